@@ -1,0 +1,1 @@
+"""A compact YOLOv3 trainer; knows nothing of studies, Optuna, Ray, SQL or the command line."""

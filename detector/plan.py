@@ -1,0 +1,54 @@
+"""What all lanes of a training run share: network, image size, batches, epochs, device; standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MODELS = ("yolov3", "yolov3-spp", "yolov3-tiny", "yolov3-compact", "yolov3-tiny-compact")
+PRECISIONS = ("float32", "float64", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPlan:
+    """The part of a training that is the same for every lane of a population.
+
+    Attributes:
+        model: Name of the network, one of `MODELS`.
+        image_size: Side of the square training images in pixels, a multiple of 32.
+        batch_size: Images in one forward pass.
+        nominal_batch_size: Images between two updates; gradients are accumulated up to it.
+        epochs: Passes over the training images.
+        device: torch's name of the device, such as cpu or cuda:0.
+        precision: float32, float64, or autocast to bfloat16 or float16.
+        data_seed: Seed of image order, augmentation and rendering.
+
+    Raises:
+        ValueError: A value is not allowed.
+    """
+
+    model: str = "yolov3-tiny-compact"
+    image_size: int = 64
+    batch_size: int = 16
+    nominal_batch_size: int = 16
+    epochs: int = 10
+    device: str = "cpu"
+    precision: str = "float32"
+    data_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise ValueError(f"model: {self.model!r} is not one of {list(MODELS)}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision: {self.precision!r} is not one of {list(PRECISIONS)}")
+        if self.image_size < 32 or self.image_size % 32:
+            raise ValueError(f"image_size: {self.image_size} is not a positive multiple of 32")
+        for name in ("batch_size", "nominal_batch_size", "epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is not at least 1")
+        if self.data_seed < 0:
+            raise ValueError(f"data_seed: {self.data_seed} is negative")
+
+    @property
+    def accumulation(self) -> int:
+        """Batches between two updates."""
+        return max(round(self.nominal_batch_size / self.batch_size), 1)
