@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MODELS = ("yolov3", "yolov3-spp", "yolov3-tiny", "yolov3-compact", "yolov3-tiny-compact")
+ANCHOR_SOURCES = ("kmeans", "published")
 PRECISIONS = ("float32", "float64", "bfloat16", "float16")
 
 
@@ -19,6 +20,7 @@ class TrainingPlan:
         nominal_batch_size: Images between two updates; gradients are accumulated up to it.
         epochs: Passes over the training images.
         device: torch's name of the device, such as cpu or cuda:0.
+        anchors: kmeans over the training labels, or the published ones.
         precision: float32, float64, or autocast to bfloat16 or float16.
         data_seed: Seed of image order, augmentation and rendering.
 
@@ -31,6 +33,7 @@ class TrainingPlan:
     batch_size: int = 16
     nominal_batch_size: int = 16
     epochs: int = 10
+    anchors: str = "kmeans"
     device: str = "cpu"
     precision: str = "float32"
     data_seed: int = 0
@@ -38,6 +41,8 @@ class TrainingPlan:
     def __post_init__(self) -> None:
         if self.model not in MODELS:
             raise ValueError(f"model: {self.model!r} is not one of {list(MODELS)}")
+        if self.anchors not in ANCHOR_SOURCES:
+            raise ValueError(f"anchors: {self.anchors!r} is not one of {list(ANCHOR_SOURCES)}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision: {self.precision!r} is not one of {list(PRECISIONS)}")
         if self.image_size < 32 or self.image_size % 32:

@@ -1,0 +1,71 @@
+"""From raw head outputs to boxes, and what overlaps what; formats and overlaps are torchvision's.
+
+Letters: T lanes, N images, A anchors of a scale, S cells a side, O = 5 + classes, M labels, K = A*S*S.
+Boxes are fractions of the square training image, as centre and size (cxcywh) unless a name says xyxy.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_convert, box_iou
+
+
+def decode(raw_NTASS4: Tensor, anchors_A2: Tensor) -> Tensor:
+    """Boxes predicted by one head.
+
+    Args:
+        raw_NTASS4: The four box outputs tx, ty, tw, th of every anchor and cell.
+        anchors_A2: Anchor width and height as fractions of the image.
+
+    Returns:
+        Boxes cxcywh of the same shape. The size is not bounded: exp(tw) may overflow, and then is infinite.
+
+    Source: Redmon & Farhadi 2018, section 2.1: bx = sigmoid(tx) + cx, bw = pw * exp(tw).
+    """
+    cells = raw_NTASS4.shape[3]
+    steps = torch.arange(cells, device=raw_NTASS4.device, dtype=raw_NTASS4.dtype)
+    corner_SS2 = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)
+    centre = (raw_NTASS4[..., :2].sigmoid() + corner_SS2) / cells
+    size = raw_NTASS4[..., 2:].exp() * anchors_A2.to(raw_NTASS4.dtype)[:, None, None, :]
+    return torch.cat((centre, size), -1)
+
+
+def xyxy(boxes_4: Tensor) -> Tensor:
+    """Corner form of centre-and-size boxes of any leading shape."""
+    corners: Tensor = box_convert(boxes_4, "cxcywh", "xyxy")
+    return corners
+
+
+def best_overlap(boxes_NTASS4: Tensor, labels_NM5: Tensor) -> Tensor:
+    """Largest IoU of every predicted box with any label of its image.
+
+    Args:
+        boxes_NTASS4: Predictions, cxcywh.
+        labels_NM5: class, cx, cy, w, h; rows of class -1 are no labels.
+
+    Returns:
+        Overlaps of shape (N, T, A, S, S), 0 where an image has no label.
+    """
+    shape = boxes_NTASS4.shape[:-1]
+    flat_NK4 = xyxy(boxes_NTASS4.flatten(1, 4))
+    overlap_NKM = box_iou(flat_NK4, xyxy(labels_NM5[..., 1:].to(flat_NK4.dtype)))
+    # Padding rows have no area: against an empty prediction that is 0 / 0.
+    overlap_NKM = torch.where((labels_NM5[..., 0] >= 0)[:, None, :], overlap_NKM, 0.0)
+    return overlap_NKM.amax(-1).view(shape)
+
+
+def shape_overlap(wh_M2: Tensor, anchors_A2: Tensor) -> Tensor:
+    """IoU of box sizes and anchor sizes when both are centred on the same point.
+
+    Args:
+        wh_M2: Sizes of any leading shape, in the units of the anchors.
+        anchors_A2: Anchor sizes.
+
+    Returns:
+        Overlaps of shape (..., A); 0 for a box without area.
+
+    Source: Redmon & Farhadi 2018, section 2.1 (choice of the bounding box prior).
+    """
+    shared = torch.minimum(wh_M2[..., None, :], anchors_A2).prod(-1)
+    return shared / (wh_M2.prod(-1)[..., None] + anchors_A2.prod(-1) - shared)

@@ -1,0 +1,120 @@
+"""The four loss terms of YOLOv3, for every lane and scale.
+
+Letters: T lanes, S scales (in `terms_TS4`), N images, A anchors of a scale, S cells a side, O = 5 + classes.
+All terms are in the units of ultralytics/yolov3, so that gains and learning rates mean the same there: means over
+the places they count, times the images of the batch. What differs is said at each term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, one_hot, softplus
+from torchvision.ops import generalized_box_iou_loss
+
+from detector.boxes import best_overlap, decode, xyxy
+from detector.targets import ScaleTargets
+
+# Weight of each scale's objectness, coarsest first (ultralytics/yolov3 utils/loss.py: 4, 1, 0.4 from fine to coarse).
+OBJECTNESS_BALANCE = {2: (1.0, 4.0), 3: (0.4, 1.0, 4.0)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneGains:
+    """What weighs the terms, one value a lane.
+
+    Attributes:
+        gains_T4: Gains of box, obj, noobj and cls.
+        ignore_iou_T: Overlap with a label above which a prediction is not asked to be background.
+    """
+
+    gains_T4: Tensor
+    ignore_iou_T: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossParts:
+    """The loss of a batch, taken apart.
+
+    Attributes:
+        terms_TS4: box, obj, noobj, cls with gains, by lane and scale; a lane's sum is the loss it optimises.
+        max_box_logit_T: Largest absolute raw box output over all scales.
+    """
+
+    terms_TS4: Tensor
+    max_box_logit_T: Tensor
+
+
+def detection_loss(
+    heads: Sequence[Tensor],
+    targets: Sequence[ScaleTargets],
+    labels_NM5: Tensor,
+    anchors: Sequence[Tensor],
+    weights: LaneGains,
+) -> LossParts:
+    """Loss terms of every lane.
+
+    Args:
+        heads: Raw outputs (N, T, A, S, S, O), coarsest scale first.
+        targets: What each head should answer, the same for all lanes.
+        labels_NM5: class, cx, cy, w, h; class -1 marks rows without a label.
+        anchors: For each scale the sizes (A, 2) as fractions of the image.
+        weights: Gains and ignore threshold of each lane.
+    """
+    terms, logits = [], []
+    balance = OBJECTNESS_BALANCE[len(heads)]
+    for scale, (raw, target, anchors_A2) in enumerate(zip(heads, targets, anchors, strict=True)):
+        terms.append(_scale_terms(raw, target, labels_NM5, anchors_A2, weights.ignore_iou_T, balance[scale]))
+        logits.append(raw[..., :4].detach().abs().amax((0, 2, 3, 4, 5)))
+    num_images = labels_NM5.shape[0]
+    terms_TS4 = torch.stack(terms, 1) * weights.gains_T4[:, None, :] * num_images
+    return LossParts(terms_TS4=terms_TS4, max_box_logit_T=torch.stack(logits).amax(0))
+
+
+def _scale_terms(
+    raw: Tensor, target: ScaleTargets, labels_NM5: Tensor, anchors_A2: Tensor, ignore_iou_T: Tensor, balance: float
+) -> Tensor:
+    """Terms box, obj, noobj, cls of one scale without gains, shape (T, 4)."""
+    is_object = target.is_object_NASS[:, None]
+    num_objects = target.is_object_NASS.sum().clamp(min=1)
+    places = target.is_object_NASS.numel()
+    with torch.no_grad():
+        overlap = best_overlap(decode(raw[..., :4], anchors_A2), labels_NM5)
+        is_background = ~is_object & ~(overlap > ignore_iou_T[:, None, None, None])
+    box = _box_term(raw[..., :4], target, anchors_A2) / num_objects
+    logit = raw[..., 4]
+    # BCE against 1 and against 0, kept apart: obj / noobj is BCE's positive weight.
+    obj = _lane_sum(torch.where(is_object, softplus(-logit), 0)) / places * balance
+    noobj = _lane_sum(torch.where(is_background, softplus(logit), 0)) / places * balance
+    return torch.stack((box, obj, noobj, _class_term(raw[..., 5:], target) / num_objects), -1)
+
+
+def _box_term(raw_NTASS4: Tensor, target: ScaleTargets, anchors_A2: Tensor) -> Tensor:
+    """Sum of (2 - w h)(1 - GIoU) over the objects, shape (T,).
+
+    Source: GIoU, Rezatofighi et al. 2019; the factor 2 - w h is darknet's (yolo_layer.c, delta_yolo_box).
+    """
+    is_object = target.is_object_NASS[:, None, ..., None]
+    # Masked before exp: what overflows where no object is must not become 0 * inf in the gradient.
+    boxes = decode(torch.where(is_object, raw_NTASS4, 0), anchors_A2)
+    truth = target.boxes_NASS4[:, None].to(boxes.dtype)
+    loss = generalized_box_iou_loss(xyxy(boxes), xyxy(truth).expand_as(boxes))
+    weight = 2 - truth[..., 2] * truth[..., 3]
+    return _lane_sum(torch.where(is_object[..., 0], loss * weight, 0))
+
+
+def _class_term(raw_NTASSC: Tensor, target: ScaleTargets) -> Tensor:
+    """Sum over the objects of the mean BCE over the classes, shape (T,); 0 with a single class, as its peers do."""
+    num_classes = raw_NTASSC.shape[-1]
+    if num_classes == 1:
+        return raw_NTASSC.new_zeros(raw_NTASSC.shape[1])
+    truth = one_hot(target.classes_NASS, num_classes)[:, None].to(raw_NTASSC.dtype).expand_as(raw_NTASSC)
+    loss = binary_cross_entropy_with_logits(raw_NTASSC, truth, reduction="none").mean(-1)
+    return _lane_sum(torch.where(target.is_object_NASS[:, None], loss, 0))
+
+
+def _lane_sum(values_NTASS: Tensor) -> Tensor:
+    return values_NTASS.sum((0, 2, 3, 4))

@@ -1,0 +1,168 @@
+"""How well boxes were found: precision, recall and average precision, by COCO's rules (faster-coco-eval).
+
+Letters: K detections, M labels. Boxes are in pixels of the letterboxed image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from faster_coco_eval import COCO, COCOeval_faster
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from detector.boxes import decode, xyxy
+
+MIN_SCORE = 0.001
+NMS_IOU = 0.6  # as ultralytics/yolov3 val.py
+MAX_CANDIDATES = 300
+MAX_DETECTIONS = 100  # COCO's largest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """Means over the classes that have labels; all 0..1.
+
+    Attributes:
+        precision, recall: At the confidence with the best mean F1, IoU 0.5.
+        map50: Average precision at IoU 0.5.
+        map50_95: Mean of the average precisions at IoU 0.5, 0.55, ..., 0.95.
+    """
+
+    precision: float
+    recall: float
+    map50: float
+    map50_95: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detections:
+    """Boxes found in a batch, best first within each image.
+
+    Attributes:
+        image_K: Index of the image in the batch.
+        boxes_K4: Corners xyxy as fractions of the image.
+        scores_K: Objectness times class probability.
+        classes_K: Class index.
+    """
+
+    image_K: Tensor
+    boxes_K4: Tensor
+    scores_K: Tensor
+    classes_K: Tensor
+
+
+def detect(heads: Sequence[Tensor], anchors: Sequence[Tensor], *, min_score: float = MIN_SCORE) -> Detections:
+    """Boxes of a one-lane network after non-maximum suppression within each class.
+
+    Args:
+        heads: Raw outputs (N, 1, A, S, S, O), coarsest scale first.
+        anchors: Sizes (A, 2) of each scale as fractions of the image.
+        min_score: Detections below are left out.
+    """
+    boxes, scores = [], []
+    for raw, anchors_A2 in zip(heads, anchors, strict=True):
+        boxes.append(xyxy(decode(raw[..., :4], anchors_A2)).flatten(1, 4))
+        probability = raw[..., 4:5].sigmoid() * (raw[..., 5:].sigmoid() if raw.shape[-1] > 6 else 1.0)
+        scores.append(probability.flatten(1, 4))
+    return _suppress(torch.cat(boxes, 1), torch.cat(scores, 1), min_score)
+
+
+def _suppress(boxes_NK4: Tensor, scores_NKC: Tensor, min_score: float) -> Detections:
+    num_images, _, num_classes = scores_NKC.shape
+    # A diverging network answers NaN: no detection.
+    flat = scores_NKC.flatten(1).nan_to_num(0.0)
+    top = flat.topk(min(MAX_CANDIDATES, flat.shape[1]), 1)
+    image = torch.arange(num_images, device=flat.device)[:, None].expand_as(top.indices)
+    keep = top.values > min_score
+    image, score, index = image[keep], top.values[keep], top.indices[keep]
+    box = boxes_NK4[image, index // num_classes].nan_to_num(0.0).clamp(0, 1)
+    klass = index % num_classes
+    kept = batched_nms(box.float(), score.float(), image * num_classes + klass, NMS_IOU)
+    return Detections(image_K=image[kept], boxes_K4=box[kept], scores_K=score[kept], classes_K=klass[kept])
+
+
+class Evaluator:
+    """Collects the labels and detections of a split, then scores them."""
+
+    def __init__(self, *, num_classes: int, image_size: int) -> None:
+        self._num_classes, self._image_size = num_classes, image_size
+        self._num_images = 0
+        self._labels: list[np.ndarray] = []  # image, class, x, y, w, h
+        self._detections: list[np.ndarray] = []  # image, x, y, w, h, score, class: COCO's result rows
+
+    def add(self, labels_NM5: Tensor, detections: Detections) -> None:
+        """Adds a batch: its labels (class, cx, cy, w, h as fractions; class -1 for none) and what was found."""
+        labels = labels_NM5.double().cpu().numpy()
+        image, row = np.nonzero(labels[..., 0] >= 0)
+        found = labels[image, row]
+        corner = (found[:, 1:3] - found[:, 3:5] / 2) * self._image_size
+        size = found[:, 3:5] * self._image_size
+        self._labels.append(np.column_stack((image + self._num_images, found[:, 0], corner, size)))
+        boxes = detections.boxes_K4.double().cpu().numpy() * self._image_size
+        self._detections.append(
+            np.column_stack(
+                (
+                    detections.image_K.cpu().numpy() + self._num_images,
+                    boxes[:, :2],
+                    boxes[:, 2:] - boxes[:, :2],
+                    detections.scores_K.double().cpu().numpy(),
+                    detections.classes_K.cpu().numpy(),
+                )
+            )
+        )
+        self._num_images += len(labels)
+
+    def scores(self) -> Scores:
+        """Scores over everything added; all 0 where there is nothing to find or nothing found."""
+        detections = np.concatenate(self._detections)
+        truth = self._truth()
+        if not len(detections) or not truth.anns:
+            return Scores(precision=0.0, recall=0.0, map50=0.0, map50_95=0.0)
+        evaluation = COCOeval_faster(truth, truth.loadRes(detections), "bbox")
+        evaluation.params.maxDets = [1, 10, MAX_DETECTIONS]
+        evaluation.evaluate()
+        evaluation.accumulate()
+        return _summary(evaluation.eval["precision"][..., 0, -1], evaluation.params.recThrs)
+
+    def _truth(self) -> COCO:
+        labels = np.concatenate(self._labels)
+        annotations = [
+            {
+                "id": number + 1,
+                "image_id": int(image),
+                "category_id": int(klass),
+                "bbox": [x, y, w, h],
+                "area": w * h,
+                "iscrowd": 0,
+            }
+            for number, (image, klass, x, y, w, h) in enumerate(labels.tolist())
+        ]
+        side = self._image_size
+        return COCO(
+            {
+                "images": [{"id": image, "width": side, "height": side} for image in range(self._num_images)],
+                "annotations": annotations,
+                "categories": [{"id": klass, "name": str(klass)} for klass in range(self._num_classes)],
+            }
+        )
+
+
+def _summary(precision_IRC: np.ndarray, recall_R: np.ndarray) -> Scores:
+    """From COCO's precision by IoU threshold, recall threshold and class; -1 marks a class without labels."""
+    has_labels = (precision_IRC >= 0).all((0, 1))
+    if not has_labels.any():
+        return Scores(precision=0.0, recall=0.0, map50=0.0, map50_95=0.0)
+    precision_IRC = precision_IRC[:, :, has_labels]
+    curve_RC = precision_IRC[0]
+    f1_RC = 2 * curve_RC * recall_R[:, None] / np.maximum(curve_RC + recall_R[:, None], 1e-12)
+    best = f1_RC.argmax(0)
+    return Scores(
+        precision=float(curve_RC[best, np.arange(len(best))].mean()),
+        recall=float(np.where(f1_RC.max(0) > 0, recall_R[best], 0).mean()),
+        map50=float(curve_RC.mean()),
+        map50_95=float(precision_IRC.mean()),
+    )

@@ -1,0 +1,158 @@
+"""A layer table as a torch module for T lanes, and the way in and out for one lane's weights.
+
+Letters: T lanes, N images, A anchors of a scale, S cells a side, O = 5 + classes, H and W pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from detector.models.darknet import ANCHORS_PER_SCALE, Row, rows_of
+from detector.models.layers import ConvBlock, LaneConv, concatenate, max_pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadPrior:
+    """What the heads should answer before they have learned anything.
+
+    Attributes:
+        boxes_per_image: Expected number of objects in an image.
+        class_share: Share of each class among all objects.
+    """
+
+    boxes_per_image: float
+    class_share: tuple[float, ...]
+
+
+class Network(nn.Module):
+    """T networks of the same shape that see the same images."""
+
+    def __init__(self, rows: Sequence[Row], *, lanes: int) -> None:
+        super().__init__()
+        self.rows = tuple(rows)
+        self.lanes = lanes
+        self.blocks = nn.ModuleDict()
+        channels = 3
+        for index, row in enumerate(self.rows):
+            if row.kind == "conv":
+                conv = LaneConv(
+                    channels, row.filters, size=row.size, stride=row.stride, lanes=lanes, reads_images=index == 0
+                )
+                self.blocks[str(index)] = ConvBlock(conv, is_normalised=row.is_normalised)
+            channels = row.filters
+        self._kept = {source for row in self.rows for source in row.sources}
+
+    def forward(self, images_N3HW: Tensor) -> list[Tensor]:
+        """Raw outputs of every head, coarsest first, each of shape (N, T, A, S, S, O)."""
+        x = images_N3HW
+        kept: dict[int, Tensor] = {}
+        heads: list[Tensor] = []
+        for index, row in enumerate(self.rows):
+            if row.kind == "conv":
+                x = self.blocks[str(index)](x)
+            elif row.kind == "maxpool":
+                x = max_pool(x, row.size, row.stride)
+            elif row.kind == "upsample":
+                x = functional.interpolate(x, scale_factor=row.stride, mode="nearest")
+            elif row.kind == "add":
+                x = x + kept[row.sources[0]]
+            elif row.kind == "route":
+                x = concatenate([kept[source] for source in row.sources], self.lanes)
+            else:
+                heads.append(self._as_anchors(x))
+            if index in self._kept:
+                kept[index] = x
+        return heads
+
+    def _as_anchors(self, x: Tensor) -> Tensor:
+        outputs = x.shape[1] // (self.lanes * ANCHORS_PER_SCALE)
+        x = x.unflatten(1, (self.lanes, ANCHORS_PER_SCALE, outputs))
+        return x.permute(0, 1, 2, 4, 5, 3)
+
+    def lane_state(self, lane: int) -> dict[str, Tensor]:
+        """Views of one lane's parameters and buffers, under the names a one-lane network gives them."""
+        return {name: lane_slice(value, lane, self.lanes) for name, value in self.state_dict(keep_vars=False).items()}
+
+    def load_lane(self, lane: int, state: Mapping[str, Tensor]) -> None:
+        """Copies a one-lane state into a lane.
+
+        Raises:
+            ValueError: A name is missing or unknown, or a shape is another one.
+        """
+        own = self.lane_state(lane)
+        if own.keys() != state.keys():
+            raise ValueError(f"weights do not fit the network: {sorted(own.keys() ^ state.keys())[:4]} differ")
+        for name, value in state.items():
+            if own[name].shape != value.shape:
+                raise ValueError(f"weights: {name} has shape {tuple(value.shape)}, needs {tuple(own[name].shape)}")
+            own[name].copy_(value)
+
+
+def lane_slice(value: Tensor, lane: int, lanes: int) -> Tensor:
+    """The view of dimension 0 that belongs to one of T lanes."""
+    size = value.shape[0] // lanes
+    return value.detach()[lane * size : (lane + 1) * size]
+
+
+def build_network(model: str, *, num_classes: int, lanes: int = 1) -> Network:
+    """A network with weights not yet set; see `initialise_lane`."""
+    return Network(rows_of(model, num_classes), lanes=lanes)
+
+
+@torch.no_grad()
+def initialise_lane(network: Network, lane: int, *, seed: int, prior: HeadPrior, image_size: int) -> None:
+    """Sets one lane's weights from a seed, the same for every T, and its head biases from the prior.
+
+    Kernels are uniform in +-1/sqrt(fan in), torch's default for convolutions. The objectness bias makes the sum of
+    all objectness equal the expected number of objects; the class biases give the class shares. Drawn on the CPU in
+    float32, so that device and precision do not change the start.
+
+    Source of the idea: Lin et al. 2017 (focal loss), section 4.1.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for block in network.blocks.values():
+        assert isinstance(block, ConvBlock)
+        weight = lane_slice(block.conv.weight, lane, network.lanes)
+        bound = 1 / math.sqrt(weight[0].numel())
+        weight.copy_(torch.empty(weight.shape).uniform_(-bound, bound, generator=generator))
+    for block in network.blocks.values():
+        if isinstance(block, ConvBlock) and block.bias is not None:
+            lane_slice(block.bias, lane, network.lanes).copy_(_head_bias(network, prior, image_size))
+
+
+def _head_bias(network: Network, prior: HeadPrior, image_size: int) -> Tensor:
+    strides = strides_of(network.rows)
+    predictors = sum(ANCHORS_PER_SCALE * (image_size // stride) ** 2 for stride in strides)
+    bias = torch.zeros(ANCHORS_PER_SCALE, 5 + len(prior.class_share))
+    bias[:, 4] = _logit(prior.boxes_per_image / predictors)
+    bias[:, 5:] = torch.tensor([_logit(share) for share in prior.class_share])
+    return bias.flatten()
+
+
+def _logit(probability: float) -> float:
+    probability = min(max(probability, 1e-4), 0.5)
+    return math.log(probability / (1 - probability))
+
+
+def strides_of(rows: Sequence[Row]) -> tuple[int, ...]:
+    """Pixels a cell is wide, for every head, coarsest first."""
+    strides: list[int] = []
+    heads: list[int] = []
+    stride = 1
+    for row in rows:
+        if row.kind == "route":
+            stride = strides[row.sources[0]]
+        elif row.kind == "upsample":
+            stride //= row.stride
+        elif row.kind in ("conv", "maxpool"):
+            stride *= row.stride
+        if row.kind == "yolo":
+            heads.append(stride)
+        strides.append(stride)
+    return tuple(heads)

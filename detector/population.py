@@ -1,0 +1,227 @@
+"""T lanes on a device: one forward and backward pass for all, an update for each, and evaluation one by one.
+
+Letters: T lanes, N images, M labels an image, S scales (in `terms_TS4`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+import torch
+from torch import Tensor
+
+from detector.batches import Batch
+from detector.hyperparameters import SHARED_BY_LANES, Hyperparameters
+from detector.loss import LaneGains, LossParts, detection_loss
+from detector.metrics import Evaluator, Scores, detect
+from detector.models import Network, build_network
+from detector.models.network import HeadPrior, initialise_lane, lane_slice
+from detector.optimizer import LaneOptimizer
+from detector.plan import TrainingPlan
+from detector.schedule import Rates
+from detector.targets import assign
+from detector.telemetry import TERMS, LossTerms
+
+_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+FIRST_LOSS_SCALE = 2.0**14
+SCALE_GROWTH_STEPS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What a batch did to one lane, before any update."""
+
+    loss: float
+    terms: LossTerms
+    grad_norm: float
+    update_ratio: float
+    max_box_logit: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether loss and gradient are numbers."""
+        return isfinite(self.loss) and isfinite(self.grad_norm)
+
+
+class Population:
+    """Networks of one shape with weights, optimizers and averages of their own; lanes are named by their slot.
+
+    Raises:
+        ValueError: The lanes disagree on something they share.
+    """
+
+    def __init__(
+        self,
+        plan: TrainingPlan,
+        values: Sequence[Hyperparameters],
+        seeds: Sequence[int],
+        *,
+        prior: HeadPrior,
+        anchors: Sequence[Tensor],
+    ) -> None:
+        check_lanes_agree(values)
+        self._plan, self._values = plan, list(values)
+        self._device = torch.device(plan.device)
+        self._dtype = torch.float64 if plan.precision == "float64" else torch.float32
+        self._num_classes = len(prior.class_share)
+        self._anchors = [each.to(self._device, self._dtype) for each in anchors]
+        self._network = self._build(len(values))
+        for slot, seed in enumerate(seeds):
+            initialise_lane(self._network, slot, seed=seed, prior=prior, image_size=plan.image_size)
+        self._single = self._build(1).eval()
+        self._optimizers = [LaneOptimizer(self._network, slot, each) for slot, each in enumerate(values)]
+        if plan.precision == "float16":
+            for optimizer in self._optimizers:
+                optimizer.loss_scale = FIRST_LOSS_SCALE
+        self._good_steps = [0] * len(values)
+        self._set_lane_weights()
+
+    @property
+    def num_lanes(self) -> int:
+        """Lanes still in the population."""
+        return len(self._optimizers)
+
+    def measure(self, batch: Batch, rates: Sequence[Rates]) -> list[Measurement]:
+        """Forward and backward pass of all lanes; gradients add up until `update`.
+
+        Args:
+            batch: Images and labels, the same for all lanes.
+            rates: What each lane's update is going to apply.
+        """
+        self._network.train()
+        parts = self._loss(self._network, batch, self._gains)
+        scale_T = torch.tensor([each.loss_scale for each in self._optimizers], dtype=self._dtype)
+        loss_T = parts.terms_TS4.sum((1, 2))
+        (loss_T * scale_T.to(self._device, non_blocking=True)).sum().backward()  # type: ignore[no-untyped-call]
+        self._norms = []
+        ratios = []
+        for optimizer, rate in zip(self._optimizers, rates, strict=True):
+            self._norms.append(optimizer.grad_norm())
+            ratios.append(optimizer.update_ratio(rate, self._norms[-1]))
+        columns = (loss_T.detach(), torch.stack(self._norms), torch.stack(ratios), parts.max_box_logit_T)
+        packed = torch.cat((torch.stack(columns, 1), parts.terms_TS4.detach().flatten(1)), 1)
+        return [_measurement(row) for row in packed.tolist()]  # sync point: the only one of a step
+
+    def skip(self, slot: int) -> bool:
+        """Drops the gradient of a lane whose measurement is not finite.
+
+        Returns:
+            Whether that was an overflow of the loss scale, now halved, and not the lane's own doing.
+        """
+        optimizer = self._optimizers[slot]
+        optimizer.clear_gradient()
+        self._good_steps[slot] = 0
+        was_overflow = optimizer.loss_scale > 1
+        optimizer.loss_scale = max(optimizer.loss_scale / 2, 1.0)
+        return was_overflow
+
+    def update(self, slot: int, rates: Rates) -> None:
+        """Takes the step of one lane."""
+        optimizer = self._optimizers[slot]
+        optimizer.step(rates, self._norms[slot])
+        self._good_steps[slot] += 1
+        if self._plan.precision == "float16" and self._good_steps[slot] % SCALE_GROWTH_STEPS == 0:
+            optimizer.loss_scale *= 2
+
+    @torch.no_grad()
+    def drop(self, slot: int) -> None:
+        """Takes a lane out; the others keep their weights, momentum and gradient bit by bit."""
+        old = self._network
+        kept = [each for each in range(self.num_lanes) if each != slot]
+        del self._optimizers[slot], self._values[slot], self._good_steps[slot]
+        if not kept:
+            return
+        self._norms = [self._norms[each] for each in kept] if len(self._norms) > len(kept) else self._norms
+        self._network = self._build(len(kept))
+        for new_slot, old_slot in enumerate(kept):
+            self._network.load_lane(new_slot, old.lane_state(old_slot))
+        for parameter, before in zip(self._network.parameters(), old.parameters(), strict=True):
+            assert before.grad is not None
+            parameter.grad = torch.cat([lane_slice(before.grad, each, old.lanes) for each in kept])
+        for new_slot, optimizer in enumerate(self._optimizers):
+            optimizer.bind(self._network, new_slot)
+        self._set_lane_weights()
+
+    @torch.no_grad()
+    def evaluate(self, slot: int, batches: Iterable[Batch]) -> tuple[Scores, dict[str, float]]:
+        """Scores of a lane's averaged weights, and its loss terms summed over scales in units of the training loss."""
+        self._single.load_lane(0, self._optimizers[slot].average)
+        gains = LaneGains(
+            gains_T4=self._gains.gains_T4[slot : slot + 1], ignore_iou_T=self._gains.ignore_iou_T[slot : slot + 1]
+        )
+        evaluator = Evaluator(num_classes=self._num_classes, image_size=self._plan.image_size)
+        total, num_images = torch.zeros(len(TERMS), dtype=torch.float64), 0
+        for batch in batches:
+            heads = self._forward(self._single, batch.images)
+            terms = self._heads_loss(heads, batch.labels_NM5, gains).terms_TS4
+            # Terms count images; a mean over images times the batch size compares with training whatever the batch.
+            total += terms.sum((0, 1)).double().cpu() * self._plan.batch_size
+            num_images += len(batch.images)
+            evaluator.add(batch.labels_NM5, detect(heads, self._anchors))
+        return evaluator.scores(), dict(zip(TERMS, (total / max(num_images, 1)).tolist(), strict=True))
+
+    def lane_state(self, slot: int) -> tuple[dict[str, Tensor], dict[str, object]]:
+        """Copies on the CPU of a lane's weights and of its optimizer's state."""
+        weights = {name: value.cpu().clone() for name, value in self._network.lane_state(slot).items()}
+        return weights, dict(self._optimizers[slot].state())
+
+    @torch.no_grad()
+    def load_lane(self, slot: int, weights: dict[str, Tensor], optimizer: dict[str, object]) -> None:
+        """Takes back what `lane_state` gave."""
+        self._network.load_lane(slot, weights)
+        self._optimizers[slot].load_state(optimizer)
+
+    def _build(self, lanes: int) -> Network:
+        network = build_network(self._plan.model, num_classes=self._num_classes, lanes=lanes)
+        return network.to(device=self._device, dtype=self._dtype, memory_format=torch.channels_last)
+
+    def _set_lane_weights(self) -> None:
+        self._norms: list[Tensor] = getattr(self, "_norms", [])
+        gains = [[getattr(each, term) for term in TERMS] for each in self._values]
+        ignore = [each.ignore_iou for each in self._values]
+        self._gains = LaneGains(
+            gains_T4=torch.tensor(gains, dtype=self._dtype, device=self._device),
+            ignore_iou_T=torch.tensor(ignore, dtype=self._dtype, device=self._device),
+        )
+
+    def _loss(self, network: Network, batch: Batch, gains: LaneGains) -> LossParts:
+        return self._heads_loss(self._forward(network, batch.images), batch.labels_NM5, gains)
+
+    def _forward(self, network: Network, images: Tensor) -> list[Tensor]:
+        images = images.to(self._device, non_blocking=True).to(self._dtype, memory_format=torch.channels_last) / 255
+        autocast = _AUTOCAST.get(self._plan.precision)
+        with torch.autocast(self._device.type, dtype=autocast, enabled=autocast is not None):
+            heads: list[Tensor] = network(images)
+        # The loss exponentiates: always in full precision.
+        return [head.to(self._dtype) for head in heads]
+
+    def _heads_loss(self, heads: Sequence[Tensor], labels_NM5: Tensor, gains: LaneGains) -> LossParts:
+        labels_NM5 = labels_NM5.to(self._device, self._dtype, non_blocking=True)
+        cells = [head.shape[3] for head in heads]
+        targets = assign(labels_NM5, self._anchors, cells, assign_iou=self._values[0].assign_iou)
+        return detection_loss(heads, targets, labels_NM5, self._anchors, gains)
+
+
+def check_lanes_agree(values: Sequence[Hyperparameters]) -> None:
+    """Makes sure that lanes have the same value of everything made once for all of them.
+
+    Raises:
+        ValueError: They do not.
+    """
+    for name in SHARED_BY_LANES:
+        if len(found := {getattr(each, name) for each in values}) > 1:
+            raise ValueError(f"{name}: lanes of one population share their images, but have {sorted(found)}")
+
+
+def _measurement(row: list[float]) -> Measurement:
+    loss, grad_norm, update_ratio, max_box_logit, *flat = row
+    by_term = {term: tuple(flat[place :: len(TERMS)]) for place, term in enumerate(TERMS)}
+    return Measurement(
+        loss=loss,
+        terms=LossTerms(**by_term),
+        grad_norm=grad_norm,
+        update_ratio=update_ratio,
+        max_box_logit=max_box_logit,
+    )

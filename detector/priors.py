@@ -1,0 +1,78 @@
+"""What the training labels say before training: anchors, and how many objects of which class to expect.
+
+Letters: M labels, K anchors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.cluster.vq import kmeans2
+from torch import Tensor
+
+from detector.datasets.listing import Split
+from detector.models.darknet import ANCHORS_PER_SCALE, published_anchors
+from detector.models.network import HeadPrior
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelStatistics:
+    """Labels of the training images as the network will see them.
+
+    Attributes:
+        wh_M2: Width and height as fractions of the letterboxed image.
+        class_count: Labels of each class.
+        num_images: Images looked at, those without labels too.
+    """
+
+    wh_M2: np.ndarray
+    class_count: tuple[int, ...]
+    num_images: int
+
+    @property
+    def prior(self) -> HeadPrior:
+        """Expected objects an image, and the share of each class."""
+        total = max(sum(self.class_count), 1)
+        return HeadPrior(
+            boxes_per_image=total / max(self.num_images, 1),
+            class_share=tuple(count / total for count in self.class_count),
+        )
+
+
+def label_statistics(split: Split, *, num_classes: int) -> LabelStatistics:
+    """Statistics over the first epoch of a training split."""
+    sizes, count = [], np.zeros(num_classes, dtype=int)
+    for index in range(len(split)):
+        sample = split.sample(index, 0)
+        longer_side = max(sample.image.shape[1:])
+        sizes.append((sample.boxes_M4[:, 2:] - sample.boxes_M4[:, :2]).numpy() / longer_side)
+        count += np.bincount(sample.labels_M.numpy(), minlength=num_classes)
+    return LabelStatistics(
+        wh_M2=np.concatenate(sizes) if sizes else np.zeros((0, 2)),
+        class_count=tuple(int(number) for number in count),
+        num_images=len(split),
+    )
+
+
+def choose_anchors(source: str, *, model: str, statistics: LabelStatistics, seed: int = 0) -> list[Tensor]:
+    """Anchor sizes (A, 2) of each scale as fractions of the image, largest scale first, float64.
+
+    k-means runs on the logarithms of the sizes, so that a factor counts the same for small and large boxes. With
+    fewer distinct sizes than anchors there is nothing to cluster and the published anchors are used.
+
+    Source: Redmon & Farhadi 2017 (YOLO9000), section 2, dimension clusters.
+    """
+    anchors_K2 = np.array(published_anchors(model))
+    if source == "kmeans" and len(np.unique(statistics.wh_M2, axis=0)) >= len(anchors_K2):
+        anchors_K2 = _cluster(statistics.wh_M2, len(anchors_K2), seed)
+    return [torch.tensor(part) for part in np.split(anchors_K2, len(anchors_K2) // ANCHORS_PER_SCALE)]
+
+
+def _cluster(wh_M2: np.ndarray, num_anchors: int, seed: int) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    centres, _ = kmeans2(np.log(wh_M2.astype(np.float64)), num_anchors, iter=50, minit="++", rng=generator)
+    # A cluster that lost all its members keeps its last centre: still a size between those of the data.
+    anchors_K2: np.ndarray = np.exp(centres)
+    return anchors_K2[np.argsort(-anchors_K2.prod(1), kind="stable")]

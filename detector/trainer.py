@@ -1,0 +1,283 @@
+"""The training loop: a generator of telemetry over a population of lanes.
+
+Whoever reads the records may stop at any of them; closing the generator ends the training. A lane whose loss or
+gradient is not finite yields that record, is not updated, and ends as diverged; its neighbours go on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from detector import checkpoint
+from detector.augment import Augmentation
+from detector.batches import Batch, TrainingOrder, evaluation_batches, num_batches, training_batches
+from detector.checkpoint import Checkpoint
+from detector.datasets.listing import Dataset, Split
+from detector.hyperparameters import Hyperparameters
+from detector.plan import TrainingPlan
+from detector.population import Measurement, Population
+from detector.priors import choose_anchors, label_statistics
+from detector.schedule import Rates, rates_at
+from detector.telemetry import (
+    TERMS,
+    CheckpointSaved,
+    EpochMetrics,
+    LaneEnded,
+    StepTelemetry,
+    Telemetry,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneSpec:
+    """One lane of a training.
+
+    Attributes:
+        values: Its hyperparameters.
+        seed: Of its weights.
+        checkpoint: File written after each epoch; None for none.
+        is_resumed: Whether to go on from that file if it exists.
+    """
+
+    values: Hyperparameters
+    seed: int = 0
+    checkpoint: Path | None = None
+    is_resumed: bool = False
+
+
+@dataclass(slots=True)
+class _Lane:
+    """A lane under way: `number` is its place at the start, the slot in the population may change."""
+
+    number: int
+    spec: LaneSpec
+    loss_sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TERMS, 0.0))
+
+
+class Trainer:
+    """One training of T >= 1 lanes.
+
+    Args:
+        plan: What the lanes share.
+        dataset: Images to train and measure on.
+        lanes: At least one.
+        clock: Seconds, for the timings in the records.
+
+    Raises:
+        ValueError: The lanes disagree on something shared.
+        CheckpointError: A lane cannot go on from its file, or the lanes' files are of different epochs.
+    """
+
+    def __init__(
+        self,
+        plan: TrainingPlan,
+        dataset: Dataset,
+        lanes: Sequence[LaneSpec],
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._plan, self._dataset, self._clock = plan, dataset, clock
+        self._lanes = [_Lane(number, spec) for number, spec in enumerate(lanes)]
+        statistics = label_statistics(dataset.train, num_classes=len(dataset.names))
+        self._anchors = choose_anchors(plan.anchors, model=plan.model, statistics=statistics)
+        self._population = Population(
+            plan,
+            [each.values for each in lanes],
+            [each.seed for each in lanes],
+            prior=statistics.prior,
+            anchors=self._anchors,
+        )
+        self._stopped: set[int] = set()
+        self._steps_per_epoch = num_batches(dataset.train, plan.batch_size)
+        self._first_epoch = self._resume()
+
+    @property
+    def first_epoch(self) -> int:
+        """Epoch the training starts with: 0 unless it is resumed."""
+        return self._first_epoch
+
+    @property
+    def total_steps(self) -> int:
+        """Batches of the whole training."""
+        return self._steps_per_epoch * self._plan.epochs
+
+    def stop(self, lane: int) -> None:
+        """Ends a lane at the record just read, before its update."""
+        self._stopped.add(lane)
+
+    def fit(self) -> Iterator[Telemetry]:
+        """Trains to the end, yielding what happens."""
+        for epoch in range(self._first_epoch, self._plan.epochs):
+            started = self._clock()
+            yield from self._train(epoch)
+            yield from self._evaluate(epoch, "val", self._dataset.val, started)
+            yield from self._save(epoch)
+            if not self._lanes:
+                return
+        if self._dataset.test is not None:
+            yield from self._evaluate(self._plan.epochs - 1, "test", self._dataset.test, self._clock())
+        for lane in self._lanes:
+            yield LaneEnded(lane=lane.number, step=self.total_steps, is_diverged=False, reason="ran all epochs")
+
+    def _train(self, epoch: int) -> Iterator[Telemetry]:
+        for lane in self._lanes:
+            lane.loss_sums = dict.fromkeys(TERMS, 0.0)
+        started = self._clock()
+        for place, batch in enumerate(self._batches(epoch)):
+            step = epoch * self._steps_per_epoch + place
+            rates = [self._rates(lane, step) for lane in self._lanes]
+            measured = self._population.measure(batch, rates)
+            seconds = self._clock() - started
+            for lane, rate, values in zip(self._lanes, rates, measured, strict=True):
+                _add(lane.loss_sums, values)
+                yield self._record(lane, step, epoch, rate, values, seconds)
+            started = self._clock()
+            yield from self._update(step, rates, measured)
+            if not self._lanes:
+                return
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        order = TrainingOrder(
+            epoch=epoch,
+            seed=self._plan.data_seed,
+            batch_size=self._plan.batch_size,
+            image_size=self._plan.image_size,
+            max_boxes=self._dataset.max_boxes,
+        )
+        is_prefetched = self._plan.device.startswith("cuda")
+        return training_batches(self._dataset.train, order, self._augmentation(), is_prefetched=is_prefetched)
+
+    def _augmentation(self) -> Augmentation:
+        values = self._lanes[0].spec.values
+        if not self._dataset.augments:
+            return Augmentation.none()
+        return Augmentation(
+            fliplr=values.fliplr,
+            hsv_h=values.hsv_h,
+            hsv_s=values.hsv_s,
+            hsv_v=values.hsv_v,
+            translate=values.translate,
+            scale=values.scale,
+        )
+
+    def _update(self, step: int, rates: Sequence[Rates], measured: Sequence[Measurement]) -> Iterator[Telemetry]:
+        """Steps every lane that may be stepped and takes the others out."""
+        ended: list[_Lane] = []
+        place = step % self._steps_per_epoch + 1
+        # What is left at the end of an epoch is not carried over: a checkpoint holds no gradient.
+        is_due = place % self._plan.accumulation == 0 or place == self._steps_per_epoch
+        for slot, (lane, rate, values) in enumerate(zip(self._lanes, rates, measured, strict=True)):
+            if lane.number in self._stopped:
+                ended.append(lane)
+            elif not values.is_finite:
+                if not self._population.skip(slot):
+                    ended.append(lane)
+                    yield LaneEnded(lane=lane.number, step=step, is_diverged=True, reason=_reason(values))
+            elif is_due:
+                self._population.update(slot, rate)
+        self._drop(ended)
+
+    def _drop(self, ended: Sequence[_Lane]) -> None:
+        for lane in ended:
+            self._population.drop(self._lanes.index(lane))
+            self._lanes.remove(lane)
+
+    def _record(
+        self, lane: _Lane, step: int, epoch: int, rates: Rates, values: Measurement, seconds: float
+    ) -> StepTelemetry:
+        return StepTelemetry(
+            lane=lane.number,
+            step=step,
+            epoch=epoch,
+            loss=values.loss,
+            terms=values.terms,
+            grad_norm=values.grad_norm,
+            update_ratio=values.update_ratio,
+            lr=rates.lr,
+            bias_lr=rates.bias_lr,
+            momentum=rates.momentum,
+            max_box_logit=values.max_box_logit,
+            in_warmup=rates.in_warmup,
+            seconds=seconds,
+            images_per_second=self._plan.batch_size / max(seconds, 1e-9),
+        )
+
+    def _rates(self, lane: _Lane, step: int) -> Rates:
+        return rates_at(
+            step, total_steps=self.total_steps, steps_per_epoch=self._steps_per_epoch, values=lane.spec.values
+        )
+
+    def _evaluate(self, epoch: int, name: str, split: Split, started: float) -> Iterator[Telemetry]:
+        for slot, lane in enumerate(self._lanes):
+            batches = evaluation_batches(
+                split,
+                batch_size=self._plan.batch_size,
+                image_size=self._plan.image_size,
+                max_boxes=self._dataset.max_boxes,
+            )
+            scores, losses = self._population.evaluate(slot, batches)
+            yield EpochMetrics(
+                lane=lane.number,
+                epoch=epoch,
+                step=(epoch + 1) * self._steps_per_epoch,
+                split=name,
+                precision=scores.precision,
+                recall=scores.recall,
+                map50=scores.map50,
+                map50_95=scores.map50_95,
+                losses=losses,
+                train_losses={name: value / self._steps_per_epoch for name, value in lane.loss_sums.items()},
+                seconds=self._clock() - started,
+            )
+        self._drop([lane for lane in self._lanes if lane.number in self._stopped])
+
+    def _save(self, epoch: int) -> Iterator[Telemetry]:
+        for slot, lane in enumerate(self._lanes):
+            if (path := lane.spec.checkpoint) is None:
+                continue
+            step = (epoch + 1) * self._steps_per_epoch
+            weights, optimizer = self._population.lane_state(slot)
+            checkpoint.save(
+                Checkpoint(
+                    plan=self._plan,
+                    values=lane.spec.values,
+                    seed=lane.spec.seed,
+                    names=self._dataset.names,
+                    anchors=tuple(tuple((w, h) for w, h in each.tolist()) for each in self._anchors),
+                    epoch=epoch,
+                    step=step,
+                    weights=weights,
+                    optimizer=optimizer,
+                ),
+                path,
+            )
+            yield CheckpointSaved(lane=lane.number, epoch=epoch, step=step, path=str(path))
+
+    def _resume(self) -> int:
+        epochs = {self._resume_lane(slot, lane.spec) for slot, lane in enumerate(self._lanes)}
+        if len(epochs) > 1:
+            raise checkpoint.CheckpointError(f"lanes of one training resume together, but stopped after {epochs}")
+        return epochs.pop() + 1
+
+    def _resume_lane(self, slot: int, spec: LaneSpec) -> int:
+        if not spec.is_resumed or spec.checkpoint is None or not spec.checkpoint.exists():
+            return -1
+        stored = checkpoint.load(spec.checkpoint)
+        checkpoint.check_same_training(stored, self._plan, spec.values, spec.seed)
+        self._population.load_lane(slot, dict(stored.weights), dict(stored.optimizer))
+        return stored.epoch
+
+
+def _add(sums: dict[str, float], values: Measurement) -> None:
+    for term, value in values.terms.sums().items():
+        sums[term] += value
+
+
+def _reason(values: Measurement) -> str:
+    broken = [name for name, value in values.terms.sums().items() if value != value or abs(value) == float("inf")]
+    if broken:
+        return f"{' and '.join(broken)} loss is not finite"
+    return "gradient is not finite"
