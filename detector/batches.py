@@ -1,0 +1,150 @@
+"""Samples in the order they are trained or measured on, as tensors of one shape.
+
+An epoch is a function of (seed, epoch): the order is shuffled by both, and each image is varied by a generator of
+(seed, epoch, index). So a training may go on from any epoch, and who does the work does not matter.
+Shapes: N images, M labels of an image at most, S side of the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import box_convert
+
+from detector.augment import Augmentation, augment, letterbox
+from detector.datasets.listing import Sample, Split
+
+NO_LABEL = -1.0
+_ORDER, _IMAGE = 0, 1  # what a stream of random numbers is for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """Images and labels for one forward pass.
+
+    Attributes:
+        images: RGB, uint8, (N, 3, S, S).
+        labels_NM5: Class and box (centre x, centre y, width, height, fractions of S), float32; rows that are not used
+            have class -1 and zeros.
+    """
+
+    images: Tensor
+    labels_NM5: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOrder:
+    """Which epoch of which training, and the shape of its batches.
+
+    Attributes:
+        epoch: From 0.
+        seed: Of the order and of augmentation.
+        batch_size: Images in a batch, N.
+        image_size: Side of the images in pixels, S.
+        max_boxes: Labels of an image at most, M.
+
+    Raises:
+        ValueError: A number is not allowed.
+    """
+
+    epoch: int
+    seed: int
+    batch_size: int
+    image_size: int
+    max_boxes: int
+
+    def __post_init__(self) -> None:
+        for name, low in (("epoch", 0), ("seed", 0), ("batch_size", 1), ("image_size", 1), ("max_boxes", 1)):
+            if getattr(self, name) < low:
+                raise ValueError(f"{name}: {getattr(self, name)} is below {low}")
+
+
+def num_batches(split: Split, batch_size: int) -> int:
+    """Batches in one pass over a split, the last one counted even if it is not full."""
+    return -(-len(split) // batch_size)
+
+
+def training_batches(
+    split: Split, order: TrainingOrder, augmentation: Augmentation, *, is_prefetched: bool = False
+) -> Iterator[Batch]:
+    """Batches of one epoch, shuffled and varied, all of the same shape.
+
+    Args:
+        split: Images to train on.
+        order: Epoch, seed and shapes. The last batch is filled up from the start of the epoch's order.
+        augmentation: How much images are varied.
+        is_prefetched: Whether a thread prepares the next batch while this one is used.
+
+    Raises:
+        ValueError: An image has more labels than `order.max_boxes`, or the split is empty.
+    """
+    batches = _training_batches(split, order, augmentation)
+    return prefetched(batches) if is_prefetched else batches
+
+
+def _training_batches(split: Split, order: TrainingOrder, augmentation: Augmentation) -> Iterator[Batch]:
+    for rows in np.split(_shuffled(len(split), order), num_batches(split, order.batch_size)):
+        samples = [_training_sample(split, index, order, augmentation) for index in rows.tolist()]
+        yield _collate(samples, order.max_boxes)
+
+
+def _shuffled(count: int, order: TrainingOrder) -> np.ndarray:
+    if count == 0:
+        raise ValueError("the split has no images; allowed: at least one")
+    shuffled = np.random.default_rng([order.seed, order.epoch, _ORDER]).permutation(count)
+    return np.resize(shuffled, -(-count // order.batch_size) * order.batch_size)
+
+
+def _training_sample(split: Split, index: int, order: TrainingOrder, augmentation: Augmentation) -> Sample:
+    sample = split.sample(index, order.epoch)
+    if augmentation.is_none:
+        return letterbox(sample, order.image_size)
+    generator = np.random.default_rng([order.seed, order.epoch, _IMAGE, index])
+    return augment(sample, augmentation, generator, order.image_size)
+
+
+def evaluation_batches(split: Split, *, batch_size: int, image_size: int, max_boxes: int) -> Iterator[Batch]:
+    """All images of a split once, in order, letterboxed; the last batch may be smaller.
+
+    Args:
+        split: Images to measure on, as they are in epoch 0.
+        batch_size: Images in a batch, N.
+        image_size: Side of the images in pixels, S.
+        max_boxes: Labels of an image at most, M.
+
+    Raises:
+        ValueError: An image has more labels than `max_boxes`.
+    """
+    for first in range(0, len(split), batch_size):
+        indices = range(first, min(first + batch_size, len(split)))
+        yield _collate([letterbox(split.sample(index, 0), image_size) for index in indices], max_boxes)
+
+
+def prefetched(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, each prepared by one background thread while the one before it is used.
+
+    The thread ends with the iterator, whether that is exhausted or closed.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as thread:
+        ahead = thread.submit(next, batches, None)
+        while (batch := ahead.result()) is not None:
+            ahead = thread.submit(next, batches, None)
+            yield batch
+
+
+def _collate(samples: Sequence[Sample], max_boxes: int) -> Batch:
+    counts_N = torch.tensor([len(sample.labels_M) for sample in samples])
+    if (most := int(counts_N.max())) > max_boxes:
+        raise ValueError(f"an image has {most} labels; allowed: at most {max_boxes}, as max_boxes says")
+    classes = torch.cat([sample.labels_M for sample in samples]).to(torch.float32)
+    boxes = torch.cat([sample.boxes_M4 for sample in samples])
+    boxes = box_convert(boxes, "xyxy", "cxcywh") / samples[0].width
+    labels_NM5 = torch.zeros(len(samples), max_boxes, 5)
+    labels_NM5[..., 0] = NO_LABEL
+    labels_NM5[torch.arange(max_boxes) < counts_N[:, None]] = torch.cat([classes[:, None], boxes], dim=1)
+    return Batch(images=torch.stack([sample.image for sample in samples]), labels_NM5=labels_NM5)

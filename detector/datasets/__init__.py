@@ -1,0 +1,63 @@
+"""Labelled images from disk or made on the fly, behind one protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from detector.datasets.audit import Audit
+from detector.datasets.digits import CLASS_NAMES, open_digits
+from detector.datasets.files import build
+from detector.datasets.listing import DataError, Dataset, Finding, Sample, Split
+from detector.datasets.pictures import PictureStore
+from detector.datasets.voc import read_voc, voc_folder
+from detector.datasets.yolo import read_yolo
+
+__all__ = ["DataError", "Dataset", "Finding", "Sample", "Split", "open_dataset"]
+
+_MARGIN = 1.5  # pictures are kept larger than the network sees them, so that enlarging shows real pixels
+_YAML = (".yaml", ".yml")
+_ALLOWED = f"{', '.join(CLASS_NAMES)}; a YOLO data.yaml or a folder with one; a Pascal VOC folder"
+
+
+def open_dataset(source: str, *, image_size: int, seed: int = 0, cache_mb: int = 1024) -> Dataset:
+    """The data set called `source`, checked as a whole before anything is trained on it.
+
+    Args:
+        source: digits, digits-1, digits-3 or digits-10; a YOLO data.yaml or a folder with one; a Pascal VOC folder.
+        image_size: Side of the square images that will be trained on, in pixels.
+        seed: Of rendered training scenes, and of the choice of images held out where no split is given.
+        cache_mb: Memory for decoded pictures in MiB; the rest is decoded when needed.
+
+    Raises:
+        DataError: The source is not one of these, or its files cannot be trained on: up to ten places are named.
+        ValueError: A number is not allowed.
+    """
+    if image_size < 32 or seed < 0 or cache_mb < 0:
+        raise ValueError(
+            f"image_size {image_size}, seed {seed}, cache_mb {cache_mb}: allowed are at least 32, and 0 or more"
+        )
+    if source in CLASS_NAMES:
+        return open_digits(source, image_size=image_size, seed=seed)
+    path, audit = Path(source).expanduser(), Audit()
+    if (config := _data_yaml(path)) is not None:
+        listing = read_yolo(config, audit)
+    elif path.is_dir() and voc_folder(path) is not None:
+        listing = read_voc(path, audit)
+    else:
+        found = "has no data.yaml and no annotations" if path.is_dir() else "is no known data set"
+        raise DataError(f"{source}: {found}; allowed: {_ALLOWED}")
+    store = PictureStore(longest=int(image_size * _MARGIN), max_bytes=cache_mb * 2**20)
+    return build(listing, audit, store, seed)
+
+
+def _data_yaml(path: Path) -> Path | None:
+    if path.is_file():
+        return path if path.suffix.lower() in _YAML else None
+    if not path.is_dir():
+        return None
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in _YAML)
+    named = [file for file in files if file.stem in ("data", "dataset")]
+    if len(named or files) > 1:
+        listed = ", ".join(file.name for file in named or files)
+        raise DataError(f"{path}: several YAML files ({listed}); allowed: one, or the path of the right one")
+    return next(iter(named or files), None)

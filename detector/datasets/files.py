@@ -1,0 +1,175 @@
+"""Data sets of image files: entries are checked, decoded once, and become splits.
+
+Shapes: M boxes of an image.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from detector.datasets.audit import Audit, Entry, LabelledObject, check_entry
+from detector.datasets.listing import DataError, Dataset, Sample
+from detector.datasets.pictures import Picture, PictureStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a reader of some format found.
+
+    Attributes:
+        source: The file or folder it was read from.
+        names: Class names by index.
+        entries: Entries of train, val and test, whichever the data set tells apart; train is always there.
+        note: Where the parts come from.
+    """
+
+    source: str
+    names: tuple[str, ...]
+    entries: Mapping[str, Sequence[Entry]]
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Annotated:
+    """An image file with its boxes in pixels of the image as the store returns it."""
+
+    image: Path
+    boxes_M4: Tensor
+    labels_M: Tensor
+
+
+class FileSplit:
+    """Images of one part, from memory or from disk."""
+
+    def __init__(self, items: Sequence[Annotated], store: PictureStore) -> None:
+        self._items = tuple(items)
+        self._store = store
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def sample(self, index: int, epoch: int) -> Sample:  # noqa: ARG002  files are the same in every epoch
+        """Image `index` and its boxes; tensors are shared with the store and not to be written to.
+
+        Raises:
+            DataError: The file can no longer be read.
+        """
+        item = self._items[index]
+        return Sample(image=self._store.read(item.image).image, boxes_M4=item.boxes_M4, labels_M=item.labels_M)
+
+
+def build(listing: Listing, audit: Audit, store: PictureStore, seed: int) -> Dataset:
+    """A data set from what a format's reader found: every image is decoded and every box checked.
+
+    Args:
+        listing: Entries by part. Without val, part of train is held out.
+        audit: What the reader noted so far.
+        store: Decodes images and keeps them.
+        seed: Of the random choice of held-out images.
+
+    Raises:
+        DataError: Anything prevents training.
+    """
+    entries, note = with_held_out(listing, seed)
+    parts: dict[str, list[Annotated]] = {}
+    seen: dict[bytes, tuple[str, Path]] = {}
+    for part, listed in entries.items():
+        parts[part] = []
+        for entry in _once(listed, audit):
+            if (picture := _read(entry, store, audit)) is not None:
+                _note_twin(picture, entry.image, part, seen, audit)
+                parts[part].append(_annotated(entry, picture, audit))
+    audit.raise_problems()
+    counts = {part: _counts(items, len(listing.names)) for part, items in parts.items()}
+    if not sum(counts["train"]):
+        raise DataError(f"{listing.source}: no box in the {len(parts['train'])} training images; allowed: at least one")
+    for name, count in zip(listing.names, counts["train"], strict=True):
+        if not count:
+            audit.finding("unused_class", Path(listing.source), None, f"class {name} has no box in the training split")
+    return Dataset(
+        source=listing.source,
+        names=listing.names,
+        train=FileSplit(parts["train"], store),
+        val=FileSplit(parts["val"], store),
+        test=FileSplit(parts["test"], store) if "test" in parts else None,
+        findings=tuple(audit.findings),
+        note=note,
+        max_boxes=max(max(len(item.labels_M) for items in parts.values() for item in items), 1),
+        augments=True,
+        box_counts=counts,
+    )
+
+
+def with_held_out(listing: Listing, seed: int) -> tuple[dict[str, list[Entry]], str]:
+    """Entries with a val part, and a note on how it was made.
+
+    Without val, a tenth of train is held out for it, and another tenth for test if that is missing too.
+
+    Raises:
+        DataError: A part that is listed has no images, or there are too few to hold one out.
+    """
+    entries = {part: list(listed) for part, listed in listing.entries.items()}
+    for part, listed in entries.items():
+        if not listed:
+            raise DataError(f"{listing.source}: no images in {part}; allowed: at least one")
+    if "val" in entries:
+        return entries, listing.note
+    pool = entries.pop("train")
+    if len(pool) < 3:
+        raise DataError(f"{listing.source}: {len(pool)} images and no val part; allowed: a val part or 3 images")
+    missing = ["val"] if "test" in entries else ["val", "test"]
+    tenth = max(round(len(pool) / 10), 1)
+    order = np.random.default_rng(seed).permutation(len(pool))
+    held_out = {part: np.sort(order[n * tenth : (n + 1) * tenth]) for n, part in enumerate(missing)}
+    rest = np.sort(order[len(missing) * tenth :])
+    chosen = {"train": rest, **held_out}
+    note = f"{listing.note}; of {len(pool)} images {', '.join(f'{len(rows)} {part}' for part, rows in chosen.items())}"
+    return {part: [pool[row] for row in rows] for part, rows in chosen.items()} | entries, f"{note} by seed {seed}"
+
+
+def _once(listed: Sequence[Entry], audit: Audit) -> list[Entry]:
+    kept: dict[Path, Entry] = {}
+    for entry in listed:
+        if entry.image in kept:
+            audit.finding("listed_twice", entry.image, None, "listed twice in one split; kept once")
+        kept[entry.image] = entry
+    return list(kept.values())
+
+
+def _read(entry: Entry, store: PictureStore, audit: Audit) -> Picture | None:
+    try:
+        return store.read(entry.image)
+    except DataError as error:
+        audit.problem(entry.image, None, str(error).removeprefix(f"{entry.image}: "))
+        return None
+
+
+def _annotated(entry: Entry, picture: Picture, audit: Audit) -> Annotated:
+    objects: list[LabelledObject] = check_entry(entry, picture.size, audit)
+    boxes_M4 = torch.tensor([each.box for each in objects], dtype=torch.float32).reshape(-1, 4)
+    height, width = picture.image.shape[1:]
+    scale = torch.tensor([width / picture.size[0], height / picture.size[1]]).repeat(2)
+    labels_M = torch.tensor([each.label for each in objects], dtype=torch.int64)
+    return Annotated(image=entry.image, boxes_M4=boxes_M4 * scale, labels_M=labels_M)
+
+
+def _note_twin(picture: Picture, image: Path, part: str, seen: dict[bytes, tuple[str, Path]], audit: Audit) -> None:
+    digest = blake2b(f"{tuple(picture.image.shape)}".encode() + picture.image.numpy().tobytes(), digest_size=16)
+    other_part, other = seen.setdefault(digest.digest(), (part, image))
+    if (other_part, other) == (part, image):
+        return
+    kind = "same_image" if other_part == part else "leak"
+    audit.finding(kind, image, None, f"in {part}: same pixels as {other} in {other_part}; both kept")
+
+
+def _counts(items: Sequence[Annotated], num_classes: int) -> tuple[int, ...]:
+    by_label = Counter(label for item in items for label in item.labels_M.tolist())
+    return tuple(by_label[label] for label in range(num_classes))

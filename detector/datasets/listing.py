@@ -1,0 +1,160 @@
+"""What a data set is: samples, splits, and what its check found; the same for files and for rendered scenes.
+
+Boxes are float32 pixels of their own image, x0 y0 x1 y1, counted from the image's top left corner.
+Shapes: M boxes of an image.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+class DataError(ValueError):
+    """A data set cannot be trained on; the message names file and line, what was found and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sample:
+    """One image and its boxes.
+
+    Attributes:
+        image: RGB, uint8, (3, height, width).
+        boxes_M4: Boxes in pixels of `image`, float32.
+        labels_M: Class indices, int64.
+
+    Raises:
+        ValueError: A shape is not as above.
+    """
+
+    image: Tensor
+    boxes_M4: Tensor
+    labels_M: Tensor
+
+    def __post_init__(self) -> None:
+        num_boxes = len(self.labels_M)
+        if self.image.dim() != 3 or self.image.shape[0] != 3:
+            raise ValueError(f"image: shape {tuple(self.image.shape)} is not (3, height, width)")
+        if self.boxes_M4.shape != (num_boxes, 4):
+            raise ValueError(f"boxes_M4: shape {tuple(self.boxes_M4.shape)} is not ({num_boxes}, 4), one row a label")
+
+    @property
+    def height(self) -> int:
+        """Height of the image in pixels."""
+        return self.image.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Width of the image in pixels."""
+        return self.image.shape[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something the check of a data set changed or noticed, and that does not prevent training.
+
+    Attributes:
+        kind: One of `KINDS`.
+        file: The file it was found in.
+        line: Line of that file, or None where it concerns the whole file.
+        message: What was found and what was done.
+    """
+
+    kind: str
+    file: str
+    line: int | None
+    message: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind: {self.kind!r} is not one of {list(KINDS)}")
+
+
+KINDS = {
+    "clipped": "box reached beyond its image and was cut to it",
+    "outside": "box lay outside its image and was left out",
+    "no_area": "box had no area and was left out",
+    "repeated_box": "box was listed twice in one image and was kept once",
+    "difficult": "object is marked difficult and was kept",
+    "no_label_file": "image has no label file and counts as background",
+    "no_objects": "label file is empty and its image counts as background",
+    "size_mismatch": "annotation states another image size; the file's own was used",
+    "listed_twice": "image is listed twice in one split and was kept once",
+    "same_image": "image has the same pixels as another of its split",
+    "leak": "image has the same pixels as one of another split",
+    "unlisted": "images are in no split",
+    "unused_class": "class has no box in the training split",
+}
+
+
+class Split(Protocol):
+    """Images of one part of a data set, by index."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def sample(self, index: int, epoch: int) -> Sample:
+        """The image at `index`; rendered training scenes differ from epoch to epoch, files do not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dataset:
+    """A checked data set.
+
+    Attributes:
+        source: What it was opened from.
+        names: Class names by index.
+        train, val, test: Its parts; test may be missing.
+        findings: What the check clipped, left out or noticed.
+        note: How the parts were made, and other things to know.
+        max_boxes: Largest number of boxes in any image of any part, at least 1.
+        augments: Whether training images may be flipped, shifted, resized and recoloured.
+        box_counts: Boxes by class of the parts that know them; others are counted by looking.
+    """
+
+    source: str
+    names: tuple[str, ...]
+    train: Split
+    val: Split
+    test: Split | None
+    findings: tuple[Finding, ...]
+    note: str
+    max_boxes: int
+    augments: bool
+    box_counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def splits(self) -> dict[str, Split]:
+        """The parts that exist, by name."""
+        parts = {"train": self.train, "val": self.val}
+        return parts if self.test is None else {**parts, "test": self.test}
+
+    def summary(self) -> dict[str, Any]:
+        """Counts of images, boxes and findings, as JSON can hold them."""
+        return {
+            "source": self.source,
+            "note": self.note,
+            "classes": list(self.names),
+            "max_boxes": self.max_boxes,
+            "splits": {name: self._counts(name, split) for name, split in self.splits().items()},
+            "findings": dict(sorted(Counter(finding.kind for finding in self.findings).items())),
+        }
+
+    def _counts(self, name: str, split: Split) -> dict[str, Any]:
+        by_class = self.box_counts.get(name) or count_boxes(split, len(self.names))
+        named = dict(zip(self.names, by_class, strict=True))
+        return {"images": len(split), "boxes": sum(by_class), "boxes_by_class": named}
+
+
+def count_boxes(split: Split, num_classes: int) -> tuple[int, ...]:
+    """Boxes by class over all images of a split, as they are in epoch 0."""
+    counts = torch.zeros(num_classes, dtype=torch.int64)
+    for index in range(len(split)):
+        counts += torch.bincount(split.sample(index, 0).labels_M, minlength=num_classes)
+    return tuple(counts.tolist())

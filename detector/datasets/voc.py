@@ -1,0 +1,246 @@
+"""Data sets in Pascal VOC's layout: an XML file for each image, and text files that list the parts.
+
+Corners are pixels counted from 1 and inclusive, as VOC's development kit defines them, unless some corner of the
+data set is 0: then its pixels are counted from 0. Source: Everingham et al., VOC2012 development kit, 2012.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from detector.datasets.audit import Audit, Box, Entry, LabelledObject
+from detector.datasets.files import Listing
+from detector.datasets.listing import DataError
+from detector.datasets.pictures import SUFFIXES
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_CLASS_FILES = ("classes.txt", "names.txt")
+_LINE = "line of the file"  # attribute in which parsed elements keep where they began; no XML name has blanks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VocObject:
+    """One object as written: class name, corners, line."""
+
+    name: str
+    corners: Box
+    line: int
+    is_difficult: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """One XML file as written."""
+
+    file: Path
+    size: tuple[int, int] | None
+    objects: tuple[VocObject, ...]
+
+
+def voc_folder(root: Path) -> tuple[Path, Path] | None:
+    """The folders of annotations and of images in `root`, or None if it is not laid out like VOC."""
+    annotations, images = _child(root, "annotations"), _child(root, "jpegimages") or _child(root, "images")
+    return None if annotations is None or images is None else (annotations, images)
+
+
+def read_voc(root: Path, audit: Audit) -> Listing:
+    """Images and objects of a VOC folder.
+
+    Args:
+        root: Folder with Annotations and JPEGImages, or annotations and images.
+        audit: Is told what is wrong with annotations and split files.
+
+    Raises:
+        DataError: The folder is not laid out like VOC, or its split files leave no training images.
+    """
+    if (folders := voc_folder(root)) is None:
+        raise DataError(
+            f"{root}: no VOC data set; allowed: folders Annotations and JPEGImages, or annotations and images"
+        )
+    images = {path.stem: path for path in sorted(folders[1].iterdir()) if path.suffix.lower() in SUFFIXES}
+    parsed = {file.stem: _annotation(file, audit) for file in sorted(folders[0].glob("*.xml"))}
+    for stem in sorted(set(parsed) - set(images)):
+        audit.problem(folders[0] / f"{stem}.xml", None, f"no image; allowed: one of {stem}.* in {folders[1]}")
+    annotations = {stem: each for stem, each in parsed.items() if each is not None}
+    names = _names(root, annotations.values())
+    first = 0.0 if any(0 in each.corners[:2] for one in annotations.values() for each in one.objects) else 1.0
+    stems, note = _parts(root, images, audit)
+    entries = {
+        part: [_entry(images[stem], annotations.get(stem), names, first, audit) for stem in listed]
+        for part, listed in stems.items()
+    }
+    return Listing(source=str(root), names=names, entries=entries, note=f"{note}; corners counted from {first:g}")
+
+
+def _child(folder: Path, lower_name: str) -> Path | None:
+    matches = (path for path in sorted(folder.iterdir()) if path.name.lower() == lower_name) if folder.is_dir() else ()
+    return next(iter(matches), None)
+
+
+def _annotation(file: Path, audit: Audit) -> Annotation | None:
+    try:
+        top = parse_xml(file.read_bytes())
+        objects = tuple(_object(element) for element in top.findall("object"))
+        return Annotation(file=file, size=_size(top), objects=objects)
+    except (OSError, expat.ExpatError) as error:
+        audit.problem(file, getattr(error, "lineno", None), f"not readable as XML ({error}); allowed: VOC annotations")
+    except _MalformedError as error:
+        audit.problem(file, error.line, str(error))
+    return None
+
+
+class _MalformedError(ValueError):
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def parse_xml(data: bytes) -> Element:
+    """The VOC annotation in `data`; each element keeps the line it began in.
+
+    A document type is refused: entities can blow up without end, and VOC has none.
+
+    Raises:
+        xml.parsers.expat.ExpatError: The XML is not well formed.
+        ValueError: It has a document type or is not an <annotation>.
+    """
+    builder, parser = TreeBuilder(), expat.ParserCreate()
+
+    def refuse(*_: object) -> None:
+        raise _MalformedError(
+            parser.CurrentLineNumber, "document type or entity declared; allowed: XML without <!DOCTYPE>"
+        )
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        builder.start(tag, {**attributes, _LINE: str(parser.CurrentLineNumber)})
+
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    parser.Parse(data, True)
+    top = builder.close()
+    if top.tag != "annotation":
+        raise _MalformedError(1, f"<{top.tag}> at the top; allowed: <annotation>")
+    return top
+
+
+def _text(element: Element, path: str) -> str:
+    text = (element.findtext(path) or "").strip()
+    if not text:
+        raise _MalformedError(int(element.attrib[_LINE]), f"<{element.tag}> without {path}; allowed: one that has it")
+    return text
+
+
+def _number(element: Element, path: str) -> float:
+    text = _text(element, path)
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not isfinite(number):
+        raise _MalformedError(int(element.attrib[_LINE]), f"{path} {text!r} in <{element.tag}>; allowed: a number")
+    return number
+
+
+def _size(top: Element) -> tuple[int, int] | None:
+    if top.find("size") is None:
+        return None
+    return int(_number(top, "size/width")), int(_number(top, "size/height"))
+
+
+def _object(element: Element) -> VocObject:
+    x0, y0, x1, y1 = (_number(element, f"bndbox/{corner}") for corner in _CORNERS)
+    return VocObject(
+        name=_text(element, "name"),
+        corners=(x0, y0, x1, y1),
+        line=int(element.attrib[_LINE]),
+        is_difficult=(element.findtext("difficult") or "0").strip() == "1",
+    )
+
+
+def _names(root: Path, annotations: Iterable[Annotation]) -> tuple[str, ...]:
+    for file in (root / name for name in _CLASS_FILES):
+        if file.is_file():
+            names = tuple(line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+            if not names or len(set(names)) < len(names):
+                raise DataError(f"{file}: {list(names)}; allowed: at least one class name a file, each once")
+            return names
+    return tuple(sorted({each.name for annotation in annotations for each in annotation.objects}))
+
+
+def _entry(image: Path, annotation: Annotation | None, names: tuple[str, ...], first: float, audit: Audit) -> Entry:
+    if annotation is None:
+        return Entry(image=image, label_file=None)
+    objects = []
+    for each in annotation.objects:
+        if each.name not in names:
+            audit.problem(annotation.file, each.line, f"class {each.name!r} is not known; allowed: {', '.join(names)}")
+            continue
+        if each.is_difficult:
+            audit.finding("difficult", annotation.file, each.line, f"{each.name} is marked difficult; kept")
+        objects.append(LabelledObject(label=names.index(each.name), box=_box(each.corners, first), line=each.line))
+    return Entry(image=image, label_file=annotation.file, objects=tuple(objects), stated_size=annotation.size)
+
+
+def _box(corners: Box, first: float) -> Box:
+    x0, y0, x1, y1 = corners
+    if x1 <= x0 or y1 <= y0:
+        return corners  # two equal corners are a slip of the mouse, not a box one pixel wide
+    return x0 - first, y0 - first, x1, y1
+
+
+def _parts(root: Path, images: Mapping[str, Path], audit: Audit) -> tuple[dict[str, list[str]], str]:
+    files = _split_files(root)
+    parts = {part: _stems(file, images, audit) for part, file in files.items()}
+    if not parts:
+        return {"train": sorted(images)}, "no split files"
+    both = parts.pop("trainval", None)
+    if "train" not in parts and both is not None:
+        others = set(parts.get("val", ()))
+        parts["train"] = [stem for stem in both if stem not in others]
+    if "train" not in parts:
+        raise DataError(
+            f"{root}: split files for {', '.join(files)} only; allowed: train.txt or trainval.txt among them"
+        )
+    _note_unlisted(root, set(images).difference(*parts.values()), audit)
+    return {
+        part: parts[part] for part in ("train", "val", "test") if part in parts
+    }, "parts as the split files list them"
+
+
+def _split_files(root: Path) -> dict[str, Path]:
+    sets = _child(root, "imagesets")
+    folders = [folder for folder in (_child(sets, "main") if sets else None, sets, root) if folder is not None]
+    for folder in folders:
+        files = {part: folder / f"{part}.txt" for part in ("train", "val", "test", "trainval")}
+        if present := {part: file for part, file in files.items() if file.is_file()}:
+            return present
+    return {}
+
+
+def _stems(file: Path, images: Mapping[str, Path], audit: Audit) -> list[str]:
+    stems = []
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if not (name := line.strip()):
+            continue
+        words = name.rsplit(maxsplit=1)
+        if len(words) == 2 and words[1] in ("-1", "0", "1"):
+            name = words[0]  # VOC's lists of one class add whether the image shows it
+        stem = name if name in images else Path(name).stem
+        if stem in images:
+            stems.append(stem)
+        else:
+            audit.problem(file, number, f"no image {name}; allowed: names of image files without their suffix")
+    return stems
+
+
+def _note_unlisted(root: Path, stems: set[str], audit: Audit) -> None:
+    if stems:
+        shown = ", ".join(sorted(stems)[:5]) + (", ..." if len(stems) > 5 else "")
+        audit.finding("unlisted", root, None, f"{len(stems)} images are in no split file and are not used: {shown}")

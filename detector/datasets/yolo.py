@@ -1,0 +1,182 @@
+"""Data sets in YOLO's layout: a data.yaml, images, and one text file of normalised boxes for each.
+
+Source of the layout: ultralytics' documentation of detection data sets; `labels` replaces `images` in a path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from detector.datasets.audit import Audit, Entry, LabelledObject
+from detector.datasets.files import Listing
+from detector.datasets.listing import DataError
+from detector.datasets.pictures import SUFFIXES
+
+_PARTS = ("train", "val", "test")
+_NO_LABELS = ("classes.txt", "labels.txt", "notes.txt", "readme.txt")  # what annotation tools leave among labels
+_LARGEST = 2.0  # a normalised number beyond this is a number of pixels
+
+
+def read_yolo(file: Path, audit: Audit) -> Listing:
+    """Images and objects that a data.yaml lists.
+
+    Args:
+        file: The data.yaml.
+        audit: Is told what is wrong with label files and listings.
+
+    Raises:
+        DataError: The data.yaml itself cannot be used.
+    """
+    config = _load(file)
+    names = _names(config, file)
+    root = _root(config, file)
+    entries: dict[str, list[Entry]] = {}
+    for part in _PARTS:
+        if places := _places(config, part, file):
+            images = [image for place in places for image in _images(_resolved(place, root, file, part), root, audit)]
+            entries[part] = [_entry(image, names, audit) for image in images]
+    if "train" not in entries:
+        raise DataError(
+            f"{file}: train: missing; allowed: a folder, a list of folders, or a .txt file that lists images"
+        )
+    _note_orphans({entry.image for listed in entries.values() for entry in listed}, audit)
+    return Listing(source=str(file), names=names, entries=entries, note=f"parts as {file.name} lists them")
+
+
+def _load(file: Path) -> Mapping[str, Any]:
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{file}: not readable as YAML: {error}") from error
+    if not isinstance(config, dict):
+        raise DataError(f"{file}: {type(config).__name__} at the top; allowed: keys path, train, val, test, names, nc")
+    return config
+
+
+def _names(config: Mapping[str, Any], file: Path) -> tuple[str, ...]:
+    names, count = config.get("names"), config.get("nc")
+    if names is None and isinstance(count, int) and count > 0:
+        names = [f"class{index}" for index in range(count)]
+    if isinstance(names, dict):
+        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            raise DataError(f"{file}: names: keys {list(names)}; allowed: 0 to {len(names) - 1}, each once")
+        names = [names[index] for index in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise DataError(f"{file}: names: {names!r}; allowed: a list of class names, or a mapping from 0, 1, ...")
+    texts = tuple(str(name) for name in names)
+    if len(set(texts)) < len(texts):
+        raise DataError(f"{file}: names: {list(texts)} has a name twice; allowed: different names")
+    if count is not None and count != len(texts):
+        raise DataError(f"{file}: nc: {count!r} with {len(texts)} names; allowed: {len(texts)}")
+    return texts
+
+
+def _root(config: Mapping[str, Any], file: Path) -> Path:
+    root = file.parent / Path(str(config.get("path") or ".")).expanduser()
+    if not root.is_dir():
+        raise DataError(f"{file}: path: no folder {root}; allowed: a folder, relative to this file or absolute")
+    return root
+
+
+def _places(config: Mapping[str, Any], part: str, file: Path) -> list[str]:
+    value = config.get(part)
+    places = [value] if isinstance(value, str) else value or []
+    if not isinstance(places, list) or not all(isinstance(place, str) and place for place in places):
+        raise DataError(f"{file}: {part}: {value!r}; allowed: a folder, a list of folders, or a .txt file of images")
+    return places
+
+
+def _resolved(place: str, root: Path, file: Path, part: str) -> Path:
+    # Exports of annotation services say ../train/images for a folder beside data.yaml.
+    tried = [root / Path(place).expanduser(), *([root / place[3:]] if place.startswith("../") else [])]
+    for path in tried:
+        if path.exists():
+            return path
+    raise DataError(f"{file}: {part}: no {tried[0]}; allowed: an existing folder, or a .txt file that lists images")
+
+
+def _images(place: Path, root: Path, audit: Audit) -> list[Path]:
+    if place.is_dir():
+        return sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if place.suffix.lower() != ".txt":
+        raise DataError(f"{place}: neither a folder nor a .txt file; allowed: either, listing images")
+    images = []
+    for number, line in enumerate(_lines(place, audit), start=1):
+        if not (text := line.strip()):
+            continue
+        found = next((path for path in (place.parent / text, root / text) if path.is_file()), None)
+        if found is None:
+            audit.problem(
+                place, number, f"no image {text}; allowed: image files, relative to this file or the data set"
+            )
+        elif found.suffix.lower() not in SUFFIXES:
+            audit.problem(place, number, f"{text} is not an image; allowed: {', '.join(SUFFIXES)}")
+        else:
+            images.append(found)
+    return images
+
+
+def _lines(file: Path, audit: Audit) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        audit.problem(file, None, f"not readable as text ({error}); allowed: UTF-8")
+        return []
+
+
+def label_path(image: Path) -> Path:
+    """Where the labels of an image are: `labels` for the last folder called `images`, else beside it."""
+    parts = list(image.parts)
+    for index in range(len(parts) - 2, -1, -1):
+        if parts[index] == "images":
+            parts[index] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
+
+
+def _entry(image: Path, names: tuple[str, ...], audit: Audit) -> Entry:
+    file = label_path(image)
+    if not file.is_file():
+        return Entry(image=image, label_file=None)
+    parsed = (_object(line, number, file, names, audit) for number, line in enumerate(_lines(file, audit), start=1))
+    objects = tuple(each for each in parsed if each is not None)
+    return Entry(image=image, label_file=file, objects=objects, is_normalised=True)
+
+
+def _object(line: str, number: int, file: Path, names: tuple[str, ...], audit: Audit) -> LabelledObject | None:
+    if not (words := line.split()):
+        return None
+    try:
+        label, cx, cy, width, height = (float(word) for word in words)
+    except ValueError:
+        label = cx = cy = width = height = float("nan")
+    numbers = (label, cx, cy, width, height)
+    if not all(isfinite(value) for value in numbers):
+        audit.problem(
+            file, number, f"{line.strip()!r}; allowed: five numbers: class, centre x, centre y, width, height"
+        )
+    elif not (label.is_integer() and 0 <= label < len(names)):
+        known = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+        audit.problem(file, number, f"class {words[0]} is not known; allowed: 0 to {len(names) - 1} ({known})")
+    elif max(abs(value) for value in numbers[1:]) > _LARGEST:
+        audit.problem(file, number, f"{line.strip()!r} counts pixels; allowed: fractions of the image, 0 to 1")
+    else:
+        box = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
+        return LabelledObject(label=int(label), box=box, line=number)
+    return None
+
+
+def _note_orphans(images: Iterable[Path], audit: Audit) -> None:
+    folders = sorted({(image.parent, label_path(image).parent) for image in images})
+    for image_folder, label_folder in folders:
+        if image_folder == label_folder or not label_folder.is_dir():
+            continue  # beside images, a text file without an image may be a listing or a note
+        stems = {path.stem for path in image_folder.iterdir() if path.suffix.lower() in SUFFIXES}
+        for file in sorted(label_folder.glob("*.txt")):
+            if file.stem not in stems and file.name.lower() not in _NO_LABELS:
+                audit.problem(file, None, f"labels without an image; allowed: one of {file.stem}.* in {image_folder}")
