@@ -1,0 +1,174 @@
+"""Why a training blew up, from its telemetry alone.
+
+The sign to look for is a single update larger than a fifth of the weights: on small networks it flagged every run
+that became NaN and no healthy one, some 15 steps ahead. That was fitted and tested on one network: a lead, not a law.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from math import inf, isfinite, nan
+from typing import Any
+
+from detector.telemetry import TERMS, LaneEnded, StepTelemetry
+
+# Norm of an update over the norm of the weights.
+SIGN_UPDATE_RATIO = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """How a training blew up.
+
+    Attributes:
+        step, epoch: Where loss or gradient first were no numbers; the last step where they stayed numbers.
+        term: box, obj, noobj or cls: the first of the loss terms that is no number at that step. gradient where the
+            loss is a number and its gradient is not, loss where only the sum overflows. Where all stayed numbers,
+            the largest term.
+        scale: Scale of the term, from 0 (coarsest); None for gradient and loss.
+        value: What it was: nan, inf, or the largest term.
+        num_terms: How many terms, counted by scale, were no numbers; all of them point at the weights.
+        lr, bias_lr, momentum, in_warmup: As applied in that step.
+        last_finite_loss: Loss of the last step before with a finite one; nan if there is none.
+        loss_growth: That loss over the mean of the first five.
+        last_finite_grad_norm: Gradient norm of the last step with a finite one; nan if there is none.
+        last_finite_grad_step: That step, or None.
+        first_sign_step: First step whose update was above `SIGN_UPDATE_RATIO` of the weights, or None.
+        steps_ahead: Steps from that sign to the end, or None.
+        max_update_ratio: Largest update over weights; nan if none was measured.
+        max_box_logit: Largest absolute raw box output in the steps before; nan if none was finite.
+    """
+
+    step: int
+    epoch: int
+    term: str
+    scale: int | None
+    value: float
+    num_terms: int
+    lr: float
+    bias_lr: float
+    momentum: float
+    in_warmup: bool
+    last_finite_loss: float
+    loss_growth: float
+    last_finite_grad_norm: float
+    last_finite_grad_step: int | None
+    first_sign_step: int | None
+    steps_ahead: int | None
+    max_update_ratio: float
+    max_box_logit: float
+
+    @property
+    def summary(self) -> str:
+        """One line: what, where, and the signs before."""
+        parts = [self._what(), self._before(), f"lr {self.lr:.3g} {'in' if self.in_warmup else 'after'} warm-up"]
+        if self.first_sign_step is not None:
+            parts.append(f"update ratio above {SIGN_UPDATE_RATIO:g} from step {self.first_sign_step}")
+        return "; ".join(each for each in parts if each)
+
+    def to_json(self) -> str:
+        """The diagnosis as strict JSON: what is no number is written as text."""
+        values = {name: _as_json(value) for name, value in asdict(self).items()}
+        return json.dumps(values | {"summary": self.summary}, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Diagnosis:
+        """The diagnosis that `to_json` wrote."""
+        stored = json.loads(text)
+        return cls(**{each.name: _from_json(each.name, stored[each.name]) for each in fields(cls)})
+
+    def _what(self) -> str:
+        where = f"step {self.step}"
+        if isfinite(self.value):
+            return (
+                f"loss grew to {self.loss_growth:.3g}x its start by {where}, most in {self.term} at scale {self.scale}"
+            )
+        if self.term in TERMS:
+            others = f" and {self.num_terms - 1} more terms" if self.num_terms > 1 else ""
+            return f"{self.term} loss {self.value:g} at scale {self.scale}{others}, {where}"
+        return f"{self.term} {self.value:g}, {where}"
+
+    def _before(self) -> str:
+        if self.last_finite_grad_step is None:
+            return ""
+        return f"grad norm {self.last_finite_grad_norm:.1e} at step {self.last_finite_grad_step}"
+
+
+def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded) -> Diagnosis:
+    """Diagnosis of a training that diverged, whether its loss stopped being a number or only grew.
+
+    Args:
+        steps: Records of one lane in order, all of them or the last ones.
+        ended: Last record of the lane.
+
+    Raises:
+        ValueError: There are no steps.
+    """
+    if not steps:
+        raise ValueError(f"lane {ended.lane} ended at step {ended.step} ({ended.reason}) without a step to look at")
+    index = next((at for at, each in enumerate(steps) if not each.is_finite), len(steps) - 1)
+    broken, before = steps[index], steps[:index]
+    term, scale, value = _first_broken(broken)
+    graded = [each for each in steps[: index + 1] if isfinite(each.grad_norm)]
+    signs = [each.step for each in steps[: index + 1] if each.update_ratio > SIGN_UPDATE_RATIO]
+    lossy = [each.loss for each in before if isfinite(each.loss)] + ([broken.loss] if broken.is_finite else [])
+    return Diagnosis(
+        step=broken.step,
+        epoch=broken.epoch,
+        term=term,
+        scale=scale,
+        value=value,
+        num_terms=len(_broken_terms(broken)),
+        lr=broken.lr,
+        bias_lr=broken.bias_lr,
+        momentum=broken.momentum,
+        in_warmup=broken.in_warmup,
+        last_finite_loss=lossy[-1] if lossy else nan,
+        loss_growth=_growth(lossy),
+        last_finite_grad_norm=graded[-1].grad_norm if graded else nan,
+        last_finite_grad_step=graded[-1].step if graded else None,
+        first_sign_step=signs[0] if signs else None,
+        steps_ahead=broken.step - signs[0] if signs else None,
+        max_update_ratio=_largest(each.update_ratio for each in steps[: index + 1]),
+        max_box_logit=_largest(each.max_box_logit for each in before if isfinite(each.max_box_logit)),
+    )
+
+
+def _broken_terms(step: StepTelemetry) -> list[tuple[str, int, float]]:
+    return [each for each in _terms(step) if not isfinite(each[2])]
+
+
+def _terms(step: StepTelemetry) -> list[tuple[str, int, float]]:
+    return [(name, scale, value) for name in TERMS for scale, value in enumerate(getattr(step.terms, name))]
+
+
+def _first_broken(step: StepTelemetry) -> tuple[str, int | None, float]:
+    if broken := _broken_terms(step):
+        return broken[0]
+    if not isfinite(step.loss):
+        return "loss", None, step.loss
+    if not isfinite(step.grad_norm):
+        return "gradient", None, step.grad_norm
+    return max(_terms(step), key=lambda each: each[2])
+
+
+def _growth(losses: Sequence[float]) -> float:
+    start = losses[:5]
+    if not start or sum(start) <= 0:
+        return nan
+    return losses[-1] / (sum(start) / len(start))
+
+
+def _largest(values: Iterable[float]) -> float:
+    return max((each for each in values if each == each), default=nan)  # nan is not equal to itself
+
+
+def _as_json(value: Any) -> Any:
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
+
+
+def _from_json(name: str, value: Any) -> Any:
+    special = {"nan": nan, "inf": inf, "-inf": -inf}
+    return special.get(value, value) if name != "term" and isinstance(value, str) else value

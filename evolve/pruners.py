@@ -1,0 +1,76 @@
+"""When a trial that still trains is stopped: Optuna's pruners, told about epochs."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import final
+
+import optuna
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.trial import FrozenTrial
+
+from evolve.study import MEDIAN_STARTUP_TRIALS, Study
+
+# One in three goes on at each rung: with 4, the usual choice for long trainings, 10 epochs have two rungs.
+_REDUCTION = 3
+_RUNGS = 4
+
+
+@final
+class EpochPruner(BasePruner):
+    """A pruner whose steps are epochs from 0; it spares the last one, after which there is nothing left to save.
+
+    Args:
+        pruner: Decides between the first epoch and the last.
+        epochs: Epochs of a whole training.
+    """
+
+    def __init__(self, pruner: BasePruner, *, epochs: int) -> None:
+        self._pruner = pruner
+        self._epochs = epochs
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Whether the trial should stop after the last epoch it reported."""
+        if trial.last_step is None or trial.last_step >= self._epochs - 1:
+            return False
+        return self._pruner.prune(study, trial)
+
+
+def make_pruner(study: Study) -> BasePruner:
+    """The study's pruner, for trials that `report` after each epoch.
+
+    - median: below the median of complete trials at the same epoch, once there are enough of those and a quarter
+      of the epochs is over.
+    - asha: not among the best third of those that got as far, asked at epochs 1, 3, 9, ... (Li et al. 2020,
+      arXiv:1810.05934).
+    - hyperband: the same with brackets that ask later, drawn by a hash of the study's name and the trial's number
+      (Li et al. 2018, arXiv:1603.06560); its most patient bracket asks once.
+    - none: nothing is stopped.
+    """
+    return EpochPruner(_pruner(study), epochs=study.epochs)
+
+
+def report(trial: optuna.Trial, *, epoch: int, fitness: float) -> bool:
+    """Stores the fitness of an epoch and says whether the trial should stop.
+
+    Raises:
+        ValueError: The fitness is not finite. Such a trial has diverged; Optuna would rank an infinite value first,
+            and compares as if a single NaN were not there.
+    """
+    if not isfinite(fitness):
+        raise ValueError(f"trial {trial.number}, epoch {epoch}: fitness {fitness} is not finite; tell it as diverged")
+    trial.report(fitness, epoch)
+    return trial.should_prune()
+
+
+def _pruner(study: Study) -> BasePruner:
+    first_rung = max(1, study.epochs // _REDUCTION**_RUNGS)
+    if study.pruner == "median":
+        # The first quarter is mostly warm-up, in which the order of trials means little.
+        return MedianPruner(n_startup_trials=MEDIAN_STARTUP_TRIALS, n_warmup_steps=max(1, study.epochs // 4))
+    if study.pruner == "asha":
+        return SuccessiveHalvingPruner(min_resource=first_rung, reduction_factor=_REDUCTION)
+    if study.pruner == "hyperband":
+        resource = max(study.epochs, first_rung)
+        return HyperbandPruner(min_resource=first_rung, max_resource=resource, reduction_factor=_REDUCTION)
+    return NopPruner()

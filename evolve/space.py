@@ -1,0 +1,304 @@
+"""The search space of a study: which hyperparameters vary, and over what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, isclose, isfinite, log, prod
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from detector.hyperparameters import Hyperparameters, allowed_choices, names, numeric_range
+from evolve.errors import DefinitionError, Problem, unknown_text
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Scalar = float | str | bool
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """Numbers between two ends, both included.
+
+    Attributes:
+        low, high: The ends.
+        log: Whether equal ratios count as equal steps.
+        step: Distance of the allowed values from `low` on, or None for all numbers.
+        points: Number of values in a grid, or None to fit the budget of trials.
+
+    Raises:
+        ValueError: The ends, the step or the number of points are not allowed.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+    points: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.low) and isfinite(self.high)):
+            raise ValueError(f"low {self.low:g} and high {self.high:g} are not both finite")
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low {self.low:g} is not above 0, which log needs")
+        if self.step is not None:
+            self._check_step(self.step)
+        if self.points is not None and self.points < 2:
+            raise ValueError(f"points {self.points} is not at least 2, one for each end")
+
+    @property
+    def most_points(self) -> int | None:
+        """Number of values the range has, or None for any number."""
+        return None if self.step is None else round((self.high - self.low) / self.step) + 1
+
+    def holds(self, value: Scalar) -> bool:
+        """Whether a value lies between the ends; steps are not looked at."""
+        return not isinstance(value, str | bool) and self.low <= value <= self.high
+
+    def distribution(self) -> BaseDistribution:
+        """The range in Optuna's words."""
+        from optuna.distributions import FloatDistribution
+
+        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+
+    def values(self, count: int) -> list[float]:
+        """Values at equal steps (ratios under log), both ends included, to six digits between them.
+
+        Args:
+            count: Number of values, at least 2.
+        """
+        inner = [self._at(each / (count - 1)) for each in range(1, count - 1)]
+        return [self.low, *inner, self.high]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The range as it may be written in a study."""
+        optional = {"step": self.step, "points": self.points}
+        return {"low": self.low, "high": self.high, "log": self.log} | {
+            key: value for key, value in optional.items() if value is not None
+        }
+
+    def _at(self, part: float) -> float:
+        if self.step is not None:
+            value = self.low + self.step * round(part * (self.high - self.low) / self.step)
+        elif self.log:
+            value = exp(log(self.low) + part * (log(self.high) - log(self.low)))
+        else:
+            value = self.low + part * (self.high - self.low)
+        return min(max(float(f"{value:.6g}"), self.low), self.high)
+
+    def _check_step(self, step: float) -> None:
+        if self.log:
+            raise ValueError("log and step exclude each other; leave one out")
+        if not (isfinite(step) and 0 < step <= self.high - self.low):
+            raise ValueError(f"step {step:g} is not above 0 and at most {self.high - self.low:g}")
+        steps = (self.high - self.low) / step
+        if not isclose(steps, round(steps), rel_tol=1e-9):
+            raise ValueError(f"step {step:g} does not lead from low {self.low:g} to high {self.high:g}")
+        if self.points is not None and self.points > round(steps) + 1:
+            raise ValueError(f"points {self.points} is above {round(steps) + 1}, all values at step {step:g}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """Values without an order.
+
+    Raises:
+        ValueError: There are none, or one is repeated.
+    """
+
+    choices: tuple[Scalar, ...]
+
+    def __post_init__(self) -> None:
+        if not self.choices:
+            raise ValueError("choices is empty; name at least one")
+        if len({(type(each), each) for each in self.choices}) < len(self.choices):
+            raise ValueError(f"choices {list(self.choices)} repeats a value")
+
+    def holds(self, value: Scalar) -> bool:
+        """Whether a value is one of the choices."""
+        return value in self.choices
+
+    def distribution(self) -> BaseDistribution:
+        """The choices in Optuna's words."""
+        from optuna.distributions import CategoricalDistribution
+
+        return CategoricalDistribution(self.choices)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The choices as they may be written in a study."""
+        return {"choices": list(self.choices)}
+
+
+Parameter = Range | Choices
+
+
+@dataclass(frozen=True, slots=True)
+class Space(Mapping[str, Parameter]):
+    """Searched hyperparameters by name, in the order they were written.
+
+    Attributes:
+        parameters: What each varies over.
+    """
+
+    parameters: Mapping[str, Parameter]
+
+    @classmethod
+    def from_mapping(cls, raw: object) -> Space:
+        """Space written as `{lr0: {low: 0.001, high: 1, log: true}, schedule: {choices: [linear, cosine]}}`.
+
+        Raises:
+            DefinitionError: Everything that is not allowed, by key.
+        """
+        if isinstance(raw, Space):
+            return raw
+        if not isinstance(raw, Mapping) or not raw:
+            raise ValueError(f"{raw!r} names no hyperparameter; known: {list(names())}")
+        return cls(check_each(raw, _parameter))
+
+    def __getitem__(self, name: str) -> Parameter:
+        return self.parameters[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parameters)
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+    def to_mapping(self) -> dict[str, dict[str, Any]]:
+        """The space as it may be written in a study."""
+        return {name: parameter.to_mapping() for name, parameter in self.items()}
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """The space in Optuna's words, for `study.ask(fixed_distributions=...)`."""
+        return {name: parameter.distribution() for name, parameter in self.items()}
+
+    def ranges(self) -> dict[str, Range]:
+        """The parameters that are numbers between two ends; `log` says how to draw their axis."""
+        return {name: each for name, each in self.items() if isinstance(each, Range)}
+
+    def grid(self, trials: int) -> dict[str, list[Scalar]]:
+        """Values of each parameter, whose combinations make the grid.
+
+        Ranges without `points` get about equally many, so that the combinations come as near to the number of
+        trials as they can without exceeding it; each range keeps at least its two ends.
+
+        Args:
+            trials: Number of trials the study may spend.
+        """
+        counts = self._counts(trials)
+        return {
+            name: list(each.choices) if isinstance(each, Choices) else [*each.values(counts[name])]
+            for name, each in self.items()
+        }
+
+    def _counts(self, trials: int) -> dict[str, int]:
+        counts = {
+            name: len(each.choices) if isinstance(each, Choices) else each.points or 2 for name, each in self.items()
+        }
+        free = {name: each for name, each in self.ranges().items() if each.points is None}
+        while growing := [name for name, each in free.items() if _may_grow(each, name, counts, trials)]:
+            counts[min(growing, key=counts.__getitem__)] += 1
+        return counts
+
+
+def check_each(raw: Mapping[Any, Any], check: Callable[[str, Any], Value]) -> dict[str, Value]:
+    """Every item of a mapping as `check(key, value)` returns it.
+
+    Raises:
+        DefinitionError: What `check` raised, for all items together.
+    """
+    checked, problems = {}, []
+    for key, value in raw.items():
+        try:
+            checked[key] = check(key, value)
+        except DefinitionError as several:
+            problems += [each.under(str(key)) for each in several.problems]
+        except ValueError as error:
+            problems.append(Problem(path=str(key), text=str(error)))
+    if problems:
+        raise DefinitionError(problems)
+    return checked
+
+
+def as_number(raw: object) -> float:
+    """A finite number, also from text: YAML reads 1e-4 (no point) as text.
+
+    Raises:
+        ValueError: It is not one.
+    """
+    try:
+        value = float("nan") if isinstance(raw, bool) else float(raw)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not isfinite(value):
+        raise ValueError(f"{raw!r} is not a finite number")
+    return value
+
+
+def fixed_value(name: str, raw: object) -> Scalar:
+    """One value of a hyperparameter, as the detector takes it.
+
+    Raises:
+        ValueError: The name is not known or the value is not allowed.
+    """
+    if name not in names():
+        raise ValueError(unknown_text("hyperparameter", name, names()))
+    try:
+        value: Scalar = getattr(Hyperparameters.from_mapping({name: raw}), name)
+    except ValueError as error:
+        raise ValueError(str(error).removeprefix(f"{name}: ")) from None
+    return value
+
+
+def _parameter(name: str, raw: object) -> Parameter:
+    if name not in names():
+        raise ValueError(unknown_text("hyperparameter", name, names()))
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"{raw!r} is neither {{low: ..., high: ...}} nor {{choices: [...]}}")
+    return _choices(name, raw) if "choices" in raw else _range(name, raw)
+
+
+def _choices(name: str, raw: Mapping[str, object]) -> Choices:
+    _check_keys(raw, ("choices",))
+    values = raw["choices"]
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise ValueError(f"choices {values!r} is not a list")
+    return Choices(choices=tuple(fixed_value(name, each) for each in values))
+
+
+def _range(name: str, raw: Mapping[str, object]) -> Range:
+    if allowed := allowed_choices(name):
+        raise ValueError(f"has no low and high; write choices: {list(allowed)}")
+    _check_keys(raw, ("low", "high", "log", "step", "points"))
+    given = {key: value for key, value in raw.items() if value is not None}
+    if missing := [each for each in ("low", "high") if each not in given]:
+        raise ValueError(f"{' and '.join(missing)} missing; a range has low and high")
+    values = check_each(given, _range_value)
+    lowest, highest = numeric_range(name)
+    for end in ("low", "high"):
+        if not lowest <= values[end] <= highest:
+            raise ValueError(f"{end} {values[end]:g} is outside {lowest:g}..{highest:g}")
+    return Range(**values)
+
+
+def _check_keys(raw: Mapping[str, object], known: tuple[str, ...]) -> None:
+    if unknown := [each for each in raw if each not in known]:
+        raise DefinitionError(Problem(path="", text=unknown_text("key", each, known)) for each in unknown)
+
+
+def _range_value(key: str, raw: object) -> Any:
+    if key in ("low", "high", "step"):
+        return as_number(raw)
+    if key == "log" and not isinstance(raw, bool):
+        raise ValueError(f"{raw!r} is not true or false")
+    if key == "points" and (isinstance(raw, bool) or not isinstance(raw, int)):
+        raise ValueError(f"{raw!r} is not a whole number")
+    return raw
+
+
+def _may_grow(each: Range, name: str, counts: Mapping[str, int], trials: int) -> bool:
+    has_room = each.most_points is None or counts[name] < each.most_points
+    return has_room and prod(counts.values()) // counts[name] * (counts[name] + 1) <= trials

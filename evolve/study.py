@@ -1,0 +1,397 @@
+"""A study: what is trained, what varies, how trials are chosen, stopped and judged; read from YAML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from importlib.resources import files
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from detector.hyperparameters import SHARED_BY_LANES, Hyperparameters
+from detector.plan import TrainingPlan
+from evolve.definition import Budget, Definition, Fitness, Flag, Thresholds, Whole, problems_of
+from evolve.errors import DefinitionError, Problem, StudyError, unknown_text
+from evolve.space import Choices, Scalar, Space, check_each, fixed_value
+
+__all__ = [
+    "DIGITS",
+    "MEDIAN_STARTUP_TRIALS",
+    "PRUNERS",
+    "SAMPLERS",
+    "Budget",
+    "Fitness",
+    "Study",
+    "Thresholds",
+    "available_studies",
+    "load_study",
+]
+
+DIGITS = ("digits-1", "digits-3", "digits-10")
+SamplerName = Literal["grid", "random", "qmc", "tpe", "gp", "cmaes"]
+PrunerName = Literal["median", "asha", "hyperband", "none"]
+SAMPLERS: tuple[str, ...] = get_args(SamplerName)
+PRUNERS: tuple[str, ...] = get_args(PrunerName)
+
+# Complete trials before the median of them means anything; as Optuna counts.
+MEDIAN_STARTUP_TRIALS = 5
+
+
+def _fixed(raw: object) -> dict[str, Scalar]:
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"{raw!r} is not a mapping of hyperparameters to values")
+    return check_each(raw, fixed_value)
+
+
+def _seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ValueError(f"{list(seeds)} is not a list of different numbers, each at least 0")
+    return seeds
+
+
+class Study(Definition):
+    """Everything that defines a study, defaults filled in.
+
+    Attributes:
+        name: Letters, digits, _ and -; the name of the file by default.
+        description: What the study is to find out.
+        data: digits-1, digits-3, digits-10 (made on the fly), or a path, relative to the working directory.
+        model, image_size, batch_size, nominal_batch_size, epochs, precision: As `detector.plan` has them.
+        fixed: Hyperparameters that differ from the detector's defaults; written as `hyperparameters`.
+        space: Hyperparameters that vary.
+        sampler: How parameters are chosen.
+        pruner: How hopeless trials are found while they train.
+        budget: What the study may spend.
+        seeds: Training seeds; each trial is trained once for each.
+        seed: Seed of the sampler.
+        fitness: What is maximised.
+        thresholds: Where verdicts turn.
+        baseline: Whether trial 0 is the fixed hyperparameters, or defaults, themselves.
+        keep_weights: Whether the weights of all trials are kept or those of the best alone.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)
+    description: str = ""
+    data: str = Field(default="digits-1", min_length=1)
+    model: str = "yolov3-tiny-compact"
+    image_size: Whole = 64
+    batch_size: Whole = 16
+    nominal_batch_size: Whole = 16
+    epochs: Whole = 10
+    precision: str = "float32"
+    fixed: Annotated[dict[str, Scalar], PlainValidator(_fixed)] = Field(default={}, alias="hyperparameters")
+    space: Annotated[Space, PlainValidator(Space.from_mapping), PlainSerializer(Space.to_mapping)]
+    sampler: SamplerName = "tpe"
+    pruner: PrunerName = "none"
+    budget: Budget
+    seeds: Annotated[tuple[Whole, ...], AfterValidator(_seeds)] = (0,)
+    seed: Whole = Field(default=0, ge=0)
+    fitness: Fitness = Fitness()
+    thresholds: Thresholds = Thresholds()
+    baseline: Flag = False
+    keep_weights: Literal["best", "all"] = "best"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, raw: Any) -> Any:
+        if isinstance(raw, Mapping) and raw.get("nominal_batch_size") is None:
+            batch_size = raw.get("batch_size")
+            is_count = isinstance(batch_size, int) and not isinstance(batch_size, bool) and batch_size > 0
+            return {**raw, "nominal_batch_size": batch_size if is_count else 16}
+        return raw
+
+    @field_validator("data")
+    @classmethod
+    def _check_data(cls, data: str) -> str:
+        if data.startswith("digits-") and data not in DIGITS:
+            raise ValueError(f"{data!r} is not one of {list(DIGITS)}; write ./{data} for a folder of that name")
+        return data
+
+    @field_validator("model", "image_size", "batch_size", "nominal_batch_size", "epochs", "precision")
+    @classmethod
+    def _check_plan(cls, value: Any, info: ValidationInfo) -> Any:
+        try:
+            TrainingPlan(**{str(info.field_name): value})
+        except ValueError as error:
+            raise ValueError(str(error).removeprefix(f"{info.field_name}: ")) from None
+        return value
+
+    @model_validator(mode="after")
+    def _check_sampler(self) -> Study:
+        chosen = [name for name, each in self.space.items() if isinstance(each, Choices)]
+        if self.sampler == "cmaes" and chosen:
+            text = f"'cmaes' needs numbers, but {chosen} have choices; take tpe, gp or random"
+            raise DefinitionError([Problem(path="sampler", text=text)])
+        return self
+
+    def training_plan(self, device: str, seed: int) -> TrainingPlan:
+        """What all lanes of a training with one of the seeds share."""
+        return TrainingPlan(
+            model=self.model,
+            image_size=self.image_size,
+            batch_size=self.batch_size,
+            nominal_batch_size=self.nominal_batch_size,
+            epochs=self.epochs,
+            device=device,
+            precision=self.precision,
+            data_seed=seed,
+        )
+
+    def hyperparameters(self, params: Mapping[str, Scalar]) -> Hyperparameters:
+        """The hyperparameters of a trial: its parameters, else the fixed ones, else the detector's defaults.
+
+        Raises:
+            ValueError: A parameter is not known or not allowed.
+        """
+        return Hyperparameters.from_mapping({**self.fixed, **params})
+
+    def baseline_params(self) -> dict[str, Scalar]:
+        """Parameters of the trial that changes nothing: fixed values, else defaults, of all that is searched."""
+        unchanged = self.hyperparameters({})
+        return {name: getattr(unchanged, name) for name in self.space}
+
+    def grid(self) -> dict[str, list[Scalar]]:
+        """Values of each parameter in a grid that fits the budget."""
+        return self.space.grid(self.budget.trials)
+
+    def warnings(self) -> list[str]:
+        """What is allowed but has no use, each with its key path."""
+        return [each for check in _CHECKS for each in check(self)]
+
+    def differences(self, other: Study) -> list[str]:
+        """Key paths in which two definitions differ, description and budget apart.
+
+        The number of trials counts only where it decides the grid: there the same trial would be another point.
+        """
+        mine, others = _flat(self.to_mapping()), _flat(other.to_mapping())
+        keys = [key for key in mine | others if mine.get(key) != others.get(key)]
+        differing = [key for key in keys if key.split(".")[0] not in ("description", "budget")]
+        if not differing and self.sampler == "grid" and self.grid() != other.grid():
+            differing.append("budget.trials")
+        return differing
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The study as it may be written to YAML or JSON."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def to_json(self) -> str:
+        """The study as JSON; `from_json` gives back an equal one."""
+        return json.dumps(self.to_mapping())
+
+    @classmethod
+    def from_json(cls, text: str) -> Study:
+        """The study that `to_json` wrote.
+
+        Raises:
+            StudyError: It is not allowed.
+        """
+        return _validated(json.loads(text), lambda each: f"stored study: {each}")
+
+
+def available_studies() -> list[tuple[str, Path]]:
+    """Names and files of the studies in ./studies and of those that come with the package, sorted by name."""
+    folders = [Path("studies")]
+    with suppress(ModuleNotFoundError):
+        # The package has no __init__, so its folder may be spread over several places.
+        folders += sorted({Path(str(each)).parent for each in files("studies").iterdir()})
+    found = {path.stem: path for folder in reversed(folders) for path in folder.glob("*.yaml")}
+    return sorted(found.items())
+
+
+def load_study(name_or_path: str, overrides: Mapping[str, object] | None = None) -> Study:
+    """Study read from YAML.
+
+    Args:
+        name_or_path: Name of an available study, or path of a file.
+        overrides: Values that replace those of the file, by the name of their command-line option; None leaves the
+            file's value.
+
+    Raises:
+        StudyError: The file cannot be read or is not allowed, or an override is not allowed; names every problem.
+    """
+    path = _find(name_or_path)
+    raw = _read(path)
+    raw.setdefault("name", path.stem)
+    options = {
+        _override(raw, option, value): f"--{option.replace('_', '-')}"
+        for option, value in (overrides or {}).items()
+        if value is not None
+    }
+
+    def placed(problem: Problem) -> str:
+        for key, option in options.items():
+            if problem.path == key or problem.path.startswith(f"{key}."):
+                return f"{option}: {problem.text}"
+        return f"{path}: {problem}"
+
+    return _validated(raw, placed)
+
+
+_SECTIONS = {"fixed", "space", "budget", "fitness", "thresholds"}
+# Options by the keys they replace.
+_OVERRIDES = {name: (name,) for name in Study.model_fields if name not in _SECTIONS} | {
+    "trials": ("budget", "trials"),
+    "seconds": ("budget", "seconds"),
+}
+
+
+def _override(raw: dict[Any, Any], option: str, value: object) -> str:
+    if option not in _OVERRIDES:
+        raise StudyError(unknown_text("option", option, _OVERRIDES))
+    *parents, key = _OVERRIDES[option]
+    for parent in parents:
+        inner = raw.get(parent)
+        raw = raw.setdefault(parent, {}) if inner is None or isinstance(inner, dict) else {}
+    raw[key] = list(value) if isinstance(value, tuple) else value
+    return ".".join(_OVERRIDES[option])
+
+
+def _find(name_or_path: str) -> Path:
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        return path
+    available = dict(available_studies())
+    if name_or_path not in available:
+        raise StudyError(f"{unknown_text('study', name_or_path, list(available))}; or give the path of a .yaml file")
+    return available[name_or_path]
+
+
+def _read(path: Path) -> dict[Any, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        repeated = list(_repeated_keys(node, set()))
+        raw = yaml.safe_load(text)
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise StudyError(f"{path}: is not text in UTF-8") from None
+    except yaml.YAMLError as error:
+        raise StudyError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+    if repeated:
+        raise StudyError("\n".join(f"{path}: {each}" for each in repeated))
+    if not isinstance(raw, dict):
+        found = "is empty" if raw is None else f"holds {type(raw).__name__}"
+        raise StudyError(f"{path}: {found}; a study is a mapping with at least space and budget")
+    return raw
+
+
+def _repeated_keys(node: yaml.Node | None, seen: set[int]) -> Iterator[str]:
+    if id(node) in seen:  # an alias, perhaps to a mapping that holds it
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        keys: set[str] = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in keys:
+                yield f"line {key.start_mark.line + 1}: key {key.value!r} is given twice"
+            keys.add(str(key.value))
+            yield from _repeated_keys(value, seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            yield from _repeated_keys(each, seen)
+
+
+def _validated(raw: object, placed: Callable[[Problem], str]) -> Study:
+    known = {name: list(each.model_fields) for name, each in _PARTS.items()}
+    known[""] = [each.alias or name for name, each in Study.model_fields.items()]
+    try:
+        return Study.model_validate(raw)
+    except ValidationError as error:
+        problems = problems_of(error, known)
+    raise StudyError("\n".join(placed(each) for each in problems))
+
+
+_PARTS: dict[str, type[Definition]] = {"budget": Budget, "fitness": Fitness, "thresholds": Thresholds}
+
+
+def _flat(value: object, path: str = "") -> dict[str, object]:
+    if not isinstance(value, Mapping) or not value:
+        return {path: value}
+    return {
+        inner: each
+        for key, child in value.items()
+        for inner, each in _flat(child, f"{path}.{key}" if path else str(key)).items()
+    }
+
+
+def _unused_class_gain(study: Study) -> Iterator[str]:
+    if study.data == "digits-1":
+        for key in [f"{part}.cls" for part, given in _given(study) if "cls" in given]:
+            yield f"{key}: digits-1 has one class, so the class term of the loss is 0 whatever its gain"
+
+
+def _endless_warmup(study: Study) -> Iterator[str]:
+    longest = study.space.ranges().get("warmup_epochs")
+    epochs = longest.high if longest else study.hyperparameters({}).warmup_epochs
+    key = "space.warmup_epochs.high" if longest else "hyperparameters.warmup_epochs"
+    if epochs > 0 and epochs >= study.epochs:
+        yield f"{key}: a warm-up of {epochs:g} epochs does not end within a training of {study.epochs}"
+    if not longest and epochs == 0:
+        for name in sorted({"warmup_momentum", "warmup_bias_lr"} & set(study.space)):
+            yield f"space.{name}: has no effect without a warm-up, and warmup_epochs is 0"
+
+
+def _unused_augmentation(study: Study) -> Iterator[str]:
+    if study.data in DIGITS:
+        for name in sorted(set(SHARED_BY_LANES) & set(study.space)):
+            yield f"space.{name}: images of {study.data} are not augmented"
+
+
+def _ill_fitting_grid(study: Study) -> Iterator[str]:
+    if study.sampler != "grid":
+        return
+    trials, points = study.budget.trials, prod(len(values) for values in study.grid().values())
+    if points > trials:
+        yield f"budget.trials: {trials} trials leave out {points - trials} of the grid's {points} points"
+    if points < trials:
+        yield f"budget.trials: {trials} trials repeat points of the grid, which has {points}"
+
+
+def _idle_pruner(study: Study) -> Iterator[str]:
+    if study.pruner == "median" and study.budget.trials <= MEDIAN_STARTUP_TRIALS:
+        yield (
+            f"pruner: median stops nothing before {MEDIAN_STARTUP_TRIALS} trials are complete, "
+            f"and the budget is {study.budget.trials}"
+        )
+    if study.pruner != "none" and study.epochs < 3:
+        yield f"pruner: nothing is stopped before the second epoch or in the last, and there are {study.epochs}"
+
+
+def _unused_fixed_values(study: Study) -> Iterator[str]:
+    if study.baseline:
+        for name, value in study.baseline_params().items():
+            if not study.space[name].holds(value):
+                yield f"space.{name}: leaves out the baseline's value {value!r}, which is trained all the same"
+        return
+    for name in study.space:
+        if name in study.fixed:
+            yield f"hyperparameters.{name}: is searched as well, so the fixed value is never used"
+
+
+def _given(study: Study) -> tuple[tuple[str, Mapping[str, object]], ...]:
+    return ("space", study.space), ("hyperparameters", study.fixed)
+
+
+_CHECKS: tuple[Callable[[Study], Iterator[str]], ...] = (
+    _unused_class_gain,
+    _endless_warmup,
+    _unused_augmentation,
+    _ill_fitting_grid,
+    _idle_pruner,
+    _unused_fixed_values,
+)
