@@ -87,8 +87,9 @@ class Hyperparameters:
         return cls(**{name: _as_field_type(name, value) for name, value in values.items()})
 
 
+AUGMENTATION = ("fliplr", "hsv_h", "hsv_s", "hsv_v", "translate", "scale")
 # Images and targets are made once for all lanes of a population, so its lanes must agree on these.
-SHARED_BY_LANES = ("assign_iou", "fliplr", "hsv_h", "hsv_s", "hsv_v", "translate", "scale")
+SHARED_BY_LANES = ("assign_iou", *AUGMENTATION)
 
 
 def names() -> tuple[str, ...]:

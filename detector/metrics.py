@@ -17,7 +17,7 @@ from torchvision.ops import batched_nms
 from detector.boxes import decode, xyxy
 
 MIN_SCORE = 0.001
-NMS_IOU = 0.6  # as ultralytics/yolov3 val.py
+NMS_IOU = 0.45  # darknet's nms (examples/detector.c)
 MAX_CANDIDATES = 300
 MAX_DETECTIONS = 100  # COCO's largest
 

@@ -76,6 +76,7 @@ class Population:
             for optimizer in self._optimizers:
                 optimizer.loss_scale = FIRST_LOSS_SCALE
         self._good_steps = [0] * len(values)
+        self._norms: list[Tensor] = []
         self._set_lane_weights()
 
     @property
@@ -94,7 +95,7 @@ class Population:
         parts = self._loss(self._network, batch, self._gains)
         scale_T = torch.tensor([each.loss_scale for each in self._optimizers], dtype=self._dtype)
         loss_T = parts.terms_TS4.sum((1, 2))
-        (loss_T * scale_T.to(self._device, non_blocking=True)).sum().backward()  # type: ignore[no-untyped-call]
+        (loss_T * scale_T.to(self._device, non_blocking=True)).sum().backward()
         self._norms = []
         ratios = []
         for optimizer, rate in zip(self._optimizers, rates, strict=True):
@@ -133,7 +134,6 @@ class Population:
         del self._optimizers[slot], self._values[slot], self._good_steps[slot]
         if not kept:
             return
-        self._norms = [self._norms[each] for each in kept] if len(self._norms) > len(kept) else self._norms
         self._network = self._build(len(kept))
         for new_slot, old_slot in enumerate(kept):
             self._network.load_lane(new_slot, old.lane_state(old_slot))
@@ -175,10 +175,9 @@ class Population:
 
     def _build(self, lanes: int) -> Network:
         network = build_network(self._plan.model, num_classes=self._num_classes, lanes=lanes)
-        return network.to(device=self._device, dtype=self._dtype, memory_format=torch.channels_last)
+        return network.to(self._device, self._dtype).to(memory_format=torch.channels_last)
 
     def _set_lane_weights(self) -> None:
-        self._norms: list[Tensor] = getattr(self, "_norms", [])
         gains = [[getattr(each, term) for term in TERMS] for each in self._values]
         ignore = [each.ignore_iou for each in self._values]
         self._gains = LaneGains(

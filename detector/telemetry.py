@@ -31,6 +31,16 @@ class LossTerms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LaneStarted:
+    """The first record of a lane: it trains from `step` on, which is 0 unless it goes on from a checkpoint."""
+
+    lane: int
+    epoch: int
+    step: int
+    total_steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepTelemetry:
     """One batch of one lane, measured before the update it leads to.
 
@@ -119,4 +129,4 @@ class LaneEnded:
     reason: str
 
 
-Telemetry = StepTelemetry | EpochMetrics | CheckpointSaved | LaneEnded
+Telemetry = LaneStarted | StepTelemetry | EpochMetrics | CheckpointSaved | LaneEnded

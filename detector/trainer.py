@@ -7,7 +7,7 @@ gradient is not finite yields that record, is not updated, and ends as diverged;
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from detector.telemetry import (
     CheckpointSaved,
     EpochMetrics,
     LaneEnded,
+    LaneStarted,
     StepTelemetry,
     Telemetry,
 )
@@ -108,8 +109,15 @@ class Trainer:
         """Ends a lane at the record just read, before its update."""
         self._stopped.add(lane)
 
-    def fit(self) -> Iterator[Telemetry]:
+    def fit(self) -> Generator[Telemetry, None, None]:
         """Trains to the end, yielding what happens."""
+        for lane in self._lanes:
+            yield LaneStarted(
+                lane=lane.number,
+                epoch=self._first_epoch,
+                step=self._first_epoch * self._steps_per_epoch,
+                total_steps=self.total_steps,
+            )
         for epoch in range(self._first_epoch, self._plan.epochs):
             started = self._clock()
             yield from self._train(epoch)

@@ -35,10 +35,10 @@ class Real(TypeDecorator[float]):
     impl = Float(53)
     cache_ok = True
 
-    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:  # noqa: ARG002
         return None if value is None or isnan(value) else float(value)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> float:
+    def process_result_value(self, value: Any, dialect: Dialect) -> float:  # noqa: ARG002
         return float("nan") if value is None else float(value)
 
 
@@ -116,6 +116,7 @@ step = Table(
     Column("step", Integer, primary_key=True, autoincrement=False),
     Column("epoch", Integer, nullable=False),
     Column("loss", Real),
+    Column("num_scales", Integer, nullable=False, default=MAX_SCALES),  # terms of further scales do not exist
     *(Column(f"{term}_{scale}", Real) for term in TERMS for scale in range(MAX_SCALES)),
     Column("grad_norm", Real),
     Column("update_ratio", Real),

@@ -1,0 +1,287 @@
+"""Ask, run, judge, tell, store: a study from its first trial to its last, as a stream of happenings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from detector.telemetry import EpochMetrics, LaneEnded
+from evolve.engines import Crashed, Ended, Engine, Event, Progress
+from evolve.judgement import outcome_of
+from evolve.objective import Record
+from evolve.pruners import make_pruner, report
+from evolve.samplers import DIVERGED, divergence_state, make_sampler
+from evolve.storage import Lease, Outcome, Storage
+from evolve.study import Study
+from evolve.trial import Trial
+
+POLL_SECONDS = 0.5
+# When every trial so far failed and there are this many, the rest would fail too.
+HOPELESS_FAILURES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialStarted:
+    """A trial begins to train, or goes on from where it was stopped."""
+
+    trial: Trial
+    is_resumed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialProgressed:
+    """Records of a trial, already stored."""
+
+    trial: Trial
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialEnded:
+    """A trial is judged, told and stored."""
+
+    trial: Trial
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyStopped:
+    """The last happening.
+
+    Attributes:
+        reason: In words.
+        is_complete: Whether the budget of trials is spent.
+        is_failed: Whether something a person must put right ended it.
+    """
+
+    reason: str
+    is_complete: bool
+    is_failed: bool = False
+
+
+Happening = TrialStarted | TrialProgressed | TrialEnded | StudyStopped
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """A trial that trains now."""
+
+    trial: Trial
+    optuna_trial: Any
+    is_pruned: bool = False
+    ended: dict[int, LaneEnded] = field(default_factory=dict)
+
+
+class StudyRun:
+    """One run of a study, up to its budget.
+
+    Args:
+        study: What to search.
+        storage: Where everything is kept.
+        engine: Where trials train.
+        environment_id: Of `Storage.keep_environment`.
+        should_stop: Asked often; True ends the run, and unfinished trials go on in the next.
+        clock: Seconds, for the time budget.
+
+    Raises:
+        StorageError: The study is stored with another definition.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        storage: Storage,
+        engine: Engine,
+        *,
+        environment_id: str,
+        should_stop: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._study, self._storage, self._engine = study, storage, engine
+        self._environment_id, self._should_stop, self._clock = environment_id, should_stop, clock
+        self._optuna = storage.open_study(study, make_sampler(study), make_pruner(study))
+        self._distributions = study.space.distributions()
+        self._under_way: dict[int, _UnderWay] = {}
+        self._fatal = ""
+        self._hopeless = ""
+        asked = [each for each in self._optuna.get_trials(deepcopy=False) if each.state != TrialState.WAITING]
+        self._num_asked = len(asked)
+
+    @property
+    def study_id(self) -> int:
+        """Optuna's id of the study."""
+        return int(self._optuna._study_id)
+
+    def happenings(self, lease: Lease) -> Iterator[Happening]:
+        """Runs the study; closing the iterator stops it."""
+        started = self._clock()
+        resumed = self._unfinished()
+        self._enqueue_baseline()
+        try:
+            while True:
+                lease.beat()
+                reason = self._reason_to_stop(started)
+                while not reason and len(self._under_way) < self._engine.capacity:
+                    under_way = resumed.pop(0) if resumed else self._ask()
+                    if under_way is None:
+                        break
+                    yield self._start(under_way)
+                if not self._under_way or self._fatal or self._should_stop():
+                    yield self._stopped(reason)
+                    return
+                for event in self._engine.events(POLL_SECONDS):
+                    yield from self._handle(event)
+        finally:
+            self._engine.close()
+
+    # Asking
+
+    def _unfinished(self) -> list[_UnderWay]:
+        """Trials that an earlier run left behind, under their own numbers; those only left untold are told."""
+        found = []
+        for frozen in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            under_way = self._begun(optuna.trial.Trial(self._optuna, frozen._trial_id))
+            outcome = self._storage.outcome(frozen._trial_id)
+            if outcome is None:
+                found.append(under_way)
+            else:
+                self._tell(under_way, outcome)
+        return found
+
+    def _enqueue_baseline(self) -> None:
+        if self._study.baseline and not self._optuna.get_trials(deepcopy=False):
+            self._optuna.enqueue_trial(self._study.baseline_params())
+
+    def _ask(self) -> _UnderWay | None:
+        if self._num_asked >= self._study.budget.trials:
+            return None
+        self._num_asked += 1
+        return self._begun(self._optuna.ask())
+
+    def _begun(self, optuna_trial: Any) -> _UnderWay:
+        params = {name: suggest(optuna_trial, name, each) for name, each in self._distributions.items()}
+        trial = Trial(study=self._study.name, number=optuna_trial.number, params=params, seeds=self._study.seeds)
+        return _UnderWay(trial, optuna_trial)
+
+    def _start(self, under_way: _UnderWay) -> TrialStarted:
+        trial, trial_id = under_way.trial, under_way.optuna_trial._trial_id
+        is_resumed = not self._storage.begin_trial(
+            trial_id, study_id=self.study_id, number=trial.number, environment_id=self._environment_id
+        )
+        self._under_way[trial.number] = under_way
+        self._engine.submit(trial)
+        return TrialStarted(trial=trial, is_resumed=is_resumed)
+
+    def _reason_to_stop(self, started: float) -> str:
+        seconds = self._study.budget.seconds
+        if self._should_stop():
+            return "stopped"
+        if seconds is not None and self._clock() - started > seconds:
+            return f"time budget of {seconds:g} s spent"
+        return self._fatal or self._hopeless
+
+    def _is_everything_failing(self) -> str:
+        """Why to stop if nothing has worked so far; empty where something has."""
+        by_verdict = self._storage.count_by_verdict(self.study_id)
+        failures = by_verdict.get("failed", 0)
+        if failures >= HOPELESS_FAILURES and failures == sum(by_verdict.values()):
+            return f"all of the first {failures} trials failed"
+        return ""
+
+    # Listening
+
+    def _handle(self, event: Event) -> Iterator[Happening]:
+        under_way = self._under_way[event.trial]
+        if isinstance(event, Progress):
+            yield self._progress(under_way, event)
+        elif isinstance(event, Crashed) and event.is_fatal:
+            self._fatal = event.reason
+            del self._under_way[event.trial]
+        else:
+            del self._under_way[event.trial]
+            yield self._end(under_way, event)
+
+    def _progress(self, under_way: _UnderWay, event: Progress) -> TrialProgressed:
+        """Stores records before anything else learns of them, then decides whether the trial goes on."""
+        epochs = [each for each in event.records if isinstance(each.telemetry, EpochMetrics)]
+        fitness = {_key(each): self._fitness(each) for each in epochs}
+        self._storage.write(under_way.optuna_trial._trial_id, event.records, fitness)
+        for record in event.records:
+            if isinstance(record.telemetry, LaneEnded):
+                under_way.ended[record.seed] = record.telemetry
+        if event.asks:
+            last = epochs[-1]
+            if last.seed == self._study.seeds[0]:
+                under_way.is_pruned = self._is_hopeless(under_way, last, fitness[_key(last)])
+            self._engine.answer(event.trial, goes_on=not under_way.is_pruned)
+        return TrialProgressed(trial=under_way.trial, records=tuple(event.records))
+
+    def _is_hopeless(self, under_way: _UnderWay, record: Record, fitness: float) -> bool:
+        """The pruner's word on the first seed; the other seeds only refine what it said."""
+        assert isinstance(record.telemetry, EpochMetrics)
+        return report(under_way.optuna_trial, epoch=record.telemetry.epoch, fitness=fitness)
+
+    def _fitness(self, record: Record) -> float:
+        metrics = record.telemetry
+        assert isinstance(metrics, EpochMetrics)
+        return self._study.fitness.score(
+            precision=metrics.precision, recall=metrics.recall, map50=metrics.map50, map50_95=metrics.map50_95
+        )
+
+    def _end(self, under_way: _UnderWay, event: Crashed | Ended) -> TrialEnded:
+        if isinstance(event, Crashed):
+            outcome = Outcome(verdict="failed", reason=event.reason, fitness=float("nan"), traceback=event.traceback)
+        else:
+            trial_id = under_way.optuna_trial._trial_id
+            outcome = outcome_of(
+                self._study, self._storage, trial_id, ended=under_way.ended, is_pruned=under_way.is_pruned
+            )
+        # Ours first: a run killed between the two finds the outcome and tells it.
+        self._storage.end_trial(under_way.optuna_trial._trial_id, outcome)
+        self._tell(under_way, outcome)
+        if outcome.verdict == "failed":
+            self._hopeless = self._is_everything_failing()
+        return TrialEnded(trial=under_way.trial, outcome=outcome)
+
+    def _tell(self, under_way: _UnderWay, outcome: Outcome) -> None:
+        trial = under_way.optuna_trial
+        state: TrialState = {"failed": TrialState.FAIL, "pruned": TrialState.PRUNED}.get(
+            outcome.verdict, TrialState.COMPLETE
+        )
+        value = outcome.fitness if state == TrialState.COMPLETE else None
+        if outcome.verdict == "diverged":
+            trial.set_constraint(DIVERGED, 1.0)
+            state, value = divergence_state(self._study.sampler)
+        self._optuna.tell(trial, value, state=state)
+
+    def _stopped(self, reason: str) -> StudyStopped:
+        if self._fatal:
+            text = f"{self._fatal}; put that right and run again: nothing finished is lost"
+            return StudyStopped(reason=text, is_complete=False, is_failed=True)
+        if reason:
+            return StudyStopped(reason=reason, is_complete=False, is_failed=bool(self._hopeless))
+        return StudyStopped(reason=f"budget of {self._study.budget.trials} trials spent", is_complete=True)
+
+
+def suggest(trial: Any, name: str, distribution: BaseDistribution) -> Any:
+    """The trial's value of a parameter: the one stored, else a new one."""
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(
+            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    assert isinstance(distribution, FloatDistribution)
+    return trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+
+
+def _key(record: Record) -> tuple[int, str, int]:
+    metrics = record.telemetry
+    assert isinstance(metrics, EpochMetrics)
+    return record.seed, metrics.split, metrics.epoch

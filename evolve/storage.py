@@ -1,0 +1,485 @@
+"""Everything a study leaves behind, in one database: Optuna's tables and ours.
+
+One process writes. SQLite runs in WAL mode with a busy timeout, so that readers never stop it. What is written for a
+trial can be written again: a training that goes on from a checkpoint first drops what came after it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import optuna
+from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, inspect, select, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from detector.telemetry import (
+    TERMS,
+    CheckpointSaved,
+    EpochMetrics,
+    LaneStarted,
+    LossTerms,
+    StepTelemetry,
+)
+from evolve import schema
+from evolve.errors import EvolveError
+from evolve.objective import Record
+from evolve.study import Study
+
+BUSY_SECONDS = 60
+# A runner on another host is taken for dead when it has not been heard of for so long.
+LEASE_SECONDS = 60
+
+
+class StorageError(EvolveError):
+    """The database cannot be used as asked; the text says which and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a trial ended.
+
+    Attributes:
+        verdict: converged, undertrained, diverged, pruned or failed.
+        reason: In words.
+        fitness: Mean over the seeds at the last epoch; NaN where there is none.
+        diagnosis: JSON of a divergence's diagnosis.
+        traceback: Of a failure.
+    """
+
+    verdict: str
+    reason: str
+    fitness: float
+    diagnosis: str | None = None
+    traceback: str | None = None
+
+
+def open_engine(url: str) -> Engine:
+    """Engine for reading or writing, with SQLite set up for one writer among many readers.
+
+    Raises:
+        StorageError: The URL is not one, or its database cannot be reached.
+    """
+    try:
+        arguments = {"timeout": BUSY_SECONDS} if make_url(url).get_backend_name() == "sqlite" else {}
+        engine = create_engine(url, connect_args=arguments)
+        tune(engine)
+        with engine.connect():
+            return engine
+    except (SQLAlchemyError, ModuleNotFoundError) as error:
+        raise StorageError(f"storage {url}: cannot be opened: {error}") from error
+
+
+def tune(engine: Engine) -> None:
+    """Sets WAL, full use of the busy timeout and relaxed syncing on every SQLite connection; other databases as is."""
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def _set_pragmas(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        # In WAL mode NORMAL loses no committed transaction to a killed process, only to a power cut.
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.close()
+
+    engine.dispose()
+
+
+def check_schema(connection: Connection) -> bool:
+    """Whether our tables are there.
+
+    Raises:
+        StorageError: They were made by a newer version.
+    """
+    if not inspect(connection).has_table(schema.schema_version.name):
+        return False
+    version = connection.scalar(select(func.max(schema.schema_version.c.version)))
+    if version is not None and version > schema.SCHEMA_VERSION:
+        raise StorageError(
+            f"storage {connection.engine.url}: its tables are of version {version}, this evolve reads up to "
+            f"{schema.SCHEMA_VERSION}; upgrade evolve"
+        )
+    return version is not None
+
+
+class Storage:
+    """Reads and writes studies.
+
+    Args:
+        url: Any SQLAlchemy URL.
+
+    Raises:
+        StorageError: The database cannot be opened or is of a newer version.
+    """
+
+    def __init__(self, url: str) -> None:
+        database = make_url_or_raise(url)
+        is_file = database.get_backend_name() == "sqlite" and database.database not in (None, "", ":memory:")
+        if is_file and database.database is not None:
+            Path(database.database).parent.mkdir(parents=True, exist_ok=True)
+        self.url = url
+        self.engine = open_engine(url)
+        with self.engine.begin() as connection:
+            if not check_schema(connection):
+                schema.metadata.create_all(connection)
+                connection.execute(insert(schema.schema_version).values(version=schema.SCHEMA_VERSION))
+        arguments = {"connect_args": {"timeout": BUSY_SECONDS}} if self.engine.dialect.name == "sqlite" else {}
+        try:
+            self.optuna = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+        except (SQLAlchemyError, RuntimeError) as error:
+            raise StorageError(f"storage {url}: Optuna cannot use it: {error}") from error
+        tune(self.optuna.engine)
+
+    def close(self) -> None:
+        """Gives all connections back."""
+        self.optuna.engine.dispose()
+        self.engine.dispose()
+
+    # Studies
+
+    def open_study(self, study: Study, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> Any:
+        """Optuna's study, made or continued.
+
+        Raises:
+            StorageError: A study of this name is stored with another definition.
+        """
+        stored = self.stored_study(study.name)
+        if stored is not None and (different := study.differences(stored)):
+            raise StorageError(
+                f"study {study.name}: is stored in {self.url} with other {', '.join(different)}; "
+                "give it another --name, or run it as it was"
+            )
+        opened = optuna.create_study(
+            storage=self.optuna,
+            sampler=sampler,
+            pruner=pruner,
+            study_name=study.name,
+            direction="maximize",
+            load_if_exists=True,
+        )
+        with self.engine.begin() as connection:
+            values: dict[str, Any] = {"config": study.to_json()}
+            if stored is None:
+                values |= {"study_id": opened._study_id, "created": time.time()}
+                connection.execute(insert(schema.study).values(values))
+            else:
+                table = schema.study
+                connection.execute(update(table).where(table.c.study_id == opened._study_id).values(values))
+        return opened
+
+    def stored_study(self, name: str) -> Study | None:
+        """The study's definition, or None where there is none of that name.
+
+        Raises:
+            StorageError: The name belongs to a study that Optuna keeps but evolve did not make.
+        """
+        try:
+            study_id = self.optuna.get_study_id_from_name(name)
+        except KeyError:
+            return None
+        with self.engine.connect() as connection:
+            config = connection.scalar(select(schema.study.c.config).where(schema.study.c.study_id == study_id))
+        if config is None:
+            raise StorageError(f"study {name}: in {self.url} but not made by evolve; give yours another --name")
+        return Study.from_json(config)
+
+    def describe_data(self, study_id: int, summary: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> None:
+        """Stores what the data set holds and what its check clipped or left out."""
+        table, found = schema.study, schema.data_finding
+        with self.engine.begin() as connection:
+            text = json.dumps(summary)
+            connection.execute(update(table).where(table.c.study_id == study_id).values(data_summary=text))
+            connection.execute(delete(found).where(found.c.study_id == study_id))
+            if findings:
+                connection.execute(insert(found), [{**each, "study_id": study_id} for each in findings])
+
+    def keep_environment(self, facts: Mapping[str, str]) -> str:
+        """Stores the versions and the machine once; returns their id."""
+        text = json.dumps(facts, sort_keys=True)
+        identity = sha256(text.encode()).hexdigest()
+        table = schema.environment
+        with self.engine.begin() as connection:
+            if connection.scalar(select(table.c.environment_id).where(table.c.environment_id == identity)) is None:
+                connection.execute(insert(table).values(environment_id=identity, facts=text))
+        return identity
+
+    # Who runs a study
+
+    @contextmanager
+    def lease(self, study_id: int, name: str) -> Iterator[Lease]:
+        """The right to run a study, given back at the end.
+
+        Raises:
+            StorageError: Another process is running it.
+        """
+        lease = Lease(self.engine, study_id, name)
+        lease.take()
+        try:
+            yield lease
+        finally:
+            lease.give_back()
+
+    # Trials
+
+    def begin_trial(self, trial_id: int, *, study_id: int, number: int, environment_id: str) -> bool:
+        """Notes that a trial trains.
+
+        Returns:
+            Whether it had not begun before; one that goes on keeps its row.
+        """
+        table = schema.trial
+        row = {"trial_id": trial_id, "study_id": study_id, "number": number, "environment_id": environment_id}
+        with self.engine.begin() as connection:
+            if connection.scalar(select(table.c.number).where(table.c.trial_id == trial_id)) is not None:
+                return False
+            connection.execute(insert(table).values(row | {"started": time.time()}))
+            return True
+
+    def write(self, trial_id: int, records: Sequence[Record], fitness: Mapping[tuple[int, str, int], float]) -> None:
+        """Stores records of one trial in one transaction.
+
+        Args:
+            trial_id: Optuna's id.
+            records: In the order they came.
+            fitness: Of each epoch among them, by seed, split and epoch.
+        """
+        steps = [_step_row(trial_id, each) for each in records if isinstance(each.telemetry, StepTelemetry)]
+        with self.engine.begin() as connection:
+            for record in records:
+                _write_rare(connection, trial_id, record, fitness)
+            if steps:
+                connection.execute(insert(schema.step), steps)
+
+    def end_trial(self, trial_id: int, outcome: Outcome) -> None:
+        """Stores how a trial ended, and how long it trained over all its starts."""
+        table, steps, epochs = schema.trial, schema.step, schema.epoch
+        with self.engine.begin() as connection:
+            # Epochs hold their steps; steps after the last epoch are counted by themselves.
+            last = select(func.coalesce(func.max(epochs.c.step), 0)).where(epochs.c.trial_id == trial_id)
+            seconds = connection.scalar(select(func.sum(epochs.c.seconds)).where(epochs.c.trial_id == trial_id))
+            rest = select(func.sum(steps.c.seconds)).where(steps.c.trial_id == trial_id)
+            loose = connection.scalar(rest.where(steps.c.step >= last.scalar_subquery()))
+            values = asdict(outcome) | {"ended": time.time(), "seconds": (seconds or 0.0) + (loose or 0.0)}
+            connection.execute(update(table).where(table.c.trial_id == trial_id).values(values))
+
+    def outcome(self, trial_id: int) -> Outcome | None:
+        """How a trial ended, or None while it has not."""
+        table = schema.trial
+        columns = (table.c.verdict, table.c.reason, table.c.fitness, table.c.diagnosis, table.c.traceback)
+        with self.engine.connect() as connection:
+            row = connection.execute(select(*columns).where(table.c.trial_id == trial_id)).mappings().first()
+        return None if row is None or row["verdict"] is None else Outcome(**row)
+
+    def epochs(self, trial_id: int, *, split: str = "val") -> dict[int, list[EpochMetrics]]:
+        """Metrics of every epoch, by seed."""
+        table = schema.epoch
+        query = select(table).where(table.c.trial_id == trial_id, table.c.split == split)
+        found: dict[int, list[EpochMetrics]] = {}
+        with self.engine.connect() as connection:
+            for row in connection.execute(query.order_by(table.c.seed, table.c.epoch)).mappings():
+                found.setdefault(row["seed"], []).append(_epoch_from(row))
+        return found
+
+    def steps(self, trial_id: int, seed: int, *, first: int = 0, count: int | None = None) -> list[StepTelemetry]:
+        """Step telemetry of one training from step `first` on."""
+        table = schema.step
+        query = select(table).where(table.c.trial_id == trial_id, table.c.seed == seed, table.c.step >= first)
+        with self.engine.connect() as connection:
+            rows = connection.execute(query.order_by(table.c.step).limit(count)).mappings()
+            return [_step_from(row) for row in rows]
+
+    def count_by_verdict(self, study_id: int) -> dict[str, int]:
+        """Number of ended trials of each verdict."""
+        table = schema.trial
+        query = select(table.c.verdict, func.count()).where(table.c.study_id == study_id, table.c.verdict.is_not(None))
+        with self.engine.connect() as connection:
+            return dict(connection.execute(query.group_by(table.c.verdict)).tuples().all())
+
+    def best(self, study_id: int) -> int | None:
+        """Number of the trial with the highest fitness, the earliest of equals; None where none has trained through.
+
+        Diverged, pruned and failed trials are never the best.
+        """
+        table = schema.trial
+        query = select(table.c.number).where(
+            table.c.study_id == study_id, table.c.verdict.in_(("converged", "undertrained"))
+        )
+        with self.engine.connect() as connection:
+            number: int | None = connection.scalar(query.order_by(table.c.fitness.desc(), table.c.number).limit(1))
+            return number
+
+
+class Lease:
+    """One row that says who runs a study; at most one process has it."""
+
+    def __init__(self, engine: Engine, study_id: int, name: str) -> None:
+        self._engine, self._study_id, self._name = engine, study_id, name
+        self._token = uuid.uuid4().hex
+        self._beat_at = 0.0
+
+    def take(self) -> None:
+        """Takes the lease, from a dead holder too.
+
+        Raises:
+            StorageError: A living process has it.
+        """
+        table = schema.lease
+        mine = {"token": self._token, "host": socket.gethostname(), "pid": os.getpid(), "heartbeat": time.time()}
+        with self._engine.connect() as connection:
+            row = connection.execute(select(table).where(table.c.study_id == self._study_id)).mappings().first()
+        if row is not None and _is_alive(row):
+            age = time.time() - row["heartbeat"]
+            raise StorageError(
+                f"study {self._name}: process {row['pid']} on {row['host']} runs it (heard of {age:.0f} s ago); "
+                "wait for it, or end it, and run again"
+            )
+        try:
+            with self._engine.begin() as connection:
+                if row is not None:
+                    # Only the holder just found dead may be replaced, so that of two takers one fails.
+                    taken = (table.c.study_id == self._study_id) & (table.c.token == row["token"])
+                    connection.execute(delete(table).where(taken))
+                connection.execute(insert(table).values(study_id=self._study_id, **mine))
+        except IntegrityError as error:
+            raise StorageError(f"study {self._name}: another process has just begun to run it") from error
+
+    def beat(self) -> None:
+        """Says that the holder lives; cheap to call often.
+
+        Raises:
+            StorageError: Somebody else has taken the study over.
+        """
+        if time.monotonic() - self._beat_at < LEASE_SECONDS / 6:
+            return
+        self._beat_at = time.monotonic()
+        table = schema.lease
+        mine = (table.c.study_id == self._study_id) & (table.c.token == self._token)
+        with self._engine.begin() as connection:
+            if connection.execute(update(table).where(mine).values(heartbeat=time.time())).rowcount == 0:
+                raise StorageError(f"study {self._name}: another process has taken it over; this one stops")
+
+    def give_back(self) -> None:
+        """Lets others run the study."""
+        table = schema.lease
+        with self._engine.begin() as connection:
+            connection.execute(delete(table).where(table.c.token == self._token))
+
+
+def make_url_or_raise(url: str) -> Any:
+    """Parsed URL.
+
+    Raises:
+        StorageError: It is none.
+    """
+    try:
+        return make_url(url)
+    except SQLAlchemyError as error:
+        raise StorageError(f"storage {url!r}: not an SQLAlchemy URL, such as sqlite:///runs/evolve.db") from error
+
+
+def _is_alive(row: Mapping[Any, Any]) -> bool:
+    if row["host"] != socket.gethostname():
+        return bool(time.time() - row["heartbeat"] < LEASE_SECONDS)
+    try:
+        os.kill(row["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    # A stale heartbeat under a living pid: the number was given to another process.
+    return bool(time.time() - row["heartbeat"] < LEASE_SECONDS)
+
+
+def _write_rare(
+    connection: Connection, trial_id: int, record: Record, fitness: Mapping[tuple[int, str, int], float]
+) -> None:
+    telemetry = record.telemetry
+    if isinstance(telemetry, LaneStarted):
+        _forget_after(connection, trial_id, record.seed, telemetry)
+    elif isinstance(telemetry, EpochMetrics):
+        key = (record.seed, telemetry.split, telemetry.epoch)
+        row = _epoch_row(trial_id, record.seed, telemetry) | {"fitness": fitness.get(key)}
+        connection.execute(insert(schema.epoch).values(row))
+    elif isinstance(telemetry, CheckpointSaved):
+        table = schema.checkpoint
+        mine = (table.c.trial_id == trial_id) & (table.c.seed == record.seed)
+        connection.execute(delete(table).where(mine))
+        connection.execute(
+            insert(table).values(
+                trial_id=trial_id,
+                seed=record.seed,
+                epoch=telemetry.epoch,
+                step=telemetry.step,
+                path=telemetry.path,
+            )
+        )
+
+
+def _forget_after(connection: Connection, trial_id: int, seed: int, start: LaneStarted) -> None:
+    step, epoch = schema.step, schema.epoch
+    connection.execute(delete(step).where(step.c.trial_id == trial_id, step.c.seed == seed, step.c.step >= start.step))
+    mine = (epoch.c.trial_id == trial_id) & (epoch.c.seed == seed)
+    connection.execute(delete(epoch).where(mine, (epoch.c.epoch >= start.epoch) | (epoch.c.split == "test")))
+
+
+def _step_row(trial_id: int, record: Record) -> dict[str, Any]:
+    step = record.telemetry
+    assert isinstance(step, StepTelemetry)
+    row = {name: getattr(step, name) for name in _STEP_COLUMNS}
+    for term in TERMS:
+        values = getattr(step.terms, term)
+        row |= {f"{term}_{scale}": value for scale, value in enumerate(values)}
+        row |= {f"{term}_{scale}": None for scale in range(len(values), schema.MAX_SCALES)}
+    return row | {"trial_id": trial_id, "seed": record.seed, "num_scales": len(step.terms.box)}
+
+
+_STEP_COLUMNS = (
+    "step",
+    "epoch",
+    "loss",
+    "grad_norm",
+    "update_ratio",
+    "lr",
+    "bias_lr",
+    "momentum",
+    "max_box_logit",
+    "in_warmup",
+    "seconds",
+    "images_per_second",
+)
+
+
+def _step_from(row: Mapping[Any, Any]) -> StepTelemetry:
+    terms = {term: tuple(row[f"{term}_{scale}"] for scale in range(row["num_scales"])) for term in TERMS}
+    return StepTelemetry(lane=0, terms=LossTerms(**terms), **{name: row[name] for name in _STEP_COLUMNS})
+
+
+def _epoch_row(trial_id: int, seed: int, metrics: EpochMetrics) -> dict[str, Any]:
+    row = {name: getattr(metrics, name) for name in _EPOCH_COLUMNS}
+    row |= {f"train_{term}": metrics.train_losses[term] for term in TERMS}
+    row |= {f"loss_{term}": metrics.losses[term] for term in TERMS}
+    return row | {"trial_id": trial_id, "seed": seed}
+
+
+_EPOCH_COLUMNS = ("split", "epoch", "step", "precision", "recall", "map50", "map50_95", "seconds")
+
+
+def _epoch_from(row: Mapping[Any, Any]) -> EpochMetrics:
+    return EpochMetrics(
+        lane=0,
+        losses={term: row[f"loss_{term}"] for term in TERMS},
+        train_losses={term: row[f"train_{term}"] for term in TERMS},
+        **{name: row[name] for name in _EPOCH_COLUMNS},
+    )
