@@ -23,7 +23,7 @@ class Diagnosis:
     """How a training blew up.
 
     Attributes:
-        step, epoch: Where loss or gradient first were no numbers; the last step where they stayed numbers.
+        step, epoch: Where loss or gradient stopped being numbers for good; the last step where they stayed numbers.
         term: box, obj, noobj or cls: the first of the loss terms that is no number at that step. gradient where the
             loss is a number and its gradient is not, loss where only the sum overflows. Where all stayed numbers,
             the largest term.
@@ -100,7 +100,7 @@ def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded) -> Diagnosis:
     """Diagnosis of a training that diverged, whether its loss stopped being a number or only grew.
 
     Args:
-        steps: Records of one lane in order, all of them or the last ones.
+        steps: Records of one lane in order, from its first step on.
         ended: Last record of the lane.
 
     Raises:
@@ -108,7 +108,7 @@ def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded) -> Diagnosis:
     """
     if not steps:
         raise ValueError(f"lane {ended.lane} ended at step {ended.step} ({ended.reason}) without a step to look at")
-    index = next((at for at, each in enumerate(steps) if not each.is_finite), len(steps) - 1)
+    index = _start_of_end(steps)
     broken, before = steps[index], steps[:index]
     term, scale, value = _first_broken(broken)
     graded = [each for each in steps[: index + 1] if isfinite(each.grad_norm)]
@@ -134,6 +134,14 @@ def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded) -> Diagnosis:
         max_update_ratio=_largest(each.update_ratio for each in steps[: index + 1]),
         max_box_logit=_largest(each.max_box_logit for each in before if isfinite(each.max_box_logit)),
     )
+
+
+def _start_of_end(steps: Sequence[StepTelemetry]) -> int:
+    # A half-precision training skips single steps that overflow and goes on, so earlier ones are no end.
+    index = len(steps) - 1
+    while index > 0 and not steps[index].is_finite and not steps[index - 1].is_finite:
+        index -= 1
+    return index
 
 
 def _broken_terms(step: StepTelemetry) -> list[tuple[str, int, float]]:

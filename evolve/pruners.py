@@ -43,8 +43,9 @@ def make_pruner(study: Study) -> BasePruner:
       of the epochs is over.
     - asha: not among the best third of those that got as far, asked at epochs 1, 3, 9, ... (Li et al. 2020,
       arXiv:1810.05934).
-    - hyperband: the same with brackets that ask later, drawn by a hash of the study's name and the trial's number
-      (Li et al. 2018, arXiv:1603.06560); its most patient bracket asks once.
+    - hyperband: the same in brackets, each of which begins to ask a rung later than the one before; the last may leave
+      its trials to train to the end. A hash of the study's name and the trial's number draws the bracket (Li et al.
+      2018, arXiv:1603.06560).
     - none: nothing is stopped.
     """
     return EpochPruner(_pruner(study), epochs=study.epochs)
@@ -71,6 +72,5 @@ def _pruner(study: Study) -> BasePruner:
     if study.pruner == "asha":
         return SuccessiveHalvingPruner(min_resource=first_rung, reduction_factor=_REDUCTION)
     if study.pruner == "hyperband":
-        resource = max(study.epochs, first_rung)
-        return HyperbandPruner(min_resource=first_rung, max_resource=resource, reduction_factor=_REDUCTION)
+        return HyperbandPruner(min_resource=first_rung, max_resource=study.epochs, reduction_factor=_REDUCTION)
     return NopPruner()

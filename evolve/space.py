@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, isclose, isfinite, log, prod
+from math import exp, isclose, isfinite, log, nan, prod
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from detector.hyperparameters import Hyperparameters, allowed_choices, names, numeric_range
@@ -48,6 +48,11 @@ class Range:
             self._check_step(self.step)
         if self.points is not None and self.points < 2:
             raise ValueError(f"points {self.points} is not at least 2, one for each end")
+
+    @property
+    def largest(self) -> float:
+        """The upper end."""
+        return self.high
 
     @property
     def most_points(self) -> int | None:
@@ -116,6 +121,11 @@ class Choices:
             raise ValueError("choices is empty; name at least one")
         if len({(type(each), each) for each in self.choices}) < len(self.choices):
             raise ValueError(f"choices {list(self.choices)} repeats a value")
+
+    @property
+    def largest(self) -> float:
+        """The largest number among the choices; nan where none is a number."""
+        return max((each for each in self.choices if not isinstance(each, str | bool)), default=nan)
 
     def holds(self, value: Scalar) -> bool:
         """Whether a value is one of the choices."""

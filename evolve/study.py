@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from importlib.resources import files
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -22,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from detector.hyperparameters import SHARED_BY_LANES, Hyperparameters
+from detector.hyperparameters import AUGMENTATION, Hyperparameters
 from detector.plan import TrainingPlan
 from evolve.definition import Budget, Definition, Fitness, Flag, Thresholds, Whole, problems_of
 from evolve.errors import DefinitionError, Problem, StudyError, unknown_text
@@ -193,6 +192,19 @@ class Study(Definition):
         return json.dumps(self.to_mapping())
 
     @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], *, origin: str) -> Study:
+        """The study that a mapping describes, as YAML would.
+
+        Args:
+            mapping: Keys of a study file.
+            origin: Where the mapping is from, for errors.
+
+        Raises:
+            StudyError: It is not allowed.
+        """
+        return _validated(dict(mapping), lambda each: f"{origin}: {each}")
+
+    @classmethod
     def from_json(cls, text: str) -> Study:
         """The study that `to_json` wrote.
 
@@ -204,10 +216,10 @@ class Study(Definition):
 
 def available_studies() -> list[tuple[str, Path]]:
     """Names and files of the studies in ./studies and of those that come with the package, sorted by name."""
-    folders = [Path("studies")]
-    with suppress(ModuleNotFoundError):
-        # The package has no __init__, so its folder may be spread over several places.
-        folders += sorted({Path(str(each)).parent for each in files("studies").iterdir()})
+    # A package without __init__ has several places; importlib.resources stumbles over those of an editable install.
+    package = find_spec("studies")
+    places = package.submodule_search_locations if package else None
+    folders = [Path("studies"), *(Path(each) for each in places or ())]
     found = {path.stem: path for folder in reversed(folders) for path in folder.glob("*.yaml")}
     return sorted(found.items())
 
@@ -336,19 +348,19 @@ def _unused_class_gain(study: Study) -> Iterator[str]:
 
 
 def _endless_warmup(study: Study) -> Iterator[str]:
-    longest = study.space.ranges().get("warmup_epochs")
-    epochs = longest.high if longest else study.hyperparameters({}).warmup_epochs
-    key = "space.warmup_epochs.high" if longest else "hyperparameters.warmup_epochs"
-    if epochs > 0 and epochs >= study.epochs:
-        yield f"{key}: a warm-up of {epochs:g} epochs does not end within a training of {study.epochs}"
-    if not longest and epochs == 0:
+    searched = study.space.get("warmup_epochs")
+    longest = searched.largest if searched else study.hyperparameters({}).warmup_epochs
+    key = "space.warmup_epochs" if searched else "hyperparameters.warmup_epochs"
+    if longest >= study.epochs:
+        yield f"{key}: a warm-up of {longest:g} epochs does not end within a training of {study.epochs}"
+    if longest == 0:
         for name in sorted({"warmup_momentum", "warmup_bias_lr"} & set(study.space)):
             yield f"space.{name}: has no effect without a warm-up, and warmup_epochs is 0"
 
 
 def _unused_augmentation(study: Study) -> Iterator[str]:
     if study.data in DIGITS:
-        for name in sorted(set(SHARED_BY_LANES) & set(study.space)):
+        for name in sorted(set(AUGMENTATION) & set(study.space)):
             yield f"space.{name}: images of {study.data} are not augmented"
 
 

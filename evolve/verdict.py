@@ -72,8 +72,7 @@ def worst(judgements: Mapping[int, Judgement]) -> Judgement:
     Args:
         judgements: By seed, at least one. Between equals the first one counts.
     """
-    order = list(Verdict)
-    seed, judgement = max(judgements.items(), key=lambda item: order.index(item[1].verdict))
+    seed, judgement = max(judgements.items(), key=lambda item: list(Verdict).index(item[1].verdict))
     if len(judgements) == 1:
         return judgement
     return Judgement(verdict=judgement.verdict, reason=f"seed {seed}: {judgement.reason}")
@@ -84,11 +83,13 @@ def _divergence(
 ) -> str:
     if ended.is_diverged:
         return ended.reason
-    if fitness and not isfinite(fitness[-1]):
-        return f"fitness {fitness[-1]} after epoch {len(fitness) - 1}"
-    if not isfinite(first_loss) or (fitness and not isfinite(last_loss)):
-        return f"training loss {last_loss if isfinite(first_loss) else first_loss}"
-    if fitness and last_loss > loss_growth * first_loss:
+    if not fitness:
+        return ""
+    if not isfinite(fitness[-1]):
+        return f"fitness {fitness[-1]:g} after epoch {len(fitness) - 1}"
+    if not (isfinite(first_loss) and isfinite(last_loss)):
+        return f"training loss {first_loss:g} in the first steps, {last_loss:g} in the last epoch"
+    if last_loss > loss_growth * first_loss:
         return (
             f"loss grew to {last_loss / first_loss:.3g}x its start" if first_loss > 0 else f"loss grew to {last_loss}"
         )

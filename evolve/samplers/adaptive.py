@@ -75,9 +75,10 @@ def _nothing(history: Sequence[FrozenTrial]) -> list[FrozenTrial]:  # noqa: ARG0
 
 
 def _all_valued(history: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The history as the Gaussian process needs it: it reads complete trials alone, and wants the same constraints
-    on all of them, or none at all."""
-    is_constrained = any(has_diverged(each) for each in history)
+    # The Gaussian process reads complete trials alone, and wants the same constraints on all of them. Where all have
+    # diverged, or none, there is no edge to learn, and a constant constraint only drowns the fitness.
+    valued = with_fitness(history)
+    is_constrained = len({has_diverged(each) for each, _ in valued}) == 2
     complete = [
         create_trial(
             state=TrialState.COMPLETE,
@@ -86,7 +87,7 @@ def _all_valued(history: Sequence[FrozenTrial]) -> list[FrozenTrial]:
             distributions=each.distributions,
             constraints={DIVERGED: float(has_diverged(each))} if is_constrained else {},
         )
-        for each, fitness in with_fitness(history)
+        for each, fitness in valued
     ]
     return complete + [each for each in history if each.state is TrialState.RUNNING]
 

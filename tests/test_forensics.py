@@ -1,0 +1,174 @@
+"""Facts about diagnoses: where a training broke, what was seen before, and how that is put in one line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from math import inf, isnan, nan
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.telemetry import LaneEnded, LossTerms, StepTelemetry
+from evolve.forensics import Diagnosis, diagnose
+
+ENDED = LaneEnded(lane=0, step=119, is_diverged=True, reason="loss is nan")
+SOUND = LossTerms(box=(0.1, 0.1), obj=(0.2, 0.2), noobj=(0.3, 0.3), cls=(0.0, 0.0))
+
+
+def step(number: int, **changes: Any) -> StepTelemetry:
+    values: dict[str, Any] = {
+        "lane": 0,
+        "step": number,
+        "epoch": number // 40,
+        "loss": 1.2,
+        "terms": SOUND,
+        "grad_norm": 2.0,
+        "update_ratio": 0.01,
+        "lr": 3.2,
+        "bias_lr": 3.3,
+        "momentum": 0.9,
+        "max_box_logit": 4.0,
+        "in_warmup": number < 40,
+        "seconds": 0.1,
+        "images_per_second": 160.0,
+    }
+    return StepTelemetry(**(values | changes))
+
+
+def blown_up() -> list[StepTelemetry]:
+    """120 steps: updates too large from step 98 on, a large gradient at 112, and an objectness that is no number."""
+    steps = [step(number) for number in range(98)]
+    steps += [step(number, update_ratio=0.3 + number / 100, max_box_logit=9.0) for number in range(98, 112)]
+    steps.append(step(112, grad_norm=4.1e5, loss=6.0, update_ratio=2.5, max_box_logit=81.0))
+    terms = replace(SOUND, obj=(nan, 0.2))
+    return [*steps, step(113, loss=nan, terms=terms, grad_norm=nan, update_ratio=nan, max_box_logit=1e9)]
+
+
+def test_a_term_that_is_no_number_is_named_with_its_scale_and_the_signs_before() -> None:
+    diagnosis = diagnose(blown_up(), ENDED)
+
+    assert diagnosis.summary == (
+        "obj loss nan at scale 0, step 113; grad norm 4.1e+05 at step 112; lr 3.2 after warm-up; "
+        "update ratio above 0.2 from step 98"
+    )
+    assert (diagnosis.step, diagnosis.epoch, diagnosis.term, diagnosis.scale) == (113, 2, "obj", 0)
+    assert (diagnosis.lr, diagnosis.bias_lr, diagnosis.momentum) == (3.2, 3.3, 0.9)
+    assert diagnosis.last_finite_loss == 6.0
+    assert diagnosis.loss_growth == pytest.approx(5.0)
+    assert (diagnosis.first_sign_step, diagnosis.steps_ahead) == (98, 15)
+    assert (diagnosis.max_update_ratio, diagnosis.max_box_logit) == (2.5, 81.0)
+    assert not diagnosis.in_warmup
+
+
+def test_terms_that_broke_together_are_counted() -> None:
+    terms = LossTerms(box=(nan, nan), obj=(nan, nan), noobj=(nan, nan), cls=(0.0, 0.0))
+
+    diagnosis = diagnose([step(0), step(1, loss=nan, terms=terms, grad_norm=nan)], ENDED)
+
+    assert diagnosis.num_terms == 6
+    assert diagnosis.summary.startswith("box loss nan at scale 0 and 5 more terms, step 1; grad norm 2.0e+00 at step 0")
+
+
+def test_an_infinite_term_is_named_as_such() -> None:
+    broken = step(1, loss=inf, terms=replace(SOUND, cls=(0.0, inf)), grad_norm=nan)
+
+    diagnosis = diagnose([step(0), broken], ENDED)
+
+    assert diagnosis.summary.startswith("cls loss inf at scale 1, step 1")
+
+
+def test_a_sound_loss_with_a_gradient_that_is_no_number_points_at_the_gradient() -> None:
+    diagnosis = diagnose([step(0), step(1, grad_norm=inf)], ENDED)
+
+    assert (diagnosis.term, diagnosis.scale, diagnosis.value) == ("gradient", None, inf)
+    assert diagnosis.summary == "gradient inf, step 1; grad norm 2.0e+00 at step 0; lr 3.2 in warm-up"
+
+
+def test_a_sum_that_overflows_points_at_the_loss() -> None:
+    diagnosis = diagnose([step(0), step(1, loss=inf)], ENDED)
+
+    assert diagnosis.summary.startswith("loss inf, step 1")
+
+
+def test_a_training_that_broke_at_its_first_step_has_no_signs() -> None:
+    diagnosis = diagnose([step(0, loss=nan, grad_norm=nan, update_ratio=nan, max_box_logit=nan)], ENDED)
+
+    assert diagnosis.summary == "loss nan, step 0; lr 3.2 in warm-up"
+    assert isnan(diagnosis.last_finite_loss)
+    assert isnan(diagnosis.max_box_logit)
+    assert diagnosis.first_sign_step is None
+    assert diagnosis.last_finite_grad_step is None
+
+
+def test_a_training_that_grew_without_breaking_is_diagnosed_at_its_end() -> None:
+    last = replace(SOUND, noobj=(40.0, 3.4))
+
+    diagnosis = diagnose([*(step(number) for number in range(5)), step(5, loss=44.4, terms=last)], ENDED)
+
+    assert (diagnosis.step, diagnosis.term, diagnosis.scale, diagnosis.num_terms) == (5, "noobj", 0, 0)
+    assert diagnosis.summary == (
+        "loss grew to 37x its start by step 5, most in noobj at scale 0; grad norm 2.0e+00 at step 5; lr 3.2 in warm-up"
+    )
+
+
+def test_a_step_skipped_for_overflow_is_not_the_end() -> None:
+    skipped = step(1, grad_norm=inf)
+    steps = [step(0), skipped, step(2), step(3, grad_norm=inf), step(4, grad_norm=nan)]
+
+    diagnosis = diagnose(steps, ENDED)
+
+    assert (diagnosis.step, diagnosis.value) == (3, inf)
+    assert diagnosis.last_finite_grad_step == 2
+
+
+def test_a_training_without_steps_cannot_be_diagnosed() -> None:
+    with pytest.raises(ValueError, match=r"lane 0 ended at step 119 \(loss is nan\) without a step to look at"):
+        diagnose([], ENDED)
+
+
+def test_a_diagnosis_is_stored_as_strict_json_and_read_again() -> None:
+    first = diagnose(blown_up(), ENDED)
+    at_once = diagnose([step(0, loss=-inf, grad_norm=nan, update_ratio=inf)], ENDED)
+
+    for each in (first, at_once):
+        text = each.to_json()
+        assert "NaN" not in text
+        assert "Infinity" not in text
+        assert Diagnosis.from_json(text).to_json() == text
+        assert str(Diagnosis.from_json(text)) == str(each)
+        assert json.loads(text)["summary"] == each.summary
+
+
+numbers = st.floats()
+
+
+@given(
+    st.lists(
+        st.builds(
+            step,
+            st.integers(0, 500),
+            loss=numbers,
+            grad_norm=numbers,
+            update_ratio=numbers,
+            max_box_logit=numbers,
+            lr=numbers,
+            terms=st.builds(
+                LossTerms,
+                box=st.tuples(numbers, numbers),
+                obj=st.tuples(numbers, numbers),
+                noobj=st.tuples(numbers, numbers),
+                cls=st.tuples(numbers, numbers),
+            ),
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_any_telemetry_has_a_diagnosis_that_can_be_stored(steps: list[StepTelemetry]) -> None:
+    diagnosis = diagnose(steps, ENDED)
+
+    assert str(Diagnosis.from_json(diagnosis.to_json())) == str(diagnosis)
+    assert "\n" not in diagnosis.summary

@@ -1,0 +1,239 @@
+"""Facts about the samplers, each of which joins the contract."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import log10
+from typing import ClassVar
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState, create_trial
+
+from evolve.errors import StudyError
+from evolve.samplers import DIVERGED, divergence_state, trial_seed
+from evolve.samplers.cma_es import CmaEs
+from evolve.samplers.history import has_diverged, history_before, with_fitness
+from evolve.samplers.unit_cube import from_unit, to_unit
+from tests.contracts.samplers import NUMBERS, SPACE, SamplerContract, opened, run, study_with, tell_diverged
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class TestGrid(SamplerContract):
+    name = "grid"
+
+
+class TestRandom(SamplerContract):
+    name = "random"
+
+
+class TestQmc(SamplerContract):
+    name = "qmc"
+
+
+class TestTpe(SamplerContract):
+    name = "tpe"
+
+
+class TestGp(SamplerContract):
+    name = "gp"
+
+
+class TestCmaEs(SamplerContract):
+    name = "cmaes"
+    space: ClassVar = NUMBERS
+
+
+EDGE = {"lr0": {"low": 1e-4, "high": 10, "log": True}, "momentum": {"low": 0.5, "high": 0.99}}
+
+
+def share_of_diverging_asks(sampler: str, seed: int, *, first: int = 15, last: int = 30) -> float:
+    """Share of the asks from one trial to another with lr0 above 0.1, where everything diverges.
+
+    Right below the edge it is best; that half of the space diverges leaves a random search half its trials.
+    """
+    study = study_with(sampler, seed=seed, space=EDGE)
+    search = opened(study)
+    asked = []
+    for _ in range(last):
+        trial = search.ask(study.space.distributions())
+        asked.append(trial.params["lr0"])
+        if trial.params["lr0"] > 0.1:
+            tell_diverged(search, trial, divergence_state(sampler))
+        else:
+            search.tell(trial, 0.9 - 0.1 * (log10(trial.params["lr0"]) + 2) ** 2)
+    return float(sum(each > 0.1 for each in asked[first:]) / (last - first))
+
+
+@pytest.mark.parametrize(("sampler", "num_seeds", "most"), [("tpe", 6, 0.75), ("gp", 1, 0.25), ("cmaes", 6, 0.75)])
+def test_a_sampler_that_learns_leaves_the_region_where_all_trials_diverge(
+    sampler: str, num_seeds: int, most: float
+) -> None:
+    learned = [share_of_diverging_asks(sampler, seed) for seed in range(num_seeds)]
+    by_chance = [share_of_diverging_asks("random", seed) for seed in range(6)]
+
+    assert sum(learned) / num_seeds < most * sum(by_chance) / 6
+
+
+def test_a_gaussian_process_learns_from_diverged_trials_told_as_pruned_too() -> None:
+    study = study_with("gp", space=EDGE)
+    told = {}
+    for how in [(TrialState.PRUNED, None), (TrialState.COMPLETE, 0.0)]:
+        search = opened(study)
+        for _ in range(12):
+            trial = search.ask(study.space.distributions())
+            if trial.params["lr0"] > 0.1:
+                tell_diverged(search, trial, how)
+            else:
+                search.tell(trial, 0.5)
+        told[how] = search.ask(study.space.distributions()).params
+
+    assert told[(TrialState.PRUNED, None)] == told[(TrialState.COMPLETE, 0.0)]
+
+
+def test_divergence_state_is_what_each_sampler_learns_from() -> None:
+    assert divergence_state("tpe") == (TrialState.PRUNED, None)
+    assert divergence_state("gp") == (TrialState.COMPLETE, 0.0)
+    with pytest.raises(StudyError, match="unknown sampler 'tep'; did you mean 'tpe'"):
+        divergence_state("tep")
+
+
+def test_a_grid_visits_every_point_once_before_any_twice() -> None:
+    study = study_with("grid", trials=24)
+    num_points = 1
+    for values in study.grid().values():
+        num_points *= len(values)
+
+    asked = run(study, opened(study), num_points + 3)
+
+    times = Counter(str(sorted(each.items())) for each in asked)
+    assert len(times) == num_points == 24
+    assert sorted(times.values()) == [1] * (num_points - 3) + [2] * 3
+
+
+def test_a_grid_skips_the_point_that_the_baseline_already_was() -> None:
+    study = study_with("grid", space={"schedule": SPACE["schedule"]}, trials=3)
+    search = opened(study)
+    search.enqueue_trial({"schedule": "cosine"})
+
+    asked = [search.ask(study.space.distributions()).params["schedule"] for _ in range(3)]
+
+    assert asked[0] == "cosine"
+    assert sorted(asked) == ["cosine", "linear", "steps"]
+
+
+def test_a_quasi_random_point_depends_on_the_number_alone() -> None:
+    study = study_with("qmc")
+    asked = run(study, opened(study), 6)
+    search = opened(study)
+    for _ in range(5):
+        search.tell(search.ask(), state=TrialState.FAIL)
+
+    assert search.ask(study.space.distributions()).params == asked[5]
+
+
+def test_sixteen_quasi_random_points_fill_sixteen_equal_parts_of_each_range() -> None:
+    study = study_with("qmc", space=EDGE, trials=16)
+
+    asked = run(study, opened(study), 16)
+
+    parts = {int((log10(each["lr0"]) + 4) / 5 * 16) for each in asked}
+    assert parts == set(range(16))
+
+
+def test_cma_es_moves_to_the_optimum_and_narrows() -> None:
+    study = study_with("cmaes", space=EDGE)
+    search = opened(study)
+    distances = []
+    for _ in range(60):
+        trial = search.ask(study.space.distributions())
+        distance = abs(log10(trial.params["lr0"]) + 3) + abs(trial.params["momentum"] - 0.9)
+        distances.append(distance)
+        search.tell(trial, max(0.0, 1 - 0.2 * distance))
+
+    assert sum(distances[-10:]) < 0.5 * sum(distances[:10])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)), max_size=40))
+def test_cma_es_bears_with_any_history(points: list[tuple[float, float, float]]) -> None:
+    space: dict[str, BaseDistribution] = {"a": FloatDistribution(1e-3, 10, log=True), "b": FloatDistribution(0, 1)}
+    history = [
+        create_trial(value=fitness, params=from_unit(space, point), distributions=space) for *point, fitness in points
+    ]
+
+    params = CmaEs(distributions=space, study_seed=0)(history, len(history))
+
+    assert 1e-3 <= params["a"] <= 10
+    assert 0 <= params["b"] <= 1
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 2))
+def test_the_unit_cube_and_the_parameters_are_one(log_part: float, part: float, choice: int) -> None:
+    space = {
+        "log": FloatDistribution(1e-4, 10, log=True),
+        "linear": FloatDistribution(-1, 3),
+        "choice": CategoricalDistribution(["a", "b", "c"]),
+    }
+
+    params = from_unit(space, [log_part, part, (choice + 0.5) / 3])
+
+    assert params["choice"] == "abc"[choice]
+    assert to_unit(space, params) == pytest.approx([log_part, part, (choice + 0.5) / 3], abs=1e-9)
+
+
+def test_trial_seeds_of_neighbours_have_nothing_in_common() -> None:
+    seeds = {trial_seed(study_seed, number) for study_seed in range(30) for number in range(100)}
+
+    assert len(seeds) == 3000
+    assert max(seeds) < 2**32
+
+
+def test_a_value_that_is_not_finite_counts_as_diverged_with_the_worst_fitness() -> None:
+    space: dict[str, BaseDistribution] = {"a": FloatDistribution(0, 1)}
+    trial = create_trial(value=float("inf"), params={"a": 0.5}, distributions=space)
+    trial.number = 0
+
+    history = history_before(1, [trial], space)
+
+    assert has_diverged(history[0])
+    assert with_fitness(history) == [(history[0], 0.0)]
+
+
+def test_a_pruned_trial_has_the_fitness_it_last_reported() -> None:
+    study = study_with("cmaes", space=NUMBERS)
+    search = opened(study)
+    trial = search.ask(study.space.distributions())
+    trial.report(0.25, 0)
+    search.tell(trial, state=TrialState.PRUNED)
+
+    history = history_before(1, search.get_trials(), study.space.distributions())
+
+    assert [fitness for _, fitness in with_fitness(history)] == [0.25]
+
+
+def test_nothing_is_left_in_the_study_but_what_optuna_needs() -> None:
+    study = study_with("tpe")
+    search = opened(study)
+
+    run(study, search, 12)
+
+    assert search._storage.get_study_system_attrs(search._study_id) == {}
+    assert {key for each in search.trials for key in each.system_attrs} == {f"constraints:{DIVERGED}"}
+
+
+def test_asking_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    study = study_with("tpe")
+    search = opened(study)
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+
+    search.ask(study.space.distributions())
+
+    assert capsys.readouterr().err == ""
+    assert optuna.logging.get_verbosity() == optuna.logging.INFO
+    optuna.logging.set_verbosity(verbosity)

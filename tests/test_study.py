@@ -1,0 +1,363 @@
+"""Facts about studies: how they are read, what is refused and how that is said, what is stored and compared."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detector.hyperparameters import Hyperparameters
+from detector.plan import TrainingPlan
+from evolve.errors import StudyError
+from evolve.study import MEDIAN_STARTUP_TRIALS, Fitness, Study, available_studies, load_study
+
+SMALLEST = "space: {lr0: {low: 0.001, high: 1, log: true}}\nbudget: {trials: 8}\n"
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Writes studies/smoke.yaml in a working directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    Path("studies").mkdir()
+
+    def written(text: str) -> Path:
+        path = Path("studies/smoke.yaml")
+        path.write_text(text)
+        return path
+
+    return written
+
+
+def study(**changes: Any) -> Study:
+    return Study.model_validate(
+        {"name": "s", "space": {"lr0": {"low": 0.001, "high": 1, "log": True}}, "budget": {"trials": 8}} | changes
+    )
+
+
+def test_the_smallest_study_has_a_space_and_a_budget(write: Write) -> None:
+    read = load_study(str(write(SMALLEST)))
+
+    assert read.name == "smoke"
+    assert (read.data, read.model, read.epochs, read.sampler, read.pruner) == (
+        "digits-1",
+        "yolov3-tiny-compact",
+        10,
+        "tpe",
+        "none",
+    )
+    assert read.seeds == (0,)
+    assert read.fitness == Fitness(map50=0.1, map50_95=0.9, precision=0, recall=0)
+
+
+def test_a_study_in_the_working_directory_is_found_by_name(write: Write) -> None:
+    path = write(SMALLEST)
+
+    assert ("smoke", path) in available_studies()
+    assert load_study("smoke") == load_study(str(path))
+
+
+@pytest.mark.parametrize("name", ["evolve_all", "loss_gains", "lr_sweep", "momentum_sweep", "warmup_length"])
+def test_studies_that_come_with_the_package_are_found_anywhere_and_have_no_warnings(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    read = load_study(name)
+
+    assert read.name == name
+    assert read.warnings() == []
+    assert len(read.description) > 80
+    assert Study.from_json(read.to_json()) == read
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ("space: {lr0: {low: 0.1, high: 0.01}}", "space.lr0: low 0.1 is not below high 0.01"),
+        ("epoch: 3", "unknown key 'epoch'; did you mean 'epochs'? known: ['name', 'description', 'data',"),
+        ("epochs: 0", "epochs: 0 is not at least 1"),
+        ("epochs: 2.5", "epochs: 2.5 is not a whole number"),
+        ("epochs: true", "epochs: True is not a whole number"),
+        ("batch_size: ten", "batch_size: 'ten' is not a whole number"),
+        ("image_size: 50", "image_size: 50 is not a positive multiple of 32"),
+        ("model: yolov3-tinny", "model: 'yolov3-tinny' is not one of ['yolov3', 'yolov3-spp',"),
+        ("precision: fp16", "precision: 'fp16' is not one of ['float32',"),
+        ("data: digits-2", "data: 'digits-2' is not one of ['digits-1', 'digits-3', 'digits-10']"),
+        ("data: 3", "data: 3 is not text"),
+        ("data: ''", "data: '' is empty"),
+        ("name: a b", "name: 'a b' has characters other than letters, digits, _ and -"),
+        ("sampler: tep", "sampler: 'tep' is not one of 'grid', 'random', 'qmc', 'tpe', 'gp' or 'cmaes'"),
+        ("pruner: mean", "pruner: 'mean' is not one of 'median', 'asha', 'hyperband' or 'none'"),
+        ("budget: {trials: 0}", "budget.trials: 0 is not at least 1"),
+        ("budget: {trials: 5, seconds: 0}", "budget.seconds: 0 is not above 0"),
+        ("budget: {trial: 5}", "budget.trials: is missing"),
+        ("budget: 5", "budget: 5 is not a mapping"),
+        ("seeds: 3", "seeds: 3 is not a list"),
+        ("seeds: []", "seeds: [] is not a list of different numbers, each at least 0"),
+        ("seeds: [1, 1]", "seeds: [1, 1] is not a list of different numbers"),
+        ("seeds: [a]", "seeds.0: 'a' is not a whole number"),
+        ("seed: -1", "seed: -1 is not at least 0"),
+        ("fitness: {map50: 0, map50_95: 0}", "fitness: all weights are 0; at least one must be above 0"),
+        ("fitness: {map50: -1}", "fitness.map50: -1.0 is not at least 0"),
+        ("fitness: {map: 1}", "fitness: unknown key 'map'; did you mean 'map50'? known: ['map50', 'map50_95',"),
+        ("thresholds: {floor: .nan}", "thresholds.floor: nan is not a finite number"),
+        ("thresholds: {floor: 2}", "thresholds.floor: 2.0 is above 1"),
+        ("baseline: 1", "baseline: 1 is not true or false"),
+        ("keep_weights: none", "keep_weights: 'none' is not one of 'best' or 'all'"),
+        ("hyperparameters: {lr_0: 1}", "hyperparameters.lr_0: unknown hyperparameter 'lr_0'; did you mean 'lr0'?"),
+        ("hyperparameters: {momentum: 2}", "hyperparameters.momentum: 2.0 is outside 0..0.9999"),
+        ("hyperparameters: [1]", "hyperparameters: [1] is not a mapping of hyperparameters to values"),
+        (
+            "sampler: cmaes\nspace: {schedule: {choices: [linear]}}",
+            "sampler: 'cmaes' needs numbers, but ['schedule'] have choices; take tpe, gp or random",
+        ),
+    ],
+)
+def test_a_study_that_is_not_allowed_says_where_and_what(write: Write, more: str, text: str) -> None:
+    keys = {line.partition(":")[0] for line in more.splitlines()}
+    rest = [line for line in SMALLEST.splitlines() if line.partition(":")[0] not in keys]
+    path = write("\n".join([*rest, more]))
+
+    with pytest.raises(StudyError) as error:
+        load_study(str(path))
+
+    assert str(error.value).startswith(f"studies/smoke.yaml: {text}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "studies/smoke.yaml: is empty; a study is a mapping with at least space and budget"),
+        ("- 1", "studies/smoke.yaml: holds list; a study is a mapping"),
+        ("a: [1", "studies/smoke.yaml: is not YAML: while parsing a flow sequence"),
+        ("a: !!python/object/apply:os.getcwd []", "studies/smoke.yaml: is not YAML: could not determine a constructor"),
+        (SMALLEST + "epochs: 3\nepochs: 4\n", "studies/smoke.yaml: line 4: key 'epochs' is given twice"),
+        (
+            "space: {lr0: {low: 1, low: 2, high: 3}}\nbudget: {trials: 1}",
+            "studies/smoke.yaml: line 1: key 'low' is given twice",
+        ),
+        ("a: &a {b: *a}", "studies/smoke.yaml: "),
+    ],
+)
+def test_a_file_that_is_no_study_says_so(write: Write, text: str, message: str) -> None:
+    path = write(text)
+
+    with pytest.raises(StudyError) as error:
+        load_study(str(path))
+
+    assert str(error.value).startswith(message)
+
+
+def test_a_file_that_is_not_there_or_not_text_says_so(write: Write) -> None:
+    with pytest.raises(StudyError, match=r"^studies/smoke.yaml: cannot be read: No such file"):
+        load_study("studies/smoke.yaml")
+    write("").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(StudyError, match=r"^studies/smoke.yaml: is not text in UTF-8"):
+        load_study("studies/smoke.yaml")
+
+
+def test_an_unknown_study_names_the_one_probably_meant(write: Write) -> None:
+    write(SMALLEST)
+
+    with pytest.raises(StudyError, match=r"unknown study 'smok'; did you mean 'smoke'\? known: .*or give the path"):
+        load_study("smok")
+
+
+def test_all_problems_are_named_together_each_with_its_file(write: Write) -> None:
+    path = write("epochs: 0\nspace: {lr0: {low: 2, high: 1}, foo: {low: 0, high: 1}}\n")
+
+    with pytest.raises(StudyError) as error:
+        load_study(str(path))
+
+    lines = str(error.value).splitlines()
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["studies/smoke.yaml", "epochs"],
+        ["studies/smoke.yaml", "space.lr0"],
+        ["studies/smoke.yaml", "space.foo"],
+        ["studies/smoke.yaml", "budget"],
+    ]
+
+
+def test_options_replace_what_the_file_says(write: Write) -> None:
+    path = write(SMALLEST + "epochs: 3\n")
+
+    read = load_study(
+        str(path),
+        {"trials": 3, "epochs": 7, "seeds": (1, 2), "data": "digits-3", "name": "other", "model": None, "seconds": 9},
+    )
+
+    assert (read.budget.trials, read.budget.seconds, read.epochs, read.seeds) == (3, 9, 7, (1, 2))
+    assert (read.data, read.name, read.model) == ("digits-3", "other", "yolov3-tiny-compact")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        ({"trials": 0}, "--trials: 0 is not at least 1"),
+        ({"image_size": 50}, "--image-size: 50 is not a positive multiple of 32"),
+        ({"seeds": (1, 1)}, "--seeds: [1, 1] is not a list of different numbers"),
+        ({"seeds": (1, "x")}, "--seeds: 'x' is not a whole number"),
+        ({"sampler": "best"}, "--sampler: 'best' is not one of 'grid'"),
+        ({"epoch": 3}, "unknown option 'epoch'; did you mean 'epochs'?"),
+    ],
+)
+def test_an_option_that_is_not_allowed_is_named_as_it_was_typed(
+    write: Write, overrides: dict[str, object], text: str
+) -> None:
+    path = write(SMALLEST)
+
+    with pytest.raises(StudyError) as error:
+        load_study(str(path), overrides)
+
+    assert str(error.value).startswith(text)
+
+
+def test_an_option_does_not_hide_what_is_wrong_in_the_file(write: Write) -> None:
+    path = write("space: {lr0: {low: 0.1, high: 1}}\nbudget: 3\nepochs: 0\n")
+
+    with pytest.raises(StudyError) as error:
+        load_study(str(path), {"trials": 5, "epochs": 5})
+
+    assert str(error.value) == "studies/smoke.yaml: budget: 3 is not a mapping"
+
+
+def test_a_study_stored_and_read_again_is_equal() -> None:
+    stored = study(
+        space={
+            "lr0": {"low": 1e-7, "high": 0.1 + 0.2, "log": True, "points": 3},
+            "schedule": {"choices": ["linear", "cosine"]},
+            "nesterov": {"choices": [False, True]},
+            "box": {"choices": [1, "2e-3"]},
+        },
+        hyperparameters={"momentum": 0.1 + 0.7, "nesterov": False},
+        seeds=[3, 1],
+        budget={"trials": 5, "seconds": 1 / 3},
+    )
+
+    assert Study.from_json(stored.to_json()) == stored
+    assert Study.from_json(stored.to_json()).to_json() == stored.to_json()
+    assert json.loads(stored.to_json())["hyperparameters"] == {"momentum": 0.1 + 0.7, "nesterov": False}
+
+
+def test_a_stored_study_that_is_not_allowed_says_so() -> None:
+    with pytest.raises(StudyError, match="stored study: epochs: 0 is not at least 1"):
+        Study.from_json(study().to_json().replace('"epochs": 10', '"epochs": 0'))
+
+
+def test_the_plan_of_a_training_has_the_seed_of_the_data() -> None:
+    planned = study(batch_size=8, epochs=3).training_plan("cuda:1", 7)
+
+    assert planned == TrainingPlan(batch_size=8, nominal_batch_size=8, epochs=3, device="cuda:1", data_seed=7)
+
+
+def test_a_nominal_batch_of_its_own_is_kept() -> None:
+    assert study(batch_size=8, nominal_batch_size=64).training_plan("cpu", 0).accumulation == 8
+
+
+def test_parameters_go_before_fixed_values_and_those_before_defaults() -> None:
+    given = study(hyperparameters={"lr0": 0.5, "momentum": "8e-1"})
+
+    assert given.hyperparameters({"lr0": 0.3}) == Hyperparameters(lr0=0.3, momentum=0.8)
+    assert given.baseline_params() == {"lr0": 0.5}
+    assert study().baseline_params() == {"lr0": Hyperparameters().lr0}
+
+
+def test_fitness_is_the_weighted_mean() -> None:
+    metrics = {"precision": 0.2, "recall": 0.4, "map50": 0.6, "map50_95": 0.3}
+
+    assert Fitness().score(**metrics) == pytest.approx(0.1 * 0.6 + 0.9 * 0.3)
+    assert Fitness(map50=0, map50_95=0, precision=1, recall=3).score(**metrics) == pytest.approx(0.35)
+    assert Fitness(map50=5, map50_95=5).score(precision=1, recall=1, map50=1, map50_95=1) == 1
+
+
+def test_studies_that_differ_in_budget_and_description_alone_may_go_on() -> None:
+    assert study().differences(study(budget={"trials": 80, "seconds": 9}, description="x")) == []
+
+
+def test_other_differences_are_named_by_key() -> None:
+    other = study(
+        space={"lr0": {"low": 0.01, "high": 1, "log": True}, "box": {"low": 0, "high": 1}},
+        hyperparameters={"cls": 0.3},
+        seeds=[1],
+        fitness={"map50": 1},
+    )
+
+    differing = {"space.lr0.low", "space.box.low", "space.box.high", "space.box.log", "seeds", "fitness.map50"}
+    assert set(study().differences(other)) == differing | {"hyperparameters", "hyperparameters.cls"}
+    assert set(other.differences(study())) == set(study().differences(other))
+
+
+def test_a_larger_budget_is_a_difference_where_it_changes_the_grid() -> None:
+    free, fixed = (
+        [study(sampler="grid", space={"lr0": space}, budget={"trials": trials}) for trials in (8, 9)]
+        for space in ({"low": 0.001, "high": 1}, {"low": 0.001, "high": 1, "points": 8})
+    )
+
+    assert free[0].differences(free[1]) == ["budget.trials"]
+    assert fixed[0].differences(fixed[1]) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"hyperparameters": {"cls": 1}}, "hyperparameters.cls: digits-1 has one class"),
+        ({"space": {"cls": {"low": 0, "high": 1}}}, "space.cls: digits-1 has one class"),
+        ({"epochs": 1}, "hyperparameters.warmup_epochs: a warm-up of 1 epochs does not end within a training of 1"),
+        (
+            {"space": {"warmup_epochs": {"low": 0, "high": 12}}},
+            "space.warmup_epochs: a warm-up of 12 epochs does not end within a training of 10",
+        ),
+        (
+            {"space": {"warmup_epochs": {"choices": [0, 10]}}},
+            "space.warmup_epochs: a warm-up of 10 epochs does not end within a training of 10",
+        ),
+        (
+            {"hyperparameters": {"warmup_epochs": 0}, "space": {"warmup_momentum": {"low": 0, "high": 0.9}}},
+            "space.warmup_momentum: has no effect without a warm-up",
+        ),
+        ({"space": {"fliplr": {"low": 0, "high": 1}}}, "space.fliplr: images of digits-1 are not augmented"),
+        (
+            {"sampler": "grid", "space": {"lr0": {"low": 0, "high": 1, "points": 9}}},
+            "budget.trials: 8 trials leave out 1 of the grid's 9 points",
+        ),
+        (
+            {"sampler": "grid", "space": {"lr0": {"low": 0, "high": 1, "points": 3}}},
+            "budget.trials: 8 trials repeat points of the grid, which has 3",
+        ),
+        (
+            {"pruner": "median", "budget": {"trials": MEDIAN_STARTUP_TRIALS}},
+            f"pruner: median stops nothing before {MEDIAN_STARTUP_TRIALS} trials are complete",
+        ),
+        ({"pruner": "asha", "epochs": 2}, "pruner: nothing is stopped before the second epoch or in the last"),
+        ({"hyperparameters": {"lr0": 0.1}}, "hyperparameters.lr0: is searched as well, so the fixed value is never"),
+        (
+            {"baseline": True, "hyperparameters": {"lr0": 5}},
+            "space.lr0: leaves out the baseline's value 5.0, which is trained all the same",
+        ),
+    ],
+)
+def test_what_is_allowed_but_of_no_use_is_warned_of(changes: dict[str, Any], text: str) -> None:
+    assert [each for each in study(**changes).warnings() if each.startswith(text)]
+
+
+def test_a_sensible_study_has_no_warnings() -> None:
+    sensible = study(data="digits-3", pruner="median", baseline=True, hyperparameters={"cls": 1, "lr0": 0.1})
+
+    assert sensible.warnings() == []
+    assert study(data="photos", space={"fliplr": {"low": 0, "high": 1}, "cls": {"low": 0, "high": 1}}).warnings() == []
+
+
+def test_reading_a_study_loads_neither_optuna_nor_torch() -> None:
+    code = (
+        "import sys, evolve.study as s; s.load_study('lr_sweep'); print(sorted({'optuna', 'torch'} & set(sys.modules)))"
+    )
+
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert printed.strip() == "[]"

@@ -1,0 +1,149 @@
+"""Facts about verdicts: which one a training gets, and which of several seeds speaks for a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.telemetry import LaneEnded
+from evolve.study import Thresholds
+from evolve.verdict import Judgement, Verdict, judge, worst
+
+NAN = float("nan")
+
+
+def ended(*, is_diverged: bool = False, reason: str = "ran all epochs") -> LaneEnded:
+    return LaneEnded(lane=0, step=400, is_diverged=is_diverged, reason=reason)
+
+
+def judged(
+    fitness: Sequence[float],
+    *,
+    first_loss: float = 2.0,
+    last_loss: float = 0.5,
+    end: LaneEnded | None = None,
+    thresholds: Thresholds | None = None,
+) -> Judgement:
+    return judge(
+        fitness,
+        first_loss=first_loss,
+        last_loss=last_loss,
+        ended=end or ended(),
+        thresholds=thresholds or Thresholds(),
+    )
+
+
+def test_a_level_end_is_converged() -> None:
+    judgement = judged([0.1, 0.3, 0.5, 0.58, 0.6, 0.61, 0.6, 0.62])
+
+    assert judgement == Judgement(verdict=Verdict.CONVERGED, reason="fitness 0.62; last quarter added 2%")
+
+
+def test_an_end_that_rises_is_undertrained() -> None:
+    judgement = judged([0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.56, 0.64])
+
+    assert judgement.verdict == Verdict.UNDERTRAINED
+    assert judgement.reason == "fitness 0.64 still rising: last quarter added 22%"
+
+
+def test_a_fitness_that_never_left_the_ground_is_undertrained() -> None:
+    judgement = judged([0.0, 0.01, 0.012])
+
+    assert judgement.verdict == Verdict.UNDERTRAINED
+    assert judgement.reason == "fitness 0.012 never left the ground (below 0.05)"
+
+
+def test_a_lane_that_blew_up_has_diverged_for_the_reason_the_trainer_gave() -> None:
+    judgement = judged([0.5, 0.6], end=ended(is_diverged=True, reason="obj loss is nan"))
+
+    assert judgement == Judgement(verdict=Verdict.DIVERGED, reason="obj loss is nan")
+
+
+def test_a_lane_that_blew_up_in_its_first_epoch_has_diverged() -> None:
+    judgement = judged([], first_loss=NAN, last_loss=NAN, end=ended(is_diverged=True, reason="loss is nan"))
+
+    assert judgement.verdict == Verdict.DIVERGED
+
+
+def test_a_loss_that_stayed_finite_but_grew_has_diverged_whatever_its_fitness() -> None:
+    judgement = judged([0.3, 0.3, 0.3], first_loss=2.0, last_loss=74.0)
+
+    assert judgement == Judgement(verdict=Verdict.DIVERGED, reason="loss grew to 37x its start")
+
+
+@pytest.mark.parametrize("last_loss", [4.0, 0.0])
+def test_a_loss_at_twice_its_start_has_not_diverged_yet(last_loss: float) -> None:
+    assert judged([0.3, 0.3], first_loss=2.0, last_loss=last_loss).verdict == Verdict.CONVERGED
+
+
+@pytest.mark.parametrize(
+    ("fitness", "first_loss", "last_loss"),
+    [([0.3, NAN], 1.0, 1.0), ([0.3, float("inf")], 1.0, 1.0), ([0.3], NAN, 1.0), ([0.3], 1.0, NAN)],
+)
+def test_a_number_that_is_none_has_diverged(fitness: list[float], first_loss: float, last_loss: float) -> None:
+    judgement = judged(fitness, first_loss=first_loss, last_loss=last_loss)
+
+    assert judgement.verdict == Verdict.DIVERGED
+    assert "nan" in judgement.reason or "inf" in judgement.reason
+
+
+def test_a_training_without_an_epoch_has_failed() -> None:
+    judgement = judged([], first_loss=NAN, last_loss=NAN)
+
+    assert judgement == Judgement(verdict=Verdict.FAILED, reason="ended at step 400, before the first epoch was over")
+
+
+@pytest.mark.parametrize(
+    ("fitness", "verdict"),
+    [
+        ([0.5], Verdict.CONVERGED),
+        ([0.01], Verdict.UNDERTRAINED),
+        ([0.5, 0.51], Verdict.CONVERGED),
+        ([0.2, 0.51], Verdict.UNDERTRAINED),
+        ([0.2, 0.5, 0.51], Verdict.CONVERGED),
+        ([0.5, 0.5, 0.6], Verdict.UNDERTRAINED),
+        ([0.6, 0.6, 0.5], Verdict.CONVERGED),
+        ([0.0, 0.0, 0.0], Verdict.UNDERTRAINED),
+    ],
+)
+def test_short_trainings_are_judged_by_their_last_epoch(fitness: list[float], verdict: Verdict) -> None:
+    assert judged(fitness).verdict == verdict
+
+
+def test_thresholds_of_the_study_decide() -> None:
+    strict = Thresholds(floor=0.7, still_rising=0.01, loss_growth=1.1)
+
+    assert judged([0.6, 0.6]).verdict == Verdict.CONVERGED
+    assert judged([0.6, 0.6], thresholds=strict).verdict == Verdict.UNDERTRAINED
+    assert judged([0.78, 0.8]).verdict == Verdict.CONVERGED
+    assert judged([0.78, 0.8], thresholds=strict).verdict == Verdict.UNDERTRAINED
+    assert judged([0.8, 0.8], first_loss=1, last_loss=1.5).verdict == Verdict.CONVERGED
+    assert judged([0.8, 0.8], first_loss=1, last_loss=1.5, thresholds=strict).verdict == Verdict.DIVERGED
+
+
+def test_the_worst_seed_speaks_for_the_trial() -> None:
+    good = Judgement(verdict=Verdict.CONVERGED, reason="fitness 0.6")
+    slow = Judgement(verdict=Verdict.UNDERTRAINED, reason="still rising")
+    blown = Judgement(verdict=Verdict.DIVERGED, reason="loss grew to 37x its start")
+
+    assert worst({3: good}) == good
+    assert worst({0: good, 7: slow, 8: good}) == Judgement(verdict=Verdict.UNDERTRAINED, reason="seed 7: still rising")
+    assert worst({0: slow, 1: blown, 2: good}).reason == "seed 1: loss grew to 37x its start"
+    assert worst({4: good, 5: good}).reason == "seed 4: fitness 0.6"
+
+
+def test_verdicts_are_ordered_from_best_to_worst_and_are_their_names() -> None:
+    assert list(Verdict) == ["converged", "undertrained", "pruned", "diverged", "failed"]
+
+
+@given(st.lists(st.floats(), max_size=12), st.floats(), st.floats(), st.booleans())
+def test_every_training_gets_a_verdict_and_a_reason(
+    fitness: list[float], first_loss: float, last_loss: float, is_diverged: bool
+) -> None:
+    judgement = judged(fitness, first_loss=first_loss, last_loss=last_loss, end=ended(is_diverged=is_diverged))
+
+    assert judgement.reason
+    assert judgement.verdict != Verdict.PRUNED
