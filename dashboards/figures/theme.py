@@ -1,0 +1,274 @@
+"""What all figures share: a colour and a symbol for each verdict, safe text, axes, hover.
+
+Colours are those of Okabe and Ito (2008), which stay apart for all common kinds of colour blindness, and legible on
+white and on near-black; figures leave ink and background to the page's template.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil, floor, isfinite, log10
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboards.views import wording
+from dashboards.views.study import VERDICTS, Parameter
+
+ACCENT = "#0072B2"  # the best trial, everywhere
+NEUTRAL = "#8A8F98"
+MAX_LABEL, MAX_TICK = 80, 18  # characters
+SCALE = "Viridis"
+STRIP_ROW_PIXELS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictStyle:
+    """How a verdict looks: a colour, Plotly's symbol, and the character that looks like it in text."""
+
+    color: str
+    symbol: str
+    character: str
+
+
+VERDICT_STYLES = {
+    "converged": VerdictStyle(color="#009E73", symbol="circle", character="●"),
+    "undertrained": VerdictStyle(color="#56B4E9", symbol="triangle-up", character="▲"),
+    "diverged": VerdictStyle(color="#D55E00", symbol="x", character="✖"),
+    "pruned": VerdictStyle(color="#CC79A7", symbol="square", character="■"),
+    "failed": VerdictStyle(color="#E69F00", symbol="diamond", character="◆"),
+    "running": VerdictStyle(color=NEUTRAL, symbol="circle-open", character="○"),
+    "waiting": VerdictStyle(color=NEUTRAL, symbol="square-open", character="□"),
+    "unjudged": VerdictStyle(color=NEUTRAL, symbol="star", character="★"),
+}
+
+
+def style(verdict: str) -> VerdictStyle:
+    """The look of a verdict; a verdict of a later version looks unjudged."""
+    return VERDICT_STYLES.get(verdict, VERDICT_STYLES["unjudged"])
+
+
+def by_verdict(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Rows of each verdict that occurs, in the order of `VERDICTS`, others last."""
+    present = set(rows["verdict"])
+    ordered = [verdict for verdict in VERDICTS if verdict in present] + sorted(present - set(VERDICTS))
+    return [(verdict, rows[rows["verdict"] == verdict]) for verdict in ordered]
+
+
+def label(text: object, *, most: int = MAX_LABEL) -> str:
+    """Text that Plotly shows as it is, cut to `most` characters: it reads some HTML, entities, %{...} and $...$."""
+    flat = re.sub(r"\s+", " ", str(text)).strip()
+    short = flat if len(flat) <= most else flat[: most - 1] + "…"
+    return html.escape(short, quote=False).replace("%{", "%&#123;").replace("$", "&#36;")
+
+
+def value_text(value: object) -> str:
+    """A hyperparameter as people read it."""
+    return wording.number(value) if isinstance(value, float) else str(value)
+
+
+def hover_texts(rows: pd.DataFrame, params: pd.DataFrame) -> list[str]:
+    """Trial, verdict, fitness and hyperparameters of each row, one line each.
+
+    Args:
+        rows: number, verdict and fitness.
+        params: Hyperparameters by number.
+    """
+    settings = {
+        number: "".join(
+            f"<br>{label(name)} {label(value_text(value))}" for name, value in row.items() if value == value
+        )
+        for number, row in params.astype(object).to_dict("index").items()
+    }
+    return [
+        f"{trial_title(number, verdict)}<br>fitness {wording.score(fitness)}{settings.get(number, '')}"
+        for number, verdict, fitness in rows[["number", "verdict", "fitness"]].itertuples(index=False)
+    ]
+
+
+def trial_title(number: int, verdict: str) -> str:
+    """First line of a hover text."""
+    return f"<b>trial {number}</b> {label(verdict)}"
+
+
+def new_figure(*, height: int, x: str, y: str, **layout: Any) -> go.Figure:
+    """An empty figure with axis titles; `height` in pixels, width as its place allows."""
+    figure = go.Figure(layout={"template": "none"})
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 12, "t": 12, "b": 8},
+        hovermode="closest",
+        showlegend=False,
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "xanchor": "left",
+            "y": 1.02,
+            "yanchor": "bottom",
+            "itemsizing": "constant",
+        },
+        xaxis={"title": {"text": label(x)}, "automargin": True, "zeroline": False},
+        yaxis={"title": {"text": label(y)}, "automargin": True, "zeroline": False},
+    )
+    figure.update_layout(**layout)
+    return figure
+
+
+def marker(verdict: str, count: int) -> dict[str, Any]:
+    """Marker of a verdict, smaller and fainter where there are many."""
+    look = style(verdict)
+    size, opacity = (9, 0.9) if count <= 100 else (7, 0.75) if count <= 400 else (5.5, 0.6)
+    return {"color": look.color, "symbol": look.symbol, "size": size, "opacity": opacity, "line": {"width": 0}}
+
+
+def add_strip(figure: go.Figure, verdicts: Sequence[str], *, is_alone: bool) -> dict[str, int]:
+    """A strip of rows beneath the plot for trials without a fitness; returns the height of each verdict's row.
+
+    The plot gives up room for it, the x axis moves beneath it. A strip that is alone takes the whole figure, which
+    becomes as low as its rows are.
+    """
+    if not verdicts:
+        return {}
+    if is_alone:
+        figure.update_layout(height=110 + STRIP_ROW_PIXELS * len(verdicts), yaxis={"visible": False})
+    room = 0.97 if is_alone else min(STRIP_ROW_PIXELS * len(verdicts) / (figure.layout.height - 90), 0.4)
+    rows = {verdict: len(verdicts) - 1 - index for index, verdict in enumerate(verdicts)}
+    figure.update_layout(
+        yaxis={"domain": [room + 0.03, 1]},
+        yaxis2={
+            "domain": [0, room],
+            "range": [-0.6, len(verdicts) - 0.4],
+            "tickvals": list(rows.values()),
+            "ticktext": list(rows),
+            "fixedrange": True,
+            "showgrid": False,
+            "zeroline": False,
+            "automargin": True,
+        },
+        xaxis={"anchor": "y2"},
+    )
+    return rows
+
+
+def axis_layout(parameter: Parameter, values: Iterable[float]) -> dict[str, Any]:
+    """Plotly's settings for an axis over a hyperparameter: logarithmic where the space is, choices by name.
+
+    Args:
+        parameter: The axis; all of its range is shown.
+        values: Trials on it; one outside the range, asked for by hand, is shown as well.
+    """
+    if parameter.is_categorical:
+        return {
+            "tickvals": list(range(len(parameter.choices))),
+            "ticktext": [label(choice, most=MAX_TICK) for choice in parameter.choices],
+            "range": [-0.5, len(parameter.choices) - 0.5],
+        }
+    ends = (parameter.low, parameter.high) if parameter.has_range else ()
+    shown = [value for value in (*values, *ends) if isfinite(value) and (value > 0 or not parameter.is_log)]
+    if not shown:
+        return {}
+    low, high = min(shown), max(shown)
+    layout = log_axis(low, high) if parameter.is_log else {}
+    if parameter.is_log:
+        low, high = log10(low), log10(high)
+    margin = 0.04 * (high - low) or 0.5
+    return layout | {"range": [low - margin, high + margin]}
+
+
+def score_range(values: Iterable[float]) -> list[float] | None:
+    """Range of an axis that shows all finite values with a little room, also where they are all equal."""
+    shown = [value for value in values if isfinite(value)]
+    if not shown:
+        return None
+    margin = 0.07 * (max(shown) - min(shown)) or 0.05
+    return [min(shown) - margin, max(shown) + margin]
+
+
+def log_axis(low: float, high: float, *, most: int = 7) -> dict[str, Any]:
+    """Plotly's settings for a logarithmic axis with round numbers written out.
+
+    Args:
+        low, high: Smallest and largest number shown, above 0.
+        most: Labels there is room for.
+    """
+    first, last = floor(log10(low)), ceil(log10(high))
+    if last - first <= 2:
+        ticks = [mantissa * 10.0**power for power in range(first, last + 1) for mantissa in (1, 2, 5)]
+    else:
+        every = ceil((last - first + 1) / most)
+        ticks = [10.0**power for power in range(first, last + 1, every)]
+    return {"type": "log", "tickvals": ticks, "ticktext": [wording.number(tick) for tick in ticks]}
+
+
+def log_axis_over(values: Iterable[float], *, most: int = 7) -> dict[str, Any]:
+    """The same for measurements; without a positive one there is no logarithmic axis."""
+    positive = [value for value in values if isfinite(value) and value > 0]
+    return log_axis(min(positive), max(positive), most=most) if positive else {}
+
+
+def positions(parameter: Parameter, values: Iterable[Any], numbers: Iterable[int]) -> list[float]:
+    """Where the values stand on the axis; choices are spread a little so that trials do not hide each other."""
+    if not parameter.is_categorical:
+        return [float(value) for value in values]
+    places = {choice: place for place, choice in enumerate(parameter.choices)}
+    # The golden ratio spreads consecutive trials evenly, and the same way on every page.
+    return [
+        places[str(value)] + 0.5 * ((number * 0.6180339887) % 1 - 0.5)
+        for value, number in zip(values, numbers, strict=True)
+    ]
+
+
+def mark_range(figure: go.Figure, parameter: Parameter) -> None:
+    """Dotted lines at the ends of the range that was searched."""
+    if parameter.is_categorical or not parameter.has_range:
+        return
+    for end in (parameter.low, parameter.high):
+        if end > 0 or not parameter.is_log:
+            add_mark(figure, end)
+
+
+def add_mark(figure: go.Figure, at: float) -> None:
+    """A dotted line from the top of the figure to its x axis."""
+    line = {"color": NEUTRAL, "width": 1, "dash": "dot"}
+    figure.add_shape(type="line", x0=at, x1=at, xref="x", y0=0, y1=1, yref="paper", line=line, layer="below")
+
+
+def integer_axis(largest: float) -> dict[str, Any]:
+    """Plotly's settings for an axis that counts: no fractions, however few there are."""
+    return {"tickformat": ",d"} | ({"dtick": 1} if largest <= 12 else {})
+
+
+def template(*, is_dark: bool) -> dict[str, Any]:
+    """Ink, grid and background of a light or dark page, as the layout of a Plotly template."""
+    ink, grid, paper = ("#D6D9DE", "#2E333B", "#1B1E24") if is_dark else ("#2B2F36", "#E7E9ED", "#FFFFFF")
+    axis = {
+        "gridcolor": grid,
+        "linecolor": grid,
+        "zerolinecolor": grid,
+        "ticks": "outside",
+        "tickcolor": grid,
+        "ticklen": 4,
+        "tickfont": {"size": 12},
+        "title": {"font": {"size": 12.5}, "standoff": 8},
+    }
+    return {
+        "layout": {
+            "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13, "color": ink},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "hoverlabel": {
+                "bgcolor": paper,
+                "bordercolor": NEUTRAL,
+                "align": "left",
+                "font": {"color": ink, "size": 12.5},
+            },
+            "xaxis": axis,
+            "yaxis": axis,
+            "legend": {"font": {"size": 12.5}, "bgcolor": "rgba(0,0,0,0)"},
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": NEUTRAL, "activecolor": ACCENT},
+        }
+    }

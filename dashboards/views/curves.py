@@ -1,0 +1,190 @@
+"""Rows about training: convergence, losses, and learning rate and momentum as applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dashboards.views.blocks import Empty
+from dashboards.views.study import TRAINED, VERDICTS, StudyView, spread_evenly
+from dashboards.views.thinning import polyline, thin
+from evolve import analysis
+from evolve.schema import TERMS
+
+MAX_CURVES = 60
+MAX_CURVE_BUCKETS = 40
+BAND = (0.1, 0.5, 0.9)
+BAND_COLUMNS = ("low", "median", "high")
+NO_EPOCHS = Empty("No trial has finished an epoch yet; curves start with the first evaluation.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A measurement of one trial over epochs or steps; NaN is a gap."""
+
+    number: int
+    verdict: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convergence:
+    """Average precision by epoch.
+
+    Attributes:
+        curves: All trials, or where they are too many a faithful choice of each verdict and the best.
+        band: 10, 50 and 90 % of all trials that ran to their end, by epoch; empty where every curve is drawn.
+        num_curves: Trials that finished an epoch.
+        best_number: Trial of the best fitness, or None.
+    """
+
+    curves: tuple[Curve, ...]
+    band: pd.DataFrame
+    num_curves: int
+    best_number: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """Training and validation loss by epoch.
+
+    Attributes:
+        name: Which term, or total.
+        best_number: Trial of the best fitness, or None.
+        best: Its epochs with train and val.
+        train, val: 10, 50 and 90 % over the trials that ran to their end, by epoch.
+        num_trials: How many those are.
+    """
+
+    name: str
+    best_number: int | None
+    best: pd.DataFrame
+    train: pd.DataFrame
+    val: pd.DataFrame
+    num_trials: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedules:
+    """Learning rate and momentum by step, each different curve once, and the biases' rate of the best trial."""
+
+    lr: tuple[Curve, ...]
+    momentum: tuple[Curve, ...]
+    bias_lr: Curve | None
+    best_number: int | None
+
+
+def convergence(view: StudyView) -> Convergence | Empty:
+    """Average precision on the validation images by epoch, for every trial or a faithful choice."""
+    rows = view.epochs[view.epochs["split"] == "val"]
+    if rows.empty:
+        return NO_EPOCHS
+    best = view.best
+    best_number = None if best is None else int(best["number"])
+    last = rows.drop_duplicates("number", keep="last")
+    chosen = _faithful(last, best_number) if len(last) > MAX_CURVES else set(last["number"])
+    curves = tuple(_epoch_curve(part) for number, part in rows.groupby("number") if number in chosen)
+    trained = rows[rows["verdict"].isin(TRAINED)]
+    band = _band(trained, "map50") if len(last) > MAX_CURVES else _band(trained.iloc[:0], "map50")
+    return Convergence(curves=curves, band=band, num_curves=len(last), best_number=best_number)
+
+
+def losses(view: StudyView) -> Losses | Empty:
+    """The whole loss of the best trial and of all that ran to their end, on training and validation images."""
+    return _losses(view, "total", TERMS)
+
+
+def loss_terms(view: StudyView) -> tuple[Losses, ...] | Empty:
+    """The same for each term of the loss."""
+    terms = [_losses(view, term, (term,)) for term in TERMS]
+    if missing := [each for each in terms if isinstance(each, Empty)]:
+        return missing[0]
+    return tuple(each for each in terms if isinstance(each, Losses))
+
+
+def schedules(view: StudyView) -> Schedules | Empty:
+    """Learning rate and momentum as they were applied, from the steps of a few trials."""
+    if view.steps.empty:
+        return Empty("No steps are stored yet; the curves appear with the first trial that is trained.")
+    best = view.best
+    best_number = None if best is None else int(best["number"])
+    bias = [each for each in _step_curves(view, "bias_lr") if each.number == best_number]
+    return Schedules(
+        lr=_distinct(_step_curves(view, "lr"), best_number),
+        momentum=_distinct(_step_curves(view, "momentum"), best_number),
+        bias_lr=bias[0] if bias else None,
+        best_number=best_number,
+    )
+
+
+def _faithful(last: pd.DataFrame, best_number: int | None) -> set[int]:
+    # An equal share for each verdict, spread over the ranks, so that rare outcomes stay visible.
+    present = [verdict for verdict in VERDICTS if (last["verdict"] == verdict).any()]
+    share = MAX_CURVES // len(present)
+    chosen = set() if best_number is None else {best_number}
+    for verdict in present:
+        ranked = last[last["verdict"] == verdict].sort_values(["map50", "number"])["number"]
+        chosen.update(spread_evenly([int(number) for number in ranked], share))
+    return chosen
+
+
+def _epoch_curve(rows: pd.DataFrame) -> Curve:
+    y = rows["map50"].to_numpy(dtype=float)
+    kept = thin(y, num_buckets=MAX_CURVE_BUCKETS)
+    # Epochs count from 0 in the tables; the first evaluation is shown after epoch 1.
+    x = rows["epoch"].to_numpy(dtype=float) + 1
+    return Curve(number=int(rows["number"].iloc[0]), verdict=str(rows["verdict"].iloc[0]), x=x[kept], y=y[kept])
+
+
+def _band(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    table = rows.pivot(index="number", columns="epoch", values=column)
+    if table.empty:
+        return pd.DataFrame({"epoch": [], **{name: [] for name in BAND_COLUMNS}}, dtype=float)
+    levels = dict(zip(BAND_COLUMNS, analysis.quantiles(table, at=BAND), strict=True))
+    return pd.DataFrame({"epoch": table.columns.to_numpy(dtype=float) + 1, **levels})
+
+
+def _losses(view: StudyView, name: str, terms: tuple[str, ...]) -> Losses | Empty:
+    rows = view.epochs[(view.epochs["split"] == "val") & view.epochs["verdict"].isin(TRAINED)]
+    if rows.empty:
+        return Empty("No trial has run to its end yet; losses are compared once one has.")
+    rows = rows.assign(
+        train=sum(rows[f"train_{term}"] for term in terms), val=sum(rows[f"loss_{term}"] for term in terms)
+    )
+    best = view.best
+    number = None if best is None else int(best["number"])
+    own = rows[rows["number"] == number]
+    return Losses(
+        name=name,
+        best_number=number,
+        best=own.assign(epoch=own["epoch"] + 1)[["epoch", "train", "val"]].reset_index(drop=True),
+        train=_band(rows, "train"),
+        val=_band(rows, "val"),
+        num_trials=rows["number"].nunique(),
+    )
+
+
+def _step_curves(view: StudyView, column: str) -> list[Curve]:
+    curves = []
+    for number, rows in view.steps.groupby("number"):
+        x, y = polyline(rows, column)
+        curves.append(Curve(number=int(str(number)), verdict=str(rows["verdict"].iloc[0]), x=x, y=y))
+    return curves
+
+
+def _distinct(curves: list[Curve], best_number: int | None) -> tuple[Curve, ...]:
+    kept: list[Curve] = []
+    for curve in sorted(curves, key=lambda each: (each.number != best_number, -len(each.x), each.number)):
+        if not any(_is_part_of(curve, other) for other in kept):
+            kept.append(curve)
+    return tuple(kept)
+
+
+def _is_part_of(curve: Curve, other: Curve) -> bool:
+    # A trial that stopped early repeats the beginning of one that went on.
+    length = len(curve.x)
+    return np.array_equal(curve.x, other.x[:length]) and np.allclose(curve.y, other.y[:length], equal_nan=True)

@@ -1,0 +1,201 @@
+"""A study as read from the database: facts, its search space, and a frame each of trials, epochs and steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf, isfinite
+from typing import Any
+
+import pandas as pd
+
+# What became of a trial, in the order it is told; the last two are for trials that are not (or not only) ours.
+VERDICTS = ("converged", "undertrained", "diverged", "pruned", "failed", "running", "waiting", "unjudged")
+TRAINED = ("converged", "undertrained", "unjudged")  # ran to their end, so that their fitness can be compared
+
+TRIAL_COLUMNS = {
+    "number": "int64",
+    "trial_id": "int64",
+    "state": "object",
+    "verdict": "object",
+    "fitness": "float64",
+    "map50": "float64",
+    "map50_95": "float64",
+    "precision": "float64",
+    "recall": "float64",
+    "test_map50": "float64",
+    "test_map50_95": "float64",
+    "epochs": "int64",
+    "seconds": "float64",
+    "reason": "object",
+    "traceback": "object",
+    "started": "float64",
+    "ended": "float64",
+    "environment_id": "object",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One axis of the search space: a range of numbers, or choices as text."""
+
+    name: str
+    low: float = -inf
+    high: float = inf
+    is_log: bool = False
+    choices: tuple[str, ...] = ()
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether it takes one of `choices`."""
+        return bool(self.choices)
+
+    @property
+    def has_range(self) -> bool:
+        """Whether both ends are known and apart."""
+        return isfinite(self.low) and isfinite(self.high) and self.low < self.high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyFacts:
+    """What was asked for; `config` is the study as it was resolved, empty if it is not ours.
+
+    Attributes:
+        name: Name of the study, as a person wrote it.
+        config: The resolved study.
+        data_summary: Counts of images, boxes and classes by split.
+        created: Seconds since 1970, not a number if unknown.
+    """
+
+    name: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    data_summary: Mapping[str, Any] = field(default_factory=dict)
+    created: float = float("nan")
+
+    def text(self, key: str) -> str:
+        """The value of a key of the configuration as a person would write it; empty if there is none."""
+        return as_text(self.config.get(key))
+
+    @property
+    def seeds(self) -> tuple[object, ...]:
+        """Seeds each trial is trained with; empty if unknown."""
+        seeds = self.config.get("seeds")
+        if isinstance(seeds, Sequence) and not isinstance(seeds, str):
+            return tuple(seeds)
+        return () if seeds is None else (seeds,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyView:
+    """Everything the pages show of a study, read at one moment.
+
+    Attributes:
+        facts: What was asked for.
+        space: Axes of the search, in the order of the study.
+        trials: One row a trial by number, columns as in `TRIAL_COLUMNS`.
+        params: Hyperparameters by trial number, one column each: numbers, or text for choices.
+        distributions: Optuna's JSON of each hyperparameter, all that were in use.
+        epochs: One row for each trial, split and epoch: means over the seeds, NaN where a seed has NaN.
+        seed_results: Last epoch of each seed and split of the best trials.
+        steps: Steps of a few trials in buckets: lowest and highest value of each, and whether a number is missing.
+        last_steps: Every one of the last steps of a few diverged trials.
+        diagnoses: Diagnosis of each diverged trial by number.
+        findings: What the data check found: first rows of each kind.
+        finding_counts: Count by kind.
+        environments: Identity, facts and count of trials of each environment.
+    """
+
+    facts: StudyFacts
+    space: tuple[Parameter, ...]
+    trials: pd.DataFrame
+    params: pd.DataFrame
+    distributions: Mapping[str, tuple[str, ...]]
+    epochs: pd.DataFrame
+    seed_results: pd.DataFrame
+    steps: pd.DataFrame
+    last_steps: pd.DataFrame
+    diagnoses: Mapping[int, Mapping[str, Any]]
+    findings: pd.DataFrame
+    finding_counts: Mapping[str, int]
+    environments: tuple[tuple[str, Mapping[str, Any], int], ...]
+
+    @property
+    def best(self) -> Mapping[str, Any] | None:
+        """Row of the trial with the highest fitness among those that ran to their end; the earlier wins a tie."""
+        numbers = best_numbers(self.trials, 1)
+        return self.trial(numbers[0]) if numbers else None
+
+    def trial(self, number: int) -> Mapping[str, Any]:
+        """Row of a trial, by column.
+
+        Raises:
+            IndexError: There is no such trial.
+        """
+        row = self.trials[self.trials["number"] == number].iloc[0]
+        return {str(name): value for name, value in row.to_dict().items()}
+
+    def params_of(self, number: int) -> dict[str, float | str]:
+        """Hyperparameters of a trial that have a value, by name."""
+        if number not in self.params.index:
+            return {}
+        values = self.params.loc[[number]].astype(object).iloc[0].dropna()
+        return {str(name): value if isinstance(value, str) else float(value) for name, value in values.items()}
+
+
+def finished(trials: pd.DataFrame) -> pd.DataFrame:
+    """Trials that ran to their end and have a fitness."""
+    is_finite = trials["fitness"].map(isfinite).astype(bool)
+    return trials[trials["verdict"].isin(TRAINED) & is_finite]
+
+
+def best_numbers(trials: pd.DataFrame, count: int) -> list[int]:
+    """Numbers of the trials of highest fitness that ran to their end, best first."""
+    ranked = finished(trials).sort_values(["fitness", "number"], ascending=[False, True])
+    return [int(number) for number in ranked["number"].head(count)]
+
+
+def spread_evenly(ranked: Sequence[int], count: int) -> list[int]:
+    """At most `count` of the numbers: the first, the last, and evenly between them."""
+    if len(ranked) <= count:
+        return list(ranked)
+    if count == 1:
+        return [ranked[0]]
+    return [ranked[round(index * (len(ranked) - 1) / (count - 1))] for index in range(count)]
+
+
+def as_text(value: object) -> str:
+    """A value of a configuration as a person would write it; empty for None."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return _mapping_text(value)
+    if isinstance(value, Sequence):
+        return ", ".join(as_text(each) for each in value)
+    return str(value)
+
+
+def read_json(text: str | None) -> dict[str, Any]:
+    """The JSON object of a column; empty where there is none, a note where it cannot be read."""
+    if not text:
+        return {}
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return {"unreadable": text[:200]}
+    return content if isinstance(content, dict) else {"value": content}
+
+
+def _mapping_text(value: Mapping[Any, Any]) -> str:
+    filled = {key: each for key, each in value.items() if each is not None and each != {}}
+    name = filled.pop("name", None)
+    options = ", ".join(f"{key} {as_text(each)}" for key, each in filled.items())
+    if name is None:
+        return options
+    return f"{as_text(name)} ({options})" if options else as_text(name)

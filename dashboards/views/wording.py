@@ -1,0 +1,62 @@
+"""Numbers, times and lists as text for people: no more digits than can be told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from math import isfinite, isnan
+
+MISSING = "\N{EN DASH}"
+
+
+def number(value: float) -> str:
+    """A number to four significant digits, or whole from ten thousand on."""
+    if isnan(value):
+        return MISSING
+    if not isfinite(value):
+        return "inf" if value > 0 else "-inf"
+    # Exponents only where the digits themselves would be hard to read.
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"
+
+
+def score(value: float) -> str:
+    """A fitness or average precision to three decimals."""
+    return f"{value:.3f}" if isfinite(value) else number(value)
+
+
+def duration(seconds: float) -> str:
+    """A time in the two largest units that matter."""
+    if not isfinite(seconds):
+        return MISSING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min"
+
+
+def moment(seconds: float) -> str:
+    """Seconds since 1970 as date and time in UTC."""
+    if not isfinite(seconds):
+        return MISSING
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, plural unless it is one."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def listed(items: Sequence[str], *, limit: int = 6) -> str:
+    """Items with commas and a final `and`; beyond the limit their number is told."""
+    if len(items) > limit:
+        return f"{', '.join(items[:limit])} and {len(items) - limit:,} more"
+    return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+
+
+def last_line(text: str) -> str:
+    """The last line of a traceback that says something."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

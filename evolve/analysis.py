@@ -1,0 +1,231 @@
+"""What the trials of a study say about its hyperparameters: pure functions of rows, higher fitness is better."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import inf, isfinite, nan
+
+import numpy as np
+import optuna
+from numpy.typing import ArrayLike, NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, create_trial
+from scipy import stats
+
+MIN_TRIALS_FOR_IMPORTANCES = 8
+# Optuna asks for at least five trials above the quantile that PED-ANOVA compares with the rest.
+TRIALS_ABOVE_QUANTILE = 5
+LEAST_QUANTILE, LARGEST_QUANTILE = 0.1, 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Importances:
+    """How much each hyperparameter mattered for being among the best trials.
+
+    Attributes:
+        shares: Name and share in 0..1, largest first, adding up to 1; empty if nothing can be said.
+        num_trials: Trials the shares rest on.
+        quantile: Fraction of them that counts as best.
+        reason: Why there are no shares; empty if there are.
+    """
+
+    shares: tuple[tuple[str, float], ...] = ()
+    num_trials: int
+    quantile: float = nan
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A mean with its confidence interval; the ends are not numbers when there are fewer than two values."""
+
+    mean: float
+    low: float
+    high: float
+    num_values: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """A value of one hyperparameter that parts the trials that diverged from the others.
+
+    Attributes:
+        value: Trials at or beyond it are predicted to diverge; half-way between two trials.
+        is_above: Whether "beyond" means larger.
+        num_beyond, num_diverged_beyond: Trials beyond the value, and how many of them diverged.
+        num_diverged: All trials that diverged.
+        separation: Share of diverged trials beyond the value minus share of the others beyond it, in -1..1.
+    """
+
+    value: float
+    is_above: bool
+    num_beyond: int
+    num_diverged_beyond: int
+    num_diverged: int
+    separation: float
+
+
+def best_so_far(fitness: ArrayLike) -> NDArray[np.float64]:
+    """The largest finite fitness up to each trial; not a number before the first one.
+
+    Args:
+        fitness: Fitness by trial number; values that are not finite count as no result.
+    """
+    values = np.asarray(fitness, dtype=np.float64)
+    best = np.maximum.accumulate(np.where(np.isfinite(values), values, -inf))
+    return np.where(np.isneginf(best), nan, best)
+
+
+def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
+    """Mean over seeds with Student's t interval, the honest one for three to ten values.
+
+    Args:
+        values: One finite number a seed; others are left out.
+        confidence: Coverage in 0..1.
+    """
+    kept = [value for value in values if isfinite(value)]
+    if not kept:
+        return Interval(mean=nan, low=nan, high=nan, num_values=0)
+    mean = float(np.mean(kept))
+    if len(kept) == 1:
+        return Interval(mean=mean, low=nan, high=nan, num_values=1)
+    spread = float(stats.sem(kept))
+    reach = float(stats.t.ppf((1 + confidence) / 2, len(kept) - 1)) * spread
+    return Interval(mean=mean, low=mean - reach, high=mean + reach, num_values=len(kept))
+
+
+def quantiles(table: ArrayLike, *, at: Sequence[float]) -> NDArray[np.float64]:
+    """Quantiles of each column over its finite values, shape (len(at), columns).
+
+    Args:
+        table: Rows of equal length, one a trial; a trial that is shorter is padded with NaN.
+        at: Quantiles in 0..1.
+    """
+    values = np.asarray(table, dtype=np.float64)
+    values = np.where(np.isfinite(values), values, nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a column without any number is NaN, as it should be
+        return np.asarray(np.nanquantile(values, list(at), axis=0), dtype=np.float64)
+
+
+def divergence_threshold(values: ArrayLike, is_diverged: ArrayLike) -> Threshold | None:
+    """The cut through one hyperparameter that best parts diverged trials from the rest (Youden's index).
+
+    Args:
+        values: The hyperparameter of each trial; values that are not finite are left out.
+        is_diverged: Whether each trial diverged.
+
+    Returns:
+        The cut, or None where all trials or none diverged, or all values are equal.
+    """
+    x, diverged = _finite_sorted(values, is_diverged)
+    total, num_diverged = len(x), int(diverged.sum())
+    cuts = np.flatnonzero(np.diff(x) > 0) + 1 if total else np.empty(0, dtype=np.intp)
+    if num_diverged in (0, total) or not len(cuts):
+        return None
+    below = np.concatenate([[0], np.cumsum(diverged)])[cuts]
+    separation_above = (num_diverged - below) / num_diverged - (total - cuts - num_diverged + below) / (
+        total - num_diverged
+    )
+    best = int(np.argmax(np.abs(separation_above)))
+    is_above = bool(separation_above[best] >= 0)
+    cut, count_below = int(cuts[best]), int(below[best])
+    return Threshold(
+        value=float((x[cut - 1] + x[cut]) / 2),
+        is_above=is_above,
+        num_beyond=total - cut if is_above else cut,
+        num_diverged_beyond=num_diverged - count_below if is_above else count_below,
+        num_diverged=num_diverged,
+        separation=abs(float(separation_above[best])),
+    )
+
+
+def importances(
+    params: Sequence[Mapping[str, object]], fitness: Sequence[float], distributions: Mapping[str, Sequence[str]]
+) -> Importances:
+    """Shares of importance by PED-ANOVA, Optuna's default evaluator.
+
+    Args:
+        params: Hyperparameters of each completed, feasible trial, choices as text; a conditional one may be missing.
+        fitness: Its fitness; trials whose fitness is not finite are left out.
+        distributions: Optuna's JSON of each hyperparameter, all that were in use; the widest range counts.
+
+    Source: Watanabe et al., PED-ANOVA, IJCAI 2023.
+    """
+    rows = [(param, value) for param, value in zip(params, fitness, strict=True) if isfinite(value)]
+    if reason := _why_no_importances(rows):
+        return Importances(num_trials=len(rows), reason=reason)
+    widest = {name: _widest(texts) for name, texts in distributions.items()}
+    varied = {name: each for name, each in widest.items() if len({repr(param.get(name)) for param, _ in rows}) > 1}
+    if not varied:
+        return Importances(num_trials=len(rows), reason="no hyperparameter took more than one value")
+    quantile = min(max(TRIALS_ABOVE_QUANTILE / len(rows), LEAST_QUANTILE), LARGEST_QUANTILE)
+    shares = _ped_anova([_frozen(param, value, varied) for param, value in rows], quantile)
+    if not any(shares.values()):
+        return Importances(num_trials=len(rows), reason="no hyperparameter tells the best trials from the rest")
+    ordered = tuple(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
+    return Importances(shares=ordered, num_trials=len(rows), quantile=quantile)
+
+
+def _finite_sorted(values: ArrayLike, flags: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    x, marked = np.asarray(values, dtype=np.float64), np.asarray(flags, dtype=bool)
+    keep = np.isfinite(x)
+    x, marked = x[keep], marked[keep]
+    order = np.argsort(x, kind="stable")
+    return x[order], marked[order]
+
+
+def _why_no_importances(rows: Sequence[tuple[Mapping[str, object], float]]) -> str:
+    if len(rows) < MIN_TRIALS_FOR_IMPORTANCES:
+        return f"{len(rows)} completed trials; importances need at least {MIN_TRIALS_FOR_IMPORTANCES}"
+    if len({value for _, value in rows}) == 1:
+        return f"all {len(rows)} completed trials have the same fitness"
+    return ""
+
+
+def _widest(texts: Sequence[str]) -> BaseDistribution:
+    known = [optuna.distributions.json_to_distribution(text) for text in texts]
+    categorical = [each for each in known if isinstance(each, CategoricalDistribution)]
+    if categorical:
+        return CategoricalDistribution(
+            tuple(dict.fromkeys(str(value) for each in categorical for value in each.choices))
+        )
+    numeric = [each for each in known if isinstance(each, FloatDistribution | IntDistribution)]
+    low, high = min(each.low for each in numeric), max(each.high for each in numeric)
+    is_log = all(each.log for each in numeric)
+    if all(isinstance(each, IntDistribution) for each in numeric):
+        return IntDistribution(int(low), int(high), log=is_log)
+    return FloatDistribution(low, high, log=is_log)
+
+
+def _frozen(param: Mapping[str, object], value: float, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    present = {name: each for name, each in distributions.items() if param.get(name) is not None}
+    return create_trial(params={name: param[name] for name in present}, distributions=present, value=value)
+
+
+def _ped_anova(trials: Sequence[FrozenTrial], quantile: float) -> dict[str, float]:
+    with warnings.catch_warnings(), _quiet_optuna():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore", UserWarning)  # about rare branches of conditional spaces
+        study = optuna.create_study(direction="maximize")
+        study.add_trials(trials)
+        shares = get_param_importances(
+            study, evaluator=PedAnovaImportanceEvaluator(target_quantile=quantile), normalize=False
+        )
+    total = sum(shares.values())
+    return {name: share / total if total > 0 else 0.0 for name, share in shares.items()}
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    # Optuna announces every study it makes; a pure function of rows has nothing to announce.
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
