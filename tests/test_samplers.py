@@ -15,6 +15,7 @@ from optuna.trial import TrialState, create_trial
 
 from evolve.errors import StudyError
 from evolve.samplers import DIVERGED, divergence_state, trial_seed
+from evolve.samplers.adaptive import all_valued
 from evolve.samplers.cma_es import CmaEs
 from evolve.samplers.history import has_diverged, history_before, with_fitness
 from evolve.samplers.unit_cube import from_unit, to_unit
@@ -93,6 +94,25 @@ def test_a_gaussian_process_learns_from_diverged_trials_told_as_pruned_too() -> 
         told[how] = search.ask(study.space.distributions()).params
 
     assert told[(TrialState.PRUNED, None)] == told[(TrialState.COMPLETE, 0.0)]
+
+
+def test_a_gaussian_process_is_shown_a_constraint_on_every_trial_or_on_none() -> None:
+    study = study_with("gp", space=EDGE)
+    search = opened(study)
+    constraints = []
+    for fitness in (0.5, None, None):
+        trial = search.ask(study.space.distributions())
+        if fitness is None:
+            tell_diverged(search, trial, (TrialState.PRUNED, None))
+        else:
+            search.tell(trial, fitness)
+        history = history_before(9, search.get_trials(), study.space.distributions())
+        constraints.append([each.constraints for each in all_valued(history)])
+    only_diverged = [each.constraints for each in all_valued(history[1:])]
+
+    assert constraints[0] == [{}]
+    assert constraints[2] == [{DIVERGED: 0.0}, {DIVERGED: 1.0}, {DIVERGED: 1.0}]
+    assert only_diverged == [{}, {}]
 
 
 def test_divergence_state_is_what_each_sampler_learns_from() -> None:

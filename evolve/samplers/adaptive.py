@@ -59,7 +59,7 @@ def tpe(*, distributions: Mapping[str, BaseDistribution], study_seed: int) -> Re
 
 def gp(*, distributions: Mapping[str, BaseDistribution], study_seed: int) -> Replay:
     """Gaussian process with expected improvement times the probability not to diverge."""
-    return Replay(make=_gp, view=_all_valued, distributions=distributions, study_seed=study_seed)
+    return Replay(make=_gp, view=all_valued, distributions=distributions, study_seed=study_seed)
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -74,9 +74,12 @@ def _nothing(history: Sequence[FrozenTrial]) -> list[FrozenTrial]:  # noqa: ARG0
     return []
 
 
-def _all_valued(history: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    # The Gaussian process reads complete trials alone, and wants the same constraints on all of them. Where all have
-    # diverged, or none, there is no edge to learn, and a constant constraint only drowns the fitness.
+def all_valued(history: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The history as the Gaussian process needs it: it reads complete trials alone, with the same constraints on all.
+
+    Where all trials have diverged, or none, there is no edge to learn and no constraint: a constant one would drown
+    the fitness.
+    """
     valued = with_fitness(history)
     is_constrained = len({has_diverged(each) for each, _ in valued}) == 2
     complete = [

@@ -93,14 +93,10 @@ def history_before(
     """Copies of the trials before a number that have all their parameters, moved into the space, in order.
 
     Later trials and the trial itself are left out, so that asking it again after a crash gives the same answer. A
-    value that is not finite counts as diverged. Waiting trials are left out; failed ones are kept.
+    value that is not finite counts as diverged. Failed trials are kept; those yet without parameters are left out.
     """
     earlier = sorted((each for each in trials if each.number < number), key=lambda each: each.number)
-    return [
-        _copied(each, distributions)
-        for each in earlier
-        if each.state is not TrialState.WAITING and _fits(each.params, distributions)
-    ]
+    return [_copied(each, distributions) for each in earlier if _fits(each.params, distributions)]
 
 
 def has_diverged(trial: FrozenTrial) -> bool:
