@@ -130,6 +130,11 @@ class Trainer:
         for lane in self._lanes:
             yield LaneEnded(lane=lane.number, step=self.total_steps, is_diverged=False, reason="ran all epochs")
 
+    def evaluate_once(self) -> None:
+        """Evaluates every lane as after an epoch and forgets the result: to know what that costs."""
+        for _ in self._evaluate(self._first_epoch, "val", self._dataset.val, self._clock()):
+            pass
+
     def _train(self, epoch: int) -> Iterator[Telemetry]:
         for lane in self._lanes:
             lane.loss_sums = dict.fromkeys(TERMS, 0.0)

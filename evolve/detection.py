@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import platform
+import statistics
 import subprocess
+import time
 from collections.abc import Generator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from detector.telemetry import LaneEnded
+from detector.telemetry import LaneEnded, StepTelemetry
 from evolve.errors import EvolveError
 from evolve.objective import Record
 from evolve.study import Study
@@ -27,7 +29,7 @@ def checkpoint_path(run_folder: Path, trial: int, seed: int) -> Path:
     return run_folder / "trials" / f"{trial:04d}" / f"seed-{seed}.pt"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionObjective:
     """Trains a detector for a trial, once for each of its seeds; goes on from checkpoints that are there.
 
@@ -35,13 +37,13 @@ class DetectionObjective:
         study: What is trained.
         device: torch's name of the device.
         run_folder: Where checkpoints go.
-        num_threads: Of torch, in this process.
+        dataset: What to train and measure on, a `detector.datasets.listing.Dataset`.
     """
 
     study: Study
     device: str
     run_folder: Path
-    num_threads: int
+    dataset: Any
 
     def __call__(self, trial: Trial) -> Generator[Record, None, None]:
         from detector.trainer import LaneSpec, Trainer
@@ -54,27 +56,44 @@ class DetectionObjective:
                 checkpoint=checkpoint_path(self.run_folder, trial.number, seed),
                 is_resumed=True,
             )
-            training = Trainer(self.study.training_plan(self.device, seed), self._dataset, [lane]).fit()
+            training = Trainer(self.study.training_plan(self.device, seed), self.dataset, [lane]).fit()
             with contextlib.closing(training):
                 for telemetry in training:
                     yield Record(trial=trial.number, seed=seed, telemetry=telemetry)
                     if isinstance(telemetry, LaneEnded) and telemetry.is_diverged:
                         return  # further seeds could not make it converge
 
-    @cached_property
-    def _dataset(self) -> Any:
-        import torch
 
-        torch.set_num_threads(self.num_threads)
-        return open_data(self.study)
+def make_objective(study: Study, *, device: str, run_folder: Path, num_threads: int) -> DetectionObjective:
+    """The objective of a study, its data loaded, in the process that is going to train.
+
+    Args:
+        study: What is trained.
+        device: torch's name of the device.
+        run_folder: Where checkpoints go.
+        num_threads: Of torch, for the whole process.
+    """
+    import torch
+
+    torch.set_num_threads(num_threads)
+    # The fastest kernel may differ from run to run; a resumed training must not.
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    return DetectionObjective(study=study, device=device, run_folder=run_folder, dataset=_open_data(study))
 
 
-def open_data(study: Study) -> Any:
-    """The data set of a study, checked from end to end.
+def check_data(study: Study) -> dict[str, Any]:
+    """What the data set of a study holds: summary, findings and note, after a check from end to end.
 
     Raises:
         EvolveError: It cannot be trained on; the text names files and lines.
     """
+    dataset = _open_data(study)
+    findings = [asdict(each) for each in dataset.findings]
+    return {"summary": dataset.summary(), "findings": findings, "note": dataset.note}
+
+
+def _open_data(study: Study) -> Any:
     from detector.datasets import open_dataset
     from detector.datasets.listing import DataError
 
@@ -140,3 +159,51 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return "not a checkout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a training costs, measured over a few steps.
+
+    Attributes:
+        device: Where.
+        steps: Of a whole training.
+        step_seconds: Median time of a batch.
+        evaluation_seconds: Time of one evaluation.
+    """
+
+    device: str
+    steps: int
+    step_seconds: float
+    evaluation_seconds: float
+
+
+MEASURED_STEPS = 6
+
+
+def measure_cost(study: Study, device: str) -> Cost:
+    """Trains a few steps and evaluates once, on one thread as a worker would.
+
+    Raises:
+        EvolveError: The data cannot be trained on.
+    """
+    import torch
+
+    from detector.trainer import LaneSpec, Trainer
+
+    torch.set_num_threads(1)
+    dataset = _open_data(study)
+    lane = LaneSpec(values=study.hyperparameters(study.baseline_params()))
+    trainer = Trainer(study.training_plan(device, study.seeds[0]), dataset, [lane])
+    with contextlib.closing(trainer.fit()) as training:
+        steps = (each for each in training if isinstance(each, StepTelemetry))
+        seconds = [each.seconds for each in itertools.islice(steps, MEASURED_STEPS)]
+    started = time.perf_counter()
+    trainer.evaluate_once()
+    return Cost(
+        device=device,
+        steps=trainer.total_steps,
+        # The first steps allocate memory and choose kernels.
+        step_seconds=statistics.median(seconds[1:] or seconds),
+        evaluation_seconds=time.perf_counter() - started,
+    )

@@ -49,7 +49,7 @@ def outcome_of(
     diagnosis = diagnose(storage.steps(trial_id, seed), ended[seed])
     return Outcome(
         verdict=verdict.verdict,
-        reason=f"{verdict.reason}; {diagnosis.summary}",
+        reason=diagnosis.summary,
         fitness=NAN,
         diagnosis=diagnosis.to_json(),
     )

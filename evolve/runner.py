@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,7 +118,7 @@ class StudyRun:
         """Optuna's id of the study."""
         return int(self._optuna._study_id)
 
-    def happenings(self, lease: Lease) -> Iterator[Happening]:
+    def happenings(self, lease: Lease) -> Generator[Happening, None, None]:
         """Runs the study; closing the iterator stops it."""
         started = self._clock()
         resumed = self._unfinished()
@@ -188,10 +188,9 @@ class StudyRun:
 
     def _is_everything_failing(self) -> str:
         """Why to stop if nothing has worked so far; empty where something has."""
-        by_verdict = self._storage.count_by_verdict(self.study_id)
-        failures = by_verdict.get("failed", 0)
-        if failures >= HOPELESS_FAILURES and failures == sum(by_verdict.values()):
-            return f"all of the first {failures} trials failed"
+        verdicts = list(self._storage.verdicts(self.study_id).values())
+        if len(verdicts) >= HOPELESS_FAILURES and set(verdicts) == {"failed"}:
+            return f"all of the first {len(verdicts)} trials failed"
         return ""
 
     # Listening

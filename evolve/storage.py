@@ -114,6 +114,21 @@ def check_schema(connection: Connection) -> bool:
     return version is not None
 
 
+def sqlite_file(url: str) -> Path | None:
+    """File of an SQLite URL; None for other databases and for one in memory.
+
+    Raises:
+        StorageError: It is not a URL.
+    """
+    try:
+        database = make_url(url)
+    except SQLAlchemyError:
+        raise StorageError(f"storage {url!r}: not an SQLAlchemy URL, such as sqlite:///runs/evolve.db") from None
+    if database.get_backend_name() != "sqlite" or database.database in (None, "", ":memory:"):
+        return None
+    return Path(str(database.database))
+
+
 class Storage:
     """Reads and writes studies.
 
@@ -125,16 +140,15 @@ class Storage:
     """
 
     def __init__(self, url: str) -> None:
-        database = make_url_or_raise(url)
-        is_file = database.get_backend_name() == "sqlite" and database.database not in (None, "", ":memory:")
-        if is_file and database.database is not None:
-            Path(database.database).parent.mkdir(parents=True, exist_ok=True)
+        if (file := sqlite_file(url)) is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
         self.url = url
         self.engine = open_engine(url)
         with self.engine.begin() as connection:
             if not check_schema(connection):
                 schema.metadata.create_all(connection)
                 connection.execute(insert(schema.schema_version).values(version=schema.SCHEMA_VERSION))
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # what happens is told by the runner
         arguments = {"connect_args": {"timeout": BUSY_SECONDS}} if self.engine.dialect.name == "sqlite" else {}
         try:
             self.optuna = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
@@ -149,8 +163,8 @@ class Storage:
 
     # Studies
 
-    def open_study(self, study: Study, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> Any:
-        """Optuna's study, made or continued.
+    def check_definition(self, study: Study) -> None:
+        """Makes sure that the study is new or is stored as it is now.
 
         Raises:
             StorageError: A study of this name is stored with another definition.
@@ -159,8 +173,16 @@ class Storage:
         if stored is not None and (different := study.differences(stored)):
             raise StorageError(
                 f"study {study.name}: is stored in {self.url} with other {', '.join(different)}; "
-                "give it another --name, or run it as it was"
+                "give this one another --name, or go on with the stored one with --resume"
             )
+
+    def open_study(self, study: Study, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> Any:
+        """Optuna's study, made or continued.
+
+        Raises:
+            StorageError: A study of this name is stored with another definition.
+        """
+        self.check_definition(study)
         opened = optuna.create_study(
             storage=self.optuna,
             sampler=sampler,
@@ -171,12 +193,9 @@ class Storage:
         )
         with self.engine.begin() as connection:
             values: dict[str, Any] = {"config": study.to_json()}
-            if stored is None:
-                values |= {"study_id": opened._study_id, "created": time.time()}
-                connection.execute(insert(schema.study).values(values))
-            else:
-                table = schema.study
-                connection.execute(update(table).where(table.c.study_id == opened._study_id).values(values))
+            table, study_id = schema.study, opened._study_id
+            if connection.execute(update(table).where(table.c.study_id == study_id).values(values)).rowcount == 0:
+                connection.execute(insert(table).values(study_id=study_id, created=time.time(), **values))
         return opened
 
     def stored_study(self, name: str) -> Study | None:
@@ -192,8 +211,25 @@ class Storage:
         with self.engine.connect() as connection:
             config = connection.scalar(select(schema.study.c.config).where(schema.study.c.study_id == study_id))
         if config is None:
+            if not self.optuna.get_n_trials(study_id):
+                return None  # a run was killed before it stored the definition
             raise StorageError(f"study {name}: in {self.url} but not made by evolve; give yours another --name")
         return Study.from_json(config)
+
+    def study_names(self) -> list[str]:
+        """Names of all studies, evolve's and others."""
+        return sorted(each.study_name for each in self.optuna.get_all_studies())
+
+    def study_id(self, name: str) -> int:
+        """Optuna's id of a study.
+
+        Raises:
+            StorageError: There is none of that name.
+        """
+        try:
+            return self.optuna.get_study_id_from_name(name)
+        except KeyError:
+            raise StorageError(f"study {name}: is not in {self.url}; stored: {self.study_names()}") from None
 
     def describe_data(self, study_id: int, summary: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> None:
         """Stores what the data set holds and what its check clipped or left out."""
@@ -300,12 +336,23 @@ class Storage:
             rows = connection.execute(query.order_by(table.c.step).limit(count)).mappings()
             return [_step_from(row) for row in rows]
 
-    def count_by_verdict(self, study_id: int) -> dict[str, int]:
-        """Number of ended trials of each verdict."""
+    def verdicts(self, study_id: int) -> dict[int, str]:
+        """Verdict of each ended trial, by number."""
         table = schema.trial
-        query = select(table.c.verdict, func.count()).where(table.c.study_id == study_id, table.c.verdict.is_not(None))
+        query = select(table.c.number, table.c.verdict).where(
+            table.c.study_id == study_id, table.c.verdict.is_not(None)
+        )
         with self.engine.connect() as connection:
-            return dict(connection.execute(query.group_by(table.c.verdict)).tuples().all())
+            return dict(connection.execute(query.order_by(table.c.number)).tuples().all())
+
+    def environment_of(self, study_name: str, number: int) -> dict[str, str]:
+        """Versions and machine that a trial was trained with."""
+        trial, facts = schema.trial, schema.environment
+        query = select(facts.c.facts).join(trial, trial.c.environment_id == facts.c.environment_id)
+        query = query.where(trial.c.study_id == self.study_id(study_name), trial.c.number == number)
+        with self.engine.connect() as connection:
+            found: dict[str, str] = json.loads(connection.scalar(query) or "{}")
+            return found
 
     def best(self, study_id: int) -> int | None:
         """Number of the trial with the highest fitness, the earliest of equals; None where none has trained through.
@@ -375,18 +422,6 @@ class Lease:
         table = schema.lease
         with self._engine.begin() as connection:
             connection.execute(delete(table).where(table.c.token == self._token))
-
-
-def make_url_or_raise(url: str) -> Any:
-    """Parsed URL.
-
-    Raises:
-        StorageError: It is none.
-    """
-    try:
-        return make_url(url)
-    except SQLAlchemyError as error:
-        raise StorageError(f"storage {url!r}: not an SQLAlchemy URL, such as sqlite:///runs/evolve.db") from error
 
 
 def _is_alive(row: Mapping[Any, Any]) -> bool:

@@ -110,7 +110,10 @@ def _death_of(trial: int, exit_code: int | None) -> Crashed:
 def _work(pipe: Connection, make_objective: MakeObjective) -> None:
     """A worker's life: a trial at a time until the pipe closes. Ctrl-C is the parent's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    objective = None
+    objective: Objective | None = None
+    # Made before the first trial is there: imports and data take seconds. A failure is the first trial's to report.
+    with suppress(Exception):
+        objective = make_objective()
     while True:
         try:
             trial: Trial = pipe.recv()

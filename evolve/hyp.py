@@ -1,0 +1,92 @@
+"""hyp.yaml in our own dialect: every hyperparameter by name, the training it was found with, and where it is from.
+
+`evolve train --hyp` reads it back. Comments at its head are for people; nothing is read from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from detector.hyperparameters import Hyperparameters, names
+from evolve.errors import EvolveError, unknown_text
+
+TRAINING_KEYS = ("data", "model", "image_size", "batch_size", "nominal_batch_size", "epochs", "precision")
+# Keys that other trainers' files have and ours do not.
+_FOREIGN = {"iou_t", "anchor_t", "cls_pw", "obj_pw", "fl_gamma", "mosaic", "dfl", "giou", "learning_rate", "nbs"}
+
+
+class HypError(EvolveError):
+    """A hyp file cannot be used; the text names file, key and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HypFile:
+    """A hyp file's content.
+
+    Attributes:
+        values: All hyperparameters, defaults filled in.
+        given: Names that the file sets.
+        training: What it was found with, as far as the file says: keys of `TRAINING_KEYS`.
+    """
+
+    values: Hyperparameters
+    given: tuple[str, ...]
+    training: Mapping[str, Any]
+
+
+def read_hyp(path: Path) -> HypFile:
+    """Reads a hyp file.
+
+    Raises:
+        HypError: The file cannot be read, or a key or value is not allowed.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise HypError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise HypError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict) or not raw:
+        raise HypError(f"{path}: holds no hyperparameters; a hyp file is a mapping such as lr0: 0.01")
+    training = raw.pop("training", None) or {}
+    if not isinstance(training, dict) or (unknown := sorted(set(map(str, training)) - set(TRAINING_KEYS))):
+        raise HypError(
+            f"{path}: training: {unknown if isinstance(training, dict) else training!r} is not allowed; "
+            f"known: {list(TRAINING_KEYS)}"
+        )
+    if unknown := [key for key in raw if key not in names()]:
+        raise HypError(f"{path}: {_unknown(unknown)}")
+    try:
+        return HypFile(values=Hyperparameters.from_mapping(raw), given=tuple(raw), training=training)
+    except ValueError as error:
+        raise HypError(f"{path}: {error}") from None
+
+
+def _unknown(unknown: Sequence[Any]) -> str:
+    text = unknown_text("hyperparameter", unknown[0], names())
+    if foreign := sorted(_FOREIGN & set(map(str, unknown))):
+        return f"{', '.join(foreign)} belong to another trainer's file, whose gains mean something else; {text}"
+    return text
+
+
+def write_hyp(path: Path, values: Hyperparameters, *, training: Mapping[str, Any], header: Sequence[str]) -> None:
+    """Writes a hyp file, whole or not at all.
+
+    Args:
+        path: Where to; its folder is made.
+        values: All hyperparameters.
+        training: Values of `TRAINING_KEYS`.
+        header: Lines for the head, without the comment sign.
+    """
+    lines = [f"# {' '.join(line.split())}".rstrip() for line in header]
+    text = yaml.safe_dump(asdict(values), sort_keys=False)
+    text += yaml.safe_dump({"training": dict(training)}, sort_keys=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text("\n".join(lines) + "\n" + text, encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,158 @@
+"""The loss terms: what they are, that they add up, and that lanes keep to themselves."""
+
+import math
+
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from detector.boxes import decode, xyxy
+from detector.loss import LaneGains, detection_loss
+from detector.targets import assign
+
+ANCHORS = [torch.tensor([[0.5, 0.5], [0.6, 0.9], [0.9, 0.6]]), torch.tensor([[0.1, 0.1], [0.1, 0.2], [0.2, 0.1]])]
+LABELS = torch.tensor(
+    [
+        [[0, 0.3, 0.3, 0.5, 0.4], [2, 0.8, 0.7, 0.12, 0.1], [-1, 0, 0, 0, 0]],
+        [[1, 0.5, 0.5, 0.9, 0.7], [-1, 0, 0, 0, 0], [-1, 0, 0, 0, 0]],
+    ]
+)
+CELLS = (2, 4)
+
+
+def raw_heads(lanes: int = 2, num_classes: int = 3, seed: int = 0) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(2, lanes, 3, side, side, 5 + num_classes) for side in CELLS]
+    return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+
+
+def loss_of(heads: list[torch.Tensor], *, gains: tuple[float, ...] = (1, 1, 1, 1), ignore: float = 0.7):
+    lanes = heads[0].shape[1]
+    labels = LABELS.double()
+    anchors = [each.double() for each in ANCHORS]
+    targets = assign(labels, anchors, CELLS, assign_iou=1.0)
+    weights = LaneGains(
+        gains_T4=torch.tensor([gains] * lanes, dtype=torch.float64),
+        ignore_iou_T=torch.full((lanes,), ignore, dtype=torch.float64),
+    )
+    return detection_loss(heads, targets, labels, anchors, weights), targets
+
+
+def test_terms_scale_with_their_gains() -> None:
+    plain, _ = loss_of(raw_heads())
+    weighted, _ = loss_of(raw_heads(), gains=(2, 3, 5, 7))
+
+    expected = plain.terms_TS4 * torch.tensor([2.0, 3, 5, 7], dtype=torch.float64)
+    torch.testing.assert_close(weighted.terms_TS4, expected)
+
+
+def test_object_and_background_terms_add_up_to_the_mean_bce_of_ultralytics() -> None:
+    heads = raw_heads()
+
+    parts, targets = loss_of(heads, ignore=1.0)
+
+    for scale, balance in enumerate((1.0, 4.0)):
+        truth = targets[scale].is_object_NASS[:, None].double().expand(heads[scale].shape[:-1])
+        bce = binary_cross_entropy_with_logits(heads[scale][..., 4], truth, reduction="none")
+        mean_T = bce.mean((0, 2, 3, 4)) * balance * 2  # images
+        torch.testing.assert_close(parts.terms_TS4[:, scale, 1] + parts.terms_TS4[:, scale, 2], mean_T)
+
+
+def test_the_box_term_is_one_minus_giou_scaled_for_small_boxes() -> None:
+    heads = raw_heads()
+
+    parts, targets = loss_of(heads)
+
+    target, raw = targets[1], heads[1]
+    where = target.is_object_NASS.nonzero()
+    assert len(where) == 1
+    n, a, y, x = where[0].tolist()
+    boxes = xyxy(decode(raw[..., :4], ANCHORS[1].double()))[n, 0, a, y, x]
+    truth = xyxy(target.boxes_NASS4)[n, a, y, x]
+    area = float(target.boxes_NASS4[n, a, y, x, 2] * target.boxes_NASS4[n, a, y, x, 3])
+    expected = (2 - area) * (1 - giou(boxes.tolist(), truth.tolist())) * 2  # images
+    assert parts.terms_TS4[0, 1, 0].item() == pytest.approx(expected, rel=1e-5)
+
+
+def giou(first: list[float], second: list[float]) -> float:
+    """Generalised IoU by its definition (Rezatofighi et al. 2019, algorithm 1)."""
+    width = max(0.0, min(first[2], second[2]) - max(first[0], second[0]))
+    height = max(0.0, min(first[3], second[3]) - max(first[1], second[1]))
+    areas = [(each[2] - each[0]) * (each[3] - each[1]) for each in (first, second)]
+    union = sum(areas) - width * height
+    around = (max(first[2], second[2]) - min(first[0], second[0])) * (
+        max(first[3], second[3]) - min(first[1], second[1])
+    )
+    return width * height / union - (around - union) / around
+
+
+def test_a_good_prediction_beside_its_label_is_not_asked_to_be_background() -> None:
+    heads = raw_heads(lanes=1)
+    for head in heads:
+        head[..., :4] = 0  # anchors at cell centres: some overlap the labels well
+
+    strict, _ = loss_of(heads, ignore=1.0)
+    lenient, _ = loss_of(heads, ignore=0.2)
+
+    assert lenient.terms_TS4[0, 0, 2] < strict.terms_TS4[0, 0, 2]
+    assert torch.equal(lenient.terms_TS4[..., :2], strict.terms_TS4[..., :2])
+
+
+def test_one_class_has_no_class_term() -> None:
+    heads = raw_heads(num_classes=1)
+
+    parts, _ = loss_of(heads)
+
+    assert torch.equal(parts.terms_TS4[..., 3], torch.zeros_like(parts.terms_TS4[..., 3]))
+
+
+def test_a_batch_without_labels_still_has_a_finite_loss_and_gradient() -> None:
+    heads = [head.requires_grad_() for head in raw_heads()]
+    labels = torch.zeros(2, 3, 5, dtype=torch.float64)
+    labels[..., 0] = -1
+    anchors = [each.double() for each in ANCHORS]
+    weights = LaneGains(
+        gains_T4=torch.ones(2, 4, dtype=torch.float64), ignore_iou_T=torch.full((2,), 0.5, dtype=torch.float64)
+    )
+
+    parts = detection_loss(heads, assign(labels, anchors, CELLS, assign_iou=0.3), labels, anchors, weights)
+    parts.terms_TS4.sum().backward()
+
+    assert torch.isfinite(parts.terms_TS4).all()
+    assert parts.terms_TS4[..., [0, 1, 3]].abs().sum() == 0
+    assert all(torch.isfinite(head.grad).all() for head in heads)
+
+
+def test_a_lane_gives_no_gradient_to_another() -> None:
+    heads = [head.requires_grad_() for head in raw_heads(lanes=3)]
+
+    parts, _ = loss_of(heads)
+    parts.terms_TS4[1].sum().backward()
+
+    for head in heads:
+        assert head.grad[:, 1].abs().sum() > 0
+        assert head.grad[:, [0, 2]].abs().sum() == 0
+
+
+def test_an_overflow_where_no_object_is_leaves_the_gradient_finite() -> None:
+    heads = raw_heads(lanes=1)
+    _, targets = loss_of(heads)
+    empty = ~targets[0].is_object_NASS
+    heads[0][:, 0][empty] = heads[0][:, 0][empty].index_fill(-1, torch.tensor([2]), 1e6)
+    heads = [head.requires_grad_() for head in heads]
+
+    parts, _ = loss_of(heads)
+    parts.terms_TS4.sum().backward()
+
+    assert torch.isfinite(heads[0].grad).all()
+
+
+def test_an_exploding_box_makes_its_own_lanes_loss_not_finite_and_no_others() -> None:
+    heads = raw_heads(lanes=2)
+    heads[0][:, 1, ..., 2] = 1e6
+
+    parts, _ = loss_of(heads)
+
+    assert not math.isfinite(parts.terms_TS4[1].sum().item())
+    assert torch.isfinite(parts.terms_TS4[0]).all()
+    assert parts.max_box_logit_T[1] == 1e6
