@@ -1,0 +1,166 @@
+"""What every engine must do; a new engine joins the list."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted, StepTelemetry
+from evolve.engines import Crashed, Ended, Engine, Event, ProcessEngine, Progress, SerialEngine
+from evolve.objective import MakeObjective, Record
+from evolve.trial import Trial
+from tests.fakes import STEPS_PER_EPOCH, make_fake
+
+EPOCHS = 3
+ENGINES: dict[str, Callable[[MakeObjective], Engine]] = {
+    "serial": SerialEngine,
+    "one process": partial(ProcessEngine, workers=1),
+    "two processes": partial(ProcessEngine, workers=2),
+}
+
+
+@pytest.fixture(params=ENGINES, scope="module")
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    made = ENGINES[request.param](partial(make_fake, EPOCHS, folder))
+    yield made
+    made.close()
+
+
+NUMBERS = iter(range(1000))
+
+
+def trial(lr0: float, seeds: tuple[int, ...] = (0,)) -> Trial:
+    return Trial(study="contract", number=next(NUMBERS), params={"lr0": lr0}, seeds=seeds)
+
+
+def events_until_end(engine: Engine, *, stop_after_epoch: int | None = None, count: int = 1) -> list[Event]:
+    seen: list[Event] = []
+    deadline = time.monotonic() + 60
+    while sum(isinstance(each, Ended | Crashed) for each in seen) < count:
+        assert time.monotonic() < deadline, seen
+        for event in engine.events(0.5):
+            seen.append(event)
+            if isinstance(event, Progress) and event.asks:
+                last = event.records[-1].telemetry
+                assert isinstance(last, EpochMetrics)
+                engine.answer(event.trial, goes_on=last.epoch != stop_after_epoch)
+    return seen
+
+
+def records(events: list[Event]) -> list[Record]:
+    return [record for event in events if isinstance(event, Progress) for record in event.records]
+
+
+def test_all_records_arrive_in_order_and_then_the_end(engine: Engine) -> None:
+    mine = trial(0.1)
+    engine.submit(mine)
+
+    events = events_until_end(engine)
+
+    assert events[-1] == Ended(trial=mine.number)
+    telemetry = [each.telemetry for each in records(events)]
+    assert isinstance(telemetry[0], LaneStarted)
+    assert [each.step for each in telemetry if isinstance(each, StepTelemetry)] == list(range(15))
+    assert [each.split for each in telemetry if isinstance(each, EpochMetrics)] == ["val"] * 3 + ["test"]
+    assert isinstance(telemetry[-1], LaneEnded)
+
+
+def test_a_trial_told_to_stop_trains_no_further(engine: Engine) -> None:
+    engine.submit(trial(0.1))
+
+    events = events_until_end(engine, stop_after_epoch=0)
+
+    steps = [each.telemetry for each in records(events) if isinstance(each.telemetry, StepTelemetry)]
+    assert len(steps) == STEPS_PER_EPOCH
+    assert isinstance(events[-1], Ended)
+
+
+def test_an_exception_is_a_crash_with_its_traceback_and_the_next_trial_trains(engine: Engine) -> None:
+    engine.submit(trial(5e-5))
+    crash = events_until_end(engine)[-1]
+    engine.submit(trial(0.1))
+    after = events_until_end(engine)[-1]
+
+    assert isinstance(crash, Crashed) and not crash.is_fatal
+    assert crash.reason == "RuntimeError: lr0 5e-05 breaks this network"
+    assert "in misbehave" in crash.traceback
+    assert isinstance(after, Ended)
+
+
+def test_a_full_disk_is_fatal(engine: Engine) -> None:
+    engine.submit(trial(5e-7))
+
+    crash = events_until_end(engine)[-1]
+
+    assert isinstance(crash, Crashed) and crash.is_fatal
+    assert "No space left on device" in crash.reason
+
+
+def test_a_trial_goes_on_from_its_checkpoint(engine: Engine) -> None:
+    mine = trial(0.1)
+    engine.submit(mine)
+    events_until_end(engine)
+    engine.submit(mine)
+
+    again = [each.telemetry for each in records(events_until_end(engine))]
+
+    assert isinstance(again[0], LaneStarted) and again[0].step == 15
+    assert not any(isinstance(each, StepTelemetry) for each in again)
+
+
+def test_every_seed_is_trained(engine: Engine) -> None:
+    engine.submit(trial(0.1, seeds=(0, 7)))
+
+    seeds = [each.seed for each in records(events_until_end(engine)) if isinstance(each.telemetry, LaneEnded)]
+
+    assert seeds == [0, 7]
+
+
+def test_as_many_trials_as_the_capacity_train_at_once(engine: Engine) -> None:
+    mine = [trial(0.1) for _ in range(engine.capacity)]
+    for each in mine:
+        engine.submit(each)
+
+    events = events_until_end(engine, count=len(mine))
+
+    assert {each.trial for each in events if isinstance(each, Ended)} == {each.number for each in mine}
+
+
+def test_a_worker_that_is_killed_crashes_its_trial_and_is_replaced(tmp_path: Path) -> None:
+    engine = ProcessEngine(partial(make_fake, EPOCHS, tmp_path), workers=1)
+    try:
+        engine.submit(trial(5e-6))
+        crash = events_until_end(engine)[-1]
+        engine.submit(trial(0.1))
+        after = events_until_end(engine)[-1]
+    finally:
+        engine.close()
+
+    assert isinstance(crash, Crashed) and "SIGKILL" in crash.reason and "memory" in crash.reason
+    assert isinstance(after, Ended)
+
+
+def test_an_objective_that_cannot_be_made_crashes_the_trial(tmp_path: Path) -> None:
+    engine = ProcessEngine(partial(make_fake, EPOCHS), workers=1)  # type: ignore[arg-type] - a folder is missing
+    try:
+        engine.submit(trial(0.1))
+        crash = events_until_end(engine)[-1]
+    finally:
+        engine.close()
+
+    assert isinstance(crash, Crashed) and "TypeError" in crash.reason
+
+
+def test_closing_ends_the_workers_in_the_middle_of_a_trial(tmp_path: Path) -> None:
+    engine = ProcessEngine(partial(make_fake, 1000, tmp_path, 0.01), workers=2)
+    engine.submit(trial(0.1))
+    engine.events(10)
+    processes = [worker.process for worker in engine._workers]
+    engine.close()
+
+    assert not any(process.is_alive() for process in processes)

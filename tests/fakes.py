@@ -1,0 +1,142 @@
+"""An objective that behaves like the real one in milliseconds: it learns, diverges, crashes and keeps checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+from detector.telemetry import (
+    TERMS,
+    CheckpointSaved,
+    EpochMetrics,
+    LaneEnded,
+    LaneStarted,
+    LossTerms,
+    StepTelemetry,
+    Telemetry,
+)
+from evolve.objective import Record
+from evolve.study import Study
+from evolve.trial import Trial
+
+STEPS_PER_EPOCH = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeObjective:
+    """Fitness peaks at lr0 0.1; the loss is NaN from lr0 1 on; lr0 below 1e-4 raises, below 1e-5 kills the process.
+
+    Attributes:
+        epochs: Of each training.
+        folder: Where checkpoints go.
+        step_seconds: How long a step takes.
+    """
+
+    epochs: int
+    folder: Path
+    step_seconds: float = 0.0
+
+    def __call__(self, trial: Trial) -> Generator[Record, None, None]:
+        for seed in trial.seeds:
+            for telemetry in self._train(trial, seed):
+                yield Record(trial=trial.number, seed=seed, telemetry=telemetry)
+                if isinstance(telemetry, LaneEnded) and telemetry.is_diverged:
+                    return
+
+    def _train(self, trial: Trial, seed: int) -> Generator[Telemetry, None, None]:
+        lr0 = float(trial.params["lr0"])
+        path = self.folder / f"{trial.number}-{seed}.json"
+        first = json.loads(path.read_text())["epoch"] + 1 if path.exists() else 0
+        total = self.epochs * STEPS_PER_EPOCH
+        yield LaneStarted(lane=0, epoch=first, step=first * STEPS_PER_EPOCH, total_steps=total)
+        for epoch in range(first, self.epochs):
+            for step in range(epoch * STEPS_PER_EPOCH, (epoch + 1) * STEPS_PER_EPOCH):
+                time.sleep(self.step_seconds)
+                misbehave(lr0, step)
+                telemetry = step_of(lr0, seed, step, epoch)
+                yield telemetry
+                if not telemetry.is_finite:
+                    yield LaneEnded(lane=0, step=step, is_diverged=True, reason="box loss is not finite")
+                    return
+            yield metrics_of(lr0, seed, epoch, self.epochs, "val")
+            path.write_text(json.dumps({"epoch": epoch}))
+            yield CheckpointSaved(lane=0, epoch=epoch, step=(epoch + 1) * STEPS_PER_EPOCH, path=str(path))
+        yield metrics_of(lr0, seed, self.epochs - 1, self.epochs, "test")
+        yield LaneEnded(lane=0, step=total, is_diverged=False, reason="ran all epochs")
+
+
+def make_fake(epochs: int, folder: Path, step_seconds: float = 0.0) -> FakeObjective:
+    """For engines, which make the objective in their workers."""
+    return FakeObjective(epochs=epochs, folder=folder, step_seconds=step_seconds)
+
+
+def misbehave(lr0: float, step: int) -> None:
+    if lr0 < 1e-6 and step == 2:
+        raise OSError(28, "No space left on device")
+    if lr0 < 1e-5 and step == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if lr0 < 1e-4 and step == 3:
+        raise RuntimeError(f"lr0 {lr0:g} breaks this network")
+
+
+def step_of(lr0: float, seed: int, step: int, epoch: int) -> StepTelemetry:
+    is_broken = lr0 >= 1 and step >= 7
+    loss = math.nan if is_broken else 4 / (1 + 0.2 * step * quality(lr0, seed))
+    parts = tuple(loss / 8 for _ in range(2))
+    return StepTelemetry(
+        lane=0,
+        step=step,
+        epoch=epoch,
+        loss=loss,
+        terms=LossTerms(box=parts, obj=parts, noobj=parts, cls=parts),
+        grad_norm=math.nan if is_broken else 1 + lr0 * step,
+        update_ratio=lr0 / 5,
+        lr=lr0,
+        bias_lr=lr0,
+        momentum=0.9,
+        max_box_logit=1.0,
+        in_warmup=step < 3,
+        seconds=0.01,
+        images_per_second=1600.0,
+    )
+
+
+def metrics_of(lr0: float, seed: int, epoch: int, epochs: int, split: str) -> EpochMetrics:
+    score = quality(lr0, seed) * min(1.0, (epoch + 1) / (0.7 * epochs))
+    losses = dict.fromkeys(TERMS, 1 - score)
+    return EpochMetrics(
+        lane=0,
+        epoch=epoch,
+        step=(epoch + 1) * STEPS_PER_EPOCH,
+        split=split,
+        precision=score,
+        recall=score,
+        map50=score,
+        map50_95=score / 2,
+        losses=losses,
+        train_losses=losses,
+        seconds=0.05,
+    )
+
+
+def quality(lr0: float, seed: int) -> float:
+    """0..1, highest at lr0 0.1, a little different from seed to seed."""
+    return math.exp(-((math.log10(lr0) + 1) ** 2)) * (1 - 0.01 * seed)
+
+
+def fake_study(**changes: object) -> Study:
+    """A study for the fake objective."""
+    mapping: dict[str, object] = {
+        "name": "fake",
+        "epochs": 4,
+        "space": {"lr0": {"low": 1e-3, "high": 10, "log": True}, "momentum": {"low": 0.5, "high": 0.95}},
+        "sampler": "random",
+        "budget": {"trials": 6},
+    }
+    return Study.from_mapping(mapping | changes, origin="test")
