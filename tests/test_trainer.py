@@ -202,10 +202,11 @@ def test_closing_the_records_ends_the_training() -> None:
 
 def test_gradients_add_up_to_the_nominal_batch_before_an_update() -> None:
     run = trainer([replace(DIFFERENT[0], warmup_epochs=0.0)], replace(PLAN, nominal_batch_size=8, epochs=1))
-    weights = []
-    for record in run.fit():
-        if isinstance(record, StepTelemetry):
-            weights.append(run._population.lane_state(0)[0]["blocks.0.conv.weight"])
+    weights = [
+        run._population.lane_state(0)[0]["blocks.0.conv.weight"]
+        for record in run.fit()
+        if isinstance(record, StepTelemetry)
+    ]
     last = run._population.lane_state(0)[0]["blocks.0.conv.weight"]
 
     assert torch.equal(weights[0], weights[1])

@@ -100,7 +100,7 @@ def test_epochs_are_means_over_the_seeds(engine, view):
     means = ours.groupby(["trial_id", "split", "epoch"])[["map50", "loss_obj"]].mean()
     found = view.epochs.set_index(["trial_id", "split", "epoch"])[["map50", "loss_obj"]]
 
-    pd.testing.assert_frame_equal(found.sort_index(), means.sort_index(), check_like=True)
+    pd.testing.assert_frame_equal(found.sort_index(), means.sort_index(), check_index_type=False)
     assert set(view.epochs["num_seeds"]) == {3}
 
 
@@ -249,7 +249,7 @@ def test_a_thinned_curve_keeps_ends_extremes_of_each_bucket_and_gaps(values, num
     kept = thin(curve, num_buckets=num_buckets)
 
     assert (np.diff(kept) > 0).all()
-    assert len(kept) <= max(3 * num_buckets + 2, 3 * num_buckets)
+    assert len(kept) <= 3 * num_buckets + 2
     if len(curve) <= 3 * num_buckets:
         assert len(kept) == len(curve)
         return

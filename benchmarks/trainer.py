@@ -1,0 +1,120 @@
+"""What a training step costs, and how much of it is spent outside forward and backward.
+
+    python benchmarks/trainer.py [--model yolov3-tiny-compact] [--image-size 64] [--batch-size 16] [--steps 60]
+
+Prints a row for each number of lanes: images/s of one lane, of all lanes together (trial-images/s), the median time
+of a step of the whole loop, the median time of forward, loss and backward alone on the same batches, and the share
+of the step that is left: data, targets' transfer, telemetry, optimizer and average. The two are measured in turn, a
+few steps of each at a time, so that a noisy machine disturbs both alike. One thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+import torch
+
+from detector.augment import Augmentation
+from detector.batches import TrainingOrder, training_batches
+from detector.datasets import open_dataset
+from detector.datasets.listing import Dataset
+from detector.hyperparameters import Hyperparameters
+from detector.plan import TrainingPlan
+from detector.telemetry import StepTelemetry
+from detector.trainer import LaneSpec, Trainer
+
+WARM_STEPS = 5
+TURN = 10
+
+
+def loop_seconds(training: Iterator[object], count: int) -> list[float]:
+    """Wall time of steps of the whole loop, from one step's record to the next, evaluation left out."""
+    seconds = []
+    last = None
+    for record in training:
+        if not isinstance(record, StepTelemetry):
+            last = None
+            continue
+        if record.lane:
+            continue
+        now = time.perf_counter()
+        if last is not None:
+            seconds.append(now - last)
+        last = now
+        if len(seconds) == count:
+            return seconds
+    raise RuntimeError("the training is too short for the measurement")
+
+
+def bare_seconds(trainer: Trainer, dataset: Dataset, plan: TrainingPlan, count: int) -> list[float]:
+    """Wall time of forward, loss and backward alone, batches made beforehand."""
+    population = trainer._population
+    order = TrainingOrder(
+        epoch=0, seed=0, batch_size=plan.batch_size, image_size=plan.image_size, max_boxes=dataset.max_boxes
+    )
+    seconds = []
+    for batch in list(islice(training_batches(dataset.train, order, Augmentation.none()), count)):
+        started = time.perf_counter()
+        population._network.train()
+        loss = population._loss(population._network, batch, population._gains).terms_TS4.sum()
+        loss.backward()
+        seconds.append(time.perf_counter() - started)
+        for optimizer in population._optimizers:
+            optimizer.clear_gradient()
+    return seconds
+
+
+def measure(lanes: int, dataset: Dataset, plan: TrainingPlan, steps: int) -> tuple[float, float]:
+    """Median seconds of a step of the loop, and of its forward, loss and backward."""
+    specs = [LaneSpec(values=Hyperparameters(lr0=1e-3), seed=lane) for lane in range(lanes)]
+    trainer, other = Trainer(plan, dataset, specs), Trainer(plan, dataset, specs)
+    training = trainer.fit()
+    loop_seconds(training, WARM_STEPS)
+    bare_seconds(other, dataset, plan, WARM_STEPS)
+    whole: list[float] = []
+    bare: list[float] = []
+    while len(whole) < steps:
+        whole += loop_seconds(training, TURN)
+        bare += bare_seconds(other, dataset, plan, TURN)
+    return statistics.median(whole), statistics.median(bare)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", default="digits-1")
+    parser.add_argument("--model", default="yolov3-tiny-compact")
+    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--lanes", default="1,2,4,8")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    plan = TrainingPlan(
+        model=arguments.model,
+        image_size=arguments.image_size,
+        batch_size=arguments.batch_size,
+        nominal_batch_size=arguments.batch_size,
+        epochs=100,
+        device=arguments.device,
+    )
+    dataset = open_dataset(arguments.data, image_size=plan.image_size)
+    print(f"{arguments.model}, {plan.image_size} px, batch {plan.batch_size}, {arguments.steps} steps, one thread")
+    print(f"torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} thread, {plan.device}")
+    print(f"{'lanes':>5} {'images/s':>9} {'trial-images/s':>15} {'step ms':>8} {'fwd+bwd ms':>11} {'outside':>8}")
+    for lanes in map(int, arguments.lanes.split(",")):
+        whole, bare = measure(lanes, dataset, plan, arguments.steps)
+        rate = plan.batch_size / whole
+        print(
+            f"{lanes:>5} {rate:>9.0f} {rate * lanes:>15.0f} {whole * 1e3:>8.2f} {bare * 1e3:>11.2f} "
+            f"{max(1 - bare / whole, 0):>8.1%}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,267 @@
+"""Figures hold the numbers of the database, say what they show, and let no text of a user pass as markup."""
+
+from __future__ import annotations
+
+import json
+from math import isfinite, log10
+
+import numpy as np
+import pytest
+from optuna.distributions import CategoricalDistribution
+from sqlalchemy import select, update
+
+from dashboards.figures import curves as curve_figures
+from dashboards.figures import divergence as divergence_figures
+from dashboards.figures import search as search_figures
+from dashboards.figures import theme
+from dashboards.panels import REPORT
+from dashboards.views import Parameter, curves, divergence, load, search
+from dashboards.views.study import VERDICTS
+from evolve import schema
+from tests.synthetic import SPACE, Plan, add_study, new_engine
+
+HOSTILE = '<script>alert(1)</script> <a href="x">"q"</a> \'s\'\n%{x} $a$ &amp;'
+MIXED = ("converged", "undertrained", "diverged", "pruned", "failed", "running", "waiting", "diverged", "converged")
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    engine = new_engine(tmp_path_factory.mktemp("figures") / "study.db")
+    hostile = {"lr0": SPACE["lr0"], "schedule": CategoricalDistribution([HOSTILE, "<b>bold</b>"])}
+    add_study(engine, Plan(name="mixed", num_trials=len(MIXED), verdicts=MIXED, seeds=(0, 1)))
+    add_study(engine, Plan(name="hostile", num_trials=len(MIXED), verdicts=MIXED, space=hostile, reason=HOSTILE))
+    add_study(engine, Plan(name="many", num_trials=250, log_steps=False))
+    return engine
+
+
+@pytest.fixture(scope="module")
+def mixed(engine):
+    return load(engine, "mixed")
+
+
+def figures_of(view):
+    return [(panel.key, block) for panel in REPORT for block in panel.draw(view) if type(block).__name__ == "Figure"]
+
+
+def points(figure, *, mode="markers"):
+    """All finite points of traces that draw in this mode, as (x, y) pairs."""
+    return [
+        (x, y)
+        for trace in figure.data
+        if trace.mode == mode and trace.x is not None and trace.x[0] is not None
+        for x, y in zip(trace.x, trace.y, strict=True)
+    ]
+
+
+def of(figure, name):
+    return next(trace for trace in figure.data if trace.name == name)
+
+
+def test_history_draws_each_trial_at_its_number_and_stored_fitness(engine, mixed):
+    figure = search_figures.history(search.history(mixed))
+    with engine.connect() as connection:
+        query = select(schema.trial.c.number, schema.trial.c.fitness, schema.trial.c.verdict)
+        rows = connection.execute(query.where(schema.trial.c.study_id == 1)).all()
+    for verdict in ("converged", "undertrained", "pruned"):
+        stored = [(row.number, row.fitness) for row in rows if row.verdict == verdict]
+        trace = of(figure, verdict)
+        assert list(zip(trace.x, trace.y, strict=True)) == stored
+
+    drawn = [x for trace in figure.data if trace.mode == "markers" and trace.name in VERDICTS for x in trace.x]
+    assert sorted(drawn) == [0, 1, 2, 3, 4, 5, 7, 8]
+
+
+def test_trials_without_a_fitness_stand_in_a_row_of_their_own(mixed):
+    figure = search_figures.history(search.history(mixed))
+    rows = dict(zip(figure.layout.yaxis2.ticktext, figure.layout.yaxis2.tickvals, strict=True))
+
+    assert set(rows) == {"diverged", "failed"}
+    assert (list(of(figure, "diverged").x), of(figure, "diverged").yaxis) == ([2, 7], "y2")
+    assert set(of(figure, "diverged").y) == {rows["diverged"]}
+    assert figure.layout.yaxis2.domain[1] < figure.layout.yaxis.domain[0]
+
+
+def test_the_best_so_far_is_a_line_of_steps_that_ends_at_the_best(mixed):
+    trace = of(search_figures.history(search.history(mixed)), "best so far")
+
+    assert trace.line.shape == "hv"
+    assert trace.y[-1] == mixed.best["fitness"]
+
+
+def test_slices_hold_each_value_and_fitness(mixed):
+    figures = {figure.layout.xaxis.title.text: figure for figure in search_figures.slices(search.slices(mixed))}
+    drawn = {(x, y) for x, y in points(figures["lr0"]) if isfinite(y)}
+    trials = mixed.trials.set_index("number")
+
+    for number in (0, 1, 3, 5, 8):
+        assert (mixed.params["lr0"][number], trials["fitness"][number]) in drawn
+
+
+def test_a_slice_is_logarithmic_where_the_space_is_and_marks_the_ends_of_the_range(mixed):
+    figures = {figure.layout.xaxis.title.text: figure for figure in search_figures.slices(search.slices(mixed))}
+
+    assert (figures["lr0"].layout.xaxis.type, figures["momentum"].layout.xaxis.type) == ("log", None)
+    assert [shape.x0 for shape in figures["lr0"].layout.shapes] == [1e-4, 10.0]
+    low, high = figures["lr0"].layout.xaxis.range
+    assert low < log10(1e-4) < log10(10.0) < high
+
+
+def test_a_trial_outside_the_range_is_still_on_the_axis():
+    axis = theme.axis_layout(Parameter(name="momentum", low=0.6, high=0.98), [0.2, 0.7])
+
+    assert axis["range"][0] < 0.2
+
+
+def test_choices_stand_apart_and_never_reach_the_next_one(mixed):
+    parameter = Parameter(name="schedule", choices=("linear", "cosine"))
+    places = theme.positions(parameter, ["linear"] * 50 + ["cosine"] * 50, range(100))
+
+    assert len(set(places)) == 100
+    assert max(places[:50]) < 0.5 < min(places[50:])
+
+
+def test_convergence_draws_all_epochs_with_a_gap_between_trials(mixed):
+    figure = curve_figures.convergence(curves.convergence(mixed))
+    rows = mixed.epochs[(mixed.epochs["split"] == "val")]
+    drawn = {}
+    for trace in figure.data:
+        if trace.customdata is not None and trace.name != "last epoch before divergence":
+            for x, y, number in zip(trace.x, trace.y, trace.customdata, strict=True):
+                drawn.setdefault(int(number), []).append((x, y))
+    best = of(figure, f"best: trial {mixed.best['number']}")
+    drawn[mixed.best["number"]] = [*zip(best.x, best.y, strict=True), (np.nan, np.nan)]
+
+    for number, own in rows.groupby("number"):
+        assert [y for _, y in drawn[number][:-1]] == own["map50"].tolist()
+        assert [x for x, _ in drawn[number][:-1]] == (own["epoch"] + 1).tolist()
+        assert np.isnan(drawn[number][-1][1])
+
+
+def test_curves_of_a_large_study_are_a_few_traces(engine):
+    figure = curve_figures.convergence(curves.convergence(load(engine, "many")))
+
+    assert len(figure.data) <= 12
+    assert any("10 to 90 %" in (trace.name or "") for trace in figure.data)
+
+
+def test_a_missing_epoch_is_a_gap_and_not_a_bridge(tmp_path):
+    engine = new_engine(tmp_path / "gap.db")
+    add_study(engine, Plan(num_trials=2, verdicts=["converged", "undertrained"]))
+    with engine.begin() as connection:
+        is_gap = (schema.epoch.c.epoch == 4) & (schema.epoch.c.split == "val")
+        connection.execute(update(schema.epoch).where(is_gap).values(map50=float("nan")))
+    figure = curve_figures.convergence(curves.convergence(load(engine, "digits-lr")))
+
+    for trace in figure.data:
+        assert np.isnan(np.asarray(trace.y, dtype=float)[4])
+        assert not trace.connectgaps
+
+
+def test_the_rate_as_applied_is_on_a_logarithmic_axis(mixed):
+    rate, momentum = curve_figures.schedules(curves.schedules(mixed))
+    found = curves.schedules(mixed)
+    best = next(curve for curve in found.lr if curve.number == found.best_number)
+
+    assert rate.layout.yaxis.type == "log"
+    assert list(of(rate, f"best: trial {found.best_number}").y) == best.y.tolist()
+    assert momentum.layout.yaxis.title.text == "momentum"
+
+
+def test_the_map_draws_diverged_trials_as_crosses_and_others_by_fitness(mixed):
+    figure = search_figures.divergence_map(search.divergence_map(mixed))
+    cross = of(figure, "diverged")
+    converged = of(figure, "converged")
+
+    assert cross.marker.symbol == "x"
+    assert list(cross.x) == [mixed.params["lr0"][2], mixed.params["lr0"][7]]
+    assert list(cross.y) == [mixed.params["momentum"][2], mixed.params["momentum"][7]]
+    assert list(converged.marker.color) == mixed.trials.query("verdict == 'converged'")["fitness"].tolist()
+
+
+def test_a_map_of_one_axis_has_a_row_for_each_verdict(tmp_path):
+    engine = new_engine(tmp_path / "one.db")
+    add_study(engine, Plan(num_trials=len(MIXED), verdicts=MIXED, space={"lr0": SPACE["lr0"]}))
+    view = load(engine, "digits-lr")
+    figure = search_figures.divergence_map(search.divergence_map(view))
+
+    assert set(figure.layout.yaxis.categoryarray) == set(MIXED) - {"waiting"}
+    assert list(of(figure, "diverged").x) == [view.params["lr0"][2], view.params["lr0"][7]]
+
+
+def test_the_last_steps_hold_gradient_and_update(mixed):
+    found = divergence.approaches(mixed)
+    figures = divergence_figures.approaches(found)
+
+    assert len(figures) == 2
+    np.testing.assert_array_equal(figures[0].data[0].y, found[0].grad_norm)
+    np.testing.assert_array_equal(figures[0].data[1].y, found[0].update_ratio)
+    assert f"trial {found[0].number}" in figures[0].layout.title.text
+
+
+def test_hover_texts_name_trial_verdict_fitness_and_all_hyperparameters(mixed):
+    rows = search.history(mixed)
+    text = theme.hover_texts(rows.trials, rows.params)[0]
+
+    assert text.startswith("<b>trial 0</b> converged<br>fitness ")
+    assert [line.split(" ")[0] for line in text.split("<br>")[2:]] == list(SPACE)
+
+
+@pytest.mark.parametrize("name", ["mixed", "hostile", "many"])
+def test_every_axis_with_numbers_says_what_it_counts(engine, name):
+    for key, figure in figures_of(load(engine, name)):
+        assert figure.layout.xaxis.title.text, key
+        is_named = figure.layout.yaxis.type == "category" or figure.layout.yaxis.visible is False
+        assert figure.layout.yaxis.title.text or is_named, key
+        assert figure.layout.height >= 100, key
+
+
+def test_no_markup_of_a_user_reaches_a_figure(engine):
+    texts = [json.dumps(figure.to_plotly_json(), default=str) for _, figure in figures_of(load(engine, "hostile"))]
+
+    assert any("&lt;script" in text for text in texts)
+    for text in texts:
+        for forbidden in ("<script", "<a href", "<b>bold", "$a$", "%{x} $"):
+            assert forbidden not in text
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "a\n\tb", "x" * 500, "", "%{y}", "&lt;b&gt;"])
+def test_a_label_is_one_short_line_without_markup(text):
+    found = theme.label(text)
+
+    assert not {"<", ">", "\n", "\t"} & set(found)
+    assert "%{" not in found
+    assert len(text) <= 80 or found.endswith("…")
+
+
+def test_no_two_verdicts_look_alike():
+    looks = [theme.style(verdict) for verdict in VERDICTS]
+
+    assert len({(look.color, look.symbol) for look in looks}) == len(VERDICTS)
+    assert len({look.symbol for look in looks}) == len(VERDICTS)
+    assert len({look.color for look in looks[:5]}) == 5
+
+
+def test_a_verdict_of_a_later_version_is_still_drawn():
+    assert theme.style("melted") == theme.style("unjudged")
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-6, 10.0), (0.01, 0.03), (0.5, 2e7), (1.0, 1.0)])
+def test_logarithmic_axes_have_a_few_round_labels_in_range(low, high):
+    axis = theme.log_axis(low, high)
+    shown = [tick for tick in axis["tickvals"] if low / 2 <= tick <= high * 2]
+
+    assert 1 <= len(shown) <= 8
+    assert len(axis["tickvals"]) == len(axis["ticktext"])
+
+
+def test_templates_differ_in_ink_and_leave_the_background_to_the_page():
+    light, dark = theme.template(is_dark=False)["layout"], theme.template(is_dark=True)["layout"]
+
+    assert light["font"]["color"] != dark["font"]["color"]
+    assert light["paper_bgcolor"] == dark["paper_bgcolor"] == "rgba(0,0,0,0)"
+
+
+def test_figures_carry_no_colour_of_ink_so_that_any_page_may_show_them(mixed):
+    for key, figure in figures_of(mixed):
+        assert figure.layout.paper_bgcolor is None, key
+        assert figure.layout.font.color is None, key
