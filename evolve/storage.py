@@ -307,7 +307,7 @@ class Storage:
             whole = select(func.coalesce(func.sum(epochs.c.seconds), 0.0)).where(epochs.c.trial_id == trial_id)
             rest = select(func.coalesce(func.sum(steps.c.seconds), 0.0)).where(steps.c.trial_id == trial_id)
             rest = rest.where(steps.c.step >= last.scalar_subquery())
-            seconds = connection.scalar(whole) + connection.scalar(rest)
+            seconds = float(connection.scalar(whole) or 0) + float(connection.scalar(rest) or 0)
             values = asdict(outcome) | {"ended": time.time(), "seconds": seconds}
             connection.execute(update(table).where(table.c.trial_id == trial_id).values(values))
 
