@@ -1,14 +1,28 @@
 """What other trainers make of our exports and of their own files; figures worked out by hand from their formulas."""
 
+import contextlib
 import math
 from dataclasses import replace
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from detector.hyperparameters import Hyperparameters
-from evolve.dialects import Context, DialectError, RefusedError, convert, detect, explain, from_dialect, to_dialect
-from evolve.errors import StudyError
+from evolve.dialects import (
+    DIALECTS,
+    Context,
+    DialectError,
+    RefusedError,
+    detect,
+    explain,
+    from_dialect,
+    to_dialect,
+    yolov3,
+)
+from evolve.dialects.results import read_results
+from evolve.errors import EvolveError, StudyError
 from evolve.hyp import read_hyp
 
 OURS = Hyperparameters()
@@ -67,14 +81,14 @@ def test_a_warmup_below_the_floor_is_said_in_the_head():
 def test_a_training_shorter_than_the_warmup_floor_is_refused_with_a_way_out():
     short = replace(TINY, images=24, epochs=100)  # 100 batches in all
 
-    with pytest.raises(RefusedError, match="lr0 would never be reached.*--epochs 101 or more"):
+    with pytest.raises(RefusedError, match=r"lr0 would never be reached.*--epochs 101 or more"):
         to_dialect("yolov3", OURS, short)
     to_dialect("yolov3", OURS, replace(short, epochs=101))
 
 
 @pytest.mark.parametrize("dialect", ["yolov3", "ultralytics"])
 def test_steps_and_momentum_zero_are_refused_by_the_ultralytics_family(dialect):
-    with pytest.raises(RefusedError, match="schedule 'steps' does not exist there.*allowed: linear, cosine"):
+    with pytest.raises(RefusedError, match=r"schedule 'steps' does not exist there.*allowed: linear, cosine"):
         to_dialect(dialect, STEPS, TINY)
     with pytest.raises(RefusedError, match="momentum 0 stops that trainer"):
         to_dialect(dialect, replace(OURS, momentum=0.0), TINY)
@@ -311,12 +325,12 @@ def test_native_explains_the_class_gain_of_one_class():
 def test_from_one_dialect_to_another_the_effective_values_stay():
     cfg = "[net]\nbatch=24\nlearning_rate=0.01\nmomentum=0.9\ndecay=0.0004\npolicy=constant\n"
 
-    text, notes = convert(cfg, read_as="darknet", write_as="ultralytics", context=TINY, origin="c")
+    read = from_dialect("darknet", cfg, TINY, origin="c")
+    keys = yaml.safe_load(to_dialect("ultralytics", read.values, TINY).text())
 
-    keys = yaml.safe_load(text)
     assert keys["weight_decay"] * 24 * 3 / 64 == pytest.approx(0.0004)
     assert math.isclose(keys["momentum"], 0.9)
-    assert any("learning_rate" in note for note in notes)
+    assert any("learning_rate" in note for note in read.notes)
 
 
 def test_a_file_of_keys_that_all_dialects_have_must_be_named():
@@ -339,3 +353,38 @@ def test_a_file_of_keys_that_all_dialects_have_must_be_named():
 def test_a_hyp_file_that_does_not_fit_has_line_and_column(text, place):
     with pytest.raises(DialectError, match=place):
         from_dialect("yolov3", text, Context(), origin="h")
+
+
+words = st.one_of(
+    st.sampled_from(
+        [*yolov3.DEFAULTS, "giou", "nbs", "batch", "optimizer", "cos_lr", "schedule", "nesterov", "training"]
+    ),
+    st.sampled_from(
+        ["policy", "steps", "scales", "burn_in", "max_batches", "power", "subdivisions", "fitness", "epoch"]
+    ),
+)
+values = st.one_of(
+    st.floats().map(str),
+    st.integers(-5, 10**40).map(str),
+    st.sampled_from(["steps", "poly", "1e-4", "-4.", "true", "nan", "", "[1]", "{a: 1}", ".1,.2", "\u00b2", "1e400"]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    pairs=st.lists(st.tuples(words, values), max_size=6), dialect=st.sampled_from(DIALECTS), noise=st.text(max_size=8)
+)
+def test_no_file_ends_in_anything_but_a_result_or_an_error_for_people(pairs, dialect, noise):
+    cfg = "[net]\n" + "\n".join(f"{name}={value}" for name, value in pairs) + noise
+    text = "\n".join(f"{name}: {value}" for name, value in pairs) + noise
+    table = ",".join(name for name, _ in pairs) + "\n" + ",".join(value for _, value in pairs) + noise
+    readers = [
+        lambda: from_dialect(dialect, cfg if dialect == "darknet" else text, TINY, origin="f"),
+        lambda: explain(dialect, cfg if dialect == "darknet" else text, TINY, origin="f"),
+        lambda: detect(text, origin="f"),
+        *(lambda end=end: read_results(table, origin=f"f.{end}") for end in ("csv", "txt", "ndjson")),
+    ]
+
+    for read in readers:
+        with contextlib.suppress(EvolveError):
+            assert read() is not None

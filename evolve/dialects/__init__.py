@@ -20,10 +20,10 @@ __all__ = [
     "RefusedError",
     "Source",
     "Used",
-    "convert",
     "detect",
     "explain",
     "from_dialect",
+    "named",
     "to_dialect",
 ]
 
@@ -116,20 +116,6 @@ def explain(dialect: str, text: str, context: Context, *, origin: str) -> Explan
         DialectError: The file cannot be read, or a value is not a number.
     """
     return named(dialect).explain(source_of(dialect, text, origin=origin), context)
-
-
-def convert(text: str, *, read_as: str, write_as: str, context: Context, origin: str) -> tuple[str, tuple[str, ...]]:
-    """A file's text in another dialect, and the notes of the way; unchanged where both are the same.
-
-    Raises:
-        DialectError: The file cannot be read.
-        RefusedError: The other dialect cannot say it.
-    """
-    if read_as == write_as:
-        return text, ()
-    imported = from_dialect(read_as, text, context, origin=origin)
-    export = to_dialect(write_as, imported.values, context)
-    return export.text(), (*imported.notes, *export.notes)
 
 
 def detect(text: str, *, origin: str) -> str:

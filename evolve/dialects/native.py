@@ -9,7 +9,7 @@ from detector.hyperparameters import AUGMENTATION, Hyperparameters, names
 from detector.schedule import lr_factor
 from evolve.dialects.context import Context, Explanation, Export, Imported, Used, short
 from evolve.dialects.source import Source
-from evolve.hyp import HypError, hyp_text, parse_hyp
+from evolve.hyp import hyp_text, parse_hyp
 
 NAME = "native"
 # Of the training section; a context does not know data and precision.
@@ -81,6 +81,3 @@ def _idle(values: Hyperparameters, context: Context) -> Iterator[tuple[str, str]
         yield "ignore_iou", "obj and noobj are 0"
     if off := [name for name in AUGMENTATION if getattr(values, name) == 0]:
         yield ", ".join(off), "0 switches it off"
-
-
-__all__ = ["NAME", "HypError", "check", "explain", "from_source", "to_dialect"]

@@ -299,6 +299,8 @@ def _ndjson_row(line: str, number: int, origin: str) -> Row:
         found = json.loads(line)
     except json.JSONDecodeError as error:
         raise DialectError(f"{origin}:{number}:{error.colno}: is not JSON: {error.msg}") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise DialectError(f"{origin}:{number}:1: {error}") from None
     place = _Places(origin, line, number)
     if not isinstance(found, dict):
         raise place.error("", f"is {type(found).__name__}; allowed: an object")

@@ -12,8 +12,8 @@ import yaml
 from detector.hyperparameters import Hyperparameters
 from evolve.dialects.context import DialectError
 
-# Of ten; products with the largest factor still fit a float.
-_SMALLEST_EXPONENT, _LARGEST_EXPONENT = -400, 290
+# Of ten; no trainer takes larger numbers, and products of several still fit a float.
+_SMALLEST_EXPONENT, _LARGEST_EXPONENT = -400, 30
 _NUMBER_TAGS = ("tag:yaml.org,2002:float", "tag:yaml.org,2002:int")
 
 

@@ -12,9 +12,9 @@ from fractions import Fraction
 
 from detector.hyperparameters import Hyperparameters
 from evolve.dialects.context import Context, Explanation, Export, Imported, Used, short
-from evolve.dialects.exact import plain, scaled
+from evolve.dialects.exact import scaled
 from evolve.dialects.source import Source
-from evolve.dialects.yolov3 import CLIP_NORM, NOMINAL, SAME, lost_to_the_family, refuse_what_sgd_refuses
+from evolve.dialects.yolov3 import CLIP_NORM, NOMINAL, lost_to_the_family, refuse_what_sgd_refuses
 
 NAME = "ultralytics"
 
@@ -63,8 +63,8 @@ def to_dialect(values: Hyperparameters, context: Context) -> Export:
         "imgsz": str(context.image_size),
         "cos_lr": str(values.schedule == "cosine").lower(),
     }
-    keys |= {name: plain(getattr(values, name)) for name in DEFAULTS if name in SAME}
-    keys["weight_decay"] = scaled(values.weight_decay, 1 / context.decay_factor)
+    times = {name: Fraction(1) for name in DEFAULTS} | {"weight_decay": 1 / context.decay_factor}
+    keys |= {name: scaled(getattr(values, name), times[name]) for name in DEFAULTS}
     keys |= dict.fromkeys(_NOT_OURS, "0.0")
     body = "".join(f"{name}: {text}\n" for name, text in keys.items())
     how = (
@@ -110,7 +110,8 @@ def _context_of(source: Source, context: Context) -> Context:
 
     def said(key: str, otherwise: int) -> int:
         # batch may be -1 or a part of the memory: then nobody but the trainer knows.
-        return int(source.text(key)) if source.text(key).isdigit() and int(source.text(key)) else otherwise
+        text = source.text(key)
+        return int(text) if text.isdecimal() and 0 < len(text) < 10 and int(text) else otherwise
 
     return replace(
         context,

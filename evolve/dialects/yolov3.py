@@ -22,6 +22,7 @@ NOMINAL = 64
 WARMUP_FLOOR = 100
 OLD_WARMUP_FLOOR = 1000
 CLIP_NORM = 10.0
+MOST_POSITIVE_WEIGHT = 1e12
 
 # Every key that train.py reads, in the file's order, with the defaults of hyp.scratch-low.
 DEFAULTS: Mapping[str, str] = {
@@ -112,10 +113,10 @@ def _positive_weight(values: Hyperparameters, noobj: Fraction) -> str:
 
 def _refuse(values: Hyperparameters, context: Context) -> None:
     refuse_what_sgd_refuses(values, NAME)
-    if values.noobj == 0 and values.obj > 0:
+    if values.obj > values.noobj * MOST_POSITIVE_WEIGHT:
         raise RefusedError(
-            f"{NAME}: noobj 0 with obj {values.obj:g}: there obj_pw is the ratio obj / noobj, which has no number; "
-            "give noobj a value above 0"
+            f"{NAME}: noobj {values.noobj:g} with obj {values.obj:g}: there obj_pw is the ratio obj / noobj, which has "
+            f"no useful number; allowed: up to {MOST_POSITIVE_WEIGHT:g}"
         )
     if context.total_batches <= WARMUP_FLOOR:
         raise RefusedError(
