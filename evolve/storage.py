@@ -304,11 +304,18 @@ class Storage:
         with self.engine.begin() as connection:
             # Epochs hold their steps; steps after the last epoch are counted by themselves.
             last = select(func.coalesce(func.max(epochs.c.step), 0)).where(epochs.c.trial_id == trial_id)
-            seconds = connection.scalar(select(func.sum(epochs.c.seconds)).where(epochs.c.trial_id == trial_id))
-            rest = select(func.sum(steps.c.seconds)).where(steps.c.trial_id == trial_id)
-            loose = connection.scalar(rest.where(steps.c.step >= last.scalar_subquery()))
-            values = asdict(outcome) | {"ended": time.time(), "seconds": (seconds or 0.0) + (loose or 0.0)}
+            whole = select(func.coalesce(func.sum(epochs.c.seconds), 0.0)).where(epochs.c.trial_id == trial_id)
+            rest = select(func.coalesce(func.sum(steps.c.seconds), 0.0)).where(steps.c.trial_id == trial_id)
+            rest = rest.where(steps.c.step >= last.scalar_subquery())
+            seconds = float(connection.scalar(whole) or 0) + float(connection.scalar(rest) or 0)
+            values = asdict(outcome) | {"ended": time.time(), "seconds": seconds}
             connection.execute(update(table).where(table.c.trial_id == trial_id).values(values))
+
+    def seconds(self, trial_id: int) -> float:
+        """Seconds a trial trained over all its starts; NaN while it runs."""
+        table = schema.trial
+        with self.engine.connect() as connection:
+            return float(connection.execute(select(table.c.seconds).where(table.c.trial_id == trial_id)).scalar_one())
 
     def outcome(self, trial_id: int) -> Outcome | None:
         """How a trial ended, or None while it has not."""

@@ -154,6 +154,10 @@ def test_the_page_asks_the_network_for_nothing(page):
     assert any("plotly.js v" in each for each in page.scripts)
 
 
+def test_no_button_offers_to_upload_a_figure(page):
+    assert "showSendToCloud: false" in page.scripts[-1]
+
+
 def test_figures_leave_their_template_to_the_page(page):
     templates = json.loads(next(each for each in page.scripts if each.startswith('{"light"')))
 
@@ -185,7 +189,7 @@ def test_metrics_that_are_no_numbers_are_shown_as_missing(tmp_path):
         connection.execute(update(schema.trial).values(fitness=float("nan"), seconds=float("nan")))
     found = Page(report.render(load(engine, "digits-lr")))
 
-    assert "None has run to its end" in found.text
+    assert "3 trials: 3 converged. None has run to its end" in found.text
     assert "\N{EN DASH}" in found.text
     assert "nan" not in found.text.lower().replace("finance", "")
 

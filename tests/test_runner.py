@@ -74,6 +74,8 @@ def test_a_diverged_trial_is_a_result_with_its_diagnosis_and_never_the_best(tmp_
     outcome = storage.outcome(by_lr0[5.0]._trial_id)
 
     assert outcome is not None and outcome.verdict == "diverged" and isnan(outcome.fitness)
+    assert storage.seconds(by_lr0[5.0]._trial_id) == pytest.approx(0.05 + 3 * 0.01)  # an epoch, three steps
+    assert storage.seconds(by_lr0[0.1]._trial_id) == pytest.approx(5 * 0.05)
     assert "step 7" in outcome.reason and "box loss nan" in outcome.reason
     assert '"last_finite_grad_step": 6' in (outcome.diagnosis or "")
     assert by_lr0[5.0].state is TrialState.PRUNED and by_lr0[5.0].constraints == {"diverged": 1.0}

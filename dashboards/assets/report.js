@@ -6,6 +6,9 @@
   const config = {
     responsive: true,
     displaylogo: false,
+    // Plotly offers to upload charts unless told otherwise; a report stays where it is.
+    showSendToCloud: false,
+    plotlyServerURL: "",
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
   };
   const plots = [...document.querySelectorAll(".plot")];

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -162,21 +163,12 @@ def _add_band(figure: go.Figure, band: pd.DataFrame, name: str) -> None:
     )
 
 
-def _add_line(
-    figure: go.Figure,
-    x: object,
-    y: object,
-    name: str,
-    *,
-    dash: str = "solid",
-    color: str = theme.NEUTRAL,
-    width: float = 1.8,
-) -> None:
+def _add_line(figure: go.Figure, x: object, y: object, name: str, **line: Any) -> None:
     figure.add_scatter(
         x=x,
         y=y,
         mode="lines+markers" if len(np.atleast_1d(np.asarray(x))) == 1 else "lines",
-        line={"color": color, "width": width, "dash": dash},
+        line={"color": theme.NEUTRAL, "width": 1.8} | line,
         name=name,
         hovertemplate=f"{theme.label(name)}<br>%{{x:,.0f}}: %{{y:.4g}}<extra></extra>",
     )

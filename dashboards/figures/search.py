@@ -11,11 +11,13 @@ from dashboards.views import wording
 from dashboards.views.search import DivergenceMap, History, SeedSpread, Slice, is_rated
 from evolve.analysis import Importances
 
+LEGEND = {"itemsizing": "constant"}  # symbols stay legible where the trials' are small
+
 
 def history(data: History) -> go.Figure:
     """Every trial by number, the best so far as a line, trials without a fitness in a strip beneath."""
     figure = theme.new_figure(height=400, x="trial", y="fitness", showlegend=True)
-    figure.update_layout(xaxis=theme.integer_axis(data.trials["number"].max()))
+    figure.update_layout(xaxis=theme.integer_axis(data.trials["number"].max()), legend=LEGEND)
     if data.best_number is not None:
         _add_best_so_far(figure, data)
     _add_trials(figure, data.trials.assign(x=data.trials["number"]), theme.hover_texts(data.trials, data.params))
@@ -40,7 +42,8 @@ def divergence_map(data: DivergenceMap) -> go.Figure:
         y=theme.positions(data.y, data.rows["y"], data.rows["number"]),
         hover=theme.hover_texts(data.rows, data.params),
     )
-    figure.update_layout(xaxis=theme.axis_layout(data.x, rows["x"]), yaxis=theme.axis_layout(data.y, rows["y"]))
+    axes = {"xaxis": theme.axis_layout(data.x, rows["x"]), "yaxis": theme.axis_layout(data.y, rows["y"])}
+    figure.update_layout(**axes, legend=LEGEND)
     _add_rated(figure, rows[is_rated(rows)])
     for verdict, part in theme.by_verdict(rows[~is_rated(rows)]):
         figure.add_scatter(

@@ -109,7 +109,6 @@ def new_figure(*, height: int, x: str, y: str, **layout: Any) -> go.Figure:
             "xanchor": "left",
             "y": 1.02,
             "yanchor": "bottom",
-            "itemsizing": "constant",
         },
         xaxis={"title": {"text": label(x)}, "automargin": True, "zeroline": False},
         yaxis={"title": {"text": label(y)}, "automargin": True, "zeroline": False},

@@ -219,10 +219,10 @@ def _answered(view: StudyView) -> str:
     if trials.empty:
         return "No trial has started yet."
     best = view.best
-    spent = trials["seconds"].sum()
+    spent = _training_seconds(trials)
     counts = [f"{count:,} {verdict}" for verdict, count in verdict_counts(view)]
-    effort = f"{wording.counted(len(trials), 'trial')} in {wording.duration(float(spent))} of training"
-    told = f"{effort}: {wording.listed(counts)}."
+    effort = f" in {wording.duration(spent)} of training" if isfinite(spent) else ""
+    told = f"{wording.counted(len(trials), 'trial')}{effort}: {wording.listed(counts)}."
     if best is None:
         return f"{told} None has run to its end."
     result = f"The best is trial {best['number']}, with a fitness of {wording.score(best['fitness'])}"
@@ -256,9 +256,14 @@ def _tiles(view: StudyView) -> tuple[Tile, ...]:
     tiles += [
         Tile(label="trials", value=f"{len(trials):,}", detail=f"{len(finished(trials)):,} ran to their end"),
         Tile(label="diverged", value=f"{diverged:,}", detail=share),
-        Tile(label="training time", value=wording.duration(float(trials["seconds"].sum())), detail="over all trials"),
+        Tile(label="training time", value=wording.duration(_training_seconds(trials)), detail="over all trials"),
     ]
     return tuple(tiles)
+
+
+def _training_seconds(trials: pd.DataFrame) -> float:
+    # Not a number, rather than nothing, where no trial has a time.
+    return float(trials["seconds"].sum(min_count=1))
 
 
 def _seed_detail(view: StudyView, number: int, split: str) -> str:

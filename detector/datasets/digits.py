@@ -26,14 +26,15 @@ CLASS_NAMES: dict[str, tuple[str, ...]] = {
     "digits-3": ("0", "1", "2"),
     "digits-10": tuple(str(digit) for digit in range(10)),
 }
-MAX_DIGITS = 4
+MAX_DIGITS = 3
 NUM_SCENES = {"train": 640, "val": 128, "test": 256}
 
 _PARTS = ("train", "val", "test")
 _SHARES = (0.7, 0.85)  # ends of the train and val shares of each class
-_MIN_SIDE, _MAX_SIDE, _NUM_SIDES = 12 / 64, 40 / 64, 9  # longer side of the ink, fraction of the image
+# Measured with the tiny compact network, 400 batches of 16, one class: mAP50 0.5 with sides from 12, 0.9 from 22.
+_MIN_SIDE, _MAX_SIDE, _NUM_SIDES = 22 / 64, 44 / 64, 9  # of an 8 x 8 digit, fraction of the image
 _TRIES = 4  # places tried for a digit before it is left out
-_DRAWS = 5 + 2 * _TRIES  # random numbers for a digit: which, size, three for its ink, y and x of each place
+_DRAWS = 4 + 2 * _TRIES  # random numbers for a digit: which, size, contrast, tint, y and x of each place
 _STAMP_BYTES = 64 * 2**20  # kept stamps, at most
 _BANK_BYTES = 12 * 2**20
 
@@ -114,11 +115,11 @@ class DigitScenes:
         image, level = self._background(draws)
         boxes: list[tuple[int, int, int, int]] = []
         labels: list[int] = []
-        for first in range(4, 4 + _DRAWS * (1 + int(draws[3] * MAX_DIGITS)), _DRAWS):
+        for first in range(4, 4 + _DRAWS * _num_digits(draws[3]), _DRAWS):
             stamp, label = self._digit(draws[first], draws[first + 1])
-            place = draws[first + 5 : first + _DRAWS]
+            place = draws[first + 4 : first + _DRAWS]
             if (box := _free_place(stamp.shape, place, boxes, self.settings.image_size)) is not None:
-                _print(image[:, box[1] : box[3], box[0] : box[2]], stamp, _ink(level, draws[first + 2 : first + 5]))
+                _print(image[:, box[1] : box[3], box[0] : box[2]], stamp, _ink(level, draws[first + 2 : first + 4]))
                 boxes.append(box)
                 labels.append(label)
         return Sample(
@@ -211,7 +212,11 @@ def _extent(ink: U16, axis: int) -> slice:
 
 
 def _sides(image_size: int) -> tuple[int, ...]:
-    return tuple(round(side) for side in (np.geomspace(_MIN_SIDE, _MAX_SIDE, _NUM_SIDES) * image_size).tolist())
+    return tuple(round(side) for side in (np.linspace(_MIN_SIDE, _MAX_SIDE, _NUM_SIDES) * image_size).tolist())
+
+
+def _num_digits(draw: float) -> int:
+    return 1 + int(draw**2 * MAX_DIGITS)  # one in 58 % of the scenes, two in 24 %, three in 18 %
 
 
 def _free_place(
@@ -228,11 +233,10 @@ def _free_place(
 
 
 def _ink(level: float, draws: list[float]) -> U16:
-    """Colour of the ink: lighter or darker than the background's mean level, with a tint."""
-    contrast = 60 + 110 * draws[0]
-    is_lighter = level + contrast <= 255 and (draws[1] < 0.5 or level < contrast)
-    value = min(max(level + contrast if is_lighter else level - contrast, 0.0), 255.0)
-    tint = 50 * (draws[2] - 0.5)
+    """Colour of the ink: lighter than a dark background, darker than a light one, with a tint."""
+    contrast = 90 + 110 * draws[0]
+    value = min(level + contrast, 255.0) if level < 128 else max(level - contrast, 0.0)
+    tint = 50 * (draws[1] - 0.5)
     low, high = min(max(value - tint, 0.0), 255.0), min(max(value + tint, 0.0), 255.0)
     return np.array([[[int(high)]], [[int(value)]], [[int(low)]]], dtype=np.uint16)
 
@@ -270,7 +274,7 @@ def _background(generator: np.random.Generator, side: int) -> NDArray[np.uint8]:
 
 def _scribble(draw: ImageDraw.ImageDraw, generator: np.random.Generator, side: int) -> None:
     unit = side / 128  # lengths below are pixels of a 64 px scene
-    for _ in range(int(generator.integers(10, 26))):
+    for _ in range(int(generator.integers(4, 14))):
         shape = int(generator.integers(4))
         x, y = generator.uniform(0, side, 2)
         width, height = generator.uniform(5, 36, 2) * unit

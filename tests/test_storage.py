@@ -1,0 +1,180 @@
+"""The database: WAL, one writer among readers, NaN, leases, versions, and errors that say what to do."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from detector.telemetry import EpochMetrics, LaneStarted, StepTelemetry
+from evolve import schema
+from evolve.objective import Record
+from evolve.storage import LEASE_SECONDS, Storage, StorageError, open_engine, sqlite_file
+from tests.fakes import metrics_of, step_of
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(f"sqlite:///{tmp_path}/folder/evolve.db")
+
+
+def record(telemetry: object, seed: int = 0) -> Record:
+    return Record(trial=0, seed=seed, telemetry=telemetry)  # type: ignore[arg-type]
+
+
+def start(step: int, epoch: int) -> Record:
+    return record(LaneStarted(lane=0, epoch=epoch, step=step, total_steps=20))
+
+
+def test_sqlite_runs_in_wal_mode_with_a_busy_timeout_for_ours_and_optunas_connections(storage: Storage) -> None:
+    for engine in (storage.engine, storage.optuna.engine):
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 60_000
+
+
+def test_steps_and_epochs_come_back_as_they_were_written_nan_included(storage: Storage) -> None:
+    steps = [step_of(0.1, 0, 0, 0), step_of(5.0, 0, 7, 1)]
+    metrics = metrics_of(0.1, 0, 0, 4, "val")
+
+    storage.write(1, [*map(record, steps), record(metrics)], {(0, "val", 0): 0.25})
+
+    first, second = storage.steps(1, 0)
+    assert first == steps[0]
+    assert math.isnan(second.loss) and all(math.isnan(each) for each in second.terms.box)
+    assert storage.epochs(1) == {0: [metrics]}
+
+
+def test_a_training_that_goes_on_replaces_what_came_after_its_checkpoint(storage: Storage) -> None:
+    first = [start(0, 0), *(record(step_of(0.1, 0, each, each // 5)) for each in range(8))]
+    storage.write(1, [*first, record(metrics_of(0.1, 0, 0, 4, "val"))], {})
+
+    storage.write(1, [start(5, 1), *(record(step_of(0.2, 0, each, 1)) for each in range(5, 10))], {})
+
+    assert [(each.step, each.lr) for each in storage.steps(1, 0)] == [
+        *((each, 0.1) for each in range(5)),
+        *((each, 0.2) for each in range(5, 10)),
+    ]
+    assert len(storage.epochs(1)[0]) == 1
+
+
+def test_a_transaction_that_fails_leaves_nothing_behind(storage: Storage) -> None:
+    with pytest.raises(Exception, match="UNIQUE"):
+        storage.write(1, [record(step_of(0.1, 0, 0, 0)), record(step_of(0.1, 0, 0, 0))], {})
+
+    assert storage.steps(1, 0) == []
+
+
+def test_a_reader_beside_a_writer_meets_no_lock(storage: Storage) -> None:
+    stop, errors, reads = threading.Event(), [], []
+
+    def read() -> None:
+        engine = open_engine(storage.url)
+        while not stop.is_set():
+            try:
+                with engine.connect() as connection:
+                    reads.append(len(connection.execute(select(schema.step.c.loss)).all()))
+            except Exception as error:
+                errors.append(error)
+        engine.dispose()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(150):
+        storage.write(number, [record(step_of(0.1, 0, each, 0)) for each in range(20)], {})
+    stop.set()
+    reader.join()
+
+    assert not errors
+    assert reads and reads[-1] > 0
+
+
+def test_a_lease_of_a_dead_process_is_taken_over_and_that_of_a_living_one_is_not(storage: Storage) -> None:
+    table = schema.lease
+    with storage.lease(1, "mine"):
+        with pytest.raises(StorageError, match="runs it"), storage.lease(1, "mine"):
+            pass
+        with storage.engine.begin() as connection:
+            connection.execute(update(table).values(pid=2**22 + 1))  # above Linux's largest process id
+        with storage.lease(1, "mine"):
+            pass
+
+
+def test_a_lease_from_another_host_counts_until_it_is_not_heard_of(storage: Storage) -> None:
+    row = {"study_id": 1, "token": "x", "host": "elsewhere", "pid": 1}
+    with storage.engine.begin() as connection:
+        connection.execute(insert(schema.lease).values(**row, heartbeat=time.time()))
+    with pytest.raises(StorageError, match="on elsewhere runs it"), storage.lease(1, "mine"):
+        pass
+    with storage.engine.begin() as connection:
+        connection.execute(update(schema.lease).values(heartbeat=time.time() - 2 * LEASE_SECONDS))
+
+    with storage.lease(1, "mine") as lease:
+        lease.beat()
+
+
+def test_a_runner_whose_study_was_taken_over_stops(storage: Storage) -> None:
+    with storage.lease(1, "mine") as lease:
+        with storage.engine.begin() as connection:
+            connection.execute(update(schema.lease).values(token="another"))
+        with pytest.raises(StorageError, match="taken it over"):
+            lease.beat()
+
+
+def test_a_database_of_a_newer_version_is_left_alone(storage: Storage) -> None:
+    with storage.engine.begin() as connection:
+        connection.execute(update(schema.schema_version).values(version=99))
+
+    with pytest.raises(StorageError, match="of version 99, this evolve reads up to 1; upgrade evolve"):
+        Storage(storage.url)
+
+
+def test_what_is_no_url_and_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("this is not a database " * 100)
+
+    for url, words in [
+        ("runs/evolve.db", "not an SQLAlchemy URL"),
+        (f"sqlite:///{tmp_path}/text.db", "cannot be opened"),
+        ("nosuchdialect://host/db", "cannot be opened"),
+    ]:
+        with pytest.raises(StorageError, match=words):
+            Storage(url)
+
+
+def test_a_study_that_evolve_did_not_make_is_not_mistaken_for_one_of_its_own(storage: Storage) -> None:
+    import optuna
+
+    other = optuna.create_study(storage=storage.optuna, study_name="other")
+    other.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+
+    with pytest.raises(StorageError, match="not made by evolve"):
+        storage.stored_study("other")
+    with pytest.raises(StorageError, match=r"study none: is not in .*; stored: \['other'\]"):
+        storage.study_id("none")
+
+
+def test_optunas_own_tools_open_the_same_file(storage: Storage) -> None:
+    import optuna
+
+    optuna.create_study(storage=storage.optuna, study_name="shared")
+    storage.write(1, [record(step_of(0.1, 0, 0, 0))], {})
+
+    assert optuna.get_all_study_names(storage.url) == ["shared"]
+    file = sqlite_file(storage.url)
+    assert file is not None
+    with sqlite3.connect(file) as connection:
+        tables = {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
+    assert {"studies", "trials", "alembic_version"} <= tables
+    assert {name for name in tables if name.startswith("evolve_")} == set(schema.metadata.tables)
+
+
+def test_types_of_records_are_kept(storage: Storage) -> None:
+    storage.write(3, [record(step_of(0.1, 2, 0, 0), seed=2), record(metrics_of(0.1, 2, 0, 4, "test"), seed=2)], {})
+
+    assert isinstance(storage.steps(3, 2)[0], StepTelemetry)
+    assert isinstance(storage.epochs(3, split="test")[2][0], EpochMetrics)
