@@ -25,7 +25,7 @@ from evolve.dialects.results import read_results
 from evolve.errors import EvolveError, StudyError
 from evolve.hyp import read_hyp
 
-OURS = Hyperparameters()
+OURS = Hyperparameters(box=0.05, obj=1.0, noobj=1.0, cls=0.5)
 TINY = Context(
     model="yolov3-tiny", classes=4, image_size=320, batch_size=24, nominal_batch_size=64, images=2400, epochs=50
 )
