@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from detector.hyperparameters import Hyperparameters
@@ -18,6 +18,7 @@ from detector.models.network import Network, lane_slice
 from detector.schedule import Rates
 
 KINDS = ("decayed", "norms", "biases")
+CLIP_EPS = 1e-6  # as torch's clip_grads_with_norm_
 
 
 class LaneOptimizer:
@@ -26,6 +27,7 @@ class LaneOptimizer:
     def __init__(self, network: Network, lane: int, values: Hyperparameters) -> None:
         self._values = values
         self._slices = {name: nn.Parameter(lane_slice(p, lane, network.lanes)) for name, p in _parameters(network)}
+        self._kinds = [_kind(name) for name in self._slices]
         self._groups = {kind: [p for n, p in self._slices.items() if _kind(n) == kind] for kind in KINDS}
         self._sgd = torch.optim.SGD(
             [
@@ -66,33 +68,38 @@ class LaneOptimizer:
         nesterov = self._values.nesterov and rates.momentum > 0
         of_gradient = 1 + rates.momentum if nesterov else 1.0
         of_buffer = rates.momentum**2 if nesterov else rates.momentum
-        of_gradient_here = of_gradient / self.loss_scale * self._clip_factor(grad_norm)
-        moves = []
-        for group in self._sgd.param_groups:
-            weights: list[Tensor] = group["params"]
-            move = torch._foreach_mul([w.grad for w in weights if w.grad is not None], of_gradient_here)
-            if group["weight_decay"]:
-                torch._foreach_add_(move, weights, alpha=of_gradient * group["weight_decay"])
-            if buffers := [self._sgd.state[w]["momentum_buffer"] for w in weights if self._sgd.state.get(w)]:
-                torch._foreach_add_(move, buffers, alpha=of_buffer)
-            moves.append(get_total_norm(move))
-        lr = torch.tensor([rates.lr, rates.lr, rates.bias_lr], dtype=moves[0].dtype)
-        size = torch.linalg.vector_norm(torch.stack(moves) * lr.to(moves[0].device, non_blocking=True))
-        weight_norm = get_total_norm(list(self._slices.values()))
-        ratio: Tensor = size / weight_norm.clamp(min=torch.finfo(size.dtype).tiny)
+        weights: list[Tensor] = list(self._slices.values())
+        gradients = self._gradients()
+        moves = torch._foreach_mul(gradients, of_gradient / self.loss_scale * self._clip_factor(grad_norm))
+        if self._values.weight_decay:
+            decayed = [move for move, kind in zip(moves, self._kinds, strict=True) if kind == "decayed"]
+            torch._foreach_add_(decayed, [*self._groups["decayed"]], alpha=of_gradient * self._values.weight_decay)
+        if buffers := [self._sgd.state[each]["momentum_buffer"] for each in weights if self._sgd.state.get(each)]:
+            torch._foreach_add_(moves, buffers, alpha=of_buffer)
+        norms = torch.stack(torch._foreach_norm([*moves, *weights]))
+        by_kind = {"decayed": rates.lr, "norms": rates.lr, "biases": rates.bias_lr}
+        lr = torch.tensor([by_kind[kind] for kind in self._kinds], dtype=norms.dtype)
+        lr = lr.to(norms.device, non_blocking=True)
+        update_norm = torch.linalg.vector_norm(norms[: len(moves)] * lr)
+        weight_norm = torch.linalg.vector_norm(norms[len(moves) :])
+        ratio: Tensor = update_norm / weight_norm.clamp(min=torch.finfo(norms.dtype).tiny)
         return ratio
 
     @torch.no_grad()
-    def step(self, rates: Rates, grad_norm: Tensor) -> None:
-        """One clipped update with the gradient so far, then the moving average; empties the gradient."""
+    def step(self, rates: Rates, grad_norm: float) -> None:
+        """One clipped update with the gradient so far, then the moving average; empties the gradient.
+
+        Args:
+            rates: What to apply.
+            grad_norm: As `grad_norm` measured it, already on the host.
+        """
         for kind, group in zip(KINDS, self._sgd.param_groups, strict=True):
             group["lr"] = rates.bias_lr if kind == "biases" else rates.lr
             group["momentum"] = rates.momentum
             group["nesterov"] = self._values.nesterov and rates.momentum > 0
-        if self.loss_scale != 1:
-            torch._foreach_mul_(self._gradients(), 1 / self.loss_scale)
-        if self._values.clip_norm:
-            clip_grads_with_norm_(list(self._slices.values()), self._values.clip_norm, grad_norm)
+        factor = min(self._values.clip_norm / (grad_norm + CLIP_EPS), 1.0) if self._values.clip_norm else 1.0
+        if (factor := factor / self.loss_scale) != 1:
+            torch._foreach_mul_(self._gradients(), factor)
         self._sgd.step()
         self._num_updates += 1
         self._update_average()
@@ -143,8 +150,7 @@ class LaneOptimizer:
     def _clip_factor(self, grad_norm: Tensor) -> Tensor:
         if not self._values.clip_norm:
             return torch.ones_like(grad_norm)
-        # As torch's clip_grads_with_norm_ has it.
-        return (self._values.clip_norm / (grad_norm + 1e-6)).clamp(max=1.0)
+        return (self._values.clip_norm / (grad_norm + CLIP_EPS)).clamp(max=1.0)
 
 
 def _parameters(network: Network) -> Iterator[tuple[str, nn.Parameter]]:

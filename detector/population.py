@@ -76,7 +76,6 @@ class Population:
             for optimizer in self._optimizers:
                 optimizer.loss_scale = FIRST_LOSS_SCALE
         self._good_steps = [0] * len(values)
-        self._norms: list[Tensor] = []
         self._set_lane_weights()
 
     @property
@@ -96,12 +95,10 @@ class Population:
         scale_T = torch.tensor([each.loss_scale for each in self._optimizers], dtype=self._dtype)
         loss_T = parts.terms_TS4.sum((1, 2))
         (loss_T * scale_T.to(self._device, non_blocking=True)).sum().backward()
-        self._norms = []
-        ratios = []
-        for optimizer, rate in zip(self._optimizers, rates, strict=True):
-            self._norms.append(optimizer.grad_norm())
-            ratios.append(optimizer.update_ratio(rate, self._norms[-1]))
-        columns = (loss_T.detach(), torch.stack(self._norms), torch.stack(ratios), parts.max_box_logit_T)
+        norms = [optimizer.grad_norm() for optimizer in self._optimizers]
+        paired = zip(self._optimizers, rates, norms, strict=True)
+        ratios = [optimizer.update_ratio(rate, norm) for optimizer, rate, norm in paired]
+        columns = (loss_T.detach(), torch.stack(norms), torch.stack(ratios), parts.max_box_logit_T)
         packed = torch.cat((torch.stack(columns, 1), parts.terms_TS4.detach().flatten(1)), 1)
         return [_measurement(row) for row in packed.tolist()]  # sync point: the only one of a step
 
@@ -118,10 +115,10 @@ class Population:
         optimizer.loss_scale = max(optimizer.loss_scale / 2, 1.0)
         return was_overflow
 
-    def update(self, slot: int, rates: Rates) -> None:
-        """Takes the step of one lane."""
+    def update(self, slot: int, rates: Rates, measured: Measurement) -> None:
+        """Takes the step of one lane that `measure` found finite."""
         optimizer = self._optimizers[slot]
-        optimizer.step(rates, self._norms[slot])
+        optimizer.step(rates, measured.grad_norm)
         self._good_steps[slot] += 1
         if self._plan.precision == "float16" and self._good_steps[slot] % SCALE_GROWTH_STEPS == 0:
             optimizer.loss_scale *= 2

@@ -190,7 +190,7 @@ class Trainer:
                     ended.append(lane)
                     yield LaneEnded(lane=lane.number, step=step, is_diverged=True, reason=_reason(values))
             elif is_due:
-                self._population.update(slot, rate)
+                self._population.update(slot, rate, values)
         self._drop(ended)
 
     def _drop(self, ended: Sequence[_Lane]) -> None:

@@ -355,7 +355,7 @@ class Storage:
             table.c.study_id == study_id, table.c.verdict.is_not(None)
         )
         with self.engine.connect() as connection:
-            return dict(connection.execute(query.order_by(table.c.number)).tuples().all())
+            return {number: verdict for number, verdict in connection.execute(query.order_by(table.c.number))}  # noqa: C416
 
     def environment_of(self, study_name: str, number: int) -> dict[str, str]:
         """Versions and machine that a trial was trained with."""

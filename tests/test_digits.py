@@ -99,8 +99,7 @@ def test_ink_changes_the_background_inside_its_box_only() -> None:
         scene = scenes.sample(index, 0)
         image = scene.image.numpy()
         x0, y0, x1, y1 = (int(edge) for edge in scene.boxes_M4[0])
-        generator = np.random.default_rng([0, 0, 0, index])
-        background, _ = scenes._background(generator.random(4).tolist())
+        background, _ = scenes._background(scenes._draws(0)[index])
         is_changed = (image != background).any(axis=0)
         inside = np.zeros((64, 64), dtype=bool)
         for box in scene.boxes_M4.long().tolist():

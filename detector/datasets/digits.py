@@ -97,10 +97,17 @@ class DigitScenes:
         num_stamps = _NUM_SIDES * len(self._pixels)
         fits = stamp_bytes * num_stamps <= _STAMP_BYTES
         self._block = len(self._pixels) if fits else 1  # drawn together: many at once are far cheaper
+        self._draws = lru_cache(maxsize=2)(self._draw_epoch)
         self._stamps = lru_cache(maxsize=_NUM_SIDES if fits else _STAMP_BYTES // stamp_bytes)(self._draw_stamps)
 
     def __len__(self) -> int:
         return self.settings.num_scenes
+
+    def _draw_epoch(self, epoch: int) -> list[list[float]]:
+        # Seeding a generator for each scene would cost a quarter of the scene.
+        generator = np.random.default_rng([self._seed, self._part, epoch])
+        numbers: list[list[float]] = generator.random((len(self), 4 + MAX_DIGITS * _DRAWS)).tolist()
+        return numbers
 
     def sample(self, index: int, epoch: int) -> Sample:
         """Scene `index`; those of the training part differ from epoch to epoch.
@@ -110,8 +117,7 @@ class DigitScenes:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"scene {index} of {len(self)}")
-        generator = np.random.default_rng([self._seed, self._part, epoch if self._part == 0 else 0, index])
-        draws = generator.random(4 + MAX_DIGITS * _DRAWS).tolist()
+        draws = self._draws(epoch if self._part == 0 else 0)[index]
         image, level = self._background(draws)
         boxes: list[tuple[int, int, int, int]] = []
         labels: list[int] = []
