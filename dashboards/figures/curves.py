@@ -25,6 +25,9 @@ def convergence(data: Convergence) -> go.Figure:
         _add_band(figure, data.band, "10 to 90 % of trained trials")
         _add_line(figure, data.band["epoch"], data.band["median"], "median of trained trials", dash="dash")
     others = [curve for curve in data.curves if curve.number != data.best_number]
+    if data.selected:
+        _add_by_verdict(figure, [curve for curve in others if curve.number not in data.selected], opacity=0.12)
+        others = [curve for curve in others if curve.number in data.selected]
     _add_by_verdict(figure, others, opacity=0.75 if len(others) <= 40 else 0.5)
     for curve in data.curves:
         if curve.number == data.best_number:
@@ -77,6 +80,7 @@ def _add_by_verdict(figure: go.Figure, curves: Sequence[Curve], *, opacity: floa
             opacity=opacity,
             name=verdict,
             customdata=np.asarray([members[owner].number for owner in owners]),
+            legendgroup=verdict,
             hovertemplate=f"<b>trial %{{customdata}}</b> {verdict}<br>%{{x:,.0f}}: %{{y:.4g}}<extra></extra>",
             connectgaps=False,
         )

@@ -90,7 +90,7 @@ def hover_texts(rows: pd.DataFrame, params: pd.DataFrame) -> list[str]:
     ]
 
 
-def trial_title(number: int, verdict: str) -> str:
+def trial_title(number: int | str, verdict: str) -> str:
     """First line of a hover text."""
     return f"<b>trial {number}</b> {label(verdict)}"
 
@@ -239,6 +239,14 @@ def add_mark(figure: go.Figure, at: float) -> None:
 def integer_axis(largest: float) -> dict[str, Any]:
     """Plotly's settings for an axis that counts: no fractions, however few there are."""
     return {"tickformat": ",d"} | ({"dtick": 1} if largest <= 12 else {})
+
+
+def verdict_css() -> str:
+    """Style of the verdicts' symbols in text."""
+    return "\n".join(
+        f'.verdict-{name}::before {{ content: "{look.character}"; color: {look.color}; }}'
+        for name, look in VERDICT_STYLES.items()
+    )
 
 
 def template(*, is_dark: bool) -> dict[str, Any]:
