@@ -22,6 +22,7 @@ from dashboards.views.blocks import Cell, Column, Disclosure, Empty, Prose, Tabl
 
 GRAPH_CONFIG: Any = {
     "displaylogo": False,
+    "showSendToCloud": False,  # nothing leaves this machine
     "responsive": True,
     "modeBarButtonsToRemove": ["autoScale2d", "toImage"],
 }
@@ -183,7 +184,9 @@ def _graph(figure: go.Figure, place: Place, index: int) -> Any:
         style={"height": f"{int(shown.layout.height)}px"},
         className="plot",
     )
-    return html.Div([graph, _downloads(place, index, ["png", "svg"])], className="picture")
+    return html.Div(
+        [graph, _downloads(place, index, ["png", "svg"])], className="picture", **attributes(data_picture=name)
+    )
 
 
 def _downloads(place: Place, index: int, images: Iterable[str]) -> Any:
@@ -213,7 +216,13 @@ def _grid(table: Table, place: Place, index: int) -> Any:
         id={"type": "grid", "panel": place.panel, "index": index},
         columnDefs=[_grid_column(number, column, table) for number, column in enumerate(table.columns)],
         rowModelType="infinite",
-        defaultColDef={"sortable": True, "resizable": True, "suppressHeaderMenuButton": True, "wrapHeaderText": True, "minWidth": 80},
+        defaultColDef={
+            "sortable": True,
+            "resizable": True,
+            "suppressHeaderMenuButton": True,
+            "wrapHeaderText": True,
+            "minWidth": 80,
+        },
         columnSize="autoSize",
         dashGridOptions={
             "cacheBlockSize": BLOCK_ROWS,
@@ -233,7 +242,11 @@ def _grid_column(number: int, column: Column, table: Table) -> dict[str, Any]:
     title = f"{column.title}, {column.unit}" if column.unit else column.title
     definition: dict[str, Any] = {"field": f"c{number}", "colId": f"c{number}", "headerName": title, "maxWidth": 420}
     if column.kind == "number":
-        definition |= {"type": "rightAligned", "sortingOrder": ["desc", "asc", None], "cellClass": "number"}
+        definition |= {
+            "type": "rightAligned",
+            "sortingOrder": ["desc", "asc", None],
+            "cellClass": "number ag-right-aligned-cell",
+        }
     if column.kind == "verdict":
         definition["cellRenderer"] = "Verdict"
     if number == 0 and table.links_to:

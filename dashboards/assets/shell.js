@@ -31,7 +31,12 @@
     }
     return numbers;
   };
-  const trialOf = (custom) => (Array.isArray(custom) ? custom[0] : custom);
+  // Plotly unpacks numbers only in what it has drawn; a pair holds the trial first.
+  const trialOf = (custom) => (custom !== null && typeof custom === "object" ? custom[0] : custom);
+  const plotOf = (property) => {
+    const { panel, index } = JSON.parse(property.slice(0, property.lastIndexOf(".")));
+    return document.querySelector(`[data-picture="${panel}-${index}"] .js-plotly-plot`);
+  };
   const plots = () => [...document.querySelectorAll(".js-plotly-plot")];
 
   const mark = (plot, selected) => {
@@ -71,10 +76,13 @@
     select: (_boxes, _clicks, before) => {
       const cause = window.dash_clientside.callback_context.triggered[0];
       if (!cause || cause.value === undefined) return nothing();
-      if (cause.value === null) return cause.prop_id.endsWith("selectedData") && before ? "" : nothing();
-      const points = cause.value.points || [];
-      const numbers = points
-        .map((point) => Number(trialOf(point.customdata)))
+      // A picture that is drawn for the first time says null for all it has; one that is deselected for one thing.
+      const isFirst = window.dash_clientside.callback_context.triggered.length > 1;
+      if (cause.value === null) return !isFirst && cause.prop_id.endsWith("selectedData") && before ? "" : nothing();
+      const traces = plotOf(cause.prop_id)?._fullData || [];
+      const numbers = (cause.value.points || [])
+        .map((point) => trialOf(traces[point.curveNumber]?.customdata?.[point.pointIndex ?? point.pointNumber]))
+        .map((each) => (each === undefined || each === null ? NaN : Number(each)))
         .filter((number) => Number.isInteger(number));
       if (!numbers.length) return nothing();
       const text = toText(numbers);
