@@ -126,7 +126,7 @@ class _Interval:
 
     @property
     def factor(self) -> float:
-        return (self.target[1] - self.target[0]) / max(self.source[1] - self.source[0], 1)
+        return (self.target[1] - self.target[0]) / (self.source[1] - self.source[0])
 
     @property
     def offset(self) -> float:
@@ -139,8 +139,11 @@ def _interval(length: int, scale: float, shift: float, image_size: int) -> _Inte
     Boxes go the way of the rounded intervals, as the pixels do, so rounding moves none against its object.
     """
     start = (image_size - length * scale) / 2 + shift
-    first, last = max(round(start), 0), min(round(start + length * scale), image_size)
-    last = max(last, first)
+    stop = start + length * scale
+    if stop <= 0 or start >= image_size:
+        return _Interval(source=(0, 1), target=(0, 0))
+    first = min(max(round(start), 0), image_size - 1)
+    last = min(max(round(stop), first + 1), image_size)  # however thin, what is in sight has a pixel
     begin = min(max(round((first - start) / scale), 0), length - 1)
     end = min(max(round((last - start) / scale), begin + 1), length)
     return _Interval(source=(begin, end), target=(first, last))

@@ -7,7 +7,9 @@ epochs are enough to go on to the last bit.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -76,7 +78,8 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except RuntimeError as error:  # torch hides a full disk in a RuntimeError
-        raise OSError(f"{path}: could not be written: {error}") from error
+        free = shutil.disk_usage(path.parent).free / 2**20
+        raise OSError(errno.ENOSPC, f"could not be written, {free:.1f} MiB are free", str(path)) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -2,6 +2,8 @@
 
 Gains weigh the four loss terms as `loss.py` defines them. Learning rates are those of SGD on a loss that is
 summed over the images of a batch, which is how ultralytics/yolov3 counts as well: lr0 0.01 means the same here.
+Defaults are for a few hundred small images: boxes weigh more than in ultralytics/yolov3 at 640 pixels, which shrinks
+its objectness gain with the area of the image and so arrives at a similar balance.
 """
 
 from __future__ import annotations
@@ -55,14 +57,14 @@ class Hyperparameters:
     warmup_epochs: float = _number(1.0, 0.0, 1e4)
     warmup_momentum: float = _number(0.8, 0.0, 0.9999)
     warmup_bias_lr: float = _number(0.1, 0.0, 1e6)
-    box: float = _number(0.05, 0.0, 1e4)
+    box: float = _number(1.0, 0.0, 1e4)
     obj: float = _number(1.0, 0.0, 1e4)
     noobj: float = _number(1.0, 0.0, 1e4)
     cls: float = _number(0.5, 0.0, 1e4)
     ignore_iou: float = _number(0.7, 0.0, 1.0)
-    assign_iou: float = _number(1.0, 0.0, 1.0)
+    assign_iou: float = _number(0.4, 0.0, 1.0)
     clip_norm: float = _number(10.0, 0.0, 1e9)
-    ema_decay: float = _number(0.98, 0.0, 0.99999)
+    ema_decay: float = _number(0.999, 0.0, 0.99999)
     fliplr: float = _number(0.5, 0.0, 1.0)
     hsv_h: float = _number(0.015, 0.0, 0.5)
     hsv_s: float = _number(0.7, 0.0, 1.0)

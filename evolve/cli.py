@@ -275,6 +275,12 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         sys.exit(1)
+    except Exception as error:
+        # Full disks and databases that went away are for people to put right; anything else is our mistake.
+        if not isinstance(error, OSError) and not type(error).__module__.startswith("sqlalchemy."):
+            raise
+        typer.echo(f"error: {str(error).splitlines()[0]}; nothing finished is lost, run again", err=True)
+        sys.exit(1)
 
 
 # Pieces of the commands

@@ -71,7 +71,7 @@ class Thresholds(Definition):
     """
 
     floor: Number = Field(default=0.05, ge=0, le=1)
-    still_rising: Number = Field(default=0.1, gt=0, le=1)
+    still_rising: Number = Field(default=0.08, gt=0, le=1)
     loss_growth: Number = Field(default=2.0, gt=1)
 
 

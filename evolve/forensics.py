@@ -16,6 +16,8 @@ from detector.telemetry import TERMS, LaneEnded, StepTelemetry
 
 # Norm of an update over the norm of the weights.
 SIGN_UPDATE_RATIO = 0.2
+# The area of a box e^44 times its anchor is more than float32 holds.
+LARGE_BOX_LOGIT = 44.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,7 @@ class Diagnosis:
         first_sign_step: First step whose update was above `SIGN_UPDATE_RATIO` of the weights, or None.
         steps_ahead: Steps from that sign to the end, or None.
         max_update_ratio: Largest update over weights; nan if none was measured.
-        max_box_logit: Largest absolute raw box output in the steps before; nan if none was finite.
+        max_box_logit: Largest absolute raw box output up to that step; nan if none was finite.
     """
 
     step: int
@@ -66,6 +68,8 @@ class Diagnosis:
         parts = [self._what(), self._before(), f"lr {self.lr:.3g} {'in' if self.in_warmup else 'after'} warm-up"]
         if self.first_sign_step is not None:
             parts.append(f"update ratio above {SIGN_UPDATE_RATIO:g} from step {self.first_sign_step}")
+        if self.max_box_logit > LARGE_BOX_LOGIT:
+            parts.append(f"box logit {self.max_box_logit:.3g}: a box's size is its exponential, which overflows")
         return "; ".join(each for each in parts if each)
 
     def to_json(self) -> str:
@@ -132,7 +136,7 @@ def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded) -> Diagnosis:
         first_sign_step=signs[0] if signs else None,
         steps_ahead=broken.step - signs[0] if signs else None,
         max_update_ratio=_largest(each.update_ratio for each in steps[: index + 1]),
-        max_box_logit=_largest(each.max_box_logit for each in before if isfinite(each.max_box_logit)),
+        max_box_logit=_largest(each.max_box_logit for each in steps[: index + 1] if isfinite(each.max_box_logit)),
     )
 
 

@@ -74,6 +74,7 @@ class _UnderWay:
 
     trial: Trial
     optuna_trial: Any
+    reported: frozenset[int] = frozenset()
     is_pruned: bool = False
     ended: dict[int, LaneEnded] = field(default_factory=dict)
 
@@ -147,6 +148,7 @@ class StudyRun:
         found = []
         for frozen in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             under_way = self._begun(optuna.trial.Trial(self._optuna, frozen._trial_id))
+            under_way.reported = frozenset(frozen.intermediate_values)
             outcome = self._storage.outcome(frozen._trial_id)
             if outcome is None:
                 found.append(under_way)
@@ -224,6 +226,8 @@ class StudyRun:
     def _is_hopeless(self, under_way: _UnderWay, record: Record, fitness: float) -> bool:
         """The pruner's word on the first seed; the other seeds only refine what it said."""
         assert isinstance(record.telemetry, EpochMetrics)
+        if record.telemetry.epoch in under_way.reported:  # by a run that was killed before the checkpoint was written
+            return bool(under_way.optuna_trial.should_prune())
         return report(under_way.optuna_trial, epoch=record.telemetry.epoch, fitness=fitness)
 
     def _fitness(self, record: Record) -> float:

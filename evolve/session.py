@@ -78,7 +78,7 @@ def run_sitting(sitting: Sitting, *, should_stop: Callable[[], bool]) -> Generat
     workers = sitting.workers or (1 if device.startswith("cuda") else available_cores())
     storage = Storage(sitting.storage_url)
     try:
-        storage.check_definition(study)
+        storage.check_can_run(study)
         threads = max(available_cores() // workers, 1)
         folder = sitting.folder.absolute()
         objective = partial(make_objective, study, device=device, run_folder=folder, num_threads=threads)

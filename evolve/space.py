@@ -164,7 +164,7 @@ class Space(Mapping[str, Parameter]):
         """
         if isinstance(raw, Space):
             return raw
-        if not isinstance(raw, Mapping) or not raw:
+        if not isinstance(raw, Mapping):
             raise ValueError(f"{raw!r} names no hyperparameter; known: {list(names())}")
         return cls(check_each(raw, _parameter))
 

@@ -163,12 +163,17 @@ class Storage:
 
     # Studies
 
-    def check_definition(self, study: Study) -> None:
-        """Makes sure that the study is new or is stored as it is now.
+    def check_can_run(self, study: Study) -> None:
+        """Makes sure that the study is new, or is stored as it is now and nobody runs it.
 
         Raises:
-            StorageError: A study of this name is stored with another definition.
+            StorageError: A study of this name is stored with another definition, or a process runs it.
         """
+        self._check_definition(study)
+        if study.name in self.study_names():
+            Lease(self.engine, self.study_id(study.name), study.name).check_free()
+
+    def _check_definition(self, study: Study) -> None:
         stored = self.stored_study(study.name)
         if stored is not None and (different := study.differences(stored)):
             raise StorageError(
@@ -182,7 +187,7 @@ class Storage:
         Raises:
             StorageError: A study of this name is stored with another definition.
         """
-        self.check_definition(study)
+        self._check_definition(study)
         opened = optuna.create_study(
             storage=self.optuna,
             sampler=sampler,
@@ -307,7 +312,7 @@ class Storage:
             whole = select(func.coalesce(func.sum(epochs.c.seconds), 0.0)).where(epochs.c.trial_id == trial_id)
             rest = select(func.coalesce(func.sum(steps.c.seconds), 0.0)).where(steps.c.trial_id == trial_id)
             rest = rest.where(steps.c.step >= last.scalar_subquery())
-            seconds = connection.scalar(whole) + connection.scalar(rest)
+            seconds = float(connection.scalar(whole) or 0) + float(connection.scalar(rest) or 0)
             values = asdict(outcome) | {"ended": time.time(), "seconds": seconds}
             connection.execute(update(table).where(table.c.trial_id == trial_id).values(values))
 
@@ -383,14 +388,13 @@ class Lease:
         self._token = uuid.uuid4().hex
         self._beat_at = 0.0
 
-    def take(self) -> None:
-        """Takes the lease, from a dead holder too.
+    def check_free(self) -> Mapping[Any, Any] | None:
+        """The row of a dead holder, or None.
 
         Raises:
-            StorageError: A living process has it.
+            StorageError: A living process has the lease.
         """
         table = schema.lease
-        mine = {"token": self._token, "host": socket.gethostname(), "pid": os.getpid(), "heartbeat": time.time()}
         with self._engine.connect() as connection:
             row = connection.execute(select(table).where(table.c.study_id == self._study_id)).mappings().first()
         if row is not None and _is_alive(row):
@@ -399,6 +403,16 @@ class Lease:
                 f"study {self._name}: process {row['pid']} on {row['host']} runs it (heard of {age:.0f} s ago); "
                 "wait for it, or end it, and run again"
             )
+        return row
+
+    def take(self) -> None:
+        """Takes the lease, from a dead holder too.
+
+        Raises:
+            StorageError: A living process has it.
+        """
+        table, row = schema.lease, self.check_free()
+        mine = {"token": self._token, "host": socket.gethostname(), "pid": os.getpid(), "heartbeat": time.time()}
         try:
             with self._engine.begin() as connection:
                 if row is not None:

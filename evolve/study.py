@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from detector.hyperparameters import AUGMENTATION, Hyperparameters
+from detector.hyperparameters import AUGMENTATION, Hyperparameters, names
 from detector.plan import TrainingPlan
 from evolve.definition import Budget, Definition, Fitness, Flag, Thresholds, Whole, problems_of
 from evolve.errors import DefinitionError, Problem, StudyError, unknown_text
@@ -128,6 +128,14 @@ class Study(Definition):
         except ValueError as error:
             raise ValueError(str(error).removeprefix(f"{info.field_name}: ")) from None
         return value
+
+    @model_validator(mode="after")
+    def _check_space(self) -> Study:
+        # One training with fixed values is a study of a single trial; more trials would all be the same one.
+        if not self.space and self.budget.trials > 1:
+            text = f"{{}} names no hyperparameter for {self.budget.trials} trials; known: {list(names())}"
+            raise DefinitionError([Problem(path="space", text=text)])
+        return self
 
     @model_validator(mode="after")
     def _check_sampler(self) -> Study:

@@ -52,14 +52,15 @@ def test_a_term_that_is_no_number_is_named_with_its_scale_and_the_signs_before()
 
     assert diagnosis.summary == (
         "obj loss nan at scale 0, step 113; grad norm 4.1e+05 at step 112; lr 3.2 after warm-up; "
-        "update ratio above 0.2 from step 98"
+        "update ratio above 0.2 from step 98; "
+        "box logit 1e+09: a box's size is its exponential, which overflows"
     )
     assert (diagnosis.step, diagnosis.epoch, diagnosis.term, diagnosis.scale) == (113, 2, "obj", 0)
     assert (diagnosis.lr, diagnosis.bias_lr, diagnosis.momentum) == (3.2, 3.3, 0.9)
     assert diagnosis.last_finite_loss == 6.0
     assert diagnosis.loss_growth == pytest.approx(5.0)
     assert (diagnosis.first_sign_step, diagnosis.steps_ahead) == (98, 15)
-    assert (diagnosis.max_update_ratio, diagnosis.max_box_logit) == (2.5, 81.0)
+    assert (diagnosis.max_update_ratio, diagnosis.max_box_logit) == (2.5, 1e9)
     assert not diagnosis.in_warmup
 
 

@@ -42,7 +42,6 @@ def test_a_space_written_and_read_again_is_the_same() -> None:
 @pytest.mark.parametrize(
     ("raw", "text"),
     [
-        ({}, "{} names no hyperparameter; known: ['lr0', 'lrf',"),
         (None, "None names no hyperparameter"),
         ({"lr_0": LR}, "lr_0: unknown hyperparameter 'lr_0'; did you mean 'lr0'? known:"),
         ({"lr0": {"low": 0.1, "high": 0.01}}, "lr0: low 0.1 is not below high 0.01"),

@@ -361,3 +361,11 @@ def test_reading_a_study_loads_neither_optuna_nor_torch() -> None:
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert printed.strip() == "[]"
+
+
+def test_a_study_of_one_trial_may_search_nothing_and_one_of_more_may_not() -> None:
+    alone = {"name": "alone", "space": {}, "budget": {"trials": 1}}
+
+    assert dict(Study.from_mapping(alone, origin="test").space) == {}
+    with pytest.raises(StudyError, match=r"test: space: \{\} names no hyperparameter for 2 trials; known: \['lr0'"):
+        Study.from_mapping(alone | {"budget": {"trials": 2}}, origin="test")

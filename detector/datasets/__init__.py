@@ -39,6 +39,10 @@ def open_dataset(source: str, *, image_size: int, seed: int = 0, cache_mb: int =
     if source in CLASS_NAMES:
         return open_digits(source, image_size=image_size, seed=seed)
     path, audit = Path(source).expanduser(), Audit()
+    try:
+        path.stat()
+    except OSError as error:
+        raise DataError(f"{source[:200]}: {error.strerror}; allowed: {_ALLOWED}") from None
     if (config := _data_yaml(path)) is not None:
         listing = read_yolo(config, audit)
     elif path.is_dir() and voc_folder(path) is not None:

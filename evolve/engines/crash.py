@@ -15,5 +15,5 @@ def crash_of(trial: int, error: BaseException, traceback: str) -> Crashed:
     A disk that is full or read-only stops every other trial too, so going on would only spend them.
     """
     text = " ".join(str(error).split())
-    is_fatal = isinstance(error, OSError) and (error.errno in _OUT_OF_ROOM or "could not be written" in text)
+    is_fatal = isinstance(error, OSError) and error.errno in _OUT_OF_ROOM
     return Crashed(trial=trial, reason=f"{type(error).__name__}: {text}", traceback=traceback, is_fatal=is_fatal)
