@@ -128,7 +128,8 @@ def losses(view: TrialView) -> tuple[Series, ...] | Empty:
     val = view.epochs[view.epochs["split"] == "val"]
     found = [Series(title="loss, all terms", curves=(_named(view, "loss", "training"),), is_log=True)]
     for term in TERMS:
-        scales = tuple(_named(view, f"{term}_{scale}", _scale(scale)) for scale in range(view.num_scales))
+        known = [scale for scale in range(view.num_scales) if view.steps[f"{term}_{scale}_low"].notna().any()]
+        scales = tuple(_named(view, f"{term}_{scale}", _scale(scale)) for scale in known)
         points = (("validation", _curve(view, val["step"], val[f"loss_{term}"])),) if len(val) else ()
         found.append(Series(title=f"{term} loss", curves=scales, is_log=True, points=points))
     return tuple(found)
