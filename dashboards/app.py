@@ -232,47 +232,33 @@ def _zooms(zooms: list[Any]) -> tuple[Zoom, ...]:
 
 
 def _add_panels(app: Dash, reader: Reader) -> None:
-    for lines, on_selection in (("no", State), ("yes", Input)):
-        kind = {"key": MATCH, "lines": lines}
+    # The browser asks for panels in sight alone; see `ask` in the page's script.
+    kind = {"key": MATCH, "lines": MATCH}
 
-        @app.callback(
-            Output({"type": "panel", **kind}, "children"),
-            Output({"type": "drawn", **kind}, "data"),
-            Output({"type": "panel", **kind}, "className"),
-            Input({"type": "seen", **kind}, "data"),
-            Input("question", "data"),
-            Input("stamp", "data"),
-            Input("device", "data"),
-            on_selection("selection", "data"),
-            State("zooms", "data"),
-            State({"type": "drawn", **kind}, "data"),
-            State({"type": "panel", **kind}, "id"),
-            prevent_initial_call=True,
-        )
-        def _fill(
-            is_seen: bool,
-            question: str,
-            _stamp: str,
-            device: Any,
-            selection: str,
-            zooms: list[Any],
-            drawn: str,
-            own: Any,
-        ) -> Any:
-            if not (is_seen and question and device):
-                raise PreventUpdate
-            state = replace(
-                from_address(question), selected=tuple(numbers_of(selection or "")), zooms=_zooms(zooms or [])
-            )
-            place = Place(
-                state=state, panel=own["key"], is_dark=bool(device.get("dark")), is_touch=bool(device.get("touch"))
-            )
-            content = panel_content(reader, place)
-            # A panel that would look the same is left alone.
-            mark = sha256(to_json_plotly(content).encode()).hexdigest()[:16]
-            if mark == drawn:
-                raise PreventUpdate
-            return content, mark, "body"
+    @app.callback(
+        Output({"type": "panel", **kind}, "children"),
+        Output({"type": "drawn", **kind}, "data"),
+        Output({"type": "panel", **kind}, "className"),
+        Input({"type": "asked", **kind}, "data"),
+        State("question", "data"),
+        State("device", "data"),
+        State("selection", "data"),
+        State("zooms", "data"),
+        State({"type": "drawn", **kind}, "data"),
+        State({"type": "panel", **kind}, "id"),
+        prevent_initial_call=True,
+    )
+    def _fill(_asked: str, question: str, device: Any, selection: str, zooms: list[Any], drawn: str, own: Any) -> Any:
+        if not (question and device):
+            raise PreventUpdate
+        state = replace(from_address(question), selected=tuple(numbers_of(selection or "")), zooms=_zooms(zooms or []))
+        is_dark, is_touch = bool(device.get("dark")), bool(device.get("touch"))
+        content = panel_content(reader, Place(state=state, panel=own["key"], is_dark=is_dark, is_touch=is_touch))
+        # A panel that would look the same is left alone.
+        mark = sha256(to_json_plotly(content).encode()).hexdigest()[:16]
+        if mark == drawn:
+            raise PreventUpdate
+        return content, mark, "body"
 
     @app.callback(
         Output("stamp", "data"),
@@ -344,6 +330,20 @@ def _add_clientside(app: Dash) -> None:
 
     graphs = {"type": "graph", "panel": ALL, "index": ALL}
     add(there("device"), Output("device", "data"), Input("page", "id"))
+    for lines, on_selection in (("no", State), ("yes", Input)):
+        kind = {"key": MATCH, "lines": lines}
+        add(
+            there("ask"),
+            Output({"type": "asked", **kind}, "data"),
+            Input({"type": "seen", **kind}, "data"),
+            Input("question", "data"),
+            Input("stamp", "data"),
+            Input("device", "data"),
+            on_selection("selection", "data"),
+            State({"type": "asked", **kind}, "data"),
+            State({"type": "asked", **kind}, "id"),
+            prevent_initial_call=True,
+        )
     add(
         there("address"), Output("written", "data", allow_duplicate=True), Input("written", "data"),
         prevent_initial_call=True,

@@ -65,6 +65,12 @@
   window.dash_clientside = window.dash_clientside || {};
   window.dash_clientside.evolve = {
     device: () => device(),
+    // What a panel in sight should show; nothing where it shows that already.
+    ask: (seen, question, stamp, reader, selection, before, id) => {
+      if (!seen || !question || !reader) return nothing();
+      const wanted = JSON.stringify([question, stamp, reader, id.lines === "yes" ? selection : ""]);
+      return wanted === before ? nothing() : wanted;
+    },
     address: (written) => {
       const [path, search = ""] = (written || "").split("?");
       if (written && path === window.location.pathname) {

@@ -38,6 +38,7 @@ def _section(panel: Panel[Any]) -> Any:
             *caption,
             html.Div(id={"type": "panel", **kind}, className="body waiting"),
             dcc.Store(id={"type": "seen", **kind}, data=False),
+            dcc.Store(id={"type": "asked", **kind}, data=""),
             dcc.Store(id={"type": "drawn", **kind}, data=""),
         ],
         id=panel.key,
