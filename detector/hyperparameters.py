@@ -57,7 +57,7 @@ class Hyperparameters:
     warmup_epochs: float = _number(1.0, 0.0, 1e4)
     warmup_momentum: float = _number(0.8, 0.0, 0.9999)
     warmup_bias_lr: float = _number(0.1, 0.0, 1e6)
-    box: float = _number(1.0, 0.0, 1e4)
+    box: float = _number(0.5, 0.0, 1e4)
     obj: float = _number(1.0, 0.0, 1e4)
     noobj: float = _number(1.0, 0.0, 1e4)
     cls: float = _number(0.5, 0.0, 1e4)

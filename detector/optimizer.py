@@ -35,7 +35,7 @@ class LaneOptimizer:
             lr=values.lr0,
             momentum=values.momentum,
             nesterov=values.nesterov and values.momentum > 0,
-            foreach=True,
+            fused=True,
         )
         self._num_updates = 0
         self.loss_scale = 1.0

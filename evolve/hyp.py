@@ -46,9 +46,20 @@ def read_hyp(path: Path) -> HypFile:
         HypError: The file cannot be read, or a key or value is not allowed.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise HypError(f"{path}: cannot be read: {error}") from None
+    return parse_hyp(text, str(path))
+
+
+def parse_hyp(text: str, path: str) -> HypFile:
+    """A hyp file's content; `path` names it in errors.
+
+    Raises:
+        HypError: A key or value is not allowed.
+    """
+    try:
+        raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise HypError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict) or not raw:
@@ -84,9 +95,18 @@ def write_hyp(path: Path, values: Hyperparameters, *, training: Mapping[str, Any
         header: Lines for the head, without the comment sign.
     """
     lines = [f"# {' '.join(line.split())}".rstrip() for line in header]
-    text = yaml.safe_dump(asdict(values), sort_keys=False)
-    text += yaml.safe_dump({"training": dict(training)}, sort_keys=False)
+    write_whole(path, "\n".join(lines) + "\n" + hyp_text(values, training))
+
+
+def hyp_text(values: Hyperparameters, training: Mapping[str, Any]) -> str:
+    """A hyp file without its head."""
+    text: str = yaml.safe_dump(asdict(values), sort_keys=False)
+    return text + str(yaml.safe_dump({"training": dict(training)}, sort_keys=False))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file whole or not at all; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("\n".join(lines) + "\n" + text, encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)

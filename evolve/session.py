@@ -158,8 +158,8 @@ def _means(last: list[EpochMetrics]) -> dict[str, float]:
     return {name: fmean(getattr(each, name) for each in last) for name in METRICS}
 
 
-def export_hyp(storage: Storage, study_name: str, path: Path) -> Best:
-    """Writes the best hyperparameters of a study to a hyp file that says where they are from.
+def provenance(storage: Storage, study_name: str) -> tuple[Study, Best, list[str]]:
+    """A stored study, its best trial, and lines for the head of a file that say where its values are from.
 
     Raises:
         EvolveError: There is no such study, or no trial of it has trained through.
@@ -179,8 +179,18 @@ def export_hyp(storage: Storage, study_name: str, path: Path) -> Best:
         "Versions: "
         + ", ".join(f"{name} {facts[name]}" for name in ("evolve", "torch", "optuna") if name in facts)
         + f"; {facts.get('device', '')}; commit {facts.get('commit', 'unknown')}.",
-        f"Train with it: evolve train --hyp {path}",
     ]
+    return study, best, header
+
+
+def export_hyp(storage: Storage, study_name: str, path: Path) -> Best:
+    """Writes the best hyperparameters of a study to a hyp file that says where they are from.
+
+    Raises:
+        EvolveError: There is no such study, or no trial of it has trained through.
+    """
+    study, best, header = provenance(storage, study_name)
+    header.append(f"Train with it: evolve train --hyp {path}")
     training = {key: getattr(study, key) for key in TRAINING_KEYS}
     write_hyp(path, study.hyperparameters(best.params), training=training, header=header)
     return best

@@ -1,0 +1,171 @@
+"""What a hyp file's meaning depends on besides its numbers, and what reading, writing and explaining one give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from detector.hyperparameters import Hyperparameters
+from detector.plan import TrainingPlan
+from evolve.errors import EvolveError, StudyError
+
+
+class DialectError(EvolveError):
+    """A file is not in its dialect; the text says file, line and column, what was found and what is allowed."""
+
+
+class RefusedError(StudyError):
+    """A dialect would read an export with another meaning; the text says why and what to do instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The training that a hyp file is for.
+
+    Attributes:
+        model: Name of a network of `detector.plan.MODELS`; the tiny ones have 2 detection layers, the others 3.
+        classes: Number of classes.
+        image_size: Side of the training images in pixels.
+        batch_size: Images in one forward pass.
+        nominal_batch_size: Images between two updates, in trainers that let one choose.
+        images: Number of training images.
+        epochs: Passes over them.
+
+    Raises:
+        ValueError: A value is not allowed.
+    """
+
+    model: str = "yolov3"
+    classes: int = 80
+    image_size: int = 640
+    batch_size: int = 16
+    nominal_batch_size: int = 64
+    images: int = 118_287
+    epochs: int = 300
+
+    def __post_init__(self) -> None:
+        TrainingPlan(
+            model=self.model,
+            image_size=self.image_size,
+            batch_size=self.batch_size,
+            nominal_batch_size=self.nominal_batch_size,
+            epochs=self.epochs,
+        )
+        for name in ("classes", "images"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is not at least 1")
+
+    @property
+    def layers(self) -> int:
+        """Detection layers of the model."""
+        return 2 if "tiny" in self.model else 3
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch, the last one counted even if it is not full."""
+        return -(-self.images // self.batch_size)
+
+    @property
+    def total_batches(self) -> int:
+        """Batches of the whole training."""
+        return self.batches * self.epochs
+
+    @property
+    def accumulation(self) -> int:
+        """Batches between two updates."""
+        return accumulation(self.nominal_batch_size, self.batch_size)
+
+    @property
+    def decay_factor(self) -> Fraction:
+        """What a trainer of the ultralytics family multiplies a weight decay by."""
+        return Fraction(self.batch_size * self.accumulation, self.nominal_batch_size)
+
+    def with_nominal(self, images: int) -> Context:
+        """The same training with another number of images between two updates."""
+        return replace(self, nominal_batch_size=images)
+
+
+def accumulation(nominal_batch_size: int, batch_size: int) -> int:
+    """Batches between two updates, as the ultralytics family and `TrainingPlan` count them."""
+    return max(round(nominal_batch_size / batch_size), 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """Hyperparameters as another trainer reads them.
+
+    Attributes:
+        dialect: Of the body.
+        body: Text of the file without its head.
+        how: How to train with it there, a line each.
+        notes: What could not be carried over, and why.
+    """
+
+    dialect: str
+    body: str
+    how: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def text(self, origin: tuple[str, ...] = ()) -> str:
+        """The whole file: a head of comments and the body.
+
+        Args:
+            origin: Where the values are from, a line each.
+        """
+        lines = [*origin, *self.how]
+        if self.notes:
+            lines += ["", "Not carried over, or not the same there:", *(f"- {note}" for note in self.notes)]
+        return "".join(f"# {' '.join(line.split())}".rstrip() + "\n" for line in lines) + self.body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """Hyperparameters read from another trainer's file.
+
+    Attributes:
+        values: In our meaning.
+        notes: What was not carried over, and why.
+    """
+
+    values: Hyperparameters
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """One number that a trainer really uses.
+
+    Attributes:
+        name: Of the key or quantity.
+        given: As the file has it, empty if it does not.
+        used: As the trainer has it after its own arithmetic.
+        why: The arithmetic.
+    """
+
+    name: str
+    given: str
+    used: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What a trainer makes of a hyp file.
+
+    Attributes:
+        dialect: Of the trainer.
+        used: What it really uses.
+        idle: Keys without effect, and why.
+        problems: What stops it or turns its meaning around.
+    """
+
+    dialect: str
+    used: tuple[Used, ...]
+    idle: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+def short(value: float | Fraction) -> str:
+    """A number for people, to five digits."""
+    return f"{float(value):.5g}"

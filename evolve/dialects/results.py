@@ -1,0 +1,360 @@
+"""Result files that other trainers' searches leave behind, read cell by cell: a cell that does not fit has its place.
+
+evolve.csv and the old evolve.txt of ultralytics/yolov3, tune_results.ndjson and .csv of the `ultralytics` package, and
+the results.csv of a single run of either.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import nan
+from statistics import fmean
+from typing import Any
+
+from evolve.dialects import early, ultralytics, yolov3
+from evolve.dialects.context import DialectError
+from evolve.dialects.source import Entry, Source
+
+METRICS = {
+    "metrics/precision": "precision",
+    "metrics/recall": "recall",
+    "metrics/mAP_0.5": "map50",
+    "metrics/mAP_0.5:0.95": "map50_95",
+    "metrics/precision(B)": "precision",
+    "metrics/recall(B)": "recall",
+    "metrics/mAP50(B)": "map50",
+    "metrics/mAP50-95(B)": "map50_95",
+}
+_LOSSES = {f"{part}/{term}_loss": term for part in ("train", "val") for term in ("box", "obj", "cls")}
+_NEVER_HYPERPARAMETERS = ("F1", "loss", "dfl")
+V9_FITNESS = {"map50": 0.1, "map50_95": 0.9}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One training of a search, or one epoch of a training.
+
+    Attributes:
+        line: Of the file, from 1.
+        keys: Hyperparameters as written, with their places.
+        metrics: precision, recall, map50 and map50_95 as far as the file has them; nan where it says so.
+        losses, train_losses: box, obj and cls in the file's own units.
+        fitness: As the file has it, None where it must be made of the metrics.
+        lr: Learning rates of the parameter groups.
+        failure: Why the training counts as failed, empty if it does not.
+    """
+
+    line: int
+    keys: Source
+    metrics: Mapping[str, float]
+    losses: Mapping[str, float] = field(default_factory=dict)
+    train_losses: Mapping[str, float] = field(default_factory=dict)
+    fitness: float | None = None
+    lr: tuple[float, ...] = ()
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """A result file.
+
+    Attributes:
+        kind: evolve.csv, evolve.txt, tune_results.ndjson, tune_results.csv or results.csv.
+        dialect: Of its hyperparameters.
+        rows: In the order of the file, at least one; epochs for results.csv, trainings for the others.
+        weights: Of the metrics in the fitness there.
+        notes: What a reader should know.
+    """
+
+    kind: str
+    dialect: str
+    rows: tuple[Row, ...]
+    weights: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+
+def is_results(name: str) -> bool:
+    """Whether a file is one of results, by its name's end; hyp files end in yaml or cfg."""
+    return name.lower().endswith((".csv", ".txt", ".ndjson", ".jsonl"))
+
+
+def read_results(text: str, *, origin: str, columns: Sequence[str] = ()) -> Results:
+    """Content of a result file.
+
+    Args:
+        text: Of the file.
+        origin: Its name; the end says how to read it.
+        columns: Names of the hyperparameters of an evolve.txt, in order, where their number is none of the known.
+
+    Raises:
+        DialectError: It does not fit; names line and column.
+    """
+    if origin.lower().endswith((".ndjson", ".jsonl")):
+        return _tune_ndjson(text, origin)
+    return _evolve_txt(text, origin, columns) if origin.lower().endswith(".txt") else _table(text, origin)
+
+
+# Files with a header
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    text: str
+    line: int
+    column: int
+
+
+def _cells(line: str, number: int) -> list[_Cell]:
+    cells, start = [], 0
+    for part in line.split(","):
+        cells.append(_Cell(part.strip(), number, start + len(part) - len(part.lstrip()) + 1))
+        start += len(part) + 1
+    return cells
+
+
+def _table(text: str, origin: str) -> Results:
+    lines = [_cells(line, number) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if len(lines) < 2:
+        raise DialectError(f"{origin}:1:1: holds {len(lines)} lines; allowed: a header and at least one row")
+    header = _header(lines[0], origin)
+    for cells in lines[1:]:
+        if len(cells) != len(header):
+            last = cells[-1]
+            raise DialectError(
+                f"{origin}:{last.line}:{last.column}: {len(cells)} values in a table of {len(header)} columns"
+            )
+    rows = tuple(_row(dict(zip(header, cells, strict=True)), origin) for cells in lines[1:])
+    if "epoch" in header:
+        if not any(name in METRICS for name in header):
+            raise DialectError(f"{origin}:1:1: has no metrics; allowed: columns {list(METRICS)[:4]}")
+        is_package = "metrics/mAP50(B)" in header
+        dialect = ultralytics.NAME if is_package else yolov3.NAME
+        return Results(kind="results.csv", dialect=dialect, rows=rows, weights=V9_FITNESS)
+    if "fitness" in header:
+        return Results(kind="tune_results.csv", dialect=ultralytics.NAME, rows=rows, weights=V9_FITNESS)
+    if missing := [name for name in list(METRICS)[:4] if name not in header]:
+        raise DialectError(f"{origin}:1:1: columns {missing} are missing; found: {header[:8]}")
+    return Results(kind="evolve.csv", dialect=yolov3.NAME, rows=rows, weights=V9_FITNESS)
+
+
+def _header(cells: list[_Cell], origin: str) -> list[str]:
+    seen: set[str] = set()
+    for cell in cells:
+        if not cell.text or cell.text in seen:
+            found = "is given twice" if cell.text else "has no name"
+            raise DialectError(f"{origin}:{cell.line}:{cell.column}: column {cell.text!r} {found}")
+        seen.add(cell.text)
+    return [cell.text for cell in cells]
+
+
+def _row(cells: Mapping[str, _Cell], origin: str) -> Row:
+    def numbers(names: Mapping[str, str], start: str) -> dict[str, float]:
+        return {
+            ours: _number(cells[name], name, origin)
+            for name, ours in names.items()
+            if name in cells and name.startswith(start)
+        }
+
+    lr = tuple(_number(cell, name, origin) for name, cell in cells.items() if name.startswith(("x/lr", "lr/pg")))
+    return Row(
+        line=next(iter(cells.values())).line,
+        keys=_keys({name: cell for name, cell in cells.items() if _is_key(name)}, origin),
+        metrics=numbers(METRICS, "metrics"),
+        losses=numbers(_LOSSES, "val"),
+        train_losses=numbers(_LOSSES, "train"),
+        fitness=_number(cells["fitness"], "fitness", origin) if "fitness" in cells else None,
+        lr=lr,
+    )
+
+
+def _is_key(name: str) -> bool:
+    return "/" not in name and name not in ("epoch", "time", "fitness", "iteration", *_NEVER_HYPERPARAMETERS)
+
+
+def _keys(cells: Mapping[str, _Cell], origin: str) -> Source:
+    entries = {name: Entry(text=cell.text, line=cell.line, column=cell.column) for name, cell in cells.items()}
+    return Source(origin=origin, entries=entries)
+
+
+def _number(cell: _Cell, name: str, origin: str) -> float:
+    try:
+        return float(cell.text)
+    except ValueError:
+        where = f"{origin}:{cell.line}:{cell.column}"
+        raise DialectError(f"{where}: {name}: {cell.text!r} is not a number; allowed: numbers, nan") from None
+
+
+# evolve.txt has no header: the number of columns tells the version
+
+_V6 = ("giou", "xy", "wh", "cls", "conf", "conf_bpw", "iou_t", "lr0", "lrf", "momentum", "weight_decay")
+_V6_FIRST = ("k", "xy", "wh", "cls", "conf", "iou_t", "lr0", "lrf", "momentum", "weight_decay")
+_V7 = (
+    *("giou", "cls", "cls_pw", "obj", "obj_pw", "iou_t", "lr0", "lrf", "momentum", "weight_decay", "fl_gamma"),
+    *("hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale", "shear"),
+)
+_V9 = tuple(yolov3.DEFAULTS)
+_RESULTS_V6 = ("precision", "recall", "map50", "F1", "loss")
+_RESULTS_V7 = ("precision", "recall", "map50", "F1", "val/box_loss", "val/obj_loss", "val/cls_loss")
+_RESULTS_V9 = ("precision", "recall", "map50", "map50_95", "val/box_loss", "val/obj_loss", "val/cls_loss")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    results: tuple[str, ...]
+    keys: tuple[str, ...]
+    dialect: str
+    weights: Mapping[str, float]
+
+
+_V6_FITNESS = {"map50": 1.0, "map50_95": 0.0}
+_V7_FITNESS = {"recall": 0.01, "map50": 0.99, "map50_95": 0.0}
+_LAYOUTS = {
+    len(each.results) + len(each.keys): each
+    for each in (
+        _Layout(results=_RESULTS_V6, keys=_V6_FIRST, dialect=early.NAME, weights=_V6_FITNESS),
+        _Layout(results=_RESULTS_V6, keys=_V6, dialect=early.NAME, weights=_V6_FITNESS),
+        _Layout(results=_RESULTS_V7, keys=_V7, dialect=early.NAME, weights=_V7_FITNESS),
+        _Layout(results=_RESULTS_V9, keys=_V9[:-1], dialect=yolov3.NAME, weights=V9_FITNESS),
+        _Layout(results=_RESULTS_V9, keys=_V9, dialect=yolov3.NAME, weights=V9_FITNESS),
+    )
+}
+
+
+def _evolve_txt(text: str, origin: str, columns: Sequence[str]) -> Results:
+    lines = [_words(line, number) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not lines:
+        raise DialectError(f"{origin}:1:1: is empty; allowed: a line of numbers for each training")
+    layout = _layout(lines[0], origin, columns)
+    width = len(layout.results) + len(layout.keys)
+    for words in lines:
+        if len(words) != width:
+            last = words[-1]
+            raise DialectError(f"{origin}:{last.line}:{last.column}: {len(words)} values where line 1 has {width}")
+    return Results(
+        kind="evolve.txt",
+        dialect=layout.dialect,
+        rows=tuple(_txt_row(words, layout, origin) for words in lines),
+        weights=layout.weights,
+        notes=(
+            f"{width} columns: taken for {', '.join(layout.results)} and {', '.join(layout.keys)}.",
+            "rows are sorted by fitness, so the number of a trial says nothing of when it ran.",
+        ),
+    )
+
+
+def _words(line: str, number: int) -> list[_Cell]:
+    words, start = [], 0
+    for word in line.split():
+        start = line.index(word, start)
+        words.append(_Cell(word, number, start + 1))
+        start += len(word)
+    return words
+
+
+def _layout(words: list[_Cell], origin: str, columns: Sequence[str]) -> _Layout:
+    if columns:
+        is_early = not {"anchor_t", "warmup_epochs"} & set(columns)
+        results = {5: _RESULTS_V6, 7: _RESULTS_V7 if is_early else _RESULTS_V9}.get(len(words) - len(columns))
+        if results is None:
+            raise DialectError(
+                f"{origin}:1:{words[-1].column}: {len(words)} values, {len(columns)} of them named, leave "
+                f"{len(words) - len(columns)} results; allowed: 5 or 7"
+            )
+        weights = {_RESULTS_V6: _V6_FITNESS, _RESULTS_V7: _V7_FITNESS}.get(results, V9_FITNESS)
+        dialect = early.NAME if is_early else yolov3.NAME
+        return _Layout(results=results, keys=tuple(columns), dialect=dialect, weights=weights)
+    if len(words) not in _LAYOUTS:
+        raise DialectError(
+            f"{origin}:1:{words[-1].column}: {len(words)} values; versions are known with {sorted(_LAYOUTS)}; name the "
+            "hyperparameters in their order: --columns lr0,lrf,..."
+        )
+    return _LAYOUTS[len(words)]
+
+
+def _txt_row(words: list[_Cell], layout: _Layout, origin: str) -> Row:
+    count = len(layout.results)
+    found = {name: _number(word, name, origin) for name, word in zip(layout.results, words[:count], strict=True)}
+    return Row(
+        line=words[0].line,
+        keys=_keys(dict(zip(layout.keys, words[count:], strict=True)), origin),
+        metrics={name: found[name] for name in METRICS.values() if name in found},
+        losses={_LOSSES[name]: value for name, value in found.items() if name in _LOSSES},
+    )
+
+
+# tune_results.ndjson
+
+
+def _tune_ndjson(text: str, origin: str) -> Results:
+    rows = tuple(_ndjson_row(line, number, origin) for number, line in enumerate(text.splitlines(), 1) if line.strip())
+    if not rows:
+        raise DialectError(f"{origin}:1:1: is empty; allowed: a JSON object in each line")
+    return Results(kind="tune_results.ndjson", dialect=ultralytics.NAME, rows=rows, weights=V9_FITNESS)
+
+
+def _ndjson_row(line: str, number: int, origin: str) -> Row:
+    try:
+        found = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DialectError(f"{origin}:{number}:{error.colno}: is not JSON: {error.msg}") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise DialectError(f"{origin}:{number}:1: {error}") from None
+    place = _Places(origin, line, number)
+    if not isinstance(found, dict):
+        raise place.error("", f"is {type(found).__name__}; allowed: an object")
+    keys = found.get("hyperparameters")
+    if not isinstance(keys, dict):
+        raise place.error("hyperparameters", "is missing or not an object")
+    datasets = found.get("datasets") or {}
+    if not isinstance(datasets, dict):
+        raise place.error("datasets", "is not an object of metrics by data set")
+    failed = found.get("failed_datasets") or []
+    entries = {
+        str(key): Entry(text=str(value), line=number, column=place.column(str(key))) for key, value in keys.items()
+    }
+    return Row(
+        line=number,
+        keys=Source(origin=origin, entries=entries),
+        metrics=dict(_mean_metrics(datasets, place)),
+        fitness=place.number("fitness", found.get("fitness")),
+        failure=f"failed on {_names(failed)}" if failed and not datasets else "",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where the keys of a JSON line are."""
+
+    origin: str
+    line: str
+    number_of_line: int
+
+    def column(self, key: str) -> int:
+        return max(self.line.find(json.dumps(key)), 0) + 1
+
+    def error(self, key: str, text: str) -> DialectError:
+        where = f"{self.origin}:{self.number_of_line}:{self.column(key) if key else 1}"
+        return DialectError(f"{where}: {key}: {text}" if key else f"{where}: {text}")
+
+    def number(self, key: str, value: Any) -> float:
+        if value is None:
+            return nan
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.error(key, f"{value!r} is not a number; allowed: numbers, NaN, null")
+        return float(value)
+
+
+def _mean_metrics(datasets: Mapping[str, Any], place: _Places) -> Iterator[tuple[str, float]]:
+    """Means over the data sets of the metrics that all of them have."""
+    for name, metrics in datasets.items():
+        if not isinstance(metrics, dict):
+            raise place.error(name, "is not an object of metrics")
+    for key, ours in METRICS.items():
+        if datasets and all(key in metrics for metrics in datasets.values()):
+            yield ours, fmean(place.number(key, metrics[key]) for metrics in datasets.values())
+
+
+def _names(failed: Any) -> str:
+    return ", ".join(map(str, failed)) if isinstance(failed, list | dict) else str(failed)

@@ -1,0 +1,156 @@
+"""Ours -> a trainer's dialect -> ours gives back the same bits wherever the dialect has a place for them."""
+
+from dataclasses import fields, replace
+from fractions import Fraction
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.hyperparameters import Hyperparameters, allowed_choices, names, numeric_range
+from detector.plan import MODELS
+from evolve.dialects import Context, detect, from_dialect, to_dialect
+from evolve.dialects.exact import plain, scaled
+from evolve.dialects.yolov3 import DEFAULTS, SAME
+
+QUICK = settings(max_examples=60, deadline=None)
+
+
+def numbers(name, **limits):
+    low, high = numeric_range(name)
+    return st.floats(**({"min_value": low, "max_value": high} | limits))
+
+
+def hyperparameters(**fixed):
+    each = {
+        name: st.sampled_from(allowed_choices(name)) if allowed_choices(name) else numbers(name) for name in names()
+    }
+    return st.builds(Hyperparameters, **(each | fixed))
+
+
+contexts = st.builds(
+    Context,
+    model=st.sampled_from(MODELS),
+    classes=st.integers(1, 500),
+    image_size=st.integers(1, 40).map(lambda each: 32 * each),
+    batch_size=st.integers(1, 200),
+    nominal_batch_size=st.integers(1, 256),
+    images=st.integers(200, 200_000),
+    epochs=st.integers(101, 300),
+)
+
+
+def back(dialect, values, context):
+    export = to_dialect(dialect, values, context)
+    return from_dialect(dialect, export.text(("a head",)), context, origin="hyp").values
+
+
+def assert_same(found, values, kept):
+    differing = {name: (getattr(found, name), getattr(values, name)) for name in kept}
+    assert {name: pair for name, pair in differing.items() if pair[0] != pair[1]} == {}
+
+
+@QUICK
+@given(
+    values=hyperparameters(
+        schedule=st.sampled_from(["linear", "cosine"]),
+        momentum=numbers("momentum", min_value=0.01),
+        noobj=numbers("noobj", min_value=1e-6),
+    ),
+    context=contexts,
+)
+def test_yolov3_gives_back_every_bit_of_what_its_file_has_a_key_for(values, context):
+    assert_same(back("yolov3", values, context), values, (*SAME, "box", "obj", "noobj", "cls", "weight_decay"))
+
+
+@QUICK
+@given(
+    values=hyperparameters(
+        schedule=st.sampled_from(["linear", "cosine"]), momentum=numbers("momentum", min_value=0.01)
+    ),
+    context=contexts,
+)
+def test_ultralytics_gives_back_rates_decay_warmup_schedule_and_augmentation(values, context):
+    assert_same(back("ultralytics", values, context), values, (*SAME, "weight_decay", "schedule"))
+
+
+@QUICK
+@given(
+    values=hyperparameters(schedule=st.just("linear"), lrf=st.floats(1e-12, 0.4999)),
+    context=contexts,
+)
+def test_early_gives_back_every_bit_of_lrf_through_its_logarithm(values, context):
+    assert_same(back("yolov3-early", values, context), values, ("lr0", "lrf", "momentum", "weight_decay", "schedule"))
+
+
+@QUICK
+@given(
+    values=hyperparameters(schedule=st.just("steps"), hsv_s=st.floats(1e-12, 1.0), hsv_v=st.floats(1e-12, 1.0)),
+    context=contexts,
+)
+def test_darknet_gives_back_schedule_momentum_decay_and_colours(values, context):
+    found = back("darknet", values, context)
+
+    assert_same(found, values, ("lr0", "lrf", "momentum", "weight_decay", "hsv_h", "hsv_s", "hsv_v"))
+    assert found.schedule == ("linear" if values.lrf == 1 else "steps")  # a constant rate needs no steps
+
+
+@QUICK
+@given(updates=st.integers(0, 2000), context=contexts)
+def test_darknet_gives_back_a_warmup_of_whole_updates(updates, context):
+    batch = context.batch_size * context.accumulation
+    warmup_epochs = float(Fraction(updates * batch, context.images))
+    values = Hyperparameters(schedule="steps", warmup_epochs=warmup_epochs)
+
+    assert back("darknet", values, context).warmup_epochs == warmup_epochs
+
+
+@QUICK
+@given(values=hyperparameters(), context=contexts)
+def test_native_gives_back_everything(values, context):
+    assert_same(back("native", values, context), values, names())
+
+
+@given(value=st.floats(-1e300, 1e300), numerator=st.integers(1, 10**6), denominator=st.integers(1, 10**6))
+def test_a_scaled_decimal_reads_back_to_the_same_float(value, numerator, denominator):
+    factor = Fraction(numerator, denominator)
+
+    assert float(Fraction(scaled(value, factor)) / factor) == value
+
+
+@given(value=st.floats(allow_nan=False, allow_infinity=False))
+def test_plain_decimals_are_numbers_to_pyyaml(value):
+    read = yaml.safe_load(plain(value))
+
+    assert isinstance(read, float)
+    assert read == value
+
+
+def test_yolov3_exports_carry_every_key_that_train_py_reads():
+    written = yaml.safe_load(to_dialect("yolov3", Hyperparameters(), Context()).text())
+
+    assert list(written) == list(DEFAULTS)
+    assert all(isinstance(value, float) for value in written.values())
+
+
+@pytest.mark.parametrize("dialect", ["native", "yolov3", "yolov3-early", "ultralytics"])
+def test_an_export_is_recognised(dialect):
+    if dialect == "yolov3-early":
+        text = "giou: 3.54\nlr0: 0.01\nlrf: -4.0\n"
+    else:
+        text = to_dialect(dialect, Hyperparameters(), Context()).text()
+
+    assert detect(text, origin="x") == dialect
+
+
+def test_a_darknet_export_is_recognised():
+    assert detect(to_dialect("darknet", Hyperparameters(schedule="steps"), Context()).text(), origin="x") == "darknet"
+
+
+def test_every_hyperparameter_is_either_in_the_yolov3_file_or_named_in_its_head():
+    unusual = replace(Hyperparameters(), nesterov=False, clip_norm=1.0, schedule="cosine")
+    export = to_dialect("yolov3", unusual, Context())
+
+    text = export.text()
+    assert [each.name for each in fields(Hyperparameters) if each.name not in text] == []
