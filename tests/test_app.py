@@ -5,9 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
+import socket
 import sqlite3
+import subprocess
 import threading
 import time
+import urllib.request
 from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
@@ -515,6 +519,32 @@ def test_a_study_of_plain_optuna_is_shown_and_its_database_opens_in_plain_optuna
     assert "cannot be drawn" not in drawn(Reader(url), PageState(page="/study", study="plain"))
     ours = optuna.load_study(study_name=NAME, storage=url)
     assert len(ours.trials) == 6
+
+
+def test_the_same_database_opens_in_optuna_dashboard(url: str, tmp_path: Path) -> None:
+    program = shutil.which("optuna-dashboard")
+    if program is None:
+        pytest.skip("optuna-dashboard is not installed; plain Optuna opens the database in another test")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([program, url, "--port", str(port)], stdout=log, stderr=log)
+    try:
+        answer = None
+        until = time.monotonic() + 60
+        while answer is None and time.monotonic() < until:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies", timeout=20) as found:
+                    answer = json.load(found)
+            except OSError:
+                time.sleep(0.3)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+    assert answer is not None
+    assert {each["study_name"] for each in answer["study_summaries"]} == {NAME, HOSTILE}
 
 
 def write_at_full_speed(url: str, until: float, errors: list[BaseException]) -> None:

@@ -131,6 +131,9 @@
       seenWatcher.disconnect();
       window.requestAnimationFrame(() => {
         document.querySelectorAll(".panel").forEach((each) => seenWatcher.observe(each));
+        // On a phone the pictures come first.
+        const filters = document.querySelector(".filters");
+        if (filters && window.innerWidth <= 640) filters.open = false;
         const title = document.querySelector("#page h1")?.textContent;
         document.title = title ? `${title} · evolve` : "evolve";
       });

@@ -22,6 +22,7 @@ from dashboards.views.study import VERDICTS, Parameter
 ACCENT = "#0072B2"  # the best trial, everywhere
 NEUTRAL = "#8A8F98"
 MAX_LABEL, MAX_TICK = 80, 18  # characters
+MAX_HOVER = 10  # hyperparameters in a hover text, which has to fit beside its point
 SCALE = "Viridis"
 STRIP_ROW_PIXELS = 20
 
@@ -78,11 +79,15 @@ def hover_texts(rows: pd.DataFrame, params: pd.DataFrame) -> list[str]:
         rows: number, verdict and fitness.
         params: Hyperparameters by number.
     """
+    names = list(params.columns)[:MAX_HOVER]
+    labels = [f"<br>{label(name)} " for name in names]
+    more = f"<br>and {len(params.columns) - len(names)} more" if len(params.columns) > len(names) else ""
     settings = {
         number: "".join(
-            f"<br>{label(name)} {label(value_text(value))}" for name, value in row.items() if value == value
+            f"{title}{label(value_text(value))}" for title, value in zip(labels, row, strict=True) if value == value
         )
-        for number, row in params.astype(object).to_dict("index").items()
+        + more
+        for number, *row in params[names].astype(object).itertuples(name=None)
     }
     return [
         f"{trial_title(number, verdict)}<br>fitness {wording.score(fitness)}{settings.get(number, '')}"
