@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One thread in each process: two busy threads on two cores are many times slower than one.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: study test test-slow check bench venv clean
+.PHONY: study test test-slow test-browser check bench venv clean
 
 study: venv
 	$(BIN)/evolve run --study lr_sweep
@@ -15,6 +15,11 @@ test: venv
 
 test-slow: venv
 	$(BIN)/python -m pytest -m slow
+
+# Playwright brings browsers of its own; Debian's is enough, and its packages are checked.
+test-browser: venv
+	command -v chromium >/dev/null || apt-get install -y --no-install-recommends chromium
+	$(BIN)/python -m pytest -m browser tests/browser
 
 check: venv
 	$(BIN)/ruff check .

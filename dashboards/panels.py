@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from dashboards.figures import curves as curve_figures
 from dashboards.figures import divergence as divergence_figures
 from dashboards.figures import search as search_figures
-from dashboards.views import StudyView, curves, divergence, search, tables
+from dashboards.views import curves, divergence, search, tables
 from dashboards.views.blocks import Disclosure, Empty, Prose, Table, Tiles, VerdictCounts
 from dashboards.views.curves import Convergence
 from dashboards.views.search import DivergenceMap
@@ -34,27 +34,33 @@ class Panel(Generic[Rows]):
         key: Unique on a page; its anchor.
         title: What is shown.
         caption: How to read it.
-        rows: From a study to the rows shown, or why there are none.
+        rows: From what the page is about, such as a study, to the rows shown, or why there are none.
         blocks: From those rows to what is drawn, top to bottom.
+        follows_selection: Whether the rows depend on which trials are selected; other pictures only mark them.
+        has_pair: Whether the rows depend on the chosen pair of hyperparameters.
     """
 
     key: str
     title: str
     caption: str
-    rows: Callable[[StudyView], Rows | Empty]
+    rows: Callable[[Any], Rows | Empty]
     blocks: Callable[[Rows], tuple[Block, ...]]
+    follows_selection: bool = False
+    has_pair: bool = False
 
-    def draw(self, view: StudyView) -> tuple[Block, ...]:
-        """What the panel shows of a study."""
+    def draw(self, view: object) -> tuple[Block, ...]:
+        """What the panel shows."""
         found = self.rows(view)
         return (found,) if isinstance(found, Empty) else self.blocks(found)
 
 
-def _single(draw: Callable[[Any], go.Figure]) -> Callable[[Any], tuple[Block, ...]]:
+def single(draw: Callable[[Any], go.Figure]) -> Callable[[Any], tuple[Block, ...]]:
+    """Blocks of a picture."""
     return lambda rows: (draw(rows),)
 
 
-def _as_they_are(blocks: Block | tuple[Block, ...]) -> tuple[Block, ...]:
+def as_they_are(blocks: Block | tuple[Block, ...]) -> tuple[Block, ...]:
+    """Blocks of rows that are blocks already."""
     return blocks if isinstance(blocks, tuple) else (blocks,)
 
 
@@ -81,7 +87,7 @@ def _importances(found: Importances) -> tuple[Block, ...]:
 
 def _data_check(found: DataCheck) -> tuple[Block, ...]:
     findings = () if found.findings is None else (found.findings,)
-    return (*_as_they_are(found.summary), found.note, *findings)
+    return (*as_they_are(found.summary), found.note, *findings)
 
 
 REPORT: tuple[Panel[Any], ...] = (
@@ -98,7 +104,7 @@ REPORT: tuple[Panel[Any], ...] = (
         caption="Every trial in the order it was asked for. The line is the best fitness of all trials so far that ran "
         "to their end; trials without a fitness stand in the rows beneath.",
         rows=search.history,
-        blocks=_single(search_figures.history),
+        blocks=single(search_figures.history),
     ),
     Panel(
         key="convergence",
@@ -107,6 +113,7 @@ REPORT: tuple[Panel[Any], ...] = (
         "that still rises at its end was trained too short.",
         rows=curves.convergence,
         blocks=_convergence,
+        follows_selection=True,
     ),
     Panel(
         key="losses",
@@ -114,7 +121,7 @@ REPORT: tuple[Panel[Any], ...] = (
         caption="A validation loss that turns upwards while the training loss falls is over-fitting. Training loss is "
         "measured on augmented images, so it may lie above.",
         rows=curves.losses,
-        blocks=_single(curve_figures.losses),
+        blocks=single(curve_figures.losses),
     ),
     Panel(
         key="loss-terms",
@@ -153,6 +160,7 @@ REPORT: tuple[Panel[Any], ...] = (
         caption="Brighter is better; crosses diverged.",
         rows=search.divergence_map,
         blocks=_map,
+        has_pair=True,
     ),
     Panel(
         key="diverged",
@@ -160,7 +168,7 @@ REPORT: tuple[Panel[Any], ...] = (
         caption="The step whose loss or gradient was no longer a number, and what was seen before it. Steps and epochs "
         "count from 0, scales from the coarsest grid.",
         rows=divergence.diverged_table,
-        blocks=_as_they_are,
+        blocks=as_they_are,
     ),
     Panel(
         key="approach",
@@ -174,21 +182,21 @@ REPORT: tuple[Panel[Any], ...] = (
         title="Is the best trial better than the next?",
         caption="The best trials with each of their seeds. Where intervals overlap widely, the order may be luck.",
         rows=search.seed_spread,
-        blocks=_single(search_figures.seed_spread),
+        blocks=single(search_figures.seed_spread),
     ),
     Panel(
         key="trials",
         title="All trials",
         caption="",
         rows=tables.trials_table,
-        blocks=_as_they_are,
+        blocks=as_they_are,
     ),
     Panel(
         key="failures",
         title="Trials that failed",
         caption="",
         rows=tables.failures,
-        blocks=_as_they_are,
+        blocks=as_they_are,
     ),
     Panel(
         key="data",
@@ -202,13 +210,13 @@ REPORT: tuple[Panel[Any], ...] = (
         title="What was asked",
         caption="",
         rows=tables.setup,
-        blocks=_as_they_are,
+        blocks=as_they_are,
     ),
     Panel(
         key="environment",
         title="Where it ran",
         caption="",
         rows=tables.environment,
-        blocks=_as_they_are,
+        blocks=as_they_are,
     ),
 )

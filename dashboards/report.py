@@ -56,7 +56,7 @@ def render(view: StudyView) -> str:
     return Template(_asset("report.html")).substitute(
         title=escape(view.facts.name),
         style=_asset("report.css"),
-        verdict_style=_verdict_style(),
+        verdict_style=theme.verdict_css(),
         head=_head(view),
         links="".join(f'<a href="#{panel.key}">{escape(panel.title)}</a>' for panel in panels.REPORT[1:]),
         sections="\n".join(_section(panel, view) for panel in panels.REPORT),
@@ -77,13 +77,6 @@ def _json(content: object) -> str:
 def _inside_script(text: str) -> str:
     # A script element ends at the first </script, wherever it stands; JSON may write < otherwise.
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def _verdict_style() -> str:
-    return "\n".join(
-        f'.verdict-{name}::before {{ content: "{look.character}"; color: {look.color}; }}'
-        for name, look in theme.VERDICT_STYLES.items()
-    )
 
 
 def _head(view: StudyView) -> str:

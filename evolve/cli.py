@@ -213,6 +213,49 @@ def report(
 
 
 @app.command()
+def dashboard(
+    storage: StorageOption = DEFAULT_STORAGE,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; others than this machine's need a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8050,
+    token: Annotated[
+        str, typer.Option("--token", envvar="EVOLVE_TOKEN", help="What readers must know; 12 characters or more.")
+    ] = "",
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the pages in a browser.")] = True,
+) -> None:
+    """Show all studies in a browser, live. It only reads, so it may run beside a study; Ctrl-C ends it.
+
+    Example: `evolve dashboard --no-browser`
+    """
+    from dashboards.server import serve
+
+    serve(storage, host=host, port=port, token=token, opens_browser=browser)
+
+
+@app.command()
+def note(
+    study: StudyName,
+    trial: Annotated[int, typer.Argument(help="Number of the trial.", show_default=False)],
+    text: Annotated[str, typer.Argument(help="What to remember.")] = "",
+    tag: Annotated[str, typer.Option("--tag", help="A word by which the trial is found again.")] = "",
+    storage: StorageOption = DEFAULT_STORAGE,
+    as_json: JsonOption = False,
+) -> None:
+    """Leave a note on a trial; the dashboard shows it.
+
+    Example: `evolve note lr_sweep 7 "loss spikes at the end of warm-up" --tag odd`
+    """
+    from evolve.notes import add_note
+
+    with _opened(storage, must_exist=True) as opened:
+        add_note(opened.engine, study, trial, text, tag=tag)
+    result = {"study": study, "trial": trial, "text": text, "tag": tag}
+    _print(result, as_json=as_json, text=lambda: f"noted   study {study}, trial {trial}")
+    _next("evolve dashboard", as_json=as_json)
+
+
+@app.command()
 def export(
     study: Annotated[str | None, typer.Argument(help="Name of a study that has been run.", show_default=False)] = None,
     study_option: Annotated[str | None, typer.Option("--study", "-s", help="The same, as an option.")] = None,

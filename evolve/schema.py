@@ -139,6 +139,18 @@ checkpoint = Table(
     Column("path", Text, nullable=False),  # relative to the run folder of the study
 )
 
+# What people wrote about a trial. The table came after version 1 and is made when the first note is written.
+note = Table(
+    "evolve_note",
+    metadata,
+    Column("note_id", Integer, primary_key=True),
+    Column("trial_id", Integer, nullable=False, index=True),
+    Column("created", Real, nullable=False),  # seconds since 1970
+    Column("author", String(255), nullable=False, default=""),
+    Column("text", Text, nullable=False, default=""),
+    Column("tag", String(64), nullable=False, default=""),
+)
+
 # What the data set's check clipped or left out, so that nothing is dropped in silence.
 data_finding = Table(
     "evolve_data_finding",

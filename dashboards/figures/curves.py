@@ -25,6 +25,11 @@ def convergence(data: Convergence) -> go.Figure:
         _add_band(figure, data.band, "10 to 90 % of trained trials")
         _add_line(figure, data.band["epoch"], data.band["median"], "median of trained trials", dash="dash")
     others = [curve for curve in data.curves if curve.number != data.best_number]
+    if data.selected:
+        _add_by_verdict(
+            figure, [curve for curve in others if curve.number not in data.selected], opacity=0.12, showlegend=False
+        )
+        others = [curve for curve in others if curve.number in data.selected]
     _add_by_verdict(figure, others, opacity=0.75 if len(others) <= 40 else 0.5)
     for curve in data.curves:
         if curve.number == data.best_number:
@@ -63,7 +68,7 @@ def _all_values(curves: Sequence[Curve]) -> list[float]:
     return [float(value) for curve in curves for value in curve.y]
 
 
-def _add_by_verdict(figure: go.Figure, curves: Sequence[Curve], *, opacity: float) -> None:
+def _add_by_verdict(figure: go.Figure, curves: Sequence[Curve], *, opacity: float, showlegend: bool = True) -> None:
     for verdict in dict.fromkeys(curve.verdict for curve in sorted(curves, key=_verdict_rank)):
         members = [curve for curve in curves if curve.verdict == verdict]
         x, y, owners = joined([(curve.x, curve.y) for curve in members])
@@ -77,6 +82,8 @@ def _add_by_verdict(figure: go.Figure, curves: Sequence[Curve], *, opacity: floa
             opacity=opacity,
             name=verdict,
             customdata=np.asarray([members[owner].number for owner in owners]),
+            legendgroup=verdict,
+            showlegend=showlegend,
             hovertemplate=f"<b>trial %{{customdata}}</b> {verdict}<br>%{{x:,.0f}}: %{{y:.4g}}<extra></extra>",
             connectgaps=False,
         )

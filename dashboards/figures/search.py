@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -20,7 +22,8 @@ def history(data: History) -> go.Figure:
     figure.update_layout(xaxis=theme.integer_axis(data.trials["number"].max()), legend=LEGEND)
     if data.best_number is not None:
         _add_best_so_far(figure, data)
-    _add_trials(figure, data.trials.assign(x=data.trials["number"]), theme.hover_texts(data.trials, data.params))
+    hover = theme.hover_texts(data.trials, data.params)
+    _add_trials(figure, data.trials.assign(x=data.trials["number"], hover=hover), x_name="trial")
     best = data.trials[data.trials["number"] == data.best_number]
     if len(best):
         _ring(figure, best["number"], best["fitness"])
@@ -52,6 +55,7 @@ def divergence_map(data: DivergenceMap) -> go.Figure:
             mode="markers",
             marker=theme.marker(verdict, len(rows)),
             name=verdict,
+            customdata=part["number"],
             hovertext=part["hover"],
             hoverinfo="text",
         )
@@ -118,15 +122,28 @@ def _slice(data: Slice) -> go.Figure:
     figure = theme.new_figure(height=270, x=parameter.name, y="fitness")
     rows = data.rows.assign(x=theme.positions(parameter, data.rows["value"], data.rows["number"]))
     figure.update_layout(xaxis=theme.axis_layout(parameter, rows["x"]))
+    if parameter.is_categorical:
+        own = data.rows.set_index("number")[["value"]].rename(columns={"value": parameter.name})
+        rows = rows.assign(hover=theme.hover_texts(data.rows, own))
     # One line besides the trial: with all hyperparameters in every figure the page would grow with their square.
-    own = data.rows.set_index("number")[["value"]].rename(columns={"value": parameter.name})
-    _add_trials(figure, rows, theme.hover_texts(data.rows, own))
+    _add_trials(figure, rows, x_name=parameter.name)
     theme.mark_range(figure, parameter)
     return figure
 
 
-def _add_trials(figure: go.Figure, rows: pd.DataFrame, hover: list[str]) -> None:
-    rows = rows.assign(hover=hover)
+def _hover(rows: pd.DataFrame, verdict: str, x_name: str, *, is_rated: bool) -> dict[str, Any]:
+    if "hover" in rows:
+        return {"hovertext": rows["hover"], "hoverinfo": "text"}
+    return {"hovertemplate": _point_text(verdict, x_name, is_rated=is_rated)}
+
+
+def _point_text(verdict: str, x_name: str, *, is_rated: bool) -> str:
+    fitness = "<br>fitness %{y:.3f}" if is_rated else ""
+    title = theme.trial_title("%{customdata}", verdict)
+    return f"{title}{fitness}<br>{theme.label(x_name)} %{{x:,.4~g}}<extra></extra>"
+
+
+def _add_trials(figure: go.Figure, rows: pd.DataFrame, *, x_name: str) -> None:
     rated = is_rated(rows)
     without = [verdict for verdict, _ in theme.by_verdict(rows[~rated])]
     strip = theme.add_strip(figure, without, is_alone=not rated.any())
@@ -148,8 +165,8 @@ def _add_trials(figure: go.Figure, rows: pd.DataFrame, hover: list[str]) -> None
                 name=verdict,
                 legendgroup=verdict,
                 showlegend=axis == "y" or not has_place.any(),
-                hovertext=group["hover"],
-                hoverinfo="text",
+                customdata=group["number"],
+                **_hover(group, verdict, x_name, is_rated=axis == "y"),
             )
 
 
@@ -198,6 +215,7 @@ def _add_rated(figure: go.Figure, rows: pd.DataFrame) -> None:
             marker=look,
             name=verdict,
             showlegend=False,
+            customdata=part["number"],
             hovertext=part["hover"],
             hoverinfo="text",
         )
@@ -226,6 +244,7 @@ def _map_of_one(data: DivergenceMap) -> go.Figure:
             mode="markers",
             marker=theme.marker(verdict, len(rows)),
             name=verdict,
+            customdata=part["number"],
             hovertext=part["hover"],
             hoverinfo="text",
         )

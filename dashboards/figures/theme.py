@@ -22,6 +22,7 @@ from dashboards.views.study import VERDICTS, Parameter
 ACCENT = "#0072B2"  # the best trial, everywhere
 NEUTRAL = "#8A8F98"
 MAX_LABEL, MAX_TICK = 80, 18  # characters
+MAX_HOVER = 10  # hyperparameters in a hover text, which has to fit beside its point
 SCALE = "Viridis"
 STRIP_ROW_PIXELS = 20
 
@@ -78,11 +79,15 @@ def hover_texts(rows: pd.DataFrame, params: pd.DataFrame) -> list[str]:
         rows: number, verdict and fitness.
         params: Hyperparameters by number.
     """
+    names = list(params.columns)[:MAX_HOVER]
+    labels = [f"<br>{label(name)} " for name in names]
+    more = f"<br>and {len(params.columns) - len(names)} more" if len(params.columns) > len(names) else ""
     settings = {
         number: "".join(
-            f"<br>{label(name)} {label(value_text(value))}" for name, value in row.items() if value == value
+            f"{title}{label(value_text(value))}" for title, value in zip(labels, row, strict=True) if value == value
         )
-        for number, row in params.astype(object).to_dict("index").items()
+        + more
+        for number, *row in params[names].astype(object).itertuples(name=None)
     }
     return [
         f"{trial_title(number, verdict)}<br>fitness {wording.score(fitness)}{settings.get(number, '')}"
@@ -90,7 +95,7 @@ def hover_texts(rows: pd.DataFrame, params: pd.DataFrame) -> list[str]:
     ]
 
 
-def trial_title(number: int, verdict: str) -> str:
+def trial_title(number: int | str, verdict: str) -> str:
     """First line of a hover text."""
     return f"<b>trial {number}</b> {label(verdict)}"
 
@@ -239,6 +244,14 @@ def add_mark(figure: go.Figure, at: float) -> None:
 def integer_axis(largest: float) -> dict[str, Any]:
     """Plotly's settings for an axis that counts: no fractions, however few there are."""
     return {"tickformat": ",d"} | ({"dtick": 1} if largest <= 12 else {})
+
+
+def verdict_css() -> str:
+    """Style of the verdicts' symbols in text."""
+    return "\n".join(
+        f'.verdict-{name}::before {{ content: "{look.character}"; color: {look.color}; }}'
+        for name, look in VERDICT_STYLES.items()
+    )
 
 
 def template(*, is_dark: bool) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Table:
         columns: Left to right.
         rows: A cell for each column; NaN is shown as missing.
         is_sortable: Whether a click on a title sorts the rows.
+        links_to: What the first column names, where pages of its own exist: a trial or a study.
 
     Raises:
         ValueError: A row has more or fewer cells than there are columns.
@@ -44,6 +45,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     is_sortable: bool = False
+    links_to: Literal["", "trial", "study"] = ""
 
     def __post_init__(self) -> None:
         for index, row in enumerate(self.rows):

@@ -40,12 +40,14 @@ class Convergence:
         band: 10, 50 and 90 % of all trials that ran to their end, by epoch; empty where every curve is drawn.
         num_curves: Trials that finished an epoch.
         best_number: Trial of the best fitness, or None.
+        selected: Trials that stand out because the reader selected them.
     """
 
     curves: tuple[Curve, ...]
     band: pd.DataFrame
     num_curves: int
     best_number: int | None
+    selected: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +89,12 @@ def convergence(view: StudyView) -> Convergence | Empty:
     best_number = None if best is None else int(best["number"])
     last = rows.drop_duplicates("number", keep="last")
     chosen = _faithful(last, best_number) if len(last) > MAX_CURVES else set(last["number"])
-    curves = tuple(_epoch_curve(part) for number, part in rows.groupby("number") if number in chosen)
+    selected = frozenset(spread_evenly(sorted(view.focus.selected & set(last["number"])), MAX_CURVES))
+    drawn = rows[rows["number"].isin(chosen | selected)]
+    curves = tuple(_epoch_curve(part) for _, part in drawn.groupby("number"))
     trained = rows[rows["verdict"].isin(TRAINED)]
     band = _band(trained, "map50") if len(last) > MAX_CURVES else _band(trained.iloc[:0], "map50")
-    return Convergence(curves=curves, band=band, num_curves=len(last), best_number=best_number)
+    return Convergence(curves=curves, band=band, num_curves=len(last), best_number=best_number, selected=selected)
 
 
 def losses(view: StudyView) -> Losses | Empty:

@@ -64,7 +64,7 @@ def diverged_table(view: StudyView) -> Table | Empty:
         (int(number), *_setting(view, int(number)), *_diagnosis_cells(view.diagnoses.get(int(number), {}), reason))
         for number, reason in zip(trials["number"], trials["reason"], strict=True)
     )
-    return Table(name="diverged", columns=columns, rows=rows, is_sortable=True)
+    return Table(name="diverged", columns=columns, rows=rows, is_sortable=True, links_to="trial")
 
 
 def approaches(view: StudyView) -> tuple[Approach, ...] | Empty:

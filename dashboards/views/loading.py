@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import inf, isfinite, nan
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import ColumnElement, Connection, Engine, Float, Integer, Row, Select, inspect
 
 from dashboards.views import queries
 from dashboards.views.study import (
+    NO_NOTES,
     TRIAL_COLUMNS,
     Parameter,
     StudyFacts,
@@ -47,12 +49,12 @@ def load(engine: Engine, study_name: str) -> StudyView:
     Raises:
         StudyNotFoundError: There is no such study.
     """
-    _check_tables(engine)
+    present = check_tables(engine)
     with engine.connect() as connection:
         study = _study_row(connection, study_name)
         trials, diagnoses = _trials(connection.execute(queries.trial_rows(study.study_id)).all())
         params, distributions = _params(connection.execute(queries.param_rows(study.study_id)).all())
-        epochs = _frame(connection, queries.epoch_rows(study.study_id)).merge(
+        epochs = read_frame(connection, queries.epoch_rows(study.study_id)).merge(
             trials[["trial_id", "number", "verdict"]], on="trial_id"
         )
         trials = _with_last_epochs(trials, epochs)
@@ -73,9 +75,10 @@ def load(engine: Engine, study_name: str) -> StudyView:
             steps=_steps(connection, trials, params),
             last_steps=_last_steps(connection, trials, diagnoses),
             diagnoses=diagnoses,
-            findings=_frame(connection, queries.finding_rows(study.study_id, FINDINGS_PER_KIND)),
+            findings=read_frame(connection, queries.finding_rows(study.study_id, FINDINGS_PER_KIND)),
             finding_counts=_counts(connection.execute(queries.finding_counts(study.study_id)).all()),
             environments=_environments(connection, trials),
+            notes=read_notes(connection, study.study_id) if schema.note.name in present else NO_NOTES,
         )
 
 
@@ -94,12 +97,24 @@ def step_trials(trials: pd.DataFrame, params: pd.DataFrame, count: int) -> list[
     return best + spread_evenly(ranked, count - len(best))
 
 
-def _check_tables(engine: Engine) -> None:
+def read_notes(connection: Connection, study_id: int) -> pd.DataFrame:
+    """Notes on the trials of a study, oldest first, with the number of the trial."""
+    return read_frame(connection, queries.note_rows(study_id))
+
+
+def check_tables(engine: Engine) -> set[str]:
+    """Names of the tables there are.
+
+    Raises:
+        StudyNotFoundError: Some that are needed are missing.
+    """
     present = set(inspect(engine).get_table_names())
-    needed = {queries.studies.name, queries.trials.name, *schema.metadata.tables}
+    # Notes came later; a database that is only read may be without them.
+    needed = {queries.studies.name, queries.trials.name, *schema.metadata.tables} - {schema.note.name}
     if missing := sorted(needed - present):
         where = engine.url.render_as_string(hide_password=True)
         raise StudyNotFoundError(f"{where}: no study here, tables {missing} are missing; `evolve run` makes them")
+    return present
 
 
 def _study_row(connection: Connection, name: str) -> Row[Any]:
@@ -111,15 +126,17 @@ def _study_row(connection: Connection, name: str) -> Row[Any]:
     return row
 
 
-def _frame(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
-    frame = pd.DataFrame.from_records(connection.execute(statement).all(), columns=statement.selected_columns.keys())
-    # Types are set from the statement, so that a frame without rows has them too.
-    return frame.astype({each.key: _dtype(each, frame) for each in statement.selected_columns})
+def read_frame(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
+    """The rows of a statement, one column for each of its own, with numbers where those are numbers."""
+    # Column by column, since pandas takes rows many times more slowly; types are the statement's, also without rows.
+    columns = list(zip(*connection.execute(statement).all(), strict=True)) or [()] * len(statement.selected_columns)
+    selected = zip(statement.selected_columns, columns, strict=True)
+    return pd.DataFrame({each.key: np.array(values, dtype=_dtype(each, values)) for each, values in selected})
 
 
-def _dtype(selected: ColumnElement[Any], frame: pd.DataFrame) -> str:
+def _dtype(selected: ColumnElement[Any], values: Sequence[Any]) -> str:
     if isinstance(selected.type, Integer):
-        return "float64" if frame[selected.key].isna().any() else "int64"
+        return "float64" if None in values else "int64"
     return "float64" if isinstance(selected.type, Float | schema.Real) else "object"
 
 
@@ -226,7 +243,7 @@ def _planned(name: str, axis: object) -> Parameter:
 
 def _seed_results(connection: Connection, trials: pd.DataFrame) -> pd.DataFrame:
     ids = _ids(trials, best_numbers(trials, NUM_SEEDED_TRIALS))
-    return _frame(connection, queries.seed_rows(ids)).merge(trials[["trial_id", "number"]], on="trial_id")
+    return read_frame(connection, queries.seed_rows(ids)).merge(trials[["trial_id", "number"]], on="trial_id")
 
 
 def _steps(connection: Connection, trials: pd.DataFrame, params: pd.DataFrame) -> pd.DataFrame:
@@ -235,7 +252,7 @@ def _steps(connection: Connection, trials: pd.DataFrame, params: pd.DataFrame) -
     longest = max((row.last_step for row in ranges), default=0) + 1
     seeds = {row.trial_id: row.seed for row in ranges}
     width = -(-longest // STEP_BUCKETS)
-    frame = _frame(connection, queries.step_buckets(seeds, width))
+    frame = read_frame(connection, queries.step_buckets(seeds, width))
     return frame.merge(trials[["trial_id", "number", "verdict"]], on="trial_id")
 
 
@@ -245,7 +262,7 @@ def _last_steps(
     known = {number: each["step"] for number, each in sorted(diagnoses.items()) if _is_step(each.get("step"))}
     chosen = spread_evenly(sorted(known, key=lambda number: int(known[number])), NUM_LAST_STEP_TRIALS)
     ends = {trial_id: int(known[number]) for number, trial_id in zip(chosen, _ids(trials, chosen), strict=True)}
-    frame = _frame(connection, queries.steps_up_to(ends, NUM_LAST_STEPS)).merge(
+    frame = read_frame(connection, queries.steps_up_to(ends, NUM_LAST_STEPS)).merge(
         trials[["trial_id", "number"]], on="trial_id"
     )
     return _diverging_seed(frame.assign(end=frame["trial_id"].map(ends)), diagnoses)

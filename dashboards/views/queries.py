@@ -5,7 +5,7 @@ Optuna is not asked itself, since it reads one trial at a time: 10,000 trials ta
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -172,20 +172,19 @@ def step_ranges(trial_ids: Collection[int]) -> Select[Any]:
     )
 
 
-def step_buckets(seeds: Mapping[int, int], width: int) -> Select[Any]:
+def step_buckets(seeds: Mapping[int, int], width: int, names: Sequence[str] = STEP_MEASUREMENTS) -> Select[Any]:
     """Lowest and highest value of every `width` steps of one seed of each trial, and the count of missing numbers.
 
     Args:
         seeds: Which seed to read, by trial id.
         width: Steps in a bucket; 1 returns the steps themselves.
+        names: Measurements to read.
     """
     step = schema.step
     # Written out, since a bound number would make the two uses of the expression differ for PostgreSQL.
     bucket = step.c.step // literal_column(str(int(width)), Integer)
     extremes = [
-        expression.label(f"{name}_{what}")
-        for name in STEP_MEASUREMENTS
-        for what, expression in _extremes(step.c[name]).items()
+        expression.label(f"{name}_{what}") for name in names for what, expression in _extremes(step.c[name]).items()
     ]
     return (
         select(
@@ -251,6 +250,18 @@ def environment_rows(environment_ids: Collection[str]) -> Select[Any]:
     )
 
 
+def note_rows(study_id: int) -> Select[Any]:
+    """Notes on the trials of a study, oldest first."""
+    note = schema.note
+    columns = (trials.c.number, note.c.created, note.c.author, note.c.text, note.c.tag)
+    return (
+        select(*columns)
+        .select_from(note.join(trials, trials.c.trial_id == note.c.trial_id))
+        .where(trials.c.study_id == study_id)
+        .order_by(note.c.note_id)
+    )
+
+
 def _trials_of(study_id: int) -> Select[Any]:
     return select(trials.c.trial_id).where(trials.c.study_id == study_id)
 
@@ -262,7 +273,7 @@ def _first_seeds(trial_ids: Collection[int]) -> FromClause:
 
 
 def _strict_mean(values: ColumnElement[Any]) -> ColumnElement[Any]:
-    return case((func.count(values) == func.count(), func.avg(values, type_=schema.Real())))
+    return case((func.count(values) == func.count(), func.avg(values, type_=Float())))
 
 
 def _extremes(values: ColumnElement[Any]) -> dict[str, ColumnElement[Any]]:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dashboards.views.blocks import Empty
-from dashboards.views.study import Parameter, StudyView, finished
+from dashboards.views.study import Parameter, StudyView, drawn_numbers, finished
 from dashboards.views.wording import counted, number
 from evolve import analysis
 from evolve.analysis import Importances, Interval
@@ -89,18 +89,23 @@ def history(view: StudyView) -> History | Empty:
     if trials.empty:
         return NO_TRIALS
     is_finished = trials["number"].isin(finished(trials)["number"])
+    so_far = analysis.best_so_far(trials["fitness"].where(is_finished))
+    # Where the best changes the line has a step, whatever else is drawn.
+    level = np.nan_to_num(so_far, nan=-np.inf)
+    is_step = np.append(level[1:] > level[:-1], True)
+    is_drawn = trials["number"].isin(drawn_numbers(view)).to_numpy() | is_step | np.roll(is_step, 1)
     best = view.best
     return History(
-        trials=trials[["number", "verdict", "fitness"]].reset_index(drop=True),
-        params=_ordered(view),
-        best=analysis.best_so_far(trials["fitness"].where(is_finished)),
+        trials=trials[is_drawn][["number", "verdict", "fitness"]].reset_index(drop=True),
+        params=_ordered(view).reindex(trials[is_drawn]["number"]),
+        best=so_far[is_drawn],
         best_number=None if best is None else int(best["number"]),
     )
 
 
 def slices(view: StudyView) -> tuple[Slice, ...] | Empty:
     """Fitness against each hyperparameter that was searched."""
-    trials = started(view.trials)[["number", "verdict", "fitness"]]
+    trials = drawn_trials(view)
     if trials.empty:
         return NO_TRIALS
     axes = [each for each in view.space if each.name in view.params]
@@ -111,8 +116,8 @@ def slices(view: StudyView) -> tuple[Slice, ...] | Empty:
 
 def divergence_map(view: StudyView) -> DivergenceMap | Empty:
     """Fitness and divergence over the learning rate (or the first axis) and the next axis of the study."""
-    trials = started(view.trials)[["number", "verdict", "fitness"]]
-    axes = _map_axes([each for each in view.space if each.name in view.params])
+    trials = drawn_trials(view)
+    axes = chosen_axes(view)
     if trials.empty or not axes:
         return NO_TRIALS if trials.empty else Empty("No hyperparameter was searched, so there is nothing to map.")
     x, y = axes[0], axes[1] if len(axes) > 1 else None
@@ -120,7 +125,7 @@ def divergence_map(view: StudyView) -> DivergenceMap | Empty:
         x=x,
         y=y,
         rows=_with_values(trials, view, {"x": x} if y is None else {"x": x, "y": y}),
-        params=_ordered(view),
+        params=_ordered(view).reindex(trials["number"]),
         sentences=_thresholds(view),
     )
 
@@ -166,9 +171,18 @@ def _with_values(trials: pd.DataFrame, view: StudyView, axes: dict[str, Paramete
     return trials.assign(**values).dropna(subset=list(axes)).reset_index(drop=True)
 
 
-def _map_axes(axes: list[Parameter]) -> list[Parameter]:
-    numeric_first = sorted(axes, key=lambda axis: (axis.name != "lr0", axis.is_categorical))
-    return numeric_first[:2]
+def drawn_trials(view: StudyView) -> pd.DataFrame:
+    """Number, verdict and fitness of the trials that pictures draw."""
+    trials = started(view.trials)[["number", "verdict", "fitness"]]
+    return trials[trials["number"].isin(drawn_numbers(view))]
+
+
+def chosen_axes(view: StudyView) -> list[Parameter]:
+    """The two axes the reader chose, or the learning rate (or the first axis) and the next one."""
+    axes = {each.name: each for each in view.space if each.name in view.params}
+    usual = sorted(axes.values(), key=lambda axis: (axis.name != "lr0", axis.is_categorical))
+    chosen = [axes[name] for name in dict.fromkeys(view.focus.pair) if name in axes]
+    return (chosen + [axis for axis in usual if axis not in chosen])[:2]
 
 
 def _thresholds(view: StudyView) -> tuple[str, ...]:

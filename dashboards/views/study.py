@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, isfinite
+from sys import maxsize
 from typing import Any
 
 import pandas as pd
@@ -86,6 +87,26 @@ class StudyFacts:
         return () if seeds is None else (seeds,)
 
 
+NO_NOTES = pd.DataFrame({"number": [], "created": [], "author": [], "text": [], "tag": []}).astype(
+    {"number": "int64", "created": "float64", "author": "object", "text": "object", "tag": "object"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Focus:
+    """What a reader looks at in a study.
+
+    Attributes:
+        selected: Numbers of the trials that were brushed; none means all.
+        pair: Names of the two hyperparameters of maps; empty names are chosen by the picture.
+        max_points: Trials a picture draws at most; beyond, a faithful choice.
+    """
+
+    selected: frozenset[int] = frozenset()
+    pair: tuple[str, str] = ("", "")
+    max_points: int = maxsize
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyView:
     """Everything the pages show of a study, read at one moment.
@@ -104,6 +125,8 @@ class StudyView:
         findings: What the data check found: first rows of each kind.
         finding_counts: Count by kind.
         environments: Identity, facts and count of trials of each environment.
+        notes: What people wrote about trials: number, created, author, text and tag.
+        focus: What the reader looks at.
     """
 
     facts: StudyFacts
@@ -119,6 +142,8 @@ class StudyView:
     findings: pd.DataFrame
     finding_counts: Mapping[str, int]
     environments: tuple[tuple[str, Mapping[str, Any], int], ...]
+    notes: pd.DataFrame = field(default_factory=NO_NOTES.copy)
+    focus: Focus = field(default_factory=Focus)
 
     @property
     def best(self) -> Mapping[str, Any] | None:
@@ -153,6 +178,24 @@ def best_numbers(trials: pd.DataFrame, count: int) -> list[int]:
     """Numbers of the trials of highest fitness that ran to their end, best first."""
     ranked = finished(trials).sort_values(["fitness", "number"], ascending=[False, True])
     return [int(number) for number in ranked["number"].head(count)]
+
+
+def drawn_numbers(view: StudyView) -> set[int]:
+    """Numbers of the trials that pictures draw: all, or a choice that is the same in every picture.
+
+    Rare verdicts stay whole, common ones are spread over the ranks of fitness; the best and the selected are kept.
+    """
+    started = view.trials[view.trials["verdict"] != "waiting"]
+    room = view.focus.max_points
+    if len(started) <= room:
+        return {int(number) for number in started["number"]}
+    kept = set(best_numbers(started, min(20, room))) | set(view.focus.selected)
+    groups = [list(part["number"]) for _, part in started.sort_values(["fitness", "number"]).groupby("verdict")]
+    for left, group in zip(range(len(groups), 0, -1), sorted(groups, key=len), strict=True):
+        chosen = spread_evenly([int(number) for number in group], max(room // left, 1))
+        kept.update(chosen)
+        room -= len(chosen)
+    return kept
 
 
 def spread_evenly(ranked: Sequence[int], count: int) -> list[int]:

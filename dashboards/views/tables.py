@@ -106,6 +106,7 @@ def trials_table(view: StudyView) -> Table | Empty:
         *(RESULT_COLUMNS[name] for name in results),
         *(Column(title=axis.name, kind="text" if axis.is_categorical else "number") for axis in axes),
         Column(title="reason"),
+        *((Column(title="notes"),) if len(view.notes) else ()),
     )
     rows = zip(
         trials["number"],
@@ -113,9 +114,10 @@ def trials_table(view: StudyView) -> Table | Empty:
         *(trials[name] for name in results),
         *(_cells(params[axis.name], axis) for axis in axes),
         map(_reason, trials["reason"], trials["traceback"]),
+        *((_notes(view, trials),) if len(view.notes) else ()),
         strict=True,
     )
-    return Table(name="trials", columns=columns, rows=tuple(rows), is_sortable=True)
+    return Table(name="trials", columns=columns, rows=tuple(rows), is_sortable=True, links_to="trial")
 
 
 RESULT_COLUMNS = {
@@ -303,6 +305,13 @@ def _place(axis: Parameter, value: Cell) -> tuple[Cell, str]:
 
 def _reason(reason: str, traceback: str) -> str:
     return wording.last_line(traceback) or reason
+
+
+def _notes(view: StudyView, trials: pd.DataFrame) -> list[str]:
+    texts: dict[int, list[str]] = {}
+    for number, text, tag in zip(view.notes["number"], view.notes["text"], view.notes["tag"], strict=True):
+        texts.setdefault(int(number), []).append(" ".join(part for part in (f"#{tag}" if tag else "", text) if part))
+    return ["; ".join(texts.get(int(number), ())) for number in trials["number"]]
 
 
 def _failure(error: str, members: list[tuple[int, str]]) -> Disclosure:

@@ -60,3 +60,9 @@ def last_line(text: str) -> str:
     """The last line of a traceback that says something."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""
+
+
+def short(text: str, *, most: int = 40) -> str:
+    """Text on one line, cut to `most` characters."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else flat[: most - 1] + "…"

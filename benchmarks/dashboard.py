@@ -1,0 +1,186 @@
+"""First load of a study's page beside optuna-dashboard on the same database: seconds and bytes, compressed as sent.
+
+Ours is what a browser asks for when the page opens: its frame, and the panels in sight; then all panels of the page.
+optuna-dashboard's is the study with its trials, which its page cannot do without. Its program is named by
+--optuna-dashboard or found on the path; without it ours is measured alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.distributions import BaseDistribution, FloatDistribution
+
+from dashboards.live_panels import STUDY
+from dashboards.server import address_of, make_dashboard_server
+from tests.synthetic import Plan, add_study, new_engine
+
+CASES = ((1_000, 30), (10_000, 10))
+IN_SIGHT = ("summary", "history")
+STARTUP_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One load."""
+
+    what: str
+    seconds: float
+    kilobytes: float
+
+
+def study_file(folder: Path, num_trials: int, num_params: int) -> Path:
+    """A database with one study of that many trials and hyperparameters."""
+    path = folder / f"{num_trials}.db"
+    names = [f"p{index}" for index in range(num_params - 1)]
+    space: dict[str, BaseDistribution] = {"lr0": FloatDistribution(1e-4, 10.0, log=True)}
+    space |= {name: FloatDistribution(0, 1) for name in names}
+    engine = new_engine(path)
+    add_study(engine, Plan(name="large", num_trials=num_trials, space=space, log_steps=False))
+    engine.dispose()
+    return path
+
+
+@contextmanager
+def ours(path: Path) -> Iterator[str]:
+    """Address of our dashboard over a file."""
+    server = make_dashboard_server(f"sqlite:///{path}", host="127.0.0.1", port=0, token="")
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield address_of(server, "").rstrip("/")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def theirs(program: str, path: Path) -> Iterator[str]:
+    """Address of optuna-dashboard over a file."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [program, f"sqlite:///{path}", "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_until_open(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _wait_until_open(port: int) -> None:
+    until = time.monotonic() + STARTUP_SECONDS
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise TimeoutError(f"optuna-dashboard did not open port {port} within {STARTUP_SECONDS} s")
+
+
+def fetch(url: str, body: dict[str, object] | None = None) -> int:
+    """Bytes of an answer as they are sent."""
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Accept-Encoding": "gzip", "Content-Type": "application/json"}
+    request = urllib.request.Request(url, data=data, headers=headers)  # noqa: S310
+    with urllib.request.urlopen(request, timeout=300) as answer:  # noqa: S310
+        return len(answer.read())
+
+
+def _page_request() -> dict[str, object]:
+    outputs = [("page", "children"), ("selection", "data"), ("zooms", "data"), ("question", "data")]
+    return {
+        "output": "...".join(f"{each}.{what}" for each, what in outputs).join(("..", "..")),
+        "outputs": [{"id": each, "property": what} for each, what in outputs],
+        "inputs": [
+            {"id": "address", "property": "pathname", "value": "/study"},
+            {"id": "address", "property": "search", "value": "?study=large"},
+        ],
+        "changedPropIds": ["address.pathname"],
+    }
+
+
+def _panel_request(key: str, lines: str) -> dict[str, object]:
+    def own(kind: str) -> dict[str, str]:
+        return {"type": kind, "key": key, "lines": lines}
+
+    def pattern(kind: str, what: str) -> str:
+        return f'{{"key":["MATCH"],"lines":["MATCH"],"type":"{kind}"}}.{what}'
+
+    outputs = (("panel", "children"), ("drawn", "data"), ("panel", "className"))
+    state = {"question": "/study?study=large", "device": {"dark": False, "touch": False}, "selection": "", "zooms": []}
+    asked = json.dumps(own("asked"), separators=(",", ":"), sort_keys=True)
+    return {
+        "output": "...".join(pattern(*each) for each in outputs).join(("..", "..")),
+        "outputs": [{"id": own(kind), "property": what} for kind, what in outputs],
+        "inputs": [{"id": own("asked"), "property": "data", "value": "now"}],
+        "state": [
+            *({"id": name, "property": "data", "value": value} for name, value in state.items()),
+            {"id": own("drawn"), "property": "data", "value": ""},
+            {"id": own("panel"), "property": "id", "value": own("panel")},
+        ],
+        "changedPropIds": [f"{asked}.data"],
+    }
+
+
+def timed(what: str, load: Callable[[], int]) -> Measured:
+    """How long a load took and how much it sent."""
+    started = time.perf_counter()
+    size = load()
+    return Measured(what=what, seconds=time.perf_counter() - started, kilobytes=size / 1000)
+
+
+def measure_ours(path: Path) -> list[Measured]:
+    """First load with nothing in memory, then every panel of the page."""
+    with ours(path) as address:
+        update = f"{address}/_dash-update-component"
+
+        def panels(keys: tuple[str, ...]) -> int:
+            chosen = [panel for panel in STUDY if panel.key in keys]
+            return sum(
+                fetch(update, _panel_request(each.key, "yes" if each.follows_selection else "no")) for each in chosen
+            )
+
+        first = timed("ours, first load", lambda: fetch(update, _page_request()) + panels(IN_SIGHT))
+        whole = timed("ours, every panel", lambda: panels(tuple(panel.key for panel in STUDY)))
+        return [first, whole]
+
+
+def measure_theirs(program: str, path: Path) -> list[Measured]:
+    """The study with all its trials, as its page asks for it."""
+    with theirs(program, path) as address:
+        return [timed("optuna-dashboard", lambda: fetch(f"{address}/api/studies/1?after=0"))]
+
+
+def main() -> None:
+    """Prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--optuna-dashboard", default=shutil.which("optuna-dashboard"), help="its program")
+    program = parser.parse_args().optuna_dashboard
+    print(f"{platform.machine()}, Python {platform.python_version()}, one request after the other")
+    print(f"{'trials':>7} {'values':>7}  {'page':<20} {'s':>7} {'kB sent':>9}")
+    with tempfile.TemporaryDirectory() as folder:
+        for num_trials, num_params in CASES:
+            path = study_file(Path(folder), num_trials, num_params)
+            found = measure_ours(path) + (measure_theirs(program, path) if program else [])
+            for each in found:
+                print(f"{num_trials:>7,} {num_params:>7}  {each.what:<20} {each.seconds:>7.2f} {each.kilobytes:>9,.0f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,294 @@
+"""Blocks of panels as components of a live page; the report draws the same blocks as HTML."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import singledispatch
+from math import isfinite
+from typing import Any
+
+import dash_ag_grid as dag
+import numpy as np
+import plotly.graph_objects as go
+from dash import dcc, html
+
+from dashboards.figures import theme
+from dashboards.figures.brush import mark_selected, trial_numbers
+from dashboards.panels import Block
+from dashboards.state import PageState, to_search
+from dashboards.views import wording
+from dashboards.views.blocks import Cell, Column, Disclosure, Empty, Prose, Table, Tiles, VerdictCounts
+
+GRAPH_CONFIG: Any = {
+    "displaylogo": False,
+    "showSendToCloud": False,  # nothing leaves this machine
+    "responsive": True,
+    "modeBarButtonsToRemove": ["autoScale2d", "toImage"],
+}
+GRID_HEIGHT = 460
+ROW_PIXELS, HEADER_PIXELS = 34, 56
+BLOCK_ROWS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where blocks are drawn: the page's state, the panel's key, and the reader's device."""
+
+    state: PageState
+    panel: str
+    is_dark: bool = False
+    is_touch: bool = False
+
+
+def attributes(**values: str) -> dict[str, Any]:
+    """Attributes whose names have hyphens, such as aria-label."""
+    return {name.replace("_", "-"): value for name, value in values.items()}
+
+
+def draw_all(blocks: tuple[Block, ...], place: Place) -> list[Any]:
+    """Components of all blocks; neighbouring pictures share a row."""
+    drawn: list[Any] = []
+    figures: list[Any] = []
+    for index, block in enumerate(blocks):
+        if isinstance(block, go.Figure):
+            figures.append(_graph(block, place, index))
+            continue
+        drawn += _row_of_figures(figures)
+        figures = []
+        drawn.append(_table(block, place, index) if isinstance(block, Table) else component(block))
+    return drawn + _row_of_figures(figures)
+
+
+@singledispatch
+def component(block: object) -> Any:
+    """A block that is the same wherever it stands."""
+    raise TypeError(f"page: no way to draw a {type(block).__name__}")
+
+
+@component.register
+def _(block: Prose) -> Any:
+    return html.P(text_parts(block.text))
+
+
+@component.register
+def _(block: Empty) -> Any:
+    return html.P(text_parts(block.text), className="empty")
+
+
+@component.register
+def _(block: Disclosure) -> Any:
+    return html.Details([html.Summary(block.summary), html.Pre(block.text)])
+
+
+@component.register
+def _(block: Tiles) -> Any:
+    tiles = [html.Div([html.Dt(tile.label), html.Dd(tile.value), html.Dd(tile.detail)]) for tile in block.tiles]
+    return html.Dl(tiles, className="tiles")
+
+
+@component.register
+def _(block: VerdictCounts) -> Any:
+    items = [html.Li([verdict_mark(verdict), html.B(f" {count:,}")]) for verdict, count in block.counts]
+    return html.Ul(items, className="verdicts")
+
+
+def text_parts(text: str) -> list[Any]:
+    """Text with words in backticks as code."""
+    parts = re.split(r"`([^`]+)`", text)
+    return [html.Code(part) if index % 2 else part for index, part in enumerate(parts) if part]
+
+
+def verdict_mark(verdict: str) -> Any:
+    """A verdict with its colour and symbol."""
+    known = verdict if verdict in theme.VERDICT_STYLES else "unjudged"
+    return html.Span(verdict, className=f"verdict verdict-{known}")
+
+
+def cell_text(column: Column, cell: Cell) -> str:
+    """A cell as people read it."""
+    if isinstance(cell, str):
+        return cell
+    value = float(cell)
+    return wording.number(value) if column.digits is None or not isfinite(value) else f"{value:,.{column.digits}f}"
+
+
+def link_to(table: Table, cell: Cell, study: str) -> str:
+    """Address of what a cell in the first column names."""
+    if table.links_to == "study":
+        return "/study" + to_search(PageState(page="/study", study=str(cell)))
+    return "/trial" + to_search(PageState(page="/trial", study=study, number=int(cell)))
+
+
+def grid_rows(table: Table, request: dict[str, Any], study: str) -> dict[str, Any]:
+    """The rows a grid asks for, sorted as it asks, each cell as text.
+
+    Args:
+        table: All rows.
+        request: startRow, endRow and sortModel.
+        study: For links to its trials.
+    """
+    rows = list(table.rows)
+    for order in reversed(request.get("sortModel") or []):
+        index = int(str(order.get("colId", "c0"))[1:])
+        if 0 <= index < len(table.columns):
+            rows = _sorted_rows(rows, index, is_descending=order.get("sort") == "desc")
+    part = rows[max(int(request.get("startRow") or 0), 0) : max(int(request.get("endRow") or BLOCK_ROWS), 0)]
+    return {"rowData": [_grid_row(table, row, study) for row in part], "rowCount": len(rows)}
+
+
+def _sorted_rows(rows: list[tuple[Cell, ...]], index: int, *, is_descending: bool) -> list[tuple[Cell, ...]]:
+    def is_missing(row: tuple[Cell, ...]) -> bool:
+        return row[index] == "" or row[index] != row[index]
+
+    known = [row for row in rows if not is_missing(row)]
+    # Text and numbers have no order between them; text comes last.
+    known.sort(key=lambda row: (isinstance(row[index], str), row[index]), reverse=is_descending)
+    return known + [row for row in rows if is_missing(row)]
+
+
+def _grid_row(table: Table, row: tuple[Cell, ...], study: str) -> dict[str, str]:
+    cells = {
+        f"c{index}": cell_text(column, cell)
+        for index, (column, cell) in enumerate(zip(table.columns, row, strict=True))
+    }
+    if table.links_to:
+        cells["link"] = link_to(table, row[0], study)
+    return cells
+
+
+def _row_of_figures(figures: list[Any]) -> list[Any]:
+    if not figures:
+        return []
+    columns = len(figures) if len(figures) < 3 else 2 if len(figures) == 4 else 3
+    return [html.Div(figures, className=f"figures columns-{columns}")]
+
+
+def _graph(figure: go.Figure, place: Place, index: int) -> Any:
+    name = f"{place.panel}-{index}"
+    has_trials = any(trial_numbers(trace) is not None for trace in figure.data)
+    # As plain data from here on: Plotly's classes check every value once more, which takes longer than drawing did.
+    shown = mark_selected(figure, place.state.selected).to_dict()
+    shown["data"] = [{key: _halved(value) for key, value in trace.items()} for trace in shown["data"]]
+    shown["layout"] |= {
+        "template": theme.template(is_dark=place.is_dark),
+        # The reader's zoom, selection and hidden curves outlast new data, as long as the question is the same.
+        "uirevision": place.state.question,
+        "dragmode": False if place.is_touch else "select" if has_trials else "zoom",
+    }
+    for zoom in place.state.zooms:
+        if zoom.figure == name and re.fullmatch(r"[xy]axis\d?", zoom.axis):
+            axis = dict(shown["layout"].get(zoom.axis, {}))
+            shown["layout"][zoom.axis] = axis | {"range": [zoom.low, zoom.high], "autorange": False}
+    graph = dcc.Graph(
+        id={"type": "graph", "panel": place.panel, "index": index},
+        figure=shown,
+        config=GRAPH_CONFIG,
+        style={"height": f"{int(figure.layout.height)}px"},
+        className="plot",
+    )
+    return html.Div(
+        [graph, _downloads(place, index, ["png", "svg"])], className="picture", **attributes(data_picture=name)
+    )
+
+
+def _halved(value: Any) -> Any:
+    """Packed numbers of double precision in single precision, far finer than a pixel; all else as it is."""
+    if not isinstance(value, dict) or value.get("dtype") != "f8" or "shape" in value:
+        return value
+    single = np.frombuffer(b64decode(value["bdata"]), dtype="<f8").astype("<f4")
+    return {"dtype": "f4", "bdata": b64encode(single.tobytes()).decode()}
+
+
+def _downloads(place: Place, index: int, images: Iterable[str]) -> Any:
+    page = place.state.page.strip("/") or "studies"
+    href = f"/data/{page}/{place.panel}/{index}.csv{to_search(place.state)}"
+    name = f"{page}-{place.panel}-{index}"
+    buttons = [
+        html.Button(
+            kind.upper(),
+            className="save",
+            title=f"save this picture as {kind.upper()}",
+            **attributes(data_save=f"{kind}:{name}"),
+        )
+        for kind in images
+    ]
+    return html.Div([html.A("CSV", href=href, title="save what is shown here as CSV"), *buttons], className="downloads")
+
+
+def _table(table: Table, place: Place, index: int) -> Any:
+    body = _grid(table, place, index) if table.is_sortable else _plain_table(table, place)
+    return html.Div([body, _downloads(place, index, [])], className="picture")
+
+
+def _grid(table: Table, place: Place, index: int) -> Any:
+    height = min(GRID_HEIGHT, HEADER_PIXELS + 20 + ROW_PIXELS * max(len(table.rows), 1))
+    return dag.AgGrid(
+        id={"type": "grid", "panel": place.panel, "index": index},
+        columnDefs=[_grid_column(number, column, table) for number, column in enumerate(table.columns)],
+        rowModelType="infinite",
+        defaultColDef={
+            "sortable": True,
+            "resizable": True,
+            "suppressHeaderMenuButton": True,
+            "wrapHeaderText": True,
+            "minWidth": 80,
+        },
+        columnSize="autoSize",
+        dashGridOptions={
+            "cacheBlockSize": BLOCK_ROWS,
+            "infiniteInitialRowCount": min(len(table.rows), BLOCK_ROWS),
+            "maxBlocksInCache": 20,
+            "rowHeight": ROW_PIXELS,
+            "headerHeight": HEADER_PIXELS,
+            "enableCellTextSelection": True,
+            "ensureDomOrder": True,
+            "suppressColumnVirtualisation": len(table.columns) <= 24,
+        },
+        style={"height": f"{height}px", "width": "100%"},
+    )
+
+
+def _grid_column(number: int, column: Column, table: Table) -> dict[str, Any]:
+    title = f"{column.title}, {column.unit}" if column.unit else column.title
+    definition: dict[str, Any] = {"field": f"c{number}", "colId": f"c{number}", "headerName": title, "maxWidth": 420}
+    if column.kind == "number":
+        definition |= {
+            "type": "rightAligned",
+            "sortingOrder": ["desc", "asc", None],
+            "cellClass": "number ag-right-aligned-cell",
+        }
+        definition["minWidth"] = 90 if column.digits == 0 else 112
+    if column.kind == "verdict":
+        definition |= {"cellRenderer": "Verdict", "minWidth": 150}
+    if column.kind == "text":
+        definition["minWidth"] = 130
+    if number == 0 and table.links_to:
+        definition |= {"cellRenderer": "RowLink", "pinned": "left", "sortingOrder": ["asc", "desc", None]}
+    return definition
+
+
+def _plain_table(table: Table, place: Place) -> Any:
+    head = html.Tr([html.Th(_heading(column), scope="col", className=column.kind) for column in table.columns])
+    body = [html.Tr([_td(table, place, number, cell) for number, cell in enumerate(row)]) for row in table.rows]
+    inner = html.Table([html.Thead(head), html.Tbody(body)], id=f"table-{table.name}")
+    return html.Div(inner, className="scroll", tabIndex=0)
+
+
+def _heading(column: Column) -> list[Any]:
+    return [column.title, html.Small(column.unit)] if column.unit else [column.title]
+
+
+def _td(table: Table, place: Place, number: int, cell: Cell) -> Any:
+    column = table.columns[number]
+    if column.kind == "verdict":
+        return html.Td(verdict_mark(str(cell)))
+    if column.kind == "place" and not isinstance(cell, str):
+        return html.Td(html.Span(style={"--at": f"{float(cell):.3f}"}, title=f"{float(cell):.0%}"), className="place")
+    text = cell_text(column, cell)
+    if number == 0 and table.links_to:
+        return html.Td(dcc.Link(text, href=link_to(table, cell, place.state.study)), className=column.kind)
+    is_text = isinstance(cell, str)
+    return html.Td(text, className="text" if is_text else column.kind, title=text if is_text else None)

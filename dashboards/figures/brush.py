@@ -1,0 +1,75 @@
+"""Which trial each point of a figure is of, and how a selection of trials shows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+
+def mark_selected(figure: go.Figure, numbers: Collection[int]) -> go.Figure:
+    """A copy in which the points of other trials are faint; without a selection the figure itself.
+
+    Args:
+        figure: Its traces tell in `customdata` of which trial a point is.
+        numbers: Selected trials.
+    """
+    if not numbers:
+        return figure
+    copied = go.Figure(figure)
+    for trace in copied.data:
+        own = trial_numbers(trace)
+        if own is not None and "markers" in (trace.mode or ""):
+            trace.selectedpoints = np.flatnonzero(np.isin(own, list(numbers))).tolist()
+    return copied
+
+
+def trial_numbers(trace: Any) -> np.ndarray[Any, Any] | None:
+    """The trial of each point, or None for a trace that is not about trials."""
+    data = getattr(trace, "customdata", None)
+    if data is None:
+        return None
+    values = np.asarray(data)
+    return values[:, 0] if values.ndim == 2 else values
+
+
+def figure_rows(figure: go.Figure) -> Iterator[tuple[object, ...]]:
+    """What a figure shows as rows for a table: a heading, then one row a point with its curve, trial, x, y and z."""
+    titles = [(axis.title.text or name) if axis else name for axis, name in _axes(figure)]
+    yield ("curve", "trial", *titles, "value")
+    for index, trace in enumerate(figure.data):
+        if trace.type == "contour":
+            yield from _grid_rows(trace)
+        elif trace.x is not None and trace.y is not None and not _is_legend_only(trace):
+            yield from _trace_rows(trace, trace.name or f"curve {index + 1}")
+
+
+def _axes(figure: go.Figure) -> tuple[tuple[Any, str], tuple[Any, str]]:
+    return (figure.layout.xaxis, "x"), (figure.layout.yaxis, "y")
+
+
+def _is_legend_only(trace: Any) -> bool:
+    return len(trace.x) == 1 and trace.x[0] is None
+
+
+def _trace_rows(trace: Any, name: str) -> Iterator[tuple[object, ...]]:
+    numbers = trial_numbers(trace)
+    colors = trace.marker.color if trace.marker is not None else None
+    values = colors if isinstance(colors, np.ndarray | list | tuple) else None
+    for index, (x, y) in enumerate(zip(trace.x, trace.y, strict=False)):
+        if not _is_gap(x):
+            number = "" if numbers is None else int(numbers[index])
+            yield (name, number, x, y, "" if values is None else values[index])
+
+
+def _grid_rows(trace: Any) -> Iterator[tuple[object, ...]]:
+    for y, row in zip(trace.y, trace.z, strict=True):
+        for x, z in zip(trace.x, row, strict=True):
+            if not _is_gap(z):
+                yield ("map", "", x, y, z)
+
+
+def _is_gap(value: object) -> bool:
+    return value is None or (isinstance(value, float) and value != value)

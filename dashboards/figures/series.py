@@ -1,0 +1,79 @@
+"""Figures of named curves over steps, epochs or trials: one trial's telemetry, several trials side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from dashboards.figures import theme
+from dashboards.views.curves import Curve
+from dashboards.views.trial import Series
+
+# Okabe and Ito's colours in the order in which neighbours differ most; a second round is dashed.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = ("solid", "dash", "dot")
+
+
+def series(data: tuple[Series, ...], *, x: str = "step") -> tuple[go.Figure, ...]:
+    """One figure for each, curves named in its legend.
+
+    Args:
+        data: What to draw.
+        x: What is counted where it is not epochs.
+    """
+    return tuple(_figure(each, "epochs trained" if each.by_epoch else x) for each in data)
+
+
+def _figure(data: Series, x: str) -> go.Figure:
+    has_legend = len(data.curves) + len(data.points) > 1
+    figure = theme.new_figure(height=300, x=x, y=data.title, showlegend=has_legend)
+    shown = [curve for _, curve in (*data.curves, *data.points)]
+    figure.update_layout(
+        xaxis=theme.integer_axis(max((float(each.x.max()) for each in shown if len(each.x)), default=0))
+    )
+    if data.is_log:
+        figure.update_layout(yaxis=theme.log_axis_over([float(value) for each in shown for value in each.y]))
+    for index, (name, curve) in enumerate(data.curves):
+        _add(figure, name, curve, index=index, is_points=False)
+    for index, (name, curve) in enumerate(data.points, start=len(data.curves)):
+        _add(figure, name, curve, index=index, is_points=True)
+    _mark_gaps(figure, [curve for _, curve in data.curves])
+    return figure
+
+
+def _add(figure: go.Figure, name: str, curve: Curve, *, index: int, is_points: bool) -> None:
+    color = COLORS[index % len(COLORS)]
+    is_short = len(curve.x) < 12
+    figure.add_scatter(
+        x=curve.x,
+        y=_rounded(curve.y),
+        mode="markers" if is_points else "lines+markers" if is_short else "lines",
+        line={"color": color, "width": 1.7, "dash": DASHES[index // len(COLORS) % len(DASHES)]},
+        marker={"color": color, "size": 7 if is_points else 5, "symbol": "diamond" if is_points else "circle"},
+        name=theme.label(name),
+        hovertemplate=f"<b>{theme.label(name)}</b><br>%{{x:,}}: %{{y:.4~g}}<extra></extra>",
+        connectgaps=False,
+    )
+
+
+def _mark_gaps(figure: go.Figure, curves: list[Curve]) -> None:
+    # A number that is not finite has no height; a cross on the lower edge says where it was.
+    places = sorted({float(x) for curve in curves for x, y in zip(curve.x, curve.y, strict=True) if not np.isfinite(y)})
+    if places:
+        figure.add_scatter(
+            x=places,
+            y=[0.02] * len(places),
+            yaxis="y2",
+            mode="markers",
+            marker=theme.marker("diverged", 1),
+            name="not finite",
+            showlegend=False,
+            hovertemplate="not finite at %{x:,}<extra></extra>",
+        )
+        figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True})
+
+
+def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    # Single precision halves what is sent and is far finer than a pixel.
+    return np.asarray(values, dtype=np.float32)

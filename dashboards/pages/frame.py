@@ -1,0 +1,70 @@
+"""What all pages have: a heading, places for panels that fill as they come into sight, a bar about the selection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dash import dcc, html
+
+from dashboards.components import attributes
+from dashboards.panels import Panel
+from dashboards.state import PageState, to_address
+
+MAX_LINKED = 12
+
+
+def heading(title: str, *, details: Sequence[Any] = ()) -> Any:
+    """The page's title with a line beneath it."""
+    line = [html.P(list(details))] if details else []
+    return html.Header([html.H1(title), *line])
+
+
+def sections(panels: Sequence[Panel[Any]]) -> list[Any]:
+    """Links to the panels, and a place for each."""
+    links = [html.A(panel.title, href=f"#{panel.key}") for panel in panels]
+    return [
+        html.Nav(links, **attributes(aria_label="Sections")),
+        html.Main([_section(panel) for panel in panels]),
+    ]
+
+
+def _section(panel: Panel[Any]) -> Any:
+    kind = {"key": panel.key, "lines": "yes" if panel.follows_selection else "no"}
+    caption = [html.P(panel.caption, className="caption")] if panel.caption else []
+    return html.Section(
+        [
+            html.H2(panel.title),
+            *caption,
+            html.Div(id={"type": "panel", **kind}, className="body waiting"),
+            dcc.Store(id={"type": "seen", **kind}, data=False),
+            dcc.Store(id={"type": "asked", **kind}, data=""),
+            dcc.Store(id={"type": "drawn", **kind}, data=""),
+        ],
+        id=panel.key,
+        className="panel",
+        **attributes(data_panel=panel.key, data_lines=kind["lines"]),
+    )
+
+
+def selection_bar(state: PageState) -> Any:
+    """How many trials are selected, and what can be done with them."""
+    if not state.selected:
+        return []
+    count = len(state.selected)
+    compared = tuple((state.study, number) for number in state.selected[:MAX_LINKED])
+    links = [dcc.Link("compare", href=to_address(PageState(page="/compare", compared=compared)))]
+    if count == 1:
+        trial = PageState(page="/trial", study=state.study, number=state.selected[0])
+        links.insert(0, dcc.Link(f"open trial {state.selected[0]}", href=to_address(trial)))
+    told = f"trial {state.selected[0]} selected" if count == 1 else f"{count:,} trials selected"
+    return [html.B(told), *links, html.Button("clear", id={"type": "clear", "what": "selection"}, n_clicks=0)]
+
+
+def problem(text: str) -> list[Any]:
+    """A page that cannot be shown, and why."""
+    return [
+        heading("This page cannot be shown"),
+        html.P(text, className="empty", role="alert"),
+        html.P(dcc.Link("All studies", href="/")),
+    ]

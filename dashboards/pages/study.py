@@ -1,0 +1,127 @@
+"""The page of a study: its filters act on every picture at once."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+from dash import dcc, html
+
+from dashboards.components import attributes
+from dashboards.live_panels import STUDY
+from dashboards.pages.frame import heading, sections
+from dashboards.state import PageState
+from dashboards.views import Parameter, StudyView, wording
+from dashboards.views.filters import Range
+from dashboards.views.study import VERDICTS
+
+MAX_NAMES = 60
+
+
+def page(view: StudyView, state: PageState) -> list[Any]:
+    """The page of a study, with the controls as the address says."""
+    facts = view.facts
+    details = [" · ".join(part for part in (facts.text("model"), facts.text("data"), _size(view)) if part)]
+    return [heading(facts.name, details=details), _controls(view, state), *sections(STUDY)]
+
+
+def _size(view: StudyView) -> str:
+    size = view.facts.text("image_size")
+    return f"{size} px" if size else ""
+
+
+def _controls(view: StudyView, state: PageState) -> Any:
+    filters = state.filters
+    present = set(view.trials["verdict"])
+    verdicts = [each for each in VERDICTS if each in present or each in filters.verdicts]
+    states = sorted(set(view.trials["state"]) | set(filters.states))
+    asked = {each.name: each for each in filters.ranges}
+    axes = [axis for axis in view.space if axis.name in view.params][:MAX_NAMES]
+    return html.Details(
+        [
+            html.Summary(["Filters", html.Span(id={"type": "told", "key": "filters"}, className="told")]),
+            html.Div(
+                [
+                    _labelled("verdict", _checklist("verdicts", verdicts, filters.verdicts)),
+                    _labelled("state", _checklist("states", states, filters.states)),
+                    _labelled("text", _text(filters.text)),
+                    _labelled("axes of the maps", _pair(axes, state.pair)),
+                    html.Button("clear filters", id={"type": "clear", "what": "filters"}, n_clicks=0),
+                ],
+                className="controls",
+            ),
+            html.Div([_range(axis, asked.get(axis.name)) for axis in axes], className="controls ranges"),
+        ],
+        className="filters",
+        open=True,
+    )
+
+
+def _labelled(title: str, control: Any) -> Any:
+    return html.Div([html.Span(title, className="label"), control], role="group", **attributes(aria_label=title))
+
+
+def _checklist(key: str, options: list[str], chosen: tuple[str, ...]) -> Any:
+    return dcc.Checklist(
+        id={"type": "filter", "key": key},
+        options=[{"label": each, "value": each} for each in options],
+        value=list(chosen),
+        inline=True,
+        className="chips",
+    )
+
+
+def _text(text: str) -> Any:
+    return dcc.Input(
+        id={"type": "filter", "key": "text"},
+        value=text,
+        type="search",
+        debounce=0.25,
+        placeholder="reason, note, tag, number",
+        className="field",
+    )
+
+
+def _pair(axes: list[Parameter], pair: tuple[str, str]) -> Any:
+    options = [{"label": wording.short(axis.name), "value": axis.name} for axis in axes]
+    return html.Div(
+        [
+            dcc.Dropdown(
+                id={"type": "pair", "axis": axis},
+                options=options,
+                value=name or None,
+                placeholder=f"{axis}: chosen for you",
+                clearable=True,
+                className="choice",
+            )
+            for axis, name in zip("xy", pair, strict=True)
+        ],
+        className="pair",
+    )
+
+
+def _range(axis: Parameter, asked: Range | None) -> Any:
+    name = wording.short(axis.name)
+    if axis.is_categorical:
+        control: Any = dcc.Checklist(
+            id={"type": "range", "name": axis.name, "end": "choices"},
+            options=[{"label": wording.short(each), "value": each} for each in axis.choices],
+            value=list(asked.choices) if asked else [],
+            inline=True,
+            className="chips",
+        )
+        return _labelled(name, control)
+    ends = {"low": asked.low if asked else float("nan"), "high": asked.high if asked else float("nan")}
+    hints = {"low": axis.low, "high": axis.high}
+    fields = [
+        dcc.Input(
+            id={"type": "range", "name": axis.name, "end": end},
+            value=f"{value:.10g}" if isfinite(value) else "",
+            type="text",
+            debounce=0.4,
+            placeholder=wording.number(hints[end]) if isfinite(hints[end]) else "any",
+            className="field number",
+        )
+        for end, value in ends.items()
+    ]
+    return _labelled(name, html.Div([fields[0], html.Span("to"), fields[1]], className="span"))

@@ -1,0 +1,213 @@
+"""Reading for the live pages: nothing is written, every statement is its own short transaction, and what has not
+changed is not read again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from dashboards.state import PageState
+from dashboards.views import StudyView, load, queries, trial_queries
+from dashboards.views.compare import MAX_ENTRIES, CompareView, Entry
+from dashboards.views.filters import narrowed
+from dashboards.views.loading import StudyNotFoundError, check_tables
+from dashboards.views.overview import Overview, load_overview
+from dashboards.views.study import Focus
+from dashboards.views.trial_loading import load_trial
+from evolve import schema
+from evolve.storage import StorageError, check_schema, sqlite_file
+
+BUSY_SECONDS = 30
+KEPT_STUDIES = 8
+KEPT_ANSWERS = 24
+MAX_POINTS = 1500  # trials that a picture draws; more are thinner than a pixel apart
+
+
+class UnavailableError(Exception):
+    """The page cannot be shown; the text says why, and what to do."""
+
+
+def reading_engine(url: str) -> Engine:
+    """An engine that cannot write: SQLite is told to refuse, and no statement leaves a transaction open.
+
+    Raises:
+        UnavailableError: The URL is not one, or its driver is missing.
+    """
+    try:
+        is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        arguments: dict[str, Any] = {"timeout": BUSY_SECONDS} if is_sqlite else {}
+        engine = create_engine(url, connect_args=arguments, isolation_level="AUTOCOMMIT")
+    except (SQLAlchemyError, ModuleNotFoundError) as error:
+        raise UnavailableError(f"storage {url}: cannot be opened: {error}") from error
+    if is_sqlite:
+
+        @event.listens_for(engine, "connect")
+        def _refuse_writes(connection: Any, _record: object) -> None:
+            connection.execute("PRAGMA query_only = ON")
+
+    return engine
+
+
+class Reader:
+    """The studies of one database, kept as long as nothing about them changes.
+
+    Args:
+        url: Any SQLAlchemy URL; its file may come later.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._file: Path | None = sqlite_file(url)
+        self._engine = reading_engine(url)
+        self._lock = Lock()
+        self._studies: OrderedDict[str, tuple[str, StudyView]] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str], Any] = OrderedDict()
+
+    @property
+    def where(self) -> str:
+        """The database, without its password."""
+        return self._engine.url.render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+    def stamp(self, state: PageState) -> str:
+        """A text that changes when what the page shows may have changed.
+
+        Raises:
+            UnavailableError: The database cannot be read, or has no such study.
+        """
+        with _told(), self._connected() as connection:
+            if state.page == "/":
+                # Progress of every study is one statement; the clock moves on what is said about running ones.
+                rows = connection.execute(trial_queries.outcome_counts()).all()
+                heartbeat = [row.heartbeat for row in connection.execute(trial_queries.studies_seen()).all()]
+                return repr((sorted(map(repr, rows)), heartbeat))
+            names = [name for name, _ in state.compared] if state.page == "/compare" else [state.study]
+            stamps = [self._study_stamp(connection, name) for name in names]
+            if state.page == "/trial":
+                trial_id = _trial_id(connection, state.study, state.number)
+                stamps.append(repr(connection.execute(trial_queries.trial_progress(trial_id)).one()))
+            return ";".join(stamps)
+
+    def study(self, name: str) -> StudyView:
+        """The study as it is now.
+
+        Raises:
+            UnavailableError: There is none, or the database cannot be read.
+        """
+        # One reader at a time: the others want the same rows and would only make it wait.
+        with self._lock, _told():
+            with self._connected() as connection:
+                stamp = self._study_stamp(connection, name)
+            known = self._studies.get(name)
+            if known is None or known[0] != stamp:
+                known = (stamp, load(self._engine, name))
+                self._studies[name] = known
+            self._studies.move_to_end(name)
+            while len(self._studies) > KEPT_STUDIES:
+                self._studies.popitem(last=False)
+            return known[1]
+
+    def view(self, state: PageState) -> object:
+        """What the panels of a page are given.
+
+        Raises:
+            UnavailableError: It cannot be read.
+        """
+        if state.page == "/":
+            return self._overview()
+        if state.page == "/study":
+            return self._focused(state)
+        if state.page == "/trial":
+            with _told():
+                return load_trial(self._engine, self.study(state.study), state.number, state.seed)
+        if state.page == "/compare":
+            return CompareView(entries=tuple(self._entry(*each) for each in state.compared[:MAX_ENTRIES]))
+        raise UnavailableError(f"There is no page {state.page}. Start from the list of studies.")
+
+    def study_names(self) -> list[str]:
+        """Names of all studies."""
+        with _told(), self._connected() as connection:
+            return list(connection.execute(queries.study_names(limit=1000)).scalars())
+
+    def _overview(self) -> Overview:
+        with _told(), self._connected():
+            return load_overview(self._engine, time.time())
+
+    def _focused(self, state: PageState) -> StudyView:
+        whole = self.study(state.study)
+        key = (str(id(whole)), state.question)
+        with self._lock:
+            narrow = self._answers.get(key)
+        if narrow is None or narrow[0] is not whole:
+            narrow = (whole, narrowed(whole, state.filters))
+            with self._lock:
+                self._answers[key] = narrow
+                while len(self._answers) > KEPT_ANSWERS:
+                    self._answers.popitem(last=False)
+        focus = Focus(selected=frozenset(state.selected), pair=state.pair, max_points=MAX_POINTS)
+        return replace(narrow[1], focus=focus)
+
+    def _entry(self, name: str, number: int | None) -> Entry:
+        study = self.study(name)
+        if number is None:
+            best = study.best
+            return Entry(study=study, number=None if best is None else int(best["number"]), is_study=True)
+        if number not in set(study.trials["number"]):
+            raise UnavailableError(f"Study {name} has no trial {number}.")
+        return Entry(study=study, number=number, is_study=False)
+
+    def _connected(self) -> Connection:
+        if self._file is not None and not self._file.exists():
+            raise UnavailableError(
+                f"{self._file} does not exist yet. Start a study with `evolve run`, or name another with --storage."
+            )
+        connection = self._engine.connect()
+        try:
+            check_schema(connection)
+            return connection
+        except BaseException:
+            connection.close()
+            raise
+
+    def _study_stamp(self, connection: Connection, name: str) -> str:
+        has_notes = schema.note.name in check_tables(self._engine)
+        study = connection.execute(queries.study_by_name(name)).one_or_none()
+        if study is None:
+            raise StudyNotFoundError(f"There is no study named {name!r} here.")
+        statements = [trial_queries.study_stamp(study.study_id), trial_queries.epoch_stamp(study.study_id)]
+        statements += [trial_queries.note_stamp()] if has_notes else []
+        return repr([connection.execute(each).all() for each in statements])
+
+
+def _trial_id(connection: Connection, name: str, number: int) -> int:
+    rows = queries.trials.join(queries.studies, queries.studies.c.study_id == queries.trials.c.study_id)
+    statement = select(queries.trials.c.trial_id).select_from(rows)
+    found = connection.scalar(statement.where(queries.studies.c.study_name == name, queries.trials.c.number == number))
+    if found is None:
+        raise StudyNotFoundError(f"Study {name} has no trial {number}.")
+    return int(found)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turns what can go wrong with a database into text for people."""
+    try:
+        yield
+    except (StorageError, StudyNotFoundError) as error:
+        raise UnavailableError(str(error)) from error
+    except SQLAlchemyError as error:
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        raise UnavailableError(f"The database cannot be read now: {reason}. This page tries again.") from error

@@ -1,0 +1,214 @@
+"""What a page shows, as an address: a link holds everything its sender saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf, isfinite, isnan
+from urllib.parse import parse_qs, urlencode
+
+from dashboards.views.filters import Filters, Range
+
+MAX_ADDRESS = 16_000
+MAX_SELECTED = 20_000
+MAX_NUMBER = 2**31 - 1
+MAX_FIELDS = 400
+
+
+class AddressError(ValueError):
+    """An address that means nothing; the text says what is allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zoom:
+    """The part of an axis that a picture shows: figure, axis such as xaxis or yaxis2, and both ends."""
+
+    figure: str
+    axis: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageState:
+    """What a page shows.
+
+    Attributes:
+        page: Path, such as /study.
+        study: Name of the study, on the pages of a study and of a trial.
+        number, seed: Of the trial page; None is the usual seed.
+        compared: Study and trial of each column; no trial stands for the whole study.
+        filters, pair, selected, zooms: What the reader chose.
+    """
+
+    page: str = "/"
+    study: str = ""
+    number: int = 0
+    seed: int | None = None
+    compared: tuple[tuple[str, int | None], ...] = ()
+    filters: Filters = field(default_factory=Filters)
+    pair: tuple[str, str] = ("", "")
+    selected: tuple[int, ...] = ()
+    zooms: tuple[Zoom, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        """What the page is about; while it stays the same the page is changed rather than made anew."""
+        return to_address(PageState(page=self.page, study=self.study, number=self.number))
+
+    @property
+    def question(self) -> str:
+        """Address without what only marks or frames: what the rows depend on."""
+        return to_address(replace(self, selected=(), zooms=()))
+
+
+def to_address(state: PageState) -> str:
+    """Path and search of a state."""
+    return state.page + to_search(state)
+
+
+def to_search(state: PageState) -> str:
+    """The part of the address from the question mark on; empty if there is nothing to say."""
+    pairs: list[tuple[str, str]] = []
+    if state.page in ("/study", "/trial"):
+        pairs.append(("study", state.study))
+    if state.page == "/trial":
+        pairs.append(("trial", str(state.number)))
+    if state.seed is not None:
+        pairs.append(("seed", str(state.seed)))
+    # A colon parts number and name, so that a whole study is written with an empty number.
+    pairs += [("with", f"{'' if number is None else number}:{name}") for name, number in state.compared]
+    pairs += [("state", each) for each in state.filters.states]
+    pairs += [("verdict", each) for each in state.filters.verdicts]
+    pairs += [_range_pair(each) for each in state.filters.ranges]
+    pairs += [("text", state.filters.text)] if state.filters.text.strip() else []
+    pairs += [(key, name) for key, name in zip(("x", "y"), state.pair, strict=True) if name]
+    pairs += [("selected", spans(state.selected))] if state.selected else []
+    pairs += [("zoom", f"{each.low:.6g},{each.high:.6g},{each.axis},{each.figure}") for each in state.zooms]
+    return f"?{urlencode(pairs)}" if pairs else ""
+
+
+def from_address(address: str) -> PageState:
+    """The state of an address such as `/study?study=lr_sweep`.
+
+    Raises:
+        AddressError: It cannot be read.
+    """
+    if len(address) > MAX_ADDRESS:
+        raise AddressError(f"address: {len(address)} characters; at most {MAX_ADDRESS} are read")
+    page, _, search = address.partition("?")
+    try:
+        fields = parse_qs(search, keep_blank_values=False, max_num_fields=MAX_FIELDS)
+        return PageState(
+            page=page.rstrip("/") or "/",
+            study=_last(fields, "study"),
+            number=_whole("trial", _last(fields, "trial") or "0"),
+            seed=_whole("seed", fields["seed"][-1]) if "seed" in fields else None,
+            compared=tuple(_compared(each) for each in fields.get("with", ())),
+            filters=_filters(fields),
+            pair=(_last(fields, "x"), _last(fields, "y")),
+            selected=tuple(numbers_of(_last(fields, "selected"))),
+            zooms=tuple(_zoom(each) for each in fields.get("zoom", ())),
+        )
+    except AddressError:
+        raise
+    except ValueError as error:
+        raise AddressError(f"address: {error}") from error
+
+
+def spans(numbers: Iterable[int]) -> str:
+    """Numbers as text, runs written with a hyphen: 1-4,7."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
+
+
+def numbers_of(text: str) -> list[int]:
+    """The numbers of such a text.
+
+    Raises:
+        AddressError: It is not one, or names too many.
+    """
+    found: list[int] = []
+    for part in text.split(",") if text else ():
+        low, _, high = part.partition("-")
+        first, last = _whole("selected", low), _whole("selected", high or low)
+        if not 0 <= last - first <= MAX_SELECTED - len(found):
+            raise AddressError(f"selected: {part!r} is not a rising range, or more than {MAX_SELECTED:,} trials")
+        found.extend(range(first, last + 1))
+    return found
+
+
+def _compared(text: str) -> tuple[str, int | None]:
+    number, colon, name = text.partition(":")
+    if not colon:
+        raise AddressError(f"with: {text!r} is not NUMBER:STUDY or :STUDY")
+    return name, _whole("with", number) if number else None
+
+
+def _filters(fields: Mapping[str, Sequence[str]]) -> Filters:
+    return Filters(
+        states=tuple(fields.get("state", ())),
+        verdicts=tuple(fields.get("verdict", ())),
+        ranges=tuple(_range(each) for each in fields.get("range", ()))
+        + tuple(_choice(each) for each in fields.get("choice", ())),
+        text=_last(fields, "text")[:200],
+    )
+
+
+def _range_pair(asked: Range) -> tuple[str, str]:
+    if asked.choices:
+        return "choice", urlencode([("n", asked.name), *(("c", each) for each in asked.choices)])
+    return "range", f"{_end(asked.low)},{_end(asked.high)},{asked.name}"
+
+
+def _range(text: str) -> Range:
+    low, high, name = _parts(text, "range", 3)
+    return Range(name=name, low=_number(low, -inf), high=_number(high, inf))
+
+
+def _choice(text: str) -> Range:
+    fields = parse_qs(text, max_num_fields=MAX_FIELDS)
+    if not fields.get("n") or not fields.get("c"):
+        raise AddressError(f"choice: {text!r} is not n=NAME&c=CHOICE")
+    return Range(name=fields["n"][0], choices=tuple(fields["c"]))
+
+
+def _zoom(text: str) -> Zoom:
+    low, high, axis, figure = _parts(text, "zoom", 4)
+    ends = _number(low, inf), _number(high, inf)
+    if not all(isfinite(each) for each in ends):
+        raise AddressError(f"zoom: {text!r}: ends must be finite")
+    return Zoom(figure=figure, axis=axis, low=ends[0], high=ends[1])
+
+
+def _parts(text: str, key: str, count: int) -> list[str]:
+    parts = text.split(",", count - 1)
+    if len(parts) != count:
+        raise AddressError(f"{key}: {text!r} has {len(parts)} parts separated by commas; it needs {count}")
+    return parts
+
+
+def _end(value: float) -> str:
+    return f"{value:.10g}" if isfinite(value) else ""
+
+
+def _number(text: str, missing: float) -> float:
+    value = float(text) if text else missing
+    if isnan(value):
+        raise AddressError(f"{text!r} is not a number")
+    return value
+
+
+def _whole(key: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 10 or int(text) > MAX_NUMBER:
+        raise AddressError(f"{key}: {text[:40]!r} is not a whole number from 0 to {MAX_NUMBER}")
+    return int(text)
+
+
+def _last(fields: Mapping[str, Sequence[str]], key: str) -> str:
+    return fields[key][-1] if key in fields else ""

@@ -1,0 +1,111 @@
+"""One set of filters for every picture of a study: a view in, the same view with fewer trials out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import inf
+
+import pandas as pd
+
+from dashboards.views.study import StudyView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """What is asked of one hyperparameter: a number between two ends, or one of some choices.
+
+    Raises:
+        ValueError: The ends are the wrong way round.
+    """
+
+    name: str
+    low: float = -inf
+    high: float = inf
+    choices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise ValueError(f"range of {self.name}: {self.low:g} is not at or below {self.high:g}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Which trials are shown; what is empty leaves all.
+
+    Attributes:
+        states: Optuna's states, such as COMPLETE.
+        verdicts: Ours, such as diverged.
+        ranges: Of hyperparameters; a trial without the hyperparameter is left out.
+        text: Words that must all occur in number, verdict, reason, choices, notes or tags.
+    """
+
+    states: tuple[str, ...] = ()
+    verdicts: tuple[str, ...] = ()
+    ranges: tuple[Range, ...] = ()
+    text: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every trial passes."""
+        return not (self.states or self.verdicts or self.ranges or self.text.strip())
+
+
+def narrowed(view: StudyView, filters: Filters) -> StudyView:
+    """The view with only those trials that pass; ranges of hyperparameters that the study has not are left out."""
+    if filters.is_empty:
+        return view
+    trials = view.trials
+    passes = pd.Series(True, index=trials.index)
+    if filters.states:
+        passes &= trials["state"].isin(filters.states)
+    if filters.verdicts:
+        passes &= trials["verdict"].isin(filters.verdicts)
+    for each in filters.ranges:
+        if each.name in view.params:
+            passes &= _in_range(view.params[each.name].reindex(trials["number"]), each).to_numpy()
+    for word in filters.text.lower().split():
+        passes &= _texts(view).str.contains(word, regex=False).to_numpy()
+    return restricted(view, {int(number) for number in trials[passes]["number"]})
+
+
+def restricted(view: StudyView, numbers: set[int]) -> StudyView:
+    """The view with only the trials of these numbers."""
+
+    def own(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows[rows["number"].isin(numbers)].reset_index(drop=True)
+
+    return replace(
+        view,
+        trials=own(view.trials),
+        params=view.params[view.params.index.isin(numbers)],
+        epochs=own(view.epochs),
+        seed_results=own(view.seed_results),
+        steps=own(view.steps),
+        last_steps=own(view.last_steps),
+        diagnoses={number: each for number, each in view.diagnoses.items() if number in numbers},
+        notes=own(view.notes),
+    )
+
+
+def _in_range(values: pd.Series, asked: Range) -> pd.Series:
+    if asked.choices:
+        return values.isin(asked.choices)
+    return pd.to_numeric(values, errors="coerce").between(asked.low, asked.high)
+
+
+def _texts(view: StudyView) -> pd.Series:
+    trials = view.trials
+    said = view.notes.assign(said=view.notes["text"] + " " + view.notes["tag"]).groupby("number")["said"].agg(" ".join)
+    parts = [
+        "trial " + trials["number"].astype(str),
+        trials["verdict"].astype(str),
+        trials["reason"].astype(str),
+        trials["traceback"].astype(str).str[-300:],
+        trials["number"].map(said).fillna("").astype(str),
+    ]
+    choices = [axis.name for axis in view.space if axis.is_categorical and axis.name in view.params]
+    parts += [view.params[name].reindex(trials["number"]).fillna("").astype(str) for name in choices]
+    whole = parts[0].reset_index(drop=True)
+    for part in parts[1:]:
+        whole = whole + " " + part.reset_index(drop=True)
+    return whole.str.lower()

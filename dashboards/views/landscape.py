@@ -1,0 +1,162 @@
+"""Rows about the shape of the search: parallel coordinates, a smoothed map of fitness, and who trained when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite, log
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dashboards.views.blocks import Empty
+from dashboards.views.search import NO_TRIALS, chosen_axes, drawn_trials
+from dashboards.views.study import Parameter, StudyView, finished, spread_evenly
+
+MAX_LINES = 300
+MAX_AXES = 10
+GRID = 40
+# A kernel this wide, in shares of the range, smooths the noise of seeds and keeps a valley of a tenth of the range.
+BANDWIDTH = 0.06
+LEAST_RATED = 6
+FAR = 0.05  # weight below which no trial is near enough to say anything
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parallel:
+    """Trials as lines over their hyperparameters.
+
+    Attributes:
+        axes: Left to right; the fitness follows as the last one.
+        places: number, verdict, fitness, and a column for each axis: place in its range, 0..1.
+        num_trials: Trials with a fitness; the lines are a choice of them.
+        fitness_range: Ends of the fitness axis.
+        num_left_out: Hyperparameters there was no room for.
+        selected: Trials that stand out because the reader selected them.
+    """
+
+    axes: tuple[Parameter, ...]
+    places: pd.DataFrame
+    num_trials: int
+    fitness_range: tuple[float, float]
+    num_left_out: int
+    selected: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contour:
+    """Fitness over two hyperparameters, smoothed.
+
+    Attributes:
+        x, y: Axes.
+        x_values, y_values: Where the map is known, shape (GRID,) each.
+        fitness: Shape (GRID, GRID), rows are y; NaN far from every trial.
+        rows: number, verdict, fitness, and the values x and y of the trials behind it.
+    """
+
+    x: Parameter
+    y: Parameter
+    x_values: NDArray[np.float64]
+    y_values: NDArray[np.float64]
+    fitness: NDArray[np.float64]
+    rows: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """When each trial trained: number, verdict, start and end in seconds since the study's first trial."""
+
+    rows: pd.DataFrame
+    first: float
+
+
+def parallel(view: StudyView) -> Parallel | Empty:
+    """The trials that ran to their end over all hyperparameters, the important ones first."""
+    trials = finished(view.trials)[["number", "verdict", "fitness"]]
+    axes = [each for each in view.space if each.name in view.params and (each.is_categorical or each.has_range)]
+    if trials.empty or not axes:
+        return Empty("No trial has run to its end yet; lines over the hyperparameters are drawn once one has.")
+    ranked = [int(each) for each in trials.sort_values(["fitness", "number"])["number"]]
+    selected = frozenset(spread_evenly(sorted(view.focus.selected & set(ranked)), MAX_LINES))
+    kept = set(spread_evenly(ranked, min(MAX_LINES, view.focus.max_points))) | selected
+    rows = trials[trials["number"].isin(kept)].reset_index(drop=True)
+    shown = axes[:MAX_AXES]
+    values = view.params.reindex(rows["number"])
+    places = {axis.name: _places(axis, values[axis.name].to_numpy()) for axis in shown}
+    return Parallel(
+        axes=tuple(shown),
+        places=rows.assign(**{f"axis {index}": place for index, place in enumerate(places.values())}),
+        num_trials=len(trials),
+        fitness_range=(float(rows["fitness"].min()), float(rows["fitness"].max())),
+        num_left_out=len(axes) - len(shown),
+        selected=selected,
+    )
+
+
+def contour(view: StudyView) -> Contour | Empty:
+    """Fitness over the chosen pair, a weighted mean of the trials near each place."""
+    axes = [axis for axis in chosen_axes(view) if not axis.is_categorical and axis.has_range]
+    if len(axes) < 2:
+        return Empty("A map needs two hyperparameters that are numbers; choose another pair, or search a second one.")
+    x, y = axes
+    trials = finished(view.trials)
+    values = view.params[[x.name, y.name]].reindex(trials["number"]).to_numpy(dtype=float)
+    whole = trials[["number", "verdict", "fitness"]].assign(x=values[:, 0], y=values[:, 1]).dropna()
+    if len(whole) < LEAST_RATED:
+        return Empty(f"{len(whole)} trials ran to their end; a map of fitness needs at least {LEAST_RATED}.")
+    drawn = set(drawn_trials(view)["number"])
+    grid = np.linspace(0, 1, GRID)
+    return Contour(
+        x=x,
+        y=y,
+        x_values=_values(x, grid),
+        y_values=_values(y, grid),
+        fitness=_smoothed(_places(x, whole["x"]), _places(y, whole["y"]), whole["fitness"].to_numpy(), grid),
+        rows=whole[whole["number"].isin(drawn)].reset_index(drop=True),
+    )
+
+
+def timeline(view: StudyView) -> Timeline | Empty:
+    """Start and end of each trial that has started."""
+    trials = view.trials[view.trials["number"].isin(drawn_trials(view)["number"])]
+    known = trials[trials["started"].map(isfinite).astype(bool)]
+    if known.empty:
+        return NO_TRIALS if trials.empty else Empty("No times are stored; trials of other programs have none here.")
+    first = float(view.trials["started"].min())
+    now = float(np.nanmax(view.trials[["started", "ended"]].to_numpy()))
+    # A trial that still runs reaches to the last thing that is known.
+    rows = known[["number", "verdict"]].assign(
+        start=known["started"] - first, end=known["ended"].fillna(now).clip(lower=known["started"]) - first
+    )
+    return Timeline(rows=rows.reset_index(drop=True), first=first)
+
+
+def _places(axis: Parameter, values: object) -> NDArray[np.float64]:
+    if axis.is_categorical:
+        steps = max(len(axis.choices) - 1, 1)
+        known = {choice: index / steps for index, choice in enumerate(axis.choices)}
+        return np.array([known.get(str(each), np.nan) for each in np.asarray(values)])
+    numbers = np.asarray(values, dtype=np.float64)
+    if axis.is_log:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(np.log(numbers / axis.low) / log(axis.high / axis.low))
+    return np.asarray((numbers - axis.low) / (axis.high - axis.low))
+
+
+def _values(axis: Parameter, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    if axis.is_log:
+        return np.asarray(axis.low * (axis.high / axis.low) ** places)
+    return axis.low + (axis.high - axis.low) * places
+
+
+def _smoothed(
+    x: NDArray[np.float64], y: NDArray[np.float64], fitness: NDArray[np.float64], grid: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    # Nadaraya and Watson's estimate (1964); the kernel is a product, so two small matrices replace one large one.
+    width = BANDWIDTH if len(x) > 100 else 2 * BANDWIDTH
+    near_x = np.exp(-0.5 * ((grid[:, None] - x[None, :]) / width) ** 2)
+    near_y = np.exp(-0.5 * ((grid[:, None] - y[None, :]) / width) ** 2)
+    weights = near_y @ near_x.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = (near_y * fitness) @ near_x.T / weights
+    return np.where(weights > FAR, mean, np.nan)

@@ -1,0 +1,273 @@
+"""What people see and do: every page, filters, brushing, links, live updates, on a small study and a large one."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from dashboards.live_panels import COMPARE, STUDIES, STUDY, TRIAL
+from evolve import schema
+from evolve.storage import tune
+from tests.browser.conftest import served
+from tests.browser.large import large_study
+from tests.synthetic import Plan, add_study, new_engine
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+NAME = "digits-lr"
+PICTURE = ".js-plotly-plot .main-svg"
+# Where screenshots are kept for people to look at; without it none are made.
+SCREENSHOTS = os.environ.get("EVOLVE_SCREENSHOTS")
+PAGES = {
+    "studies": ("/", STUDIES),
+    "study": ("/study?study={name}", STUDY),
+    "trial": ("/trial?study={name}&trial=18", TRIAL),
+    "compare": ("/compare?with=18:{name}&with=2:{name}&with=:{name}", COMPARE),
+}
+DEVICES: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
+}
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("small") / "evolve.db"
+    engine = new_engine(path)
+    tune(engine)
+    add_study(engine, Plan(num_trials=40, seeds=(0, 1, 2)))
+    add_study(engine, Plan(name="other", num_trials=12, seed=3))
+    engine.dispose()
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_address(small: Path) -> Iterator[str]:
+    with served(f"sqlite:///{small}") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def large_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(large_study(tmp_path_factory.mktemp("large") / "large.db")) as address:
+        yield address
+
+
+def wait_filled(page: Any, key: str) -> None:
+    """Brings a panel into sight and waits until it shows something."""
+    page.locator(f"section#{key}").scroll_into_view_if_needed()
+    page.wait_for_selector(f"section#{key} .body:not(.waiting) > *", state="attached")
+
+
+def wait_until(page: Any, expression: str) -> None:
+    """Waits until an expression is true; the page's own policy forbids Playwright's way of waiting for one."""
+    until = time.monotonic() + 60
+    while not page.evaluate(f"Boolean({expression})"):
+        assert time.monotonic() < until, f"not true within a minute: {expression}"
+        page.wait_for_timeout(100)
+
+
+def show_all(page: Any, panels: Any) -> None:
+    """Brings every panel into sight once."""
+    for panel in panels:
+        wait_filled(page, panel.key)
+
+
+def overflow(page: Any) -> int:
+    """Pixels by which the page is wider than its window."""
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_opens_on_every_device(
+    open_page: Callable[..., Any], small_address: str, name: str, device: str
+) -> None:
+    page = open_page(**DEVICES[device])
+    path, panels = PAGES[name]
+    started = time.perf_counter()
+    page.goto(small_address + path.format(name=NAME))
+    page.wait_for_selector(".panel .body:not(.waiting) > *")
+    print(f"{name} {device}: first panel after {time.perf_counter() - started:.2f} s")
+    show_all(page, panels)
+
+    assert page.locator(".body", has_text="cannot be drawn").count() == 0
+    assert overflow(page) == 0
+    if SCREENSHOTS:
+        page.wait_for_timeout(1500)
+        page.evaluate("window.scrollTo(0, 0)")
+        page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{device}.png", full_page=True)
+
+
+@pytest.mark.parametrize("name", ["study", "trial", "compare"])
+def test_every_page_opens_on_a_thousand_trials_and_a_million_steps(
+    open_page: Callable[..., Any], large_address: str, name: str
+) -> None:
+    page = open_page()
+    path, panels = PAGES[name]
+    started = time.perf_counter()
+    page.goto(large_address + path.format(name="large"))
+    page.wait_for_selector(f"{PICTURE}, .panel table")
+    print(f"large {name}: first useful picture after {time.perf_counter() - started:.2f} s")
+    show_all(page, panels)
+
+    assert page.locator(".body", has_text="cannot be drawn").count() == 0
+    assert page.locator(PICTURE).count() >= 3
+
+
+def test_a_filter_acts_on_every_picture_and_is_in_the_address(
+    open_page: Callable[..., Any], small_address: str
+) -> None:
+    page = open_page()
+    page.goto(f"{small_address}/study?study={NAME}")
+    wait_filled(page, "history")
+    page.locator("[aria-label=verdict] label", has_text="diverged").click()
+    page.wait_for_url("**verdict=diverged**")
+    wait_until(
+        page, "document.querySelector('#history .js-plotly-plot')?.data.every((each) => each.name !== 'converged')"
+    )
+    wait_filled(page, "slices")
+
+    wait_until(
+        page,
+        "[...document.querySelectorAll('#slices .js-plotly-plot')]"
+        ".every((plot) => plot.data.length && plot.data.every((each) => each.name === 'diverged'))",
+    )
+    other = open_page()
+    other.goto(page.url)
+    wait_filled(other, "history")
+    assert other.locator("[aria-label=verdict] input:checked").count() == 1
+    shown = "document.querySelector('#history .js-plotly-plot').data.map((each) => each.name)"
+    assert other.evaluate(shown) == page.evaluate(shown)
+
+
+def brush(page: Any) -> None:
+    """Drags a box over the middle of the history."""
+    page.add_style_tag(content="html { scroll-behavior: auto !important }")
+    wait_filled(page, "history")
+    page.wait_for_selector("#history .nsewdrag")
+    page.evaluate("document.getElementById('history').scrollIntoView()")
+    page.wait_for_timeout(1500)
+    box = page.locator("#history .nsewdrag").first.bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 4)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] - 8, steps=10)
+    page.mouse.up()
+
+
+def test_brushing_in_one_picture_selects_in_the_others_and_a_link_keeps_it(
+    open_page: Callable[..., Any], small_address: str
+) -> None:
+    page = open_page()
+    page.goto(f"{small_address}/study?study={NAME}")
+    brush(page)
+    page.wait_for_url("**selected=**")
+    wait_filled(page, "slices")
+    marked = """[...document.querySelectorAll('#slices .js-plotly-plot')].every((plot) =>
+        plot.data.every((trace) => trace.selectedpoints) && plot.data.some((trace) => trace.selectedpoints.length))"""
+    wait_until(page, marked)
+
+    assert "selected" in page.locator("#selected").inner_text()
+    other = open_page()
+    other.goto(page.url)
+    wait_filled(other, "slices")
+    wait_until(other, marked)
+    other.get_by_role("button", name="clear", exact=True).click()
+    wait_until(other, "!window.location.search.includes('selected')")
+    wait_until(other, "document.querySelector('#selected').innerText === ''")
+
+
+def test_a_running_study_appears_without_a_reload_and_keeps_zoom_and_scroll(
+    open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "live.db"
+    engine = new_engine(path)
+    tune(engine)
+    add_study(engine, Plan(num_trials=12, verdicts=("converged",) * 9 + ("running",) * 3))
+    with served(f"sqlite:///{path}") as address:
+        page = open_page()
+        page.goto(f"{address}/study?study={NAME}")
+        wait_filled(page, "history")
+        page.wait_for_selector("#history .nsewdrag")
+        page.wait_for_timeout(1500)  # until the picture listens
+        page.evaluate(
+            "window.Plotly.relayout(document.querySelector('#history .js-plotly-plot'), {'xaxis.range': [1, 6]})"
+        )
+        page.wait_for_url("**zoom=**")
+        page.evaluate("window.scrollTo({top: 640, behavior: 'instant'})")
+        before = page.evaluate("window.scrollY")
+        with engine.begin() as connection:
+            row = connection.execute(select(schema.trial.c.trial_id).where(schema.trial.c.number == 10)).one()
+            ended = {"verdict": "diverged", "ended": 1.79e9, "reason": "loss nan at step 5", "fitness": None}
+            connection.execute(update(schema.trial).where(schema.trial.c.trial_id == row.trial_id).values(ended))
+        wait_until(
+            page, "document.querySelector('#history .js-plotly-plot')?.data.some((each) => each.name === 'diverged')"
+        )
+
+        shown = "document.querySelector('#history .js-plotly-plot').layout.xaxis.range"
+        assert page.evaluate(shown) == [1, 6]
+        assert abs(page.evaluate("window.scrollY") - before) < 5
+        page.close()
+
+
+def test_a_table_scrolls_through_a_thousand_trials_and_sorts_on_the_server(
+    open_page: Callable[..., Any], large_address: str
+) -> None:
+    page = open_page()
+    page.goto(f"{large_address}/study?study=large")
+    wait_filled(page, "trials")
+    page.wait_for_selector("#trials .ag-row a")
+    page.locator("#trials .ag-header-cell", has_text="fitness").click()
+    wait_until(page, "document.querySelector('#trials [col-id=c2][aria-sort=descending]')")
+    page.wait_for_timeout(1500)
+
+    cells = page.locator("#trials .ag-center-cols-container .ag-cell[col-id=c2]").all_inner_texts()
+    values = [float(each) for each in cells[:8]]
+    assert values == sorted(values, reverse=True)
+    page.locator("#trials .ag-row a").first.click()
+    page.wait_for_url("**/trial?**")
+    wait_filled(page, "summary")
+
+
+def test_pages_are_used_by_keyboard_alone(open_page: Callable[..., Any], small_address: str) -> None:
+    page = open_page()
+    page.goto(small_address)
+    page.wait_for_selector("#table-studies a")
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == NAME:
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/study?**")
+    page.wait_for_selector("[aria-label=verdict] input")
+    page.locator("[aria-label=verdict] input").first.focus()
+    page.keyboard.press("Space")
+
+    page.wait_for_url("**verdict=**")
+
+
+def test_names_that_are_markup_stay_text(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    hostile = '<img src=x onerror="document.title=1">'
+    engine = new_engine(tmp_path / "h.db")
+    add_study(engine, Plan(name=hostile, description=hostile, num_trials=20, reason=hostile, traceback=hostile))
+    with engine.begin() as connection:
+        note = {"trial_id": 1, "created": 1.0, "author": hostile, "text": hostile, "tag": hostile[:60]}
+        connection.execute(insert(schema.note).values(note))
+    with served(f"sqlite:///{tmp_path / 'h.db'}") as address:
+        page = open_page()
+        page.goto(address)
+        page.locator("#table-studies a").click()
+        show_all(page, STUDY)
+        page.goto(address + page.locator("#trials .ag-row a").first.get_attribute("href"))
+        show_all(page, TRIAL)
+
+        assert page.locator("img").count() == 0
+        assert page.locator("h1").inner_text().startswith("Trial")
+        page.close()
