@@ -10,12 +10,12 @@ import statistics
 import subprocess
 import time
 from collections.abc import Generator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from detector.telemetry import LaneEnded, StepTelemetry
+from detector.telemetry import CheckpointSaved, LaneEnded, StepTelemetry
 from evolve.errors import EvolveError
 from evolve.objective import Record
 from evolve.study import Study
@@ -59,6 +59,9 @@ class DetectionObjective:
             training = Trainer(self.study.training_plan(self.device, seed), self.dataset, [lane]).fit()
             with contextlib.closing(training):
                 for telemetry in training:
+                    if isinstance(telemetry, CheckpointSaved):  # a run folder may move
+                        path = Path(telemetry.path).relative_to(self.run_folder)
+                        telemetry = replace(telemetry, path=str(path))
                     yield Record(trial=trial.number, seed=seed, telemetry=telemetry)
                     if isinstance(telemetry, LaneEnded) and telemetry.is_diverged:
                         return  # further seeds could not make it converge

@@ -1,0 +1,198 @@
+"""Commands between hyp files, ours and other trainers'."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evolve.commands.options import (
+    DEFAULT_STORAGE,
+    RUNS,
+    BatchOption,
+    ClassesOption,
+    DataOption,
+    EpochsOption,
+    FromOption,
+    ImagesOption,
+    JsonOption,
+    ModelOption,
+    NameOption,
+    NominalOption,
+    SizeOption,
+    StorageOption,
+    ToOption,
+)
+from evolve.commands.output import opened_storage, say, say_next
+from evolve.errors import StudyError
+
+if TYPE_CHECKING:
+    from evolve.dialects import Context
+    from evolve.importing import ImportedStudy, Origin
+
+
+def export(
+    study: Annotated[str | None, typer.Argument(help="Name of a study that has been run.", show_default=False)] = None,
+    study_option: Annotated[str | None, typer.Option("--study", "-s", help="The same, as an option.")] = None,
+    to: ToOption = "native",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
+    model: ModelOption = None,
+    epochs: EpochsOption = None,
+    image_size: SizeOption = None,
+    batch_size: BatchOption = None,
+    images: ImagesOption = None,
+    classes: ClassesOption = None,
+    schedule: Annotated[str | None, typer.Option("--schedule", help="Export as if this had been found.")] = None,
+    storage: StorageOption = DEFAULT_STORAGE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the best hyperparameters of a study to a hyp file, ours or another trainer's.
+
+    Model, size, batch, epochs, images and classes are those of the training there; the study's own by default.
+
+    Example: `evolve export lr_sweep --to yolov3 --image-size 640 -o hyp.yaml`
+    """
+    from evolve.interchange import export_study
+    from evolve.session import as_json as best_as_json
+
+    if study is not None and study_option is not None:
+        raise StudyError(f"--study: {study_option} is given beside {study}; name one study")
+    name = study or study_option
+    if name is None:
+        raise StudyError("export: no study is named; such as: evolve export lr_sweep")
+    path = output or RUNS / name / _export_file(to)
+    chosen = {
+        "model": model,
+        "epochs": epochs,
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "images": images,
+        "classes": classes,
+    }
+    with opened_storage(storage, must_exist=True) as opened:
+        done = export_study(opened, name, to, path, chosen=chosen, schedule=schedule)
+    best = done.best
+    result = {"hyp": str(path), "dialect": to, "best": best_as_json(best), "notes": list(done.notes)}
+    line = f"hyp     {path}  (trial {best.number}, fitness {best.fitness:.4f})"
+    say(result, as_json=as_json, text=lambda: "\n".join([line, *(f"note    {each}" for each in done.notes)]))
+    say_next(f"evolve {'train --hyp' if to == 'native' else f'explain --to {to}'} {path}", as_json=as_json)
+
+
+def import_file(
+    file: Annotated[Path, typer.Argument(help="A hyp file or a result file of another trainer.", show_default=False)],
+    read_as: FromOption = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Our hyp.yaml to write.")] = None,
+    model: ModelOption = None,
+    data: DataOption = None,
+    epochs: EpochsOption = None,
+    image_size: SizeOption = None,
+    batch_size: BatchOption = None,
+    nominal_batch_size: NominalOption = None,
+    images: ImagesOption = None,
+    classes: ClassesOption = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", help="Hyperparameters of an evolve.txt, in order.")
+    ] = None,
+    name: NameOption = None,
+    storage: StorageOption = DEFAULT_STORAGE,
+    as_json: JsonOption = False,
+) -> None:
+    """Read another trainer's hyp file, or make a study of its results: evolve.csv or .txt, tune_results, results.csv.
+
+    Example: `evolve import hyp.yaml --classes 3 -o ours.yaml`, `evolve import evolve.csv --name theirs`
+    """
+    from evolve.dialects.results import is_results
+    from evolve.importing import Origin, imported_text
+    from evolve.importing import as_json as imported_as_json
+    from evolve.interchange import context_for, import_hyp
+
+    context, assumed = context_for(
+        {
+            "model": model,
+            "epochs": epochs,
+            "image_size": image_size,
+            "batch_size": batch_size,
+            "nominal_batch_size": nominal_batch_size,
+            "images": images,
+            "classes": classes,
+        }
+    )
+    if is_results(file.name):
+        if unused := [option for option, each in (("--from", read_as), ("--output", output)) if each is not None]:
+            raise StudyError(f"{', '.join(unused)}: {file.name} is a result file, which becomes a study")
+        counts = {"images": images, "classes": classes}
+        known = {key: count for key, count in counts.items() if count is not None}
+        origin = Origin(path=file, data=data or "not-given", counts=known)
+        done = _import_results(origin, context, columns, name=name, storage=storage)
+        result = imported_as_json(done) | {"assumed": list(assumed)}
+        say(result, as_json=as_json, text=lambda: imported_text(done, assumed))
+        say_next(f"evolve show {done.study.name}", as_json=as_json)
+        return
+    if unused := [option for option, each in (("--name", name), ("--columns", columns), ("--data", data)) if each]:
+        raise StudyError(f"{', '.join(unused)}: {file.name} is a hyp file; result files end in csv, txt or ndjson")
+    path = output or file.with_name(f"{file.stem}-native.yaml")
+    dialect, notes = import_hyp(file, read_as, path, context)
+    notes = (*assumed, *notes)
+    text = "\n".join([f"hyp     {path}  (from {dialect})", *(f"note    {each}" for each in notes)])
+    say({"hyp": str(path), "dialect": dialect, "notes": list(notes)}, as_json=as_json, text=lambda: text)
+    say_next(f"evolve train --hyp {path}", as_json=as_json)
+
+
+def explain_file(
+    hyp: Annotated[Path, typer.Argument(help="A hyp file of any of the trainers.", show_default=False)],
+    to: ToOption = "yolov3",
+    read_as: FromOption = None,
+    data: DataOption = None,
+    model: ModelOption = None,
+    batch_size: BatchOption = None,
+    nominal_batch_size: NominalOption = None,
+    epochs: EpochsOption = None,
+    image_size: SizeOption = None,
+    images: ImagesOption = None,
+    classes: ClassesOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what a trainer will really use of a hyp file, and what will have no effect.
+
+    Example: `evolve explain hyp.yaml --to yolov3 --images 800 --classes 1 --batch 16 --epochs 30`
+    """
+    from evolve.interchange import context_for, counted, explain_hyp, explanation_json, explanation_text
+
+    chosen = {
+        "model": model,
+        "epochs": epochs,
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "nominal_batch_size": nominal_batch_size,
+        "images": images,
+        "classes": classes,
+    }
+    if data is not None:
+        chosen |= {key: value for key, value in counted(data, image_size or 64).items() if chosen[key] is None}
+    context, assumed = context_for(chosen)
+    dialect, found, notes = explain_hyp(hyp, read_as, to, context)
+    notes = (*assumed, *notes)
+    say(explanation_json(found, notes), as_json=as_json, text=lambda: explanation_text(found, notes))
+    way = f"train --hyp {hyp}" if dialect == "native" else f"import {hyp} --from {dialect} -o ours.yaml"
+    say_next(f"evolve {way}", as_json=as_json)
+
+
+def _export_file(dialect: str) -> str:
+    return {"native": "hyp.yaml", "ultralytics": "args.yaml", "darknet": "net.cfg"}.get(dialect, f"hyp.{dialect}.yaml")
+
+
+def _import_results(
+    origin: Origin, context: Context, columns: str | None, *, name: str | None, storage: str
+) -> ImportedStudy:
+    from evolve.dialects.results import read_results
+    from evolve.importing import import_results
+    from evolve.interchange import read_text
+
+    file = origin.path
+    kept = [each.strip() for each in columns.split(",")] if columns else []
+
+    results = read_results(read_text(file), origin=str(file), columns=kept)
+    study_name = name or "import-" + "".join(each if each.isalnum() else "_" for each in file.stem)
+    with opened_storage(storage) as opened:
+        return import_results(opened, results, context, name=study_name, origin=origin)

@@ -1,0 +1,41 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_STORAGE = "sqlite:///runs/evolve.db"
+RUNS = Path("runs")
+
+StudyName = Annotated[str, typer.Argument(help="Name of a study that has been run.", show_default=False)]
+StudyOption = Annotated[
+    str,
+    typer.Option("--study", "-s", help="A study's name (see `evolve studies`) or its YAML file.", show_default=False),
+]
+StorageOption = Annotated[str, typer.Option("--storage", envvar="EVOLVE_STORAGE", help="Any SQLAlchemy URL.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+DataOption = Annotated[
+    str | None,
+    typer.Option("--data", help="digits-1, digits-3, digits-10, a YOLO data.yaml, or a Pascal VOC folder."),
+]
+ModelOption = Annotated[str | None, typer.Option("--model", help="yolov3, yolov3-spp, yolov3-tiny, or -compact ones.")]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Epochs of every training.")]
+SizeOption = Annotated[int | None, typer.Option("--image-size", help="Side of the training images, a multiple of 32.")]
+BatchOption = Annotated[int | None, typer.Option("--batch-size", "--batch", help="Images in a batch.")]
+SeedsOption = Annotated[str | None, typer.Option("--seeds", help="Training seeds, such as 0,1,2.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes that train at once.")]
+DIALECT_NAMES = "native, yolov3, yolov3-early, ultralytics or darknet"
+ToOption = Annotated[str, typer.Option("--to", help=f"Trainer: {DIALECT_NAMES}.")]
+FromOption = Annotated[
+    str | None, typer.Option("--from", help=f"Trainer that the file is of: {DIALECT_NAMES}; else told by its keys.")
+]
+ImagesOption = Annotated[int | None, typer.Option("--images", help="Number of training images.")]
+ClassesOption = Annotated[int | None, typer.Option("--classes", help="Number of classes.")]
+NominalOption = Annotated[
+    int | None, typer.Option("--nominal-batch-size", help="Images between two updates, where one can choose.")
+]
+NameOption = Annotated[str | None, typer.Option("--name", help="Name to store it under.")]

@@ -1,0 +1,56 @@
+"""What all commands do: open the storage, print a result for people or machines, name the next command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from evolve.errors import EvolveError
+
+if TYPE_CHECKING:
+    from evolve.storage import Storage
+
+
+@contextmanager
+def opened_storage(url: str, *, must_exist: bool = False) -> Iterator[Storage]:
+    from evolve.storage import Storage, sqlite_file
+
+    file = sqlite_file(url)
+    if must_exist and file is not None and not file.exists():
+        raise EvolveError(f"storage {url}: there is no such file; run a study first, or name another with --storage")
+    storage = Storage(url)
+    try:
+        yield storage
+    finally:
+        storage.close()
+
+
+def write_report(storage: Storage, study: str, path: Path) -> Path:
+    from dashboards.report import write_report
+
+    storage.study_id(study)  # says which studies there are if this is none
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_report(storage.engine, study, path)
+
+
+def say(result: Any, *, as_json: bool, text: Any) -> None:
+    typer.echo(json.dumps(without_nan(result), indent=2) if as_json else text())
+
+
+def without_nan(value: Any) -> Any:
+    """The same for strict JSON: what is not a number is null."""
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(each) for each in value]
+    return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value
+
+
+def say_next(command: str, *, as_json: bool) -> None:
+    if not as_json:
+        typer.echo(f"next    {command}")
