@@ -18,7 +18,7 @@ test-slow: venv
 
 # Playwright brings browsers of its own; Debian's is enough, and its packages are checked.
 test-browser: venv
-	command -v chromium >/dev/null || apt-get install -y --no-install-recommends chromium
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y --no-install-recommends chromium; }
 	$(BIN)/python -m pytest -m browser tests/browser
 
 check: venv

@@ -13,20 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.small_study import SMALL
+
 ROOT = Path(__file__).parent.parent
 RACCOON = ROOT.parent / "shared" / "data" / "raccoon"
-
-SMALL = """
-description: A study that is over in seconds.
-data: digits-1
-epochs: 1
-hyperparameters: {box: 1.0, warmup_epochs: 0.5, warmup_bias_lr: 0.01}
-space:
-  lr0: {choices: [0.01, 1.0e+5]}
-sampler: grid
-budget: {trials: 2}
-thresholds: {floor: 0.0}
-"""
 
 
 def evolve(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

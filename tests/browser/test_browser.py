@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import create_engine, func, insert, select, update
+from sqlalchemy.exc import OperationalError
 
 from dashboards.live_panels import COMPARE, STUDIES, STUDY, TRIAL
 from evolve import schema
 from evolve.storage import tune
 from tests.browser.conftest import served
 from tests.browser.large import large_study
+from tests.small_study import SMALL
 from tests.synthetic import Plan, add_study, new_engine
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -271,3 +275,45 @@ def test_names_that_are_markup_stay_text(open_page: Callable[..., Any], tmp_path
         assert page.locator("img").count() == 0
         assert page.locator("h1").inner_text().startswith("Trial")
         page.close()
+
+
+def test_a_study_is_followed_while_it_really_trains(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    root = str(Path(__file__).parents[2])
+    running = subprocess.Popen(
+        [sys.executable, "-m", "evolve.cli", "run", "--study", "small.yaml"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        database = tmp_path / "runs" / "evolve.db"
+        until = time.monotonic() + 120
+        while not database.exists() or not has_study(database):
+            assert running.poll() is None and time.monotonic() < until
+            time.sleep(0.2)
+        with served(f"sqlite:///{database}") as address:
+            page = open_page()
+            page.goto(f"{address}/study?study=small")
+            page.locator("section#summary", has_text="1 converged and 1 diverged").wait_for(timeout=180_000)
+            assert running.wait(timeout=120) == 0
+            show_all(page, STUDY)
+
+            assert page.locator(".body", has_text="cannot be drawn").count() == 0
+            assert page.locator(PICTURE).count() >= 3
+    finally:
+        running.terminate()
+        running.wait(timeout=60)
+
+
+def has_study(database: Path) -> bool:
+    """Whether a study is stored, however far its tables have come."""
+    engine = create_engine(f"sqlite:///{database}")
+    try:
+        with engine.connect() as connection:
+            return connection.scalar(select(func.count()).select_from(schema.study)) == 1
+    except OperationalError:
+        return False
+    finally:
+        engine.dispose()

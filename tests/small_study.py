@@ -1,0 +1,13 @@
+"""A study of real trainings that is over in seconds: one trial converges, one diverges."""
+
+SMALL = """
+description: A study that is over in seconds.
+data: digits-1
+epochs: 1
+hyperparameters: {box: 1.0, warmup_epochs: 0.5, warmup_bias_lr: 0.01}
+space:
+  lr0: {choices: [0.01, 1.0e+5]}
+sampler: grid
+budget: {trials: 2}
+thresholds: {floor: 0.0}
+"""
