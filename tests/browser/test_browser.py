@@ -147,6 +147,7 @@ def test_a_filter_acts_on_every_picture_and_is_in_the_address(
     other = open_page()
     other.goto(page.url)
     wait_filled(other, "history")
+    wait_until(other, "document.querySelector('#history .js-plotly-plot')?.data")
     assert other.locator("[aria-label=verdict] input:checked").count() == 1
     shown = "document.querySelector('#history .js-plotly-plot').data.map((each) => each.name)"
     assert other.evaluate(shown) == page.evaluate(shown)
