@@ -26,7 +26,8 @@ from dashboards.views.overview import Overview, load_overview
 from dashboards.views.study import Focus
 from dashboards.views.trial_loading import load_trial
 from evolve import schema
-from evolve.storage import StorageError, check_schema, sqlite_file
+from evolve.errors import StorageError
+from evolve.storage import check_schema, sqlite_file
 
 BUSY_SECONDS = 30
 KEPT_STUDIES = 8

@@ -15,6 +15,10 @@ class StudyError(EvolveError):
     """A study is not allowed, such as `studies/smoke.yaml: space.lr0: low 0.1 is not below high 0.01`."""
 
 
+class StorageError(EvolveError):
+    """The database cannot be used as asked; the text says which and why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One thing wrong with a definition.

@@ -8,7 +8,8 @@ import time
 from sqlalchemy import Connection, Engine, column, insert, select, table
 
 from evolve import schema
-from evolve.storage import StorageError, check_schema
+from evolve.errors import StorageError
+from evolve.storage import check_schema
 
 MAX_TEXT = 4000
 MAX_TAG = 64

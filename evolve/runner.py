@@ -14,10 +14,11 @@ from optuna.trial import TrialState
 from detector.telemetry import EpochMetrics, LaneEnded
 from evolve.engines import Crashed, Ended, Engine, Event, Progress
 from evolve.judgement import outcome_of
+from evolve.lease import Lease
 from evolve.objective import Record
 from evolve.pruners import make_pruner, report
 from evolve.samplers import DIVERGED, divergence_state, make_sampler
-from evolve.storage import Lease, Outcome, Storage
+from evolve.storage import Outcome, Storage
 from evolve.study import Study
 from evolve.trial import Trial
 

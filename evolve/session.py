@@ -21,10 +21,10 @@ from evolve.detection import (
     make_objective,
 )
 from evolve.engines import ProcessEngine
-from evolve.errors import EvolveError
+from evolve.errors import EvolveError, StorageError
 from evolve.hyp import TRAINING_KEYS, write_hyp
 from evolve.runner import Happening, StudyRun, TrialEnded
-from evolve.storage import Storage, StorageError
+from evolve.storage import Storage
 from evolve.study import Study
 
 

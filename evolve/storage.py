@@ -7,10 +7,7 @@ trial can be written again: a training that goes on from a checkpoint first drop
 from __future__ import annotations
 
 import json
-import os
-import socket
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,28 +18,22 @@ from typing import Any
 import optuna
 from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, inspect, select, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from detector.telemetry import (
-    TERMS,
     CheckpointSaved,
     EpochMetrics,
     LaneStarted,
-    LossTerms,
     StepTelemetry,
 )
 from evolve import schema
-from evolve.errors import EvolveError
+from evolve.errors import StorageError
+from evolve.lease import Lease
 from evolve.objective import Record
+from evolve.rows import epoch_from, epoch_row, step_from, step_row
 from evolve.study import Study
 
 BUSY_SECONDS = 60
-# A runner on another host is taken for dead when it has not been heard of for so long.
-LEASE_SECONDS = 60
-
-
-class StorageError(EvolveError):
-    """The database cannot be used as asked; the text says which and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,7 +287,7 @@ class Storage:
             records: In the order they came.
             fitness: Of each epoch among them, by seed, split and epoch.
         """
-        steps = [_step_row(trial_id, each) for each in records if isinstance(each.telemetry, StepTelemetry)]
+        steps = [step_row(trial_id, each) for each in records if isinstance(each.telemetry, StepTelemetry)]
         with self.engine.begin() as connection:
             for record in records:
                 _write_rare(connection, trial_id, record, fitness)
@@ -337,7 +328,7 @@ class Storage:
         found: dict[int, list[EpochMetrics]] = {}
         with self.engine.connect() as connection:
             for row in connection.execute(query.order_by(table.c.seed, table.c.epoch)).mappings():
-                found.setdefault(row["seed"], []).append(_epoch_from(row))
+                found.setdefault(row["seed"], []).append(epoch_from(row))
         return found
 
     def steps(self, trial_id: int, seed: int, *, first: int = 0, count: int | None = None) -> list[StepTelemetry]:
@@ -346,7 +337,7 @@ class Storage:
         query = select(table).where(table.c.trial_id == trial_id, table.c.seed == seed, table.c.step >= first)
         with self.engine.connect() as connection:
             rows = connection.execute(query.order_by(table.c.step).limit(count)).mappings()
-            return [_step_from(row) for row in rows]
+            return [step_from(row) for row in rows]
 
     def verdicts(self, study_id: int) -> dict[int, str]:
         """Verdict of each ended trial, by number."""
@@ -380,84 +371,6 @@ class Storage:
             return number
 
 
-class Lease:
-    """One row that says who runs a study; at most one process has it."""
-
-    def __init__(self, engine: Engine, study_id: int, name: str) -> None:
-        self._engine, self._study_id, self._name = engine, study_id, name
-        self._token = uuid.uuid4().hex
-        self._beat_at = 0.0
-
-    def check_free(self) -> Mapping[Any, Any] | None:
-        """The row of a dead holder, or None.
-
-        Raises:
-            StorageError: A living process has the lease.
-        """
-        table = schema.lease
-        with self._engine.connect() as connection:
-            row = connection.execute(select(table).where(table.c.study_id == self._study_id)).mappings().first()
-        if row is not None and _is_alive(row):
-            age = time.time() - row["heartbeat"]
-            raise StorageError(
-                f"study {self._name}: process {row['pid']} on {row['host']} runs it (heard of {age:.0f} s ago); "
-                "wait for it, or end it, and run again"
-            )
-        return row
-
-    def take(self) -> None:
-        """Takes the lease, from a dead holder too.
-
-        Raises:
-            StorageError: A living process has it.
-        """
-        table, row = schema.lease, self.check_free()
-        mine = {"token": self._token, "host": socket.gethostname(), "pid": os.getpid(), "heartbeat": time.time()}
-        try:
-            with self._engine.begin() as connection:
-                if row is not None:
-                    # Only the holder just found dead may be replaced, so that of two takers one fails.
-                    taken = (table.c.study_id == self._study_id) & (table.c.token == row["token"])
-                    connection.execute(delete(table).where(taken))
-                connection.execute(insert(table).values(study_id=self._study_id, **mine))
-        except IntegrityError as error:
-            raise StorageError(f"study {self._name}: another process has just begun to run it") from error
-
-    def beat(self) -> None:
-        """Says that the holder lives; cheap to call often.
-
-        Raises:
-            StorageError: Somebody else has taken the study over.
-        """
-        if time.monotonic() - self._beat_at < LEASE_SECONDS / 6:
-            return
-        self._beat_at = time.monotonic()
-        table = schema.lease
-        mine = (table.c.study_id == self._study_id) & (table.c.token == self._token)
-        with self._engine.begin() as connection:
-            if connection.execute(update(table).where(mine).values(heartbeat=time.time())).rowcount == 0:
-                raise StorageError(f"study {self._name}: another process has taken it over; this one stops")
-
-    def give_back(self) -> None:
-        """Lets others run the study."""
-        table = schema.lease
-        with self._engine.begin() as connection:
-            connection.execute(delete(table).where(table.c.token == self._token))
-
-
-def _is_alive(row: Mapping[Any, Any]) -> bool:
-    if row["host"] != socket.gethostname():
-        return bool(time.time() - row["heartbeat"] < LEASE_SECONDS)
-    try:
-        os.kill(row["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    # A stale heartbeat under a living pid: the number was given to another process.
-    return bool(time.time() - row["heartbeat"] < LEASE_SECONDS)
-
-
 def _write_rare(
     connection: Connection, trial_id: int, record: Record, fitness: Mapping[tuple[int, str, int], float]
 ) -> None:
@@ -466,7 +379,7 @@ def _write_rare(
         _forget_after(connection, trial_id, record.seed, telemetry)
     elif isinstance(telemetry, EpochMetrics):
         key = (record.seed, telemetry.split, telemetry.epoch)
-        row = _epoch_row(trial_id, record.seed, telemetry) | {"fitness": fitness.get(key)}
+        row = epoch_row(trial_id, record.seed, telemetry) | {"fitness": fitness.get(key)}
         connection.execute(insert(schema.epoch).values(row))
     elif isinstance(telemetry, CheckpointSaved):
         table = schema.checkpoint
@@ -488,54 +401,3 @@ def _forget_after(connection: Connection, trial_id: int, seed: int, start: LaneS
     connection.execute(delete(step).where(step.c.trial_id == trial_id, step.c.seed == seed, step.c.step >= start.step))
     mine = (epoch.c.trial_id == trial_id) & (epoch.c.seed == seed)
     connection.execute(delete(epoch).where(mine, (epoch.c.epoch >= start.epoch) | (epoch.c.split == "test")))
-
-
-def _step_row(trial_id: int, record: Record) -> dict[str, Any]:
-    step = record.telemetry
-    assert isinstance(step, StepTelemetry)
-    row = {name: getattr(step, name) for name in _STEP_COLUMNS}
-    for term in TERMS:
-        values = getattr(step.terms, term)
-        row |= {f"{term}_{scale}": value for scale, value in enumerate(values)}
-        row |= {f"{term}_{scale}": None for scale in range(len(values), schema.MAX_SCALES)}
-    return row | {"trial_id": trial_id, "seed": record.seed, "num_scales": len(step.terms.box)}
-
-
-_STEP_COLUMNS = (
-    "step",
-    "epoch",
-    "loss",
-    "grad_norm",
-    "update_ratio",
-    "lr",
-    "bias_lr",
-    "momentum",
-    "max_box_logit",
-    "in_warmup",
-    "seconds",
-    "images_per_second",
-)
-
-
-def _step_from(row: Mapping[Any, Any]) -> StepTelemetry:
-    terms = {term: tuple(row[f"{term}_{scale}"] for scale in range(row["num_scales"])) for term in TERMS}
-    return StepTelemetry(lane=0, terms=LossTerms(**terms), **{name: row[name] for name in _STEP_COLUMNS})
-
-
-def _epoch_row(trial_id: int, seed: int, metrics: EpochMetrics) -> dict[str, Any]:
-    row = {name: getattr(metrics, name) for name in _EPOCH_COLUMNS}
-    row |= {f"train_{term}": metrics.train_losses[term] for term in TERMS}
-    row |= {f"loss_{term}": metrics.losses[term] for term in TERMS}
-    return row | {"trial_id": trial_id, "seed": seed}
-
-
-_EPOCH_COLUMNS = ("split", "epoch", "step", "precision", "recall", "map50", "map50_95", "seconds")
-
-
-def _epoch_from(row: Mapping[Any, Any]) -> EpochMetrics:
-    return EpochMetrics(
-        lane=0,
-        losses={term: row[f"loss_{term}"] for term in TERMS},
-        train_losses={term: row[f"train_{term}"] for term in TERMS},
-        **{name: row[name] for name in _EPOCH_COLUMNS},
-    )

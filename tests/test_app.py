@@ -41,8 +41,9 @@ from dashboards.views.filters import Filters, Range, narrowed
 from dashboards.views.study import Focus, drawn_numbers
 from evolve import schema
 from evolve.cli import app as cli
+from evolve.errors import StorageError
 from evolve.notes import add_note
-from evolve.storage import StorageError, tune
+from evolve.storage import tune
 from tests.synthetic import Plan, add_study, new_engine
 
 HOSTILE = '<img src=x onerror="alert(1)"> ../%2e%2e/ {{7*7}} ${1} \u202e "quoted" & more'

@@ -17,8 +17,9 @@ import pytest
 from optuna.trial import TrialState
 
 from evolve.engines import ProcessEngine, SerialEngine
+from evolve.errors import StorageError
 from evolve.runner import StudyRun, StudyStopped, TrialEnded, TrialStarted
-from evolve.storage import Storage, StorageError
+from evolve.storage import Storage
 from evolve.study import Study
 from tests.fakes import STEPS_PER_EPOCH, fake_study, make_fake
 

@@ -13,8 +13,10 @@ from sqlalchemy import insert, select, update
 
 from detector.telemetry import EpochMetrics, LaneStarted, StepTelemetry
 from evolve import schema
+from evolve.errors import StorageError
+from evolve.lease import LEASE_SECONDS
 from evolve.objective import Record
-from evolve.storage import LEASE_SECONDS, Storage, StorageError, open_engine, sqlite_file
+from evolve.storage import Storage, open_engine, sqlite_file
 from tests.fakes import metrics_of, step_of
 
 

@@ -62,14 +62,7 @@ def run(
     """
     from evolve.naming import derived_name
 
-    chosen: dict[str, Any] = {
-        "data": data,
-        "model": model,
-        "epochs": epochs,
-        "image_size": image_size,
-        "batch_size": batch_size,
-        "seeds": None if seeds is None else _numbers("--seeds", seeds),
-    }
+    chosen = _chosen(data, model, epochs, image_size, batch_size, seeds)
     budget = {"trials": trials, "seconds": seconds}
     if resume:
         definition = _stored(storage, name or study, chosen, budget)
@@ -105,7 +98,23 @@ def train(
     from evolve.hyp import read_hyp
     from evolve.naming import training_study
 
-    chosen: dict[str, Any] = {
+    chosen = _chosen(data, model, epochs, image_size, batch_size, seeds)
+    with opened_storage(storage) as opened:
+        definition = training_study(read_hyp(hyp), hyp, chosen, name=name, stored=opened.stored_study)
+    _warn(definition, is_size_given=True)
+    _sit(_sitting(definition, storage, device, workers), as_json=as_json)
+
+
+def _chosen(
+    data: str | None,
+    model: str | None,
+    epochs: int | None,
+    image_size: int | None,
+    batch_size: int | None,
+    seeds: str | None,
+) -> dict[str, Any]:
+    """What the command line changes in a definition; None where it says nothing."""
+    return {
         "data": data,
         "model": model,
         "epochs": epochs,
@@ -113,10 +122,6 @@ def train(
         "batch_size": batch_size,
         "seeds": None if seeds is None else _numbers("--seeds", seeds),
     }
-    with opened_storage(storage) as opened:
-        definition = training_study(read_hyp(hyp), hyp, chosen, name=name, stored=opened.stored_study)
-    _warn(definition, is_size_given=True)
-    _sit(_sitting(definition, storage, device, workers), as_json=as_json)
 
 
 def _load(study: str, overrides: dict[str, Any]) -> Study:

@@ -254,8 +254,9 @@ def test_pages_are_used_by_keyboard_alone(open_page: Callable[..., Any], small_a
     page.wait_for_selector("[aria-label=verdict] input")
     page.locator("[aria-label=verdict] input").first.focus()
     page.keyboard.press("Space")
-
     page.wait_for_url("**verdict=**")
+
+    assert f"study={NAME}" in page.url
 
 
 def test_names_that_are_markup_stay_text(open_page: Callable[..., Any], tmp_path: Path) -> None:
