@@ -63,6 +63,8 @@ def bare_seconds(trainer: Trainer, dataset: Dataset, plan: TrainingPlan, count: 
         population._network.train()
         loss = population._loss(population._network, batch, population._gains).terms_TS4.sum()
         loss.backward()
+        if plan.device.startswith("cuda"):
+            torch.cuda.synchronize()  # the loop waits for its telemetry in every step
         seconds.append(time.perf_counter() - started)
         for optimizer in population._optimizers:
             optimizer.clear_gradient()

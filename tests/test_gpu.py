@@ -1,0 +1,66 @@
+"""What only a CUDA device can show; skipped without one."""
+
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+
+import pytest
+import torch
+
+from detector.hyperparameters import Hyperparameters
+from detector.plan import TrainingPlan
+from detector.telemetry import EpochMetrics, LaneEnded, StepTelemetry
+from detector.trainer import LaneSpec, Trainer
+from tests.scenes import few_scenes
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+PLAN = TrainingPlan(batch_size=4, nominal_batch_size=4, epochs=2, device="cuda")
+VALUES = [Hyperparameters(lr0=0.01), Hyperparameters(lr0=0.003, momentum=0.8, schedule="cosine")]
+
+
+def losses(plan: TrainingPlan, values: list[Hyperparameters], seeds: list[int], lane: int = 0) -> list[float]:
+    lanes = [LaneSpec(values=each, seed=seed) for each, seed in zip(values, seeds, strict=True)]
+    records = Trainer(plan, few_scenes(train=16, val=4, test=4), lanes).fit()
+    return [each.loss for each in records if isinstance(each, StepTelemetry) and each.lane == lane]
+
+
+def test_lanes_train_as_separate_runs_do() -> None:
+    plan = replace(PLAN, precision="float64")
+
+    for lane in range(2):
+        together = losses(plan, VALUES, [0, 1], lane)
+        assert together == pytest.approx(losses(plan, [VALUES[lane]], [lane]), rel=1e-7)
+
+
+def test_the_device_and_the_cpu_train_alike() -> None:
+    plan = replace(PLAN, precision="float64")
+
+    assert losses(plan, VALUES[:1], [0]) == pytest.approx(
+        losses(replace(plan, device="cpu"), VALUES[:1], [0]), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_every_precision_trains_to_the_end(precision: str) -> None:
+    lane = LaneSpec(values=VALUES[0])
+    records = list(Trainer(replace(PLAN, precision=precision), few_scenes(train=16, val=4, test=4), [lane]).fit())
+
+    last = records[-1]
+    assert isinstance(last, LaneEnded) and not last.is_diverged
+    assert all(isfinite(sum(each.losses.values())) for each in records if isinstance(each, EpochMetrics))
+
+
+def test_a_checkpoint_of_the_device_goes_on_there(tmp_path: Path) -> None:
+    lane = LaneSpec(values=VALUES[0], checkpoint=tmp_path / "lane.pt", is_resumed=True)
+    data = few_scenes(train=16, val=4, test=4)
+    for record in Trainer(PLAN, data, [lane]).fit():
+        if isinstance(record, StepTelemetry) and record.epoch == 1:
+            break
+
+    resumed = Trainer(PLAN, data, [lane])
+
+    assert resumed.first_epoch == 1
+    assert isinstance(list(resumed.fit())[-1], LaneEnded)
