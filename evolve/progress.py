@@ -126,10 +126,11 @@ class Progress:
         self._console.print(text if is_markup else escape(text), soft_wrap=True, highlight=False)
 
     def _table(self) -> Table:
-        done = f"{self._num_ended} ended in {_duration(self._clock() - self._started)}"
+        running = _duration(self._clock() - self._started)
         best = f"; best trial {self._best[1]}: fitness {self._best[0]:.3f}" if self._best[1] >= 0 else ""
         table = Table(
-            title=f"{self._study.name}: {done} of {self._study.budget.trials} trials{best}", title_justify="left"
+            title=f"{self._study.name}: {self._num_ended} of {self._study.budget.trials} trials ended, {running}{best}",
+            title_justify="left",
         )
         for name in ("trial", "parameters", "epoch", "loss", "lr", "map50", "images/s", "time left"):
             table.add_column(name, justify="left" if name == "parameters" else "right")
