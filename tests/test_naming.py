@@ -1,0 +1,56 @@
+"""Names of studies and trainings: the same command finds its own again, another one does not collide."""
+
+from pathlib import Path
+
+import pytest
+
+from detector.hyperparameters import Hyperparameters
+from evolve.errors import StudyError
+from evolve.hyp import HypFile
+from evolve.naming import derived_name, training_study
+from evolve.study import Study, load_study
+
+HYP = HypFile(values=Hyperparameters(lr0=0.02), given=("lr0",), training={"epochs": 3})
+
+
+def named(**chosen: object) -> str:
+    return derived_name(load_study("lr_sweep", chosen), chosen)
+
+
+def test_a_study_as_it_is_keeps_its_name() -> None:
+    assert named(data=None, epochs=None) == "lr_sweep"
+
+
+def test_what_the_command_line_changes_is_in_the_name() -> None:
+    assert named(data="photos/raccoon", model="yolov3-tiny", epochs=30, image_size=160) == (
+        "lr_sweep-raccoon-yolov3_tiny-30ep-160px"
+    )
+    assert named(seeds=(0, 1)) == "lr_sweep-seeds0_1"
+
+
+def train(stored: dict[str, Study], *, name: str | None = None, **chosen: object) -> Study:
+    return training_study(HYP, Path("mine.yaml"), chosen, name=name, stored=stored.get)
+
+
+def test_a_training_is_a_study_of_one_trial_with_the_files_values_and_setting() -> None:
+    study = train({}, batch_size=8)
+
+    assert (study.name, study.epochs, study.nominal_batch_size) == ("train-mine-8b", 3, 8)
+    assert study.hyperparameters({}) == HYP.values
+    assert study.budget.trials == 1
+
+
+def test_the_same_training_goes_on_under_its_name_and_another_is_counted_up() -> None:
+    first = train({})
+    other = HypFile(values=Hyperparameters(lr0=0.3), given=("lr0",), training={"epochs": 3})
+
+    assert train({first.name: first}).name == first.name
+    second = training_study(other, Path("mine.yaml"), {}, name=None, stored={first.name: first}.get)
+    assert second.name == "train-mine-2"
+
+
+def test_a_name_that_is_taken_by_another_training_is_refused() -> None:
+    first = train({}, name="mine")
+
+    with pytest.raises(StudyError, match="--name: mine is stored with other epochs"):
+        train({"mine": first}, name="mine", epochs=9)

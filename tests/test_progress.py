@@ -1,0 +1,71 @@
+"""What a person sees while a study runs, on a terminal and without one."""
+
+from __future__ import annotations
+
+import io
+import time
+from itertools import count
+
+from rich.console import Console
+
+from detector.telemetry import LaneStarted
+from evolve.objective import Record
+from evolve.progress import Progress
+from evolve.runner import Happening, StudyStopped, TrialEnded, TrialProgressed, TrialStarted
+from evolve.session import DataChecked
+from evolve.storage import Outcome
+from evolve.trial import Trial
+from tests.fakes import fake_study, metrics_of, step_of
+
+TRIAL = Trial(study="fake", number=3, params={"lr0": 0.1, "momentum": 0.9}, seeds=(0,))
+
+
+def happenings() -> list[DataChecked | Happening]:
+    telemetry = [
+        LaneStarted(lane=0, epoch=0, step=0, total_steps=20),
+        step_of(0.1, 0, 0, 0),
+        metrics_of(0.1, 0, 0, 4, "val"),
+        metrics_of(0.5, 0, 3, 4, "test"),
+    ]
+    finding = {"kind": "clipped", "file": "a[b].xml", "line": 7, "message": "box reaches outside"}
+    return [
+        DataChecked(
+            summary={"splits": {"train": {"images": 9, "boxes": 11}}}, findings=[finding] * 7, note="split by seed"
+        ),
+        TrialStarted(trial=TRIAL, is_resumed=True),
+        TrialProgressed(trial=TRIAL, records=tuple(Record(trial=3, seed=0, telemetry=each) for each in telemetry)),
+        TrialEnded(trial=TRIAL, outcome=Outcome(verdict="converged", reason="fitness 0.6 [flat]", fitness=0.6)),
+        StudyStopped(reason="budget of 6 trials spent", is_complete=True),
+    ]
+
+
+def shown(*, is_terminal: bool, last: int | None = None) -> str:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=is_terminal, width=160, color_system=None)
+    ticks = count()
+    with Progress(fake_study(), console, clock=lambda: float(next(ticks))) as progress:
+        for happening in happenings()[:last]:
+            progress.update(happening)
+        if is_terminal:
+            time.sleep(0.6)  # the table is drawn four times a second
+    return text.getvalue()
+
+
+def test_without_a_terminal_there_is_a_plain_line_for_everything_that_matters() -> None:
+    lines = shown(is_terminal=False).splitlines()
+
+    assert lines[0] == "data digits-1: train 9 images, 11 boxes. split by seed"
+    assert lines[1] == "  clipped: a[b].xml:7: box reaches outside"
+    assert lines[6] == "  and 2 more findings, all in the report"
+    assert lines[7].startswith("trial 3    goes on     lr0 0.1  momentum 0.9")
+    assert lines[8].startswith("trial 3    converged     map50 0.357  fitness 0.6 [flat]")
+    assert lines[9].startswith("budget of 6 trials spent; 1 trials in")
+    assert len(lines) == 10
+
+
+def test_a_terminal_shows_each_running_trial_with_loss_rate_speed_and_time_left() -> None:
+    text = shown(is_terminal=True, last=3)
+
+    assert "0 of 6 trials ended" in text
+    row = next(line for line in text.splitlines() if "lr0 0.1" in line and "1/4" in line)
+    assert "4.000" in row and "1600" in row and " s " in row
