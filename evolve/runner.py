@@ -268,9 +268,10 @@ class StudyRun:
         if self._fatal:
             text = f"{self._fatal}; put that right and run again: nothing finished is lost"
             return StudyStopped(reason=text, is_complete=False, is_failed=True)
-        if reason:
-            return StudyStopped(reason=reason, is_complete=False, is_failed=bool(self._hopeless))
-        return StudyStopped(reason=f"budget of {self._study.budget.trials} trials spent", is_complete=True)
+        trials = self._study.budget.trials
+        if self._num_asked >= trials and not self._under_way and not self._hopeless:
+            return StudyStopped(reason=f"budget of {trials} trials spent", is_complete=True)
+        return StudyStopped(reason=reason, is_complete=False, is_failed=bool(self._hopeless))
 
 
 def suggest(trial: Any, name: str, distribution: BaseDistribution) -> Any:

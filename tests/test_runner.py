@@ -184,6 +184,17 @@ def test_a_study_stopped_anywhere_asks_what_it_would_have_asked(tmp_path: Path, 
     assert asked(parts) == asked(whole)
 
 
+def test_a_time_budget_starts_no_further_trial_and_lets_running_ones_end(tmp_path: Path) -> None:
+    first = run(fake_study(budget={"trials": 6, "seconds": 1e-6}), tmp_path)
+    second = run(fake_study(), tmp_path)
+
+    assert [each.trial.number for each in first if isinstance(each, TrialEnded)] == []
+    last = first[-1]
+    assert isinstance(last, StudyStopped) and not last.is_complete and not last.is_failed
+    assert last.reason == "time budget of 1e-06 s spent"
+    assert len([each for each in second if isinstance(each, TrialEnded)]) == 6
+
+
 def test_ctrl_c_keeps_finished_trials_and_the_unfinished_one_goes_on_under_its_number(tmp_path: Path) -> None:
     count = iter(range(1000))
     first = run(fake_study(), tmp_path, should_stop=lambda: next(count) > 25)
