@@ -28,7 +28,7 @@ def outcome_of(
         is_pruned: Whether the pruner stopped it.
     """
     epochs = storage.epochs(trial_id)
-    fitness = {seed: [_fitness(study, each) for each in epochs.get(seed, [])] for seed in study.seeds}
+    fitness = {seed: [fitness_of(study, each) for each in epochs.get(seed, [])] for seed in study.seeds}
     last = [values[-1] for values in fitness.values() if values]
     mean = fmean(last) if last else NAN
     if is_pruned:
@@ -75,7 +75,8 @@ def _judgement(
     )
 
 
-def _fitness(study: Study, metrics: EpochMetrics) -> float:
+def fitness_of(study: Study, metrics: EpochMetrics) -> float:
+    """Fitness of an epoch by the study's weights, 0..1."""
     return study.fitness.score(
         precision=metrics.precision, recall=metrics.recall, map50=metrics.map50, map50_95=metrics.map50_95
     )

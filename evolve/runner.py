@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from detector.telemetry import EpochMetrics, LaneEnded
 from evolve.engines import Crashed, Ended, Engine, Event, Progress
-from evolve.judgement import outcome_of
+from evolve.judgement import fitness_of, outcome_of
 from evolve.lease import Lease
 from evolve.objective import Record
 from evolve.pruners import make_pruner, report
@@ -212,7 +212,7 @@ class StudyRun:
     def _progress(self, under_way: _UnderWay, event: Progress) -> TrialProgressed:
         """Stores records before anything else learns of them, then decides whether the trial goes on."""
         epochs = [each for each in event.records if isinstance(each.telemetry, EpochMetrics)]
-        fitness = {_key(each): self._fitness(each) for each in epochs}
+        fitness = {_key(each): fitness_of(self._study, _metrics(each)) for each in epochs}
         self._storage.write(under_way.optuna_trial._trial_id, event.records, fitness)
         for record in event.records:
             if isinstance(record.telemetry, LaneEnded):
@@ -226,17 +226,10 @@ class StudyRun:
 
     def _is_hopeless(self, under_way: _UnderWay, record: Record, fitness: float) -> bool:
         """The pruner's word on the first seed; the other seeds only refine what it said."""
-        assert isinstance(record.telemetry, EpochMetrics)
-        if record.telemetry.epoch in under_way.reported:  # by a run that was killed before the checkpoint was written
+        epoch = _metrics(record).epoch
+        if epoch in under_way.reported:  # by a run that was killed before the checkpoint was written
             return bool(under_way.optuna_trial.should_prune())
-        return report(under_way.optuna_trial, epoch=record.telemetry.epoch, fitness=fitness)
-
-    def _fitness(self, record: Record) -> float:
-        metrics = record.telemetry
-        assert isinstance(metrics, EpochMetrics)
-        return self._study.fitness.score(
-            precision=metrics.precision, recall=metrics.recall, map50=metrics.map50, map50_95=metrics.map50_95
-        )
+        return report(under_way.optuna_trial, epoch=epoch, fitness=fitness)
 
     def _end(self, under_way: _UnderWay, event: Crashed | Ended) -> TrialEnded:
         if isinstance(event, Crashed):
@@ -286,7 +279,11 @@ def suggest(trial: Any, name: str, distribution: BaseDistribution) -> Any:
     return trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
 
 
+def _metrics(record: Record) -> EpochMetrics:
+    assert isinstance(record.telemetry, EpochMetrics)
+    return record.telemetry
+
+
 def _key(record: Record) -> tuple[int, str, int]:
-    metrics = record.telemetry
-    assert isinstance(metrics, EpochMetrics)
+    metrics = _metrics(record)
     return record.seed, metrics.split, metrics.epoch

@@ -24,9 +24,10 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
+from detector.telemetry import TERMS as TERMS
+
 SCHEMA_VERSION = 1
 MAX_SCALES = 3
-TERMS = ("box", "obj", "noobj", "cls")
 
 
 class Real(TypeDecorator[float]):

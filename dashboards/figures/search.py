@@ -47,18 +47,7 @@ def divergence_map(data: DivergenceMap) -> go.Figure:
     )
     axes = {"xaxis": theme.axis_layout(data.x, rows["x"]), "yaxis": theme.axis_layout(data.y, rows["y"])}
     figure.update_layout(**axes, legend=LEGEND)
-    _add_rated(figure, rows[is_rated(rows)])
-    for verdict, part in theme.by_verdict(rows[~is_rated(rows)]):
-        figure.add_scatter(
-            x=part["x"],
-            y=part["y"],
-            mode="markers",
-            marker=theme.marker(verdict, len(rows)),
-            name=verdict,
-            customdata=part["number"],
-            hovertext=part["hover"],
-            hoverinfo="text",
-        )
+    _add_mapped(figure, rows)
     return figure
 
 
@@ -192,6 +181,23 @@ def _ring(figure: go.Figure, x: pd.Series[int], y: pd.Series[float]) -> None:
     )
 
 
+def _add_mapped(figure: go.Figure, rows: pd.DataFrame) -> None:
+    """Rated trials by the colour of their fitness, the others by verdict."""
+    rated = is_rated(rows)
+    _add_rated(figure, rows[rated])
+    for verdict, part in theme.by_verdict(rows[~rated]):
+        figure.add_scatter(
+            x=part["x"],
+            y=part["y"],
+            mode="markers",
+            marker=theme.marker(verdict, len(rows)),
+            name=verdict,
+            customdata=part["number"],
+            hovertext=part["hover"],
+            hoverinfo="text",
+        )
+
+
 def _add_rated(figure: go.Figure, rows: pd.DataFrame) -> None:
     bar = {
         "title": {"text": "fitness", "side": "right", "font": {"size": 12.5}},
@@ -235,19 +241,7 @@ def _map_of_one(data: DivergenceMap) -> go.Figure:
         y=data.rows["verdict"],
         hover=theme.hover_texts(data.rows, data.params),
     )
-    rated = is_rated(rows)
-    _add_rated(figure, rows[rated])
-    for verdict, part in theme.by_verdict(rows[~rated]):
-        figure.add_scatter(
-            x=part["x"],
-            y=part["y"],
-            mode="markers",
-            marker=theme.marker(verdict, len(rows)),
-            name=verdict,
-            customdata=part["number"],
-            hovertext=part["hover"],
-            hoverinfo="text",
-        )
+    _add_mapped(figure, rows)
     order = {"type": "category", "categoryorder": "array", "categoryarray": verdicts[::-1]}
     figure.update_layout(xaxis=theme.axis_layout(data.x, rows["x"]), yaxis=order)
     theme.mark_range(figure, data.x)
