@@ -13,8 +13,8 @@ import platform
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -25,7 +25,6 @@ from pathlib import Path
 from optuna.distributions import BaseDistribution, FloatDistribution
 
 from dashboards.live_panels import STUDY
-from dashboards.server import address_of, make_dashboard_server
 from tests.synthetic import Plan, add_study, new_engine
 
 CASES = ((1_000, 30), (10_000, 10))
@@ -56,15 +55,14 @@ def study_file(folder: Path, num_trials: int, num_params: int) -> Path:
 
 @contextmanager
 def ours(path: Path) -> Iterator[str]:
-    """Address of our dashboard over a file."""
-    server = make_dashboard_server(f"sqlite:///{path}", host="127.0.0.1", port=0, token="")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield address_of(server, "").rstrip("/")
-    finally:
-        server.shutdown()
-        server.server_close()
+    """Address of our dashboard over a file, as a process of its own like the other."""
+    command = [sys.executable, "-m", "evolve.cli", "dashboard", "--storage", f"sqlite:///{path}"]
+    with subprocess.Popen([*command, "--port", "0", "--no-browser"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().split()[-1].rstrip("/")
+        finally:
+            process.terminate()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from flask import Flask, Response, request
 from dashboards.figures.brush import figure_rows
 from dashboards.live_panels import PAGES
 from dashboards.panels import Block
-from dashboards.reading import Reader, UnavailableError
+from dashboards.reading import Reader, UnavailableError, told
 from dashboards.state import AddressError, from_address
 from dashboards.views.blocks import Table
 
@@ -72,7 +72,9 @@ def block_list(reader: Reader, state: Any, key: str) -> tuple[Block, ...]:
     found = [panel for panel in PAGES.get(state.page, ()) if panel.key == key]
     if not found:
         raise UnavailableError(f"There is no panel {key!r} on the page {state.page}.")
-    return found[0].draw(reader.view(state))
+    # Panels read what they show; a database that is busy or gone is told of as everywhere.
+    with told():
+        return found[0].draw(reader.view(state))
 
 
 def as_csv(block: Block) -> str:

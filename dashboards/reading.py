@@ -89,7 +89,7 @@ class Reader:
         Raises:
             UnavailableError: The database cannot be read, or has no such study.
         """
-        with _told(), self._connected() as connection:
+        with told(), self._connected() as connection:
             if state.page == "/":
                 # Progress of every study is one statement; the clock moves on what is said about running ones.
                 rows = connection.execute(trial_queries.outcome_counts()).all()
@@ -109,7 +109,7 @@ class Reader:
             UnavailableError: There is none, or the database cannot be read.
         """
         # One reader at a time: the others want the same rows and would only make it wait.
-        with self._lock, _told():
+        with self._lock, told():
             with self._connected() as connection:
                 stamp = self._study_stamp(connection, name)
             known = self._studies.get(name)
@@ -132,7 +132,7 @@ class Reader:
         if state.page == "/study":
             return self._focused(state)
         if state.page == "/trial":
-            with _told():
+            with told():
                 return load_trial(self._engine, self.study(state.study), state.number, state.seed)
         if state.page == "/compare":
             return CompareView(entries=tuple(self._entry(*each) for each in state.compared[:MAX_ENTRIES]))
@@ -140,11 +140,11 @@ class Reader:
 
     def study_names(self) -> list[str]:
         """Names of all studies."""
-        with _told(), self._connected() as connection:
+        with told(), self._connected() as connection:
             return list(connection.execute(queries.study_names(limit=1000)).scalars())
 
     def _overview(self) -> Overview:
-        with _told(), self._connected():
+        with told(), self._connected():
             return load_overview(self._engine, time.time())
 
     def _focused(self, state: PageState) -> StudyView:
@@ -203,7 +203,7 @@ def _trial_id(connection: Connection, name: str, number: int) -> int:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """Turns what can go wrong with a database into text for people."""
     try:
         yield

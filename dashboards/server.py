@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import secrets
 import sys
@@ -61,6 +62,9 @@ def serve(storage: str, *, host: str, port: int, token: str, opens_browser: bool
     # One line a request is noise; errors are still told.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = make_dashboard_server(storage, host=host, port=port, token=token)
+    # What is loaded by now stays; without this the collector looks through all of it whenever many rows are read.
+    gc.collect()
+    gc.freeze()
     address = address_of(server, token)
     print(f"dashboard  {address}\nCtrl-C ends it", flush=True)
     if opens_browser and sys.stdout.isatty():

@@ -15,7 +15,17 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from sqlalchemy import event, insert, select, update
 from sqlalchemy.dialects import postgresql
 
-from dashboards.views import StudyNotFoundError, curves, divergence, load, loading, queries, search, tables
+from dashboards.views import (
+    StudyNotFoundError,
+    curves,
+    divergence,
+    load,
+    loading,
+    measured_loading,
+    queries,
+    search,
+    tables,
+)
 from dashboards.views.blocks import Empty, Prose, Table
 from dashboards.views.study import VERDICTS, spread_evenly
 from dashboards.views.thinning import joined, polyline, thin
@@ -75,7 +85,10 @@ def test_reading_takes_the_same_few_statements_for_a_large_study(engine):
         statements = []
         listener = lambda *arguments, kept=statements: kept.append(arguments[2])  # noqa: E731
         event.listen(engine, "before_cursor_execute", listener)
-        load(engine, name)
+        found = load(engine, name)
+        first = len(statements)
+        assert all("number" in found.measured.frame(each) for each in ("epochs", "seed_results", "steps", "last_steps"))
+        assert len(statements) > first
         event.remove(engine, "before_cursor_execute", listener)
         counts.append(len([each for each in statements if each.lstrip().startswith("SELECT") and "evolve_" in each]))
 
@@ -174,15 +187,15 @@ def test_steps_of_few_trials_are_read_in_buckets_that_keep_the_extremes(own_engi
     found = load(own_engine, "digits-lr")
     with own_engine.connect() as connection:
         raw = pd.DataFrame(connection.execute(select(schema.step)).all())
-    width = -(-900 // loading.STEP_BUCKETS)
+    width = -(-900 // measured_loading.STEP_BUCKETS)
     for number, rows in found.steps.groupby("number"):
         own = raw[raw["trial_id"] == found.trial(number)["trial_id"]]
         grouped = own.groupby(own["step"] // width)["loss"]
         assert rows["loss_low"].tolist() == grouped.min().tolist()
         assert rows["loss_high"].tolist() == grouped.max().tolist()
 
-    assert found.steps["number"].nunique() == loading.NUM_STEP_TRIALS
-    assert len(found.steps) <= loading.NUM_STEP_TRIALS * (loading.STEP_BUCKETS + 1)
+    assert found.steps["number"].nunique() == measured_loading.NUM_STEP_TRIALS
+    assert len(found.steps) <= measured_loading.NUM_STEP_TRIALS * (measured_loading.STEP_BUCKETS + 1)
     assert found.best["number"] in set(found.steps["number"])
 
 
@@ -196,7 +209,7 @@ def test_the_last_steps_are_those_of_the_seed_that_diverged(own_engine):
 
     assert set(found.last_steps["seed"]) == {1}
     assert found.last_steps["step"].max() == end
-    assert found.last_steps["step"].min() == max(end - loading.NUM_LAST_STEPS + 1, 0)
+    assert found.last_steps["step"].min() == max(end - measured_loading.NUM_LAST_STEPS + 1, 0)
 
 
 @pytest.mark.parametrize(

@@ -78,10 +78,7 @@ def restricted(view: StudyView, numbers: set[int]) -> StudyView:
         view,
         trials=own(view.trials),
         params=view.params[view.params.index.isin(numbers)],
-        epochs=own(view.epochs),
-        seed_results=own(view.seed_results),
-        steps=own(view.steps),
-        last_steps=own(view.last_steps),
+        measured=view.measured.restricted(numbers),
         diagnoses={number: each for number, each in view.diagnoses.items() if number in numbers},
         notes=own(view.notes),
     )
@@ -101,7 +98,7 @@ def _texts(view: StudyView) -> pd.Series:
         trials["verdict"].astype(str),
         trials["reason"].astype(str),
         trials["traceback"].astype(str).str[-300:],
-        trials["number"].map(said).fillna("").astype(str),
+        trials["number"].map(said).astype(object).fillna(""),
     ]
     choices = [axis.name for axis in view.space if axis.is_categorical and axis.name in view.params]
     parts += [view.params[name].reindex(trials["number"]).fillna("").astype(str) for name in choices]

@@ -5,34 +5,30 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from math import inf, isfinite, nan
+from functools import partial
+from math import inf
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, Engine, Float, Integer, Row, Select, inspect
+from sqlalchemy import Connection, Engine, Row, inspect
 
 from dashboards.views import queries
+from dashboards.views.frames import read_frame
+from dashboards.views.measured_loading import measured
 from dashboards.views.study import (
     NO_NOTES,
     TRIAL_COLUMNS,
     Parameter,
     StudyFacts,
     StudyView,
-    best_numbers,
     read_json,
-    spread_evenly,
 )
 from evolve import schema
 
-NUM_SEEDED_TRIALS = 12
-NUM_STEP_TRIALS = 16
-STEP_BUCKETS = 400
-NUM_LAST_STEP_TRIALS = 6
-NUM_LAST_STEPS = 100
 FINDINGS_PER_KIND = 50
 
 VERDICT_OF_STATE = {"RUNNING": "running", "WAITING": "waiting", "PRUNED": "pruned", "FAIL": "failed"}
+INFINITE = {"INF_POS": inf, "INF_NEG": -inf}
 
 
 class StudyNotFoundError(LookupError):
@@ -52,12 +48,10 @@ def load(engine: Engine, study_name: str) -> StudyView:
     present = check_tables(engine)
     with engine.connect() as connection:
         study = _study_row(connection, study_name)
-        trials, diagnoses = _trials(connection.execute(queries.trial_rows(study.study_id)).all())
-        params, distributions = _params(connection.execute(queries.param_rows(study.study_id)).all())
-        epochs = read_frame(connection, queries.epoch_rows(study.study_id)).merge(
-            trials[["trial_id", "number", "verdict"]], on="trial_id"
-        )
-        trials = _with_last_epochs(trials, epochs)
+        trials, diagnoses = _trials(read_frame(connection, queries.trial_rows(study.study_id)))
+        trials = _with_last_epochs(trials, read_frame(connection, queries.last_epoch_rows(study.study_id)))
+        distributions = _distributions(connection.execute(queries.distribution_rows(study.study_id)).all())
+        params = _params(read_frame(connection, queries.param_rows(study.study_id)), distributions)
         facts = StudyFacts(
             name=study_name,
             config=read_json(study.config),
@@ -70,31 +64,13 @@ def load(engine: Engine, study_name: str) -> StudyView:
             trials=trials,
             params=params,
             distributions=distributions,
-            epochs=epochs,
-            seed_results=_seed_results(connection, trials),
-            steps=_steps(connection, trials, params),
-            last_steps=_last_steps(connection, trials, diagnoses),
+            measured=measured(engine, study.study_id, trials=trials, params=params, diagnoses=diagnoses),
             diagnoses=diagnoses,
             findings=read_frame(connection, queries.finding_rows(study.study_id, FINDINGS_PER_KIND)),
             finding_counts=_counts(connection.execute(queries.finding_counts(study.study_id)).all()),
             environments=_environments(connection, trials),
             notes=read_notes(connection, study.study_id) if schema.note.name in present else NO_NOTES,
         )
-
-
-def step_trials(trials: pd.DataFrame, params: pd.DataFrame, count: int) -> list[int]:
-    """Numbers of the trials whose steps are worth reading: the best, and others spread over the learning rates.
-
-    Args:
-        trials: All trials.
-        params: Their hyperparameters; without lr0 the trials are spread over their numbers.
-        count: How many at most.
-    """
-    started = trials[trials["verdict"] != "waiting"]["number"]
-    best = best_numbers(trials, 1)
-    rates = params["lr0"].reindex(started) if "lr0" in params else pd.Series(started.to_numpy(), index=started)
-    ranked = [int(number) for number in rates.sort_values(kind="stable").index if number not in best]
-    return best + spread_evenly(ranked, count - len(best))
 
 
 def read_notes(connection: Connection, study_id: int) -> pd.DataFrame:
@@ -126,83 +102,56 @@ def _study_row(connection: Connection, name: str) -> Row[Any]:
     return row
 
 
-def read_frame(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
-    """The rows of a statement, one column for each of its own, with numbers where those are numbers."""
-    # Column by column, since pandas takes rows many times more slowly; types are the statement's, also without rows.
-    columns = list(zip(*connection.execute(statement).all(), strict=True)) or [()] * len(statement.selected_columns)
-    selected = zip(statement.selected_columns, columns, strict=True)
-    return pd.DataFrame({each.key: np.array(values, dtype=_dtype(each, values)) for each, values in selected})
-
-
-def _dtype(selected: ColumnElement[Any], values: Sequence[Any]) -> str:
-    if isinstance(selected.type, Integer):
-        return "float64" if None in values else "int64"
-    return "float64" if isinstance(selected.type, Float | schema.Real) else "object"
-
-
-def _trials(rows: Sequence[Row[Any]]) -> tuple[pd.DataFrame, dict[int, dict[str, Any]]]:
-    records = [_trial_record(row) for row in rows]
-    frame = pd.DataFrame.from_records(records, columns=list(TRIAL_COLUMNS)).fillna({"epochs": 0})
-    diagnoses = {row.number: read_json(row.diagnosis) for row in rows if row.diagnosis}
-    return frame.astype(TRIAL_COLUMNS), diagnoses
-
-
-def _trial_record(row: Row[Any]) -> dict[str, Any]:
-    is_ours = row.our_id is not None
-    return {
-        "number": row.number,
-        "trial_id": row.trial_id,
-        "state": row.state,
-        "verdict": row.verdict or VERDICT_OF_STATE.get(row.state, "unjudged"),
-        "fitness": row.fitness if is_ours else _optuna_value(row.value, row.value_type),
-        "reason": row.reason or "",
-        "traceback": row.traceback or "",
-        "seconds": row.seconds,
-        "started": row.started,
-        "ended": row.ended,
-        "environment_id": row.environment_id or "",
+def _trials(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, dict[str, Any]]]:
+    is_ours = rows["our_id"].notna()
+    infinite = rows["value_type"].map(INFINITE).astype("float64")
+    said = {name: rows[name].fillna("") for name in ("reason", "traceback", "environment_id")}
+    frame = rows.assign(
+        verdict=rows["verdict"].fillna(rows["state"].map(VERDICT_OF_STATE)).fillna("unjudged"),
+        fitness=rows["fitness"].where(is_ours, infinite.fillna(rows["value"])),
+        **said,
+    )
+    diagnosed = rows[rows["diagnosis"].notna() & (rows["diagnosis"] != "")]
+    diagnoses = {
+        int(number): read_json(text) for number, text in zip(diagnosed["number"], diagnosed["diagnosis"], strict=True)
     }
+    return frame.reindex(columns=list(TRIAL_COLUMNS)).fillna({"epochs": 0}).astype(TRIAL_COLUMNS), diagnoses
 
 
-def _optuna_value(value: float | None, value_type: str | None) -> float:
-    infinite = {"INF_POS": inf, "INF_NEG": -inf}
-    return infinite.get(value_type or "", nan if value is None else value)
-
-
-def _params(rows: Iterable[Row[Any]]) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
-    values: dict[str, dict[int, object]] = {}
-    distributions: dict[str, dict[str, Mapping[str, Any]]] = {}
+def _distributions(rows: Iterable[Row[Any]]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
     for row in rows:
-        number, name, value, text = row.number, row.param_name, row.param_value, row.distribution_json
-        seen = distributions.setdefault(name, {})
-        content = seen.get(text)
-        if content is None:
-            content = seen[text] = json.loads(text)
-        values.setdefault(name, {})[number] = _external(value, content)
-    frame = pd.DataFrame({name: pd.Series(column) for name, column in values.items()}).sort_index()
-    return frame, {name: tuple(seen) for name, seen in distributions.items()}
+        found[row.param_name] = (*found.get(row.param_name, ()), row.distribution_json)
+    return found
 
 
-def _external(value: float, distribution: Mapping[str, Any]) -> object:
-    attributes = distribution["attributes"]
-    return str(attributes["choices"][int(value)]) if "choices" in attributes else float(value)
-
-
-def _with_last_epochs(trials: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
-    # Rows are ordered by epoch; pandas' own `last` would skip a NaN and show an older epoch.
-    last = {
-        split: rows.drop_duplicates("number", keep="last").set_index("number")
-        for split, rows in epochs.groupby("split")
+def _params(rows: pd.DataFrame, distributions: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    by_name = {name: part.set_index("number")["param_value"] for name, part in rows.groupby("param_name", sort=False)}
+    columns = {name: by_name[name] for name in distributions if name in by_name}
+    # Optuna refuses a choice whose options change within a study, so the first distribution speaks for all.
+    choices = {name: json.loads(distributions[name][0])["attributes"].get("choices") for name in columns}
+    named = {
+        name: column if choices[name] is None else column.map(partial(_choice, options=choices[name]))
+        for name, column in columns.items()
     }
-    filled = trials.set_index("number")
-    if "val" in last:
-        for name in ("map50", "map50_95", "precision", "recall"):
-            filled[name] = last["val"][name].reindex(filled.index)
-        filled["epochs"] = (last["val"]["epoch"].reindex(filled.index) + 1).fillna(0).astype("int64")
-    if "test" in last:
+    return pd.DataFrame(named).sort_index()
+
+
+def _choice(index: float, *, options: Sequence[object]) -> str:
+    return str(options[int(index)]) if 0 <= index < len(options) else f"choice {index:g}"
+
+
+def _with_last_epochs(trials: pd.DataFrame, last: pd.DataFrame) -> pd.DataFrame:
+    by_split = {split: rows.set_index("trial_id") for split, rows in last.groupby("split")}
+    filled = trials.set_index("trial_id", drop=False)
+    if "val" in by_split:
+        for name in queries.PRECISIONS:
+            filled[name] = by_split["val"][name].reindex(filled.index)
+        filled["epochs"] = (by_split["val"]["epoch"].reindex(filled.index) + 1).fillna(0).astype("int64")
+    if "test" in by_split:
         for name in ("map50", "map50_95"):
-            filled[f"test_{name}"] = last["test"][name].reindex(filled.index)
-    return filled.reset_index()[list(TRIAL_COLUMNS)]
+            filled[f"test_{name}"] = by_split["test"][name].reindex(filled.index)
+    return filled.reset_index(drop=True)[list(TRIAL_COLUMNS)]
 
 
 def _space(configured: object, distributions: Mapping[str, Sequence[str]]) -> tuple[Parameter, ...]:
@@ -241,47 +190,6 @@ def _planned(name: str, axis: object) -> Parameter:
     )
 
 
-def _seed_results(connection: Connection, trials: pd.DataFrame) -> pd.DataFrame:
-    ids = _ids(trials, best_numbers(trials, NUM_SEEDED_TRIALS))
-    return read_frame(connection, queries.seed_rows(ids)).merge(trials[["trial_id", "number"]], on="trial_id")
-
-
-def _steps(connection: Connection, trials: pd.DataFrame, params: pd.DataFrame) -> pd.DataFrame:
-    ids = _ids(trials, step_trials(trials, params, NUM_STEP_TRIALS))
-    ranges = connection.execute(queries.step_ranges(ids)).all()
-    longest = max((row.last_step for row in ranges), default=0) + 1
-    seeds = {row.trial_id: row.seed for row in ranges}
-    width = -(-longest // STEP_BUCKETS)
-    frame = read_frame(connection, queries.step_buckets(seeds, width))
-    return frame.merge(trials[["trial_id", "number", "verdict"]], on="trial_id")
-
-
-def _last_steps(
-    connection: Connection, trials: pd.DataFrame, diagnoses: Mapping[int, Mapping[str, Any]]
-) -> pd.DataFrame:
-    known = {number: each["step"] for number, each in sorted(diagnoses.items()) if _is_step(each.get("step"))}
-    chosen = spread_evenly(sorted(known, key=lambda number: int(known[number])), NUM_LAST_STEP_TRIALS)
-    ends = {trial_id: int(known[number]) for number, trial_id in zip(chosen, _ids(trials, chosen), strict=True)}
-    frame = read_frame(connection, queries.steps_up_to(ends, NUM_LAST_STEPS)).merge(
-        trials[["trial_id", "number"]], on="trial_id"
-    )
-    return _diverging_seed(frame.assign(end=frame["trial_id"].map(ends)), diagnoses)
-
-
-def _diverging_seed(frame: pd.DataFrame, diagnoses: Mapping[int, Mapping[str, Any]]) -> pd.DataFrame:
-    kept = []
-    for number, rows in frame.groupby("number"):
-        at_end = rows[rows["step"] == rows["end"]]
-        broken = at_end[~at_end[["loss", "grad_norm"]].map(isfinite).all(axis=1)]
-        seed = diagnoses[int(str(number))].get("seed", broken["seed"].min() if len(broken) else rows["seed"].min())
-        kept.append(rows[rows["seed"] == seed])
-    return pd.concat(kept, ignore_index=True) if kept else frame
-
-
-def _is_step(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-
-
 def _counts(rows: Iterable[Row[Any]]) -> dict[str, int]:
     return {row.kind: row.number_of for row in rows}
 
@@ -291,8 +199,3 @@ def _environments(connection: Connection, trials: pd.DataFrame) -> tuple[tuple[s
     rows = connection.execute(queries.environment_rows(list(used))).all()
     known = {row.environment_id: read_json(row.facts) for row in rows}
     return tuple((identity, known.get(identity, {}), count) for identity, count in used.most_common())
-
-
-def _ids(trials: pd.DataFrame, numbers: Sequence[int]) -> list[int]:
-    by_number = trials.set_index("number")["trial_id"]
-    return [int(by_number[number]) for number in numbers]

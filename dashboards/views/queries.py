@@ -31,12 +31,10 @@ from evolve import schema
 
 TERMS = schema.TERMS
 STEP_MEASUREMENTS = ("loss", "lr", "bias_lr", "momentum")
+PRECISIONS = ("precision", "recall", "map50", "map50_95")
 EPOCH_MEASUREMENTS = (
     "fitness",
-    "precision",
-    "recall",
-    "map50",
-    "map50_95",
+    *PRECISIONS,
     *(f"{part}_{term}" for part in ("train", "loss") for term in TERMS),
 )
 
@@ -51,6 +49,7 @@ trials = table(
 )
 trial_params = table(
     "trial_params",
+    column("param_id", Integer),
     column("trial_id", Integer),
     column("param_name", String),
     column("param_value", Float),
@@ -116,17 +115,24 @@ def trial_rows(study_id: int) -> Select[Any]:
 
 
 def param_rows(study_id: int) -> Select[Any]:
-    """One row for each trial and hyperparameter."""
+    """One row for each trial and hyperparameter; a choice is its index."""
+    # Without the distribution, which is the same text in each row and twice as long to read as all else.
     return (
-        select(
-            trials.c.number,
-            trial_params.c.param_name,
-            trial_params.c.param_value,
-            trial_params.c.distribution_json,
-        )
+        select(trials.c.number, trial_params.c.param_name, trial_params.c.param_value)
         .select_from(trial_params.join(trials, trials.c.trial_id == trial_params.c.trial_id))
         .where(trials.c.study_id == study_id)
-        .order_by(trials.c.number)
+    )
+
+
+def distribution_rows(study_id: int) -> Select[Any]:
+    """Every distribution a hyperparameter was drawn from, those of early trials first."""
+    own = trial_params.c
+    return (
+        select(own.param_name, own.distribution_json)
+        .select_from(trial_params.join(trials, trials.c.trial_id == own.trial_id))
+        .where(trials.c.study_id == study_id)
+        .group_by(own.param_name, own.distribution_json)
+        .order_by(func.min(own.param_id))
     )
 
 
@@ -141,6 +147,21 @@ def epoch_rows(study_id: int) -> Select[Any]:
         .group_by(*keys)
         .order_by(*keys)
     )
+
+
+def last_epoch_rows(study_id: int) -> Select[Any]:
+    """The last epoch of each trial and split: means over the seeds, as above."""
+    epoch = schema.epoch
+    keys = (epoch.c.trial_id, epoch.c.split)
+    last = (
+        select(*keys, func.max(epoch.c.epoch).label("last_epoch"))
+        .where(epoch.c.trial_id.in_(_trials_of(study_id)))
+        .group_by(*keys)
+        .subquery()
+    )
+    is_last = and_(*(last.c[key.name] == key for key in keys), last.c.last_epoch == epoch.c.epoch)
+    means = (_strict_mean(epoch.c[name]).label(name) for name in PRECISIONS)
+    return select(*keys, epoch.c.epoch, *means).select_from(epoch.join(last, is_last)).group_by(*keys, epoch.c.epoch)
 
 
 def seed_rows(trial_ids: Collection[int]) -> Select[Any]:

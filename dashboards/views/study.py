@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from dashboards.views.measured import Measured
+
 # What became of a trial, in the order it is told; the last two are for trials that are not (or not only) ours.
 VERDICTS = ("converged", "undertrained", "diverged", "pruned", "failed", "running", "waiting", "unjudged")
 TRAINED = ("converged", "undertrained", "unjudged")  # ran to their end, so that their fitness can be compared
@@ -109,7 +111,7 @@ class Focus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyView:
-    """Everything the pages show of a study, read at one moment.
+    """Everything the pages show of a study.
 
     Attributes:
         facts: What was asked for.
@@ -117,10 +119,7 @@ class StudyView:
         trials: One row a trial by number, columns as in `TRIAL_COLUMNS`.
         params: Hyperparameters by trial number, one column each: numbers, or text for choices.
         distributions: Optuna's JSON of each hyperparameter, all that were in use.
-        epochs: One row for each trial, split and epoch: means over the seeds, NaN where a seed has NaN.
-        seed_results: Last epoch of each seed and split of the best trials.
-        steps: Steps of a few trials in buckets: lowest and highest value of each, and whether a number is missing.
-        last_steps: Every one of the last steps of a few diverged trials.
+        measured: What was measured in the trials, read when a picture asks for it.
         diagnoses: Diagnosis of each diverged trial by number.
         findings: What the data check found: first rows of each kind.
         finding_counts: Count by kind.
@@ -134,16 +133,33 @@ class StudyView:
     trials: pd.DataFrame
     params: pd.DataFrame
     distributions: Mapping[str, tuple[str, ...]]
-    epochs: pd.DataFrame
-    seed_results: pd.DataFrame
-    steps: pd.DataFrame
-    last_steps: pd.DataFrame
+    measured: Measured
     diagnoses: Mapping[int, Mapping[str, Any]]
     findings: pd.DataFrame
     finding_counts: Mapping[str, int]
     environments: tuple[tuple[str, Mapping[str, Any], int], ...]
     notes: pd.DataFrame = field(default_factory=NO_NOTES.copy)
     focus: Focus = field(default_factory=Focus)
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """One row for each trial, split and epoch: means over the seeds, NaN where a seed has NaN."""
+        return self.measured.frame("epochs")
+
+    @property
+    def seed_results(self) -> pd.DataFrame:
+        """Last epoch of each seed and split of the best trials."""
+        return self.measured.frame("seed_results")
+
+    @property
+    def steps(self) -> pd.DataFrame:
+        """Steps of a few trials in buckets: lowest and highest value of each, and whether a number is missing."""
+        return self.measured.frame("steps")
+
+    @property
+    def last_steps(self) -> pd.DataFrame:
+        """Every one of the last steps of a few diverged trials."""
+        return self.measured.frame("last_steps")
 
     @property
     def best(self) -> Mapping[str, Any] | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from dashboards.views import queries, trial_queries
-from dashboards.views.loading import StudyNotFoundError, read_frame
+from dashboards.views.frames import read_frame
+from dashboards.views.loading import StudyNotFoundError
 from dashboards.views.study import StudyView
 from dashboards.views.trial import TrialView
 

@@ -1,0 +1,30 @@
+"""Rows of a statement as a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import ColumnElement, Connection, Float, Integer, Select
+
+from evolve import schema
+
+
+def read_frame(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
+    """The rows of a statement, one column for each of its own, with numbers where those are numbers."""
+    # Column by column, since pandas takes rows many times more slowly; types are the statement's, also without rows.
+    rows = connection.execute(statement).all()
+    columns = {}
+    for index, selected in enumerate(statement.selected_columns):
+        # Not zip(*rows): an iterator for each row sets the garbage collector to work on everything that is loaded.
+        values = [row[index] for row in rows]
+        columns[selected.key] = np.array(values, dtype=_dtype(selected, values))
+    return pd.DataFrame(columns)
+
+
+def _dtype(selected: ColumnElement[Any], values: Sequence[Any]) -> str:
+    if isinstance(selected.type, Integer):
+        return "float64" if None in values else "int64"
+    return "float64" if isinstance(selected.type, Float | schema.Real) else "object"
