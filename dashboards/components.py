@@ -14,6 +14,7 @@ import dash_ag_grid as dag
 import numpy as np
 import plotly.graph_objects as go
 from dash import dcc, html
+from numpy.typing import NDArray
 
 from dashboards.figures import theme
 from dashboards.figures.brush import mark_selected, trial_numbers
@@ -196,10 +197,18 @@ def _graph(figure: go.Figure, place: Place, index: int) -> Any:
 
 def _halved(value: Any) -> Any:
     """Packed numbers of double precision in single precision, far finer than a pixel; all else as it is."""
-    if not isinstance(value, dict) or value.get("dtype") != "f8" or "shape" in value:
+    if not isinstance(value, dict) or value.get("dtype") != "f8":
         return value
     single = np.frombuffer(b64decode(value["bdata"]), dtype="<f8").astype("<f4")
-    return {"dtype": "f4", "bdata": b64encode(single.tobytes()).decode()}
+    if not np.array_equal(single, np.round(single), equal_nan=True):
+        single = _rounded(single)
+    return value | {"dtype": "f4", "bdata": b64encode(single.tobytes()).decode()}
+
+
+def _rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Fractions to 17 binary digits, five decimal ones, so that the rest is zeros that pack to nothing."""
+    rounded = ((values.view("<u4") + 0x40) & 0xFFFFFF80).view("<f4")
+    return np.where(np.isfinite(values), rounded, values)
 
 
 def _downloads(place: Place, index: int, images: Iterable[str]) -> Any:

@@ -20,7 +20,7 @@ from dashboards.state import AddressError, from_address
 from dashboards.views.blocks import Table
 
 LEAST_BYTES = 800
-LEVEL = 5
+LEVEL = 6
 TEXTS = ("text/", "application/json", "application/javascript", "image/svg+xml")
 # A spreadsheet takes a cell that begins with one of these for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

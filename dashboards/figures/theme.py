@@ -22,7 +22,7 @@ from dashboards.views.study import VERDICTS, Parameter
 ACCENT = "#0072B2"  # the best trial, everywhere
 NEUTRAL = "#8A8F98"
 MAX_LABEL, MAX_TICK = 80, 18  # characters
-MAX_HOVER = 10  # hyperparameters in a hover text, which has to fit beside its point
+MAX_HOVER = 6  # hyperparameters in a hover text, which has to fit beside its point
 SCALE = "Viridis"
 STRIP_ROW_PIXELS = 20
 
@@ -67,11 +67,6 @@ def label(text: object, *, most: int = MAX_LABEL) -> str:
     return html.escape(short, quote=False).replace("%{", "%&#123;").replace("$", "&#36;")
 
 
-def value_text(value: object) -> str:
-    """A hyperparameter as people read it."""
-    return wording.number(value) if isinstance(value, float) else str(value)
-
-
 def hover_texts(rows: pd.DataFrame, params: pd.DataFrame) -> list[str]:
     """Trial, verdict, fitness and hyperparameters of each row, one line each.
 
@@ -84,7 +79,7 @@ def hover_texts(rows: pd.DataFrame, params: pd.DataFrame) -> list[str]:
     more = f"<br>and {len(params.columns) - len(names)} more" if len(params.columns) > len(names) else ""
     settings = {
         number: "".join(
-            f"{title}{label(value_text(value))}" for title, value in zip(labels, row, strict=True) if value == value
+            f"{title}{_hover_value(value)}" for title, value in zip(labels, row, strict=True) if value == value
         )
         + more
         for number, *row in params[names].astype(object).itertuples(name=None)
@@ -93,6 +88,11 @@ def hover_texts(rows: pd.DataFrame, params: pd.DataFrame) -> list[str]:
         f"{trial_title(number, verdict)}<br>fitness {wording.score(fitness)}{settings.get(number, '')}"
         for number, verdict, fitness in rows[["number", "verdict", "fitness"]].itertuples(index=False)
     ]
+
+
+def _hover_value(value: object) -> str:
+    # Numbers need no escape, and there are thousands of them.
+    return wording.number(value) if isinstance(value, float) else label(value)
 
 
 def trial_title(number: int | str, verdict: str) -> str:

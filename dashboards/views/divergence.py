@@ -102,8 +102,7 @@ def _setting_columns(view: StudyView) -> tuple[Column, ...]:
 
 
 def _setting(view: StudyView, number: int) -> tuple[Cell, ...]:
-    params = view.params_of(number)
-    return tuple(params.get(column.title, nan) for column in _setting_columns(view))
+    return tuple(view.params[column.title].get(number, nan) for column in _setting_columns(view))
 
 
 def _diagnosis_cells(diagnosis: Mapping[str, Any], reason: str) -> tuple[Cell, ...]:
