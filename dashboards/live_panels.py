@@ -1,27 +1,14 @@
-"""The panels of the live pages: those of the report, and what only a page with a reader before it needs."""
+"""The panels of the live pages: a study has those of the report; other pages are live alone."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
-from dashboards.figures import landscape as landscape_figures
 from dashboards.figures.series import series
-from dashboards.panels import REPORT, Block, Panel, as_they_are, single
-from dashboards.views import compare, landscape, overview, trial
-from dashboards.views.blocks import Prose
-from dashboards.views.landscape import Parallel
+from dashboards.panels import REPORT, Block, Panel, as_they_are
+from dashboards.views import compare, overview, trial
 from dashboards.views.trial import Reproduction, Summary
-
-_OF_REPORT = {panel.key: panel for panel in REPORT}
-
-
-def _parallel(found: Parallel) -> tuple[Block, ...]:
-    shown = len(found.places)
-    notes = [] if shown == found.num_trials else [f"{shown:,} of {found.num_trials:,} trials are drawn"]
-    notes += [f"{found.num_left_out} more hyperparameters have no room here"] if found.num_left_out else []
-    figure = landscape_figures.parallel(found)
-    return (Prose(f"{'; '.join(notes).capitalize()}."), figure) if notes else (figure,)
 
 
 def _summary(found: Summary) -> tuple[Block, ...]:
@@ -44,39 +31,7 @@ STUDIES: tuple[Panel[Any], ...] = (
     ),
 )
 
-_PARALLEL = Panel(
-    key="parallel",
-    title="What do good settings have in common?",
-    caption="A line is a trial that ran to its end, brighter where its fitness is higher. Drag over a part of an axis "
-    "to select the trials that pass there.",
-    rows=landscape.parallel,
-    blocks=_parallel,
-    follows_selection=True,
-)
-_CONTOUR = Panel(
-    key="contour",
-    title="Fitness over two hyperparameters",
-    caption="A weighted mean of the trials nearby; empty where no trial is near. It hides what other hyperparameters "
-    "did, so read it with the pictures above.",
-    rows=landscape.contour,
-    blocks=single(landscape_figures.contour),
-    has_pair=True,
-)
-_TIMELINE = Panel(
-    key="timeline",
-    title="When did each trial run?",
-    caption="From the first step to the last thing known of a trial.",
-    rows=landscape.timeline,
-    blocks=single(landscape_figures.timeline),
-)
-STUDY: tuple[Panel[Any], ...] = (
-    *(_OF_REPORT[key] for key in ("summary", "history", "convergence", "slices", "importances")),
-    _PARALLEL,
-    _CONTOUR,
-    *(_OF_REPORT[key] for key in ("map", "diverged", "approach", "losses", "loss-terms", "schedule", "seeds")),
-    _TIMELINE,
-    *(_OF_REPORT[key] for key in ("trials", "failures", "data", "setup", "environment")),
-)
+STUDY = REPORT
 
 TRIAL: tuple[Panel[Any], ...] = (
     Panel(key="summary", title="What became of it", caption="", rows=trial.summary, blocks=_summary),

@@ -14,10 +14,12 @@ import plotly.graph_objects as go
 
 from dashboards.figures import curves as curve_figures
 from dashboards.figures import divergence as divergence_figures
+from dashboards.figures import landscape as landscape_figures
 from dashboards.figures import search as search_figures
-from dashboards.views import curves, divergence, search, tables
+from dashboards.views import curves, divergence, landscape, search, tables
 from dashboards.views.blocks import Disclosure, Empty, Prose, Table, Tiles, VerdictCounts
 from dashboards.views.curves import Convergence
+from dashboards.views.landscape import Parallel
 from dashboards.views.search import DivergenceMap
 from dashboards.views.tables import DataCheck, Headline
 from evolve.analysis import Importances
@@ -85,6 +87,14 @@ def _importances(found: Importances) -> tuple[Block, ...]:
     return (Prose(basis), search_figures.importances(found))
 
 
+def _parallel(found: Parallel) -> tuple[Block, ...]:
+    shown = len(found.places)
+    notes = [] if shown == found.num_trials else [f"{shown:,} of {found.num_trials:,} trials are drawn"]
+    notes += [f"{found.num_left_out} more hyperparameters have no room here"] if found.num_left_out else []
+    figure = landscape_figures.parallel(found)
+    return (Prose(f"{'; '.join(notes).capitalize()}."), figure) if notes else (figure,)
+
+
 def _data_check(found: DataCheck) -> tuple[Block, ...]:
     findings = () if found.findings is None else (found.findings,)
     return (*as_they_are(found.summary), found.note, *findings)
@@ -116,29 +126,6 @@ REPORT: tuple[Panel[Any], ...] = (
         follows_selection=True,
     ),
     Panel(
-        key="losses",
-        title="Do training and validation loss agree?",
-        caption="A validation loss that turns upwards while the training loss falls is over-fitting. Training loss is "
-        "measured on augmented images, so it may lie above.",
-        rows=curves.losses,
-        blocks=single(curve_figures.losses),
-    ),
-    Panel(
-        key="loss-terms",
-        title="Which term of the loss?",
-        caption="The same, for the terms the loss is the sum of: blue is the best trial, grey the median; solid lines "
-        "are training, dashed ones validation.",
-        rows=curves.loss_terms,
-        blocks=curve_figures.loss_terms,
-    ),
-    Panel(
-        key="schedule",
-        title="Learning rate and momentum as applied",
-        caption="What the optimizer was given at each step, warm-up included; each different curve is drawn once.",
-        rows=curves.schedules,
-        blocks=curve_figures.schedules,
-    ),
-    Panel(
         key="slices",
         title="Which settings are good?",
         caption="Fitness against each hyperparameter. Dotted lines are the ends of the range that was searched: where "
@@ -153,6 +140,24 @@ REPORT: tuple[Panel[Any], ...] = (
         "not count here; the map below is about them.",
         rows=search.importance,
         blocks=_importances,
+    ),
+    Panel(
+        key="parallel",
+        title="What do good settings have in common?",
+        caption="A line is a trial that ran to its end, brighter where its fitness is higher. On the live page, drag "
+        "over a part of an axis to select the trials that pass there.",
+        rows=landscape.parallel,
+        blocks=_parallel,
+        follows_selection=True,
+    ),
+    Panel(
+        key="contour",
+        title="Fitness over two hyperparameters",
+        caption="A weighted mean of the trials nearby; empty where no trial is near. It hides what other "
+        "hyperparameters did, so read it with the pictures above.",
+        rows=landscape.contour,
+        blocks=single(landscape_figures.contour),
+        has_pair=True,
     ),
     Panel(
         key="map",
@@ -178,11 +183,41 @@ REPORT: tuple[Panel[Any], ...] = (
         blocks=divergence_figures.approaches,
     ),
     Panel(
+        key="losses",
+        title="Do training and validation loss agree?",
+        caption="A validation loss that turns upwards while the training loss falls is over-fitting. Training loss is "
+        "measured on augmented images, so it may lie above.",
+        rows=curves.losses,
+        blocks=single(curve_figures.losses),
+    ),
+    Panel(
+        key="loss-terms",
+        title="Which term of the loss?",
+        caption="The same, for the terms the loss is the sum of: blue is the best trial, grey the median; solid lines "
+        "are training, dashed ones validation.",
+        rows=curves.loss_terms,
+        blocks=curve_figures.loss_terms,
+    ),
+    Panel(
+        key="schedule",
+        title="Learning rate and momentum as applied",
+        caption="What the optimizer was given at each step, warm-up included; each different curve is drawn once.",
+        rows=curves.schedules,
+        blocks=curve_figures.schedules,
+    ),
+    Panel(
         key="seeds",
         title="Is the best trial better than the next?",
         caption="The best trials with each of their seeds. Where intervals overlap widely, the order may be luck.",
         rows=search.seed_spread,
         blocks=single(search_figures.seed_spread),
+    ),
+    Panel(
+        key="timeline",
+        title="When did each trial run?",
+        caption="From the first step to the last thing known of a trial.",
+        rows=landscape.timeline,
+        blocks=single(landscape_figures.timeline),
     ),
     Panel(
         key="trials",
