@@ -153,8 +153,8 @@ REPORT: tuple[Panel[Any], ...] = (
     Panel(
         key="contour",
         title="Fitness over two hyperparameters",
-        caption="A weighted mean of the trials nearby; empty where no trial is near. It hides what other "
-        "hyperparameters did, so read it with the pictures above.",
+        caption="A weighted mean of the trials nearby; empty where none is near or most of those diverged, marked by "
+        "crosses. It hides what other hyperparameters did, so read it with the pictures above.",
         rows=landscape.contour,
         blocks=single(landscape_figures.contour),
         has_pair=True,

@@ -228,8 +228,23 @@ def test_a_smoothed_map_is_high_where_trials_are_good_and_empty_where_there_are_
 
     assert isinstance(found, landscape.Contour)
     finite = found.fitness[found.fitness == found.fitness]
-    assert found.rows["fitness"].min() - 1e-9 <= finite.min() <= finite.max() <= found.rows["fitness"].max() + 1e-9
+    trained = found.rows[found.rows["verdict"] != "diverged"]
+    assert trained["fitness"].min() - 1e-9 <= finite.min() <= finite.max() <= trained["fitness"].max() + 1e-9
     assert (found.fitness != found.fitness).any()
+
+
+def test_the_map_of_fitness_is_empty_where_trials_only_diverged(tmp_path: Path) -> None:
+    engine = new_engine(tmp_path / "own.db")
+    add_study(engine, Plan(num_trials=80, log_steps=False))
+
+    found = landscape.contour(load(engine, NAME))
+
+    assert isinstance(found, landscape.Contour)
+    diverged = found.rows[found.rows["verdict"] == "diverged"]
+    trained = found.rows[found.rows["verdict"] != "diverged"]
+    beyond = found.x_values > trained["x"].max() * 1.5
+    assert len(diverged) and (diverged["x"] > trained["x"].max()).any() and beyond.any()
+    assert (found.fitness[:, beyond] != found.fitness[:, beyond]).mean() > 0.8
 
 
 def test_selected_points_stand_out_in_every_trace_of_trials() -> None:

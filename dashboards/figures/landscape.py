@@ -54,7 +54,11 @@ def contour(data: Contour) -> go.Figure:
         "<br>fitness about %{z:.3f}<extra></extra>",
     )
     for verdict, part in theme.by_verdict(data.rows):
-        look = theme.marker(verdict, len(data.rows)) | {"color": "rgba(255,255,255,0.75)", "line": {"width": 0.8}}
+        has_fitness = verdict != "diverged"
+        look = theme.marker(verdict, len(data.rows))
+        if has_fitness:
+            look |= {"color": "rgba(255,255,255,0.75)", "line": {"width": 0.8}}
+        fitness = "<br>fitness %{customdata[1]:.3f}" if has_fitness else ""
         figure.add_scatter(
             x=part["x"],
             y=part["y"],
@@ -62,8 +66,7 @@ def contour(data: Contour) -> go.Figure:
             marker=look,
             name=verdict,
             customdata=np.stack([part["number"], part["fitness"]], axis=-1),
-            hovertemplate=f"{theme.trial_title('%{customdata[0]}', verdict)}<br>fitness %{{customdata[1]:.3f}}"
-            "<extra></extra>",
+            hovertemplate=f"{theme.trial_title('%{customdata[0]}', verdict)}{fitness}<extra></extra>",
         )
     figure.update_layout(
         xaxis=theme.axis_layout(data.x, data.rows["x"]) | {"showgrid": False},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite, log
+from math import isfinite, log, nan
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ GRID = 40
 # A kernel this wide, in shares of the range, smooths the noise of seeds and keeps a valley of a tenth of the range.
 BANDWIDTH = 0.06
 LEAST_RATED = 6
-FAR = 0.05  # weight below which no trial is near enough to say anything
+FAR = 0.3  # weight below which no trial is near enough to say anything: beyond one and a half widths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +50,8 @@ class Contour:
     Attributes:
         x, y: Axes.
         x_values, y_values: Where the map is known, shape (GRID,) each.
-        fitness: Shape (GRID, GRID), rows are y; NaN far from every trial.
-        rows: number, verdict, fitness, and the values x and y of the trials behind it.
+        fitness: Shape (GRID, GRID), rows are y; NaN far from every trial, and where most of those near diverged.
+        rows: number, verdict, fitness, and the values x and y of the trials behind it and of those that diverged.
     """
 
     x: Parameter
@@ -99,21 +99,25 @@ def contour(view: StudyView) -> Contour | Empty:
     if len(axes) < 2:
         return Empty("A map needs two hyperparameters that are numbers; choose another pair, or search a second one.")
     x, y = axes
-    trials = finished(view.trials)
-    values = view.params[[x.name, y.name]].reindex(trials["number"]).to_numpy(dtype=float)
-    whole = trials[["number", "verdict", "fitness"]].assign(x=values[:, 0], y=values[:, 1]).dropna()
-    if len(whole) < LEAST_RATED:
-        return Empty(f"{len(whole)} trials ran to their end; a map of fitness needs at least {LEAST_RATED}.")
-    drawn = set(drawn_trials(view)["number"])
+    trained = _placed(finished(view.trials), view, x, y)
+    if len(trained) < LEAST_RATED:
+        return Empty(f"{len(trained)} trials ran to their end; a map of fitness needs at least {LEAST_RATED}.")
+    diverged = _placed(view.trials[view.trials["verdict"] == "diverged"].assign(fitness=nan), view, x, y)
+    rows = pd.concat([trained, diverged], ignore_index=True)
     grid = np.linspace(0, 1, GRID)
     return Contour(
         x=x,
         y=y,
         x_values=_values(x, grid),
         y_values=_values(y, grid),
-        fitness=_smoothed(_places(x, whole["x"]), _places(y, whole["y"]), whole["fitness"].to_numpy(), grid),
-        rows=whole[whole["number"].isin(drawn)].reset_index(drop=True),
+        fitness=_smoothed(_places(x, rows["x"]), _places(y, rows["y"]), rows["fitness"].to_numpy(), grid),
+        rows=rows[rows["number"].isin(set(drawn_trials(view)["number"]))].reset_index(drop=True),
     )
+
+
+def _placed(trials: pd.DataFrame, view: StudyView, x: Parameter, y: Parameter) -> pd.DataFrame:
+    values = view.params[[x.name, y.name]].reindex(trials["number"]).to_numpy(dtype=float)
+    return trials[["number", "verdict", "fitness"]].assign(x=values[:, 0], y=values[:, 1]).dropna(subset=["x", "y"])
 
 
 def timeline(view: StudyView) -> Timeline | Empty:
@@ -153,10 +157,12 @@ def _smoothed(
     x: NDArray[np.float64], y: NDArray[np.float64], fitness: NDArray[np.float64], grid: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     # Nadaraya and Watson's estimate (1964); the kernel is a product, so two small matrices replace one large one.
-    width = BANDWIDTH if len(x) > 100 else 2 * BANDWIDTH
+    has_fitness = np.isfinite(fitness)
+    width = BANDWIDTH if has_fitness.sum() > 100 else 2 * BANDWIDTH
     near_x = np.exp(-0.5 * ((grid[:, None] - x[None, :]) / width) ** 2)
     near_y = np.exp(-0.5 * ((grid[:, None] - y[None, :]) / width) ** 2)
-    weights = near_y @ near_x.T
+    weights = (near_y * has_fitness) @ near_x.T
+    others = (near_y * ~has_fitness) @ near_x.T
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = (near_y * fitness) @ near_x.T / weights
-    return np.where(weights > FAR, mean, np.nan)
+        mean = (near_y * np.where(has_fitness, fitness, 0.0)) @ near_x.T / weights
+    return np.where((weights > FAR) & (weights > others), mean, np.nan)
