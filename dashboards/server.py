@@ -7,6 +7,7 @@ import logging
 import secrets
 import sys
 import webbrowser
+from collections.abc import Callable
 from threading import Timer
 from urllib.parse import quote
 
@@ -53,8 +54,15 @@ def address_of(server: BaseWSGIServer, token: str) -> str:
     return f"http://{name}:{server.server_port}/" + (f"?token={quote(token, safe='')}" if token else "")
 
 
-def serve(storage: str, *, host: str, port: int, token: str, opens_browser: bool) -> None:
+def serve(
+    storage: str, *, host: str, port: int, token: str, opens_browser: bool, announce: Callable[[str], None]
+) -> None:
     """Serves until interrupted.
+
+    Args:
+        storage, host, port, token: As above.
+        opens_browser: Whether a browser is opened where a person sits at the terminal.
+        announce: Is told the address as soon as pages can be asked for.
 
     Raises:
         DashboardError: As above.
@@ -66,7 +74,7 @@ def serve(storage: str, *, host: str, port: int, token: str, opens_browser: bool
     gc.collect()
     gc.freeze()
     address = address_of(server, token)
-    print(f"dashboard  {address}\nCtrl-C ends it", flush=True)
+    announce(address)
     if opens_browser and sys.stdout.isatty():
         Timer(0.5, webbrowser.open, [address]).start()
     try:

@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from evolve.cli import app
 from tests.small_study import SMALL
 
 ROOT = Path(__file__).parent.parent
@@ -157,6 +160,37 @@ def test_help_loads_neither_torch_nor_optuna() -> None:
     code = "import sys, evolve.cli; assert not {'torch', 'optuna', 'sqlalchemy', 'pandas'} & set(sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+COMMANDS = {command.name or command.callback.__name__: command for command in app.registered_commands}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_gives_an_example_and_speaks_json(name: str) -> None:
+    shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"})
+
+    assert shown.exit_code == 0
+    assert f"Example: evolve {name}" in shown.stdout.replace("`", "")
+    assert "--json" in shown.stdout
+
+
+def test_the_dashboard_tells_programs_its_address(tmp_path: Path) -> None:
+    arguments = ("dashboard", "--no-browser", "--port", "0", "--json")
+    with subprocess.Popen(
+        [sys.executable, "-m", "evolve.cli", *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        try:
+            assert running.stdout is not None
+            told = "".join(running.stdout.readline() for _ in range(3))
+            with urllib.request.urlopen(json.loads(told)["address"], timeout=60) as answer:
+                assert answer.status == 200
+        finally:
+            running.send_signal(signal.SIGINT)
+            assert running.wait(timeout=60) == 0
 
 
 def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path: Path) -> None:

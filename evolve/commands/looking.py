@@ -81,6 +81,7 @@ def dashboard(
         str, typer.Option("--token", envvar="EVOLVE_TOKEN", help="What readers must know; 12 characters or more.")
     ] = "",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the pages in a browser.")] = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Show all studies in a browser, live. It only reads, so it may run beside a study; Ctrl-C ends it.
 
@@ -88,7 +89,10 @@ def dashboard(
     """
     from dashboards.server import serve
 
-    serve(storage, host=host, port=port, token=token, opens_browser=browser)
+    def announce(address: str) -> None:
+        say({"address": address}, as_json=as_json, text=lambda: f"dashboard  {address}\nCtrl-C ends it")
+
+    serve(storage, host=host, port=port, token=token, opens_browser=browser, announce=announce)
 
 
 def note(
