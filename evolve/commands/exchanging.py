@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,40 +104,31 @@ def import_file(
     Example: `evolve import hyp.yaml --classes 3 -o ours.yaml`, `evolve import evolve.csv --name theirs`
     """
     from evolve.dialects.results import is_results
-    from evolve.importing import Origin, imported_text
-    from evolve.importing import as_json as imported_as_json
-    from evolve.interchange import context_for, import_hyp
+    from evolve.importing import Origin
+    from evolve.interchange import context_for
 
-    context, assumed = context_for(
-        {
-            "model": model,
-            "epochs": epochs,
-            "image_size": image_size,
-            "batch_size": batch_size,
-            "nominal_batch_size": nominal_batch_size,
-            "images": images,
-            "classes": classes,
-        }
-    )
+    chosen = {
+        "model": model,
+        "epochs": epochs,
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "nominal_batch_size": nominal_batch_size,
+        "images": images,
+        "classes": classes,
+    }
+    context, assumed = context_for(chosen)
     if is_results(file.name):
-        if unused := [option for option, each in (("--from", read_as), ("--output", output)) if each is not None]:
-            raise StudyError(f"{', '.join(unused)}: {file.name} is a result file, which becomes a study")
+        _refuse({"--from": read_as, "--output": output}, f"{file.name} is a result file, which becomes a study")
         counts = {"images": images, "classes": classes}
         known = {key: count for key, count in counts.items() if count is not None}
         origin = Origin(path=file, data=data or "not-given", counts=known)
         done = _import_results(origin, context, columns, name=name, storage=storage)
-        result = imported_as_json(done) | {"assumed": list(assumed)}
-        say(result, as_json=as_json, text=lambda: imported_text(done, assumed))
-        say_next(f"evolve show {done.study.name}", as_json=as_json)
-        return
-    if unused := [option for option, each in (("--name", name), ("--columns", columns), ("--data", data)) if each]:
-        raise StudyError(f"{', '.join(unused)}: {file.name} is a hyp file; result files end in csv, txt or ndjson")
-    path = output or file.with_name(f"{file.stem}-native.yaml")
-    dialect, notes = import_hyp(file, read_as, path, context)
-    notes = (*assumed, *notes)
-    text = "\n".join([f"hyp     {path}  (from {dialect})", *(f"note    {each}" for each in notes)])
-    say({"hyp": str(path), "dialect": dialect, "notes": list(notes)}, as_json=as_json, text=lambda: text)
-    say_next(f"evolve train --hyp {path}", as_json=as_json)
+        _tell_results(done, assumed, as_json=as_json)
+    else:
+        only_results = {"--name": name, "--columns": columns, "--data": data}
+        _refuse(only_results, f"{file.name} is a hyp file; result files end in csv, txt or ndjson")
+        path = output or file.with_name(f"{file.stem}-native.yaml")
+        _import_hyp(file, read_as, path, context, assumed=assumed, as_json=as_json)
 
 
 def explain_file(
@@ -180,6 +172,32 @@ def explain_file(
 
 def _export_file(dialect: str) -> str:
     return {"native": "hyp.yaml", "ultralytics": "args.yaml", "darknet": "net.cfg"}.get(dialect, f"hyp.{dialect}.yaml")
+
+
+def _refuse(options: Mapping[str, object], reason: str) -> None:
+    if unused := [option for option, each in options.items() if each is not None]:
+        raise StudyError(f"{', '.join(unused)}: {reason}")
+
+
+def _import_hyp(
+    file: Path, read_as: str | None, path: Path, context: Context, *, assumed: Sequence[str], as_json: bool
+) -> None:
+    from evolve.interchange import import_hyp
+
+    dialect, notes = import_hyp(file, read_as, path, context)
+    notes = (*assumed, *notes)
+    text = "\n".join([f"hyp     {path}  (from {dialect})", *(f"note    {each}" for each in notes)])
+    say({"hyp": str(path), "dialect": dialect, "notes": list(notes)}, as_json=as_json, text=lambda: text)
+    say_next(f"evolve train --hyp {path}", as_json=as_json)
+
+
+def _tell_results(done: ImportedStudy, assumed: Sequence[str], *, as_json: bool) -> None:
+    from evolve.importing import as_json as imported_as_json
+    from evolve.importing import imported_text
+
+    result = imported_as_json(done) | {"assumed": list(assumed)}
+    say(result, as_json=as_json, text=lambda: imported_text(done, assumed))
+    say_next(f"evolve show {done.study.name}", as_json=as_json)
 
 
 def _import_results(
