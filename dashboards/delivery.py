@@ -7,7 +7,6 @@ import gzip
 import io
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any
 
 import plotly.graph_objects as go
 from flask import Flask, Response, request
@@ -16,7 +15,7 @@ from dashboards.figures.brush import figure_rows
 from dashboards.live_panels import PAGES
 from dashboards.panels import Block
 from dashboards.reading import Reader, UnavailableError, told
-from dashboards.state import AddressError, from_address
+from dashboards.state import AddressError, PageState, from_address
 from dashboards.views.blocks import Table
 
 LEAST_BYTES = 800
@@ -52,7 +51,7 @@ def serve_data(server: Flask, reader: Reader) -> None:
         path = "/" if page == "studies" else f"/{page}"
         try:
             state = from_address(f"{path}?{request.query_string.decode()}")
-            blocks = block_list(reader, state, panel)
+            blocks = block_list(reader, state, panel, has_all=True)
         except (AddressError, UnavailableError) as error:
             return Response(f"{error}\n", status=404, mimetype="text/plain")
         if index >= len(blocks) or not isinstance(blocks[index], go.Figure | Table):
@@ -63,8 +62,14 @@ def serve_data(server: Flask, reader: Reader) -> None:
         return response
 
 
-def block_list(reader: Reader, state: Any, key: str) -> tuple[Block, ...]:
+def block_list(reader: Reader, state: PageState, key: str, *, has_all: bool = False) -> tuple[Block, ...]:
     """The blocks of one panel.
+
+    Args:
+        reader: The database.
+        state: What the page shows.
+        key: Which panel.
+        has_all: Whether every trial is drawn, however many there are.
 
     Raises:
         UnavailableError: There is no such panel, or its study cannot be read.
@@ -74,7 +79,7 @@ def block_list(reader: Reader, state: Any, key: str) -> tuple[Block, ...]:
         raise UnavailableError(f"There is no panel {key!r} on the page {state.page}.")
     # Panels read what they show; a database that is busy or gone is told of as everywhere.
     with told():
-        return found[0].draw(reader.view(state))
+        return found[0].draw(reader.view(state, has_all=has_all))
 
 
 def as_csv(block: Block) -> str:

@@ -21,6 +21,7 @@ from dashboards.views.blocks import Disclosure, Empty, Prose, Table, Tiles, Verd
 from dashboards.views.curves import Convergence
 from dashboards.views.landscape import Parallel
 from dashboards.views.search import DivergenceMap
+from dashboards.views.study import StudyView, drawn_numbers
 from dashboards.views.tables import DataCheck, Headline
 from evolve.analysis import Importances
 
@@ -40,6 +41,7 @@ class Panel(Generic[Rows]):
         blocks: From those rows to what is drawn, top to bottom.
         follows_selection: Whether the rows depend on which trials are selected; other pictures only mark them.
         has_pair: Whether the rows depend on the chosen pair of hyperparameters.
+        has_points: Whether each trial is a point, so that a choice of them is drawn where they are very many.
     """
 
     key: str
@@ -49,11 +51,28 @@ class Panel(Generic[Rows]):
     blocks: Callable[[Rows], tuple[Block, ...]]
     follows_selection: bool = False
     has_pair: bool = False
+    has_points: bool = False
 
     def draw(self, view: object) -> tuple[Block, ...]:
         """What the panel shows."""
         found = self.rows(view)
-        return (found,) if isinstance(found, Empty) else self.blocks(found)
+        if isinstance(found, Empty):
+            return (found,)
+        # At the end, so that a picture keeps its name when the study grows.
+        return self.blocks(found) + (_choice_note(view) if self.has_points else ())
+
+
+def _choice_note(view: object) -> tuple[Block, ...]:
+    assert isinstance(view, StudyView)
+    drawn, whole = len(drawn_numbers(view)), len(search.started(view.trials))
+    if drawn == whole:
+        return ()
+    return (
+        Prose(
+            f"{drawn:,} of {whole:,} trials are drawn: the best, all rare outcomes and an even choice of the others. A "
+            "filter draws those that pass; CSV has all."
+        ),
+    )
 
 
 def single(draw: Callable[[Any], go.Figure]) -> Callable[[Any], tuple[Block, ...]]:
@@ -115,6 +134,7 @@ REPORT: tuple[Panel[Any], ...] = (
         "to their end; trials without a fitness stand in the rows beneath.",
         rows=search.history,
         blocks=single(search_figures.history),
+        has_points=True,
     ),
     Panel(
         key="convergence",
@@ -132,6 +152,7 @@ REPORT: tuple[Panel[Any], ...] = (
         "the best trials crowd at one, widen it.",
         rows=search.slices,
         blocks=search_figures.slices,
+        has_points=True,
     ),
     Panel(
         key="importances",
@@ -158,6 +179,7 @@ REPORT: tuple[Panel[Any], ...] = (
         rows=landscape.contour,
         blocks=single(landscape_figures.contour),
         has_pair=True,
+        has_points=True,
     ),
     Panel(
         key="map",
@@ -166,6 +188,7 @@ REPORT: tuple[Panel[Any], ...] = (
         rows=search.divergence_map,
         blocks=_map,
         has_pair=True,
+        has_points=True,
     ),
     Panel(
         key="diverged",
@@ -218,6 +241,7 @@ REPORT: tuple[Panel[Any], ...] = (
         caption="From the first step to the last thing known of a trial.",
         rows=landscape.timeline,
         blocks=single(landscape_figures.timeline),
+        has_points=True,
     ),
     Panel(
         key="trials",

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from sys import maxsize
 from threading import Lock
 from typing import Any
 
@@ -121,8 +122,12 @@ class Reader:
                 self._studies.popitem(last=False)
             return known[1]
 
-    def view(self, state: PageState) -> object:
+    def view(self, state: PageState, *, has_all: bool = False) -> object:
         """What the panels of a page are given.
+
+        Args:
+            state: What the page shows.
+            has_all: Whether pictures draw every trial, however many there are.
 
         Raises:
             UnavailableError: It cannot be read.
@@ -130,7 +135,7 @@ class Reader:
         if state.page == "/":
             return self._overview()
         if state.page == "/study":
-            return self._focused(state)
+            return self._focused(state, maxsize if has_all else MAX_POINTS)
         if state.page == "/trial":
             with told():
                 return load_trial(self._engine, self.study(state.study), state.number, state.seed)
@@ -147,7 +152,7 @@ class Reader:
         with told(), self._connected():
             return load_overview(self._engine, time.time())
 
-    def _focused(self, state: PageState) -> StudyView:
+    def _focused(self, state: PageState, max_points: int) -> StudyView:
         whole = self.study(state.study)
         key = (str(id(whole)), state.question)
         with self._lock:
@@ -158,7 +163,7 @@ class Reader:
                 self._answers[key] = narrow
                 while len(self._answers) > KEPT_ANSWERS:
                     self._answers.popitem(last=False)
-        focus = Focus(selected=frozenset(state.selected), pair=state.pair, max_points=MAX_POINTS)
+        focus = Focus(selected=frozenset(state.selected), pair=state.pair, max_points=max_points)
         return replace(narrow[1], focus=focus)
 
     def _entry(self, name: str, number: int | None) -> Entry:

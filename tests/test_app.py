@@ -31,12 +31,12 @@ from dashboards.components import Place, grid_rows
 from dashboards.delivery import as_csv
 from dashboards.figures.brush import mark_selected, trial_numbers
 from dashboards.live_panels import PAGES, STUDY
-from dashboards.reading import Reader, UnavailableError
+from dashboards.reading import MAX_POINTS, Reader, UnavailableError
 from dashboards.security import Access, ExposureError, is_known_host
 from dashboards.server import DashboardError, address_of, make_dashboard_server
 from dashboards.state import AddressError, PageState, Zoom, from_address, numbers_of, spans, to_address
 from dashboards.views import landscape, load
-from dashboards.views.blocks import Column, Table
+from dashboards.views.blocks import Column, Prose, Table
 from dashboards.views.filters import Filters, Range, narrowed
 from dashboards.views.study import Focus, drawn_numbers
 from evolve import schema
@@ -338,6 +338,21 @@ def test_a_csv_cell_is_never_a_formula() -> None:
 @pytest.fixture(scope="module")
 def client(url: str) -> Any:
     return make_app(url).server.test_client()
+
+
+def test_csv_has_every_trial_where_the_picture_draws_a_choice_and_says_so(tmp_path: Path) -> None:
+    engine = new_engine(tmp_path / "large.db")
+    add_study(engine, Plan(num_trials=MAX_POINTS + 40, epochs=1, log_steps=False))
+    url = f"sqlite:///{tmp_path / 'large.db'}"
+    panel = next(each for each in STUDY if each.key == "history")
+
+    figure, note = panel.draw(Reader(url).view(PageState(page="/study", study=NAME)))
+    rows = make_app(url).server.test_client().get(f"/data/study/history/0.csv?study={NAME}").text.splitlines()
+
+    assert isinstance(note, Prose) and f"of {MAX_POINTS + 40:,} trials are drawn" in note.text
+    drawn = sum(len(trace.customdata) for trace in figure.data if trace.customdata is not None)
+    assert drawn <= MAX_POINTS + 100
+    assert len({row.split(",")[1] for row in rows[1:]} - {""}) == MAX_POINTS + 40
 
 
 @pytest.mark.parametrize("key", [panel.key for panel in STUDY])
