@@ -13,7 +13,7 @@ from dash.exceptions import PreventUpdate
 from plotly.io.json import to_json_plotly
 
 from dashboards.components import Place, draw_all, grid_rows
-from dashboards.delivery import block_list, compress, serve_data
+from dashboards.delivery import PLOTLY_PATH, block_list, compress, serve_data, serve_plotly
 from dashboards.figures import theme
 from dashboards.pages import compare, frame, studies, study, trial
 from dashboards.reading import Reader, UnavailableError
@@ -32,6 +32,7 @@ INDEX = """<!DOCTYPE html>
 <head>
 {%metas%}
 <meta name="color-scheme" content="light dark">
+<script async src="PLOTLY"></script>
 <title>{%title%}</title>
 <link rel="icon" href="data:,">
 {%css%}
@@ -62,7 +63,7 @@ def make_app(storage_url: str, access: Access | None = None) -> Dash:
         suppress_callback_exceptions=True,
         title="evolve",
         update_title="",
-        index_string=INDEX.replace("VERDICTS", theme.verdict_css()),
+        index_string=INDEX.replace("VERDICTS", theme.verdict_css()).replace("PLOTLY", PLOTLY_PATH),
         eager_loading=False,
     )
     app.layout = _layout()
@@ -73,6 +74,7 @@ def make_app(storage_url: str, access: Access | None = None) -> Dash:
     _add_clientside(app)
     compress(app.server)
     serve_data(app.server, reader)
+    serve_plotly(app.server)
     hashes = app.csp_hashes()
     protect(app.server, access or Access(), lambda: hashes)
     return app
@@ -330,20 +332,20 @@ def _add_clientside(app: Dash) -> None:
 
     graphs = {"type": "graph", "panel": ALL, "index": ALL}
     add(there("device"), Output("device", "data"), Input("page", "id"))
-    for lines, on_selection in (("no", State), ("yes", Input)):
-        kind = {"key": MATCH, "lines": lines}
-        add(
-            there("ask"),
-            Output({"type": "asked", **kind}, "data"),
-            Input({"type": "seen", **kind}, "data"),
-            Input("question", "data"),
-            Input("stamp", "data"),
-            Input("device", "data"),
-            on_selection("selection", "data"),
-            State({"type": "asked", **kind}, "data"),
-            State({"type": "asked", **kind}, "id"),
-            prevent_initial_call=True,
-        )
+    kind = {"key": ALL, "lines": ALL}
+    # One callback for all panels: the page's script takes some milliseconds for each.
+    add(
+        there("ask"),
+        Output({"type": "asked", **kind}, "data"),
+        Input({"type": "seen", **kind}, "data"),
+        Input("question", "data"),
+        Input("stamp", "data"),
+        Input("device", "data"),
+        Input("selection", "data"),
+        State({"type": "asked", **kind}, "data"),
+        State({"type": "asked", **kind}, "id"),
+        prevent_initial_call=True,
+    )
     add(
         there("address"), Output("written", "data", allow_duplicate=True), Input("written", "data"),
         prevent_initial_call=True,

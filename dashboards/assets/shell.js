@@ -1,6 +1,13 @@
 "use strict";
 // What has to happen in the browser: the device, the address, brushing from picture to picture, zoom, and tables.
 (() => {
+  // Plotly, the largest part by far, loads while the page is asked for; what draws pictures waits for this promise.
+  const plotly = document.querySelector("script[src^='/plotly.js']");
+  window.Plotly ??= new Promise((loaded, failed) => {
+    plotly.addEventListener("load", () => loaded(window.Plotly));
+    plotly.addEventListener("error", failed);
+  });
+
   const nothing = () => window.dash_clientside.no_update;
   const darkness = window.matchMedia("(prefers-color-scheme: dark)");
   const device = () => ({ dark: darkness.matches, touch: window.matchMedia("(pointer: coarse)").matches });
@@ -65,12 +72,13 @@
   window.dash_clientside = window.dash_clientside || {};
   window.dash_clientside.evolve = {
     device: () => device(),
-    // What a panel in sight should show; nothing where it shows that already.
-    ask: (seen, question, stamp, reader, selection, before, id) => {
-      if (!seen || !question || !reader) return nothing();
-      const wanted = JSON.stringify([question, stamp, reader, id.lines === "yes" ? selection : ""]);
-      return wanted === before ? nothing() : wanted;
-    },
+    // What each panel in sight should show; nothing where it shows that already.
+    ask: (seen, question, stamp, reader, selection, before, ids) =>
+      ids.map((id, at) => {
+        if (!seen[at] || !question || !reader) return nothing();
+        const wanted = JSON.stringify([question, stamp, reader, id.lines === "yes" ? selection : ""]);
+        return wanted === before[at] ? nothing() : wanted;
+      }),
     address: (written) => {
       const [path, search = ""] = (written || "").split("?");
       if (written && path === window.location.pathname) {
