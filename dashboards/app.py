@@ -81,7 +81,8 @@ def make_app(storage_url: str, access: Access | None = None) -> Dash:
 
 
 def _layout() -> Any:
-    stores: dict[str, Any] = {"question": "", "selection": "", "zooms": [], "written": "", "stamp": "", "device": None}
+    stores: dict[str, Any] = dict.fromkeys(("question", "selection", "written", "stamp"), "")
+    stores |= {"seen": [], "zooms": [], "device": None}
     return html.Div(
         [
             dcc.Location(id="address", refresh=False),
@@ -235,19 +236,18 @@ def _zooms(zooms: list[Any]) -> tuple[Zoom, ...]:
 
 def _add_panels(app: Dash, reader: Reader) -> None:
     # The browser asks for panels in sight alone; see `ask` in the page's script.
-    kind = {"key": MATCH, "lines": MATCH}
+    panel = {"type": "panel", "key": MATCH, "lines": MATCH}
 
     @app.callback(
-        Output({"type": "panel", **kind}, "children"),
-        Output({"type": "drawn", **kind}, "data"),
-        Output({"type": "panel", **kind}, "className"),
-        Input({"type": "asked", **kind}, "data"),
+        Output(panel, "children"),
+        Output(panel, "data-drawn"),
+        Input(panel, "data-asked"),
         State("question", "data"),
         State("device", "data"),
         State("selection", "data"),
         State("zooms", "data"),
-        State({"type": "drawn", **kind}, "data"),
-        State({"type": "panel", **kind}, "id"),
+        State(panel, "data-drawn"),
+        State(panel, "id"),
         prevent_initial_call=True,
     )
     def _fill(_asked: str, question: str, device: Any, selection: str, zooms: list[Any], drawn: str, own: Any) -> Any:
@@ -260,7 +260,7 @@ def _add_panels(app: Dash, reader: Reader) -> None:
         mark = sha256(to_json_plotly(content).encode()).hexdigest()[:16]
         if mark == drawn:
             raise PreventUpdate
-        return content, mark, "body"
+        return content, mark
 
     @app.callback(
         Output("stamp", "data"),
@@ -332,18 +332,18 @@ def _add_clientside(app: Dash) -> None:
 
     graphs = {"type": "graph", "panel": ALL, "index": ALL}
     add(there("device"), Output("device", "data"), Input("page", "id"))
-    kind = {"key": ALL, "lines": ALL}
+    panels = {"type": "panel", "key": ALL, "lines": ALL}
     # One callback for all panels: the page's script takes some milliseconds for each.
     add(
         there("ask"),
-        Output({"type": "asked", **kind}, "data"),
-        Input({"type": "seen", **kind}, "data"),
+        Output(panels, "data-asked"),
+        Input("seen", "data"),
         Input("question", "data"),
         Input("stamp", "data"),
         Input("device", "data"),
         Input("selection", "data"),
-        State({"type": "asked", **kind}, "data"),
-        State({"type": "asked", **kind}, "id"),
+        State(panels, "data-asked"),
+        State(panels, "id"),
         prevent_initial_call=True,
     )
     add(

@@ -59,12 +59,11 @@
     if (!selected.size && plot.layout?.selections?.length) window.Plotly.relayout(plot, { selections: [] });
   };
 
+  const seen = new Set();
   const seenWatcher = new IntersectionObserver(
     (entries) => {
-      for (const entry of entries) {
-        const { panel, lines } = entry.target.dataset;
-        window.dash_clientside.set_props({ type: "seen", key: panel, lines }, { data: entry.isIntersecting });
-      }
+      for (const { target, isIntersecting } of entries) seen[isIntersecting ? "add" : "delete"](target.id);
+      window.dash_clientside.set_props("seen", { data: [...seen] });
     },
     { rootMargin: "300px 0px" },
   );
@@ -73,9 +72,9 @@
   window.dash_clientside.evolve = {
     device: () => device(),
     // What each panel in sight should show; nothing where it shows that already.
-    ask: (seen, question, stamp, reader, selection, before, ids) =>
+    ask: (inSight, question, stamp, reader, selection, before, ids) =>
       ids.map((id, at) => {
-        if (!seen[at] || !question || !reader) return nothing();
+        if (!inSight.includes(id.key) || !question || !reader) return nothing();
         const wanted = JSON.stringify([question, stamp, reader, id.lines === "yes" ? selection : ""]);
         return wanted === before[at] ? nothing() : wanted;
       }),
@@ -137,6 +136,7 @@
     },
     watch: () => {
       seenWatcher.disconnect();
+      seen.clear();
       window.requestAnimationFrame(() => {
         document.querySelectorAll(".panel").forEach((each) => seenWatcher.observe(each));
         // On a phone the pictures come first.

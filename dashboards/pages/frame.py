@@ -36,14 +36,11 @@ def _section(panel: Panel[Any]) -> Any:
         [
             html.H2(panel.title),
             *caption,
-            html.Div(id={"type": "panel", **kind}, className="body waiting"),
-            dcc.Store(id={"type": "seen", **kind}, data=False),
-            dcc.Store(id={"type": "asked", **kind}, data=""),
-            dcc.Store(id={"type": "drawn", **kind}, data=""),
+            # What was asked for and what stands there, as attributes: each store would cost the browser milliseconds.
+            html.Div(id={"type": "panel", **kind}, className="body", **attributes(data_asked="", data_drawn="")),
         ],
         id=panel.key,
         className="panel",
-        **attributes(data_panel=panel.key, data_lines=kind["lines"]),
     )
 
 

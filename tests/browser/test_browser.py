@@ -67,7 +67,7 @@ def large_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def wait_filled(page: Any, key: str) -> None:
     """Brings a panel into sight and waits until it shows something."""
     page.locator(f"section#{key}").scroll_into_view_if_needed()
-    page.wait_for_selector(f"section#{key} .body:not(.waiting) > *", state="attached")
+    page.wait_for_selector(f"section#{key} .body[data-drawn]:not([data-drawn='']) > *", state="attached")
 
 
 def wait_until(page: Any, expression: str) -> None:
@@ -98,7 +98,7 @@ def test_every_page_opens_on_every_device(
     path, panels = PAGES[name]
     started = time.perf_counter()
     page.goto(small_address + path.format(name=NAME))
-    page.wait_for_selector(".panel .body:not(.waiting) > *")
+    page.wait_for_selector(".panel .body[data-drawn]:not([data-drawn='']) > *")
     print(f"{name} {device}: first panel after {time.perf_counter() - started:.2f} s")
     show_all(page, panels)
 
@@ -153,13 +153,29 @@ def test_a_filter_acts_on_every_picture_and_is_in_the_address(
     assert other.evaluate(shown) == page.evaluate(shown)
 
 
+def wait_ready(page: Any, key: str) -> None:
+    """Waits until the first picture of a panel is drawn and its page hears of what is done to it."""
+    wait_filled(page, key)
+    page.wait_for_selector(f"#{key} .nsewdrag")
+    wait_until(page, f"document.querySelector('#{key} .js-plotly-plot')._ev?._events?.plotly_relayout")
+
+
+def wait_steady(page: Any, selector: str) -> None:
+    """Waits until nothing above an element grows any more."""
+    place, before = page.locator(selector).first, None
+    until = time.monotonic() + 60
+    while (box := place.bounding_box()) != before:
+        assert time.monotonic() < until, f"{selector} moves for a minute"
+        before = box
+        page.wait_for_timeout(400)
+
+
 def brush(page: Any) -> None:
     """Drags a box over the middle of the history."""
     page.add_style_tag(content="html { scroll-behavior: auto !important }")
-    wait_filled(page, "history")
-    page.wait_for_selector("#history .nsewdrag")
+    wait_ready(page, "history")
     page.evaluate("document.getElementById('history').scrollIntoView()")
-    page.wait_for_timeout(1500)
+    wait_steady(page, "#history .nsewdrag")
     box = page.locator("#history .nsewdrag").first.bounding_box()
     page.mouse.move(box["x"] + 60, box["y"] + 4)
     page.mouse.down()
@@ -190,36 +206,31 @@ def test_brushing_in_one_picture_selects_in_the_others_and_a_link_keeps_it(
 
 
 def test_a_running_study_appears_without_a_reload_and_keeps_zoom_and_scroll(
-    open_page: Callable[..., Any], tmp_path: Path
+    open_page: Callable[..., Any], serve: Callable[[str], str], tmp_path: Path
 ) -> None:
     path = tmp_path / "live.db"
     engine = new_engine(path)
     tune(engine)
     add_study(engine, Plan(num_trials=12, verdicts=("converged",) * 9 + ("running",) * 3))
-    with served(f"sqlite:///{path}") as address:
-        page = open_page()
-        page.goto(f"{address}/study?study={NAME}")
-        wait_filled(page, "history")
-        page.wait_for_selector("#history .nsewdrag")
-        page.wait_for_timeout(1500)  # until the picture listens
-        page.evaluate(
-            "window.Plotly.relayout(document.querySelector('#history .js-plotly-plot'), {'xaxis.range': [1, 6]})"
-        )
-        page.wait_for_url("**zoom=**")
-        page.evaluate("window.scrollTo({top: 640, behavior: 'instant'})")
-        before = page.evaluate("window.scrollY")
-        with engine.begin() as connection:
-            row = connection.execute(select(schema.trial.c.trial_id).where(schema.trial.c.number == 10)).one()
-            ended = {"verdict": "diverged", "ended": 1.79e9, "reason": "loss nan at step 5", "fitness": None}
-            connection.execute(update(schema.trial).where(schema.trial.c.trial_id == row.trial_id).values(ended))
-        wait_until(
-            page, "document.querySelector('#history .js-plotly-plot')?.data.some((each) => each.name === 'diverged')"
-        )
+    address = serve(f"sqlite:///{path}")
+    page = open_page()
+    page.goto(f"{address}/study?study={NAME}")
+    wait_ready(page, "history")
+    page.evaluate("window.Plotly.relayout(document.querySelector('#history .js-plotly-plot'), {'xaxis.range': [1, 6]})")
+    page.wait_for_url("**zoom=**")
+    page.evaluate("window.scrollTo({top: 640, behavior: 'instant'})")
+    before = page.evaluate("window.scrollY")
+    with engine.begin() as connection:
+        row = connection.execute(select(schema.trial.c.trial_id).where(schema.trial.c.number == 10)).one()
+        ended = {"verdict": "diverged", "ended": 1.79e9, "reason": "loss nan at step 5", "fitness": None}
+        connection.execute(update(schema.trial).where(schema.trial.c.trial_id == row.trial_id).values(ended))
+    wait_until(
+        page, "document.querySelector('#history .js-plotly-plot')?.data.some((each) => each.name === 'diverged')"
+    )
 
-        shown = "document.querySelector('#history .js-plotly-plot').layout.xaxis.range"
-        assert page.evaluate(shown) == [1, 6]
-        assert abs(page.evaluate("window.scrollY") - before) < 5
-        page.close()
+    shown = "document.querySelector('#history .js-plotly-plot').layout.xaxis.range"
+    assert page.evaluate(shown) == [1, 6]
+    assert abs(page.evaluate("window.scrollY") - before) < 5
 
 
 def test_a_table_scrolls_through_a_thousand_trials_and_sorts_on_the_server(
@@ -231,11 +242,10 @@ def test_a_table_scrolls_through_a_thousand_trials_and_sorts_on_the_server(
     page.wait_for_selector("#trials .ag-row a")
     page.locator("#trials .ag-header-cell", has_text="fitness").click()
     wait_until(page, "document.querySelector('#trials [col-id=c2][aria-sort=descending]')")
-    page.wait_for_timeout(1500)
 
-    cells = page.locator("#trials .ag-center-cols-container .ag-cell[col-id=c2]").all_inner_texts()
-    values = [float(each) for each in cells[:8]]
-    assert values == sorted(values, reverse=True)
+    cells = "[...document.querySelectorAll('#trials .ag-center-cols-container .ag-cell[col-id=c2]')].slice(0, 8)"
+    values = f"{cells}.map((cell) => parseFloat(cell.innerText))"
+    wait_until(page, f"{values}.length === 8 && {values}.every((each, at, all) => !at || each <= all[at - 1])")
     page.locator("#trials .ag-row a").first.click()
     page.wait_for_url("**/trial?**")
     wait_filled(page, "summary")
@@ -259,27 +269,30 @@ def test_pages_are_used_by_keyboard_alone(open_page: Callable[..., Any], small_a
     assert f"study={NAME}" in page.url
 
 
-def test_names_that_are_markup_stay_text(open_page: Callable[..., Any], tmp_path: Path) -> None:
+def test_names_that_are_markup_stay_text(
+    open_page: Callable[..., Any], serve: Callable[[str], str], tmp_path: Path
+) -> None:
     hostile = '<img src=x onerror="document.title=1">'
     engine = new_engine(tmp_path / "h.db")
     add_study(engine, Plan(name=hostile, description=hostile, num_trials=20, reason=hostile, traceback=hostile))
     with engine.begin() as connection:
         note = {"trial_id": 1, "created": 1.0, "author": hostile, "text": hostile, "tag": hostile[:60]}
         connection.execute(insert(schema.note).values(note))
-    with served(f"sqlite:///{tmp_path / 'h.db'}") as address:
-        page = open_page()
-        page.goto(address)
-        page.locator("#table-studies a").click()
-        show_all(page, STUDY)
-        page.goto(address + page.locator("#trials .ag-row a").first.get_attribute("href"))
-        show_all(page, TRIAL)
+    address = serve(f"sqlite:///{tmp_path / 'h.db'}")
+    page = open_page()
+    page.goto(address)
+    page.locator("#table-studies a").click()
+    show_all(page, STUDY)
+    page.goto(address + page.locator("#trials .ag-row a").first.get_attribute("href"))
+    show_all(page, TRIAL)
 
-        assert page.locator("img").count() == 0
-        assert page.locator("h1").inner_text().startswith("Trial")
-        page.close()
+    assert page.locator("img").count() == 0
+    assert page.locator("h1").inner_text().startswith("Trial")
 
 
-def test_a_study_is_followed_while_it_really_trains(open_page: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_study_is_followed_while_it_really_trains(
+    open_page: Callable[..., Any], serve: Callable[[str], str], tmp_path: Path
+) -> None:
     (tmp_path / "small.yaml").write_text(SMALL)
     root = str(Path(__file__).parents[2])
     running = subprocess.Popen(
@@ -295,15 +308,15 @@ def test_a_study_is_followed_while_it_really_trains(open_page: Callable[..., Any
         while not database.exists() or not has_study(database):
             assert running.poll() is None and time.monotonic() < until
             time.sleep(0.2)
-        with served(f"sqlite:///{database}") as address:
-            page = open_page()
-            page.goto(f"{address}/study?study=small")
-            page.locator("section#summary", has_text="1 converged and 1 diverged").wait_for(timeout=180_000)
-            assert running.wait(timeout=120) == 0
-            show_all(page, STUDY)
-            wait_until(page, f"document.querySelectorAll('{PICTURE}').length >= 3")
+        address = serve(f"sqlite:///{database}")
+        page = open_page()
+        page.goto(f"{address}/study?study=small")
+        page.locator("section#summary", has_text="1 converged and 1 diverged").wait_for(timeout=180_000)
+        assert running.wait(timeout=120) == 0
+        show_all(page, STUDY)
+        wait_until(page, f"document.querySelectorAll('{PICTURE}').length >= 3")
 
-            assert page.locator(".body", has_text="cannot be drawn").count() == 0
+        assert page.locator(".body", has_text="cannot be drawn").count() == 0
     finally:
         running.terminate()
         running.wait(timeout=60)
