@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dashboards.figures import theme
 from dashboards.figures.brush import mark_selected, trial_numbers
 from dashboards.panels import Block
-from dashboards.state import PageState, to_search
+from dashboards.state import DIRECTIONS, PageState, to_search
 from dashboards.views import wording
 from dashboards.views.blocks import Cell, Column, Disclosure, Empty, Prose, Table, Tiles, VerdictCounts
 
@@ -172,7 +172,8 @@ def _graph(figure: go.Figure, place: Place, index: int) -> Any:
     has_trials = any(trial_numbers(trace) is not None for trace in figure.data)
     # As plain data from here on: Plotly's classes check every value once more, which takes longer than drawing did.
     shown = mark_selected(figure, place.state.selected).to_dict()
-    shown["data"] = [{key: _halved(value) for key, value in trace.items()} for trace in shown["data"]]
+    gone = {each.curve for each in place.state.hidden if each.figure == name}
+    shown["data"] = [_trace(trace, gone) for trace in shown["data"]]
     shown["layout"] |= {
         "template": theme.template(is_dark=place.is_dark),
         # The reader's zoom, selection and hidden curves outlast new data, as long as the question is the same.
@@ -193,6 +194,17 @@ def _graph(figure: go.Figure, place: Place, index: int) -> Any:
     return html.Div(
         [graph, _downloads(place, index, ["png", "svg"])], className="picture", **attributes(data_picture=name)
     )
+
+
+def _trace(trace: dict[str, Any], gone: set[str]) -> dict[str, Any]:
+    """A curve with its numbers in fewer bytes, and in the legend alone where the reader took it away."""
+    hidden = {"visible": "legendonly"} if curve_name(trace) in gone else {}
+    return {key: _halved(value) for key, value in trace.items()} | hidden
+
+
+def curve_name(trace: dict[str, Any]) -> str:
+    """What a click on the legend takes away or brings back: a group of curves, or one."""
+    return str(trace.get("legendgroup") or trace.get("name") or "")
 
 
 def _halved(value: Any) -> Any:
@@ -234,9 +246,14 @@ def _table(table: Table, place: Place, index: int) -> Any:
 
 def _grid(table: Table, place: Place, index: int) -> Any:
     height = min(GRID_HEIGHT, HEADER_PIXELS + 20 + ROW_PIXELS * max(len(table.rows), 1))
+    columns = [_grid_column(number, column, table) for number, column in enumerate(table.columns)]
+    orders = [each for each in place.state.sorts if each.table == f"{place.panel}-{index}"]
+    for at, order in enumerate(orders):
+        if order.column < len(columns):
+            columns[order.column] |= {"sort": DIRECTIONS[order.is_descending], "sortIndex": at}
     return dag.AgGrid(
         id={"type": "grid", "panel": place.panel, "index": index},
-        columnDefs=[_grid_column(number, column, table) for number, column in enumerate(table.columns)],
+        columnDefs=columns,
         rowModelType="infinite",
         defaultColDef={
             "sortable": True,

@@ -56,6 +56,7 @@ def render(view: StudyView) -> str:
     return Template(_asset("report.html")).substitute(
         title=escape(view.facts.name),
         style=_asset("report.css"),
+        theme=_asset("theme.js"),
         verdict_style=theme.verdict_css(),
         head=_head(view),
         links="".join(f'<a href="#{panel.key}">{escape(panel.title)}</a>' for panel in panels.REPORT[1:]),

@@ -13,6 +13,7 @@ MAX_ADDRESS = 16_000
 MAX_SELECTED = 20_000
 MAX_NUMBER = 2**31 - 1
 MAX_FIELDS = 400
+DIRECTIONS = ("asc", "desc")
 
 
 class AddressError(ValueError):
@@ -30,6 +31,23 @@ class Zoom:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sort:
+    """The order of a table: which table, which column counted from 0, and the direction."""
+
+    table: str
+    column: int
+    is_descending: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hidden:
+    """A curve of a picture that the reader took away by its entry in the legend."""
+
+    figure: str
+    curve: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PageState:
     """What a page shows.
 
@@ -38,7 +56,8 @@ class PageState:
         study: Name of the study, on the pages of a study and of a trial.
         number, seed: Of the trial page; None is the usual seed.
         compared: Study and trial of each column; no trial stands for the whole study.
-        filters, pair, selected, zooms: What the reader chose.
+        filters, pair: What the reader asked for: the rows shown depend on it.
+        selected, zooms, sorts, hidden: What the reader marked, framed, ordered and took away.
     """
 
     page: str = "/"
@@ -50,16 +69,13 @@ class PageState:
     pair: tuple[str, str] = ("", "")
     selected: tuple[int, ...] = ()
     zooms: tuple[Zoom, ...] = ()
-
-    @property
-    def subject(self) -> str:
-        """What the page is about; while it stays the same the page is changed rather than made anew."""
-        return to_address(PageState(page=self.page, study=self.study, number=self.number))
+    sorts: tuple[Sort, ...] = ()
+    hidden: tuple[Hidden, ...] = ()
 
     @property
     def question(self) -> str:
-        """Address without what only marks or frames: what the rows depend on."""
-        return to_address(replace(self, selected=(), zooms=()))
+        """Address without what only marks, frames and orders: what the rows depend on."""
+        return to_address(replace(self, selected=(), zooms=(), sorts=(), hidden=()))
 
 
 def to_address(state: PageState) -> str:
@@ -85,6 +101,8 @@ def to_search(state: PageState) -> str:
     pairs += [(key, name) for key, name in zip(("x", "y"), state.pair, strict=True) if name]
     pairs += [("selected", spans(state.selected))] if state.selected else []
     pairs += [("zoom", f"{each.low:.6g},{each.high:.6g},{each.axis},{each.figure}") for each in state.zooms]
+    pairs += [("sort", f"{each.column},{DIRECTIONS[each.is_descending]},{each.table}") for each in state.sorts]
+    pairs += [("hide", f"{each.figure},{each.curve}") for each in state.hidden]
     return f"?{urlencode(pairs)}" if pairs else ""
 
 
@@ -109,6 +127,8 @@ def from_address(address: str) -> PageState:
             pair=(_last(fields, "x"), _last(fields, "y")),
             selected=tuple(numbers_of(_last(fields, "selected"))),
             zooms=tuple(_zoom(each) for each in fields.get("zoom", ())),
+            sorts=tuple(_sort(each) for each in fields.get("sort", ())),
+            hidden=tuple(_hidden(each) for each in fields.get("hide", ())),
         )
     except AddressError:
         raise
@@ -184,6 +204,18 @@ def _zoom(text: str) -> Zoom:
     if not all(isfinite(each) for each in ends):
         raise AddressError(f"zoom: {text!r}: ends must be finite")
     return Zoom(figure=figure, axis=axis, low=ends[0], high=ends[1])
+
+
+def _sort(text: str) -> Sort:
+    column, direction, table = _parts(text, "sort", 3)
+    if direction not in DIRECTIONS:
+        raise AddressError(f"sort: {direction!r} is neither asc nor desc")
+    return Sort(table=table, column=_whole("sort", column), is_descending=direction == "desc")
+
+
+def _hidden(text: str) -> Hidden:
+    figure, curve = _parts(text, "hide", 2)
+    return Hidden(figure=figure, curve=curve)
 
 
 def _parts(text: str, key: str, count: int) -> list[str]:

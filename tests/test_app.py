@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
@@ -26,15 +27,17 @@ from plotly.io.json import to_json_plotly
 from sqlalchemy import create_engine, insert, select, text, update
 from typer.testing import CliRunner
 
-from dashboards.app import make_app, only_selected, page_of, panel_content, state_of
+from dashboards.app import make_app, page_of
+from dashboards.callbacks import only_selected, panel_content
 from dashboards.components import Place, grid_rows
+from dashboards.controls import look_of, state_of, with_look
 from dashboards.delivery import as_csv
 from dashboards.figures.brush import mark_selected, trial_numbers
 from dashboards.live_panels import PAGES, STUDY
 from dashboards.reading import MAX_POINTS, Reader, UnavailableError
 from dashboards.security import Access, ExposureError, is_known_host
 from dashboards.server import DashboardError, address_of, make_dashboard_server
-from dashboards.state import AddressError, PageState, Zoom, from_address, numbers_of, spans, to_address
+from dashboards.state import AddressError, Hidden, PageState, Sort, Zoom, from_address, numbers_of, spans, to_address
 from dashboards.views import landscape, load
 from dashboards.views.blocks import Column, Prose, Table
 from dashboards.views.filters import Filters, Range, narrowed
@@ -95,8 +98,12 @@ def drawn(reader: Reader, state: PageState) -> str:
     selected=st.sets(st.integers(0, 500), max_size=40),
     verdicts=st.sets(st.text(min_size=1, max_size=8), max_size=3),
     low=st.floats(-1e6, 1e6),
+    column=st.integers(0, 99),
+    is_descending=st.booleans(),
 )
-def test_an_address_holds_the_whole_state(name: str, selected: set[int], verdicts: set[str], low: float) -> None:
+def test_an_address_holds_the_whole_state(
+    name: str, selected: set[int], verdicts: set[str], low: float, column: int, is_descending: bool
+) -> None:
     state = PageState(
         page="/study",
         study=name,
@@ -108,9 +115,15 @@ def test_an_address_holds_the_whole_state(name: str, selected: set[int], verdict
         pair=(name, ""),
         selected=tuple(sorted(selected)),
         zooms=(Zoom(figure="history-0", axis="xaxis", low=-1.5, high=20.0),),
+        sorts=(Sort(table="trials-0", column=column, is_descending=is_descending),),
+        hidden=(Hidden(figure="history-0", curve=name),),
     )
 
     assert from_address(to_address(state)) == state
+    assert with_look(PageState(selected=state.selected), spans(selected), look_of(state)) == replace(
+        PageState(), selected=state.selected, zooms=state.zooms, sorts=state.sorts, hidden=state.hidden
+    )
+    assert state.question == to_address(replace(state, selected=(), zooms=(), sorts=(), hidden=()))
 
 
 @given(numbers=st.sets(st.integers(0, 2000)))
@@ -130,6 +143,9 @@ def test_numbers_are_written_as_runs_and_read_back(numbers: set[int]) -> None:
         "/study?range=nan,1,lr0",
         "/study?range=lr0",
         "/study?zoom=1,inf,xaxis,history-0",
+        "/study?sort=2,up,trials-0",
+        "/study?sort=-2,asc,trials-0",
+        "/study?hide=history-0",
         "/compare?with=abc",
         "/study?study=" + "x" * 20_000,
         "/study?" + "&".join(["state=a"] * 1000),
@@ -151,13 +167,39 @@ def test_the_controls_of_a_page_make_its_address() -> None:
         ({"type": "pair", "axis": "y"}, "box"),
     ]
 
-    state = state_of(before, values, "3-5", [["history-0", "xaxis", 0, 9]])
+    state = state_of(before, values, "3-5", {"zooms": [["history-0", "xaxis", 0, 9]]})
 
     assert state.filters.verdicts == ("diverged",)
     assert state.filters.ranges == (Range(name="lr0", low=1e-3, high=inf), Range(name="schedule", choices=("cosine",)))
     assert (state.pair, state.selected, state.zooms[0].high) == (("", "box"), (3, 4, 5), 9.0)
     with pytest.raises(ValueError, match="lr0: 'fast' is not a number"):
-        state_of(before, [({"type": "range", "name": "lr0", "end": "low"}, "fast")], "", [])
+        state_of(before, [({"type": "range", "name": "lr0", "end": "low"}, "fast")], "", {})
+
+
+def test_a_page_opens_as_its_sender_left_it(reader: Reader) -> None:
+    orders = [Sort(table="trials-0", column=column, is_descending=column == 2) for column in (2, 999)]
+    hidden = Hidden(figure="history-0", curve="diverged")
+    state = PageState(page="/study", study=NAME, sorts=tuple(orders), hidden=(hidden,))
+
+    grid = found(panel_content(reader, Place(state=state, panel="trials")), "columnDefs")
+    assert [each.get("sort") for each in grid.columnDefs][:4] == [None, None, "desc", None]
+    graph = found(panel_content(reader, Place(state=state, panel="history")), "figure")
+    visible = {trace["name"]: trace.get("visible") for trace in graph.figure["data"]}
+    assert visible.pop("diverged") == "legendonly"
+    assert set(visible.values()) == {None}
+
+
+def found(content: Any, attribute: str) -> Any:
+    """The first component that has an attribute."""
+    return next(each for each in walk(content) if hasattr(each, attribute))
+
+
+def walk(content: Any) -> Iterator[Any]:
+    """Every component inside a list of them."""
+    for each in content if isinstance(content, list) else [content]:
+        yield each
+        if getattr(each, "children", None) is not None:
+            yield from walk(each.children)
 
 
 # Filters and focus

@@ -1,7 +1,6 @@
 "use strict";
 (() => {
   const templates = JSON.parse(document.getElementById("templates").textContent);
-  const darkness = window.matchMedia("(prefers-color-scheme: dark)");
   const isTouch = window.matchMedia("(pointer: coarse)").matches;
   const config = {
     responsive: true,
@@ -15,7 +14,7 @@
 
   const draw = (plot) => {
     plot.content ??= JSON.parse(plot.querySelector("script").textContent);
-    const layout = { ...plot.content.layout, template: templates[darkness.matches ? "dark" : "light"] };
+    const layout = { ...plot.content.layout, template: templates[window.evolveColours.isDark() ? "dark" : "light"] };
     // A finger that drags wants to scroll the page, not to zoom.
     if (isTouch) layout.dragmode = false;
     Plotly.react(plot, plot.content.data, layout, config);
@@ -28,7 +27,7 @@
     window.setTimeout(drawAll, 0, waiting.slice(1));
   };
   drawAll(plots);
-  darkness.addEventListener("change", () => plots.forEach(draw));
+  document.documentElement.addEventListener("colours", () => plots.forEach(draw));
 
   const valueOf = (cell) => {
     const text = cell.textContent.trim();

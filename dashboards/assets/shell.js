@@ -9,14 +9,11 @@
   });
 
   const nothing = () => window.dash_clientside.no_update;
-  const darkness = window.matchMedia("(prefers-color-scheme: dark)");
-  const device = () => ({ dark: darkness.matches, touch: window.matchMedia("(pointer: coarse)").matches });
-  const themeTables = () => {
-    document.documentElement.dataset.agThemeMode = darkness.matches ? "dark" : "light";
-  };
-  themeTables();
-  darkness.addEventListener("change", () => {
-    themeTables();
+  const device = () => ({
+    dark: window.evolveColours.isDark(),
+    touch: window.matchMedia("(pointer: coarse)").matches,
+  });
+  document.documentElement.addEventListener("colours", () => {
     window.dash_clientside.set_props("device", { data: device() });
   });
 
@@ -40,10 +37,13 @@
   };
   // Plotly unpacks numbers only in what it has drawn; a pair holds the trial first.
   const trialOf = (custom) => (custom !== null && typeof custom === "object" ? custom[0] : custom);
-  const plotOf = (property) => {
-    const { panel, index } = JSON.parse(property.slice(0, property.lastIndexOf(".")));
-    return document.querySelector(`[data-picture="${panel}-${index}"] .js-plotly-plot`);
+  // Of what caused a callback: picture or table as the address names it, and the property.
+  const placeOf = (property) => {
+    const dot = property.lastIndexOf(".");
+    const { panel, index } = JSON.parse(property.slice(0, dot));
+    return [`${panel}-${index}`, property.slice(dot + 1)];
   };
+  const plotOf = (name) => document.querySelector(`[data-picture="${name}"] .js-plotly-plot`);
   const plots = () => [...document.querySelectorAll(".js-plotly-plot")];
 
   const mark = (plot, selected) => {
@@ -58,6 +58,51 @@
     });
     if (!selected.size && plot.layout?.selections?.length) window.Plotly.relayout(plot, { selections: [] });
   };
+
+  // What the reader zoomed, took away and ordered, with what one picture or table says now.
+  const others = (kept, name) => kept.filter(([owner]) => owner !== name);
+  const zoomed = (before, figure, said) => {
+    const kept = new Map(before.map((each) => [`${each[0]} ${each[1]}`, each]));
+    for (const [key, value] of Object.entries(said)) {
+      const [, axis, what] = key.match(/^([xy]axis\d?)\.(range\[0\]|autorange|range)$/) || [];
+      if (!axis) continue;
+      const ends = what === "range" ? value : [value, said[`${axis}.range[1]`]];
+      if (what === "autorange") kept.delete(`${figure} ${axis}`);
+      else if (ends.every((end) => typeof end === "number")) kept.set(`${figure} ${axis}`, [figure, axis, ...ends]);
+    }
+    return [...kept.values()];
+  };
+  const hidden = (before, figure) => {
+    const traces = plotOf(figure)?._fullData || [];
+    const curves = traces.filter((trace) => trace.visible === "legendonly").map((trace) => trace.legendgroup || trace.name);
+    return [...others(before, figure), ...[...new Set(curves)].map((curve) => [figure, curve])];
+  };
+  const ordered = (before, table, { sortModel = [] }) => [
+    ...others(before, table),
+    ...sortModel.map(({ colId, sort }) => [table, Number(colId.slice(1)), sort === "desc"]),
+  ];
+
+  // The address as the page's script last wrote it, without the section.
+  let shown = "";
+  window.addEventListener("popstate", () => {
+    const address = window.location.pathname + window.location.search;
+    // Dash itself sees another page; another question on this one it does not.
+    if (address !== shown && shown.startsWith(window.location.pathname)) {
+      window.dash_clientside.set_props("returned", { data: [address, Date.now()] });
+    }
+    shown = address;
+  });
+  // The section being read, so that a link opens there.
+  const note = () => {
+    const read = [...document.querySelectorAll(".panel")].findLast((each) => each.getBoundingClientRect().top < 90);
+    const address = window.location.pathname + window.location.search;
+    window.history.replaceState(window.history.state, "", address + (read ? `#${read.id}` : ""));
+  };
+  let noting;
+  window.addEventListener("scroll", () => {
+    window.clearTimeout(noting);
+    noting = window.setTimeout(note, 300);
+  });
 
   const seen = new Set();
   const seenWatcher = new IntersectionObserver(
@@ -78,12 +123,13 @@
         const wanted = JSON.stringify([question, stamp, reader, id.lines === "yes" ? selection : ""]);
         return wanted === before[at] ? nothing() : wanted;
       }),
-    address: (written) => {
-      const [path, search = ""] = (written || "").split("?");
-      if (written && path === window.location.pathname) {
-        const url = path + (search ? `?${search}` : "") + window.location.hash;
-        window.history.replaceState(window.history.state, "", url);
-      }
+    // A new question is a step that the browser's way back undoes; a zoom or an order is not.
+    address: ([address, question] = []) => {
+      if (!address || address.split("?")[0] !== window.location.pathname) return nothing();
+      const before = window.history.state?.question;
+      const isStep = before !== undefined && before !== question;
+      shown = address;
+      window.history[isStep ? "pushState" : "replaceState"]({ question }, "", address + window.location.hash);
       return nothing();
     },
     select: (_boxes, _clicks, before) => {
@@ -92,7 +138,7 @@
       // A picture that is drawn for the first time says null for all it has; one that is deselected for one thing.
       const isFirst = window.dash_clientside.callback_context.triggered.length > 1;
       if (cause.value === null) return !isFirst && cause.prop_id.endsWith("selectedData") && before ? "" : nothing();
-      const traces = plotOf(cause.prop_id)?._fullData || [];
+      const traces = plotOf(placeOf(cause.prop_id)[0])?._fullData || [];
       const numbers = (cause.value.points || [])
         .map((point) => trialOf(traces[point.curveNumber]?.customdata?.[point.pointIndex ?? point.pointNumber]))
         .map((each) => (each === undefined || each === null ? NaN : Number(each)))
@@ -106,22 +152,16 @@
       plots().forEach((plot) => mark(plot, selected));
       return nothing();
     },
-    zoom: (_all, before) => {
-      const cause = window.dash_clientside.callback_context.triggered[0];
-      if (!cause?.value) return nothing();
-      const id = JSON.parse(cause.prop_id.slice(0, cause.prop_id.lastIndexOf(".")));
-      const figure = `${id.panel}-${id.index}`;
-      const kept = new Map((before || []).map((each) => [`${each[0]} ${each[1]}`, each]));
-      let changed = false;
-      for (const [key, value] of Object.entries(cause.value)) {
-        const [, axis, what] = key.match(/^([xy]axis\d?)\.(range\[0\]|autorange|range)$/) || [];
-        if (!axis) continue;
-        changed = true;
-        const ends = what === "range" ? value : [value, cause.value[`${axis}.range[1]`]];
-        if (what === "autorange") kept.delete(`${figure} ${axis}`);
-        else if (ends.every((end) => typeof end === "number")) kept.set(`${figure} ${axis}`, [figure, axis, ...ends]);
+    look: (_zooms, _curves, _orders, before) => {
+      const after = { ...before };
+      for (const { prop_id: property, value } of window.dash_clientside.callback_context.triggered) {
+        const [name, what] = placeOf(property);
+        if (!value) continue;
+        if (what === "relayoutData") after.zooms = zoomed(after.zooms, name, value);
+        if (what === "restyleData") after.hidden = hidden(after.hidden, name);
+        if (what === "getRowsRequest") after.sorts = ordered(after.sorts, name, value);
       }
-      return changed ? [...kept.values()] : nothing();
+      return JSON.stringify(after) === JSON.stringify(before) ? nothing() : after;
     },
     refresh: () => {
       document.querySelectorAll(".ag-root-wrapper").forEach((each) => {
@@ -143,6 +183,7 @@
         const filters = document.querySelector(".filters");
         if (filters && window.innerWidth <= 640) filters.open = false;
         const title = document.querySelector("#page h1")?.textContent;
+        document.getElementById(window.location.hash.slice(1))?.scrollIntoView({ behavior: "instant" });
         document.title = title ? `${title} · evolve` : "evolve";
       });
       return nothing();

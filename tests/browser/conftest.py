@@ -6,12 +6,17 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dashboards.server import address_of, make_dashboard_server
+from evolve.storage import tune
+from tests.browser.large import large_study
+from tests.synthetic import Plan, add_study, new_engine
 
+NAME = "digits-lr"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -80,3 +85,26 @@ def open_page(browser: Any, serve: Callable[[str], str]) -> Iterator[Callable[..
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("small") / "evolve.db"
+    engine = new_engine(path)
+    tune(engine)
+    add_study(engine, Plan(num_trials=40, seeds=(0, 1, 2)))
+    add_study(engine, Plan(name="other", num_trials=12, seed=3))
+    engine.dispose()
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_address(small: Path) -> Iterator[str]:
+    with served(f"sqlite:///{small}") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def large_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(large_study(tmp_path_factory.mktemp("large") / "large.db")) as address:
+        yield address

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,13 @@ from sqlalchemy.exc import OperationalError
 from dashboards.live_panels import COMPARE, STUDIES, STUDY, TRIAL
 from evolve import schema
 from evolve.storage import tune
-from tests.browser.conftest import served
-from tests.browser.large import large_study
+from tests.browser.conftest import NAME
+from tests.browser.waiting import show_all, wait_filled, wait_ready, wait_steady, wait_until
 from tests.small_study import SMALL
 from tests.synthetic import Plan, add_study, new_engine
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
-NAME = "digits-lr"
 PICTURE = ".js-plotly-plot .main-svg"
 # Where screenshots are kept for people to look at; without it none are made.
 SCREENSHOTS = os.environ.get("EVOLVE_SCREENSHOTS")
@@ -39,49 +38,6 @@ DEVICES: dict[str, dict[str, Any]] = {
     "dark": {"color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
 }
-
-
-@pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("small") / "evolve.db"
-    engine = new_engine(path)
-    tune(engine)
-    add_study(engine, Plan(num_trials=40, seeds=(0, 1, 2)))
-    add_study(engine, Plan(name="other", num_trials=12, seed=3))
-    engine.dispose()
-    return path
-
-
-@pytest.fixture(scope="session")
-def small_address(small: Path) -> Iterator[str]:
-    with served(f"sqlite:///{small}") as address:
-        yield address
-
-
-@pytest.fixture(scope="session")
-def large_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(large_study(tmp_path_factory.mktemp("large") / "large.db")) as address:
-        yield address
-
-
-def wait_filled(page: Any, key: str) -> None:
-    """Brings a panel into sight and waits until it shows something."""
-    page.locator(f"section#{key}").scroll_into_view_if_needed()
-    page.wait_for_selector(f"section#{key} .body[data-drawn]:not([data-drawn='']) > *", state="attached")
-
-
-def wait_until(page: Any, expression: str) -> None:
-    """Waits until an expression is true; the page's own policy forbids Playwright's way of waiting for one."""
-    until = time.monotonic() + 60
-    while not page.evaluate(f"Boolean({expression})"):
-        assert time.monotonic() < until, f"not true within a minute: {expression}"
-        page.wait_for_timeout(100)
-
-
-def show_all(page: Any, panels: Any) -> None:
-    """Brings every panel into sight once."""
-    for panel in panels:
-        wait_filled(page, panel.key)
 
 
 def overflow(page: Any) -> int:
@@ -151,23 +107,6 @@ def test_a_filter_acts_on_every_picture_and_is_in_the_address(
     assert other.locator("[aria-label=verdict] input:checked").count() == 1
     shown = "document.querySelector('#history .js-plotly-plot').data.map((each) => each.name)"
     assert other.evaluate(shown) == page.evaluate(shown)
-
-
-def wait_ready(page: Any, key: str) -> None:
-    """Waits until the first picture of a panel is drawn and its page hears of what is done to it."""
-    wait_filled(page, key)
-    page.wait_for_selector(f"#{key} .nsewdrag")
-    wait_until(page, f"document.querySelector('#{key} .js-plotly-plot')._ev?._events?.plotly_relayout")
-
-
-def wait_steady(page: Any, selector: str) -> None:
-    """Waits until nothing above an element grows any more."""
-    place, before = page.locator(selector).first, None
-    until = time.monotonic() + 60
-    while (box := place.bounding_box()) != before:
-        assert time.monotonic() < until, f"{selector} moves for a minute"
-        before = box
-        page.wait_for_timeout(400)
 
 
 def brush(page: Any) -> None:
