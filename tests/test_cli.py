@@ -12,9 +12,13 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from dashboards.reading import Reader
+from dashboards.state import PageState
+from dashboards.views.trial import Reproduction, TrialView, reproduction
 from evolve.cli import app
 from tests.small_study import SMALL
 
@@ -79,6 +83,32 @@ def test_export_says_where_the_values_are_from_and_train_takes_them_back(done: t
     assert trained["is_complete"] and trained["study"] == "train-best"
     assert trained["best"]["seeds"] == 2
     assert (folder / "runs/train-best/trials/0000/seed-1.pt").exists()
+
+
+def test_what_a_trials_page_says_trains_it_again_to_the_last_bit(
+    done: tuple[Path, dict[str, object]], tmp_path: Path
+) -> None:
+    folder, _ = done
+    before = trial_view(folder, "small", 1)
+    said = reproduction(before)
+    assert isinstance(said, Reproduction)
+
+    places = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": places, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    # A training that diverges again ends with status 1.
+    subprocess.run(["bash", "-c", said.text.text], cwd=tmp_path, env=environment, check=False, timeout=240)
+
+    after = trial_view(tmp_path, "train-trial_1", 0)
+    assert before.verdict == after.verdict == "diverged"
+    assert before.row["reason"] == after.row["reason"]
+    pd.testing.assert_frame_equal(before.steps.drop(columns="trial_id"), after.steps.drop(columns="trial_id"))
+
+
+def trial_view(folder: Path, study: str, number: int) -> TrialView:
+    """What the page of a trial is made of."""
+    view = Reader(f"sqlite:///{folder}/runs/evolve.db").view(PageState(page="/trial", study=study, number=number))
+    assert isinstance(view, TrialView)
+    return view
 
 
 def test_a_report_can_be_written_again(done: tuple[Path, dict[str, object]]) -> None:
