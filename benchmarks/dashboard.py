@@ -21,10 +21,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution
 
 from dashboards.live_panels import STUDY
+from dashboards.panels import Panel
 from tests.synthetic import Plan, add_study, new_engine
 
 CASES = ((1_000, 30), (10_000, 10))
@@ -100,40 +102,47 @@ def fetch(url: str, body: dict[str, object] | None = None) -> int:
         return len(answer.read())
 
 
-def _page_request() -> dict[str, object]:
-    outputs = [("page", "children"), ("selection", "data"), ("zooms", "data"), ("question", "data")]
-    return {
-        "output": "...".join(f"{each}.{what}" for each, what in outputs).join(("..", "..")),
-        "outputs": [{"id": each, "property": what} for each, what in outputs],
-        "inputs": [
-            {"id": "address", "property": "pathname", "value": "/study"},
-            {"id": "address", "property": "search", "value": "?study=large"},
-        ],
-        "changedPropIds": ["address.pathname"],
-    }
+class Caller:
+    """Asks our server what a page's script asks: what there is to ask is read from the server itself."""
 
+    def __init__(self, address: str) -> None:
+        self.address = address
+        with urllib.request.urlopen(f"{address}/_dash-dependencies") as answer:  # noqa: S310
+            self.callbacks = json.load(answer)
 
-def _panel_request(key: str, lines: str) -> dict[str, object]:
-    def own(kind: str) -> dict[str, str]:
-        return {"type": kind, "key": key, "lines": lines}
+    def page(self) -> int:
+        """Bytes of the study's page without its panels."""
+        return self._ask("page.children", {}, {"pathname": "/study", "search": "?study=large"})
 
-    def pattern(kind: str, what: str) -> str:
-        return f'{{"key":["MATCH"],"lines":["MATCH"],"type":"{kind}"}}.{what}'
+    def panels(self, keys: tuple[str, ...]) -> int:
+        """Bytes of panels."""
+        return sum(self._panel(panel) for panel in STUDY if panel.key in keys)
 
-    outputs = (("panel", "children"), ("drawn", "data"), ("panel", "className"))
-    state = {"question": "/study?study=large", "device": {"dark": False, "touch": False}, "selection": "", "zooms": []}
-    asked = json.dumps(own("asked"), separators=(",", ":"), sort_keys=True)
-    return {
-        "output": "...".join(pattern(*each) for each in outputs).join(("..", "..")),
-        "outputs": [{"id": own(kind), "property": what} for kind, what in outputs],
-        "inputs": [{"id": own("asked"), "property": "data", "value": "now"}],
-        "state": [
-            *({"id": name, "property": "data", "value": value} for name, value in state.items()),
-            {"id": own("drawn"), "property": "data", "value": ""},
-            {"id": own("panel"), "property": "id", "value": own("panel")},
-        ],
-        "changedPropIds": [f"{asked}.data"],
-    }
+    def _panel(self, panel: Panel[Any]) -> int:
+        own = {"type": "panel", "key": panel.key, "lines": "yes" if panel.follows_selection else "no"}
+        device = {"dark": False, "touch": False}
+        said = {"question": "/study?study=large", "device": device, "selection": "", "look": {}, "id": own}
+        return self._ask('"panel"}.children', own, said | {"data-asked": "now", "data-drawn": ""})
+
+    def _ask(self, output: str, own: dict[str, str], said: dict[str, Any]) -> int:
+        found = next(each for each in self.callbacks if output in each["output"] and not each["clientside_function"])
+
+        def known(part: dict[str, Any]) -> dict[str, Any]:
+            name = own if part["id"].startswith("{") else part["id"]
+            value = said.get(part["property"], said.get(part["id"]))
+            return {"id": name, "property": part["property"], "value": value}
+
+        inputs, state = ([known(part) for part in found[kind]] for kind in ("inputs", "state"))
+        name = json.dumps(own, separators=(",", ":"), sort_keys=True) if own else inputs[0]["id"]
+        outputs = [each.rpartition(".") for each in found["output"].strip(".").split("...")]
+        body = {
+            "output": found["output"],
+            "outputs": [{"id": own or each, "property": what} for each, _, what in outputs],
+            "inputs": inputs,
+            "state": state,
+            "changedPropIds": [f"{name}.{inputs[0]['property']}"],
+        }
+        return fetch(f"{self.address}/_dash-update-component", body)
 
 
 def timed(what: str, load: Callable[[], int]) -> Measured:
@@ -146,16 +155,9 @@ def timed(what: str, load: Callable[[], int]) -> Measured:
 def measure_ours(path: Path) -> list[Measured]:
     """First load with nothing in memory, then every panel of the page."""
     with ours(path) as address:
-        update = f"{address}/_dash-update-component"
-
-        def panels(keys: tuple[str, ...]) -> int:
-            chosen = [panel for panel in STUDY if panel.key in keys]
-            return sum(
-                fetch(update, _panel_request(each.key, "yes" if each.follows_selection else "no")) for each in chosen
-            )
-
-        first = timed("ours, first load", lambda: fetch(update, _page_request()) + panels(IN_SIGHT))
-        whole = timed("ours, every panel", lambda: panels(tuple(panel.key for panel in STUDY)))
+        caller = Caller(address)
+        first = timed("ours, first load", lambda: caller.page() + caller.panels(IN_SIGHT))
+        whole = timed("ours, every panel", lambda: caller.panels(tuple(panel.key for panel in STUDY)))
         return [first, whole]
 
 

@@ -187,7 +187,8 @@ def _graph(figure: go.Figure, place: Place, index: int) -> Any:
     graph = dcc.Graph(
         id={"type": "graph", "panel": place.panel, "index": index},
         figure=shown,
-        config=GRAPH_CONFIG,
+        # Under a finger the buttons would always lie over the legend.
+        config=GRAPH_CONFIG | ({"displayModeBar": False} if place.is_touch else {}),
         style={"height": f"{int(figure.layout.height)}px"},
         className="plot",
     )

@@ -8,12 +8,13 @@ import secrets
 import sys
 import webbrowser
 from collections.abc import Callable
-from threading import Timer
+from threading import Thread, Timer
 from urllib.parse import quote
 
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from dashboards.app import make_app
+from dashboards.delivery import pack_plotly
 from dashboards.reading import UnavailableError
 from dashboards.security import Access, ExposureError
 from evolve.errors import EvolveError
@@ -75,6 +76,7 @@ def serve(
     gc.freeze()
     address = address_of(server, token)
     announce(address)
+    Thread(target=pack_plotly, daemon=True).start()
     if opens_browser and sys.stdout.isatty():
         Timer(0.5, webbrowser.open, [address]).start()
     try:

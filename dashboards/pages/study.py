@@ -90,7 +90,7 @@ def _pair(axes: list[Parameter], pair: tuple[str, str]) -> Any:
                 id={"type": "pair", "axis": axis},
                 options=options,
                 value=name or None,
-                placeholder=f"{axis}: chosen for you",
+                placeholder=f"{axis}: automatic",
                 clearable=True,
                 className="choice",
             )
