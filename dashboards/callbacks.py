@@ -143,61 +143,26 @@ def only_selected(table: Table, selected: tuple[int, ...]) -> Table:
 
 
 def add_clientside(app: Dash) -> None:
-    def there(name: str) -> ClientsideFunction:
-        return ClientsideFunction("evolve", name)
-
-    add: Any = app.clientside_callback  # its types are not declared
-
+    """Adds what the browser does by itself, in the page's script."""
     graphs, grids = ({"type": kind, "panel": ALL, "index": ALL} for kind in ("graph", "grid"))
-    add(there("device"), Output("device", "data"), Input("page", "id"))
     panels = {"type": "panel", "key": ALL, "lines": ALL}
+    asks = [Input(name, "data") for name in ("seen", "question", "stamp", "device", "selection")]
+    _there(app, "device", Output("device", "data"), Input("page", "id"), at_start=True)
+    _there(app, "watch", Output("page", "title"), Input("page", "children"), at_start=True)
     # One callback for all panels: the page's script takes some milliseconds for each.
-    add(
-        there("ask"),
-        Output(panels, "data-asked"),
-        Input("seen", "data"),
-        Input("question", "data"),
-        Input("stamp", "data"),
-        Input("device", "data"),
-        Input("selection", "data"),
-        State(panels, "data-asked"),
-        State(panels, "id"),
-        prevent_initial_call=True,
-    )
-    add(
-        there("address"), Output("written", "data", allow_duplicate=True), Input("written", "data"),
-        prevent_initial_call=True,
-    )  # fmt: skip
-    add(
-        there("select"),
-        Output("selection", "data", allow_duplicate=True),
-        Input(graphs, "selectedData"),
-        Input(graphs, "clickData"),
-        State("selection", "data"),
-        prevent_initial_call=True,
-    )
-    add(there("highlight"), Output("selected", "title"), Input("selection", "data"), prevent_initial_call=True)
-    add(
-        there("look"),
-        Output("look", "data", allow_duplicate=True),
-        Input(graphs, "relayoutData"),
-        Input(graphs, "restyleData"),
-        Input(grids, "getRowsRequest"),
-        State("look", "data"),
-        prevent_initial_call=True,
-    )
-    add(
-        there("refresh"),
-        Output("news", "title"),
-        Input("stamp", "data"),
-        Input("question", "data"),
-        Input("selection", "data"),
-        prevent_initial_call=True,
-    )
-    add(there("watch"), Output("page", "title"), Input("page", "children"))
-    add(
-        there("clear"),
-        Output("page", "lang"),
-        Input({"type": "clear", "what": ALL}, "n_clicks"),
-        prevent_initial_call=True,
-    )
+    _there(app, "ask", Output(panels, "data-asked"), *asks, State(panels, "data-asked"), State(panels, "id"))
+    _there(app, "address", Output("written", "data", allow_duplicate=True), Input("written", "data"))
+    selection = Output("selection", "data", allow_duplicate=True)
+    marked = [Input(graphs, "selectedData"), Input(graphs, "clickData")]
+    _there(app, "select", selection, *marked, State("selection", "data"))
+    _there(app, "highlight", Output("selected", "title"), Input("selection", "data"))
+    looks = [Input(graphs, "relayoutData"), Input(graphs, "restyleData"), Input(grids, "getRowsRequest")]
+    _there(app, "look", Output("look", "data", allow_duplicate=True), *looks, State("look", "data"))
+    changes = [Input(name, "data") for name in ("stamp", "question", "selection")]
+    _there(app, "refresh", Output("news", "title"), *changes)
+    _there(app, "clear", Output("page", "lang"), Input({"type": "clear", "what": ALL}, "n_clicks"))
+
+
+def _there(app: Dash, name: str, *parts: Output | Input | State, at_start: bool = False) -> None:
+    add: Any = app.clientside_callback  # its types are not declared
+    add(ClientsideFunction("evolve", name), *parts, prevent_initial_call=not at_start)

@@ -75,6 +75,7 @@ def test_the_way_back_undoes_a_filter(open_page: Callable[..., Any], small_addre
     page.go_back()
     page.go_back()
     wait_until(page, "document.querySelector('h1')?.innerText === 'Studies'")
+    assert page.url.rstrip("/") == small_address
 
 
 def test_a_link_opens_at_the_section_its_sender_read(open_page: Callable[..., Any], small_address: str) -> None:
@@ -119,4 +120,6 @@ def test_a_report_has_the_same_switch(open_page: Callable[..., Any], small: Path
     wait_until(page, DARK)
     page.get_by_role("button", name="colours").click()
     wait_until(page, f"!({DARK})")
-    wait_until(page, "document.querySelector('.js-plotly-plot')?._fullLayout?.font?.color === '#2B2F36'")
+    ink = "document.querySelector('.js-plotly-plot')?._fullLayout?.font?.color"
+    wait_until(page, f"{ink} !== '#D6D9DE'")
+    assert page.evaluate(ink) == "#2B2F36"

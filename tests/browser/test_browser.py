@@ -188,6 +188,7 @@ def test_a_table_scrolls_through_a_thousand_trials_and_sorts_on_the_server(
     page.locator("#trials .ag-row a").first.click()
     page.wait_for_url("**/trial?**")
     wait_filled(page, "summary")
+    assert page.locator("h1").inner_text().startswith("Trial")
 
 
 def test_pages_are_used_by_keyboard_alone(open_page: Callable[..., Any], small_address: str) -> None:
