@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -595,29 +595,36 @@ def test_a_study_of_plain_optuna_is_shown_and_its_database_opens_in_plain_optuna
 
 
 def test_the_same_database_opens_in_optuna_dashboard(url: str, tmp_path: Path) -> None:
-    program = shutil.which("optuna-dashboard")
-    if program is None:
-        pytest.skip("optuna-dashboard is not installed; plain Optuna opens the database in another test")
+    program = str(Path(sys.executable).with_name("optuna-dashboard"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen([program, url, "--port", str(port)], stdout=log, stderr=log)
     try:
-        answer = None
         until = time.monotonic() + 60
-        while answer is None and time.monotonic() < until:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies", timeout=20) as found:
-                    answer = json.load(found)
-            except OSError:
-                time.sleep(0.3)
+        while (answer := answered(f"http://127.0.0.1:{port}/api/studies")) is None:
+            assert process.poll() is None and time.monotonic() < until, (tmp_path / "log").read_text()
+            time.sleep(0.3)
+        numbers = {each["study_name"]: each["study_id"] for each in answer["study_summaries"]}
+        study = answered(f"http://127.0.0.1:{port}/api/studies/{numbers[NAME]}?after=0")
     finally:
         process.terminate()
         process.wait(timeout=20)
 
-    assert answer is not None
-    assert {each["study_name"] for each in answer["study_summaries"]} == {NAME, HOSTILE}
+    assert set(numbers) == {NAME, HOSTILE}
+    assert study is not None
+    assert len(study["trials"]) == 28
+    assert any(param["name"] == "lr0" for param in study["trials"][0]["params"])
+
+
+def answered(url: str) -> Any:
+    """What a server says as JSON, or None while it cannot be reached."""
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return json.load(answer)
+    except OSError:
+        return None
 
 
 def write_at_full_speed(url: str, until: float, errors: list[BaseException]) -> None:
