@@ -7,6 +7,8 @@ from math import isfinite, log10
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution
 from sqlalchemy import select, update
 
@@ -266,3 +268,13 @@ def test_figures_carry_no_colour_of_ink_so_that_any_page_may_show_them(mixed):
     for key, figure in figures_of(mixed):
         assert figure.layout.paper_bgcolor is None, key
         assert figure.layout.font.color is None, key
+
+
+@given(low=st.floats(1e-9, 1e9), ratio=st.floats(1, 1e6))
+def test_an_axis_of_measurements_has_two_numbers_at_least(low: float, ratio: float) -> None:
+    axis = theme.log_axis_over([low, float("nan"), low * ratio])
+
+    if axis:
+        assert sum(low <= tick <= low * ratio for tick in axis["tickvals"]) >= 2
+    else:
+        assert ratio < 5.1, "a wide range is logarithmic"

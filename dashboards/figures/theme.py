@@ -209,9 +209,13 @@ def log_axis(low: float, high: float, *, most: int = 7) -> dict[str, Any]:
 
 
 def log_axis_over(values: Iterable[float], *, most: int = 7) -> dict[str, Any]:
-    """The same for measurements; without a positive one there is no logarithmic axis."""
+    """The same for measurements; a linear axis where they are so close that no two round numbers lie between them."""
     positive = [value for value in values if isfinite(value) and value > 0]
-    return log_axis(min(positive), max(positive), most=most) if positive else {}
+    if not positive:
+        return {}
+    low, high = min(positive), max(positive)
+    axis = log_axis(low, high, most=most)
+    return axis if sum(low <= tick <= high for tick in axis["tickvals"]) >= 2 else {}
 
 
 def positions(parameter: Parameter, values: Iterable[Any], numbers: Iterable[int]) -> list[float]:
