@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -212,15 +213,18 @@ def test_the_dashboard_tells_programs_its_address(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
+        # A shell that runs tests in the background has them ignore Ctrl-C, and what they start.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as running:
         try:
             assert running.stdout is not None
             told = "".join(running.stdout.readline() for _ in range(3))
             with urllib.request.urlopen(json.loads(told)["address"], timeout=60) as answer:
                 assert answer.status == 200
-        finally:
             running.send_signal(signal.SIGINT)
             assert running.wait(timeout=60) == 0
+        finally:
+            running.kill()
 
 
 def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path: Path) -> None:
