@@ -106,6 +106,13 @@ def test_darknet_gives_back_a_warmup_of_whole_updates(updates, context):
     assert back("darknet", values, context).warmup_epochs == warmup_epochs
 
 
+def test_darknet_rounds_the_longest_warmup_down_so_that_it_can_be_read_back():
+    context = Context(images=200, batch_size=1, nominal_batch_size=51, epochs=101)
+    values = Hyperparameters(schedule="steps", warmup_epochs=10_000.0)
+
+    assert 9_999 < back("darknet", values, context).warmup_epochs <= 10_000
+
+
 @QUICK
 @given(values=hyperparameters(), context=contexts)
 def test_native_gives_back_everything(values, context):

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from decimal import Context as DecimalContext
 from decimal import Decimal
 from fractions import Fraction
-from math import ceil, prod
+from math import ceil, floor, prod
 
-from detector.hyperparameters import Hyperparameters
+from detector.hyperparameters import Hyperparameters, numeric_range
 from detector.schedule import STEPS_AT
 from evolve.dialects.context import Context, DialectError, Explanation, Export, Imported, RefusedError, Used, short
 from evolve.dialects.exact import as_fraction, plain, shortest
@@ -73,7 +73,7 @@ def to_dialect(values: Hyperparameters, context: Context) -> Export:
         "exposure": _plus_one(values.hsv_v),
         "hue": plain(values.hsv_h),
         "learning_rate": plain(values.lr0),
-        "burn_in": str(round(as_fraction(values.warmup_epochs) * Fraction(context.images, images))),
+        "burn_in": str(_burn_in(values, Fraction(context.images, images))),
         "power": "1",
         "max_batches": str(total),
         **_policy(values, total),
@@ -85,6 +85,12 @@ def to_dialect(values: Hyperparameters, context: Context) -> Export:
         "power=1 makes burn-in linear, as here.",
     )
     return Export(dialect=NAME, body=body, how=how, notes=tuple(_lost(values, context, int(keys["burn_in"]))))
+
+
+def _burn_in(values: Hyperparameters, updates_per_epoch: Fraction) -> int:
+    """The warm-up in whole updates, rounded, but never longer than a warm-up may be when it is read back."""
+    longest = as_fraction(numeric_range("warmup_epochs")[1]) * updates_per_epoch
+    return min(round(as_fraction(values.warmup_epochs) * updates_per_epoch), floor(longest))
 
 
 def _refuse(values: Hyperparameters) -> None:
