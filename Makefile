@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One thread in each process: two busy threads on two cores are many times slower than one.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: study test test-slow test-browser check bench venv clean
+.PHONY: study test test-slow test-browser test-postgresql check bench venv clean
 
 study: venv
 	$(BIN)/evolve run --study lr_sweep
@@ -20,6 +20,10 @@ test-slow: venv
 test-browser: venv
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y --no-install-recommends chromium; }
 	$(BIN)/python -m pytest -m browser tests/browser
+
+test-postgresql: venv
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y --no-install-recommends postgresql; }
+	$(BIN)/python -m pytest -m postgresql tests/test_postgresql.py
 
 check: venv
 	$(BIN)/ruff check .

@@ -38,7 +38,7 @@ EPOCH_MEASUREMENTS = (
     *(f"{part}_{term}" for part in ("train", "loss") for term in TERMS),
 )
 
-# Types are kept plain: Optuna's enumerations come back as text from every database.
+# Types are kept plain: Optuna's enumerations come back as text from every database; to be compared they are cast.
 studies = table("studies", column("study_id", Integer), column("study_name", String))
 trials = table(
     "trials",

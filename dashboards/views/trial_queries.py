@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, String, and_, cast, func, or_, select
 
 from dashboards.views.queries import studies, trial_values, trials
 from evolve import schema
@@ -69,7 +69,7 @@ def outcome_counts() -> Select[Any]:
     finite = and_(
         trial_values.c.trial_id == trials.c.trial_id,
         trial_values.c.objective == 0,
-        or_(trial_values.c.value_type.is_(None), trial_values.c.value_type == "FINITE"),
+        or_(trial_values.c.value_type.is_(None), cast(trial_values.c.value_type, String) == "FINITE"),
     )
     return (
         select(
@@ -106,7 +106,7 @@ def epoch_stamp(study_id: int) -> Select[Any]:
     return (
         select(func.count())
         .select_from(epoch.join(trials, trials.c.trial_id == epoch.c.trial_id))
-        .where(trials.c.study_id == study_id, trials.c.state == "RUNNING")
+        .where(trials.c.study_id == study_id, cast(trials.c.state, String) == "RUNNING")
     )
 
 

@@ -1,0 +1,104 @@
+"""A real PostgreSQL under a study: it trains, is shown, and every page opens."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from plotly.io.json import to_json_plotly
+
+from dashboards.app import page_of
+from dashboards.callbacks import panel_content
+from dashboards.components import Place
+from dashboards.live_panels import PAGES
+from dashboards.reading import Reader
+from dashboards.state import PageState
+from evolve.notes import add_note
+from evolve.storage import open_engine
+from tests.small_study import SMALL
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parent.parent
+
+
+def as_postgres(*command: str | Path) -> None:
+    """Runs one of its programs, which refuse to run as root."""
+    other = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    subprocess.run([*other, *map(str, command)], check=True, stdout=subprocess.DEVNULL, cwd="/", timeout=120)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not programs:
+        pytest.skip("Debian's postgresql is not installed: make test-postgresql installs it")
+    folder = Path(tempfile.mkdtemp())
+    if os.getuid() == 0:
+        shutil.chown(folder, "postgres")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    data, control = folder / "data", programs[-1] / "pg_ctl"
+    as_postgres(programs[-1] / "initdb", "-D", data, "-A", "trust", "-U", "postgres")
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+    as_postgres(control, "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
+    yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+    as_postgres(control, "-D", data, "-m", "fast", "-w", "stop")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def trained(url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The database with a study of two trainings, one of which diverged."""
+    folder = tmp_path_factory.mktemp("postgresql")
+    (folder / "small.yaml").write_text(SMALL)
+    finished = subprocess.run(
+        [sys.executable, "-m", "evolve.cli", "run", "--study", "small.yaml", "--storage", url, "--json"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert json.loads(finished.stdout)["verdicts"] == {"converged": 1, "diverged": 1}
+    return url
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        PageState(),
+        PageState(page="/study", study="small"),
+        PageState(page="/trial", study="small", number=1),
+        PageState(page="/compare", compared=(("small", 0), ("small", 1), ("small", None))),
+    ],
+    ids=lambda state: state.page,
+)
+def test_every_page_opens(trained: str, state: PageState) -> None:
+    reader = Reader(trained)
+
+    said = [to_json_plotly(page_of(reader, state))]
+    said += [to_json_plotly(panel_content(reader, Place(state=state, panel=each.key))) for each in PAGES[state.page]]
+
+    assert not [each for each in said if "cannot be drawn" in each or "cannot be read" in each]
+    assert reader.stamp(state) == reader.stamp(state)
+
+
+def test_a_note_is_a_change_that_readers_see(trained: str) -> None:
+    reader, state = Reader(trained), PageState(page="/study", study="small")
+    before = reader.stamp(state)
+
+    add_note(open_engine(trained), "small", 1, "too fast")
+
+    assert reader.stamp(state) != before
+    assert list(reader.study("small").notes["text"]) == ["too fast"]
