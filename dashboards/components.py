@@ -199,11 +199,11 @@ def _graph(figure: go.Figure, place: Place, index: int) -> Any:
 
 def _trace(trace: dict[str, Any], gone: set[str]) -> dict[str, Any]:
     """A curve with its numbers in fewer bytes, and in the legend alone where the reader took it away."""
-    hidden = {"visible": "legendonly"} if curve_name(trace) in gone else {}
+    hidden = {"visible": "legendonly"} if _curve_name(trace) in gone else {}
     return {key: _halved(value) for key, value in trace.items()} | hidden
 
 
-def curve_name(trace: dict[str, Any]) -> str:
+def _curve_name(trace: dict[str, Any]) -> str:
     """What a click on the legend takes away or brings back: a group of curves, or one."""
     return str(trace.get("legendgroup") or trace.get("name") or "")
 

@@ -47,15 +47,16 @@
   const plots = () => [...document.querySelectorAll(".js-plotly-plot")];
 
   const mark = (plot, selected) => {
+    const marked = new Map();
     (plot.data || []).forEach((trace, index) => {
       if (trace.customdata === undefined || !(trace.mode || "").includes("markers")) return;
       const custom = plot._fullData?.[index]?.customdata ?? trace.customdata;
       if (typeof custom[Symbol.iterator] !== "function") return;
-      const points = selected.size
-        ? [[...custom].flatMap((each, at) => (selected.has(Number(trialOf(each))) ? [at] : []))]
-        : null;
-      window.Plotly.restyle(plot, { selectedpoints: points }, [index]);
+      const isChosen = (each) => selected.has(Number(trialOf(each)));
+      marked.set(index, selected.size ? [...custom].flatMap((each, at) => (isChosen(each) ? [at] : [])) : null);
     });
+    // At once for all curves: each call draws the picture anew and is told to the page.
+    if (marked.size) window.Plotly.restyle(plot, { selectedpoints: [...marked.values()] }, [...marked.keys()]);
     if (!selected.size && plot.layout?.selections?.length) window.Plotly.relayout(plot, { selections: [] });
   };
 
@@ -158,7 +159,7 @@
         const [name, what] = placeOf(property);
         if (!value) continue;
         if (what === "relayoutData") after.zooms = zoomed(after.zooms, name, value);
-        if (what === "restyleData") after.hidden = hidden(after.hidden, name);
+        if (what === "restyleData" && "visible" in value[0]) after.hidden = hidden(after.hidden, name);
         if (what === "getRowsRequest") after.sorts = ordered(after.sorts, name, value);
       }
       return JSON.stringify(after) === JSON.stringify(before) ? nothing() : after;
