@@ -19,10 +19,9 @@ from typing import Any
 from playwright.sync_api import sync_playwright
 
 from benchmarks.dashboard import ours
-from tests.browser.conftest import FLAGS
+from tests.browser.conftest import FLAGS, PICTURE
 from tests.browser.large import large_study
 
-PICTURE = ".js-plotly-plot .main-svg"
 DRAWN = """(() => { const plot = document.querySelector('#history .js-plotly-plot');
     return plot && plot.data.length && plot.data.every((each) => each.name === 'diverged'); })()"""
 

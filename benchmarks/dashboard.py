@@ -27,6 +27,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 
 from dashboards.live_panels import STUDY
 from dashboards.panels import Panel
+from tests.processes import free_port
 from tests.synthetic import Plan, add_study, new_engine
 
 CASES = ((1_000, 30), (10_000, 10))
@@ -70,9 +71,7 @@ def ours(path: Path) -> Iterator[str]:
 @contextmanager
 def theirs(program: str, path: Path) -> Iterator[str]:
     """Address of optuna-dashboard over a file."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [program, f"sqlite:///{path}", "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

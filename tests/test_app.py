@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -47,6 +46,8 @@ from evolve.cli import app as cli
 from evolve.errors import StorageError
 from evolve.notes import add_note
 from evolve.storage import tune
+from tests.processes import free_port
+from tests.shown import drawn
 from tests.synthetic import Plan, add_study, new_engine
 
 HOSTILE = '<img src=x onerror="alert(1)"> ../%2e%2e/ {{7*7}} ${1} \u202e "quoted" & more'
@@ -81,13 +82,6 @@ def states(reader: Reader) -> list[PageState]:
             PageState(page="/compare", compared=((name, 0), (name, None))),
         ]
     return pages
-
-
-def drawn(reader: Reader, state: PageState) -> str:
-    """Everything a page says, as it is sent."""
-    contents = [page_of(reader, state)]
-    contents += [panel_content(reader, Place(state=state, panel=panel.key)) for panel in PAGES[state.page]]
-    return "".join(to_json_plotly(content) for content in contents)
 
 
 # Addresses
@@ -596,9 +590,7 @@ def test_a_study_of_plain_optuna_is_shown_and_its_database_opens_in_plain_optuna
 
 def test_the_same_database_opens_in_optuna_dashboard(url: str, tmp_path: Path) -> None:
     program = str(Path(sys.executable).with_name("optuna-dashboard"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen([program, url, "--port", str(port)], stdout=log, stderr=log)
     try:

@@ -21,24 +21,10 @@ from dashboards.reading import Reader
 from dashboards.state import PageState
 from dashboards.views.trial import Reproduction, TrialView, reproduction
 from evolve.cli import app
+from tests.processes import ROOT, evolve
 from tests.small_study import SMALL
 
-ROOT = Path(__file__).parent.parent
 RACCOON = ROOT.parent / "shared" / "data" / "raccoon"
-
-
-def evolve(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    finished = subprocess.run(
-        [sys.executable, "-m", "evolve.cli", *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert not check or finished.returncode == 0, finished.stderr
-    assert "Traceback" not in finished.stderr
-    return finished
 
 
 @pytest.fixture(scope="module")

@@ -5,29 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plotly.io.json import to_json_plotly
 
-from dashboards.app import page_of
-from dashboards.callbacks import panel_content
-from dashboards.components import Place
-from dashboards.live_panels import PAGES
 from dashboards.reading import Reader
 from dashboards.state import PageState
 from evolve.notes import add_note
 from evolve.storage import open_engine
+from tests.processes import evolve, free_port
+from tests.shown import drawn
 from tests.small_study import SMALL
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.timeout(600)]
-
-ROOT = Path(__file__).parent.parent
 
 
 def as_postgres(*command: str | Path) -> None:
@@ -44,9 +37,7 @@ def url() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp())
     if os.getuid() == 0:
         shutil.chown(folder, "postgres")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     data, control = folder / "data", programs[-1] / "pg_ctl"
     as_postgres(programs[-1] / "initdb", "-D", data, "-A", "trust", "-U", "postgres")
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
@@ -61,15 +52,7 @@ def trained(url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The database with a study of two trainings, one of which diverged."""
     folder = tmp_path_factory.mktemp("postgresql")
     (folder / "small.yaml").write_text(SMALL)
-    finished = subprocess.run(
-        [sys.executable, "-m", "evolve.cli", "run", "--study", "small.yaml", "--storage", url, "--json"],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert finished.returncode == 0, finished.stderr
+    finished = evolve(folder, "run", "--study", "small.yaml", "--storage", url, "--json")
     assert json.loads(finished.stdout)["verdicts"] == {"converged": 1, "diverged": 1}
     return url
 
@@ -87,10 +70,10 @@ def trained(url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_every_page_opens(trained: str, state: PageState) -> None:
     reader = Reader(trained)
 
-    said = [to_json_plotly(page_of(reader, state))]
-    said += [to_json_plotly(panel_content(reader, Place(state=state, panel=each.key))) for each in PAGES[state.page]]
+    said = drawn(reader, state)
 
-    assert not [each for each in said if "cannot be drawn" in each or "cannot be read" in each]
+    assert "cannot be drawn" not in said
+    assert "cannot be read" not in said
     assert reader.stamp(state) == reader.stamp(state)
 
 

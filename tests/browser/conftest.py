@@ -17,6 +17,7 @@ from tests.browser.large import large_study
 from tests.synthetic import Plan, add_study, new_engine
 
 NAME = "digits-lr"
+PICTURE = ".js-plotly-plot .main-svg"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

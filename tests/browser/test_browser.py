@@ -17,14 +17,13 @@ from sqlalchemy.exc import OperationalError
 from dashboards.live_panels import COMPARE, STUDIES, STUDY, TRIAL
 from evolve import schema
 from evolve.storage import tune
-from tests.browser.conftest import NAME
+from tests.browser.conftest import NAME, PICTURE
 from tests.browser.waiting import show_all, wait_filled, wait_ready, wait_steady, wait_until
 from tests.small_study import SMALL
 from tests.synthetic import Plan, add_study, new_engine
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
-PICTURE = ".js-plotly-plot .main-svg"
 # Where screenshots are kept for people to look at; without it none are made.
 SCREENSHOTS = os.environ.get("EVOLVE_SCREENSHOTS")
 PAGES = {

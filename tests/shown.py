@@ -1,0 +1,19 @@
+"""What pages say, without a browser."""
+
+from __future__ import annotations
+
+from plotly.io.json import to_json_plotly
+
+from dashboards.app import page_of
+from dashboards.callbacks import panel_content
+from dashboards.components import Place
+from dashboards.live_panels import PAGES
+from dashboards.reading import Reader
+from dashboards.state import PageState
+
+
+def drawn(reader: Reader, state: PageState) -> str:
+    """Everything a page says, as it is sent."""
+    contents = [page_of(reader, state)]
+    contents += [panel_content(reader, Place(state=state, panel=panel.key)) for panel in PAGES[state.page]]
+    return "".join(to_json_plotly(content) for content in contents)
