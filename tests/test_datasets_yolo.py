@@ -184,19 +184,26 @@ def test_a_wrong_line_is_named_with_file_number_and_what_is_allowed(line: str, e
     assert "labels/train/1.txt:2: " in refusal and expected in refusal
 
 
-def test_many_problems_come_in_one_message(root: Path) -> None:
-    _labels(root / "labels/train/0.txt", "9 0.5 0.5 0.2 0.2\n" * 9)
+def test_many_problems_come_in_one_message_and_unreadable_images_after_them(root: Path) -> None:
+    _labels(root / "labels/train/0.txt", "9 0.5 0.5 0.2 0.2\n" * 11)
     _labels(root / "labels/val/4.txt", "0 0.5\n")
     (root / "images/val/3.png").write_bytes(b"no picture")
     (root / "images/train/2.png").write_bytes(b"no picture")
     refusal = _refusal(root).splitlines()
 
-    assert len(refusal) == 11 and refusal[-1] == "and 2 more"
+    assert len(refusal) == 14 and refusal[10] == "and 2 more"
+    assert refusal[11].startswith("2 images cannot be read; allowed: complete .bmp")
+    assert [
+        "2.png: not a readable image (its bytes are of no known image format)" in line for line in refusal[12:]
+    ] == [
+        True,
+        False,
+    ]
 
 
 def test_unreadable_images_are_found_before_training(root: Path) -> None:
     file = root / "images/val/3.png"
-    file.write_bytes(file.read_bytes()[:-200])
+    file.write_bytes(file.read_bytes()[:-400])
 
     assert "images/val/3.png: not a readable image" in _refusal(root)
 

@@ -7,19 +7,21 @@ from pathlib import Path
 from detector.datasets.audit import Audit
 from detector.datasets.digits import CLASS_NAMES, open_digits
 from detector.datasets.files import build
-from detector.datasets.listing import DataError, Dataset, Finding, Sample, Split
+from detector.datasets.listing import DataError, Dataset, Finding, Sample, Split, UnreadableImagesError
 from detector.datasets.pictures import PictureStore
 from detector.datasets.voc import read_voc, voc_folder
 from detector.datasets.yolo import read_yolo
 
-__all__ = ["DataError", "Dataset", "Finding", "Sample", "Split", "open_dataset"]
+__all__ = ["DataError", "Dataset", "Finding", "Sample", "Split", "UnreadableImagesError", "open_dataset"]
 
 _MARGIN = 1.5  # pictures are kept larger than the network sees them, so that enlarging shows real pixels
 _YAML = (".yaml", ".yml")
 _ALLOWED = f"{', '.join(CLASS_NAMES)}; a YOLO data.yaml or a folder with one; a Pascal VOC folder"
 
 
-def open_dataset(source: str, *, image_size: int, seed: int = 0, cache_mb: int = 1024) -> Dataset:
+def open_dataset(
+    source: str, *, image_size: int, seed: int = 0, cache_mb: int = 1024, skip_unreadable: bool = False
+) -> Dataset:
     """The data set called `source`, checked as a whole before anything is trained on it.
 
     Args:
@@ -27,8 +29,11 @@ def open_dataset(source: str, *, image_size: int, seed: int = 0, cache_mb: int =
         image_size: Side of the square images that will be trained on, in pixels.
         seed: Of rendered training scenes, and of the choice of images held out where no split is given.
         cache_mb: Memory for decoded pictures in MiB; the rest is decoded when needed.
+        skip_unreadable: Whether images that cannot be read are left out, each with a finding, instead of ending the
+            check. The other images stay in the splits they would be in anyway.
 
     Raises:
+        UnreadableImagesError: Images cannot be read, and nothing else is wrong: up to fifty are named.
         DataError: The source is not one of these, or its files cannot be trained on: up to ten places are named.
         ValueError: A number is not allowed.
     """
@@ -38,7 +43,7 @@ def open_dataset(source: str, *, image_size: int, seed: int = 0, cache_mb: int =
         )
     if source in CLASS_NAMES:
         return open_digits(source, image_size=image_size, seed=seed)
-    path, audit = Path(source).expanduser(), Audit()
+    path, audit = Path(source).expanduser(), Audit(skip_unreadable=skip_unreadable)
     try:
         path.stat()
     except OSError as error:

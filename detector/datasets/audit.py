@@ -1,16 +1,19 @@
 """The check that every annotation passes before training: problems stop it, findings are kept and told.
 
-Problems are collected, so that one message names up to ten of them. Boxes here are x0 y0 x1 y1.
+Problems are collected, so that one message names up to ten of them, and all images that cannot be read. Boxes here
+are x0 y0 x1 y1.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from detector.datasets.listing import DataError, Finding
+from detector.datasets.listing import DataError, Finding, UnreadableImagesError
+from detector.datasets.pictures import READABLE, TRANSPOSING
 
 MAX_PROBLEMS_SHOWN = 10
+MAX_UNREADABLE_SHOWN = 50  # images: who has to mend or remove files needs all their names
 ROUNDING_PX = 0.5  # a box this little beyond its image is cut without a word: annotations are rounded
 
 Box = tuple[float, float, float, float]
@@ -45,32 +48,104 @@ class Entry:
 
 
 class Audit:
-    """Collects what a check finds."""
+    """Collects what a check finds.
 
-    def __init__(self) -> None:
+    Args:
+        skip_unreadable: Whether an image that cannot be read is left out with a finding rather than ending the check.
+    """
+
+    def __init__(self, *, skip_unreadable: bool = False) -> None:
         self.findings: list[Finding] = []
         self._problems: list[str] = []
+        self._unreadable: dict[Path, str] = {}
+        self._skip_unreadable = skip_unreadable
 
     def problem(self, file: Path, line: int | None, message: str) -> None:
         """Note something that prevents training; `message` says what was found and what is allowed."""
-        self._problems.append(f"{file}: {message}" if line is None else f"{file}:{line}: {message}")
+        self._problems.append(
+            f"{file}: {_one_line(message)}" if line is None else f"{file}:{line}: {_one_line(message)}"
+        )
+
+    def unreadable(self, image: Path, message: str) -> None:
+        """Note an image that cannot be read; `message` says why, and is used once for an image in several splits."""
+        if image in self._unreadable:
+            return
+        self._unreadable[image] = _one_line(message)
+        if self._skip_unreadable:
+            self.finding("unreadable", image, None, f"{message}; left out")
 
     def finding(self, kind: str, file: Path, line: int | None, message: str) -> None:
         """Note something that was changed or is worth knowing."""
-        self.findings.append(Finding(kind=kind, file=str(file), line=line, message=message))
+        self.findings.append(Finding(kind=kind, file=str(file), line=line, message=_one_line(message)))
 
     def raise_problems(self) -> None:
         """End the check if anything prevents training.
 
         Raises:
-            DataError: There are problems; the first ten are named.
+            UnreadableImagesError: Images cannot be read and are not to be left out; the first 50 are named.
+            DataError: There are other problems; the first ten are named, and then the images that cannot be read.
         """
-        if not self._problems:
-            return
-        shown = self._problems[:MAX_PROBLEMS_SHOWN]
-        if more := len(self._problems) - len(shown):
-            shown.append(f"and {more} more")
-        raise DataError("\n".join(shown))
+        shown = _shown(self._problems, MAX_PROBLEMS_SHOWN)
+        if self._unreadable and not self._skip_unreadable:
+            count = len(self._unreadable)
+            images = "images" if count > 1 else "image"
+            shown.append(f"{count} {images} cannot be read; allowed: {READABLE}")
+            named = [f"{image}: {message}" for image, message in self._unreadable.items()]
+            shown.extend(_shown(named, MAX_UNREADABLE_SHOWN))
+        if shown:
+            raise (DataError if self._problems else UnreadableImagesError)("\n".join(shown))
+
+
+def _shown(messages: list[str], limit: int) -> list[str]:
+    more = len(messages) - limit
+    return [*messages[:limit], f"and {more} more"] if more > 0 else list(messages)
+
+
+def _one_line(message: str) -> str:
+    return " ".join(line.strip() for line in message.splitlines())
+
+
+def upright_entry(entry: Entry, size: tuple[int, int], orientation: int, audit: Audit) -> Entry:
+    """The entry with its boxes in the upright image.
+
+    Annotation tools show images upright, so boxes are taken to be in the upright image; only if the label file states
+    the size of the frame as it lies in the file, its boxes are turned along with the image.
+
+    Args:
+        entry: Image and objects.
+        size: Width and height of the image, upright.
+        orientation: EXIF orientation by which the image was turned, 1 to 8.
+        audit: Is told about an image that was turned, and about boxes that were.
+    """
+    if orientation == 1:
+        return entry
+    frame = (size[1], size[0])
+    is_in_frame = (
+        orientation in TRANSPOSING and frame != size and entry.stated_size == frame and not entry.is_normalised
+    )
+    boxes = "turned along with it" if is_in_frame else "taken in the upright image"
+    message = f"EXIF orientation {orientation}: turned upright, {_times(size)}; boxes are {boxes}"
+    audit.finding("rotated", entry.image, None, message)
+    if not is_in_frame:
+        return entry
+    message = f"states {_times(frame)} pixels, the image has {_times(size)} upright; "
+    message += (
+        f"the labels seem to be made before EXIF orientation {orientation} was applied, so boxes are turned along"
+    )
+    audit.finding("size_mismatch", entry.label_file or entry.image, None, message)
+    objects = tuple(replace(labelled, box=_turned(labelled.box, frame, orientation)) for labelled in entry.objects)
+    return replace(entry, objects=objects, stated_size=size)
+
+
+def _turned(box: Box, frame: tuple[int, int], orientation: int) -> Box:
+    """A box of a frame that is transposed; EXIF 2.3, orientation: 5 as it is, 6 a quarter to the right, 7, 8 left."""
+    width, height = frame
+    x0, y0, x1, y1 = box
+    if orientation in (6, 7):
+        y0, y1 = height - y1, height - y0
+    if orientation in (7, 8):
+        x0, x1 = width - x1, width - x0
+    return y0, x0, y1, x1
 
 
 def check_entry(entry: Entry, size: tuple[int, int], audit: Audit) -> list[LabelledObject]:

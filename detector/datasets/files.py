@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detector.datasets.audit import Audit, Entry, LabelledObject, check_entry
-from detector.datasets.listing import DataError, Dataset, Sample
-from detector.datasets.pictures import Picture, PictureStore
+from detector.datasets.audit import Audit, Entry, LabelledObject, check_entry, upright_entry
+from detector.datasets.listing import DataError, Dataset, Sample, UnreadableImagesError
+from detector.datasets.pictures import READABLE, Picture, PictureStore
+from detector.datasets.spelling import note_misspelt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +72,13 @@ def build(listing: Listing, audit: Audit, store: PictureStore, seed: int) -> Dat
 
     Args:
         listing: Entries by part. Without val, part of train is held out.
-        audit: What the reader noted so far.
+        audit: What the reader noted so far; says whether images that cannot be read are left out.
         store: Decodes images and keeps them.
         seed: Of the random choice of held-out images.
 
     Raises:
-        DataError: Anything prevents training.
+        UnreadableImagesError: Images cannot be read, and nothing else is wrong.
+        DataError: Anything else prevents training.
     """
     entries, note = with_held_out(listing, seed)
     parts: dict[str, list[Annotated]] = {}
@@ -88,6 +90,8 @@ def build(listing: Listing, audit: Audit, store: PictureStore, seed: int) -> Dat
                 _note_twin(picture, entry.image, part, seen, audit)
                 parts[part].append(_annotated(entry, picture, audit))
     audit.raise_problems()
+    _refuse_empty(listing.source, parts, entries)
+    note_misspelt(listing.names, [entry for listed in entries.values() for entry in listed], audit)
     counts = {part: _counts(items, len(listing.names)) for part, items in parts.items()}
     if not sum(counts["train"]):
         raise DataError(f"{listing.source}: no box in the {len(parts['train'])} training images; allowed: at least one")
@@ -146,18 +150,36 @@ def _once(listed: Sequence[Entry], audit: Audit) -> list[Entry]:
 
 def _read(entry: Entry, store: PictureStore, audit: Audit) -> Picture | None:
     try:
-        return store.read(entry.image)
-    except DataError as error:
-        audit.problem(entry.image, None, str(error).removeprefix(f"{entry.image}: "))
+        picture = store.read(entry.image)
+    except UnreadableImagesError as error:
+        audit.unreadable(
+            entry.image, str(error).removeprefix(f"{entry.image}: ").removesuffix(f"; allowed: {READABLE}")
+        )
         return None
+    for flaw in picture.flaws:
+        audit.finding(flaw.kind, entry.image, None, flaw.message)
+    return picture
+
+
+def _refuse_empty(
+    source: str, parts: Mapping[str, Sequence[Annotated]], entries: Mapping[str, Sequence[Entry]]
+) -> None:
+    for part, items in parts.items():
+        if not items:
+            images = sorted({str(entry.image) for entry in entries[part]})
+            shown = ", ".join(images[:10]) + (", ..." if len(images) > 10 else "")
+            raise DataError(
+                f"{source}: none of the {len(images)} images in {part} can be read ({shown}); allowed: at least one"
+            )
 
 
 def _annotated(entry: Entry, picture: Picture, audit: Audit) -> Annotated:
+    entry = upright_entry(entry, picture.size, picture.orientation, audit)
     objects: list[LabelledObject] = check_entry(entry, picture.size, audit)
-    boxes_M4 = torch.tensor([each.box for each in objects], dtype=torch.float32).reshape(-1, 4)
+    boxes_M4 = torch.tensor([labelled.box for labelled in objects], dtype=torch.float32).reshape(-1, 4)
     height, width = picture.image.shape[1:]
     scale = torch.tensor([width / picture.size[0], height / picture.size[1]]).repeat(2)
-    labels_M = torch.tensor([each.label for each in objects], dtype=torch.int64)
+    labels_M = torch.tensor([labelled.label for labelled in objects], dtype=torch.int64)
     return Annotated(image=entry.image, boxes_M4=boxes_M4 * scale, labels_M=labels_M)
 
 

@@ -19,6 +19,10 @@ class DataError(ValueError):
     """A data set cannot be trained on; the message names file and line, what was found and what is allowed."""
 
 
+class UnreadableImagesError(DataError):
+    """Images cannot be read, and nothing else is wrong: without them the data set could be trained on."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sample:
     """One image and its boxes.
@@ -62,7 +66,7 @@ class Finding:
         kind: One of `KINDS`.
         file: The file it was found in.
         line: Line of that file, or None where it concerns the whole file.
-        message: What was found and what was done.
+        message: What was found and what was done, in one line.
     """
 
     kind: str
@@ -73,6 +77,8 @@ class Finding:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind: {self.kind!r} is not one of {list(KINDS)}")
+        if len(self.message.splitlines()) > 1:
+            raise ValueError(f"message: {self.message!r} has several lines; allowed: one")
 
 
 KINDS = {
@@ -84,11 +90,16 @@ KINDS = {
     "no_label_file": "image has no label file and counts as background",
     "no_objects": "label file is empty and its image counts as background",
     "size_mismatch": "annotation states another image size; the file's own was used",
+    "unreadable": "image cannot be read and was left out",
+    "cut_short": "image file is cut short and was used as far as it goes",
+    "bad_exif": "EXIF block makes no sense; the pixels were used as they stand",
+    "rotated": "image was turned upright by its EXIF orientation",
     "listed_twice": "image is listed twice in one split and was kept once",
     "same_image": "image has the same pixels as another of its split",
     "leak": "image has the same pixels as one of another split",
     "unlisted": "images are in no split",
     "unused_class": "class has no box in the training split",
+    "rare_class": "class is rare and named almost like a more frequent one",
 }
 
 

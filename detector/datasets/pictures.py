@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from detector.datasets.listing import DataError
+from detector.datasets.listing import UnreadableImagesError
+from detector.datasets.mending import Mended, mend
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+READABLE = f"complete {', '.join(SUFFIXES)} files, at most a tenth of the pixels missing"
 GREY = 114  # what transparent pixels and borders show, as YOLO trainers pad
+MAX_MISSING = 0.1  # share of the pixels a file that is cut short may lack: boxes should not lie on grey
 
 _EXIF_ORIENTATION = 0x0112
-_ON_ITS_SIDE = (5, 6, 7, 8)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+TRANSPOSING = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flaw:
+    """Something wrong with an image file that is used all the same: kind of the finding, and its message."""
+
+    kind: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,10 +48,14 @@ class Picture:
     Attributes:
         image: RGB, uint8, (3, height, width); not to be written to.
         size: Width and height of the file's image, upright, before it was shrunk.
+        orientation: EXIF orientation of the file, 1 to 8; the image has been turned upright by it.
+        flaws: What is wrong with the file.
     """
 
     image: Tensor
     size: tuple[int, int]
+    orientation: int = 1
+    flaws: tuple[Flaw, ...] = ()
 
 
 class PictureStore:
@@ -48,7 +74,7 @@ class PictureStore:
         """The picture in a file, from memory if it fitted there.
 
         Raises:
-            DataError: The file cannot be read to its end as an image.
+            UnreadableImagesError: The file cannot be read as an image, or a large part of it is missing.
         """
         if (kept := self._kept.get(path)) is not None:
             return kept
@@ -60,34 +86,100 @@ class PictureStore:
 
 
 def read_picture(path: Path, *, longest: int) -> Picture:
-    """Decode an image file to the end, turn it upright by its EXIF tag and shrink it.
+    """Decode an image file, turn it upright by its EXIF tag and shrink it.
+
+    A file that is cut short is used if at most a tenth of its pixels is missing, and an EXIF block that makes no
+    sense is passed over; both are told as flaws of the picture.
 
     Args:
         path: Image file.
         longest: Largest width and height of the result in pixels; larger images are shrunk with antialiasing.
 
     Raises:
-        DataError: The file is missing, damaged, cut short, or has a pixel format that is not 8 or 16 bits a channel.
+        UnreadableImagesError: The file is missing, damaged, lacks more than a tenth of its pixels, or has a pixel
+            format that is not 8 or 16 bits a channel.
     """
     try:
-        with Image.open(path) as opened:
-            size = _upright_size(opened)
-            opened.draft(None, _shrunk(opened.size, longest))  # lets JPEG decode at a fraction of its size
-            upright = ImageOps.exif_transpose(_as_rgb(opened))
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{path}: not a readable image ({error}); allowed: complete {', '.join(SUFFIXES)} files"
-        ) from error
+        data = path.read_bytes()
+    except OSError as error:
+        raise _refusal(path, error.strerror or str(error)) from error
+    try:
+        return _decoded(data, longest)
+    except Exception as error:  # damaged bytes lead Pillow's decoders to errors of every kind
+        if (mended := mend(data)) is None:
+            raise _refusal(path, _reason(error, data)) from error
+    if mended.missing > MAX_MISSING:
+        limit = f"at most {MAX_MISSING:.0%} may be"
+        raise _refusal(path, f"cut short: {mended.missing:.0%} of its pixels are missing, {limit}")
+    try:
+        picture = _decoded(mended.data, longest)
+    except Exception as error:
+        raise _refusal(path, _reason(error, data)) from error
+    return replace(picture, flaws=(_cut_short(mended), *picture.flaws))
+
+
+def _refusal(path: Path, reason: str) -> UnreadableImagesError:
+    return UnreadableImagesError(f"{path}: not a readable image ({' '.join(reason.split())}); allowed: {READABLE}")
+
+
+def _reason(error: Exception, data: bytes) -> str:
+    if not data:
+        return "the file is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "its bytes are of no known image format"  # Pillow's text would name an address in memory
+    return str(error) or type(error).__name__
+
+
+def _cut_short(mended: Mended) -> Flaw:
+    missing = f"{mended.missing:.1%} of the pixels are missing"
+    coarse = ", the others may be coarse" if mended.is_coarse else ""
+    return Flaw(kind="cut_short", message=f"file is cut short; {missing}{coarse}; the image is used")
+
+
+def _decoded(data: bytes, longest: int) -> Picture:
+    with Image.open(BytesIO(data)) as opened:
+        # Pillow turns TIFF upright while it decodes, and the tag is gone then; PNG may have its tag behind the pixels.
+        before = _orientation(opened) if opened.format == "TIFF" else None
+        size = opened.size
+        opened.draft(None, _shrunk(size, longest))  # lets JPEG decode at a fraction of its size
+        opened.load()
+        orientation, flaws = before or _orientation(opened)
+        upright = _as_rgb(opened)
+    if before is not None:
+        size = upright.size
+    elif orientation in _TURNS:
+        upright = upright.transpose(_TURNS[orientation])
+        size = (size[1], size[0]) if orientation in TRANSPOSING else size
     target = _shrunk(size, longest)
     if upright.size != target:
         upright = upright.resize(target, Image.Resampling.BILINEAR)  # antialiased when shrinking
     pixels = torch.from_numpy(np.array(upright)).permute(2, 0, 1).contiguous()
-    return Picture(image=pixels, size=size)
+    return Picture(image=pixels, size=size, orientation=orientation, flaws=flaws)
 
 
-def _upright_size(opened: Image.Image) -> tuple[int, int]:
-    width, height = opened.size
-    return (height, width) if opened.getexif().get(_EXIF_ORIENTATION) in _ON_ITS_SIDE else (width, height)
+def _orientation(opened: Image.Image) -> tuple[int, tuple[Flaw, ...]]:
+    """EXIF orientation from 1 to 8, and what is wrong with the EXIF block; 1 where it makes no sense."""
+    try:
+        found = _stated_orientation(opened)
+    except Exception as error:  # Pillow reads whatever the block's bytes lead to
+        return 1, (_bad_exif(f"EXIF block is not readable ({error or type(error).__name__})"),)
+    if found not in _TURNS and found != 1:
+        return 1, (_bad_exif(f"EXIF orientation {found!r:.40}; allowed: 1 to 8"),)
+    return int(found), ()
+
+
+def _stated_orientation(opened: Image.Image) -> Any:
+    # The block is read anew: Pillow has tried while opening, and would now pass over what it could not read.
+    block = opened.info.get("exif", b"")
+    exif = Image.Exif()
+    exif.load(block)
+    if not len(exif) and any(block.removeprefix(b"Exif\0\0")[8:]):
+        raise ValueError("none of its entries can be read")
+    return exif.get(_EXIF_ORIENTATION) or opened.getexif().get(_EXIF_ORIENTATION, 1)  # or XMP's
+
+
+def _bad_exif(found: str) -> Flaw:
+    return Flaw(kind="bad_exif", message=f"{found}; the pixels are used as they stand")
 
 
 def _shrunk(size: tuple[int, int], longest: int) -> tuple[int, int]:
@@ -96,19 +188,13 @@ def _shrunk(size: tuple[int, int], longest: int) -> tuple[int, int]:
 
 
 def _as_rgb(opened: Image.Image) -> Image.Image:
-    opened.load()
     if opened.mode in ("I", "F"):
         raise ValueError(f"pixel format {opened.mode} has no fixed range")
     if opened.mode.startswith("I;16"):
         eight_bits = (np.asarray(opened, dtype=np.uint16) >> 8).astype(np.uint8)
-        return _with_exif(Image.fromarray(eight_bits).convert("RGB"), opened)
+        return Image.fromarray(eight_bits).convert("RGB")
     if opened.has_transparency_data:
         laid_over = Image.new("RGBA", opened.size, (GREY, GREY, GREY, 255))
         laid_over.alpha_composite(opened.convert("RGBA"))
-        return _with_exif(laid_over.convert("RGB"), opened)
-    return _with_exif(opened.convert("RGB"), opened)
-
-
-def _with_exif(converted: Image.Image, opened: Image.Image) -> Image.Image:
-    converted.info["exif"] = opened.getexif().tobytes()
-    return converted
+        return laid_over.convert("RGB")
+    return opened.convert("RGB")
