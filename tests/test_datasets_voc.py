@@ -221,6 +221,60 @@ def test_split_files_without_training_images_are_refused(root: Path) -> None:
 
 
 def test_a_folder_that_is_not_voc_is_refused(root: Path) -> None:
-    (root / "Annotations").rename(root / "labels")
+    (root / "Annotations").rename(root / "boxes")
+    refusal = _refusal(root)
 
-    assert "has no data.yaml and no annotations; allowed: digits" in _refusal(root)
+    assert "has no data.yaml and no annotations; looked for *.xml in annotations/, annots/, ann/, xml/" in refusal
+    assert "images in jpegimages/, images/, imgs/, img/, photos/ (in any case)" in refusal
+    assert "found ImageSets/, JPEGImages/, boxes/; allowed: digits" in refusal
+
+
+def test_a_folder_that_is_not_voc_names_ten_of_what_it_holds(tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / f"{number:02}.doc").touch()
+
+    assert "found 00.doc, 01.doc, 02.doc" in _refusal(tmp_path)
+    assert ", 09.doc and 2 more; allowed" in _refusal(tmp_path)
+
+
+@pytest.mark.parametrize("annotations", ["annots", "labels", "LABELS", "label", "xml", "ann"])
+@pytest.mark.parametrize("images", ["images", "img", "IMG", "imgs", "JPEGImages", "Photos"])
+def test_annotations_and_images_are_found_under_their_other_names(
+    annotations: str, images: str, tmp_path: Path
+) -> None:
+    root = _root(tmp_path, annotations=annotations, images=images)
+    _split(root, train="abcd", val="ef")
+    dataset = _open(root)
+
+    assert (len(dataset.train), len(dataset.val), dataset.findings) == (4, 2, ())
+    assert dataset.train.sample(0, 0).boxes_M4.tolist() == [[4, 2, 20, 15]]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "images"), [(".", "."), ("images", "images"), ("annots", "annots"), ("annots", "."), (".", "img")]
+)
+def test_annotations_may_lie_beside_the_images_or_one_of_both_in_the_root(
+    annotations: str, images: str, tmp_path: Path
+) -> None:
+    made = _root(tmp_path / "made")
+    root = tmp_path / "set"
+    for folder, suffix, place in (("Annotations", "xml", annotations), ("JPEGImages", "png", images)):
+        (root / place).mkdir(parents=True, exist_ok=True)
+        for file in (made / folder).glob(f"*.{suffix}"):
+            file.rename(root / place / file.name)
+    (root / "train.txt").write_text("a\nb\nc\nd\n")
+    (root / "val.txt").write_text("e\nf\n")
+    (root / "classes.txt").write_text("dog\ncat\n")
+    dataset = _open(root)
+
+    assert (len(dataset.train), len(dataset.val), dataset.names) == (4, 2, ("dog", "cat"))
+    assert dataset.findings == ()
+
+
+def test_xml_is_preferred_where_another_folder_of_labels_holds_none(root: Path) -> None:
+    (root / "Annotations").rename(root / "xml")
+    (root / "labels").mkdir()
+    (root / "labels/a.txt").write_text("0 0.5 0.5 0.2 0.2")
+    (root / "xml/a.xml").rename(root / "xml/a.XML")
+
+    assert _open(root).findings == ()

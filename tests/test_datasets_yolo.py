@@ -286,3 +286,42 @@ def test_a_training_part_without_any_box_is_refused(root: Path) -> None:
         (root / f"labels/train/{number}.txt").unlink()
 
     assert "no box in the 3 training images" in _refusal(root)
+
+
+def _without_yaml(root: Path) -> str:
+    (root / "data.yaml").unlink()
+    return _refusal(root)
+
+
+def test_yolo_labels_without_a_data_yaml_are_answered_with_one_that_works(root: Path) -> None:
+    (root / "classes.txt").write_text("cat\ndog\n")
+    refusal = _without_yaml(root)
+    first, *lines = refusal.splitlines()
+    (root / "data.yaml").write_text("\n".join(lines))
+
+    assert first.endswith(
+        f"has YOLO labels in labels/ (text files: 5) but no data.yaml; allowed: a folder with one; "
+        f"write into {root}/data.yaml:"
+    )
+    assert lines == [f"path: {root}", "train: images/train", "val: images/val", "names: [cat, dog]"]
+    assert (len(_open(root).train), _open(root).names) == (3, ("cat", "dog"))
+
+
+def test_without_a_list_of_classes_there_is_a_place_for_the_name_of_each(root: Path) -> None:
+    assert "names: [name of class 0, name of class 1]" in _without_yaml(root)
+
+
+def test_folders_whose_labels_would_not_be_found_are_to_be_renamed_first(root: Path) -> None:
+    (root / "images").rename(root / "img")
+    (root / "labels").rename(root / "label")
+
+    assert "rename label to labels, then rename img to images, then write into" in _without_yaml(root)
+
+
+def test_yolo_labels_beside_the_images_are_to_be_moved_first(tmp_path: Path) -> None:
+    _image(tmp_path / "images/a.png")
+    _labels(tmp_path / "images/a.txt", "0 0.5 0.5 0.2 0.2\n")
+    refusal = _refusal(tmp_path)
+
+    assert "move the .txt files to a folder labels, then write into" in refusal
+    assert "train: images\nnames: [name of class 0]" in refusal

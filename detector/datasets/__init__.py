@@ -7,9 +7,10 @@ from pathlib import Path
 from detector.datasets.audit import Audit
 from detector.datasets.digits import CLASS_NAMES, open_digits
 from detector.datasets.files import build
+from detector.datasets.layout import missing_yaml, unknown_layout, voc_folders
 from detector.datasets.listing import DataError, Dataset, Finding, Sample, Split, UnreadableImagesError
 from detector.datasets.pictures import PictureStore
-from detector.datasets.voc import read_voc, voc_folder
+from detector.datasets.voc import read_voc
 from detector.datasets.yolo import read_yolo
 
 __all__ = ["DataError", "Dataset", "Finding", "Sample", "Split", "UnreadableImagesError", "open_dataset"]
@@ -50,10 +51,12 @@ def open_dataset(
         raise DataError(f"{source[:200]}: {error.strerror}; allowed: {_ALLOWED}") from None
     if (config := _data_yaml(path)) is not None:
         listing = read_yolo(config, audit)
-    elif path.is_dir() and voc_folder(path) is not None:
+    elif path.is_dir() and voc_folders(path) is not None:
         listing = read_voc(path, audit)
+    elif path.is_dir() and (advice := missing_yaml(path)) is not None:
+        raise DataError(f"{source}: {advice}")
     else:
-        found = "has no data.yaml and no annotations" if path.is_dir() else "is no known data set"
+        found = unknown_layout(path) if path.is_dir() else "is no known data set"
         raise DataError(f"{source}: {found}; allowed: {_ALLOWED}")
     store = PictureStore(longest=int(image_size * _MARGIN), max_bytes=cache_mb * 2**20)
     return build(listing, audit, store, seed)

@@ -15,6 +15,7 @@ from xml.parsers import expat
 
 from detector.datasets.audit import Audit, Box, Entry, LabelledObject
 from detector.datasets.files import Listing
+from detector.datasets.layout import unknown_layout, voc_folders
 from detector.datasets.listing import DataError
 from detector.datasets.pictures import SUFFIXES
 
@@ -42,33 +43,27 @@ class Annotation:
     objects: tuple[VocObject, ...]
 
 
-def voc_folder(root: Path) -> tuple[Path, Path] | None:
-    """The folders of annotations and of images in `root`, or None if it is not laid out like VOC."""
-    annotations, images = _child(root, "annotations"), _child(root, "jpegimages") or _child(root, "images")
-    return None if annotations is None or images is None else (annotations, images)
-
-
 def read_voc(root: Path, audit: Audit) -> Listing:
     """Images and objects of a VOC folder.
 
     Args:
-        root: Folder with Annotations and JPEGImages, or annotations and images.
+        root: Folder of XML files and images, in folders named as `detector.datasets.layout` lists them or in itself.
         audit: Is told what is wrong with annotations and split files.
 
     Raises:
         DataError: The folder is not laid out like VOC, or its split files leave no training images.
     """
-    if (folders := voc_folder(root)) is None:
-        raise DataError(
-            f"{root}: no VOC data set; allowed: folders Annotations and JPEGImages, or annotations and images"
-        )
+    if (folders := voc_folders(root)) is None:
+        raise DataError(f"{root}: {unknown_layout(root)}; allowed: a Pascal VOC folder")
     images = {path.stem: path for path in sorted(folders[1].iterdir()) if path.suffix.lower() in SUFFIXES}
-    parsed = {file.stem: _annotation(file, audit) for file in sorted(folders[0].glob("*.xml"))}
+    files = {path.stem: path for path in sorted(folders[0].iterdir()) if path.suffix.lower() == ".xml"}
+    parsed = {stem: _annotation(file, audit) for stem, file in files.items()}
     for stem in sorted(set(parsed) - set(images)):
-        audit.problem(folders[0] / f"{stem}.xml", None, f"no image; allowed: one of {stem}.* in {folders[1]}")
-    annotations = {stem: each for stem, each in parsed.items() if each is not None}
+        audit.problem(files[stem], None, f"no image; allowed: one of {stem}.* in {folders[1]}")
+    annotations = {stem: annotation for stem, annotation in parsed.items() if annotation is not None}
     names = _names(root, annotations.values())
-    first = 0.0 if any(0 in each.corners[:2] for one in annotations.values() for each in one.objects) else 1.0
+    objects = [labelled for annotation in annotations.values() for labelled in annotation.objects]
+    first = 0.0 if any(0 in labelled.corners[:2] for labelled in objects) else 1.0
     stems, note = _parts(root, images, audit)
     entries = {
         part: [_entry(images[stem], annotations.get(stem), names, first, audit) for stem in listed]

@@ -14,11 +14,11 @@ import yaml
 
 from detector.datasets.audit import Audit, Entry, LabelledObject
 from detector.datasets.files import Listing
+from detector.datasets.layout import LABEL_LISTS
 from detector.datasets.listing import DataError
 from detector.datasets.pictures import SUFFIXES
 
 _PARTS = ("train", "val", "test")
-_NO_LABELS = ("classes.txt", "labels.txt", "notes.txt", "readme.txt")  # what annotation tools leave among labels
 _LARGEST = 2.0  # a normalised number beyond this is a number of pixels
 
 
@@ -178,5 +178,5 @@ def _note_orphans(images: Iterable[Path], audit: Audit) -> None:
             continue  # beside images, a text file without an image may be a listing or a note
         stems = {path.stem for path in image_folder.iterdir() if path.suffix.lower() in SUFFIXES}
         for file in sorted(label_folder.glob("*.txt")):
-            if file.stem not in stems and file.name.lower() not in _NO_LABELS:
+            if file.stem not in stems and file.name.lower() not in LABEL_LISTS:
                 audit.problem(file, None, f"labels without an image; allowed: one of {file.stem}.* in {image_folder}")
