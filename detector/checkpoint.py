@@ -11,7 +11,7 @@ import errno
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class Checkpoint:
         step: Batches seen.
         weights: One-lane network state.
         optimizer: Of `LaneOptimizer.state`; empty in a file kept for its weights alone, where `weights` are averages.
+        metrics: Precision, recall, map50 and map50_95 of the averaged weights on the validation images, 0..1; empty in
+            files of versions that did not write them.
     """
 
     plan: TrainingPlan
@@ -53,6 +55,7 @@ class Checkpoint:
     step: int
     weights: Mapping[str, Tensor]
     optimizer: Mapping[str, Any]
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def averaged_weights(self) -> Mapping[str, Tensor]:
@@ -83,6 +86,23 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def save_weights(source: Path, target: Path) -> Checkpoint:
+    """Writes what is needed to detect with a checkpoint's lane: its averaged weights, without the optimizer.
+
+    Args:
+        source: A checkpoint.
+        target: File to write; read back by `load`, where `averaged_weights` are the weights.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be read.
+        OSError: The disk is full or the folder cannot be written.
+    """
+    whole = load(source)
+    weights = replace(whole, weights=whole.averaged_weights, optimizer={})
+    save(weights, target)
+    return weights
 
 
 def load(path: Path, device: str = "cpu") -> Checkpoint:

@@ -17,7 +17,6 @@ from torchvision.ops import batched_nms
 from detector.boxes import decode, xyxy
 
 MIN_SCORE = 0.001
-NMS_IOU = 0.45  # darknet's nms (examples/detector.c)
 MAX_CANDIDATES = 300
 MAX_DETECTIONS = 100  # COCO's largest
 
@@ -55,12 +54,15 @@ class Detections:
     classes_K: Tensor
 
 
-def detect(heads: Sequence[Tensor], anchors: Sequence[Tensor], *, min_score: float = MIN_SCORE) -> Detections:
+def detect(
+    heads: Sequence[Tensor], anchors: Sequence[Tensor], *, nms_iou: float, min_score: float = MIN_SCORE
+) -> Detections:
     """Boxes of a one-lane network after non-maximum suppression within each class.
 
     Args:
         heads: Raw outputs (N, 1, A, S, S, O), coarsest scale first.
         anchors: Sizes (A, 2) of each scale as fractions of the image.
+        nms_iou: Overlap (0..1) above which the lower of two boxes of a class is left out.
         min_score: Detections below are left out.
     """
     boxes, scores = [], []
@@ -68,10 +70,10 @@ def detect(heads: Sequence[Tensor], anchors: Sequence[Tensor], *, min_score: flo
         boxes.append(xyxy(decode(raw[..., :4], anchors_A2)).flatten(1, 4))
         probability = raw[..., 4:5].sigmoid() * (raw[..., 5:].sigmoid() if raw.shape[-1] > 6 else 1.0)
         scores.append(probability.flatten(1, 4))
-    return _suppress(torch.cat(boxes, 1), torch.cat(scores, 1), min_score)
+    return _suppress(torch.cat(boxes, 1), torch.cat(scores, 1), nms_iou, min_score)
 
 
-def _suppress(boxes_NK4: Tensor, scores_NKC: Tensor, min_score: float) -> Detections:
+def _suppress(boxes_NK4: Tensor, scores_NKC: Tensor, nms_iou: float, min_score: float) -> Detections:
     num_images, _, num_classes = scores_NKC.shape
     # A diverging network answers NaN: no detection.
     flat = scores_NKC.flatten(1).nan_to_num(0.0)
@@ -81,7 +83,7 @@ def _suppress(boxes_NK4: Tensor, scores_NKC: Tensor, min_score: float) -> Detect
     image, score, index = image[keep], top.values[keep], top.indices[keep]
     box = boxes_NK4[image, index // num_classes].nan_to_num(0.0).clamp(0, 1)
     klass = index % num_classes
-    kept = batched_nms(box.float(), score.float(), image * num_classes + klass, NMS_IOU)
+    kept = batched_nms(box.float(), score.float(), image * num_classes + klass, nms_iou)
     return Detections(image_K=image[kept], boxes_K4=box[kept], scores_K=score[kept], classes_K=klass[kept])
 
 

@@ -23,6 +23,8 @@ class TrainingPlan:
         anchors: kmeans over the training labels, or the published ones.
         precision: float32, float64, or autocast to bfloat16 or float16.
         data_seed: Seed of image order, augmentation and rendering.
+        nms_iou: Overlap (0..1) above which suppression takes two boxes of a class for one when metrics are measured;
+            0.45 in darknet (examples/detector.c), 0.6 in ultralytics/yolov3, 0.7 in the ultralytics package.
 
     Raises:
         ValueError: A value is not allowed.
@@ -37,6 +39,7 @@ class TrainingPlan:
     device: str = "cpu"
     precision: str = "float32"
     data_seed: int = 0
+    nms_iou: float = 0.45
 
     def __post_init__(self) -> None:
         if self.model not in MODELS:
@@ -52,6 +55,8 @@ class TrainingPlan:
                 raise ValueError(f"{name}: {getattr(self, name)} is not at least 1")
         if self.data_seed < 0:
             raise ValueError(f"data_seed: {self.data_seed} is negative")
+        if not 0 < self.nms_iou < 1:
+            raise ValueError(f"nms_iou: {self.nms_iou:g} is not between 0 and 1")
 
     @property
     def accumulation(self) -> int:

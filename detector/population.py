@@ -156,7 +156,7 @@ class Population:
             # Terms count images; a mean over images times the batch size compares with training whatever the batch.
             total += terms.sum((0, 1)).double().cpu() * self._plan.batch_size
             num_images += len(batch.images)
-            evaluator.add(batch.labels_NM5, detect(heads, self._anchors))
+            evaluator.add(batch.labels_NM5, detect(heads, self._anchors, nms_iou=self._plan.nms_iou))
         return evaluator.scores(), dict(zip(TERMS, (total / max(num_images, 1)).tolist(), strict=True))
 
     def lane_state(self, slot: int) -> tuple[dict[str, Tensor], dict[str, object]]:

@@ -5,12 +5,14 @@ Letters: M labels, K anchors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.cluster.vq import kmeans2
 from torch import Tensor
+from torchvision.ops import box_area
 
 from detector.datasets.listing import Split
 from detector.models.darknet import ANCHORS_PER_SCALE, published_anchors
@@ -54,6 +56,26 @@ def label_statistics(split: Split, *, num_classes: int) -> LabelStatistics:
         class_count=tuple(int(number) for number in count),
         num_images=len(split),
     )
+
+
+def typical_sides(split: Split, names: Sequence[str]) -> dict[str, float]:
+    """Typical side of a box by class, over the first epoch of a training split.
+
+    Args:
+        split: Training images.
+        names: Classes by index.
+
+    Returns:
+        For each class with a box, the median of the square root of the box's area, as a fraction of the longer side
+        of its image.
+    """
+    sides: dict[int, list[float]] = {}
+    for index in range(len(split)):
+        sample = split.sample(index, 0)
+        area_M = box_area(sample.boxes_M4).sqrt() / max(sample.image.shape[1:])
+        for label, side in zip(sample.labels_M.tolist(), area_M.tolist(), strict=True):
+            sides.setdefault(label, []).append(side)
+    return {name: float(np.median(sides[label])) for label, name in enumerate(names) if label in sides}
 
 
 def choose_anchors(source: str, *, model: str, statistics: LabelStatistics, seed: int = 0) -> list[Tensor]:

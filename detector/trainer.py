@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from detector import checkpoint
@@ -17,6 +17,7 @@ from detector.batches import Batch, TrainingOrder, evaluation_batches, num_batch
 from detector.checkpoint import Checkpoint
 from detector.datasets.listing import Dataset, Split
 from detector.hyperparameters import Hyperparameters
+from detector.metrics import Scores
 from detector.plan import TrainingPlan
 from detector.population import Measurement, Population
 from detector.priors import choose_anchors, label_statistics
@@ -56,6 +57,7 @@ class _Lane:
     number: int
     spec: LaneSpec
     loss_sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TERMS, 0.0))
+    scores: Scores | None = None
 
 
 class Trainer:
@@ -232,6 +234,7 @@ class Trainer:
                 max_boxes=self._dataset.max_boxes,
             )
             scores, losses = self._population.evaluate(slot, batches)
+            lane.scores = scores
             yield EpochMetrics(
                 lane=lane.number,
                 epoch=epoch,
@@ -264,6 +267,7 @@ class Trainer:
                     step=step,
                     weights=weights,
                     optimizer=optimizer,
+                    metrics={} if lane.scores is None else asdict(lane.scores),
                 ),
                 path,
             )

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from detector.telemetry import EpochMetrics
 from evolve.errors import DefinitionError, Problem, unknown_text
 from evolve.space import as_number
 
@@ -60,6 +61,12 @@ class Fitness(Definition):
         weighted = self.map50 * map50 + self.map50_95 * map50_95 + self.precision * precision + self.recall * recall
         return weighted / self._total
 
+    def of(self, metrics: EpochMetrics) -> float:
+        """Fitness of an epoch, 0..1."""
+        return self.score(
+            precision=metrics.precision, recall=metrics.recall, map50=metrics.map50, map50_95=metrics.map50_95
+        )
+
 
 class Thresholds(Definition):
     """Where a verdict turns.
@@ -67,11 +74,17 @@ class Thresholds(Definition):
     Attributes:
         floor: Fitness below which a training never left the ground.
         still_rising: Part of the final fitness which the last quarter of the epochs may add to a converged training.
+        worsened: Part of the best fitness, each a mean over a quarter of the epochs, that is lost at the end of a
+            training which got worse.
+        little_learned: Loss of the last epoch over that of the first steps, above which a training whose fitness is
+            level has stopped for want of a learning rate and not because it had converged.
         loss_growth: Mean loss of the last epoch over that of the first steps, above which a training has diverged.
     """
 
     floor: Number = Field(default=0.05, ge=0, le=1)
     still_rising: Number = Field(default=0.08, gt=0, le=1)
+    worsened: Number = Field(default=0.15, gt=0, le=1)
+    little_learned: Number = Field(default=0.4, gt=0)
     loss_growth: Number = Field(default=2.0, gt=1)
 
 

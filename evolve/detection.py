@@ -6,16 +6,19 @@ import contextlib
 import itertools
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
-from detector.telemetry import CheckpointSaved, LaneEnded, StepTelemetry
+from detector.telemetry import CheckpointSaved, EpochMetrics, LaneEnded, StepTelemetry, Telemetry
+from evolve.definition import Fitness
 from evolve.errors import EvolveError
 from evolve.objective import Record
 from evolve.study import Study
@@ -27,6 +30,11 @@ PACKAGES = ("torch", "torchvision", "optuna", "numpy", "faster-coco-eval", "sqla
 def checkpoint_path(run_folder: Path, trial: int, seed: int) -> Path:
     """File of a training's last checkpoint."""
     return run_folder / "trials" / f"{trial:04d}" / f"seed-{seed}.pt"
+
+
+def best_path(checkpoint: Path) -> Path:
+    """File of the checkpoint of a training's best epoch, beside the last one."""
+    return checkpoint.with_name(f"{checkpoint.stem}-best{checkpoint.suffix}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,21 +58,99 @@ class DetectionObjective:
 
         values = self.study.hyperparameters(trial.params)
         for seed in trial.seeds:
-            lane = LaneSpec(
-                values=values,
-                seed=seed,
-                checkpoint=checkpoint_path(self.run_folder, trial.number, seed),
-                is_resumed=True,
-            )
+            checkpoint = checkpoint_path(self.run_folder, trial.number, seed)
+            lane = LaneSpec(values=values, seed=seed, checkpoint=checkpoint, is_resumed=True)
             training = Trainer(self.study.training_plan(self.device, seed), self.dataset, [lane]).fit()
+            best = _BestEpoch(self.study.fitness, checkpoint)
             with contextlib.closing(training):
                 for telemetry in training:
+                    best.take_in(telemetry)
                     if isinstance(telemetry, CheckpointSaved):  # a run folder may move
                         path = Path(telemetry.path).relative_to(self.run_folder)
                         telemetry = replace(telemetry, path=str(path))
                     yield Record(trial=trial.number, seed=seed, telemetry=telemetry)
                     if isinstance(telemetry, LaneEnded) and telemetry.is_diverged:
                         return  # further seeds could not make it converge
+
+
+class _BestEpoch:
+    """Keeps the checkpoint of the epoch with the best fitness beside the last one.
+
+    Checkpoints are replaced and never written to, so a second name for the file keeps it without a copy.
+    """
+
+    def __init__(self, fitness: Fitness, checkpoint: Path) -> None:
+        self._fitness, self._checkpoint, self._kept = fitness, checkpoint, best_path(checkpoint)
+        self._best = self._before() if checkpoint.exists() and self._kept.exists() else -inf
+        self._last = -inf
+
+    def take_in(self, telemetry: Telemetry) -> None:
+        if isinstance(telemetry, EpochMetrics) and telemetry.split == "val":
+            self._last = self._fitness.of(telemetry)
+        elif isinstance(telemetry, CheckpointSaved) and self._last > self._best:
+            self._best = self._last
+            self._keep()
+
+    def _before(self) -> float:
+        """Fitness of the file kept by the run that was stopped."""
+        from detector import checkpoint
+
+        with contextlib.suppress(checkpoint.CheckpointError):
+            if metrics := checkpoint.load(self._kept).metrics:
+                return self._fitness.score(**metrics)
+        return -inf
+
+    def _keep(self) -> None:
+        partial = self._kept.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        try:
+            partial.hardlink_to(self._checkpoint)
+        except OSError:  # a file system without links
+            shutil.copyfile(self._checkpoint, partial)
+        partial.replace(self._kept)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """A file with the averaged weights of one epoch of a training.
+
+    Attributes:
+        path: The file.
+        seed: Of the training.
+        what: best or last epoch.
+        epoch: Which one, from 0.
+        map50: On the validation images; NaN if unknown.
+    """
+
+    path: Path
+    seed: int
+    what: str
+    epoch: int
+    map50: float
+
+
+def write_weights(run_folder: Path, trial: int, seeds: Sequence[int]) -> list[Weights]:
+    """Writes the weights of the best and the last epoch of a trial's trainings, those that have a checkpoint.
+
+    Raises:
+        EvolveError: A checkpoint cannot be read.
+    """
+    from detector import checkpoint
+
+    found = []
+    for seed in seeds:
+        last = checkpoint_path(run_folder, trial, seed)
+        for what, source in (("best", best_path(last)), ("last", last)):
+            if not source.exists():
+                continue
+            target = run_folder / "weights" / f"seed-{seed}-{what}.pt"
+            try:
+                kept = checkpoint.save_weights(source, target)
+            except checkpoint.CheckpointError as error:
+                raise EvolveError(str(error)) from None
+            map50 = kept.metrics.get("map50", nan)
+            found.append(Weights(path=target, seed=seed, what=what, epoch=kept.epoch, map50=map50))
+    return found
 
 
 def make_objective(study: Study, *, device: str, run_folder: Path, num_threads: int) -> DetectionObjective:
@@ -82,28 +168,40 @@ def make_objective(study: Study, *, device: str, run_folder: Path, num_threads: 
     # The fastest kernel may differ from run to run; a resumed training must not.
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    return DetectionObjective(study=study, device=device, run_folder=run_folder, dataset=_open_data(study))
+    return DetectionObjective(study=study, device=device, run_folder=run_folder, dataset=_open_study_data(study))
 
 
-def check_data(study: Study) -> dict[str, Any]:
-    """What the data set of a study holds: summary, findings and note, after a check from end to end.
+def check_data(data: str, *, image_size: int, skip_unreadable: bool) -> dict[str, Any]:
+    """What a data set holds: summary, findings and note, after a check from end to end.
+
+    Args:
+        data: As in a study.
+        image_size: Pixels that will be trained on; images are decoded no larger than that needs.
+        skip_unreadable: Whether images that cannot be read are left out.
 
     Raises:
         EvolveError: It cannot be trained on; the text names files and lines.
     """
-    dataset = _open_data(study)
-    findings = [asdict(each) for each in dataset.findings]
-    return {"summary": dataset.summary(), "findings": findings, "note": dataset.note}
+    from detector.priors import typical_sides
+
+    dataset = _open_data(data, image_size=image_size, skip_unreadable=skip_unreadable)
+    summary = dataset.summary() | {"box_sides": typical_sides(dataset.train, dataset.names)}
+    findings = [asdict(finding) for finding in dataset.findings]
+    return {"summary": summary, "findings": findings, "note": dataset.note}
 
 
-def _open_data(study: Study) -> Any:
+def _open_study_data(study: Study) -> Any:
+    return _open_data(study.data, image_size=study.image_size, skip_unreadable=study.skip_unreadable)
+
+
+def _open_data(data: str, *, image_size: int, skip_unreadable: bool) -> Any:
     from detector.datasets import open_dataset
     from detector.datasets.listing import DataError
 
     try:
-        return open_dataset(study.data, image_size=study.image_size)
+        return open_dataset(data, image_size=image_size, skip_unreadable=skip_unreadable)
     except DataError as error:
-        raise EvolveError(f"data {study.data}: {error}") from error
+        raise EvolveError(f"data {data}: {error}") from error
 
 
 def choose_device(asked: str) -> str:
@@ -172,20 +270,24 @@ class Cost:
         device: Where.
         steps: Of a whole training.
         step_seconds: Median time of a batch.
-        evaluation_seconds: Time of one evaluation.
+        evaluation_seconds: Time of one evaluation on the validation images.
+        test_seconds: Time of the evaluation on the test images at the end; 0 where there are none.
+        start_seconds: Time to load the program and the data, as each process does once.
     """
 
     device: str
     steps: int
     step_seconds: float
     evaluation_seconds: float
+    test_seconds: float
+    start_seconds: float
 
 
 MEASURED_STEPS = 6
 
 
-def measure_cost(study: Study, device: str) -> Cost:
-    """Trains a few steps and evaluates once, on one thread as a worker would.
+def measure_cost(study: Study, device: str, *, num_threads: int) -> Cost:
+    """Trains a few steps and evaluates once, on as many threads as a worker would.
 
     Raises:
         EvolveError: The data cannot be trained on.
@@ -194,8 +296,10 @@ def measure_cost(study: Study, device: str) -> Cost:
 
     from detector.trainer import LaneSpec, Trainer
 
-    torch.set_num_threads(1)
-    dataset = _open_data(study)
+    # Until here the process has loaded the program and read the data once, as each process of a run does.
+    start_seconds = time.process_time()
+    torch.set_num_threads(num_threads)
+    dataset = _open_study_data(study)
     lane = LaneSpec(values=study.hyperparameters(study.baseline_params()))
     trainer = Trainer(study.training_plan(device, study.seeds[0]), dataset, [lane])
     with contextlib.closing(trainer.fit()) as training:
@@ -203,10 +307,14 @@ def measure_cost(study: Study, device: str) -> Cost:
         seconds = [each.seconds for each in itertools.islice(steps, MEASURED_STEPS)]
     started = time.perf_counter()
     trainer.evaluate_once()
+    evaluation_seconds = time.perf_counter() - started
+    num_test = 0 if dataset.test is None else len(dataset.test)
     return Cost(
         device=device,
         steps=trainer.total_steps,
         # The first steps allocate memory and choose kernels.
         step_seconds=statistics.median(seconds[1:] or seconds),
-        evaluation_seconds=time.perf_counter() - started,
+        evaluation_seconds=evaluation_seconds,
+        test_seconds=evaluation_seconds * num_test / len(dataset.val),
+        start_seconds=start_seconds,
     )

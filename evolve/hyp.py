@@ -15,7 +15,7 @@ import yaml
 from detector.hyperparameters import Hyperparameters, names
 from evolve.errors import EvolveError, unknown_text
 
-TRAINING_KEYS = ("data", "model", "image_size", "batch_size", "nominal_batch_size", "epochs", "precision")
+TRAINING_KEYS = ("data", "model", "image_size", "batch_size", "nominal_batch_size", "epochs", "precision", "nms_iou")
 # Keys that other trainers' files have and ours do not.
 _FOREIGN = {"iou_t", "anchor_t", "cls_pw", "obj_pw", "fl_gamma", "mosaic", "dfl", "giou", "learning_rate", "nbs"}
 

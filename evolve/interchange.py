@@ -133,14 +133,7 @@ def counted(data: str, image_size: int) -> dict[str, int]:
     """
     from evolve.detection import check_data
 
-    mapping = {
-        "name": "data",
-        "data": data,
-        "image_size": image_size,
-        "space": {"lr0": {"low": 0.01, "high": 0.1}},
-        "budget": {"trials": 1},
-    }
-    return _counts(check_data(Study.from_mapping(mapping, origin="--data"))["summary"])
+    return _counts(check_data(data, image_size=image_size, skip_unreadable=False)["summary"])
 
 
 def read_text(path: Path) -> str:

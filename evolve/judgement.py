@@ -9,7 +9,7 @@ from detector.telemetry import EpochMetrics, LaneEnded
 from evolve.forensics import diagnose
 from evolve.storage import Outcome, Storage
 from evolve.study import Study
-from evolve.verdict import Judgement, Verdict, judge, worst
+from evolve.verdict import Judgement, LossCurves, Verdict, judge, worst
 
 FIRST_STEPS = 5
 NAN = float("nan")
@@ -28,7 +28,7 @@ def outcome_of(
         is_pruned: Whether the pruner stopped it.
     """
     epochs = storage.epochs(trial_id)
-    fitness = {seed: [fitness_of(study, each) for each in epochs.get(seed, [])] for seed in study.seeds}
+    fitness = {seed: [study.fitness.of(metrics) for metrics in epochs.get(seed, [])] for seed in study.seeds}
     last = [values[-1] for values in fitness.values() if values]
     mean = fmean(last) if last else NAN
     if is_pruned:
@@ -44,7 +44,9 @@ def outcome_of(
     }
     verdict = worst(judgements)
     if verdict.verdict is not Verdict.DIVERGED:
-        return Outcome(verdict=verdict.verdict, reason=verdict.reason, fitness=mean)
+        # The reason is that of one seed, the fitness that of all.
+        whole = f"mean fitness {mean:.3g} of {len(last)} seeds; " if len(last) > 1 else ""
+        return Outcome(verdict=verdict.verdict, reason=f"{whole}{verdict.reason}", fitness=mean)
     seed = next(seed for seed, each in judgements.items() if each.verdict is Verdict.DIVERGED)
     diagnosis = diagnose(storage.steps(trial_id, seed), ended[seed])
     return Outcome(
@@ -66,17 +68,9 @@ def _judgement(
     seed: int,
 ) -> Judgement:
     first = storage.steps(trial_id, seed, count=FIRST_STEPS)
-    return judge(
-        fitness,
-        first_loss=fmean(each.loss for each in first) if first else NAN,
-        last_loss=sum(epochs[-1].train_losses.values()) if epochs else NAN,
-        ended=ended,
-        thresholds=study.thresholds,
+    losses = LossCurves(
+        first=fmean(each.loss for each in first) if first else NAN,
+        train=tuple(sum(each.train_losses.values()) for each in epochs),
+        val=tuple(sum(each.losses.values()) for each in epochs),
     )
-
-
-def fitness_of(study: Study, metrics: EpochMetrics) -> float:
-    """Fitness of an epoch by the study's weights, 0..1."""
-    return study.fitness.score(
-        precision=metrics.precision, recall=metrics.recall, map50=metrics.map50, map50_95=metrics.map50_95
-    )
+    return judge(fitness, losses=losses, ended=ended, thresholds=study.thresholds)

@@ -9,28 +9,30 @@ from typing import Any
 
 from evolve.errors import StudyError
 from evolve.hyp import HypFile
-from evolve.study import Study
+from evolve.study import DIGITS, Study
 
-_SHORT = {"epochs": "ep", "image_size": "px", "batch_size": "b"}
+_SHORT = {"epochs": "ep", "updates": "up", "image_size": "px", "batch_size": "b"}
 
 
-def derived_name(study: Study, chosen: Mapping[str, Any]) -> str:
+def derived_name(name: str, chosen: Mapping[str, Any]) -> str:
     """The study's name, followed by what the command line changed in its definition.
 
     Args:
-        study: With the changes.
+        name: Of the study.
         chosen: Options of the command line, None where the study's own value stands.
     """
-    parts = [study.name]
+    parts = [name]
     for key, value in chosen.items():
         if value is None:
             continue
         if key == "data":
-            parts.append(_word(Path(str(value)).resolve().stem if not study.data.startswith("digits") else str(value)))
+            parts.append(data_word(str(value)))
         elif key == "seeds":
             parts.append("seeds" + "_".join(str(each) for each in value))
         elif key in _SHORT:
             parts.append(f"{value}{_SHORT[key]}")
+        elif key == "nms_iou":
+            parts.append(f"nms{_word(str(value))}")
         else:
             parts.append(_word(str(value)))
     return "-".join(parts)[:100]
@@ -40,6 +42,7 @@ def training_study(
     hyp: HypFile,
     path: Path,
     chosen: Mapping[str, Any],
+    others: Mapping[str, Any],
     *,
     name: str | None,
     stored: Callable[[str], Study | None],
@@ -50,13 +53,14 @@ def training_study(
         hyp: What to train with.
         path: Where it was read.
         chosen: Options of the command line, None where the file's or the default value stands.
+        others: Options that are not part of the name.
         name: Name of the training; by default train- and the file's, counted up past trainings that differ.
         stored: The stored study of a name, or None.
 
     Raises:
         StudyError: An option or the file's training is not allowed.
     """
-    given = {key: value for key, value in chosen.items() if value is not None}
+    given = {key: value for key, value in {**chosen, **others}.items() if value is not None}
     base = name or derived_name_of_training(path, chosen)
     mapping: dict[str, Any] = {
         "description": f"One training with {path}.",
@@ -86,10 +90,19 @@ def derived_name_of_training(path: Path, chosen: Mapping[str, Any]) -> str:
     stem = path.resolve().parent.name if path.stem == "hyp" else path.stem
     words = [f"{value}{_SHORT[key]}" for key, value in chosen.items() if key in _SHORT and value is not None]
     if chosen.get("data") is not None:
-        words.insert(0, _word(Path(str(chosen["data"])).stem))
+        words.insert(0, data_word(str(chosen["data"])))
     if chosen.get("model") is not None:
         words.insert(0, _word(str(chosen["model"])))
     return "-".join(["train", _word(stem), *words])[:90]
+
+
+def data_word(data: str) -> str:
+    """A data set's name: that of its folder where the file is called data.yaml or the like, else its own."""
+    if data in DIGITS:
+        return _word(data)
+    path = Path(data).expanduser().resolve()
+    is_anyones = path.suffix in (".yaml", ".yml") and path.stem in ("data", "dataset")
+    return _word(path.parent.name if is_anyones else path.stem if path.suffix in (".yaml", ".yml") else path.name)
 
 
 def _word(text: str) -> str:

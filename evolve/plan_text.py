@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from detector.plan import TrainingPlan
-from evolve.detection import Cost, available_cores
-from evolve.session import Sitting
+from evolve.detection import Weights, measure_cost
+from evolve.session import DataChecked, Found, Sitting
 from evolve.space import Choices
 from evolve.study import Study
+
+MAX_CLASSES, MAX_FINDINGS = 12, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,7 @@ class Estimate:
         training_seconds: Of one training, evaluation included.
         total_seconds: Of the study.
         device: Where it was measured.
+        start_seconds: Of the study, to load program and data before the first step and to write the report.
     """
 
     trials: int
@@ -32,6 +36,7 @@ class Estimate:
     training_seconds: float
     total_seconds: float
     device: str
+    start_seconds: float
 
     def as_mapping(self) -> dict[str, Any]:
         """For machines."""
@@ -42,19 +47,31 @@ class Estimate:
         return (
             f"cost: {self.trials} trials x {self.seeds} seeds x {self.steps} steps at {self.step_seconds * 1e3:.1f} ms "
             f"on {self.device}, {self.workers} at once: about {minutes(self.total_seconds)} "
-            f"({minutes(self.training_seconds)} a training; measured over a few steps, no pruning assumed)"
+            f"({minutes(self.start_seconds)} to start and end, {minutes(self.training_seconds)} a training with its "
+            f"validations; measured over a few steps, no pruning assumed)"
         )
 
 
-def estimate(sitting: Sitting, cost: Cost) -> Estimate:
-    """Estimate from the measured cost of a few steps."""
+REPORT_SECONDS = 3.0
+
+
+def estimate(sitting: Sitting) -> Estimate:
+    """Estimate from the cost of a few steps, measured now.
+
+    Raises:
+        EvolveError: The data cannot be trained on.
+    """
     study = sitting.study
-    workers = sitting.workers or (1 if cost.device.startswith("cuda") else available_cores())
-    workers = min(workers, study.budget.trials)
-    training = cost.steps * cost.step_seconds + study.epochs * cost.evaluation_seconds
+    crew = sitting.crew(sitting.device)
+    workers = crew.workers
+    cost = measure_cost(study, sitting.device, num_threads=crew.threads)
+    training = cost.steps * cost.step_seconds + study.epochs * cost.evaluation_seconds + cost.test_seconds
     rounds = -(-study.budget.trials // workers)
-    total = rounds * training * len(study.seeds)
+    trial = training * len(study.seeds)
     limit = study.budget.seconds
+    # One start is this process's own, the other that of its workers.
+    start = 2 * cost.start_seconds + REPORT_SECONDS
+    total = rounds * trial if limit is None else min(rounds * trial, limit + trial)
     return Estimate(
         trials=study.budget.trials,
         seeds=len(study.seeds),
@@ -62,13 +79,47 @@ def estimate(sitting: Sitting, cost: Cost) -> Estimate:
         steps=cost.steps,
         step_seconds=cost.step_seconds,
         training_seconds=training,
-        total_seconds=total if limit is None else min(total, limit + training),
+        total_seconds=start + total,
         device=cost.device,
+        start_seconds=start,
     )
 
 
-def describe(study: Study) -> str:
-    """A study in lines for people."""
+def choices_text(study: Study) -> list[str]:
+    """A line for each value that was chosen from the data, with its reason."""
+    lines = []
+    for key, reason in study.decisions.items():
+        value = f" {getattr(study, key)}" if key in Study.model_fields else ""
+        lines.append(f"chosen  {key}{value}: {reason}")
+    return lines
+
+
+def data_lines(data: str, checked: DataChecked) -> list[str]:
+    """What a data set holds, in lines for people: splits, classes with their boxes, findings."""
+    splits = checked.summary["splits"]
+    counts = ", ".join(f"{name} {split['images']} images, {split['boxes']} boxes" for name, split in splits.items())
+    classes = splits["train"]["boxes_by_class"]
+    named = ", ".join(f"{name} {count}" for name, count in list(classes.items())[:MAX_CLASSES])
+    more = f" and {len(classes) - MAX_CLASSES} more" if len(classes) > MAX_CLASSES else ""
+    lines = [f"data {data}: {counts}. {checked.note}", f"  training boxes by class: {named}{more}"]
+    kinds = checked.summary.get("findings") or {}
+    if kinds:
+        lines.append("  findings: " + ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in kinds.items()))
+    for finding in checked.findings[:MAX_FINDINGS]:
+        line = f":{finding['line']}" if finding["line"] is not None else ""
+        lines.append(f"  {finding['kind']}: {finding['file']}{line}: {finding['message']}")
+    if len(checked.findings) > MAX_FINDINGS:
+        lines.append(f"  and {len(checked.findings) - MAX_FINDINGS} more findings, all in the report")
+    return lines
+
+
+def describe(study: Study, open_keys: Collection[str] = ()) -> str:
+    """A study in lines for people.
+
+    Args:
+        study: What is described.
+        open_keys: What is chosen from the data when it runs.
+    """
     plan: TrainingPlan = study.training_plan("cpu", study.seeds[0])
     limit = "" if study.budget.seconds is None else f", at most {minutes(study.budget.seconds)}"
     lines = [
@@ -80,6 +131,8 @@ def describe(study: Study) -> str:
         f"fitness  {', '.join(f'{k} {v:g}' for k, v in study.fitness.model_dump().items() if v)}",
     ]
     lines += [f"space    {name:<16} {_range_text(each)}" for name, each in study.space.items()]
+    if open_keys:
+        lines.append(f"chosen   from the data when it runs: {', '.join(open_keys)}")
     fixed = ", ".join(f"{name} {value}" for name, value in study.fixed.items() if name not in study.space)
     return "\n".join([*lines, f"fixed    {fixed}"] if fixed else lines)
 
@@ -90,19 +143,43 @@ def _range_text(parameter: Any) -> str:
     return f"{parameter.low:g} .. {parameter.high:g}{' (log)' if getattr(parameter, 'log', False) else ''}"
 
 
-def result_text(result: dict[str, Any]) -> str:
-    """The end of a run in lines for people."""
+def result_text(result: dict[str, Any], found: Found, *, nms_iou: float) -> str:
+    """The end of a run in lines for people.
+
+    Args:
+        result: As for machines.
+        found: What the study has found.
+        nms_iou: Overlap of suppression, which every figure depends on.
+    """
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in result["verdicts"].items())
     lines = [f"study   {result['study']}: {verdicts or 'no trial ended'}"]
-    if best := result["best"]:
+    if found.grounded is not None:
+        lines.append(f"nothing {found.grounded.text}")
+        remedies = found.grounded.remedies
+        lines += [f"change  {remedy.option} {remedy.value}: {remedy.reason}" for remedy in remedies]
+    elif best := result["best"]:
         params = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in best["params"].items())
         lines.append(
             f"best    trial {best['number']}: fitness {best['fitness']:.4f}" + (f"  ({params})" if params else "")
         )
         for split, metrics in best["metrics"].items():
             words = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
-            lines.append(f"{split:<8}{words}" + (f"  (mean of {best['seeds']} seeds)" if best["seeds"] > 1 else ""))
-    return "\n".join([*lines, *(f"{kind:<8}{path}" for kind, path in result["files"].items())])
+            seeds = f"mean of {best['seeds']} seeds; " if best["seeds"] > 1 else ""
+            lines.append(f"{split:<8}{words}  ({seeds}suppression at IoU {nms_iou:g})")
+    lines += [f"{kind:<8}{path}" for kind, path in result["files"].items()]
+    return "\n".join([*lines, *_weights_lines(found.weights)])
+
+
+def _weights_lines(weights: Sequence[Weights]) -> list[str]:
+    lines = []
+    for kept in weights:
+        seed = f"seed {kept.seed}, " if len({each.seed for each in weights}) > 1 else ""
+        lines.append(
+            f"weights {kept.path}  ({seed}{kept.what} epoch {kept.epoch}, val map50 {kept.map50:.3f}, averaged)"
+        )
+    if weights:
+        lines.append(f'load    detector.checkpoint.load(Path("{weights[0].path}")).weights')
+    return lines
 
 
 def minutes(seconds: float) -> str:

@@ -16,12 +16,25 @@ from rich.table import Table
 from rich.text import Text
 
 from detector.telemetry import EpochMetrics, LaneStarted, StepTelemetry
+from evolve.plan_text import data_lines
 from evolve.runner import Happening, StudyStopped, TrialEnded, TrialProgressed, TrialStarted
 from evolve.session import DataChecked
 from evolve.study import Study
 from evolve.trial import Trial
+from evolve.verdict import TRAINED_THROUGH
 
-STYLES = {"converged": "green", "undertrained": "yellow", "diverged": "red", "pruned": "dim", "failed": "bold red"}
+STYLES = {
+    "converged": "green",
+    "undertrained": "yellow",
+    "worsened": "yellow",
+    "diverged": "red",
+    "pruned": "dim",
+    "failed": "bold red",
+}
+
+
+# Between two lines about a trial where the terminal does not redraw.
+LINE_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -36,6 +49,7 @@ class _Row:
     step: StepTelemetry | None = None
     fitness_words: str = ""
     map50: float = float("nan")
+    said: float = 0.0
 
     def seconds_left(self, now: float) -> float:
         """Seconds to the end of all its seeds, at the pace so far; NaN before the first step."""
@@ -94,26 +108,24 @@ class Progress:
             if isinstance(telemetry, LaneStarted):
                 row.seed, row.first_step, row.total_steps = record.seed, telemetry.step, telemetry.total_steps
                 row.since, row.step = self._clock(), None
+                row.said = row.said or row.since
             elif isinstance(telemetry, StepTelemetry):
                 row.step = telemetry
             elif isinstance(telemetry, EpochMetrics) and telemetry.split == "val":
                 row.map50 = telemetry.map50
+        if self._live is None and row.step is not None and self._clock() - row.said >= LINE_SECONDS:
+            row.said = self._clock()
+            self._say(_line(row, self._study, row.said))
 
     def _say_data(self, checked: DataChecked) -> None:
-        splits = checked.summary.get("splits", {})
-        counts = ", ".join(f"{name} {each['images']} images, {each['boxes']} boxes" for name, each in splits.items())
-        self._say(f"data {self._study.data}: {counts}. {checked.note}")
-        for finding in checked.findings[:5]:
-            line = f":{finding['line']}" if finding["line"] is not None else ""
-            self._say(f"  {finding['kind']}: {finding['file']}{line}: {finding['message']}")
-        if len(checked.findings) > 5:
-            self._say(f"  and {len(checked.findings) - 5} more findings, all in the report")
+        for line in data_lines(self._study.data, checked):
+            self._say(line)
 
     def _say_ended(self, ended: TrialEnded) -> None:
         row = self._rows.pop(ended.trial.number, None)
         self._num_ended += 1
         verdict, fitness = str(ended.outcome.verdict), ended.outcome.fitness
-        if verdict in ("converged", "undertrained") and fitness > self._best[0]:
+        if verdict in TRAINED_THROUGH and fitness > self._best[0]:
             self._best = (fitness, ended.trial.number)
         metric = f"map50 {row.map50:.3f}  " if row is not None and isfinite(row.map50) else ""
         style = STYLES.get(verdict, "")
@@ -137,6 +149,17 @@ class Progress:
         for row in self._rows.values():
             table.add_row(*_cells(row, self._study, self._clock()))
         return table
+
+
+def _line(row: _Row, study: Study, now: float) -> str:
+    """Where a trial stands, for a terminal that does not redraw or a file."""
+    assert row.step is not None
+    metric = f"  map50 {row.map50:.3f}" if isfinite(row.map50) else ""
+    left = _duration(row.seconds_left(now))
+    return (
+        f"trial {row.trial.number:<4} epoch {row.step.epoch + 1}/{study.epochs}  loss {row.step.loss:.3f}{metric}  "
+        f"{row.step.images_per_second:.0f} images/s" + (f"  {left} left" if left else "")
+    )
 
 
 def _cells(row: _Row, study: Study, now: float) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from detector.telemetry import EpochMetrics, LaneEnded
 from evolve.engines import Crashed, Ended, Engine, Event, Progress
-from evolve.judgement import fitness_of, outcome_of
+from evolve.judgement import outcome_of
 from evolve.lease import Lease
 from evolve.objective import Record
 from evolve.pruners import make_pruner, report
@@ -212,7 +212,7 @@ class StudyRun:
     def _progress(self, under_way: _UnderWay, event: Progress) -> TrialProgressed:
         """Stores records before anything else learns of them, then decides whether the trial goes on."""
         epochs = [each for each in event.records if isinstance(each.telemetry, EpochMetrics)]
-        fitness = {_key(each): fitness_of(self._study, _metrics(each)) for each in epochs}
+        fitness = {_key(each): self._study.fitness.of(_metrics(each)) for each in epochs}
         self._storage.write(under_way.optuna_trial._trial_id, event.records, fitness)
         for record in event.records:
             if isinstance(record.telemetry, LaneEnded):

@@ -85,7 +85,7 @@ trial = Table(
     Column("started", Real, nullable=False),
     Column("ended", Real),
     Column("seconds", Real),  # of training, over all starts of the trial
-    Column("verdict", String(16)),  # converged, undertrained, diverged, pruned, failed; NULL while it runs
+    Column("verdict", String(16)),  # as evolve.verdict.Verdict; NULL while it runs
     Column("reason", Text),
     Column("diagnosis", Text),  # JSON of forensics.Diagnosis for a diverged trial
     Column("traceback", Text),  # of a failed trial

@@ -3,53 +3,34 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from detector.telemetry import EpochMetrics
+from evolve import planning
 from evolve.detection import (
+    Weights,
     available_cores,
     check_data,
     checkpoint_path,
     choose_device,
     environment,
     make_objective,
+    write_weights,
 )
 from evolve.engines import ProcessEngine
-from evolve.errors import EvolveError, StorageError
+from evolve.errors import EvolveError, StorageError, StudyError
 from evolve.hyp import TRAINING_KEYS, write_hyp
 from evolve.runner import Happening, StudyRun, TrialEnded
 from evolve.storage import Storage
-from evolve.study import Study
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sitting:
-    """Where and with what a study runs.
-
-    Attributes:
-        study: What is searched.
-        storage_url: Any SQLAlchemy URL.
-        device: auto, or torch's name of a device.
-        workers: Processes that train, or None for one a core on the CPU and one on a GPU.
-        runs: Folder with a folder for each study.
-    """
-
-    study: Study
-    storage_url: str
-    device: str = "auto"
-    workers: int | None = None
-    runs: Path = Path("runs")
-
-    @property
-    def folder(self) -> Path:
-        """Where the study's files go."""
-        return self.runs / self.study.name
+from evolve.study import DIGITS, Study
+from evolve.study_file import StudyFile
+from evolve.verdict import TRAINED_THROUGH, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +48,116 @@ class DataChecked:
     note: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sitting:
+    """Where and with what a study runs.
+
+    Attributes:
+        study: What is searched.
+        storage_url: Any SQLAlchemy URL.
+        device: auto, or torch's name of a device.
+        workers: Processes that train, or None for one a core on the CPU and one on a GPU.
+        runs: Folder with a folder for each study.
+        checked: What the data hold, where they have been checked already.
+    """
+
+    study: Study
+    storage_url: str
+    device: str = "auto"
+    workers: int | None = None
+    runs: Path = Path("runs")
+    checked: DataChecked | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the study's files go."""
+        return self.runs / self.study.name
+
+    def crew(self, device: str) -> Crew:
+        """The processes that train on a device."""
+        asked = self.workers or (1 if device.startswith("cuda") else available_cores())
+        # No more than there are trials: one training alone has all cores to itself.
+        workers = min(asked, self.study.budget.trials)
+        return Crew(workers=workers, threads=max(available_cores() // workers, 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """How many processes train at once, and threads of torch in each."""
+
+    workers: int
+    threads: int
+
+
+SURVEY_SIZE = 416
+
+
+def survey(data: str, *, skip_unreadable: bool) -> DataChecked:
+    """What a data set holds, before it is known at which size it is trained on.
+
+    Raises:
+        EvolveError: It cannot be trained on; the text names files and lines.
+    """
+    size = Study.model_fields["image_size"].default if data in DIGITS else SURVEY_SIZE
+    return DataChecked(**check_data(data, image_size=size, skip_unreadable=skip_unreadable))
+
+
+def settled(file: StudyFile, *, stored: Study | None, device: str) -> tuple[Study, DataChecked | None]:
+    """A study with everything chosen that its file leaves to the data, and what the data hold if that was looked up.
+
+    Args:
+        file: The study as written.
+        stored: The study stored under its name, whose choices are kept.
+        device: torch's name of a device.
+
+    Raises:
+        EvolveError: The data cannot be trained on, or the study is not allowed.
+    """
+    if not file.data:
+        raise StudyError(
+            f"--data: {file.name} has no images of its own; name a YOLO data.yaml or a Pascal VOC folder: "
+            f"evolve run --study {file.name} --data PATH"
+        )
+    if stored is not None:
+        return file.settled_like(stored), None
+    if not planning.needs_data(file):
+        return file.preview(), None
+    checked = survey(file.data, skip_unreadable=bool(file.raw.get("skip_unreadable")))
+    facts = planning.DataFacts.from_summary(file.data, checked.summary)
+    return planning.settle(file, facts, is_cuda=device.startswith("cuda")), checked
+
+
+def mended_sitting(sitting: Sitting, advice: Sequence[planning.Advice], checked: DataChecked) -> Sitting:
+    """The same with what is advised, to know what it would cost."""
+    study = sitting.study
+    facts = planning.DataFacts.from_summary(study.data, checked.summary)
+    values = {planning.KEYS[obstacle.option]: obstacle.value for obstacle in advice}
+    if (updates := values.pop("updates", None)) is not None:
+        epochs = planning.epochs_for(updates, facts, study.batch_size, study.nominal_batch_size)
+        values["epochs"] = epochs.value
+    return replace(sitting, study=study.model_copy(update=values))
+
+
+def epochs_of(updates: int, training: Mapping[str, Any], *, skip_unreadable: bool) -> int:
+    """Epochs in which a single training updates its weights at least so many times.
+
+    Args:
+        updates: At least 1.
+        training: Its data, batch_size and nominal_batch_size, where they are not a study's defaults.
+        skip_unreadable: Whether images that cannot be read are left out.
+
+    Raises:
+        EvolveError: The data cannot be trained on.
+    """
+    if updates < 1:
+        raise StudyError(f"--updates: {updates} is not at least 1")
+    defaults = {key: Study.model_fields[key].default for key in ("data", "batch_size")}
+    known = defaults | {key: value for key, value in training.items() if value is not None}
+    checked = survey(known["data"], skip_unreadable=skip_unreadable)
+    facts = planning.DataFacts.from_summary(known["data"], checked.summary)
+    return int(planning.epochs_for(updates, facts, known["batch_size"], known.get("nominal_batch_size")).value)
+
+
 def run_sitting(sitting: Sitting, *, should_stop: Callable[[], bool]) -> Generator[DataChecked | Happening, None, None]:
     """Runs the study until its budget is spent or it is stopped.
 
@@ -75,16 +166,15 @@ def run_sitting(sitting: Sitting, *, should_stop: Callable[[], bool]) -> Generat
     """
     study = sitting.study
     device = choose_device(sitting.device)
-    workers = sitting.workers or (1 if device.startswith("cuda") else available_cores())
+    crew = sitting.crew(device)
     storage = Storage(sitting.storage_url)
     try:
         storage.check_can_run(study)
-        threads = max(available_cores() // workers, 1)
         folder = sitting.folder.absolute()
-        objective = partial(make_objective, study, device=device, run_folder=folder, num_threads=threads)
-        engine = ProcessEngine(objective, workers=min(workers, study.budget.trials))
+        objective = partial(make_objective, study, device=device, run_folder=folder, num_threads=crew.threads)
+        engine = ProcessEngine(objective, workers=crew.workers)
         try:
-            checked = DataChecked(**check_data(study))
+            checked = sitting.checked or survey(study.data, skip_unreadable=study.skip_unreadable)
             yield checked
             environment_id = storage.keep_environment(environment(device))
             run = StudyRun(study, storage, engine, environment_id=environment_id, should_stop=should_stop)
@@ -106,7 +196,7 @@ def _drop_weights(sitting: Sitting, storage: Storage, study_id: int) -> None:
         return
     best = storage.best(study_id)
     for number, verdict in storage.verdicts(study_id).items():
-        if number != best and verdict in ("converged", "undertrained", "pruned"):
+        if number != best and verdict in (*TRAINED_THROUGH, Verdict.PRUNED):
             folder = checkpoint_path(sitting.folder, number, 0).parent
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -158,11 +248,99 @@ def _means(last: list[EpochMetrics]) -> dict[str, float]:
     return {name: fmean(getattr(each, name) for each in last) for name in METRICS}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounded:
+    """A study none of whose trials left the ground: there is nothing to train on with.
+
+    Attributes:
+        best: The trial that came furthest.
+        floor: Fitness below which a training has learned nothing.
+        remedies: What to change, the likeliest first.
+    """
+
+    best: Best
+    floor: float
+    remedies: tuple[planning.Advice, ...]
+
+    @property
+    def text(self) -> str:
+        """What happened, in a sentence."""
+        return (
+            f"no trial left the ground: the furthest, trial {self.best.number}, reached fitness "
+            f"{self.best.fitness:.3f}, below {self.floor:g}"
+        )
+
+
+def grounded(storage: Storage, study: Study, best: Best | None) -> Grounded | None:
+    """That nothing was learned, and what to change; None where something was, or nothing has trained through."""
+    if best is None or best.fitness >= study.thresholds.floor:
+        return None
+    summary = storage.data_summary(storage.study_id(study.name))
+    remedies: tuple[planning.Advice, ...] = ()
+    if "box_sides" in summary:
+        remedies = planning.remedies(study, planning.DataFacts.from_summary(study.data, summary))
+    return Grounded(best=best, floor=study.thresholds.floor, remedies=remedies)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a study has found so far, written to files.
+
+    Attributes:
+        verdicts: Count of trials by verdict.
+        best: The best trial, or None where none has trained through.
+        grounded: That nothing was learned, or None.
+        files: hyp.yaml and weights of the best trial, by what they are; none where nothing was learned.
+        weights: The files with weights.
+    """
+
+    verdicts: dict[str, int]
+    best: Best | None
+    grounded: Grounded | None
+    files: dict[str, str]
+    weights: tuple[Weights, ...]
+
+    def as_mapping(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "verdicts": self.verdicts,
+            "best": as_json(self.best),
+            "advice": [] if self.grounded is None else [asdict(remedy) for remedy in self.grounded.remedies],
+            "weights": [asdict(kept) | {"path": str(kept.path)} for kept in self.weights],
+        }
+
+
+def found_by(storage: Storage, sitting: Sitting) -> Found:
+    """What the study of a sitting has found; writes hyp.yaml and the best trial's weights if it learned anything.
+
+    Raises:
+        EvolveError: A checkpoint cannot be read.
+    """
+    study = sitting.study
+    best = best_of(storage, study.name)
+    nothing = grounded(storage, study, best)
+    verdicts = list(storage.verdicts(storage.study_id(study.name)).values())
+    files: dict[str, str] = {}
+    weights: list[Weights] = []
+    if best is not None and nothing is None:
+        hyp = sitting.folder / "hyp.yaml"
+        export_hyp(storage, study.name, hyp)
+        files["hyp"] = str(hyp)
+        weights = write_weights(sitting.folder, best.number, study.seeds)
+    return Found(
+        verdicts={verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))},
+        best=best,
+        grounded=nothing,
+        files=files,
+        weights=tuple(weights),
+    )
+
+
 def provenance(storage: Storage, study_name: str) -> tuple[Study, Best, list[str]]:
     """A stored study, its best trial, and lines for the head of a file that say where its values are from.
 
     Raises:
-        EvolveError: There is no such study, or no trial of it has trained through.
+        EvolveError: There is no such study, or no trial of it has trained through and left the ground.
     """
     study = storage.stored_study(study_name)
     if study is None:
@@ -170,11 +348,17 @@ def provenance(storage: Storage, study_name: str) -> tuple[Study, Best, list[str
     best = best_of(storage, study_name)
     if best is None:
         raise EvolveError(f"study {study_name}: no trial has trained through yet, so there is no best one")
+    if (found := grounded(storage, study, best)) is not None:
+        advice = "".join(f"; {remedy.option} {remedy.value}: {remedy.reason}" for remedy in found.remedies)
+        raise EvolveError(f"study {study_name}: {found.text}, so there is nothing to export{advice}")
     facts = storage.environment_of(study_name, best.number)
     header = [
         f"Best of study {study_name}: trial {best.number} of {len(storage.verdicts(storage.study_id(study_name)))}.",
         f"Fitness {best.fitness:.4f} on the validation images (weights {_weights(study)}), seeds {list(study.seeds)}.",
-        *(f"{split}: {_metric_words(metrics)}." for split, metrics in best.metrics.items()),
+        *(
+            f"{split}: {_metric_words(metrics)} (suppression at IoU {study.nms_iou:g})."
+            for split, metrics in best.metrics.items()
+        ),
         f"Searched: {', '.join(f'{k} = {_short(v)}' for k, v in best.params.items()) or 'nothing'}.",
         "Versions: "
         + ", ".join(f"{name} {facts[name]}" for name in ("evolve", "torch", "optuna") if name in facts)

@@ -32,6 +32,7 @@ from evolve.lease import Lease
 from evolve.objective import Record
 from evolve.rows import epoch_from, epoch_row, step_from, step_row
 from evolve.study import Study
+from evolve.verdict import TRAINED_THROUGH
 
 BUSY_SECONDS = 60
 
@@ -339,6 +340,14 @@ class Storage:
             rows = connection.execute(query.order_by(table.c.step).limit(count)).mappings()
             return [step_from(row) for row in rows]
 
+    def data_summary(self, study_id: int) -> dict[str, Any]:
+        """Counts of images, boxes and classes of the study's data; empty where none are stored."""
+        table = schema.study
+        with self.engine.connect() as connection:
+            text = connection.scalar(select(table.c.data_summary).where(table.c.study_id == study_id))
+        found: dict[str, Any] = json.loads(text or "{}")
+        return found
+
     def verdicts(self, study_id: int) -> dict[int, str]:
         """Verdict of each ended trial, by number."""
         table = schema.trial
@@ -363,9 +372,7 @@ class Storage:
         Diverged, pruned and failed trials are never the best.
         """
         table = schema.trial
-        query = select(table.c.number).where(
-            table.c.study_id == study_id, table.c.verdict.in_(("converged", "undertrained"))
-        )
+        query = select(table.c.number).where(table.c.study_id == study_id, table.c.verdict.in_(TRAINED_THROUGH))
         with self.engine.connect() as connection:
             number: int | None = connection.scalar(query.order_by(table.c.fitness.desc(), table.c.number).limit(1))
             return number

@@ -1,15 +1,12 @@
-"""A study: what is trained, what varies, how trials are chosen, stopped and judged; read from YAML."""
+"""A study: what is trained, what varies, how trials are chosen, stopped and judged."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from importlib.util import find_spec
 from math import prod
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import (
     AfterValidator,
     Field,
@@ -23,8 +20,8 @@ from pydantic import (
 
 from detector.hyperparameters import AUGMENTATION, Hyperparameters, names
 from detector.plan import TrainingPlan
-from evolve.definition import Budget, Definition, Fitness, Flag, Thresholds, Whole, problems_of
-from evolve.errors import DefinitionError, Problem, StudyError, unknown_text
+from evolve.definition import Budget, Definition, Fitness, Flag, Number, Thresholds, Whole, problems_of
+from evolve.errors import DefinitionError, Problem, StudyError
 from evolve.space import Choices, Scalar, Space, check_each, fixed_value
 
 __all__ = [
@@ -36,8 +33,7 @@ __all__ = [
     "Fitness",
     "Study",
     "Thresholds",
-    "available_studies",
-    "load_study",
+    "validated",
 ]
 
 DIGITS = ("digits-1", "digits-3", "digits-10")
@@ -69,7 +65,8 @@ class Study(Definition):
         name: Letters, digits, _ and -; the name of the file by default.
         description: What the study is to find out.
         data: digits-1, digits-3, digits-10 (made on the fly), or a path, relative to the working directory.
-        model, image_size, batch_size, nominal_batch_size, epochs, precision: As `detector.plan` has them.
+        skip_unreadable: Whether images that cannot be read are left out rather than stop the study.
+        model, image_size, batch_size, nominal_batch_size, epochs, precision, nms_iou: As `detector.plan` has them.
         fixed: Hyperparameters that differ from the detector's defaults; written as `hyperparameters`.
         space: Hyperparameters that vary.
         sampler: How parameters are chosen.
@@ -81,17 +78,20 @@ class Study(Definition):
         thresholds: Where verdicts turn.
         baseline: Whether trial 0 is the fixed hyperparameters, or defaults, themselves.
         keep_weights: Whether the weights of all trials are kept or those of the best alone.
+        decisions: Why a value is what it is, by key, where it was chosen from the data.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)
     description: str = ""
     data: str = Field(default="digits-1", min_length=1)
+    skip_unreadable: Flag = False
     model: str = "yolov3-tiny-compact"
     image_size: Whole = 64
     batch_size: Whole = 16
     nominal_batch_size: Whole = 16
     epochs: Whole = 10
     precision: str = "float32"
+    nms_iou: Number = 0.45
     fixed: Annotated[dict[str, Scalar], PlainValidator(_fixed)] = Field(default={}, alias="hyperparameters")
     space: Annotated[Space, PlainValidator(Space.from_mapping), PlainSerializer(Space.to_mapping)]
     sampler: SamplerName = "tpe"
@@ -103,6 +103,7 @@ class Study(Definition):
     thresholds: Thresholds = Thresholds()
     baseline: Flag = False
     keep_weights: Literal["best", "all"] = "best"
+    decisions: dict[str, str] = Field(default={})
 
     @model_validator(mode="before")
     @classmethod
@@ -120,7 +121,7 @@ class Study(Definition):
             raise ValueError(f"{data!r} is not one of {list(DIGITS)}; write ./{data} for a folder of that name")
         return data
 
-    @field_validator("model", "image_size", "batch_size", "nominal_batch_size", "epochs", "precision")
+    @field_validator("model", "image_size", "batch_size", "nominal_batch_size", "epochs", "precision", "nms_iou")
     @classmethod
     def _check_plan(cls, value: Any, info: ValidationInfo) -> Any:
         try:
@@ -156,6 +157,7 @@ class Study(Definition):
             device=device,
             precision=self.precision,
             data_seed=seed,
+            nms_iou=self.nms_iou,
         )
 
     def hyperparameters(self, params: Mapping[str, Scalar]) -> Hyperparameters:
@@ -180,13 +182,13 @@ class Study(Definition):
         return [each for check in _CHECKS for each in check(self)]
 
     def differences(self, other: Study) -> list[str]:
-        """Key paths in which two definitions differ, description and budget apart.
+        """Key paths in which two definitions differ, description, budget and the reasons of decisions apart.
 
         The number of trials counts only where it decides the grid: there the same trial would be another point.
         """
         mine, others = _flat(self.to_mapping()), _flat(other.to_mapping())
         keys = [key for key in mine | others if mine.get(key) != others.get(key)]
-        differing = [key for key in keys if key.split(".")[0] not in ("description", "budget")]
+        differing = [key for key in keys if key.split(".")[0] not in ("description", "budget", "decisions")]
         if not differing and self.sampler == "grid" and self.grid() != other.grid():
             differing.append("budget.trials")
         return differing
@@ -210,7 +212,7 @@ class Study(Definition):
         Raises:
             StudyError: It is not allowed.
         """
-        return _validated(dict(mapping), lambda each: f"{origin}: {each}")
+        return validated(dict(mapping), lambda problem: f"{origin}: {problem}")
 
     @classmethod
     def from_json(cls, text: str) -> Study:
@@ -219,114 +221,19 @@ class Study(Definition):
         Raises:
             StudyError: It is not allowed.
         """
-        return _validated(json.loads(text), lambda each: f"stored study: {each}")
+        return validated(json.loads(text), lambda problem: f"stored study: {problem}")
 
 
-def available_studies() -> list[tuple[str, Path]]:
-    """Names and files of the studies in ./studies and of those that come with the package, sorted by name."""
-    # A package without __init__ has several places; importlib.resources stumbles over those of an editable install.
-    package = find_spec("studies")
-    places = package.submodule_search_locations if package else None
-    folders = [Path("studies"), *(Path(each) for each in places or ())]
-    found = {path.stem: path for folder in reversed(folders) for path in folder.glob("*.yaml")}
-    return sorted(found.items())
-
-
-def load_study(name_or_path: str, overrides: Mapping[str, object] | None = None) -> Study:
-    """Study read from YAML.
+def validated(raw: object, placed: Callable[[Problem], str]) -> Study:
+    """The study that a mapping describes.
 
     Args:
-        name_or_path: Name of an available study, or path of a file.
-        overrides: Values that replace those of the file, by the name of their command-line option; None leaves the
-            file's value.
+        raw: Keys of a study file.
+        placed: A problem with the place where a person can put it right, as text.
 
     Raises:
-        StudyError: The file cannot be read or is not allowed, or an override is not allowed; names every problem.
+        StudyError: It is not allowed; names every problem.
     """
-    path = _find(name_or_path)
-    raw = _read(path)
-    raw.setdefault("name", path.stem)
-    options = {
-        _override(raw, option, value): f"--{option.replace('_', '-')}"
-        for option, value in (overrides or {}).items()
-        if value is not None
-    }
-
-    def placed(problem: Problem) -> str:
-        for key, option in options.items():
-            if problem.path == key or problem.path.startswith(f"{key}."):
-                return f"{option}: {problem.text}"
-        return f"{path}: {problem}"
-
-    return _validated(raw, placed)
-
-
-_SECTIONS = {"fixed", "space", "budget", "fitness", "thresholds"}
-# Options by the keys they replace.
-_OVERRIDES = {name: (name,) for name in Study.model_fields if name not in _SECTIONS} | {
-    "trials": ("budget", "trials"),
-    "seconds": ("budget", "seconds"),
-}
-
-
-def _override(raw: dict[Any, Any], option: str, value: object) -> str:
-    if option not in _OVERRIDES:
-        raise StudyError(unknown_text("option", option, _OVERRIDES))
-    *parents, key = _OVERRIDES[option]
-    for parent in parents:
-        inner = raw.get(parent)
-        raw = raw.setdefault(parent, {}) if inner is None or isinstance(inner, dict) else {}
-    raw[key] = list(value) if isinstance(value, tuple) else value
-    return ".".join(_OVERRIDES[option])
-
-
-def _find(name_or_path: str) -> Path:
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
-        return path
-    available = dict(available_studies())
-    if name_or_path not in available:
-        raise StudyError(f"{unknown_text('study', name_or_path, list(available))}; or give the path of a .yaml file")
-    return available[name_or_path]
-
-
-def _read(path: Path) -> dict[Any, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        repeated = list(_repeated_keys(node, set()))
-        raw = yaml.safe_load(text)
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise StudyError(f"{path}: is not text in UTF-8") from None
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
-    if repeated:
-        raise StudyError("\n".join(f"{path}: {each}" for each in repeated))
-    if not isinstance(raw, dict):
-        found = "is empty" if raw is None else f"holds {type(raw).__name__}"
-        raise StudyError(f"{path}: {found}; a study is a mapping with at least space and budget")
-    return raw
-
-
-def _repeated_keys(node: yaml.Node | None, seen: set[int]) -> Iterator[str]:
-    if id(node) in seen:  # an alias, perhaps to a mapping that holds it
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.MappingNode):
-        keys: set[str] = set()
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in keys:
-                yield f"line {key.start_mark.line + 1}: key {key.value!r} is given twice"
-            keys.add(str(key.value))
-            yield from _repeated_keys(value, seen)
-    elif isinstance(node, yaml.SequenceNode):
-        for each in node.value:
-            yield from _repeated_keys(each, seen)
-
-
-def _validated(raw: object, placed: Callable[[Problem], str]) -> Study:
     known = {name: list(each.model_fields) for name, each in _PARTS.items()}
     known[""] = [each.alias or name for name, each in Study.model_fields.items()]
     try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isfinite
+from math import isfinite, nan
+from statistics import fmean
 
 from detector.telemetry import LaneEnded
 from evolve.study import Thresholds
@@ -16,9 +17,16 @@ class Verdict(StrEnum):
 
     CONVERGED = "converged"
     UNDERTRAINED = "undertrained"
+    WORSENED = "worsened"
     PRUNED = "pruned"
     DIVERGED = "diverged"
     FAILED = "failed"
+
+
+# Trained to the last epoch, so that their fitness can be compared.
+TRAINED_THROUGH = (Verdict.CONVERGED, Verdict.UNDERTRAINED, Verdict.WORSENED)
+# With fewer epochs the last quarter is a single step of a curve that may be doing anything.
+LEAST_EPOCHS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,36 +42,85 @@ class Judgement:
     reason: str
 
 
-def judge(
-    fitness: Sequence[float],
-    *,
-    first_loss: float,
-    last_loss: float,
-    ended: LaneEnded,
-    thresholds: Thresholds,
-) -> Judgement:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossCurves:
+    """Losses of a training, all terms summed.
+
+    Attributes:
+        first: Mean training loss of the first five steps.
+        train: Mean training loss of each epoch.
+        val: Loss on the validation images after each epoch.
+    """
+
+    first: float
+    train: tuple[float, ...]
+    val: tuple[float, ...]
+
+    @property
+    def last(self) -> float:
+        """Mean training loss of the last epoch; NaN before the first is over."""
+        return self.train[-1] if self.train else nan
+
+
+def judge(fitness: Sequence[float], *, losses: LossCurves, ended: LaneEnded, thresholds: Thresholds) -> Judgement:
     """Judgement of a training that was not stopped from outside.
 
     Args:
         fitness: On the validation images, after each epoch.
-        first_loss: Mean training loss of the first five steps.
-        last_loss: Mean training loss of the last epoch.
+        losses: Of the same epochs.
         ended: Last record of the lane.
         thresholds: Where the verdict turns.
     """
-    if diverged := _divergence(fitness, first_loss, last_loss, ended, thresholds.loss_growth):
+    if diverged := _divergence(fitness, losses, ended, thresholds.loss_growth):
         return Judgement(verdict=Verdict.DIVERGED, reason=diverged)
     if not fitness:
         return Judgement(verdict=Verdict.FAILED, reason=f"ended at step {ended.step}, before the first epoch was over")
+    if worsened := _worsening(fitness, losses, thresholds):
+        return Judgement(verdict=Verdict.WORSENED, reason=worsened)
+    if shortage := _shortage(fitness, losses, thresholds):
+        return Judgement(verdict=Verdict.UNDERTRAINED, reason=f"fitness {fitness[-1]:.3g} {shortage}")
+    reason = f"fitness {fitness[-1]:.3g}; last quarter added {_late_gain(fitness):.1%}"
+    return Judgement(verdict=Verdict.CONVERGED, reason=reason)
+
+
+def _shortage(fitness: Sequence[float], losses: LossCurves, thresholds: Thresholds) -> str:
+    """What a training that ran to its end wanted more of; empty where it had enough."""
     if fitness[-1] < thresholds.floor:
-        reason = f"fitness {fitness[-1]:.2g} never left the ground (below {thresholds.floor:g})"
-        return Judgement(verdict=Verdict.UNDERTRAINED, reason=reason)
+        return f"never left the ground (below {thresholds.floor:g})"
+    if len(fitness) < LEAST_EPOCHS:
+        return f"after {len(fitness)} epochs, too few to tell whether it had flattened ({LEAST_EPOCHS} or more)"
     gain = _late_gain(fitness)
     if gain > thresholds.still_rising:
-        reason = f"fitness {fitness[-1]:.3g} still rising: last quarter added {gain:.0%}"
-        return Judgement(verdict=Verdict.UNDERTRAINED, reason=reason)
-    reason = f"fitness {fitness[-1]:.3g}; last quarter added {gain:.0%}"
-    return Judgement(verdict=Verdict.CONVERGED, reason=reason)
+        return f"still rising: last quarter added {gain:.1%}"
+    if losses.last > thresholds.little_learned * losses.first:
+        part = losses.last / losses.first
+        return f"level, but the rate decayed before it got anywhere: loss still at {part:.0%} of its start"
+    return ""
+
+
+def _worsening(fitness: Sequence[float], losses: LossCurves, thresholds: Thresholds) -> str:
+    """How a training got worse than it had been; empty where it did not."""
+    if len(fitness) < LEAST_EPOCHS:
+        return ""
+    quarter = len(fitness) // 4
+    windows = [fmean(fitness[end - quarter : end]) for end in range(quarter, len(fitness) + 1)]
+    late, earlier = windows[-1], windows[:-quarter]
+    best = max(earlier)
+    if best < thresholds.floor or late >= (1 - thresholds.worsened) * best:
+        return ""
+    epoch = earlier.index(best) + quarter - 1
+    lost = f"fitness {fitness[-1]:.3g}: {1 - late / best:.1%} lost since epoch {epoch}"
+    return f"{lost}, {_cause_of_worsening(losses, epoch)}"
+
+
+def _cause_of_worsening(losses: LossCurves, since: int) -> str:
+    train, val = losses.train[since:], losses.val[since:]
+    if not train or not val:
+        return "collapsing"
+    moved = f"training loss {train[0]:.3g} to {train[-1]:.3g}, validation loss {val[0]:.3g} to {val[-1]:.3g}"
+    if train[-1] > train[0]:
+        return f"collapsing ({moved})"
+    return f"overfitting ({moved})"
 
 
 def worst(judgements: Mapping[int, Judgement]) -> Judgement:
@@ -78,9 +135,8 @@ def worst(judgements: Mapping[int, Judgement]) -> Judgement:
     return Judgement(verdict=judgement.verdict, reason=f"seed {seed}: {judgement.reason}")
 
 
-def _divergence(
-    fitness: Sequence[float], first_loss: float, last_loss: float, ended: LaneEnded, loss_growth: float
-) -> str:
+def _divergence(fitness: Sequence[float], losses: LossCurves, ended: LaneEnded, loss_growth: float) -> str:
+    first_loss, last_loss = losses.first, losses.last
     if ended.is_diverged:
         return ended.reason
     if not fitness:

@@ -1,4 +1,4 @@
-"""A study of real trainings that is over in seconds: one trial converges, one diverges."""
+"""A study of real trainings that is over in seconds: one trial trains to its end, one diverges."""
 
 SMALL = """
 description: A study that is over in seconds.

@@ -38,7 +38,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, obje
 def test_a_run_leaves_database_report_hyp_and_the_best_weights(done: tuple[Path, dict[str, object]]) -> None:
     folder, result = done
 
-    assert result["is_complete"] and result["verdicts"] == {"converged": 1, "diverged": 1}
+    assert result["is_complete"] and result["verdicts"] == {"diverged": 1, "undertrained": 1}
     best = result["best"]
     assert isinstance(best, dict) and best["params"] == {"lr0": 0.01}
     assert set(best["metrics"]) == {"val", "test"}
@@ -52,9 +52,9 @@ def test_show_lists_every_trial_with_its_verdict_and_why(done: tuple[Path, dict[
     text = evolve(folder, "show", "small").stdout
     rows = json.loads(evolve(folder, "show", "small", "--json").stdout)
 
-    assert "converged" in text and "box loss" in text
+    assert "undertrained" in text and "box loss" in text
     assert text.splitlines()[-1] == "next    evolve report small"
-    assert [row["verdict"] for row in rows] == ["converged", "diverged"]
+    assert [row["verdict"] for row in rows] == ["undertrained", "diverged"]
     assert rows[1]["fitness"] is None
 
 

@@ -95,7 +95,7 @@ def test_a_confident_output_becomes_the_box_of_its_anchor_and_cell() -> None:
     raw = heads(num_classes=2)
     raw[1][0, 0, 1, 2, 3] = torch.tensor([0.0, 0.0, 0.0, 0.0, 10.0, -10.0, 10.0])
 
-    result = detect(raw, ANCHORS)
+    result = detect(raw, ANCHORS, nms_iou=0.45)
 
     assert result.classes_K.tolist() == [1]
     assert torch.allclose(result.boxes_K4, torch.tensor([[0.875 - 0.1, 0.625 - 0.1, 0.875 + 0.1, 0.625 + 0.1]]))
@@ -108,7 +108,7 @@ def test_of_overlapping_boxes_the_surest_is_kept_and_other_classes_are_left_alon
     raw[0][0, 0, 1, 0, 0] = torch.tensor([0.0, 0.0, -0.4, -0.4, 2.0, 8.0, -8.0])
     raw[0][0, 0, 2, 0, 0] = torch.tensor([0.0, 0.0, -0.7, -0.7, 1.0, -8.0, 8.0])
 
-    result = detect(raw, ANCHORS, min_score=0.1)
+    result = detect(raw, ANCHORS, nms_iou=0.45, min_score=0.1)
 
     assert result.classes_K.tolist() == [0, 1]
 
@@ -116,4 +116,4 @@ def test_of_overlapping_boxes_the_surest_is_kept_and_other_classes_are_left_alon
 def test_a_network_that_answers_nan_detects_nothing() -> None:
     raw = [torch.full_like(each, float("nan")) for each in heads()]
 
-    assert len(detect(raw, ANCHORS).scores_K) == 0
+    assert len(detect(raw, ANCHORS, nms_iou=0.45).scores_K) == 0

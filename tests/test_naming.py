@@ -8,13 +8,13 @@ from detector.hyperparameters import Hyperparameters
 from evolve.errors import StudyError
 from evolve.hyp import HypFile
 from evolve.naming import derived_name, training_study
-from evolve.study import Study, load_study
+from evolve.study import Study
 
 HYP = HypFile(values=Hyperparameters(lr0=0.02), given=("lr0",), training={"epochs": 3})
 
 
 def named(**chosen: object) -> str:
-    return derived_name(load_study("lr_sweep", chosen), chosen)
+    return derived_name("lr_sweep", chosen)
 
 
 def test_a_study_as_it_is_keeps_its_name() -> None:
@@ -26,10 +26,25 @@ def test_what_the_command_line_changes_is_in_the_name() -> None:
         "lr_sweep-raccoon-yolov3_tiny-30ep-160px"
     )
     assert named(seeds=(0, 1)) == "lr_sweep-seeds0_1"
+    assert named(updates=600, nms_iou=0.6) == "lr_sweep-600up-nms0_6"
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        ("photos/cells/data.yaml", "cells"),
+        ("photos/cells/dataset.yml", "cells"),
+        ("photos/cells.yaml", "cells"),
+        ("photos/cells v1.2", "cells_v1_2"),
+        ("digits-3", "digits_3"),
+    ],
+)
+def test_a_data_set_is_named_by_its_folder_where_the_file_has_anyones_name(data: str, word: str) -> None:
+    assert named(data=data) == f"lr_sweep-{word}"
 
 
 def train(stored: dict[str, Study], *, name: str | None = None, **chosen: object) -> Study:
-    return training_study(HYP, Path("mine.yaml"), chosen, name=name, stored=stored.get)
+    return training_study(HYP, Path("mine.yaml"), chosen, {}, name=name, stored=stored.get)
 
 
 def test_a_training_is_a_study_of_one_trial_with_the_files_values_and_setting() -> None:
@@ -45,7 +60,7 @@ def test_the_same_training_goes_on_under_its_name_and_another_is_counted_up() ->
     other = HypFile(values=Hyperparameters(lr0=0.3), given=("lr0",), training={"epochs": 3})
 
     assert train({first.name: first}).name == first.name
-    second = training_study(other, Path("mine.yaml"), {}, name=None, stored={first.name: first}.get)
+    second = training_study(other, Path("mine.yaml"), {}, {}, name=None, stored={first.name: first}.get)
     assert second.name == "train-mine-2"
 
 

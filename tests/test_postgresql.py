@@ -53,7 +53,7 @@ def trained(url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("postgresql")
     (folder / "small.yaml").write_text(SMALL)
     finished = evolve(folder, "run", "--study", "small.yaml", "--storage", url, "--json")
-    assert json.loads(finished.stdout)["verdicts"] == {"converged": 1, "diverged": 1}
+    assert json.loads(finished.stdout)["verdicts"] == {"diverged": 1, "undertrained": 1}
     return url
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from detector.telemetry import LaneStarted
 from evolve.objective import Record
-from evolve.progress import Progress
+from evolve.progress import LINE_SECONDS, Progress
 from evolve.runner import Happening, StudyStopped, TrialEnded, TrialProgressed, TrialStarted
 from evolve.session import DataChecked
 from evolve.storage import Outcome
@@ -30,7 +30,9 @@ def happenings() -> list[DataChecked | Happening]:
     finding = {"kind": "clipped", "file": "a[b].xml", "line": 7, "message": "box reaches outside"}
     return [
         DataChecked(
-            summary={"splits": {"train": {"images": 9, "boxes": 11}}}, findings=[finding] * 7, note="split by seed"
+            summary={"splits": {"train": {"images": 9, "boxes": 11, "boxes_by_class": {"cat": 4, "dog": 7}}}},
+            findings=[finding] * 7,
+            note="split by seed",
         ),
         TrialStarted(trial=TRIAL, is_resumed=True),
         TrialProgressed(trial=TRIAL, records=tuple(Record(trial=3, seed=0, telemetry=each) for each in telemetry)),
@@ -55,12 +57,28 @@ def test_without_a_terminal_there_is_a_plain_line_for_everything_that_matters() 
     lines = shown(is_terminal=False).splitlines()
 
     assert lines[0] == "data digits-1: train 9 images, 11 boxes. split by seed"
-    assert lines[1] == "  clipped: a[b].xml:7: box reaches outside"
-    assert lines[6] == "  and 2 more findings, all in the report"
-    assert lines[7].startswith("trial 3    goes on     lr0 0.1  momentum 0.9")
-    assert lines[8].startswith("trial 3    converged     map50 0.357  fitness 0.6 [flat]")
-    assert lines[9].startswith("budget of 6 trials spent; 1 trials in")
-    assert len(lines) == 10
+    assert lines[1] == "  training boxes by class: cat 4, dog 7"
+    assert lines[2] == "  clipped: a[b].xml:7: box reaches outside"
+    assert lines[7] == "  and 2 more findings, all in the report"
+    assert lines[8].startswith("trial 3    goes on     lr0 0.1  momentum 0.9")
+    assert lines[9].startswith("trial 3    converged     map50 0.357  fitness 0.6 [flat]")
+    assert lines[10].startswith("budget of 6 trials spent; 1 trials in")
+    assert len(lines) == 11
+
+
+def test_without_a_terminal_a_long_trial_says_every_half_minute_where_it_stands() -> None:
+    text = io.StringIO()
+    now = [0.0]
+    with Progress(fake_study(), Console(file=text, width=160), clock=lambda: now[0]) as progress:
+        for happening in happenings()[1:3]:
+            progress.update(happening)
+        quiet = text.getvalue()
+        now[0] = LINE_SECONDS
+        progress.update(happenings()[2])
+        progress.update(happenings()[2])
+
+    assert "epoch" not in quiet
+    assert text.getvalue().count("trial 3    epoch 1/4  loss 4.000  map50 0.357  1600 images/s") == 1
 
 
 def test_a_terminal_shows_each_running_trial_with_loss_rate_speed_and_time_left() -> None:

@@ -98,7 +98,7 @@ def test_a_crash_is_a_failure_with_its_traceback_and_the_study_goes_on(tmp_path:
 
     assert outcome is not None and outcome.verdict == "failed"
     assert "breaks this network" in outcome.reason and "in misbehave" in (outcome.traceback or "")
-    assert sorted(verdicts(tmp_path).values()) == ["converged", "failed"]
+    assert sorted(verdicts(tmp_path).values()) == ["failed", "undertrained"]
 
 
 def test_when_everything_fails_the_study_stops_early_and_says_so(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
 from evolve.errors import StudyError
-from evolve.study import MEDIAN_STARTUP_TRIALS, Fitness, Study, available_studies, load_study
+from evolve.study import MEDIAN_STARTUP_TRIALS, Fitness, Study
+from evolve.study_file import available_studies, load_study
 
 SMALLEST = "space: {lr0: {low: 0.001, high: 1, log: true}}\nbudget: {trials: 8}\n"
 Write = Callable[[str], Path]
@@ -354,9 +355,8 @@ def test_a_sensible_study_has_no_warnings() -> None:
 
 
 def test_reading_a_study_loads_neither_optuna_nor_torch() -> None:
-    code = (
-        "import sys, evolve.study as s; s.load_study('lr_sweep'); print(sorted({'optuna', 'torch'} & set(sys.modules)))"
-    )
+    read = "import sys, evolve.study_file as s; s.load_study('lr_sweep')"
+    code = f"{read}; print(sorted({{'optuna', 'torch'}} & set(sys.modules)))"
 
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from detector.telemetry import LaneEnded
 from evolve.study import Thresholds
-from evolve.verdict import Judgement, Verdict, judge, worst
+from evolve.verdict import Judgement, LossCurves, Verdict, judge, worst
 
 NAN = float("nan")
 
@@ -24,29 +24,26 @@ def judged(
     *,
     first_loss: float = 2.0,
     last_loss: float = 0.5,
+    train: Sequence[float] = (),
+    val: Sequence[float] = (),
     end: LaneEnded | None = None,
     thresholds: Thresholds | None = None,
 ) -> Judgement:
-    return judge(
-        fitness,
-        first_loss=first_loss,
-        last_loss=last_loss,
-        ended=end or ended(),
-        thresholds=thresholds or Thresholds(),
-    )
+    losses = LossCurves(first=first_loss, train=tuple(train or [last_loss] * len(fitness)), val=tuple(val))
+    return judge(fitness, losses=losses, ended=end or ended(), thresholds=thresholds or Thresholds())
 
 
 def test_a_level_end_is_converged() -> None:
     judgement = judged([0.1, 0.3, 0.5, 0.58, 0.6, 0.61, 0.6, 0.62])
 
-    assert judgement == Judgement(verdict=Verdict.CONVERGED, reason="fitness 0.62; last quarter added 2%")
+    assert judgement == Judgement(verdict=Verdict.CONVERGED, reason="fitness 0.62; last quarter added 1.6%")
 
 
 def test_an_end_that_rises_is_undertrained() -> None:
     judgement = judged([0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.56, 0.64])
 
     assert judgement.verdict == Verdict.UNDERTRAINED
-    assert judgement.reason == "fitness 0.64 still rising: last quarter added 22%"
+    assert judgement.reason == "fitness 0.64 still rising: last quarter added 21.9%"
 
 
 def test_a_fitness_that_never_left_the_ground_is_undertrained() -> None:
@@ -76,7 +73,7 @@ def test_a_loss_that_stayed_finite_but_grew_has_diverged_whatever_its_fitness() 
 
 @pytest.mark.parametrize("last_loss", [4.0, 0.0])
 def test_a_loss_at_twice_its_start_has_not_diverged_yet(last_loss: float) -> None:
-    assert judged([0.3, 0.3], first_loss=2.0, last_loss=last_loss).verdict == Verdict.CONVERGED
+    assert judged([0.3, 0.3], first_loss=2.0, last_loss=last_loss).verdict != Verdict.DIVERGED
 
 
 @pytest.mark.parametrize(
@@ -96,32 +93,52 @@ def test_a_training_without_an_epoch_has_failed() -> None:
     assert judgement == Judgement(verdict=Verdict.FAILED, reason="ended at step 400, before the first epoch was over")
 
 
+@pytest.mark.parametrize("fitness", [[0.5], [0.5, 0.51], [0.6, 0.6, 0.5], [0.5, 0.5, 0.5, 0.5]])
+def test_nothing_is_said_of_convergence_before_there_are_five_epochs(fitness: list[float]) -> None:
+    judgement = judged(fitness)
+
+    assert judgement.verdict == Verdict.UNDERTRAINED
+    assert f"after {len(fitness)} epochs, too few to tell" in judgement.reason
+
+
 @pytest.mark.parametrize(
-    ("fitness", "verdict"),
-    [
-        ([0.5], Verdict.CONVERGED),
-        ([0.01], Verdict.UNDERTRAINED),
-        ([0.5, 0.51], Verdict.CONVERGED),
-        ([0.2, 0.51], Verdict.UNDERTRAINED),
-        ([0.2, 0.5, 0.51], Verdict.CONVERGED),
-        ([0.5, 0.5, 0.6], Verdict.UNDERTRAINED),
-        ([0.6, 0.6, 0.5], Verdict.CONVERGED),
-        ([0.0, 0.0, 0.0], Verdict.UNDERTRAINED),
-    ],
+    ("train", "cause"),
+    [([2, 1.5, 1.2, 1, 0.9, 0.8, 0.7, 0.6], "overfitting"), ([1, 1, 0.5, 1, 1.2, 1.4, 1.5, 1.6], "collapsing")],
 )
-def test_short_trainings_are_judged_by_their_last_epoch(fitness: list[float], verdict: Verdict) -> None:
-    assert judged(fitness).verdict == verdict
+def test_a_fitness_that_is_lost_again_has_worsened_and_the_losses_say_how(train: list[float], cause: str) -> None:
+    judgement = judged([0.1, 0.3, 0.5, 0.5, 0.4, 0.35, 0.3, 0.28], train=train, val=[1, 1, 1, 1, 1.2, 1.4, 1.6, 1.8])
+
+    assert judgement.verdict == Verdict.WORSENED
+    assert judgement.reason.startswith(f"fitness 0.28: 42.0% lost since epoch 3, {cause} (training loss 1 to")
+
+
+def test_a_little_lost_at_the_end_is_noise() -> None:
+    assert judged([0.1, 0.3, 0.5, 0.52, 0.5, 0.48, 0.5, 0.49]).verdict == Verdict.CONVERGED
+
+
+def test_a_level_end_with_most_of_the_loss_left_wanted_a_higher_rate() -> None:
+    judgement = judged([0.05, 0.07, 0.08, 0.08, 0.08, 0.08], first_loss=2.0, last_loss=1.5)
+
+    assert judgement.verdict == Verdict.UNDERTRAINED
+    assert "the rate decayed before it got anywhere: loss still at 75% of its start" in judgement.reason
+
+
+def test_what_is_below_the_limit_in_print_is_below_it_in_fact() -> None:
+    rising = [0.1, 0.2, 0.3, 0.4, 0.45, 0.46, 0.48, 0.5002]
+
+    assert judged(rising).reason == "fitness 0.5 still rising: last quarter added 8.0%"
+    assert judged([*rising[:-1], 0.49]).reason == "fitness 0.49; last quarter added 6.1%"
 
 
 def test_thresholds_of_the_study_decide() -> None:
     strict = Thresholds(floor=0.7, still_rising=0.01, loss_growth=1.1)
 
-    assert judged([0.6, 0.6]).verdict == Verdict.CONVERGED
-    assert judged([0.6, 0.6], thresholds=strict).verdict == Verdict.UNDERTRAINED
-    assert judged([0.78, 0.8]).verdict == Verdict.CONVERGED
-    assert judged([0.78, 0.8], thresholds=strict).verdict == Verdict.UNDERTRAINED
-    assert judged([0.8, 0.8], first_loss=1, last_loss=1.5).verdict == Verdict.CONVERGED
-    assert judged([0.8, 0.8], first_loss=1, last_loss=1.5, thresholds=strict).verdict == Verdict.DIVERGED
+    assert judged([0.6] * 5).verdict == Verdict.CONVERGED
+    assert judged([0.6] * 5, thresholds=strict).verdict == Verdict.UNDERTRAINED
+    assert judged([0.78] * 4 + [0.8]).verdict == Verdict.CONVERGED
+    assert judged([0.78] * 4 + [0.8], thresholds=strict).verdict == Verdict.UNDERTRAINED
+    assert judged([0.8] * 5, first_loss=1, last_loss=1.5).verdict == Verdict.UNDERTRAINED
+    assert judged([0.8] * 5, first_loss=1, last_loss=1.5, thresholds=strict).verdict == Verdict.DIVERGED
 
 
 def test_the_worst_seed_speaks_for_the_trial() -> None:
@@ -136,7 +153,7 @@ def test_the_worst_seed_speaks_for_the_trial() -> None:
 
 
 def test_verdicts_are_ordered_from_best_to_worst_and_are_their_names() -> None:
-    assert list(Verdict) == ["converged", "undertrained", "pruned", "diverged", "failed"]
+    assert list(Verdict) == ["converged", "undertrained", "worsened", "pruned", "diverged", "failed"]
 
 
 @given(st.lists(st.floats(), max_size=12), st.floats(), st.floats(), st.booleans())

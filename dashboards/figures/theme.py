@@ -39,6 +39,7 @@ class VerdictStyle:
 VERDICT_STYLES = {
     "converged": VerdictStyle(color="#009E73", symbol="circle", character="●"),
     "undertrained": VerdictStyle(color="#56B4E9", symbol="triangle-up", character="▲"),
+    "worsened": VerdictStyle(color="#8C6D31", symbol="triangle-down", character="▼"),
     "diverged": VerdictStyle(color="#D55E00", symbol="x", character="✖"),
     "pruned": VerdictStyle(color="#CC79A7", symbol="square", character="■"),
     "failed": VerdictStyle(color="#E69F00", symbol="diamond", character="◆"),

@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 
 from dashboards.views.measured import Measured
+from evolve.verdict import TRAINED_THROUGH
 
 # What became of a trial, in the order it is told; the last two are for trials that are not (or not only) ours.
-VERDICTS = ("converged", "undertrained", "diverged", "pruned", "failed", "running", "waiting", "unjudged")
-TRAINED = ("converged", "undertrained", "unjudged")  # ran to their end, so that their fitness can be compared
+VERDICTS = ("converged", "undertrained", "worsened", "diverged", "pruned", "failed", "running", "waiting", "unjudged")
+TRAINED = (*TRAINED_THROUGH, "unjudged")  # ran to their end, so that their fitness can be compared
 
 TRIAL_COLUMNS = {
     "number": "int64",

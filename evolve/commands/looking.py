@@ -20,13 +20,14 @@ def studies(
     Example: `evolve studies lr_sweep`
     """
     from evolve.plan_text import describe
-    from evolve.study import available_studies, load_study
+    from evolve.study_file import available_studies, read_study
 
     if name is not None:
-        definition = load_study(name)
-        say(definition.to_mapping(), as_json=as_json, text=lambda: describe(definition))
+        file = read_study(name)
+        definition = file.preview()
+        say(dict(file.raw) | {}, as_json=as_json, text=lambda: describe(definition, file.open_keys))
         return
-    found = {each: load_study(str(path)) for each, path in available_studies()}
+    found = {each: read_study(str(path)).preview() for each, path in available_studies()}
     summaries = {each: first_sentence(study.description) for each, study in found.items()}
     width = max(map(len, summaries), default=0)
     say(

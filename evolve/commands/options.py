@@ -23,6 +23,18 @@ DataOption = Annotated[
 ]
 ModelOption = Annotated[str | None, typer.Option("--model", help="yolov3, yolov3-spp, yolov3-tiny, or -compact ones.")]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Epochs of every training.")]
+UpdatesOption = Annotated[
+    int | None, typer.Option("--updates", help="Updates of the weights in every training, in place of --epochs.")
+]
+NmsOption = Annotated[
+    float | None,
+    typer.Option(
+        "--nms-iou", help="Overlap at which suppression joins boxes when metrics are measured.", show_default="0.45"
+    ),
+]
+SkipOption = Annotated[
+    bool, typer.Option("--skip-unreadable", help="Go on without images that cannot be read; they are counted.")
+]
 SizeOption = Annotated[int | None, typer.Option("--image-size", help="Side of the training images, a multiple of 32.")]
 BatchOption = Annotated[int | None, typer.Option("--batch-size", "--batch", help="Images in a batch.")]
 SeedsOption = Annotated[str | None, typer.Option("--seeds", help="Training seeds, such as 0,1,2.")]

@@ -14,6 +14,7 @@ from evolve.errors import EvolveError
 
 if TYPE_CHECKING:
     from evolve.storage import Storage
+    from evolve.study import Study
 
 
 @contextmanager
@@ -28,6 +29,17 @@ def opened_storage(url: str, *, must_exist: bool = False) -> Iterator[Storage]:
         yield storage
     finally:
         storage.close()
+
+
+def stored_study(url: str, name: str) -> Study | None:
+    """The study stored under a name; a database that is not there is not made."""
+    from evolve.storage import sqlite_file
+
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        return None
+    with opened_storage(url) as opened:
+        return opened.stored_study(name)
 
 
 def write_report(storage: Storage, study: str, path: Path) -> Path:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evolve.commands.again import typed_again
 from evolve.commands.options import (
     DEFAULT_STORAGE,
     RUNS,
@@ -21,18 +24,22 @@ from evolve.commands.options import (
     JsonOption,
     ModelOption,
     NameOption,
+    NmsOption,
     SeedsOption,
     SizeOption,
+    SkipOption,
     StorageOption,
     StudyOption,
+    UpdatesOption,
     WorkersOption,
 )
-from evolve.commands.output import opened_storage, say, say_next, write_report
+from evolve.commands.output import opened_storage, say, say_next, stored_study, write_report
 from evolve.errors import StudyError
 
 if TYPE_CHECKING:
+    from evolve.planning import Advice
     from evolve.runner import StudyStopped
-    from evolve.session import Sitting
+    from evolve.session import DataChecked, Found, Sitting
     from evolve.study import Study
 
 
@@ -41,11 +48,14 @@ def run(
     data: DataOption = None,
     model: ModelOption = None,
     epochs: EpochsOption = None,
+    updates: UpdatesOption = None,
     trials: Annotated[int | None, typer.Option("--trials", help="Trials in all, earlier ones included.")] = None,
     seconds: Annotated[float | None, typer.Option("--seconds", help="Start no trial after this long.")] = None,
     image_size: SizeOption = None,
     batch_size: BatchOption = None,
+    nms_iou: NmsOption = None,
     seeds: SeedsOption = None,
+    skip_unreadable: SkipOption = False,
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     storage: StorageOption = DEFAULT_STORAGE,
@@ -58,19 +68,20 @@ def run(
 ) -> None:
     """Run a study up to its budget, then write its report and hyp.yaml. Run again to go on.
 
-    Example: `evolve run --study lr_sweep`
+    Example: `evolve run --study my_data --data PATH`
     """
-    from evolve.naming import derived_name
+    from evolve.detection import choose_device
 
-    chosen = _chosen(data, model, epochs, image_size, batch_size, seeds)
+    chosen = _chosen(data, model, epochs, updates, image_size, batch_size, nms_iou, seeds)
     budget = {"trials": trials, "seconds": seconds}
+    device = choose_device(device)
     if resume:
-        definition = _stored(storage, name or study, chosen, budget)
+        definition, checked = _stored(storage, name or study, chosen, budget), None
     else:
-        definition = _load(study, chosen | budget)
-        definition = _load(study, chosen | budget | {"name": name or derived_name(definition, chosen)})
-    _warn(definition, is_size_given=image_size is not None or resume)
-    sitting = _sitting(definition, storage, device, workers)
+        others = budget | {"skip_unreadable": skip_unreadable or None}
+        definition, checked = _defined(study, chosen, others, name=name, storage=storage, device=device)
+    _say_choices(definition)
+    sitting = _sitting(definition, storage, device, workers, checked)
     if dry_run:
         _print_plan(sitting, as_json=as_json)
         return
@@ -82,9 +93,12 @@ def train(
     data: DataOption = None,
     model: ModelOption = None,
     epochs: EpochsOption = None,
+    updates: UpdatesOption = None,
     image_size: SizeOption = None,
     batch_size: BatchOption = None,
+    nms_iou: NmsOption = None,
     seeds: SeedsOption = None,
+    skip_unreadable: SkipOption = False,
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     storage: StorageOption = DEFAULT_STORAGE,
@@ -95,22 +109,33 @@ def train(
 
     Example: `evolve train --hyp runs/lr_sweep/hyp.yaml --epochs 30`
     """
+    from evolve.detection import choose_device
     from evolve.hyp import read_hyp
     from evolve.naming import training_study
+    from evolve.session import epochs_of
 
-    chosen = _chosen(data, model, epochs, image_size, batch_size, seeds)
+    file = read_hyp(hyp)
+    chosen = _chosen(data, model, epochs, None, image_size, batch_size, nms_iou, seeds)
+    if updates is not None:
+        if epochs is not None:
+            raise StudyError("--updates: is given beside --epochs; name one of them")
+        training = {**file.training, **{key: value for key, value in chosen.items() if value is not None}}
+        chosen["epochs"] = epochs_of(updates, training, skip_unreadable=skip_unreadable)
+    others = {"skip_unreadable": skip_unreadable or None}
     with opened_storage(storage) as opened:
-        definition = training_study(read_hyp(hyp), hyp, chosen, name=name, stored=opened.stored_study)
-    _warn(definition, is_size_given=True)
-    _sit(_sitting(definition, storage, device, workers), as_json=as_json)
+        definition = training_study(file, hyp, chosen, others, name=name, stored=opened.stored_study)
+    _say_choices(definition)
+    _sit(_sitting(definition, storage, choose_device(device), workers, None), as_json=as_json)
 
 
 def _chosen(
     data: str | None,
     model: str | None,
     epochs: int | None,
+    updates: int | None,
     image_size: int | None,
     batch_size: int | None,
+    nms_iou: float | None,
     seeds: str | None,
 ) -> dict[str, Any]:
     """What the command line changes in a definition; None where it says nothing."""
@@ -118,16 +143,25 @@ def _chosen(
         "data": data,
         "model": model,
         "epochs": epochs,
+        "updates": updates,
         "image_size": image_size,
         "batch_size": batch_size,
+        "nms_iou": nms_iou,
         "seeds": None if seeds is None else _numbers("--seeds", seeds),
     }
 
 
-def _load(study: str, overrides: dict[str, Any]) -> Study:
-    from evolve.study import load_study
+def _defined(
+    study: str, chosen: dict[str, Any], others: dict[str, Any], *, name: str | None, storage: str, device: str
+) -> tuple[Study, DataChecked | None]:
+    """The study as it is going to be stored, and what its data hold if that was looked up."""
+    from evolve.naming import derived_name
+    from evolve.session import settled
+    from evolve.study_file import read_study
 
-    return load_study(study, overrides)
+    written = read_study(study, chosen | others).name
+    file = read_study(study, chosen | others | {"name": name or derived_name(written, chosen)})
+    return settled(file, stored=stored_study(storage, file.name), device=device)
 
 
 def _stored(storage: str, name: str, chosen: dict[str, Any], budget: dict[str, Any]) -> Study:
@@ -150,34 +184,57 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
         raise StudyError(f"{option}: {text!r} is not a list of whole numbers such as 0,1,2") from None
 
 
-def _warn(study: Study, *, is_size_given: bool) -> None:
-    for warning in study.warnings():
-        typer.echo(f"note: {warning}", err=True)
-    if not is_size_given and not study.data.startswith("digits"):
-        typer.echo(
-            f"note: image_size: {study.image_size} px comes from the study; photographs may need more: --image-size",
-            err=True,
-        )
+def _say_choices(study: Study) -> None:
+    """What was chosen from the data and why, and what is allowed but has no use."""
+    from evolve.plan_text import choices_text
+
+    for line in (*choices_text(study), *(f"note    {warning}" for warning in study.warnings())):
+        typer.echo(line, err=True)
 
 
-def _sitting(study: Study, storage: str, device: str, workers: int | None) -> Sitting:
+def _sitting(study: Study, storage: str, device: str, workers: int | None, checked: DataChecked | None) -> Sitting:
     from evolve.session import Sitting
 
-    return Sitting(study=study, storage_url=storage, device=device, workers=workers, runs=RUNS)
+    return Sitting(study=study, storage_url=storage, device=device, workers=workers, runs=RUNS, checked=checked)
 
 
 def _print_plan(sitting: Sitting, *, as_json: bool) -> None:
-    from evolve.detection import choose_device, measure_cost
-    from evolve.plan_text import describe, estimate
+    from evolve.plan_text import data_lines, describe, estimate
+    from evolve.session import survey
 
-    cost = measure_cost(sitting.study, choose_device(sitting.device))
-    planned = estimate(sitting, cost)
-    say(
-        {"study": sitting.study.to_mapping(), "estimate": planned.as_mapping()},
-        as_json=as_json,
-        text=lambda: f"{describe(sitting.study)}\n\n{planned.text()}",
-    )
-    say_next(f"evolve run --study {sitting.study.name}", as_json=as_json)
+    study = sitting.study
+    checked = sitting.checked or survey(study.data, skip_unreadable=study.skip_unreadable)
+    planned = estimate(sitting)
+    lines = [describe(study), *data_lines(study.data, checked), "", planned.text()]
+    result = {
+        "study": study.to_mapping(),
+        "data": asdict(checked),
+        "estimate": planned.as_mapping(),
+        "advice": [asdict(advice) for advice in _advice(sitting, checked)],
+    }
+    say(result, as_json=as_json, text=lambda: "\n".join(lines))
+    _say_advice(sitting, checked)
+    say_next(typed_again(without=("--dry-run",)), as_json=as_json)
+
+
+def _advice(sitting: Sitting, checked: DataChecked) -> tuple[Advice, ...]:
+    from evolve.planning import DataFacts, advice
+
+    return advice(sitting.study, DataFacts.from_summary(sitting.study.data, checked.summary))
+
+
+def _say_advice(sitting: Sitting, checked: DataChecked) -> None:
+    """Before anything is trained: what would keep it from learning, and what the mend would cost here."""
+    if not (found := _advice(sitting, checked)):
+        return
+    from evolve.plan_text import estimate, minutes
+    from evolve.session import mended_sitting
+
+    for obstacle in found:
+        typer.echo(f"note    {obstacle.reason}: {obstacle.option} {obstacle.value}", err=True)
+    mended = estimate(mended_sitting(sitting, found, checked)).total_seconds
+    instead = {obstacle.option: obstacle.value for obstacle in found}
+    typer.echo(f"note    about {minutes(mended)} here: {typed_again(instead=instead)}", err=True)
 
 
 def _sit(sitting: Sitting, *, as_json: bool) -> None:
@@ -186,13 +243,15 @@ def _sit(sitting: Sitting, *, as_json: bool) -> None:
 
     from evolve.progress import Progress
     from evolve.runner import StudyStopped
-    from evolve.session import run_sitting
+    from evolve.session import DataChecked, run_sitting
 
     console = Console(stderr=True)
     stopped: StudyStopped | None = None
     with _stop_signals() as should_stop, Progress(sitting.study, console) as progress:
         for happening in run_sitting(sitting, should_stop=should_stop):
             progress.update(happening)
+            if isinstance(happening, DataChecked):
+                _say_advice(sitting, happening)
             if isinstance(happening, StudyStopped):
                 stopped = happening
     assert stopped is not None
@@ -201,33 +260,36 @@ def _sit(sitting: Sitting, *, as_json: bool) -> None:
 
 def _finish(sitting: Sitting, stopped: StudyStopped, *, as_json: bool) -> None:
     from evolve.plan_text import result_text
-    from evolve.session import as_json as best_as_json
-    from evolve.session import best_of, export_hyp
+    from evolve.session import found_by
 
-    name = sitting.study.name
     with opened_storage(sitting.storage_url, must_exist=True) as opened:
-        best = best_of(opened, name)
-        files = {"report": str(write_report(opened, name, sitting.folder / "report.html"))}
-        if best is not None:
-            export_hyp(opened, name, sitting.folder / "hyp.yaml")
-            files["hyp"] = str(sitting.folder / "hyp.yaml")
-        verdicts = list(opened.verdicts(opened.study_id(name)).values())
+        report = write_report(opened, sitting.study.name, sitting.folder / "report.html")
+        found = found_by(opened, sitting)
     result = {
-        "study": name,
+        "study": sitting.study.name,
         "is_complete": stopped.is_complete,
         "reason": stopped.reason,
-        "verdicts": {each: verdicts.count(each) for each in sorted(set(verdicts))},
-        "best": best_as_json(best),
-        "files": files,
+        **found.as_mapping(),
+        "files": {"report": str(report), **found.files},
     }
-    say(result, as_json=as_json, text=lambda: result_text(result))
-    if stopped.is_failed or best is None:
-        say_next(f"evolve show {name}", as_json=as_json)
+    say(result, as_json=as_json, text=lambda: result_text(result, found, nms_iou=sitting.study.nms_iou))
+    _say_what_is_next(sitting, stopped, found, as_json=as_json)
+
+
+def _say_what_is_next(sitting: Sitting, stopped: StudyStopped, found: Found, *, as_json: bool) -> None:
+    name = sitting.study.name
+    place = [] if sitting.storage_url == DEFAULT_STORAGE else ["--storage", sitting.storage_url]
+    if found.grounded is not None and found.grounded.remedies and stopped.is_complete:
+        instead = {remedy.option: remedy.value for remedy in found.grounded.remedies}
+        say_next(typed_again(instead=instead), as_json=as_json)
+        raise typer.Exit(1)
+    if stopped.is_failed or found.best is None or found.grounded is not None:
+        say_next(shlex.join(["evolve", "show", name, *place]), as_json=as_json)
         raise typer.Exit(1)
     if not stopped.is_complete:
-        say_next(f"evolve run --study {name} --resume", as_json=as_json)
+        say_next(shlex.join(["evolve", "run", "--study", name, "--resume", *place]), as_json=as_json)
         raise typer.Exit(1 if stopped.reason == "stopped" else 0)
-    say_next(f"evolve train --hyp {files['hyp']}", as_json=as_json)
+    say_next(shlex.join(["evolve", "train", "--hyp", found.files["hyp"], *place]), as_json=as_json)
 
 
 @contextmanager

@@ -252,7 +252,7 @@ def test_a_study_is_followed_while_it_really_trains(
         address = serve(f"sqlite:///{database}")
         page = open_page()
         page.goto(f"{address}/study?study=small")
-        page.locator("section#summary", has_text="1 converged and 1 diverged").wait_for(timeout=180_000)
+        page.locator("section#summary", has_text="1 undertrained and 1 diverged").wait_for(timeout=180_000)
         assert running.wait(timeout=120) == 0
         show_all(page, STUDY)
         wait_until(page, f"document.querySelectorAll('{PICTURE}').length >= 3")

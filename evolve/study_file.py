@@ -1,0 +1,228 @@
+"""A study as its YAML file and the command line give it, some of it left open until the data are known.
+
+`model`, `image_size`, `batch_size` and `epochs` may be `auto`; `updates` stands in place of `epochs` and says how many
+times the weights are to be updated, whatever the number of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evolve.errors import Problem, StudyError, unknown_text
+from evolve.study import Study, validated
+
+AUTO = "auto"
+MAY_BE_OPEN = ("model", "image_size", "batch_size", "epochs")
+_SECTIONS = {"fixed", "space", "budget", "fitness", "thresholds", "decisions"}
+# Options by the keys they replace.
+_OVERRIDES = {name: (name,) for name in (*Study.model_fields, "updates") if name not in _SECTIONS} | {
+    "trials": ("budget", "trials"),
+    "seconds": ("budget", "seconds"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyFile:
+    """Keys and values of a study, not all of them chosen yet.
+
+    Attributes:
+        path: Where it was read.
+        raw: As written, options of the command line in place of the file's values.
+        options: Option of the command line by the key path it replaced.
+    """
+
+    path: Path
+    raw: Mapping[str, Any]
+    options: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The name as written; that of the file by default."""
+        return str(self.raw["name"])
+
+    @property
+    def data(self) -> str:
+        """What to train on; empty where the file leaves that to the command line."""
+        return str(self.raw.get("data") or "")
+
+    @property
+    def updates(self) -> int | None:
+        """Updates of the weights that a training is to take, or None where epochs are given."""
+        return self.raw.get("updates")
+
+    @property
+    def open_keys(self) -> tuple[str, ...]:
+        """Keys to be chosen from the data."""
+        return tuple(key for key in MAY_BE_OPEN if self.raw.get(key) == AUTO or (key == "epochs" and self.updates))
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """Names of the hyperparameters in the space."""
+        space = self.raw.get("space")
+        return tuple(map(str, space)) if isinstance(space, Mapping) else ()
+
+    def settled(self, values: Mapping[str, Any], decisions: Mapping[str, str]) -> Study:
+        """The study with everything chosen.
+
+        Args:
+            values: Of the open keys.
+            decisions: Why, by key; `space.NAME` leaves a hyperparameter out of the space.
+
+        Raises:
+            StudyError: The study is not allowed; names every problem.
+        """
+        closed = {key: value for key, value in self.raw.items() if key != "updates"} | dict(values)
+        if isinstance(space := closed.get("space"), Mapping):
+            closed["space"] = {name: each for name, each in space.items() if f"space.{name}" not in decisions}
+        return validated(closed | {"decisions": dict(decisions)}, self._placed)
+
+    def settled_like(self, stored: Study) -> Study:
+        """The study with what is open chosen as it was in a stored one, so that the same command goes on.
+
+        Raises:
+            StudyError: The study is not allowed; names every problem.
+        """
+        # What a person has named since then is no longer open.
+        kept = {
+            key: reason
+            for key, reason in stored.decisions.items()
+            if key in self.open_keys or key.partition(".")[2] in self.searched
+        }
+        return self.settled({key: getattr(stored, key) for key in self.open_keys}, kept)
+
+    def preview(self) -> Study:
+        """The study with everything left open at its default, to be described before there are data.
+
+        Raises:
+            StudyError: The study is not allowed; names every problem.
+        """
+        return self.settled({key: Study.model_fields[key].default for key in self.open_keys}, {})
+
+    def _placed(self, problem: Problem) -> str:
+        for key, option in self.options.items():
+            if problem.path == key or problem.path.startswith(f"{key}."):
+                return f"{option}: {problem.text}"
+        return f"{self.path}: {problem}"
+
+
+def available_studies() -> list[tuple[str, Path]]:
+    """Names and files of the studies in ./studies and of those that come with the package, sorted by name."""
+    # A package without __init__ has several places; importlib.resources stumbles over those of an editable install.
+    package = find_spec("studies")
+    places = package.submodule_search_locations if package else None
+    folders = [Path("studies"), *(Path(each) for each in places or ())]
+    found = {path.stem: path for folder in reversed(folders) for path in folder.glob("*.yaml")}
+    return sorted(found.items())
+
+
+def read_study(name_or_path: str, overrides: Mapping[str, object] | None = None) -> StudyFile:
+    """A study's file with the options of the command line in it; what is not open is checked.
+
+    Args:
+        name_or_path: Name of an available study, or path of a file.
+        overrides: Values that replace those of the file, by the name of their command-line option; None leaves the
+            file's value.
+
+    Raises:
+        StudyError: The file cannot be read or is not allowed, or an override is not allowed; names every problem.
+    """
+    path = _find(name_or_path)
+    raw = _read(path)
+    raw.setdefault("name", path.stem)
+    given = {option: value for option, value in (overrides or {}).items() if value is not None}
+    if {"epochs", "updates"} <= given.keys():
+        raise StudyError("--updates: is given beside --epochs; an epoch is a fixed number of updates: name one of them")
+    for shorter, longer in (("epochs", "updates"), ("updates", "epochs")):
+        if shorter in given:
+            raw.pop(longer, None)
+    options = {_override(raw, option, value): f"--{option.replace('_', '-')}" for option, value in given.items()}
+    file = StudyFile(path=path, raw=raw, options=options)
+    _check_updates(file)
+    file.preview()
+    return file
+
+
+def load_study(name_or_path: str, overrides: Mapping[str, object] | None = None) -> Study:
+    """A study that leaves nothing open; arguments as for `read_study`.
+
+    Raises:
+        StudyError: As for `read_study`, or something is left open.
+    """
+    file = read_study(name_or_path, overrides)
+    if file.open_keys:
+        raise StudyError(f"{file.path}: {', '.join(file.open_keys)} are chosen from the data when it runs")
+    return file.preview()
+
+
+def _check_updates(file: StudyFile) -> None:
+    updates = file.updates
+    place = file.options.get("updates", f"{file.path}: updates")
+    if updates is None:
+        return
+    if isinstance(updates, bool) or not isinstance(updates, int) or updates < 1:
+        raise StudyError(f"{place}: {updates!r} is not a whole number of at least 1")
+    if file.raw.get("epochs", AUTO) != AUTO:
+        raise StudyError(f"{place}: is given beside epochs; an epoch is a fixed number of updates: name one of them")
+
+
+def _override(raw: dict[Any, Any], option: str, value: object) -> str:
+    if option not in _OVERRIDES:
+        raise StudyError(unknown_text("option", option, _OVERRIDES))
+    *parents, key = _OVERRIDES[option]
+    for parent in parents:
+        inner = raw.get(parent)
+        raw = raw.setdefault(parent, {}) if inner is None or isinstance(inner, dict) else {}
+    raw[key] = list(value) if isinstance(value, tuple) else value
+    return ".".join(_OVERRIDES[option])
+
+
+def _find(name_or_path: str) -> Path:
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        return path
+    available = dict(available_studies())
+    if name_or_path not in available:
+        raise StudyError(f"{unknown_text('study', name_or_path, list(available))}; or give the path of a .yaml file")
+    return available[name_or_path]
+
+
+def _read(path: Path) -> dict[Any, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        repeated = list(_repeated_keys(node, set()))
+        raw = yaml.safe_load(text)
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise StudyError(f"{path}: is not text in UTF-8") from None
+    except yaml.YAMLError as error:
+        raise StudyError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+    if repeated:
+        raise StudyError("\n".join(f"{path}: {each}" for each in repeated))
+    if not isinstance(raw, dict):
+        found = "is empty" if raw is None else f"holds {type(raw).__name__}"
+        raise StudyError(f"{path}: {found}; a study is a mapping with at least space and budget")
+    return raw
+
+
+def _repeated_keys(node: yaml.Node | None, seen: set[int]) -> Iterator[str]:
+    if id(node) in seen:  # an alias, perhaps to a mapping that holds it
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        keys: set[str] = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in keys:
+                yield f"line {key.start_mark.line + 1}: key {key.value!r} is given twice"
+            keys.add(str(key.value))
+            yield from _repeated_keys(value, seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            yield from _repeated_keys(each, seen)

@@ -1,0 +1,130 @@
+"""What a study leaves open is chosen from the data, with a reason, and can be overridden."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evolve.errors import StudyError
+from evolve.planning import LEAST_EPOCHS, DataFacts, advice, epochs_for, num_updates, remedies, settle
+from evolve.study import Study
+from evolve.study_file import load_study, read_study
+
+RACCOONS = DataFacts(num_train=160, box_sides={"raccoon": 0.59}, is_rendered=False)
+CELLS = DataFacts(num_train=205, box_sides={"RBC": 0.16, "Platelets": 0.07}, is_rendered=False)
+DIGITS = DataFacts(num_train=640, box_sides={"0": 0.4, "1": 0.4, "2": 0.4}, is_rendered=True)
+
+
+def planned(facts: DataFacts, *, is_cuda: bool = False, **options: object) -> Study:
+    return settle(read_study("my_data", {"data": "photos", **options}), facts, is_cuda=is_cuda)
+
+
+def test_photographs_get_a_network_that_learns_them_at_a_size_their_boxes_can_be_seen_at() -> None:
+    study = planned(RACCOONS)
+
+    assert (study.model, study.image_size, study.batch_size, study.epochs) == ("yolov3-tiny", 160, 16, 30)
+    assert study.decisions["image_size"] == "a typical raccoon is 59% of its image: 94 px of 160"
+    assert study.decisions["epochs"] == "300 updates at 10 an epoch"
+
+
+def test_small_boxes_want_larger_images_as_far_as_the_device_bears_them() -> None:
+    assert planned(CELLS, is_cuda=True).image_size == 256
+    assert planned(CELLS).image_size == 192
+    assert "192 px is the most without a GPU" in planned(CELLS).decisions["image_size"]
+
+
+def test_a_few_images_are_trained_in_small_batches_so_that_an_epoch_has_several_updates() -> None:
+    study = planned(DataFacts(num_train=16, box_sides={"a": 0.5}, is_rendered=False))
+
+    assert (study.batch_size, study.epochs) == (4, 75)
+
+
+def test_digits_are_trained_small() -> None:
+    study = planned(DIGITS)
+
+    assert (study.model, study.image_size) == ("yolov3-tiny-compact", 64)
+    assert not {"fliplr", "scale", "hsv_s"} & set(study.space)
+
+
+def test_the_class_gain_is_left_out_of_the_space_of_one_class_and_that_is_said() -> None:
+    assert "cls" not in planned(RACCOONS).space
+    assert "with one class" in planned(RACCOONS).decisions["space.cls"]
+    assert "cls" in planned(CELLS).space
+
+
+def test_what_a_person_names_is_not_chosen() -> None:
+    study = planned(RACCOONS, model="yolov3", image_size=96, batch_size=8, epochs=5)
+
+    assert (study.model, study.image_size, study.batch_size, study.epochs) == ("yolov3", 96, 8, 5)
+    assert set(study.decisions) == {"space.cls"}
+
+
+def test_updates_on_the_command_line_replace_the_epochs_of_a_file_and_the_other_way_round() -> None:
+    assert read_study("lr_sweep", {"updates": 100}).open_keys == ("epochs",)
+    assert read_study("my_data", {"data": "photos", "epochs": 3}).updates is None
+    with pytest.raises(StudyError, match="--updates: is given beside --epochs"):
+        read_study("lr_sweep", {"updates": 100, "epochs": 3})
+
+
+@pytest.mark.parametrize("updates", ["many", 0, -1, True, 1.5])
+def test_updates_that_are_no_count_are_refused(tmp_path: Path, updates: object) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"updates: {updates}\nspace: {{lr0: {{low: 0.1, high: 1}}}}\nbudget: {{trials: 2}}\n")
+
+    with pytest.raises(StudyError, match=r"mine.yaml: updates: .* is not a whole number of at least 1"):
+        read_study(str(file))
+
+
+def test_what_is_open_must_be_chosen_before_it_is_a_study() -> None:
+    with pytest.raises(StudyError, match="model, image_size, batch_size, epochs are chosen from the data"):
+        load_study("my_data")
+
+
+def test_the_same_command_goes_on_with_what_was_chosen_although_the_data_have_grown() -> None:
+    stored = planned(CELLS, image_size=96)
+
+    again = read_study("my_data", {"data": "photos", "image_size": 96}).settled_like(stored)
+
+    assert not again.differences(stored)
+    assert again.decisions == stored.decisions
+
+
+def test_too_few_updates_too_small_a_network_and_too_small_images_are_told_before_training() -> None:
+    study = load_study("lr_sweep", {"data": "photos"})
+
+    assert [(each.option, each.value) for each in advice(study, CELLS)] == [
+        ("--model", "yolov3-tiny"),
+        ("--updates", 600),
+        ("--image-size", 256),
+    ]
+    assert advice(study, CELLS)[1].reason == "130 updates; photographs want 300 or more"
+    assert not advice(planned(RACCOONS), RACCOONS)
+    assert not advice(load_study("lr_sweep"), DIGITS)
+
+
+def test_where_nothing_else_stands_in_the_way_more_updates_are_the_remedy() -> None:
+    (remedy,) = remedies(planned(RACCOONS), RACCOONS)
+
+    assert (remedy.option, remedy.value) == ("--updates", 600)
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 64), st.one_of(st.none(), st.integers(1, 256)))
+def test_epochs_hold_at_least_the_updates_asked_for_and_no_more_than_needed(
+    updates: int, images: int, batch_size: int, nominal: int | None
+) -> None:
+    facts = DataFacts(num_train=images, box_sides={"a": 0.5}, is_rendered=False)
+
+    epochs = epochs_for(updates, facts, batch_size, nominal).value
+
+    each = facts.updates_an_epoch(batch_size, nominal)
+    assert epochs * each >= updates
+    assert epochs == LEAST_EPOCHS or (epochs - 1) * each < updates
+
+
+def test_updates_are_counted_as_the_trainer_takes_them() -> None:
+    study = load_study("lr_sweep", {"epochs": 3, "batch_size": 8, "nominal_batch_size": 16})
+
+    assert num_updates(study, RACCOONS) == 3 * 10
