@@ -16,7 +16,7 @@ from detector.datasets.listing import UnreadableImagesError
 from detector.datasets.mending import Mended, mend
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-READABLE = f"complete {', '.join(SUFFIXES)} files, at most a tenth of the pixels missing"
+READABLE = f"{', '.join(SUFFIXES)} files that lack at most a tenth of their pixels"
 GREY = 114  # what transparent pixels and borders show, as YOLO trainers pad
 MAX_MISSING = 0.1  # share of the pixels a file that is cut short may lack: boxes should not lie on grey
 
@@ -109,8 +109,7 @@ def read_picture(path: Path, *, longest: int) -> Picture:
         if (mended := mend(data)) is None:
             raise _refusal(path, _reason(error, data)) from error
     if mended.missing > MAX_MISSING:
-        limit = f"at most {MAX_MISSING:.0%} may be"
-        raise _refusal(path, f"cut short: {mended.missing:.0%} of its pixels are missing, {limit}")
+        raise _refusal(path, f"cut short: {mended.missing:.0%} of its pixels are missing")
     try:
         picture = _decoded(mended.data, longest)
     except Exception as error:
