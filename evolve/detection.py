@@ -195,11 +195,13 @@ def _open_study_data(study: Study) -> Any:
 
 
 def _open_data(data: str, *, image_size: int, skip_unreadable: bool) -> Any:
-    from detector.datasets import open_dataset
-    from detector.datasets.listing import DataError
+    from detector.datasets import DataError, UnreadableImagesError, open_dataset
 
     try:
         return open_dataset(data, image_size=image_size, skip_unreadable=skip_unreadable)
+    except UnreadableImagesError as error:
+        hint = "mend or remove these files, or go on without them: --skip-unreadable"
+        raise EvolveError(f"data {data}: {error}\n{hint}") from error
     except DataError as error:
         raise EvolveError(f"data {data}: {error}") from error
 

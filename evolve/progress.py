@@ -88,7 +88,7 @@ class Progress:
         if isinstance(happening, DataChecked):
             self._say_data(happening)
         elif isinstance(happening, TrialStarted):
-            self._rows[happening.trial.number] = _Row(happening.trial, self._clock(), happening.trial.seeds[0])
+            self._rows[happening.trial.number] = self._new_row(happening.trial)
             how = "goes on   " if happening.is_resumed else "started   "
             if self._live is None or happening.is_resumed:
                 self._say(f"trial {happening.trial.number:<4} {how}  {_params(happening.trial)}")
@@ -101,6 +101,10 @@ class Progress:
         if self._live is not None:
             self._live.update(self._table())
 
+    def _new_row(self, trial: Trial) -> _Row:
+        now = self._clock()
+        return _Row(trial, now, trial.seeds[0], said=now)
+
     def _take_in(self, progressed: TrialProgressed) -> None:
         row = self._rows[progressed.trial.number]
         for record in progressed.records:
@@ -108,7 +112,6 @@ class Progress:
             if isinstance(telemetry, LaneStarted):
                 row.seed, row.first_step, row.total_steps = record.seed, telemetry.step, telemetry.total_steps
                 row.since, row.step = self._clock(), None
-                row.said = row.said or row.since
             elif isinstance(telemetry, StepTelemetry):
                 row.step = telemetry
             elif isinstance(telemetry, EpochMetrics) and telemetry.split == "val":
