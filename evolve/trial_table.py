@@ -19,6 +19,7 @@ def trial_rows(storage: Storage, study: str) -> list[dict[str, Any]]:
         outcome = storage.outcome(frozen._trial_id)
         rows.append(
             {
+                "study": study,
                 "trial": frozen.number,
                 "verdict": "running" if outcome is None else str(outcome.verdict),
                 "fitness": None if outcome is None or outcome.fitness != outcome.fitness else outcome.fitness,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+import webbrowser
 from pathlib import Path
+from threading import Timer
 from typing import Annotated
 
 import typer
 
-from evolve.commands.options import DEFAULT_STORAGE, RUNS, JsonOption, StorageOption, StudyName
-from evolve.commands.output import opened_storage, say, say_next, write_report
+from evolve.commands.options import DEFAULT_STORAGE, RUNS, STUDY_HELP, JsonOption, StorageOption, StudyName
+from evolve.commands.output import check_exists, chosen_study, opened_storage, say, say_next, write_report
+from evolve.errors import EvolveError
 
 
 def studies(
@@ -50,9 +54,10 @@ def show(
     from evolve.trial_table import trial_rows, trial_table
 
     with opened_storage(storage, must_exist=True) as opened:
-        rows = trial_rows(opened, study)
-    say(rows, as_json=as_json, text=lambda: trial_table(study, rows, limit=limit))
-    say_next(f"evolve report {study}", as_json=as_json)
+        name = chosen_study(opened.engine, study)
+        rows = trial_rows(opened, name)
+    say(rows, as_json=as_json, text=lambda: trial_table(name, rows, limit=limit))
+    say_next(f"evolve report {name}", as_json=as_json)
 
 
 def report(
@@ -66,12 +71,14 @@ def report(
     Example: `evolve report lr_sweep`
     """
     with opened_storage(storage, must_exist=True) as opened:
-        path = write_report(opened, study, output or RUNS / study / "report.html")
-    say({"report": str(path)}, as_json=as_json, text=lambda: f"report  {path}")
-    say_next(f"evolve export {study}", as_json=as_json)
+        name = chosen_study(opened.engine, study)
+        path = write_report(opened, name, output or RUNS / name / "report.html")
+    say({"study": name, "report": str(path)}, as_json=as_json, text=lambda: f"report  {path}")
+    say_next(f"evolve export {name}", as_json=as_json)
 
 
 def dashboard(
+    study: Annotated[str | None, typer.Argument(help=f"{STUDY_HELP} Without it the list of studies.")] = None,
     storage: StorageOption = DEFAULT_STORAGE,
     host: Annotated[
         str, typer.Option("--host", help="Address to listen on; others than this machine's need a token.")
@@ -83,16 +90,46 @@ def dashboard(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the pages in a browser.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Show all studies in a browser, live. It only reads, so it may run beside a study; Ctrl-C ends it.
+    """Show all studies in a browser, live, or one of them. It only reads, so it may run beside a study; Ctrl-C ends it.
 
-    Example: `evolve dashboard --no-browser`
+    Example: `evolve dashboard`, `evolve dashboard lr_sweep --no-browser`
     """
     from dashboards.server import serve
 
-    def announce(address: str) -> None:
-        say({"address": address}, as_json=as_json, text=lambda: f"dashboard  {address}\nCtrl-C ends it")
+    name = None if study is None else _readable_study(storage, study)
 
-    serve(storage, host=host, port=port, token=token, opens_browser=browser, announce=announce)
+    def announce(root: str) -> None:
+        address = root if name is None else _study_page(root, name)
+        result = {"address": address} | ({} if name is None else {"study": name})
+        say(result, as_json=as_json, text=lambda: f"dashboard  {address}\nCtrl-C ends it")
+        if name is not None and browser and sys.stdout.isatty():
+            Timer(0.5, webbrowser.open, [address]).start()  # pages can be asked for a moment later
+
+    # The server would open its first page, not the study's.
+    serve(storage, host=host, port=port, token=token, opens_browser=browser and name is None, announce=announce)
+
+
+def _readable_study(storage: str, word: str) -> str:
+    """Name of the study that a word means, asked of a database that is only read."""
+    from dashboards.reading import UnavailableError, reading_engine
+
+    check_exists(storage)
+    try:
+        engine = reading_engine(storage)
+    except UnavailableError as error:
+        raise EvolveError(str(error)) from None
+    try:
+        return chosen_study(engine, word)
+    finally:
+        engine.dispose()
+
+
+def _study_page(root: str, name: str) -> str:
+    """Address of a study's page; a token in the root's address stays in it."""
+    from dashboards.state import PageState, to_address
+
+    place, _, token = root.partition("?")
+    return place.rstrip("/") + to_address(PageState(page="/study", study=name)) + (f"&{token}" if token else "")
 
 
 def note(
@@ -103,17 +140,18 @@ def note(
     storage: StorageOption = DEFAULT_STORAGE,
     as_json: JsonOption = False,
 ) -> None:
-    """Leave a note on a trial; the dashboard shows it.
+    """Leave a note on a trial; `show` and the dashboard show it.
 
     Example: `evolve note lr_sweep 7 "loss spikes at the end of warm-up" --tag odd`
     """
     from evolve.notes import add_note
 
     with opened_storage(storage, must_exist=True) as opened:
-        add_note(opened.engine, study, trial, text, tag=tag)
-    result = {"study": study, "trial": trial, "text": text, "tag": tag}
-    say(result, as_json=as_json, text=lambda: f"noted   study {study}, trial {trial}")
-    say_next("evolve dashboard", as_json=as_json)
+        name = chosen_study(opened.engine, study)
+        add_note(opened.engine, name, trial, text, tag=tag)
+    result = {"study": name, "trial": trial, "text": text, "tag": tag}
+    say(result, as_json=as_json, text=lambda: f"noted   study {name}, trial {trial}")
+    say_next(f"evolve dashboard {name}", as_json=as_json)
 
 
 def first_sentence(text: str) -> str:
