@@ -95,3 +95,35 @@ def test_a_dashboard_of_a_study_that_is_not_there_does_not_start(evolve: Evolve)
         evolve("dashboard", "nothing")
     with pytest.raises(EvolveError, match="there is no such file"):
         evolve("dashboard", "gains", "--storage", "sqlite:///elsewhere.db")
+
+
+def test_show_fits_the_terminal_and_wide_shows_all(evolve: Evolve) -> None:
+    narrow = evolve("show", "lr", env={"COLUMNS": "60"}).stdout
+    wide = evolve("show", "lr", "--wide", env={"COLUMNS": "60"}).stdout
+
+    assert max(map(len, narrow.splitlines())) <= 60
+    assert "left out (--wide" in narrow and "left out" not in wide and "schedule" in wide
+    assert narrow.startswith("study   lr_sweep-raccoon-10ep: Where does the learning …\n")
+
+
+def test_show_tells_programs_all_that_is_stored_of_each_trial(evolve: Evolve) -> None:
+    evolve("note", "gains", "0", "good", "--tag", "keep")
+
+    (row,) = json.loads(evolve("show", "gains", "--json").stdout)
+
+    assert {"trial", "verdict", "fitness", "params", "reason"} <= set(row)
+    assert set(row["metrics"]) == {"val", "test"}
+    assert set(row["metrics"]["val"]) == {"precision", "recall", "map50", "map50_95"}
+    assert row["by_seed"]["0"]["test"] == row["metrics"]["test"]
+    assert row["seeds"] == [0] and row["seconds"] > 0 and row["diagnosis"] is None
+    assert row["notes"][0]["text"] == "good" and row["notes"][0]["tag"] == "keep"
+
+
+def test_show_with_a_number_tells_all_about_that_trial(evolve: Evolve) -> None:
+    text = evolve("show", "gains", "0").stdout
+    row = json.loads(evolve("show", "gains", "0", "--json").stdout)
+
+    assert text.startswith("trial       0 of study gains\nverdict     converged\n")
+    assert row["trial"] == 0 and row["study"] == "gains"
+    with pytest.raises(StorageError, match="has no trial 5; its trials are 0 to 0"):
+        evolve("show", "gains", "5")

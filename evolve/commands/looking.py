@@ -11,7 +11,15 @@ from typing import Annotated
 import typer
 
 from evolve.commands.options import DEFAULT_STORAGE, RUNS, STUDY_HELP, JsonOption, StorageOption, StudyName
-from evolve.commands.output import check_exists, chosen_study, opened_storage, say, say_next, write_report
+from evolve.commands.output import (
+    check_exists,
+    chosen_study,
+    opened_storage,
+    say,
+    say_next,
+    terminal_width,
+    write_report,
+)
 from evolve.errors import EvolveError
 
 
@@ -43,20 +51,39 @@ def studies(
 
 def show(
     study: StudyName,
+    trial: Annotated[int | None, typer.Argument(min=0, help="Number of a trial: all about it.")] = None,
     storage: StorageOption = DEFAULT_STORAGE,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Rows of the table; the best come first.")] = 50,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="All hyperparameters and whole reasons, wider than the terminal.")
+    ] = False,
     as_json: JsonOption = False,
-    limit: Annotated[int, typer.Option("--limit", help="Rows of the table; the best come first.")] = 50,
 ) -> None:
-    """Show a study's trials: best first, each with its verdict and why.
+    """Show a study's trials, best first, each with its verdict and why; or all about one of them.
 
-    Example: `evolve show lr_sweep`
+    Lines are cut to the width of the terminal, and are whole where they go to a file or another program.
+
+    Example: `evolve show lr_sweep`, `evolve show lr_sweep 7`, `evolve show latest --json`
     """
-    from evolve.trial_table import trial_rows, trial_table
+    from evolve.trial_rows import description_of, trial_rows
+    from evolve.trial_table import heading, trial_table
+    from evolve.trial_text import trial_text
 
     with opened_storage(storage, must_exist=True) as opened:
         name = chosen_study(opened.engine, study)
-        rows = trial_rows(opened, name)
-    say(rows, as_json=as_json, text=lambda: trial_table(name, rows, limit=limit))
+        rows = trial_rows(opened.engine, name, number=trial)
+        description = first_sentence(description_of(opened.engine, name))
+    width = None if wide else terminal_width()
+
+    def table() -> str:
+        head = heading(name, description, rows, width=width)
+        return f"{head}\n\n{trial_table(rows, limit=limit, width=width)}" if rows else head
+
+    if trial is not None:
+        say(rows[0].as_json(), as_json=as_json, text=lambda: trial_text(rows[0], RUNS / name, width=width))
+        say_next(f'evolve note {name} {trial} "what to remember"', as_json=as_json)
+        return
+    say([row.as_json() for row in rows], as_json=as_json, text=table)
     say_next(f"evolve report {name}", as_json=as_json)
 
 
@@ -151,7 +178,7 @@ def note(
         add_note(opened.engine, name, trial, text, tag=tag)
     result = {"study": name, "trial": trial, "text": text, "tag": tag}
     say(result, as_json=as_json, text=lambda: f"noted   study {name}, trial {trial}")
-    say_next(f"evolve dashboard {name}", as_json=as_json)
+    say_next(f"evolve show {name} {trial}", as_json=as_json)
 
 
 def first_sentence(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,11 @@ def write_report(storage: Storage, study: str, path: Path) -> Path:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_report(storage.engine, study, path)
+
+
+def terminal_width() -> int | None:
+    """Characters of a line of the terminal, or of COLUMNS where that is set; None where there is no terminal."""
+    return shutil.get_terminal_size(fallback=(0, 0)).columns or None
 
 
 def say(result: Any, *, as_json: bool, text: Any) -> None:
