@@ -1,4 +1,4 @@
-"""Commands that look at studies, and leave a note on a trial."""
+"""Commands that look at studies, leave a note on a trial, and remove a study."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from evolve.commands.output import (
     terminal_width,
     write_report,
 )
-from evolve.errors import EvolveError
+from evolve.errors import EvolveError, StudyError
 
 
 def studies(
@@ -179,6 +179,44 @@ def note(
     result = {"study": name, "trial": trial, "text": text, "tag": tag}
     say(result, as_json=as_json, text=lambda: f"noted   study {name}, trial {trial}")
     say_next(f"evolve show {name} {trial}", as_json=as_json)
+
+
+def delete(
+    study: Annotated[str, typer.Argument(help="Whole name of a stored study.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    storage: StorageOption = DEFAULT_STORAGE,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a study: all its rows in the database, and its run folder with weights, report and hyp.yaml.
+
+    Example: `evolve delete lr_sweep-raccoon-10ep`
+    """
+    from evolve.choosing import exact_study
+    from evolve.removal import removable, remove_study
+
+    with opened_storage(storage, must_exist=True) as opened:
+        found = removable(opened.engine, exact_study(opened.engine, study), RUNS)
+        text, is_there = found.text(), found.folder.exists()
+        if not yes:
+            _ask(f"delete {text}? This cannot be taken back")
+        remove_study(opened.engine, found)
+    folder = str(found.folder) if is_there else None
+    result = {"study": found.name, "trials": found.trials, "folder": folder, "bytes": found.size}
+    say(result, as_json=as_json, text=lambda: f"deleted {text}")
+    say_next("evolve studies", as_json=as_json)
+
+
+def _ask(question: str) -> None:
+    """Goes on if a person at a terminal says yes.
+
+    Raises:
+        StudyError: Nobody sits at a terminal.
+    """
+    if not sys.stdin.isatty():
+        raise StudyError("delete: nobody is at a terminal to be asked, and --yes is not given; nothing was deleted")
+    if not typer.confirm(question, err=True):
+        typer.echo("nothing was deleted", err=True)
+        raise typer.Exit(1)
 
 
 def first_sentence(text: str) -> str:
