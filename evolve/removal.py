@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optuna.storages._rdb.models import BaseModel, TrialModel
-from sqlalchemy import Connection, Engine, Table, delete, exists, func, inspect, select
+from sqlalchemy import Connection, Engine, Table, delete, func, inspect, select
 
 from evolve import schema
 from evolve.errors import StorageError
@@ -119,6 +119,6 @@ def _environments_of_no_other(connection: Connection, study_id: int) -> Iterator
     own, lease = schema.trial, schema.lease
     if connection.scalar(select(func.count()).select_from(lease).where(lease.c.study_id != study_id)):
         return
-    other = own.alias()
-    is_shared = exists().where(other.c.environment_id == own.c.environment_id, other.c.study_id != study_id)
-    yield from connection.scalars(select(own.c.environment_id).distinct().where(own.c.study_id == study_id, ~is_shared))
+    of_others = select(own.c.environment_id).where(own.c.study_id != study_id)
+    of_this = select(own.c.environment_id).distinct().where(own.c.study_id == study_id)
+    yield from connection.scalars(of_this.where(own.c.environment_id.not_in(of_others)))
