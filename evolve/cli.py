@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -24,11 +26,27 @@ for command in (
     looking.report,
     looking.dashboard,
     looking.note,
+    looking.delete,
 ):
     app.command()(command)
 app.command()(exchanging.export)
 app.command("import")(exchanging.import_file)
 app.command("explain")(exchanging.explain_file)
+
+
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"evolve {version('evolve-yolo')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of `evolve` itself, before any command."""
 
 
 def main() -> None:

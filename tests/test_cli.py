@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -249,3 +250,16 @@ def test_a_study_runs_on_photographs_and_stores_what_the_check_found(tmp_path: P
 
     assert result["study"] == "lr_sweep-raccoon-yolov3_compact-1ep"
     assert sum(result["verdicts"].values()) == 2
+
+
+def test_the_version_is_told_without_loading_what_trains() -> None:
+    code = (
+        "import sys, evolve.cli\n"
+        "try: evolve.cli.app(['--version'])\n"
+        "except SystemExit as ended: assert ended.code == 0\n"
+        "assert not {'torch', 'optuna', 'sqlalchemy', 'pandas'} & set(sys.modules)"
+    )
+
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+
+    assert told.stdout == f"evolve {version('evolve-yolo')}\n"

@@ -11,6 +11,7 @@ import typer
 from evolve.commands.options import (
     DEFAULT_STORAGE,
     RUNS,
+    STUDY_HELP,
     BatchOption,
     ClassesOption,
     DataOption,
@@ -25,7 +26,7 @@ from evolve.commands.options import (
     StorageOption,
     ToOption,
 )
-from evolve.commands.output import opened_storage, say, say_next
+from evolve.commands.output import chosen_study, opened_storage, say, say_next
 from evolve.errors import StudyError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    study: Annotated[str | None, typer.Argument(help="Name of a study that has been run.", show_default=False)] = None,
+    study: Annotated[str | None, typer.Argument(help=STUDY_HELP, show_default=False)] = None,
     study_option: Annotated[str | None, typer.Option("--study", "-s", help="The same, as an option.")] = None,
     to: ToOption = "native",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
@@ -59,10 +60,9 @@ def export(
 
     if study is not None and study_option is not None:
         raise StudyError(f"--study: {study_option} is given beside {study}; name one study")
-    name = study or study_option
-    if name is None:
+    word = study or study_option
+    if word is None:
         raise StudyError("export: no study is named; such as: evolve export lr_sweep")
-    path = output or RUNS / name / _export_file(to)
     chosen = {
         "model": model,
         "epochs": epochs,
@@ -72,9 +72,11 @@ def export(
         "classes": classes,
     }
     with opened_storage(storage, must_exist=True) as opened:
+        name = chosen_study(opened.engine, word)
+        path = output or RUNS / name / _export_file(to)
         done = export_study(opened, name, to, path, chosen=chosen, schedule=schedule)
     best = done.best
-    result = {"hyp": str(path), "dialect": to, "best": best_as_json(best), "notes": list(done.notes)}
+    result = {"study": name, "hyp": str(path), "dialect": to, "best": best_as_json(best), "notes": list(done.notes)}
     line = f"hyp     {path}  (trial {best.number}, fitness {best.fitness:.4f})"
     say(result, as_json=as_json, text=lambda: "\n".join([line, *(f"note    {each}" for each in done.notes)]))
     say_next(f"evolve {'train --hyp' if to == 'native' else f'explain --to {to}'} {path}", as_json=as_json)

@@ -1,14 +1,26 @@
-"""Commands that look at studies, and leave a note on a trial."""
+"""Commands that look at studies, leave a note on a trial, and remove a study."""
 
 from __future__ import annotations
 
+import sys
+import webbrowser
 from pathlib import Path
+from threading import Timer
 from typing import Annotated
 
 import typer
 
-from evolve.commands.options import DEFAULT_STORAGE, RUNS, JsonOption, StorageOption, StudyName
-from evolve.commands.output import opened_storage, say, say_next, write_report
+from evolve.commands.options import DEFAULT_STORAGE, RUNS, STUDY_HELP, JsonOption, StorageOption, StudyName
+from evolve.commands.output import (
+    check_exists,
+    chosen_study,
+    opened_storage,
+    say,
+    say_next,
+    terminal_width,
+    write_report,
+)
+from evolve.errors import EvolveError, StudyError
 
 
 def studies(
@@ -40,20 +52,40 @@ def studies(
 
 def show(
     study: StudyName,
+    trial: Annotated[int | None, typer.Argument(min=0, help="Number of a trial: all about it.")] = None,
     storage: StorageOption = DEFAULT_STORAGE,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Rows of the table; the best come first.")] = 50,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="All hyperparameters and whole reasons, wider than the terminal.")
+    ] = False,
     as_json: JsonOption = False,
-    limit: Annotated[int, typer.Option("--limit", help="Rows of the table; the best come first.")] = 50,
 ) -> None:
-    """Show a study's trials: best first, each with its verdict and why.
+    """Show a study's trials, best first, each with its verdict and why; or all about one of them.
 
-    Example: `evolve show lr_sweep`
+    Lines are cut to the width of the terminal, and are whole where they go to a file or another program.
+
+    Example: `evolve show lr_sweep`, `evolve show lr_sweep 7`, `evolve show latest --json`
     """
-    from evolve.trial_table import trial_rows, trial_table
+    from evolve.trial_rows import description_of, trial_rows
+    from evolve.trial_table import heading, trial_table
+    from evolve.trial_text import trial_text
 
     with opened_storage(storage, must_exist=True) as opened:
-        rows = trial_rows(opened, study)
-    say(rows, as_json=as_json, text=lambda: trial_table(study, rows, limit=limit))
-    say_next(f"evolve report {study}", as_json=as_json)
+        name = chosen_study(opened.engine, study)
+        rows = trial_rows(opened.engine, name, number=trial)
+        description = first_sentence(description_of(opened.engine, name))
+    width = None if wide else terminal_width()
+
+    def table() -> str:
+        head = heading(name, description, rows, width=width)
+        return f"{head}\n\n{trial_table(rows, limit=limit, width=width)}" if rows else head
+
+    if trial is not None:
+        say(rows[0].as_json(), as_json=as_json, text=lambda: trial_text(rows[0], RUNS / name, width=width))
+        say_next(f'evolve note {name} {trial} "what to remember"', as_json=as_json)
+        return
+    say([row.as_json() for row in rows], as_json=as_json, text=table)
+    say_next(f"evolve report {name}", as_json=as_json)
 
 
 def report(
@@ -67,12 +99,14 @@ def report(
     Example: `evolve report lr_sweep`
     """
     with opened_storage(storage, must_exist=True) as opened:
-        path = write_report(opened, study, output or RUNS / study / "report.html")
-    say({"report": str(path)}, as_json=as_json, text=lambda: f"report  {path}")
-    say_next(f"evolve export {study}", as_json=as_json)
+        name = chosen_study(opened.engine, study)
+        path = write_report(opened, name, output or RUNS / name / "report.html")
+    say({"study": name, "report": str(path)}, as_json=as_json, text=lambda: f"report  {path}")
+    say_next(f"evolve export {name}", as_json=as_json)
 
 
 def dashboard(
+    study: Annotated[str | None, typer.Argument(help=f"{STUDY_HELP} Without it the list of studies.")] = None,
     storage: StorageOption = DEFAULT_STORAGE,
     host: Annotated[
         str, typer.Option("--host", help="Address to listen on; others than this machine's need a token.")
@@ -84,16 +118,46 @@ def dashboard(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the pages in a browser.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Show all studies in a browser, live. It only reads, so it may run beside a study; Ctrl-C ends it.
+    """Show all studies in a browser, live, or one of them. It only reads, so it may run beside a study; Ctrl-C ends it.
 
-    Example: `evolve dashboard --no-browser`
+    Example: `evolve dashboard`, `evolve dashboard lr_sweep --no-browser`
     """
     from dashboards.server import serve
 
-    def announce(address: str) -> None:
-        say({"address": address}, as_json=as_json, text=lambda: f"dashboard  {address}\nCtrl-C ends it")
+    name = None if study is None else _readable_study(storage, study)
 
-    serve(storage, host=host, port=port, token=token, opens_browser=browser, announce=announce)
+    def announce(root: str) -> None:
+        address = root if name is None else _study_page(root, name)
+        result = {"address": address} | ({} if name is None else {"study": name})
+        say(result, as_json=as_json, text=lambda: f"dashboard  {address}\nCtrl-C ends it")
+        if name is not None and browser and sys.stdout.isatty():
+            Timer(0.5, webbrowser.open, [address]).start()  # pages can be asked for a moment later
+
+    # The server would open its first page, not the study's.
+    serve(storage, host=host, port=port, token=token, opens_browser=browser and name is None, announce=announce)
+
+
+def _readable_study(storage: str, word: str) -> str:
+    """Name of the study that a word means, asked of a database that is only read."""
+    from dashboards.reading import UnavailableError, reading_engine
+
+    check_exists(storage)
+    try:
+        engine = reading_engine(storage)
+    except UnavailableError as error:
+        raise EvolveError(str(error)) from None
+    try:
+        return chosen_study(engine, word)
+    finally:
+        engine.dispose()
+
+
+def _study_page(root: str, name: str) -> str:
+    """Address of a study's page; a token in the root's address stays in it."""
+    from dashboards.state import PageState, to_address
+
+    place, _, token = root.partition("?")
+    return place.rstrip("/") + to_address(PageState(page="/study", study=name)) + (f"&{token}" if token else "")
 
 
 def note(
@@ -104,17 +168,56 @@ def note(
     storage: StorageOption = DEFAULT_STORAGE,
     as_json: JsonOption = False,
 ) -> None:
-    """Leave a note on a trial; the dashboard shows it.
+    """Leave a note on a trial; `show` and the dashboard show it.
 
     Example: `evolve note lr_sweep 7 "loss spikes at the end of warm-up" --tag odd`
     """
     from evolve.notes import add_note
 
     with opened_storage(storage, must_exist=True) as opened:
-        add_note(opened.engine, study, trial, text, tag=tag)
-    result = {"study": study, "trial": trial, "text": text, "tag": tag}
-    say(result, as_json=as_json, text=lambda: f"noted   study {study}, trial {trial}")
-    say_next("evolve dashboard", as_json=as_json)
+        name = chosen_study(opened.engine, study)
+        add_note(opened.engine, name, trial, text, tag=tag)
+    result = {"study": name, "trial": trial, "text": text, "tag": tag}
+    say(result, as_json=as_json, text=lambda: f"noted   study {name}, trial {trial}")
+    say_next(f"evolve show {name} {trial}", as_json=as_json)
+
+
+def delete(
+    study: Annotated[str, typer.Argument(help="Whole name of a stored study.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    storage: StorageOption = DEFAULT_STORAGE,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a study: all its rows in the database, and its run folder with weights, report and hyp.yaml.
+
+    Example: `evolve delete lr_sweep-raccoon-10ep`
+    """
+    from evolve.choosing import exact_study
+    from evolve.removal import removable, remove_study
+
+    with opened_storage(storage, must_exist=True) as opened:
+        found = removable(opened.engine, exact_study(opened.engine, study), RUNS)
+        text, is_there = found.text(), found.folder.exists()
+        if not yes:
+            _ask(f"delete {text}? This cannot be taken back")
+        remove_study(opened.engine, found)
+    folder = str(found.folder) if is_there else None
+    result = {"study": found.name, "trials": found.trials, "folder": folder, "bytes": found.size}
+    say(result, as_json=as_json, text=lambda: f"deleted {text}")
+    say_next("evolve studies", as_json=as_json)
+
+
+def _ask(question: str) -> None:
+    """Goes on if a person at a terminal says yes.
+
+    Raises:
+        StudyError: Nobody sits at a terminal.
+    """
+    if not sys.stdin.isatty():
+        raise StudyError("delete: nobody is at a terminal to be asked, and --yes is not given; nothing was deleted")
+    if not typer.confirm(question, err=True):
+        typer.echo("nothing was deleted", err=True)
+        raise typer.Exit(1)
 
 
 def first_sentence(text: str) -> str:

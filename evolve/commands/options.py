@@ -10,7 +10,8 @@ import typer
 DEFAULT_STORAGE = "sqlite:///runs/evolve.db"
 RUNS = Path("runs")
 
-StudyName = Annotated[str, typer.Argument(help="Name of a study that has been run.", show_default=False)]
+STUDY_HELP = "A stored study: its name, what the name begins with, or latest."
+StudyName = Annotated[str, typer.Argument(help=STUDY_HELP, show_default=False)]
 StudyOption = Annotated[
     str,
     typer.Option("--study", "-s", help="A study's name (see `evolve studies`) or its YAML file.", show_default=False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,17 +14,18 @@ import typer
 from evolve.errors import EvolveError
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from evolve.storage import Storage
     from evolve.study import Study
 
 
 @contextmanager
 def opened_storage(url: str, *, must_exist: bool = False) -> Iterator[Storage]:
-    from evolve.storage import Storage, sqlite_file
+    from evolve.storage import Storage
 
-    file = sqlite_file(url)
-    if must_exist and file is not None and not file.exists():
-        raise EvolveError(f"storage {url}: there is no such file; run a study first, or name another with --storage")
+    if must_exist:
+        check_exists(url)
     storage = Storage(url)
     try:
         yield storage
@@ -42,12 +44,34 @@ def stored_study(url: str, name: str) -> Study | None:
         return opened.stored_study(name)
 
 
+def check_exists(url: str) -> None:
+    from evolve.storage import sqlite_file
+
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        raise EvolveError(f"storage {url}: there is no such file; run a study first, or name another with --storage")
+
+
+def chosen_study(engine: Engine, word: str) -> str:
+    """Name of the study that a word of the command line means, said on standard error where it is another one."""
+    from evolve.choosing import choose_study
+
+    choice = choose_study(engine, word)
+    if choice.why:
+        typer.echo(f"study   {choice.name} ({choice.why})", err=True)
+    return choice.name
+
+
 def write_report(storage: Storage, study: str, path: Path) -> Path:
     from dashboards.report import write_report
 
-    storage.study_id(study)  # says which studies there are if this is none
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_report(storage.engine, study, path)
+
+
+def terminal_width() -> int | None:
+    """Characters of a line of the terminal, or of COLUMNS where that is set; None where there is no terminal."""
+    return shutil.get_terminal_size(fallback=(0, 0)).columns or None
 
 
 def say(result: Any, *, as_json: bool, text: Any) -> None:
