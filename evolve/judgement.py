@@ -46,10 +46,10 @@ def outcome_of(
     if verdict.verdict is not Verdict.DIVERGED:
         return Outcome(verdict=verdict.verdict, reason=verdict.reason, fitness=mean)
     seed = next(seed for seed, each in judgements.items() if each.verdict is Verdict.DIVERGED)
-    diagnosis = diagnose(storage.steps(trial_id, seed), ended[seed])
+    diagnosis = diagnose(storage.steps(trial_id, seed), ended[seed], seed=seed)
     return Outcome(
         verdict=verdict.verdict,
-        reason=diagnosis.summary,
+        reason=f"seed {seed}: {diagnosis.summary}" if len(study.seeds) > 1 else diagnosis.summary,
         fitness=NAN,
         diagnosis=diagnosis.to_json(),
     )
