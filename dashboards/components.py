@@ -21,7 +21,7 @@ from dashboards.figures.brush import mark_selected, trial_numbers
 from dashboards.panels import Block
 from dashboards.state import DIRECTIONS, PageState, to_search
 from dashboards.views import wording
-from dashboards.views.blocks import Cell, Column, Disclosure, Empty, Prose, Table, Tiles, VerdictCounts
+from dashboards.views.blocks import Cell, Column, Disclosure, Empty, Prose, Table, Tiles, VerdictCounts, VerdictMark
 
 GRAPH_CONFIG: Any = {
     "displaylogo": False,
@@ -94,6 +94,11 @@ def _(block: Tiles) -> Any:
 def _(block: VerdictCounts) -> Any:
     items = [html.Li([verdict_mark(verdict), html.B(f" {count:,}")]) for verdict, count in block.counts]
     return html.Ul(items, className="verdicts")
+
+
+@component.register
+def _(block: VerdictMark) -> Any:
+    return html.P(html.B(verdict_mark(block.verdict)))
 
 
 def text_parts(text: str) -> list[Any]:

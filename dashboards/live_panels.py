@@ -8,12 +8,16 @@ from typing import Any
 from dashboards.figures.series import series
 from dashboards.panels import REPORT, Block, Panel, as_they_are
 from dashboards.views import compare, overview, trial
-from dashboards.views.trial import Reproduction, Summary
+from dashboards.views.trial import Explanation, Reproduction, Summary
 
 
 def _summary(found: Summary) -> tuple[Block, ...]:
-    optional = [each for each in (found.reason, *found.notes) if each is not None]
-    return (found.counts, *optional, found.tiles, *([] if found.traceback is None else [found.traceback]))
+    traceback = () if found.traceback is None else (found.traceback,)
+    return (found.verdict, *found.sentences, found.tiles, *traceback)
+
+
+def _explanation(found: Explanation) -> tuple[Block, ...]:
+    return (*found.sentences, found.table)
 
 
 def _reproduction(found: Reproduction) -> tuple[Block, ...]:
@@ -35,6 +39,7 @@ STUDY = REPORT
 
 TRIAL: tuple[Panel[Any], ...] = (
     Panel(key="summary", title="What became of it", caption="", rows=trial.summary, blocks=_summary),
+    Panel(key="notes", title="Notes", caption="", rows=trial.notes, blocks=as_they_are),
     Panel(
         key="metrics",
         title="Metrics by epoch",
@@ -68,9 +73,9 @@ TRIAL: tuple[Panel[Any], ...] = (
     Panel(
         key="diagnosis",
         title="Diagnosis",
-        caption="Of the step whose loss or gradient was no longer a number.",
+        caption="Steps and epochs count from 0, scales from the coarsest grid.",
         rows=trial.diagnosis,
-        blocks=as_they_are,
+        blocks=_explanation,
     ),
     Panel(
         key="setting",

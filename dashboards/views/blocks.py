@@ -96,3 +96,10 @@ class VerdictCounts:
     """How many trials came to which verdict, in the order of `VERDICTS`; the key to all colours and symbols."""
 
     counts: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictMark:
+    """What became of one trial, with its colour and symbol."""
+
+    verdict: str
