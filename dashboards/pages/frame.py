@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from dash import dcc, html
@@ -12,6 +13,7 @@ from dashboards.panels import Panel
 from dashboards.state import PageState, to_address
 
 MAX_LINKED = 12
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def heading(title: str, *, details: Sequence[Any] = ()) -> Any:
@@ -20,16 +22,21 @@ def heading(title: str, *, details: Sequence[Any] = ()) -> Any:
     return html.Header([html.H1(title), *line])
 
 
-def sections(panels: Sequence[Panel[Any]]) -> list[Any]:
-    """Links to the panels, and a place for each."""
+def sections(panels: Sequence[Panel[Any]], *, beneath: Mapping[str, Any] = NOTHING) -> list[Any]:
+    """Links to the panels, and a place for each.
+
+    Args:
+        panels: Top to bottom.
+        beneath: What stands at the end of a panel, by its key, and stays when the panel is drawn anew.
+    """
     links = [html.A(panel.title, href=f"#{panel.key}") for panel in panels]
     return [
         html.Nav(links, **attributes(aria_label="Sections")),
-        html.Main([_section(panel) for panel in panels]),
+        html.Main([_section(panel, beneath.get(panel.key)) for panel in panels]),
     ]
 
 
-def _section(panel: Panel[Any]) -> Any:
+def _section(panel: Panel[Any], beneath: Any) -> Any:
     kind = {"key": panel.key, "lines": "yes" if panel.follows_selection else "no"}
     caption = [html.P(panel.caption, className="caption")] if panel.caption else []
     return html.Section(
@@ -38,6 +45,7 @@ def _section(panel: Panel[Any]) -> Any:
             *caption,
             # What was asked for and what stands there, as attributes: each store would cost the browser milliseconds.
             html.Div(id={"type": "panel", **kind}, className="body", **attributes(data_asked="", data_drawn="")),
+            *([] if beneath is None else [beneath]),
         ],
         id=panel.key,
         className="panel",

@@ -12,6 +12,7 @@ from dashboards.pages.frame import heading, sections
 from dashboards.panels import Panel
 from dashboards.state import PageState, to_address
 from dashboards.views.trial import TrialView
+from dashboards.writing import note_form
 
 
 def page(view: TrialView, state: PageState) -> list[Any]:
@@ -20,7 +21,7 @@ def page(view: TrialView, state: PageState) -> list[Any]:
     return [
         heading(f"Trial {view.number}", details=["of ", study]),
         html.Div([*_neighbours(view, state), *_seeds(view)], className="steps"),
-        *sections(_panels(view)),
+        *sections(_panels(view), beneath={"notes": note_form()}),
     ]
 
 
