@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dashboards.figures import theme
 from dashboards.figures.brush import mark_selected, trial_numbers
+from dashboards.figures.series import curve_look
 from dashboards.panels import Block
 from dashboards.state import DIRECTIONS, PageState, to_search
 from dashboards.views import wording
@@ -32,6 +33,7 @@ GRAPH_CONFIG: Any = {
 GRID_HEIGHT = 460
 ROW_PIXELS, HEADER_PIXELS = 34, 56
 BLOCK_ROWS = 100
+CSS_DASHES = {"solid": "solid", "dash": "dashed", "dot": "dotted"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,7 +312,11 @@ def _plain_table(table: Table, place: Place) -> Any:
 
 
 def _heading(column: Column) -> list[Any]:
-    return [column.title, html.Small(column.unit)] if column.unit else [column.title]
+    unit = [html.Small(column.unit)] if column.unit else []
+    if column.slot is None:
+        return [column.title, *unit]
+    color, dash = curve_look(column.slot)
+    return [html.Span(className="swatch", style={"borderTop": f"3px {CSS_DASHES[dash]} {color}"}), column.title, *unit]
 
 
 def _td(table: Table, place: Place, number: int, cell: Cell) -> Any:

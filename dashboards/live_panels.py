@@ -105,9 +105,16 @@ COMPARE: tuple[Panel[Any], ...] = (
         blocks=as_they_are,
     ),
     Panel(
+        key="steps",
+        title="How did training go, step by step?",
+        caption="Of each the seed that diverged, or its first. A cross in a trial's own colour is where it diverged.",
+        rows=compare.steps,
+        blocks=series,
+    ),
+    Panel(
         key="curves",
         title="How did they converge?",
-        caption="After each epoch, mean over the seeds of a trial.",
+        caption="After each epoch, mean over the seeds of a trial; a cross is the last number of one that diverged.",
         rows=compare.curves,
         blocks=partial(series, x="trial"),
     ),

@@ -13,6 +13,7 @@ from dashboards.views.trial import Series
 # Okabe and Ito's colours in the order in which neighbours differ most; a second round is dashed.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("solid", "dash", "dot")
+LOWER_EDGE = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
 
 
 def series(data: tuple[Series, ...], *, x: str = "step") -> tuple[go.Figure, ...]:
@@ -34,27 +35,61 @@ def _figure(data: Series, x: str) -> go.Figure:
     )
     if data.is_log:
         figure.update_layout(yaxis=theme.log_axis_over([float(value) for each in shown for value in each.y]))
-    for index, (name, curve) in enumerate(data.curves):
-        _add(figure, name, curve, index=index, is_points=False)
-    for index, (name, curve) in enumerate(data.points, start=len(data.curves)):
-        _add(figure, name, curve, index=index, is_points=True)
-    _mark_gaps(figure, [curve for _, curve in data.curves])
+    slots = data.slots or range(len(data.curves))
+    for slot, (name, curve) in zip(slots, data.curves, strict=True):
+        _add(figure, name, curve, slot=slot, is_points=False)
+    for slot, (name, curve) in enumerate(data.points, start=len(data.curves)):
+        _add(figure, name, curve, slot=slot, is_points=True)
+    if data.marks_ends:
+        for slot, (name, curve) in zip(slots, data.curves, strict=True):
+            if curve.verdict == "diverged":
+                _mark_end(figure, name, curve, slot=slot, is_log=data.is_log)
+    else:
+        _mark_gaps(figure, [curve for _, curve in data.curves])
     return figure
 
 
-def _add(figure: go.Figure, name: str, curve: Curve, *, index: int, is_points: bool) -> None:
-    color = COLORS[index % len(COLORS)]
+def curve_look(slot: int) -> tuple[str, str]:
+    """Colour of the curve in a place, counted from 0, and Plotly's name of its dashes."""
+    return COLORS[slot % len(COLORS)], DASHES[slot // len(COLORS) % len(DASHES)]
+
+
+def _add(figure: go.Figure, name: str, curve: Curve, *, slot: int, is_points: bool) -> None:
+    color, dash = curve_look(slot)
     is_short = len(curve.x) < 12
     figure.add_scatter(
         x=curve.x,
         y=_rounded(curve.y),
         mode="markers" if is_points else "lines+markers" if is_short else "lines",
-        line={"color": color, "width": 1.7, "dash": DASHES[index // len(COLORS) % len(DASHES)]},
+        line={"color": color, "width": 1.7, "dash": dash},
         marker={"color": color, "size": 7 if is_points else 5, "symbol": "diamond" if is_points else "circle"},
         name=theme.label(name),
+        legendgroup=theme.label(name),
         hovertemplate=f"<b>{theme.label(name)}</b><br>%{{x:,}}: %{{y:.4~g}}<extra></extra>",
         connectgaps=False,
     )
+
+
+def _mark_end(figure: go.Figure, name: str, curve: Curve, *, slot: int, is_log: bool) -> None:
+    if not len(curve.x):
+        return
+    color, dash = curve_look(slot)
+    drawn = np.flatnonzero(np.isfinite(curve.y) & ((curve.y > 0) | (not is_log)))
+    # Without a single number it has no height, so that the cross stands on the lower edge.
+    x, y = (curve.x[drawn[-1]], curve.y[drawn[-1]]) if len(drawn) else (curve.x[-1], 0.02)
+    figure.add_scatter(
+        x=[float(x)],
+        y=[float(y)],
+        yaxis="y" if len(drawn) else "y2",
+        mode="markers",
+        marker={"color": color, "symbol": "x" if dash == "solid" else "x-open", "size": 10},
+        name=f"{theme.label(name)} diverged",
+        legendgroup=theme.label(name),
+        showlegend=False,
+        hovertemplate=f"<b>{theme.label(name)}</b> diverged<br>%{{x:,}}: %{{y:.4~g}}<extra></extra>",
+    )
+    if not len(drawn):
+        figure.update_layout(yaxis2=LOWER_EDGE)
 
 
 def _mark_gaps(figure: go.Figure, curves: list[Curve]) -> None:
@@ -71,7 +106,7 @@ def _mark_gaps(figure: go.Figure, curves: list[Curve]) -> None:
             showlegend=False,
             hovertemplate="not finite at %{x:,}<extra></extra>",
         )
-        figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True})
+        figure.update_layout(yaxis2=LOWER_EDGE)
 
 
 def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:

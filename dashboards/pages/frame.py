@@ -10,9 +10,9 @@ from dash import dcc, html
 
 from dashboards.components import attributes
 from dashboards.panels import Panel
-from dashboards.state import PageState, to_address
+from dashboards.state import MAX_ADDRESS, PageState, to_address
+from dashboards.views.compare import MAX_ENTRIES
 
-MAX_LINKED = 12
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -57,13 +57,21 @@ def selection_bar(state: PageState) -> Any:
     if not state.selected:
         return []
     count = len(state.selected)
-    compared = tuple((state.study, number) for number in state.selected[:MAX_LINKED])
-    links = [dcc.Link("compare", href=to_address(PageState(page="/compare", compared=compared)))]
+    links = [_compare_link(state)]
     if count == 1:
         trial = PageState(page="/trial", study=state.study, number=state.selected[0])
         links.insert(0, dcc.Link(f"open trial {state.selected[0]}", href=to_address(trial)))
     told = f"trial {state.selected[0]} selected" if count == 1 else f"{count:,} trials selected"
     return [html.B(told), *links, html.Button("clear", id={"type": "clear", "what": "selection"}, n_clicks=0)]
+
+
+def _compare_link(state: PageState) -> Any:
+    # All of them are named, and the page takes the best: which those are changes while a study runs.
+    compared = tuple((state.study, number) for number in state.selected)
+    address = to_address(PageState(page="/compare", compared=compared))
+    if len(address) > MAX_ADDRESS:
+        return html.Span("too scattered to compare: select fewer")
+    return dcc.Link("compare" if len(compared) <= MAX_ENTRIES else f"compare the best {MAX_ENTRIES}", href=address)
 
 
 def problem(text: str) -> list[Any]:

@@ -93,6 +93,8 @@ class Series:
         is_log: Whether the axis is logarithmic where the values are positive.
         by_epoch: Whether x counts epochs.
         points: Curves drawn as points, of fewer values.
+        slots: Which colour each curve has, the same in all pictures of a page; in order where there are none.
+        marks_ends: Whether a cross in its own colour marks where a curve's trial diverged, and not each missing number.
     """
 
     title: str
@@ -100,6 +102,8 @@ class Series:
     is_log: bool = False
     by_epoch: bool = False
     points: tuple[tuple[str, Curve], ...] = ()
+    slots: tuple[int, ...] = ()
+    marks_ends: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
