@@ -22,7 +22,18 @@ from dashboards.figures.series import curve_look
 from dashboards.panels import Block
 from dashboards.state import DIRECTIONS, PageState, to_search
 from dashboards.views import wording
-from dashboards.views.blocks import Cell, Column, Disclosure, Empty, Prose, Table, Tiles, VerdictCounts, VerdictMark
+from dashboards.views.blocks import (
+    Cell,
+    Column,
+    Disclosure,
+    Empty,
+    Key,
+    Prose,
+    Table,
+    Tiles,
+    VerdictCounts,
+    VerdictMark,
+)
 
 GRAPH_CONFIG: Any = {
     "displaylogo": False,
@@ -96,6 +107,11 @@ def _(block: Tiles) -> Any:
 def _(block: VerdictCounts) -> Any:
     items = [html.Li([verdict_mark(verdict), html.B(f" {count:,}")]) for verdict, count in block.counts]
     return html.Ul(items, className="verdicts")
+
+
+@component.register
+def _(block: Key) -> Any:
+    return html.Ul([html.Li([_swatch(slot), name]) for name, slot in block.entries], className="verdicts key")
 
 
 @component.register
@@ -313,10 +329,13 @@ def _plain_table(table: Table, place: Place) -> Any:
 
 def _heading(column: Column) -> list[Any]:
     unit = [html.Small(column.unit)] if column.unit else []
-    if column.slot is None:
-        return [column.title, *unit]
-    color, dash = curve_look(column.slot)
-    return [html.Span(className="swatch", style={"borderTop": f"3px {CSS_DASHES[dash]} {color}"}), column.title, *unit]
+    swatch = [] if column.slot is None else [_swatch(column.slot)]
+    return [*swatch, column.title, *unit]
+
+
+def _swatch(slot: int) -> Any:
+    color, dash = curve_look(slot)
+    return html.Span(className="swatch", style={"borderTop": f"3px {CSS_DASHES[dash]} {color}"})
 
 
 def _td(table: Table, place: Place, number: int, cell: Cell) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from dashboards.figures.series import series
 from dashboards.panels import REPORT, Block, Panel, as_they_are
 from dashboards.views import compare, overview, trial
+from dashboards.views.compare import Overlay
 from dashboards.views.trial import Explanation, Reproduction, Summary
 
 
@@ -18,6 +19,10 @@ def _summary(found: Summary) -> tuple[Block, ...]:
 
 def _explanation(found: Explanation) -> tuple[Block, ...]:
     return (*found.sentences, found.table)
+
+
+def _overlay(found: Overlay, *, x: str) -> tuple[Block, ...]:
+    return (found.key, *series(found.series, x=x))
 
 
 def _reproduction(found: Reproduction) -> tuple[Block, ...]:
@@ -109,14 +114,14 @@ COMPARE: tuple[Panel[Any], ...] = (
         title="How did training go, step by step?",
         caption="Of each the seed that diverged, or its first. A cross in a trial's own colour is where it diverged.",
         rows=compare.steps,
-        blocks=series,
+        blocks=partial(_overlay, x="steps trained"),
     ),
     Panel(
         key="curves",
         title="How did they converge?",
         caption="After each epoch, mean over the seeds of a trial; a cross is the last number of one that diverged.",
         rows=compare.curves,
-        blocks=partial(series, x="trial"),
+        blocks=partial(_overlay, x="trial"),
     ),
 )
 

@@ -20,7 +20,7 @@ from dashboards.reading import Reader, UnavailableError
 from dashboards.state import AddressError, PageState, compared_of, compared_texts, from_address, to_address
 from dashboards.views import compare
 from dashboards.views.blocks import Empty, Prose, Table
-from dashboards.views.compare import CompareView
+from dashboards.views.compare import CompareView, Overlay
 from evolve import schema
 from tests.synthetic import Plan, add_study, new_engine
 
@@ -152,12 +152,27 @@ def test_a_trial_that_diverged_early_has_all_its_steps_beside_a_long_one(engine:
 
     found = compare.steps(compared(engine, (NAME, 0), (NAME, 1)))
 
-    assert isinstance(found, tuple)
-    assert [each.title for each in found] == ["loss, sum of all terms", "gradient norm", "learning rate"]
-    assert all(each.is_log for each in found)
-    loss = dict(found[0].curves)
-    assert loss[f"{NAME} · 1"].x.tolist() == early
+    assert isinstance(found, Overlay)
+    assert [each.title for each in found.series] == ["loss, sum of all terms", "gradient norm", "learning rate"]
+    assert all(each.is_log for each in found.series)
+    loss = dict(found.series[0].curves)
+    assert loss[f"{NAME} · 1"].x.tolist() == [step + 1 for step in early]
     assert len(loss[f"{NAME} · 0"].x) <= 2 * 201 < 1200
+
+
+@pytest.mark.parametrize(("end", "kind"), [(12, "log"), (150, None)])
+def test_an_early_divergence_gets_room_on_a_logarithmic_axis(engine: Engine, end: int, kind: str | None) -> None:
+    add_study(engine, Plan(num_trials=2, verdicts=("converged", "diverged")))
+    step = schema.step
+    with engine.begin() as connection:
+        rows = connection.execute(select(step).where(step.c.trial_id == 1, step.c.step < end)).mappings().all()
+        connection.execute(step.delete().where(step.c.trial_id == 2))
+        connection.execute(step.insert(), [dict(row) | {"trial_id": 2} for row in rows])
+
+    found = compare.steps(compared(engine, (NAME, 0), (NAME, 1)))
+
+    assert isinstance(found, Overlay)
+    assert {figure.layout.xaxis.type for figure in series(found.series)} == {kind}
 
 
 def test_steps_are_those_of_the_seed_that_diverged(engine: Engine) -> None:
@@ -168,8 +183,8 @@ def test_steps_are_those_of_the_seed_that_diverged(engine: Engine) -> None:
 
     found = compare.steps(compared(engine, (NAME, 0)))
 
-    assert isinstance(found, tuple)
-    assert np.isnan(found[0].curves[0][1].y[-1])
+    assert isinstance(found, Overlay)
+    assert np.isnan(found.series[0].curves[0][1].y[-1])
 
 
 def test_without_steps_the_page_says_so(engine: Engine) -> None:
@@ -194,8 +209,10 @@ def test_a_column_has_one_colour_in_all_pictures_and_in_the_heads_of_tables(engi
     assert isinstance(view, CompareView)
 
     for rows in (compare.steps(view), compare.curves(view)):
-        assert isinstance(rows, tuple)
-        for figure in series(rows):
+        assert isinstance(rows, Overlay)
+        assert all(view.entries[slot].label == name for name, slot in rows.key.entries)
+        for figure in series(rows.series):
+            assert not figure.layout.showlegend
             for trace in figure.data:
                 slot = next(at for at, entry in enumerate(view.entries) if entry.label == trace.legendgroup)
                 assert trace.marker.color == curve_look(slot)[0], trace.name
@@ -210,8 +227,8 @@ def test_a_cross_in_its_own_colour_is_where_a_trial_diverged(engine: Engine) -> 
     add_study(engine, Plan(num_trials=3, verdicts=("diverged", "converged", "diverged")))
 
     rows = compare.steps(compared(engine, *((NAME, number) for number in range(3))))
-    assert isinstance(rows, tuple)
-    loss = series(rows)[0]
+    assert isinstance(rows, Overlay)
+    loss = series(rows.series)[0]
 
     crosses = [trace for trace in loss.data if trace.marker.symbol == "x"]
     assert [(cross.legendgroup, cross.marker.color) for cross in crosses] == [
@@ -228,10 +245,10 @@ def test_a_trial_that_never_had_a_number_has_its_cross_on_the_lower_edge(engine:
         connection.execute(update(schema.step).values(loss=None))
 
     rows = compare.steps(compared(engine, (NAME, 0)))
-    assert isinstance(rows, tuple)
-    cross = series(rows)[0].data[-1]
+    assert isinstance(rows, Overlay)
+    cross = series(rows.series)[0].data[-1]
 
-    assert (cross.yaxis, list(cross.x), cross.marker.color) == ("y2", [0.0], curve_look(0)[0])
+    assert (cross.yaxis, list(cross.x), cross.marker.color) == ("y2", [1.0], curve_look(0)[0])
 
 
 def test_tables_come_with_the_sentence_about_the_choice(engine: Engine) -> None:

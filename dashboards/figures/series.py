@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from dashboards.views.trial import Series
 # Okabe and Ito's colours in the order in which neighbours differ most; a second round is dashed.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("solid", "dash", "dot")
+EARLY = 0.1  # of the longest curve: one that diverged before would be a line straight up
 LOWER_EDGE = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
 
 
@@ -27,12 +30,10 @@ def series(data: tuple[Series, ...], *, x: str = "step") -> tuple[go.Figure, ...
 
 
 def _figure(data: Series, x: str) -> go.Figure:
-    has_legend = len(data.curves) + len(data.points) > 1
+    has_legend = len(data.curves) + len(data.points) > 1 and not data.is_overlay
     figure = theme.new_figure(height=300, x=x, y=data.title, showlegend=has_legend)
     shown = [curve for _, curve in (*data.curves, *data.points)]
-    figure.update_layout(
-        xaxis=theme.integer_axis(max((float(each.x.max()) for each in shown if len(each.x)), default=0))
-    )
+    figure.update_layout(xaxis=_x_axis(data, shown))
     if data.is_log:
         figure.update_layout(yaxis=theme.log_axis_over([float(value) for each in shown for value in each.y]))
     slots = data.slots or range(len(data.curves))
@@ -40,13 +41,22 @@ def _figure(data: Series, x: str) -> go.Figure:
         _add(figure, name, curve, slot=slot, is_points=False)
     for slot, (name, curve) in enumerate(data.points, start=len(data.curves)):
         _add(figure, name, curve, slot=slot, is_points=True)
-    if data.marks_ends:
+    if data.is_overlay:
         for slot, (name, curve) in zip(slots, data.curves, strict=True):
             if curve.verdict == "diverged":
                 _mark_end(figure, name, curve, slot=slot, is_log=data.is_log)
     else:
         _mark_gaps(figure, [curve for _, curve in data.curves])
     return figure
+
+
+def _x_axis(data: Series, shown: list[Curve]) -> dict[str, Any]:
+    ends = {id(curve): float(curve.x.max()) for curve in shown if len(curve.x)}
+    longest = max(ends.values(), default=0.0)
+    early = [end for curve in shown if curve.verdict == "diverged" and (end := ends.get(id(curve))) is not None]
+    if data.is_overlay and min(early, default=longest) < EARLY * longest:
+        return theme.log_axis(1, longest)
+    return theme.integer_axis(longest)
 
 
 def curve_look(slot: int) -> tuple[str, str]:

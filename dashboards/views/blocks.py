@@ -101,6 +101,13 @@ class VerdictCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """Names of curves, with the place whose colour each has in all pictures of a page."""
+
+    entries: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class VerdictMark:
     """What became of one trial, with its colour and symbol."""
 

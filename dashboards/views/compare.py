@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dashboards.views.blocks import Cell, Column, Empty, Prose, Table
+from dashboards.views.blocks import Cell, Column, Empty, Key, Prose, Table
 from dashboards.views.curves import Curve
 from dashboards.views.measured import Measured
 from dashboards.views.search import started
@@ -121,17 +121,25 @@ def settings(view: CompareView) -> Table | Empty:
     return Table(name="settings", columns=(columns[0], Column(title=""), *columns[1:]), rows=rows)
 
 
-def steps(view: CompareView) -> tuple[Series, ...] | Empty:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay:
+    """Pictures in which every entry has its own colour, and whose colour is whose."""
+
+    key: Key
+    series: tuple[Series, ...]
+
+
+def steps(view: CompareView) -> Overlay | Empty:
     """Loss, gradient norm and learning rate by step of one seed of each: the one that diverged, or the first."""
     if not view.entries:
         return NOTHING
     found = view.measured.frame("steps")
     if found.empty:
         return NO_STEPS
-    return tuple(_step_series(view, found, name, title) for name, title in STEP_TITLES.items())
+    return _overlay(view, [_step_series(view, found, name, title) for name, title in STEP_TITLES.items()])
 
 
-def curves(view: CompareView) -> tuple[Series, ...] | Empty:
+def curves(view: CompareView) -> Overlay | Empty:
     """Average precision and validation loss by epoch, and the best so far of whole studies."""
     if not view.entries:
         return NOTHING
@@ -146,11 +154,18 @@ def curves(view: CompareView) -> tuple[Series, ...] | Empty:
                 title="best fitness so far",
                 curves=tuple((entry.label, _search(entry)) for _, entry in searches),
                 slots=tuple(slot for slot, _ in searches),
-                marks_ends=True,
+                is_overlay=True,
             )
         )
-    drawn = tuple(each for each in found if each.curves)
-    return drawn or Empty("None of these has finished an epoch yet; curves start with the first evaluation.")
+    drawn = [series for series in found if series.curves]
+    if not drawn:
+        return Empty("None of these has finished an epoch yet; curves start with the first evaluation.")
+    return _overlay(view, drawn)
+
+
+def _overlay(view: CompareView, found: Sequence[Series]) -> Overlay:
+    slots = sorted({slot for series in found for slot in series.slots})
+    return Overlay(key=Key(tuple((view.entries[slot].label, slot) for slot in slots)), series=tuple(found))
 
 
 def _ranks(trials: pd.DataFrame) -> dict[int, tuple[int, float]]:
@@ -210,13 +225,14 @@ def _epoch_series(
 
 def _step_series(view: CompareView, frame: pd.DataFrame, name: str, title: str) -> Series:
     lines = {int(str(slot)): polyline(rows, name) for slot, rows in frame.groupby("slot")}
-    found = {slot: _curve(view.entries[slot], x, y) for slot, (x, y) in lines.items()}
+    # Steps count from 0 in the tables; the first one is drawn where one has been trained, as with epochs.
+    found = {slot: _curve(view.entries[slot], x + 1, y) for slot, (x, y) in lines.items()}
     return _series(view, title, found, is_log=True)
 
 
 def _series(view: CompareView, title: str, found: Mapping[int, Curve], *, is_log: bool) -> Series:
     curves = tuple((view.entries[slot].label, curve) for slot, curve in found.items())
-    return Series(title=title, curves=curves, slots=tuple(found), is_log=is_log, marks_ends=True)
+    return Series(title=title, curves=curves, slots=tuple(found), is_log=is_log, is_overlay=True)
 
 
 def _curve(entry: Entry, x: NDArray[np.float64], y: NDArray[np.float64]) -> Curve:

@@ -94,7 +94,8 @@ class Series:
         by_epoch: Whether x counts epochs.
         points: Curves drawn as points, of fewer values.
         slots: Which colour each curve has, the same in all pictures of a page; in order where there are none.
-        marks_ends: Whether a cross in its own colour marks where a curve's trial diverged, and not each missing number.
+        is_overlay: Whether each curve is another trial, named by a key outside the picture: a cross in its own colour
+            marks where it diverged, and an early one gets room on a logarithmic x axis.
     """
 
     title: str
@@ -103,7 +104,7 @@ class Series:
     by_epoch: bool = False
     points: tuple[tuple[str, Curve], ...] = ()
     slots: tuple[int, ...] = ()
-    marks_ends: bool = False
+    is_overlay: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
