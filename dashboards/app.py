@@ -1,4 +1,4 @@
-"""The live dashboard: pages of panels over a database that is only read."""
+"""The live dashboard: pages of panels over a database that is only read, but for notes on trials."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dashboards.reading import Reader, UnavailableError
 from dashboards.security import Access, protect
 from dashboards.state import AddressError, PageState, from_address, spans
 from dashboards.views.trial import TrialView
+from dashboards.writing import add_notes
 from evolve.errors import EvolveError
 
 LOOK_SECONDS = 2.0
@@ -64,6 +65,7 @@ def make_app(storage_url: str, access: Access | None = None) -> Dash:
     add_state(app)
     add_panels(app, reader)
     add_tables(app, reader)
+    add_notes(app, reader, storage_url)
     add_clientside(app)
     compress(app.server)
     serve_data(app.server, reader)

@@ -16,7 +16,7 @@ from dashboards.controls import Look, state_of, with_look
 from dashboards.delivery import block_list
 from dashboards.pages import frame
 from dashboards.reading import Reader, UnavailableError
-from dashboards.state import AddressError, from_address, to_address
+from dashboards.state import AddressError, PageState, from_address, to_address
 from dashboards.views.blocks import Empty, Table
 
 log = logging.getLogger(__name__)
@@ -92,12 +92,21 @@ def add_panels(app: Dash, reader: Reader) -> None:
         if not question:
             raise PreventUpdate
         try:
-            stamp = sha256(reader.stamp(from_address(question)).encode()).hexdigest()[:16]
+            stamp = stamp_of(reader, from_address(question))
         except UnavailableError as error:
             return no_update, str(error)
         if stamp == before:
             return no_update, ""
         return stamp, ""
+
+
+def stamp_of(reader: Reader, state: PageState) -> str:
+    """A short text that changes when what the page shows may have changed.
+
+    Raises:
+        UnavailableError: The database cannot be read, or has no such study.
+    """
+    return sha256(reader.stamp(state).encode()).hexdigest()[:16]
 
 
 def panel_content(reader: Reader, place: Place) -> list[Any]:

@@ -18,10 +18,22 @@ from numpy.typing import NDArray
 
 from dashboards.figures import theme
 from dashboards.figures.brush import mark_selected, trial_numbers
+from dashboards.figures.series import curve_look
 from dashboards.panels import Block
 from dashboards.state import DIRECTIONS, PageState, to_search
 from dashboards.views import wording
-from dashboards.views.blocks import Cell, Column, Disclosure, Empty, Prose, Table, Tiles, VerdictCounts
+from dashboards.views.blocks import (
+    Cell,
+    Column,
+    Disclosure,
+    Empty,
+    Key,
+    Prose,
+    Table,
+    Tiles,
+    VerdictCounts,
+    VerdictMark,
+)
 
 GRAPH_CONFIG: Any = {
     "displaylogo": False,
@@ -32,6 +44,7 @@ GRAPH_CONFIG: Any = {
 GRID_HEIGHT = 460
 ROW_PIXELS, HEADER_PIXELS = 34, 56
 BLOCK_ROWS = 100
+CSS_DASHES = {"solid": "solid", "dash": "dashed", "dot": "dotted"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +107,16 @@ def _(block: Tiles) -> Any:
 def _(block: VerdictCounts) -> Any:
     items = [html.Li([verdict_mark(verdict), html.B(f" {count:,}")]) for verdict, count in block.counts]
     return html.Ul(items, className="verdicts")
+
+
+@component.register
+def _(block: Key) -> Any:
+    return html.Ul([html.Li([_swatch(slot), name]) for name, slot in block.entries], className="verdicts key")
+
+
+@component.register
+def _(block: VerdictMark) -> Any:
+    return html.P(html.B(verdict_mark(block.verdict)))
 
 
 def text_parts(text: str) -> list[Any]:
@@ -305,7 +328,14 @@ def _plain_table(table: Table, place: Place) -> Any:
 
 
 def _heading(column: Column) -> list[Any]:
-    return [column.title, html.Small(column.unit)] if column.unit else [column.title]
+    unit = [html.Small(column.unit)] if column.unit else []
+    swatch = [] if column.slot is None else [_swatch(column.slot)]
+    return [*swatch, column.title, *unit]
+
+
+def _swatch(slot: int) -> Any:
+    color, dash = curve_look(slot)
+    return html.Span(className="swatch", style={"borderTop": f"3px {CSS_DASHES[dash]} {color}"})
 
 
 def _td(table: Table, place: Place, number: int, cell: Cell) -> Any:

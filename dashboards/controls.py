@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import inf
 from typing import Any, TypeAlias
 
-from dashboards.state import Hidden, PageState, Sort, Zoom, numbers_of
+from dashboards.state import Hidden, PageState, Sort, Zoom, compared_of, numbers_of
 from dashboards.views.filters import Filters, Range
 
 # In the browser: figure, axis and ends of each zoom; table, column and direction of each order; figure and curve.
@@ -39,8 +39,7 @@ def state_of(before: PageState, values: list[tuple[dict[str, str], Any]], select
     if state.page == "/trial" and said.get("seed") is not None:
         return replace(state, seed=int(said["seed"]))
     if state.page == "/compare" and "with" in said:
-        chosen = [str(each).partition(":") for each in said["with"] or ()]
-        return replace(state, compared=tuple((name, int(number) if number else None) for number, _, name in chosen))
+        return replace(state, compared=compared_of(str(text) for text in said["with"] or ()))
     return state
 
 

@@ -8,12 +8,21 @@ from typing import Any
 from dashboards.figures.series import series
 from dashboards.panels import REPORT, Block, Panel, as_they_are
 from dashboards.views import compare, overview, trial
-from dashboards.views.trial import Reproduction, Summary
+from dashboards.views.compare import Overlay
+from dashboards.views.trial import Explanation, Reproduction, Summary
 
 
 def _summary(found: Summary) -> tuple[Block, ...]:
-    optional = [each for each in (found.reason, *found.notes) if each is not None]
-    return (found.counts, *optional, found.tiles, *([] if found.traceback is None else [found.traceback]))
+    traceback = () if found.traceback is None else (found.traceback,)
+    return (found.verdict, *found.sentences, found.tiles, *traceback)
+
+
+def _explanation(found: Explanation) -> tuple[Block, ...]:
+    return (*found.sentences, found.table)
+
+
+def _overlay(found: Overlay, *, x: str) -> tuple[Block, ...]:
+    return (found.key, *series(found.series, x=x))
 
 
 def _reproduction(found: Reproduction) -> tuple[Block, ...]:
@@ -35,6 +44,7 @@ STUDY = REPORT
 
 TRIAL: tuple[Panel[Any], ...] = (
     Panel(key="summary", title="What became of it", caption="", rows=trial.summary, blocks=_summary),
+    Panel(key="notes", title="Notes", caption="", rows=trial.notes, blocks=as_they_are),
     Panel(
         key="metrics",
         title="Metrics by epoch",
@@ -68,9 +78,9 @@ TRIAL: tuple[Panel[Any], ...] = (
     Panel(
         key="diagnosis",
         title="Diagnosis",
-        caption="Of the step whose loss or gradient was no longer a number.",
+        caption="Steps and epochs count from 0, scales from the coarsest grid.",
         rows=trial.diagnosis,
-        blocks=as_they_are,
+        blocks=_explanation,
     ),
     Panel(
         key="setting",
@@ -100,11 +110,18 @@ COMPARE: tuple[Panel[Any], ...] = (
         blocks=as_they_are,
     ),
     Panel(
+        key="steps",
+        title="How did training go, step by step?",
+        caption="Of each the seed that diverged, or its first. A cross in a trial's own colour is where it diverged.",
+        rows=compare.steps,
+        blocks=partial(_overlay, x="steps trained"),
+    ),
+    Panel(
         key="curves",
         title="How did they converge?",
-        caption="After each epoch, mean over the seeds of a trial.",
+        caption="After each epoch, mean over the seeds of a trial; a cross is the last number of one that diverged.",
         rows=compare.curves,
-        blocks=partial(series, x="trial"),
+        blocks=partial(_overlay, x="trial"),
     ),
 )
 

@@ -17,7 +17,7 @@ from dashboards.figures import divergence as divergence_figures
 from dashboards.figures import landscape as landscape_figures
 from dashboards.figures import search as search_figures
 from dashboards.views import curves, divergence, landscape, search, tables
-from dashboards.views.blocks import Disclosure, Empty, Prose, Table, Tiles, VerdictCounts
+from dashboards.views.blocks import Disclosure, Empty, Key, Prose, Table, Tiles, VerdictCounts, VerdictMark
 from dashboards.views.curves import Convergence
 from dashboards.views.landscape import Parallel
 from dashboards.views.search import DivergenceMap
@@ -25,7 +25,7 @@ from dashboards.views.study import StudyView, drawn_numbers
 from dashboards.views.tables import DataCheck, Headline
 from evolve.analysis import Importances
 
-Block: TypeAlias = go.Figure | Table | Prose | Empty | Disclosure | Tiles | VerdictCounts
+Block: TypeAlias = go.Figure | Table | Prose | Empty | Disclosure | Tiles | VerdictCounts | VerdictMark | Key
 Rows = TypeVar("Rows")
 
 

@@ -20,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dashboards.state import PageState
 from dashboards.views import StudyView, load, queries, trial_queries
-from dashboards.views.compare import MAX_ENTRIES, CompareView, Entry
+from dashboards.views.compare import CompareView, best_of, entry_of
+from dashboards.views.compare_loading import compared_steps
 from dashboards.views.filters import narrowed
 from dashboards.views.loading import StudyNotFoundError, check_tables
 from dashboards.views.overview import Overview, load_overview
@@ -140,7 +141,7 @@ class Reader:
             with told():
                 return load_trial(self._engine, self.study(state.study), state.number, state.seed)
         if state.page == "/compare":
-            return CompareView(entries=tuple(self._entry(*each) for each in state.compared[:MAX_ENTRIES]))
+            return self._compared(state)
         raise UnavailableError(f"There is no page {state.page}. Start from the list of studies.")
 
     def study_names(self) -> list[str]:
@@ -166,14 +167,15 @@ class Reader:
         focus = Focus(selected=frozenset(state.selected), pair=state.pair, max_points=max_points)
         return replace(narrow[1], focus=focus)
 
-    def _entry(self, name: str, number: int | None) -> Entry:
-        study = self.study(name)
-        if number is None:
-            best = study.best
-            return Entry(study=study, number=None if best is None else int(best["number"]), is_study=True)
-        if number not in set(study.trials["number"]):
-            raise UnavailableError(f"Study {name} has no trial {number}.")
-        return Entry(study=study, number=number, is_study=False)
+    def _compared(self, state: PageState) -> CompareView:
+        studies = {name: self.study(name) for name, _ in state.compared}
+        known = {name: set(study.trials["number"]) for name, study in studies.items()}
+        for name, number in state.compared:
+            if number is not None and number not in known[name]:
+                raise UnavailableError(f"Study {name} has no trial {number}.")
+        entries = [entry_of(studies[name], number) for name, number in dict.fromkeys(state.compared)]
+        shown = best_of(entries)
+        return CompareView(entries=shown, num_chosen=len(entries), measured=compared_steps(self._engine, shown))
 
     def _connected(self) -> Connection:
         if self._file is not None and not self._file.exists():

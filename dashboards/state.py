@@ -13,6 +13,7 @@ MAX_ADDRESS = 16_000
 MAX_SELECTED = 20_000
 MAX_NUMBER = 2**31 - 1
 MAX_FIELDS = 400
+MAX_APART = 12  # trials of a study in a row that are written one by one where trials are compared
 DIRECTIONS = ("asc", "desc")
 
 
@@ -92,8 +93,7 @@ def to_search(state: PageState) -> str:
         pairs.append(("trial", str(state.number)))
     if state.seed is not None:
         pairs.append(("seed", str(state.seed)))
-    # A colon parts number and name, so that a whole study is written with an empty number.
-    pairs += [("with", f"{'' if number is None else number}:{name}") for name, number in state.compared]
+    pairs += [("with", text) for text in compared_texts(state.compared)]
     pairs += [("state", each) for each in state.filters.states]
     pairs += [("verdict", each) for each in state.filters.verdicts]
     pairs += [_range_pair(each) for each in state.filters.ranges]
@@ -122,7 +122,7 @@ def from_address(address: str) -> PageState:
             study=_last(fields, "study"),
             number=_whole("trial", _last(fields, "trial") or "0"),
             seed=_whole("seed", fields["seed"][-1]) if "seed" in fields else None,
-            compared=tuple(_compared(each) for each in fields.get("with", ())),
+            compared=compared_of(fields.get("with", ())),
             filters=_filters(fields),
             pair=(_last(fields, "x"), _last(fields, "y")),
             selected=tuple(numbers_of(_last(fields, "selected"))),
@@ -147,8 +147,47 @@ def spans(numbers: Iterable[int]) -> str:
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
 
 
-def numbers_of(text: str) -> list[int]:
+def compared_texts(compared: Iterable[tuple[str, int | None]]) -> list[str]:
+    """What is compared, as the address and the chooser hold it: 7:STUDY, :STUDY for all of it, or 2-9,12:STUDY.
+
+    Args:
+        compared: Study and trial of each column. Many rising trials of a study are one text.
+    """
+    runs: list[tuple[str, list[int | None]]] = []
+    for name, number in compared:
+        before = runs[-1] if runs else None
+        last = before[1][-1] if before else None
+        if before and before[0] == name and number is not None and last is not None and number > last:
+            before[1].append(number)
+        else:
+            runs.append((name, [number]))
+    # A colon parts numbers and name, so that a whole study is written without a number.
+    return [text for name, numbers in runs for text in _compared_texts(name, numbers)]
+
+
+def _compared_texts(name: str, numbers: Sequence[int | None]) -> list[str]:
+    if len(numbers) > MAX_APART:
+        return [f"{spans(number for number in numbers if number is not None)}:{name}"]
+    return [f"{'' if number is None else number}:{name}" for number in numbers]
+
+
+def compared_of(texts: Iterable[str]) -> tuple[tuple[str, int | None], ...]:
+    """Study and trial of each column that such texts name.
+
+    Raises:
+        AddressError: One of them is not such a text, or they name too many.
+    """
+    found = [column for text in texts for column in _compared(text)]
+    if len(found) > MAX_SELECTED:
+        raise AddressError(f"with: {len(found):,} trials; at most {MAX_SELECTED:,} are compared")
+    return tuple(found)
+
+
+def numbers_of(text: str, key: str = "selected") -> list[int]:
     """The numbers of such a text.
+
+    Args:
+        text: Runs of numbers; `key` names it in errors.
 
     Raises:
         AddressError: It is not one, or names too many.
@@ -156,18 +195,18 @@ def numbers_of(text: str) -> list[int]:
     found: list[int] = []
     for part in text.split(",") if text else ():
         low, _, high = part.partition("-")
-        first, last = _whole("selected", low), _whole("selected", high or low)
+        first, last = _whole(key, low), _whole(key, high or low)
         if not 0 <= last - first <= MAX_SELECTED - len(found):
-            raise AddressError(f"selected: {part!r} is not a rising range, or more than {MAX_SELECTED:,} trials")
+            raise AddressError(f"{key}: {part!r} is not a rising range, or more than {MAX_SELECTED:,} trials")
         found.extend(range(first, last + 1))
     return found
 
 
-def _compared(text: str) -> tuple[str, int | None]:
-    number, colon, name = text.partition(":")
+def _compared(text: str) -> list[tuple[str, int | None]]:
+    numbers, colon, name = text.partition(":")
     if not colon:
         raise AddressError(f"with: {text!r} is not NUMBER:STUDY or :STUDY")
-    return name, _whole("with", number) if number else None
+    return [(name, number) for number in numbers_of(numbers, "with")] if numbers else [(name, None)]
 
 
 def _filters(fields: Mapping[str, Sequence[str]]) -> Filters:

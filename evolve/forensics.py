@@ -7,8 +7,8 @@ that became NaN and no healthy one, some 15 steps ahead. That was fitted and tes
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
 from math import inf, isfinite, nan
 from typing import Any
 
@@ -41,6 +41,7 @@ class Diagnosis:
         steps_ahead: Steps from that sign to the end, or None.
         max_update_ratio: Largest update over weights; nan if none was measured.
         max_box_logit: Largest absolute raw box output up to that step; nan if none was finite.
+        seed: Of the training; None in what was stored before seeds were.
     """
 
     step: int
@@ -61,6 +62,7 @@ class Diagnosis:
     steps_ahead: int | None
     max_update_ratio: float
     max_box_logit: float
+    seed: int | None = None
 
     @property
     def summary(self) -> str:
@@ -72,6 +74,12 @@ class Diagnosis:
             parts.append(f"box logit {self.max_box_logit:.3g}: a box's size is its exponential, which overflows")
         return "; ".join(each for each in parts if each)
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The same for people who have time: what broke, what came before, the rates, and the signs."""
+        found = (self._what_sentence(), self._before_sentence(), self._rates_sentence(), self._sign_sentence())
+        return tuple(sentence for sentence in (*found, self._box_sentence()) if sentence)
+
     def to_json(self) -> str:
         """The diagnosis as strict JSON: what is no number is written as text."""
         values = {name: _as_json(value) for name, value in asdict(self).items()}
@@ -80,8 +88,17 @@ class Diagnosis:
     @classmethod
     def from_json(cls, text: str) -> Diagnosis:
         """The diagnosis that `to_json` wrote."""
-        stored = json.loads(text)
-        return cls(**{each.name: _from_json(each.name, stored[each.name]) for each in fields(cls)})
+        return cls.from_mapping(json.loads(text))
+
+    @classmethod
+    def from_mapping(cls, stored: Mapping[str, Any]) -> Diagnosis:
+        """The diagnosis whose JSON has been read already.
+
+        Raises:
+            KeyError: It lacks what every version wrote.
+        """
+        known = [field.name for field in fields(cls) if field.name in stored or field.default is MISSING]
+        return cls(**{name: _from_json(name, stored[name]) for name in known})
 
     def _what(self) -> str:
         where = f"step {self.step}"
@@ -99,13 +116,62 @@ class Diagnosis:
             return ""
         return f"grad norm {self.last_finite_grad_norm:.1e} at step {self.last_finite_grad_step}"
 
+    def _what_sentence(self) -> str:
+        where = f"step {self.step}, in epoch {self.epoch}"
+        if isfinite(self.value):
+            return (
+                f"No number was lost, but by {where}, the loss had grown to {self.loss_growth:.3g} times its start, "
+                f"most of it in the {self.term} term at scale {self.scale}."
+            )
+        if self.term in TERMS:
+            others = self.num_terms - 1
+            more = f", and so were {others} more" if others > 1 else ", and so was one more" if others else ""
+            return f"At {where}, the {self.term} term of the loss was {self.value:g} at scale {self.scale}{more}."
+        before = "the loss was still a number" if self.term == "gradient" else "each of its terms was still a number"
+        return f"At {where}, the {self.term} was {self.value:g} while {before}."
 
-def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded) -> Diagnosis:
+    def _before_sentence(self) -> str:
+        parts = []
+        if isfinite(self.last_finite_loss):
+            growth = f", {self.loss_growth:.3g} times its start" if isfinite(self.loss_growth) else ""
+            parts.append(f"the last loss that was a number was {self.last_finite_loss:.4g}{growth}")
+        if self.last_finite_grad_step is not None:
+            norm, step = self.last_finite_grad_norm, self.last_finite_grad_step
+            parts.append(f"the last gradient norm that was one was {norm:.3g}, at step {step}")
+        text = "; ".join(parts)
+        return (
+            f"{text[0].upper()}{text[1:]}." if text else "No step before it had a loss or gradient that was a number."
+        )
+
+    def _rates_sentence(self) -> str:
+        when = "Warm-up was not over" if self.in_warmup else "Warm-up was over"
+        rates = f"the learning rate was {self.lr:.3g} ({self.bias_lr:.3g} for biases)"
+        return f"{when}: {rates}, the momentum {self.momentum:.3g}."
+
+    def _sign_sentence(self) -> str:
+        if self.first_sign_step is None:
+            return f"No single update before it was above {SIGN_UPDATE_RATIO:g} of the weights, the sign to look for."
+        ahead = f", {self.steps_ahead} steps ahead" if self.steps_ahead else ""
+        return (
+            f"The first sign was at step {self.first_sign_step}{ahead}: an update above {SIGN_UPDATE_RATIO:g} of the "
+            f"weights; the largest was {self.max_update_ratio:.3g} of them."
+        )
+
+    def _box_sentence(self) -> str:
+        if not self.max_box_logit > LARGE_BOX_LOGIT:
+            return ""
+        return (
+            f"A raw box output had reached {self.max_box_logit:.3g}; a box's size is its exponential, which overflows."
+        )
+
+
+def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded, *, seed: int | None = None) -> Diagnosis:
     """Diagnosis of a training that diverged, whether its loss stopped being a number or only grew.
 
     Args:
         steps: Records of one lane in order, from its first step on.
         ended: Last record of the lane.
+        seed: That it was trained with.
 
     Raises:
         ValueError: There are no steps.
@@ -137,6 +203,7 @@ def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded) -> Diagnosis:
         steps_ahead=broken.step - signs[0] if signs else None,
         max_update_ratio=_largest(each.update_ratio for each in steps[: index + 1]),
         max_box_logit=_largest(each.max_box_logit for each in steps[: index + 1] if isfinite(each.max_box_logit)),
+        seed=seed,
     )
 
 

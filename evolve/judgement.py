@@ -48,10 +48,10 @@ def outcome_of(
         whole = f"mean fitness {mean:.3g} of {len(last)} seeds; " if len(last) > 1 else ""
         return Outcome(verdict=verdict.verdict, reason=f"{whole}{verdict.reason}", fitness=mean)
     seed = next(seed for seed, each in judgements.items() if each.verdict is Verdict.DIVERGED)
-    diagnosis = diagnose(storage.steps(trial_id, seed), ended[seed])
+    diagnosis = diagnose(storage.steps(trial_id, seed), ended[seed], seed=seed)
     return Outcome(
         verdict=verdict.verdict,
-        reason=diagnosis.summary,
+        reason=f"seed {seed}: {diagnosis.summary}" if len(study.seeds) > 1 else diagnosis.summary,
         fitness=NAN,
         diagnosis=diagnosis.to_json(),
     )

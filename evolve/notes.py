@@ -5,14 +5,18 @@ from __future__ import annotations
 import getpass
 import time
 
-from sqlalchemy import Connection, Engine, column, insert, select, table
+from sqlalchemy import Connection, Engine, NullPool, column, create_engine, insert, select, table
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from evolve import schema
 from evolve.errors import StorageError
-from evolve.storage import check_schema
+from evolve.storage import check_schema, sqlite_file
 
 MAX_TEXT = 4000
 MAX_TAG = 64
+# A runner's transactions are over in milliseconds; a person who waits longer than this wants to know why.
+BUSY_SECONDS = 5
 _STUDIES = table("studies", column("study_id"), column("study_name"))
 _TRIALS = table("trials", column("trial_id"), column("study_id"), column("number"))
 
@@ -28,14 +32,48 @@ def add_note(engine: Engine, study_name: str, number: int, text: str, *, tag: st
         tag: One word or a few, up to 64 characters, by which trials are found again.
 
     Raises:
-        StorageError: There is no such study or trial, the note is empty or too long, or the tables are newer.
+        StorageError: There is no such study or trial, the note is empty, too long or no text, the tables are newer, or
+            the database does not let us write.
     """
+    _check(text, tag)
+    try:
+        _write(engine, study_name, number, text, tag)
+    except SQLAlchemyError as error:
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        raise StorageError(f"note: not stored, the database cannot be written now: {reason}; try again") from error
+
+
+def leave_note(url: str, *, study_name: str, number: int, text: str, tag: str = "") -> None:
+    """Writes a note over a connection of its own that is closed at once, for a process that otherwise only reads.
+
+    Args:
+        url: SQLAlchemy URL of a database that holds the study.
+        study_name, number, text, tag: As above.
+
+    Raises:
+        StorageError: As above, or there is no database, or something else writes to it for more than 5 seconds.
+    """
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        raise StorageError(f"note: not stored, {file} does not exist")
+    is_sqlite = make_url(url).get_backend_name() == "sqlite"
+    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS} if is_sqlite else {})
+    add_note(engine, study_name, number, text, tag=tag)
+
+
+def _check(text: str, tag: str) -> None:
     if not (text.strip() or tag.strip()):
-        raise StorageError("note: neither a text nor a --tag; give at least one")
+        raise StorageError("note: neither a text nor a tag; give at least one")
     if len(text) > MAX_TEXT or len(tag) > MAX_TAG:
         raise StorageError(
             f"note: {len(text)} characters with a tag of {len(tag)}; allowed are {MAX_TEXT} and {MAX_TAG}"
         )
+    # PostgreSQL stores no NUL, and no database half of a surrogate pair.
+    if wrong := sorted({each for each in text + tag if each == "\0" or "\ud800" <= each <= "\udfff"}):
+        raise StorageError(f"note: holds {', '.join(map(ascii, wrong))}; allowed are characters that are text")
+
+
+def _write(engine: Engine, study_name: str, number: int, text: str, tag: str) -> None:
     with engine.begin() as connection:
         check_schema(connection)
         trial_id = _trial_id(connection, study_name, number)

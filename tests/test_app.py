@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import getpass
 import io
 import json
 import sqlite3
@@ -13,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from math import inf, nan
 from pathlib import Path
 from typing import Any
@@ -23,17 +25,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plotly.io.json import to_json_plotly
-from sqlalchemy import create_engine, insert, select, text, update
+from sqlalchemy import create_engine, func, insert, select, text, update
 from typer.testing import CliRunner
 
 from dashboards.app import make_app, page_of
-from dashboards.callbacks import only_selected, panel_content
+from dashboards.callbacks import only_selected, panel_content, stamp_of
 from dashboards.components import Place, grid_rows
 from dashboards.controls import look_of, state_of, with_look
 from dashboards.delivery import as_csv
 from dashboards.figures.brush import mark_selected, trial_numbers
 from dashboards.live_panels import PAGES, STUDY
-from dashboards.reading import MAX_POINTS, Reader, UnavailableError
+from dashboards.reading import MAX_POINTS, Reader, UnavailableError, reading_engine
 from dashboards.security import Access, ExposureError, is_known_host
 from dashboards.server import DashboardError, address_of, make_dashboard_server
 from dashboards.state import AddressError, Hidden, PageState, Sort, Zoom, from_address, numbers_of, spans, to_address
@@ -698,6 +700,145 @@ def test_a_note_needs_a_trial_and_something_to_say(tmp_path: Path) -> None:
         add_note(engine, NAME, 0, "  ")
     with pytest.raises(StorageError, match="4000"):
         add_note(engine, NAME, 0, "x" * 4001)
+    with pytest.raises(StorageError, match=r"holds '\\x00', '\\ud83d'; allowed"):
+        add_note(engine, NAME, 0, "a\0b", tag="\ud83d")
+
+
+def save_note(client: Any, question: Any, text: Any, tag: Any = "", *, method: str = "POST", **headers: str) -> Any:
+    """The answer to a click on the button of a trial's page, as a browser sends it."""
+    with_site = {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
+    names = [
+        ("note-said", "children"),
+        ("note-text", "value"),
+        ("note-tag", "value"),
+        ("stamp", "data@" + NOTE_STAMP),
+    ]
+    values = [("note-text", "value", text), ("note-tag", "value", tag), ("question", "data", question)]
+    asked = {
+        "output": f"..{'...'.join(f'{name}.{what}' for name, what in names)}..",
+        "outputs": [{"id": name, "property": what} for name, what in names],
+        "inputs": [{"id": "note-save", "property": "n_clicks", "value": 1}],
+        "changedPropIds": ["note-save.n_clicks"],
+        "state": [{"id": name, "property": what, "value": value} for name, what, value in values],
+    }
+    return client.open("/_dash-update-component", method=method, json=asked, headers=with_site)
+
+
+# Dash tells outputs that several callbacks write apart by the hash of what each of them hears.
+NOTE_STAMP = sha256(b"note-save.n_clicks").hexdigest()
+
+
+@pytest.fixture
+def noted(tmp_path: Path) -> Path:
+    """A database of a study of three trials that a test may write notes to."""
+    engine = new_engine(tmp_path / "noted.db")
+    add_study(engine, Plan(num_trials=3))
+    engine.dispose()
+    return tmp_path / "noted.db"
+
+
+TRIAL_PAGE = f"/trial?study={NAME}&trial=1"
+
+
+def test_a_note_written_on_the_page_of_a_trial_is_stored_and_shown_at_once(noted: Path) -> None:
+    url = f"sqlite:///{noted}"
+    trial = from_address(TRIAL_PAGE)
+    reader = Reader(url)
+    before = stamp_of(reader, trial)
+
+    answer = save_note(make_app(url).server.test_client(), TRIAL_PAGE, f" {HOSTILE}\nsecond line ", " odd ")
+
+    said = answer.json["response"]
+    assert said["note-said"]["children"] == "The note is stored."
+    assert (said["note-text"]["value"], said["note-tag"]["value"]) == ("", "")
+    assert said["stamp"]["data"] == stamp_of(reader, trial) != before
+    row = reader.study(NAME).notes.iloc[0]
+    assert (row["number"], row["text"], row["tag"]) == (1, f"{HOSTILE}\nsecond line", "odd")
+    assert row["author"] == getpass.getuser()
+    shown = panel_content(reader, Place(state=trial, panel="notes"))
+    assert HOSTILE in "".join(part for part in shown[0].children if isinstance(part, str))
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "tag", "why"),
+    [
+        (TRIAL_PAGE, "  ", None, "neither a text nor a tag"),
+        (TRIAL_PAGE, "x" * 4001, "", "note: 4001 characters with a tag of 0; allowed are 4000 and 64"),
+        (TRIAL_PAGE, "", "x" * 65, "allowed are 4000 and 64"),
+        (TRIAL_PAGE, "a\0", "", "allowed are characters that are text"),
+        (TRIAL_PAGE, "\ud800", "", "allowed are characters that are text"),
+        (f"/trial?study={NAME}&trial=99", "x", "", "has no trial 99; its trials are 0 to 2"),
+        ("/trial?study=other&trial=0", "x", "", "study other: is not in"),
+        (f"/study?study={NAME}", "x", "", "is not the page of a trial"),
+        ("/trial?trial=-1", "x", "", "trial: '-1' is not a whole number"),
+        (None, "x", "", "is not the page of a trial"),
+    ],
+)
+def test_a_wrong_note_is_refused_in_words_and_stays_in_its_field(
+    noted: Path, question: Any, text: str, tag: Any, why: str
+) -> None:
+    answer = save_note(make_app(f"sqlite:///{noted}").server.test_client(), question, text, tag)
+
+    assert answer.status_code == 200
+    assert why in answer.json["response"]["note-said"]["children"]
+    assert set(answer.json["response"]) == {"note-said"}
+    assert notes_in(noted) == 0
+
+
+def notes_in(path: Path) -> int:
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        count = connection.scalar(select(func.count()).select_from(schema.note))
+    engine.dispose()
+    return int(count or 0)
+
+
+def test_a_note_needs_the_token_and_a_page_of_ours(noted: Path) -> None:
+    app = make_app(f"sqlite:///{noted}", Access(token=TOKEN))
+    stranger, known = app.server.test_client(), app.server.test_client()
+    known.get(f"/?token={TOKEN}")
+
+    refused = [
+        save_note(stranger, TRIAL_PAGE, "x").status_code,
+        save_note(known, TRIAL_PAGE, "x", Sec_Fetch_Site="cross-site").status_code,
+        save_note(known, TRIAL_PAGE, "x", Origin="https://evil.example").status_code,
+        save_note(known, TRIAL_PAGE, "x", Origin="null").status_code,
+        save_note(known, TRIAL_PAGE, "x", Host="evil.example").status_code,
+        save_note(known, TRIAL_PAGE, "x", method="PUT").status_code,
+    ]
+    asked_for = save_note(known, TRIAL_PAGE, "x", method="GET")
+
+    assert refused == [401, 403, 403, 403, 421, 405]
+    assert "react-entry-point" in asked_for.text  # the page itself, as for any path
+    assert notes_in(noted) == 0
+    assert save_note(known, TRIAL_PAGE, "x").status_code == 200
+    assert notes_in(noted) == 1
+
+
+def test_a_note_on_a_database_that_is_locked_is_refused_in_words(noted: Path) -> None:
+    client = make_app(f"sqlite:///{noted}").server.test_client()
+    other = sqlite3.connect(noted, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        said = save_note(client, TRIAL_PAGE, "x").json["response"]["note-said"]["children"]
+    finally:
+        other.close()
+
+    assert said == "note: not stored, the database cannot be written now: database is locked; try again"
+    assert notes_in(noted) == 0
+
+
+def test_a_note_on_a_database_that_is_read_only_or_gone_is_refused_in_words(noted: Path, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be written now: attempt to write a readonly database"):
+        add_note(reading_engine(f"sqlite:///{noted}"), NAME, 1, "x")
+
+    missing = tmp_path / "missing.db"
+    said = save_note(make_app(f"sqlite:///{missing}").server.test_client(), TRIAL_PAGE, "x").json["response"]
+
+    assert said["note-said"]["children"] == f"note: not stored, {missing} does not exist"
+    assert not missing.exists()
 
 
 def test_the_command_line_refuses_to_open_the_pages_to_others_without_a_token(url: str) -> None:

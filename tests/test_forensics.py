@@ -143,6 +143,51 @@ def test_a_diagnosis_is_stored_as_strict_json_and_read_again() -> None:
         assert json.loads(text)["summary"] == each.summary
 
 
+def test_a_diagnosis_knows_its_seed_and_one_stored_before_seeds_were_is_read_without() -> None:
+    text = diagnose(blown_up(), ENDED, seed=2).to_json()
+    older = json.loads(text)
+    del older["seed"]
+
+    assert Diagnosis.from_json(text).seed == 2
+    assert Diagnosis.from_json(json.dumps(older)).seed is None
+    del older["step"]
+    with pytest.raises(KeyError, match="step"):
+        Diagnosis.from_mapping(older)
+
+
+def test_a_diagnosis_is_told_in_sentences() -> None:
+    assert diagnose(blown_up(), ENDED).sentences == (
+        "At step 113, in epoch 2, the obj term of the loss was nan at scale 0.",
+        "The last loss that was a number was 6, 5 times its start; "
+        "the last gradient norm that was one was 4.1e+05, at step 112.",
+        "Warm-up was over: the learning rate was 3.2 (3.3 for biases), the momentum 0.9.",
+        "The first sign was at step 98, 15 steps ahead: an update above 0.2 of the weights; "
+        "the largest was 2.5 of them.",
+        "A raw box output had reached 1e+09; a box's size is its exponential, which overflows.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (step(0, loss=nan, grad_norm=nan, update_ratio=nan), "At step 0, in epoch 0, the loss was nan while each of"),
+        (step(0, grad_norm=inf), "At step 0, in epoch 0, the gradient was inf while the loss was still a number."),
+        (step(0, terms=replace(SOUND, noobj=(40.0, 0.1))), "No number was lost, but by step 0, in epoch 0, the loss"),
+        (step(0, loss=nan, terms=replace(SOUND, box=(nan, inf))), "was nan at scale 0, and so was one more."),
+        (step(0, loss=nan, terms=replace(SOUND, box=(nan, inf), cls=(nan, 0))), "at scale 0, and so were 2 more."),
+    ],
+)
+def test_each_way_to_diverge_has_its_own_sentence(last: StepTelemetry, said: str) -> None:
+    assert said in diagnose([last], ENDED).sentences[0]
+
+
+def test_a_training_without_signs_says_so_in_sentences() -> None:
+    sentences = diagnose([step(0, loss=nan, grad_norm=nan, update_ratio=nan, max_box_logit=nan)], ENDED).sentences
+
+    assert sentences[1] == "No step before it had a loss or gradient that was a number."
+    assert sentences[3] == "No single update before it was above 0.2 of the weights, the sign to look for."
+
+
 numbers = st.floats()
 
 
@@ -173,3 +218,4 @@ def test_any_telemetry_has_a_diagnosis_that_can_be_stored(steps: list[StepTeleme
 
     assert str(Diagnosis.from_json(diagnosis.to_json())) == str(diagnosis)
     assert "\n" not in diagnosis.summary
+    assert all(sentence.endswith(".") and "\n" not in sentence for sentence in diagnosis.sentences)

@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 
 from evolve.engines import ProcessEngine, SerialEngine
 from evolve.errors import StorageError
+from evolve.forensics import Diagnosis
 from evolve.runner import StudyRun, StudyStopped, TrialEnded, TrialStarted
 from evolve.storage import Storage
 from evolve.study import Study
@@ -85,6 +86,17 @@ def test_a_diverged_trial_is_a_result_with_its_diagnosis_and_never_the_best(tmp_
     assert len(steps) == 8 and isnan(steps[-1].loss) and isnan(steps[-1].terms.box[0])
     assert len(steps[-1].terms.box) == 2
     storage.close()
+
+
+def test_a_trial_of_several_seeds_says_which_of_them_diverged(tmp_path: Path) -> None:
+    run(fake_study(space={"lr0": {"choices": [5.0]}}, budget={"trials": 1}, seeds=[3, 4]), tmp_path)
+    storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
+
+    outcome = storage.outcome(told(tmp_path)[0]._trial_id)
+    storage.close()
+
+    assert outcome is not None and outcome.reason.startswith("seed 3: box loss nan")
+    assert Diagnosis.from_json(outcome.diagnosis or "").seed == 3
 
 
 def test_a_crash_is_a_failure_with_its_traceback_and_the_study_goes_on(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
@@ -13,6 +15,8 @@ from dashboards.views.trial import Series
 # Okabe and Ito's colours in the order in which neighbours differ most; a second round is dashed.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("solid", "dash", "dot")
+EARLY = 0.1  # of the longest curve: one that diverged before would be a line straight up
+LOWER_EDGE = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
 
 
 def series(data: tuple[Series, ...], *, x: str = "step") -> tuple[go.Figure, ...]:
@@ -26,35 +30,76 @@ def series(data: tuple[Series, ...], *, x: str = "step") -> tuple[go.Figure, ...
 
 
 def _figure(data: Series, x: str) -> go.Figure:
-    has_legend = len(data.curves) + len(data.points) > 1
+    has_legend = len(data.curves) + len(data.points) > 1 and not data.is_overlay
     figure = theme.new_figure(height=300, x=x, y=data.title, showlegend=has_legend)
     shown = [curve for _, curve in (*data.curves, *data.points)]
-    figure.update_layout(
-        xaxis=theme.integer_axis(max((float(each.x.max()) for each in shown if len(each.x)), default=0))
-    )
+    figure.update_layout(xaxis=_x_axis(data, shown))
     if data.is_log:
         figure.update_layout(yaxis=theme.log_axis_over([float(value) for each in shown for value in each.y]))
-    for index, (name, curve) in enumerate(data.curves):
-        _add(figure, name, curve, index=index, is_points=False)
-    for index, (name, curve) in enumerate(data.points, start=len(data.curves)):
-        _add(figure, name, curve, index=index, is_points=True)
-    _mark_gaps(figure, [curve for _, curve in data.curves])
+    slots = data.slots or range(len(data.curves))
+    for slot, (name, curve) in zip(slots, data.curves, strict=True):
+        _add(figure, name, curve, slot=slot, is_points=False)
+    for slot, (name, curve) in enumerate(data.points, start=len(data.curves)):
+        _add(figure, name, curve, slot=slot, is_points=True)
+    if data.is_overlay:
+        for slot, (name, curve) in zip(slots, data.curves, strict=True):
+            if curve.verdict == "diverged":
+                _mark_end(figure, name, curve, slot=slot, is_log=data.is_log)
+    else:
+        _mark_gaps(figure, [curve for _, curve in data.curves])
     return figure
 
 
-def _add(figure: go.Figure, name: str, curve: Curve, *, index: int, is_points: bool) -> None:
-    color = COLORS[index % len(COLORS)]
+def _x_axis(data: Series, shown: list[Curve]) -> dict[str, Any]:
+    ends = {id(curve): float(curve.x.max()) for curve in shown if len(curve.x)}
+    longest = max(ends.values(), default=0.0)
+    early = [end for curve in shown if curve.verdict == "diverged" and (end := ends.get(id(curve))) is not None]
+    if data.is_overlay and min(early, default=longest) < EARLY * longest:
+        return theme.log_axis(1, longest)
+    return theme.integer_axis(longest)
+
+
+def curve_look(slot: int) -> tuple[str, str]:
+    """Colour of the curve in a place, counted from 0, and Plotly's name of its dashes."""
+    return COLORS[slot % len(COLORS)], DASHES[slot // len(COLORS) % len(DASHES)]
+
+
+def _add(figure: go.Figure, name: str, curve: Curve, *, slot: int, is_points: bool) -> None:
+    color, dash = curve_look(slot)
     is_short = len(curve.x) < 12
     figure.add_scatter(
         x=curve.x,
         y=_rounded(curve.y),
         mode="markers" if is_points else "lines+markers" if is_short else "lines",
-        line={"color": color, "width": 1.7, "dash": DASHES[index // len(COLORS) % len(DASHES)]},
+        line={"color": color, "width": 1.7, "dash": dash},
         marker={"color": color, "size": 7 if is_points else 5, "symbol": "diamond" if is_points else "circle"},
         name=theme.label(name),
+        legendgroup=theme.label(name),
         hovertemplate=f"<b>{theme.label(name)}</b><br>%{{x:,}}: %{{y:.4~g}}<extra></extra>",
         connectgaps=False,
     )
+
+
+def _mark_end(figure: go.Figure, name: str, curve: Curve, *, slot: int, is_log: bool) -> None:
+    if not len(curve.x):
+        return
+    color, dash = curve_look(slot)
+    drawn = np.flatnonzero(np.isfinite(curve.y) & ((curve.y > 0) | (not is_log)))
+    # Without a single number it has no height, so that the cross stands on the lower edge.
+    x, y = (curve.x[drawn[-1]], curve.y[drawn[-1]]) if len(drawn) else (curve.x[-1], 0.02)
+    figure.add_scatter(
+        x=[float(x)],
+        y=[float(y)],
+        yaxis="y" if len(drawn) else "y2",
+        mode="markers",
+        marker={"color": color, "symbol": "x" if dash == "solid" else "x-open", "size": 10},
+        name=f"{theme.label(name)} diverged",
+        legendgroup=theme.label(name),
+        showlegend=False,
+        hovertemplate=f"<b>{theme.label(name)}</b> diverged<br>%{{x:,}}: %{{y:.4~g}}<extra></extra>",
+    )
+    if not len(drawn):
+        figure.update_layout(yaxis2=LOWER_EDGE)
 
 
 def _mark_gaps(figure: go.Figure, curves: list[Curve]) -> None:
@@ -71,7 +116,7 @@ def _mark_gaps(figure: go.Figure, curves: list[Curve]) -> None:
             showlegend=False,
             hovertemplate="not finite at %{x:,}<extra></extra>",
         )
-        figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True})
+        figure.update_layout(yaxis2=LOWER_EDGE)
 
 
 def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,8 +9,9 @@ from dash import dcc, html
 
 from dashboards.live_panels import COMPARE
 from dashboards.pages.frame import heading, sections
-from dashboards.state import PageState
+from dashboards.state import PageState, compared_of, compared_texts
 from dashboards.views import StudyView
+from dashboards.views.compare import MAX_ENTRIES
 from dashboards.views.study import best_numbers
 
 NUM_OFFERED = 30  # trials of each study that is compared already
@@ -25,28 +26,35 @@ def page(state: PageState, names: Sequence[str], studies: Sequence[StudyView]) -
         studies: Those that are compared already; their best trials are offered.
     """
     offered: list[tuple[str, int | None]] = [(name, None) for name in names]
-    offered += [(each.facts.name, number) for each in studies for number in best_numbers(each.trials, NUM_OFFERED)]
+    for study in studies:
+        offered += [(study.facts.name, number) for number in best_numbers(study.trials, NUM_OFFERED)]
+    chosen = compared_texts(state.compared)
+    # One by one, since the trials offered are not a selection.
+    values = dict.fromkeys([*chosen, *(text for column in offered for text in compared_texts([column]))])
     chooser = dcc.Dropdown(
         id={"type": "filter", "key": "with"},
-        options=[
-            {"label": _label(*each), "value": value(*each)} for each in dict.fromkeys([*state.compared, *offered])
-        ],
-        value=[value(*each) for each in state.compared],
+        options=[{"label": _label(text), "value": text} for text in values],
+        value=chosen,
         multi=True,
         placeholder="choose studies; then their best trials are offered too",
         className="choice wide",
     )
     return [
-        heading("Compare", details=["Any trials or studies side by side; a study is stood for by its best trial."]),
+        heading(
+            "Compare",
+            details=[
+                "Any trials or studies side by side; a study is stood for by its best trial. "
+                f"Of more than {MAX_ENTRIES}, the best are shown."
+            ],
+        ),
         html.Div(chooser, className="steps"),
         *sections(COMPARE),
     ]
 
 
-def value(name: str, number: int | None) -> str:
-    """A column as the chooser holds it; the address holds the same."""
-    return f"{'' if number is None else number}:{name}"
-
-
-def _label(name: str, number: int | None) -> str:
+def _label(text: str) -> str:
+    columns = compared_of([text])
+    name, number = columns[0]
+    if len(columns) > 1:
+        return f"{name} · {len(columns):,} trials"
     return f"study {name}" if number is None else f"{name} · trial {number}"

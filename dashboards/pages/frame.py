@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from dash import dcc, html
 
 from dashboards.components import attributes
 from dashboards.panels import Panel
-from dashboards.state import PageState, to_address
+from dashboards.state import MAX_ADDRESS, PageState, to_address
+from dashboards.views.compare import MAX_ENTRIES
 
-MAX_LINKED = 12
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def heading(title: str, *, details: Sequence[Any] = ()) -> Any:
@@ -20,16 +22,21 @@ def heading(title: str, *, details: Sequence[Any] = ()) -> Any:
     return html.Header([html.H1(title), *line])
 
 
-def sections(panels: Sequence[Panel[Any]]) -> list[Any]:
-    """Links to the panels, and a place for each."""
+def sections(panels: Sequence[Panel[Any]], *, beneath: Mapping[str, Any] = NOTHING) -> list[Any]:
+    """Links to the panels, and a place for each.
+
+    Args:
+        panels: Top to bottom.
+        beneath: What stands at the end of a panel, by its key, and stays when the panel is drawn anew.
+    """
     links = [html.A(panel.title, href=f"#{panel.key}") for panel in panels]
     return [
         html.Nav(links, **attributes(aria_label="Sections")),
-        html.Main([_section(panel) for panel in panels]),
+        html.Main([_section(panel, beneath.get(panel.key)) for panel in panels]),
     ]
 
 
-def _section(panel: Panel[Any]) -> Any:
+def _section(panel: Panel[Any], beneath: Any) -> Any:
     kind = {"key": panel.key, "lines": "yes" if panel.follows_selection else "no"}
     caption = [html.P(panel.caption, className="caption")] if panel.caption else []
     return html.Section(
@@ -38,6 +45,7 @@ def _section(panel: Panel[Any]) -> Any:
             *caption,
             # What was asked for and what stands there, as attributes: each store would cost the browser milliseconds.
             html.Div(id={"type": "panel", **kind}, className="body", **attributes(data_asked="", data_drawn="")),
+            *([] if beneath is None else [beneath]),
         ],
         id=panel.key,
         className="panel",
@@ -49,13 +57,21 @@ def selection_bar(state: PageState) -> Any:
     if not state.selected:
         return []
     count = len(state.selected)
-    compared = tuple((state.study, number) for number in state.selected[:MAX_LINKED])
-    links = [dcc.Link("compare", href=to_address(PageState(page="/compare", compared=compared)))]
+    links = [_compare_link(state)]
     if count == 1:
         trial = PageState(page="/trial", study=state.study, number=state.selected[0])
         links.insert(0, dcc.Link(f"open trial {state.selected[0]}", href=to_address(trial)))
     told = f"trial {state.selected[0]} selected" if count == 1 else f"{count:,} trials selected"
     return [html.B(told), *links, html.Button("clear", id={"type": "clear", "what": "selection"}, n_clicks=0)]
+
+
+def _compare_link(state: PageState) -> Any:
+    # All of them are named, and the page takes the best: which those are changes while a study runs.
+    compared = tuple((state.study, number) for number in state.selected)
+    address = to_address(PageState(page="/compare", compared=compared))
+    if len(address) > MAX_ADDRESS:
+        return html.Span("too scattered to compare: select fewer")
+    return dcc.Link("compare" if len(compared) <= MAX_ENTRIES else f"compare the best {MAX_ENTRIES}", href=address)
 
 
 def problem(text: str) -> list[Any]:

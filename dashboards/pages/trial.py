@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from dash import dcc, html
 
 from dashboards.live_panels import TRIAL
 from dashboards.pages.frame import heading, sections
+from dashboards.panels import Panel
 from dashboards.state import PageState, to_address
 from dashboards.views.trial import TrialView
+from dashboards.writing import note_form
 
 
 def page(view: TrialView, state: PageState) -> list[Any]:
@@ -18,8 +21,15 @@ def page(view: TrialView, state: PageState) -> list[Any]:
     return [
         heading(f"Trial {view.number}", details=["of ", study]),
         html.Div([*_neighbours(view, state), *_seeds(view)], className="steps"),
-        *sections(TRIAL),
+        *sections(_panels(view), beneath={"notes": note_form()}),
     ]
+
+
+def _panels(view: TrialView) -> Sequence[Panel[Any]]:
+    if view.verdict != "diverged":
+        return TRIAL
+    # Why it diverged is what its reader comes for.
+    return sorted(TRIAL, key=lambda panel: panel.key != "diagnosis")
 
 
 def _neighbours(view: TrialView, state: PageState) -> list[Any]:

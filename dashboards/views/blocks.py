@@ -18,12 +18,14 @@ class Column:
         kind: What its cells are; a place is a number in 0..1, drawn as a point on a line.
         unit: Beneath the title.
         digits: Digits after the point, or None for as many as tell the numbers apart.
+        slot: Place of the curve that is about the same, whose colour then stands beside the title.
     """
 
     title: str
     kind: Kind = "text"
     unit: str = ""
     digits: int | None = None
+    slot: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,3 +98,17 @@ class VerdictCounts:
     """How many trials came to which verdict, in the order of `VERDICTS`; the key to all colours and symbols."""
 
     counts: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Names of curves, with the place whose colour each has in all pictures of a page."""
+
+    entries: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictMark:
+    """What became of one trial, with its colour and symbol."""
+
+    verdict: str

@@ -12,11 +12,12 @@ import pandas as pd
 import yaml
 
 from dashboards.views import wording
-from dashboards.views.blocks import Cell, Column, Disclosure, Empty, Prose, Table, Tile, Tiles, VerdictCounts
+from dashboards.views.blocks import Cell, Column, Disclosure, Empty, Prose, Table, Tile, Tiles, VerdictMark
 from dashboards.views.curves import Curve
 from dashboards.views.study import StudyView, as_text
 from dashboards.views.thinning import polyline
 from detector.hyperparameters import Hyperparameters
+from evolve.forensics import Diagnosis
 from evolve.schema import TERMS
 
 NO_STEPS = Empty("No steps of this trial are stored. They appear while it trains; a trial that failed early has none.")
@@ -34,6 +35,8 @@ class TrialView:
         number: The trial.
         seed: Whose steps and epochs are shown.
         seeds: Those that have steps or epochs.
+        diverged_seed: The one that diverged; None where none did, or it is not known.
+        finished: Epochs that each of `seeds` has finished.
         num_scales: Of the network.
         steps: Buckets of steps of that seed, lowest and highest of each measurement.
         epochs: All epochs of that seed.
@@ -44,6 +47,8 @@ class TrialView:
     number: int
     seed: int
     seeds: tuple[int, ...]
+    diverged_seed: int | None
+    finished: Mapping[int, int]
     num_scales: int
     steps: pd.DataFrame
     epochs: pd.DataFrame
@@ -62,13 +67,20 @@ class TrialView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What became of a trial, in a few numbers, and what people say about it."""
+    """What became of a trial, in a few words and numbers."""
 
-    counts: VerdictCounts
-    reason: Prose | None
+    verdict: VerdictMark
+    sentences: tuple[Prose, ...]
     tiles: Tiles
-    notes: tuple[Prose, ...]
     traceback: Disclosure | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a trial diverged: in sentences, and with all numbers."""
+
+    sentences: tuple[Prose, ...]
+    table: Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +93,9 @@ class Series:
         is_log: Whether the axis is logarithmic where the values are positive.
         by_epoch: Whether x counts epochs.
         points: Curves drawn as points, of fewer values.
+        slots: Which colour each curve has, the same in all pictures of a page; in order where there are none.
+        is_overlay: Whether each curve is another trial, named by a key outside the picture: a cross in its own colour
+            marks where it diverged, and an early one gets room on a logarithmic x axis.
     """
 
     title: str
@@ -88,6 +103,8 @@ class Series:
     is_log: bool = False
     by_epoch: bool = False
     points: tuple[tuple[str, Curve], ...] = ()
+    slots: tuple[int, ...] = ()
+    is_overlay: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +116,7 @@ class Reproduction:
 
 
 def summary(view: TrialView) -> Summary:
-    """Verdict, reason, numbers and notes."""
+    """Verdict, reason, which seed is shown, and numbers."""
     row = view.row
     best = view.study.best
     behind = "" if best is None or not isfinite(row["fitness"]) else _behind(row, best)
@@ -109,14 +126,15 @@ def summary(view: TrialView) -> Summary:
         Tile(label="mAP50, test", value=wording.score(row["test_map50"]), detail="of the last epoch"),
         Tile(label="epochs", value=f"{row['epochs']:,}", detail=_asked(view, "epochs")),
         Tile(label="training time", value=wording.duration(row["seconds"]), detail=_when(row)),
-        Tile(label="seeds", value=str(len(view.seeds) or "none"), detail=f"shown: seed {view.seed}"),
+        Tile(
+            label="seeds", value=str(len(view.seeds) or "none"), detail=f"shown: seed {view.seed}" if view.seeds else ""
+        ),
     )
     trace = row["traceback"]
     return Summary(
-        counts=VerdictCounts(((view.verdict, 1),)),
-        reason=Prose(row["reason"]) if row["reason"] else None,
+        verdict=VerdictMark(view.verdict),
+        sentences=tuple(Prose(text) for text in (row["reason"], _which_seed(view)) if text),
         tiles=Tiles(tiles),
-        notes=tuple(_note(each) for each in _rows(view.study.notes, view.number)),
         traceback=Disclosure(summary=wording.last_line(trace), text=trace) if trace else None,
     )
 
@@ -178,13 +196,28 @@ def metrics(view: TrialView) -> tuple[Series, ...] | Empty:
     )
 
 
-def diagnosis(view: TrialView) -> Table | Empty:
-    """The diagnosis of a trial that diverged, as it was stored."""
+def diagnosis(view: TrialView) -> Explanation | Empty:
+    """The diagnosis of a trial that diverged, in sentences and as it was stored."""
     found = view.study.diagnoses.get(view.number)
     if not found:
+        if view.verdict == "diverged":
+            return Empty(
+                "This trial diverged, but no diagnosis of it is stored; its reason is under What became of it."
+            )
         return Empty("This trial did not diverge, so there is nothing to diagnose.")
-    rows = tuple((key.replace("_", " "), as_text(value)) for key, value in found.items() if value is not None)
-    return Table(name="diagnosis", columns=(Column(title="diagnosis"), Column(title="value")), rows=rows)
+    told = _told(found)
+    # What the sentences say is not said again; where there are none, the stored summary is all there is.
+    rows = tuple(
+        (key.replace("_", " "), as_text(value))
+        for key, value in found.items()
+        if value is not None and not (told and key == "summary")
+    )
+    columns = (Column(title="diagnosis"), Column(title="value"))
+    sentences = (_whose(view), *(told or (str(found.get("summary") or view.row["reason"]),)))
+    return Explanation(
+        sentences=tuple(Prose(text) for text in sentences if text),
+        table=Table(name="diagnosis", columns=columns, rows=rows),
+    )
 
 
 def setting(view: TrialView) -> Table | Empty:
@@ -207,17 +240,32 @@ def setting(view: TrialView) -> Table | Empty:
 
 
 def checkpoint(view: TrialView) -> Table | Empty:
-    """Where the weights are."""
-    if view.checkpoints.empty:
-        return Empty("No checkpoint is stored; a trial keeps its weights only where the study says `keep_weights`.")
+    """Where the weights of each seed are, or why there are none."""
+    stored = {int(row["seed"]): row for row in _records(view.checkpoints)}
+    seeds = sorted({*stored, *view.seeds, *_planned_seeds(view)})
+    if not stored and len(seeds) < 2:
+        why = _no_checkpoint(view, seeds[0]) if seeds else "nothing of this trial is stored"
+        return Empty(f"There is no checkpoint: {why}.")
     columns = (
         Column(title="seed", kind="number", digits=0),
         Column(title="epoch", kind="number", digits=0),
         Column(title="step", kind="number", digits=0),
         Column(title="file", unit="in the run folder of the study"),
     )
-    rows = tuple(view.checkpoints[["seed", "epoch", "step", "path"]].itertuples(index=False, name=None))
+    removed = _removed(view)
+    rows = tuple(
+        (seed, stored[seed]["epoch"], stored[seed]["step"], removed or stored[seed]["path"])
+        if seed in stored
+        else (seed, nan, nan, f"none: {_no_checkpoint(view, seed)}")
+        for seed in seeds
+    )
     return Table(name="checkpoint", columns=columns, rows=rows)
+
+
+def notes(view: TrialView) -> tuple[Prose, ...] | Empty:
+    """What people wrote about the trial, oldest first."""
+    rows = _records(view.study.notes[view.study.notes["number"] == view.number])
+    return tuple(_note(row) for row in rows) or Empty("Nobody has written about this trial yet.")
 
 
 def environment(view: TrialView) -> Table | Empty:
@@ -244,6 +292,58 @@ def reproduction(view: TrialView) -> Reproduction | Empty:
         note=Prose("Paste this into a shell where `evolve` is installed. The seeds are those of the study."),
         text=Disclosure(summary=command, text=f"cat > {stem}.yaml <<'END_OF_HYP'\n{text}END_OF_HYP\n{command}\n"),
     )
+
+
+def _which_seed(view: TrialView) -> str:
+    if len(view.seeds) < 2:
+        return ""
+    shown = f"Steps and epochs below are those of seed {view.seed}"
+    if view.seed == view.diverged_seed:
+        return f"{shown}, the one that diverged; its others are chosen above."
+    if view.diverged_seed is not None:
+        return f"{shown}, as chosen above; seed {view.diverged_seed} is the one that diverged."
+    return f"{shown}, the first of {len(view.seeds)}." if view.seed == view.seeds[0] else f"{shown}, as chosen above."
+
+
+def _whose(view: TrialView) -> str:
+    if len(view.seeds) < 2 or view.diverged_seed is None:
+        return ""
+    return f"The training with seed {view.diverged_seed} diverged."
+
+
+def _told(stored: Mapping[str, Any]) -> tuple[str, ...]:
+    try:
+        return Diagnosis.from_mapping(stored).sentences
+    except (KeyError, TypeError, ValueError):
+        return ()  # of another program or version, or cut short
+
+
+def _planned_seeds(view: TrialView) -> list[int]:
+    return [seed for seed in view.study.facts.seeds if isinstance(seed, int)]
+
+
+def _no_checkpoint(view: TrialView, seed: int) -> str:
+    is_over = view.verdict not in ("running", "waiting")
+    if seed not in view.finished:
+        if not is_over:
+            return "its training has not begun"
+        return "not trained, since another seed diverged" if view.verdict == "diverged" else "no training is stored"
+    if view.finished[seed]:
+        return "none is stored"
+    if not is_over:
+        return "the first is written after the first epoch"
+    if view.verdict == "diverged" and view.diverged_seed in (seed, None):
+        return "diverged in the first epoch, before the first checkpoint"
+    return "ended in the first epoch, before the first checkpoint"
+
+
+def _removed(view: TrialView) -> str:
+    best = view.study.best
+    if best is None or best["number"] == view.number or view.study.facts.config.get("keep_weights") != "best":
+        return ""
+    if view.verdict not in ("converged", "undertrained", "pruned"):
+        return ""
+    return f"removed: the study keeps the weights of its best, trial {best['number']}"
 
 
 def _all_hyperparameters(view: TrialView) -> dict[str, Any]:
@@ -277,7 +377,8 @@ def _ratio(own: float | str, other: float | str | None) -> Cell:
 def _behind(row: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     if row["number"] == best["number"]:
         return "the best of the study"
-    return f"{wording.score(best['fitness'] - row['fitness'])} below trial {best['number']}"
+    lead = row["fitness"] - best["fitness"]  # of a trial that was pruned, it may be above
+    return f"{wording.score(abs(lead))} {'above' if lead > 0 else 'below'} trial {best['number']}"
 
 
 def _asked(view: TrialView, key: str) -> str:
@@ -295,7 +396,5 @@ def _note(row: Mapping[str, Any]) -> Prose:
     return Prose(f"{tag}{row['text']} ({who}{wording.moment(row['created'])})")
 
 
-def _rows(notes: pd.DataFrame, number: int) -> list[dict[str, Any]]:
-    return [
-        {str(key): value for key, value in row.items()} for row in notes[notes["number"] == number].to_dict("records")
-    ]
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]

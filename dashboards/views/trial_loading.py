@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine
+from collections.abc import Collection, Mapping
+from math import isfinite
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, Engine
 
 from dashboards.views import queries, trial_queries
 from dashboards.views.frames import read_frame
@@ -34,7 +39,8 @@ def load_trial(engine: Engine, study: StudyView, number: int, seed: int | None =
         lengths = connection.execute(trial_queries.seed_lengths(trial_id)).all()
         epochs = read_frame(connection, trial_queries.trial_epochs(trial_id))
         seeds = tuple(sorted({row.seed for row in lengths} | {int(each) for each in epochs["seed"]}))
-        shown = _chosen(study, number, seeds, seed)
+        diverged = diverged_seed(connection, trial_id, study.diagnoses.get(number, {}), seeds)
+        shown = _chosen(number, seeds, seed, diverged)
         longest = max((row.last_step + 1 for row in lengths if row.seed == shown), default=1)
         width = -(-longest // STEP_BUCKETS)
         steps = queries.step_buckets({trial_id: shown}, width, trial_queries.TRIAL_MEASUREMENTS)
@@ -43,6 +49,8 @@ def load_trial(engine: Engine, study: StudyView, number: int, seed: int | None =
             number=number,
             seed=shown,
             seeds=seeds,
+            diverged_seed=diverged,
+            finished=_finished(epochs, seeds),
             num_scales=max((row.num_scales for row in lengths), default=0),
             steps=read_frame(connection, steps),
             epochs=epochs[epochs["seed"] == shown].reset_index(drop=True),
@@ -50,12 +58,39 @@ def load_trial(engine: Engine, study: StudyView, number: int, seed: int | None =
         )
 
 
-def _chosen(study: StudyView, number: int, seeds: tuple[int, ...], asked: int | None) -> int:
+def diverged_seed(
+    connection: Connection, trial_id: int, diagnosis: Mapping[str, Any], seeds: Collection[int]
+) -> int | None:
+    """Seed of the training that diverged; None where none did, or it cannot be told.
+
+    Args:
+        connection: The database of the trial.
+        trial_id: Optuna's.
+        diagnosis: As stored, empty where there is none. Where it holds no seed, its step is looked at in each training.
+        seeds: That have steps.
+    """
+    if not diagnosis:
+        return None
+    stored, step = diagnosis.get("seed"), diagnosis.get("step")
+    if isinstance(stored, int) and stored in seeds:
+        return stored
+    if isinstance(step, int):
+        for row in connection.execute(trial_queries.steps_at(trial_id, step)):
+            if not (isfinite(row.loss) and isfinite(row.grad_norm)):
+                return int(row.seed)
+    return next(iter(seeds)) if len(seeds) == 1 else None
+
+
+def _finished(epochs: pd.DataFrame, seeds: Collection[int]) -> dict[int, int]:
+    validated = epochs[epochs["split"] == "val"]
+    return {seed: int((validated["seed"] == seed).sum()) for seed in seeds}
+
+
+def _chosen(number: int, seeds: tuple[int, ...], asked: int | None, diverged: int | None) -> int:
     if asked is not None:
         if asked not in seeds:
             raise StudyNotFoundError(f"trial {number}: has no seed {asked}; its seeds: {list(seeds)}")
         return asked
-    diverged = study.diagnoses.get(number, {}).get("seed")
-    if diverged in seeds:
-        return int(str(diverged))
+    if diverged is not None:
+        return diverged
     return seeds[0] if seeds else 0

@@ -28,6 +28,13 @@ def seed_lengths(trial_id: int) -> Select[Any]:
     return select(*columns).where(step.c.trial_id == trial_id).group_by(step.c.seed).order_by(step.c.seed)
 
 
+def steps_at(trial_id: int, step_number: int) -> Select[Any]:
+    """Loss and gradient norm of one step in each training of a trial, by seed."""
+    step = schema.step
+    columns = (step.c.seed, step.c.loss, step.c.grad_norm)
+    return select(*columns).where(step.c.trial_id == trial_id, step.c.step == step_number).order_by(step.c.seed)
+
+
 def trial_epochs(trial_id: int) -> Select[Any]:
     """Every epoch of a trial."""
     epoch = schema.epoch

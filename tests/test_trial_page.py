@@ -1,0 +1,211 @@
+"""The page of one trial: which seed it shows, why it diverged, where its weights are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert, select, update
+
+from dashboards.app import page_of
+from dashboards.reading import Reader
+from dashboards.state import PageState
+from dashboards.views import trial
+from dashboards.views.blocks import Empty, Prose, Table, VerdictMark
+from dashboards.views.trial import Explanation, TrialView
+from evolve import schema
+from evolve.forensics import Diagnosis
+from tests.shown import drawn
+from tests.synthetic import Plan, add_study, new_engine
+
+NAME = "digits-lr"
+FIRST_EPOCH = "diverged in the first epoch, before the first checkpoint"
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    return new_engine(tmp_path / "own.db")
+
+
+def view_of(engine: Engine, number: int = 0, seed: int | None = None) -> TrialView:
+    view = Reader(str(engine.url)).view(PageState(page="/trial", study=NAME, number=number, seed=seed))
+    assert isinstance(view, TrialView)
+    return view
+
+
+def let_seed_diverge(engine: Engine, seed: int, *, is_stored: bool = True) -> None:
+    """Makes trial 0 one whose other seeds kept their numbers; older versions stored no seed with the diagnosis."""
+    number, step = schema.trial.c.number, schema.step
+    with engine.begin() as connection:
+        stored = json.loads(connection.scalar(select(schema.trial.c.diagnosis).where(number == 0)) or "{}")
+        stored = stored | {"seed": seed} if is_stored else {key: stored[key] for key in stored if key != "seed"}
+        connection.execute(update(schema.trial).where(number == 0).values(diagnosis=json.dumps(stored)))
+        sound = {"loss": 1.0, "grad_norm": 1.0}
+        connection.execute(update(step).where(step.c.seed != seed, step.c.loss.is_(None)).values(sound))
+
+
+def end_in_first_epoch(engine: Engine, seed: int) -> None:
+    with engine.begin() as connection:
+        connection.execute(schema.epoch.delete().where(schema.epoch.c.seed == seed))
+
+
+def keep_checkpoint(engine: Engine, seed: int) -> None:
+    row = {"trial_id": 1, "seed": seed, "epoch": 2, "step": 60, "path": f"trials/0000/seed-{seed}.pt"}
+    with engine.begin() as connection:
+        connection.execute(insert(schema.checkpoint).values(row))
+
+
+def sentences_of(found: Any) -> str:
+    return " ".join(sentence.text for sentence in found.sentences)
+
+
+# Which seed
+
+
+@pytest.mark.parametrize("is_stored", [True, False], ids=["stored", "older"])
+def test_the_seed_that_diverged_is_shown_first_and_the_page_says_why(engine: Engine, is_stored: bool) -> None:
+    add_study(engine, Plan(num_trials=1, verdicts=["diverged"], seeds=(0, 1, 2)))
+    let_seed_diverge(engine, 1, is_stored=is_stored)
+
+    shown, other = view_of(engine), view_of(engine, seed=2)
+
+    assert (shown.seed, shown.diverged_seed) == (1, 1)
+    assert "those of seed 1, the one that diverged" in sentences_of(trial.summary(shown))
+    assert "those of seed 2, as chosen above; seed 1 is the one" in sentences_of(trial.summary(other))
+    assert "The training with seed 1 diverged." in sentences_of(trial.diagnosis(other))
+
+
+def test_of_several_seeds_that_trained_through_the_first_is_shown_and_of_one_nothing_is_said(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=1, verdicts=["converged"], seeds=(4, 7)))
+    add_study(engine, Plan(name="single", num_trials=1, verdicts=["diverged"]))
+    single = Reader(str(engine.url)).view(PageState(page="/trial", study="single", number=0))
+    assert isinstance(single, TrialView)
+
+    assert "those of seed 4, the first of 2." in sentences_of(trial.summary(view_of(engine)))
+    assert "those of seed 7, as chosen above." in sentences_of(trial.summary(view_of(engine, seed=7)))
+    assert "seed" not in sentences_of(trial.summary(single))
+    assert single.diverged_seed == 0
+
+
+# What became of it
+
+
+def test_the_verdict_of_one_trial_is_not_counted(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=1, verdicts=["converged"]))
+
+    assert trial.summary(view_of(engine)).verdict == VerdictMark("converged")
+    assert '"children":" 1"' not in drawn(Reader(str(engine.url)), PageState(page="/trial", study=NAME))
+
+
+def test_a_pruned_trial_that_was_ahead_of_the_best_is_said_to_be_above_it(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=2, verdicts=["converged", "pruned"]))
+    with engine.begin() as connection:
+        for number, fitness in enumerate((0.4, 0.5)):
+            connection.execute(update(schema.trial).where(schema.trial.c.number == number).values(fitness=fitness))
+
+    assert trial.summary(view_of(engine, 1)).tiles.tiles[0].detail == "0.100 above trial 0"
+
+
+# Why it diverged
+
+
+def test_the_diagnosis_comes_first_where_a_trial_diverged(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=2, verdicts=["diverged", "converged"]))
+    reader = Reader(str(engine.url))
+
+    pages = [page_of(reader, PageState(page="/trial", study=NAME, number=number)) for number in (0, 1)]
+
+    first = [page[-1].children[0].id for page in pages]
+    assert first == ["diagnosis", "summary"]
+
+
+def test_a_diagnosis_is_sentences_then_the_table(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=1, verdicts=["diverged"]))
+
+    view = view_of(engine)
+    found = trial.diagnosis(view)
+
+    assert isinstance(found, Explanation)
+    expected = Diagnosis.from_mapping(view.study.diagnoses[0]).sentences
+    assert found.sentences == tuple(Prose(text) for text in expected)
+    titles = [row[0] for row in found.table.rows]
+    assert "step" in titles and "summary" not in titles
+
+
+@pytest.mark.parametrize("text", ['{"step": "NaN", "lr": []}', "{not json", '{"step": 3, "summary": "loss nan"}'])
+def test_a_diagnosis_that_cannot_be_told_in_full_is_shown_as_it_is(engine: Engine, text: str) -> None:
+    add_study(engine, Plan(num_trials=1, verdicts=["diverged"], reason="loss nan"))
+    with engine.begin() as connection:
+        connection.execute(update(schema.trial).values(diagnosis=text))
+
+    found = trial.diagnosis(view_of(engine))
+
+    assert isinstance(found, Explanation)
+    assert found.sentences == (Prose("loss nan"),)
+    assert found.table.rows
+
+
+def test_a_trial_that_diverged_without_a_diagnosis_is_not_said_to_be_sound(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=1, verdicts=["diverged"]))
+    with engine.begin() as connection:
+        connection.execute(update(schema.trial).values(diagnosis=None))
+
+    found = trial.diagnosis(view_of(engine))
+
+    assert isinstance(found, Empty) and found.text.startswith("This trial diverged, but no diagnosis")
+
+
+# Where its weights are
+
+
+def test_a_trial_that_diverged_in_its_first_epoch_says_why_it_has_no_checkpoint(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=1, verdicts=["diverged"]))
+    end_in_first_epoch(engine, 0)
+
+    assert trial.checkpoint(view_of(engine)) == Empty(f"There is no checkpoint: {FIRST_EPOCH}.")
+
+
+def test_each_seed_has_a_row_with_its_checkpoint_or_why_there_is_none(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=1, verdicts=["diverged"], seeds=(0, 1, 2)))
+    let_seed_diverge(engine, 1)
+    end_in_first_epoch(engine, 1)
+    with engine.begin() as connection:
+        for table in (schema.epoch, schema.step):
+            connection.execute(table.delete().where(table.c.seed == 2))
+    keep_checkpoint(engine, 0)
+
+    found = trial.checkpoint(view_of(engine))
+
+    assert isinstance(found, Table)
+    assert [(row[0], row[-1]) for row in found.rows] == [
+        (0, "trials/0000/seed-0.pt"),
+        (1, f"none: {FIRST_EPOCH}"),
+        (2, "none: not trained, since another seed diverged"),
+    ]
+
+
+def test_weights_that_were_dropped_for_better_ones_are_said_to_be_removed(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=2, verdicts=["converged", "converged"]))
+    keep_checkpoint(engine, 0)
+    with engine.begin() as connection:
+        config = json.loads(connection.scalar(select(schema.study.c.config)) or "{}") | {"keep_weights": "best"}
+        connection.execute(update(schema.study).values(config=json.dumps(config)))
+        connection.execute(update(schema.trial).where(schema.trial.c.number == 1).values(fitness=0.99))
+
+    found = trial.checkpoint(view_of(engine))
+
+    assert isinstance(found, Table)
+    assert found.rows[0][-1] == "removed: the study keeps the weights of its best, trial 1"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [("running", "the first is written after the first epoch"), ("waiting", "its training has not begun")],
+)
+def test_a_trial_that_is_not_over_says_when_its_checkpoint_comes(engine: Engine, verdict: str, said: str) -> None:
+    add_study(engine, Plan(num_trials=1, verdicts=[verdict]))
+    end_in_first_epoch(engine, 0)
+
+    assert trial.checkpoint(view_of(engine)) == Empty(f"There is no checkpoint: {said}.")
