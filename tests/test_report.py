@@ -106,8 +106,8 @@ def test_every_study_has_a_page_with_all_sections_and_nothing_of_a_user_as_marku
     found = Page(text)
 
     assert [attrs["id"] for tag, attrs in found.tags if tag == "section"] == [panel.key for panel in REPORT]
-    # The page's own scripts: light and dark, templates, plotly, ours, and one a figure.
-    assert found.count("script") == 4 + len(found.figures) == 4 + found.count("figure")
+    # The page's own scripts: light and dark, templates, colours, plotly, ours, and one a figure.
+    assert found.count("script") == 5 + len(found.figures) == 5 + found.count("figure")
     assert found.count("b") == text.count("</span> <b>")
     assert found.count("title") == 1
     assert name.split()[0] in found.text

@@ -18,12 +18,14 @@ class Column:
         kind: What its cells are; a place is a number in 0..1, drawn as a point on a line.
         unit: Beneath the title.
         digits: Digits after the point, or None for as many as tell the numbers apart.
+        is_long: Whether its cells are sentences, which take several lines.
     """
 
     title: str
     kind: Kind = "text"
     unit: str = ""
     digits: int | None = None
+    is_long: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
