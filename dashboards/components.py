@@ -31,8 +31,8 @@ GRAPH_CONFIG: Any = {
 }
 GRID_HEIGHT = 460
 ROW_PIXELS, LINE_PIXELS, HEADER_PIXELS = 34, 19, 56
-# Sentences beside a pinned column: as wide as a phone has room for, and half a page elsewhere.
-LONG_PIXELS, LONG_PIXELS_TOUCH, LETTER_PIXELS = 400, 250, 7
+# Sentences beside a pinned column: as wide as a phone has room for, and a third of a page elsewhere.
+LONG_PIXELS, LONG_PIXELS_TOUCH, LETTER_PIXELS = 360, 250, 7
 MAX_LINES = 5
 BLOCK_ROWS = 100
 
@@ -308,11 +308,11 @@ def _grid_column(number: int, column: Column, table: Table) -> dict[str, Any]:
             "cellClass": "number ag-right-aligned-cell",
         }
         # Narrower than a title with its unit, which then takes two lines.
-        definition |= {"minWidth": 72 if column.digits == 0 else 108, "maxWidth": 140}
+        definition |= {"minWidth": 72 if column.digits == 0 else 108, "maxWidth": 120}
     if column.kind == "verdict":
         definition |= {"cellRenderer": "Verdict", "minWidth": 142}
     if column.kind == "text":
-        definition["minWidth"] = 110
+        definition["minWidth"] = 130
     if column.is_long:
         definition |= {"wrapText": True, "tooltipField": f"c{number}"}
     if number == 0 and table.links_to:

@@ -100,13 +100,14 @@ def trials_table(view: StudyView) -> Table | Empty:
     axes = [each for each in view.space if each.name in view.params]
     params = view.params[[axis.name for axis in axes]].astype(object).reindex(trials["number"])
     has_test = bool(trials["test_map50"].map(isfinite).any())
-    results = ["fitness", "map50", "map50_95", *(["test_map50"] if has_test else []), "seconds"]
+    results = ["fitness", "map50", "map50_95", *(["test_map50"] if has_test else [])]
     columns = (
         Column(title="trial", kind="number", digits=0),
         Column(title="verdict", kind="verdict"),
         *(_result_column(view, name) for name in results),
         Column(title="reason", is_long=True),
         *((Column(title="notes", is_long=True),) if len(view.notes) else ()),
+        RESULT_COLUMNS["seconds"],
         *(Column(title=axis.name, kind="text" if axis.is_categorical else "number") for axis in axes),
     )
     rows = zip(
@@ -115,6 +116,7 @@ def trials_table(view: StudyView) -> Table | Empty:
         *(trials[name] for name in results),
         map(_reason, trials["reason"], trials["traceback"]),
         *((_notes(view, trials),) if len(view.notes) else ()),
+        trials["seconds"],
         *(_cells(params[axis.name], axis) for axis in axes),
         strict=True,
     )
