@@ -16,6 +16,7 @@ from optuna.distributions import CategoricalDistribution
 from sqlalchemy import update
 
 from dashboards import report
+from dashboards.figures import theme
 from dashboards.panels import REPORT
 from dashboards.report import write_report
 from dashboards.views import StudyNotFoundError, load
@@ -143,6 +144,10 @@ def test_the_table_on_the_page_has_a_row_for_each_trial_with_rounded_numbers(eng
     trial, params = view.trial(1), view.params_of(1)
     assert cells[:4] == ["1", trial["verdict"], f"{trial['fitness']:.3f}", f"{trial['map50']:.3f}"]
     assert f"{params['momentum']:.4g}" in cells
+
+
+def test_the_page_knows_the_colours_of_a_dark_one(page):
+    assert json.dumps(theme.ON_DARK) in page.scripts
 
 
 def test_the_page_asks_the_network_for_nothing(page):
