@@ -94,7 +94,7 @@ def _layout() -> Any:
                 className="top",
             ),
             html.Div(id="page"),
-            html.Div(id="selected", className="selected", role="status"),
+            html.Div(id="selected", role="status"),
         ]
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -14,7 +15,7 @@ from plotly.io.json import to_json_plotly
 from dashboards.components import Place, draw_all, grid_rows
 from dashboards.controls import Look, state_of, with_look
 from dashboards.delivery import block_list
-from dashboards.pages import frame
+from dashboards.pages import frame, study
 from dashboards.reading import Reader, UnavailableError
 from dashboards.state import AddressError, PageState, from_address, to_address
 from dashboards.views.blocks import Empty, Table
@@ -83,6 +84,7 @@ def add_panels(app: Dash, reader: Reader) -> None:
     @app.callback(
         Output("stamp", "data"),
         Output("news", "children"),
+        Output({"type": "filter", "key": ALL}, "options"),
         Input("clock", "n_intervals"),
         State("question", "data"),
         State("stamp", "data"),
@@ -91,13 +93,28 @@ def add_panels(app: Dash, reader: Reader) -> None:
     def _look(_count: int, question: str, before: str) -> Any:
         if not question:
             raise PreventUpdate
+        controls = [output["id"]["key"] for output in ctx.outputs_list[2]]
+        same = [no_update] * len(controls)
         try:
-            stamp = stamp_of(reader, from_address(question))
+            state = from_address(question)
+            stamp = stamp_of(reader, state)
+            if stamp == before:
+                return no_update, "", same
+            return stamp, "", fresh_options(reader, state, controls)
         except UnavailableError as error:
-            return no_update, str(error)
-        if stamp == before:
-            return no_update, ""
-        return stamp, ""
+            return no_update, str(error), same
+
+
+def fresh_options(reader: Reader, state: PageState, controls: Sequence[str]) -> list[Any]:
+    """Options of each control of a page that has changed; those that do not follow the trials stay as they are.
+
+    Raises:
+        UnavailableError: The study cannot be read.
+    """
+    if state.page != "/study" or "verdicts" not in controls:
+        return [no_update] * len(controls)
+    verdicts = study.options(study.verdict_choices(reader.study(state.study), state.filters))
+    return [verdicts if key == "verdicts" else no_update for key in controls]
 
 
 def stamp_of(reader: Reader, state: PageState) -> str:

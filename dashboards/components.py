@@ -42,7 +42,10 @@ GRAPH_CONFIG: Any = {
     "modeBarButtonsToRemove": ["autoScale2d", "toImage"],
 }
 GRID_HEIGHT = 460
-ROW_PIXELS, HEADER_PIXELS = 34, 56
+ROW_PIXELS, LINE_PIXELS, HEADER_PIXELS = 34, 19, 56
+# Sentences beside a pinned column: as wide as a phone has room for, and a third of a page elsewhere.
+LONG_PIXELS, LONG_PIXELS_TOUCH, LETTER_PIXELS = 360, 250, 7
+MAX_LINES = 5
 BLOCK_ROWS = 100
 CSS_DASHES = {"solid": "solid", "dash": "dashed", "dot": "dotted"}
 
@@ -207,6 +210,8 @@ def _graph(figure: go.Figure, place: Place, index: int) -> Any:
         if zoom.figure == name and re.fullmatch(r"[xy]axis\d?", zoom.axis):
             axis = dict(shown["layout"].get(zoom.axis, {}))
             shown["layout"][zoom.axis] = axis | {"range": [zoom.low, zoom.high], "autorange": False}
+    if place.is_dark:
+        shown = theme.recoloured(shown)
     graph = dcc.Graph(
         id={"type": "graph", "panel": place.panel, "index": index},
         figure=shown,
@@ -269,8 +274,13 @@ def _table(table: Table, place: Place, index: int) -> Any:
 
 
 def _grid(table: Table, place: Place, index: int) -> Any:
-    height = min(GRID_HEIGHT, HEADER_PIXELS + 20 + ROW_PIXELS * max(len(table.rows), 1))
+    long_pixels = LONG_PIXELS_TOUCH if place.is_touch else LONG_PIXELS
+    row_pixels = _row_pixels(table, long_pixels)
+    height = min(max(GRID_HEIGHT, 6 * row_pixels), HEADER_PIXELS + 20 + row_pixels * max(len(table.rows), 1))
     columns = [_grid_column(number, column, table) for number, column in enumerate(table.columns)]
+    for column, definition in zip(table.columns, columns, strict=True):
+        if column.is_long:
+            definition |= {"minWidth": long_pixels, "maxWidth": long_pixels}
     orders = [each for each in place.state.sorts if each.table == f"{place.panel}-{index}"]
     for at, order in enumerate(orders):
         if order.column < len(columns):
@@ -291,7 +301,7 @@ def _grid(table: Table, place: Place, index: int) -> Any:
             "cacheBlockSize": BLOCK_ROWS,
             "infiniteInitialRowCount": min(len(table.rows), BLOCK_ROWS),
             "maxBlocksInCache": 20,
-            "rowHeight": ROW_PIXELS,
+            "rowHeight": row_pixels,
             "headerHeight": HEADER_PIXELS,
             "enableCellTextSelection": True,
             "ensureDomOrder": True,
@@ -299,6 +309,16 @@ def _grid(table: Table, place: Place, index: int) -> Any:
         },
         style={"height": f"{height}px", "width": "100%"},
     )
+
+
+def _row_pixels(table: Table, long_pixels: int) -> int:
+    # Rows that are loaded as they are scrolled to are all equally high. Where most sentences are short, the few long
+    # ones get a second line, and are whole in their tooltip.
+    letters = (long_pixels - 32) // LETTER_PIXELS
+    columns = [index for index, column in enumerate(table.columns) if column.is_long]
+    lines = sorted(-(-len(str(row[index])) // letters) for index in columns for row in table.rows) or [1]
+    most = MAX_LINES if lines[len(lines) // 2] > 1 else 2
+    return ROW_PIXELS + LINE_PIXELS * (min(max(lines[-1], 1), most) - 1)
 
 
 def _grid_column(number: int, column: Column, table: Table) -> dict[str, Any]:
@@ -310,11 +330,14 @@ def _grid_column(number: int, column: Column, table: Table) -> dict[str, Any]:
             "sortingOrder": ["desc", "asc", None],
             "cellClass": "number ag-right-aligned-cell",
         }
-        definition["minWidth"] = 90 if column.digits == 0 else 112
+        # Narrower than a title with its unit, which then takes two lines.
+        definition |= {"minWidth": 72 if column.digits == 0 else 108, "maxWidth": 120}
     if column.kind == "verdict":
-        definition |= {"cellRenderer": "Verdict", "minWidth": 150}
+        definition |= {"cellRenderer": "Verdict", "minWidth": 142}
     if column.kind == "text":
         definition["minWidth"] = 130
+    if column.is_long:
+        definition |= {"wrapText": True, "tooltipField": f"c{number}"}
     if number == 0 and table.links_to:
         definition |= {"cellRenderer": "RowLink", "pinned": "left", "sortingOrder": ["asc", "desc", None]}
     return definition

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 
 import plotly.graph_objects as go
@@ -118,8 +118,19 @@ def _rows(block: Block) -> Iterator[Iterable[object]]:
     if isinstance(block, go.Figure):
         yield from figure_rows(block)
     elif isinstance(block, Table):
-        yield [f"{column.title}, {column.unit}" if column.unit else column.title for column in block.columns]
+        yield _unique([f"{column.title}, {column.unit}" if column.unit else column.title for column in block.columns])
         yield from block.rows
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    # A hyperparameter may be called as one of our own columns is.
+    found: list[str] = []
+    for name in names:
+        count = 1
+        while (told := name if count == 1 else f"{name} {count}") in found:
+            count += 1
+        found.append(told)
+    return found
 
 
 def _safe(cell: object) -> object:

@@ -18,7 +18,7 @@ from dashboards.figures import landscape as landscape_figures
 from dashboards.figures import search as search_figures
 from dashboards.views import curves, divergence, landscape, search, tables
 from dashboards.views.blocks import Disclosure, Empty, Key, Prose, Table, Tiles, VerdictCounts, VerdictMark
-from dashboards.views.curves import Convergence
+from dashboards.views.curves import Convergence, Losses
 from dashboards.views.landscape import Parallel
 from dashboards.views.search import DivergenceMap
 from dashboards.views.study import StudyView, drawn_numbers
@@ -114,6 +114,11 @@ def _parallel(found: Parallel) -> tuple[Block, ...]:
     return (Prose(f"{'; '.join(notes).capitalize()}."), figure) if notes else (figure,)
 
 
+def _losses(found: Losses) -> tuple[Block, ...]:
+    told = curves.not_finite_text(found.not_finite)
+    return (curve_figures.losses(found), *([Prose(told)] if told else []))
+
+
 def _data_check(found: DataCheck) -> tuple[Block, ...]:
     findings = () if found.findings is None else (found.findings,)
     return (*as_they_are(found.summary), found.note, *findings)
@@ -140,7 +145,8 @@ REPORT: tuple[Panel[Any], ...] = (
         key="convergence",
         title="How did trials converge?",
         caption="Average precision on the validation images after each epoch, mean over the seeds of a trial. A curve "
-        "that still rises at its end was trained too short.",
+        "that still rises at its end was trained too short. The strip beneath has a cross for every trial that "
+        "diverged, where it did.",
         rows=curves.convergence,
         blocks=_convergence,
         follows_selection=True,
@@ -195,13 +201,14 @@ REPORT: tuple[Panel[Any], ...] = (
         title="Why did they diverge?",
         caption="The step whose loss or gradient was no longer a number, and what was seen before it. Steps and epochs "
         "count from 0, scales from the coarsest grid.",
-        rows=divergence.diverged_table,
+        rows=divergence.diverged_blocks,
         blocks=as_they_are,
     ),
     Panel(
         key="approach",
         title="The last steps before divergence",
-        caption="A few of those trials, from the earliest to the latest to diverge.",
+        caption="A few of those trials, from the earliest to the latest to diverge, all on logarithmic axes. Dashed: "
+        "the limit above which trouble is near. Dotted: the first warning sign. A cross: not finite.",
         rows=divergence.approaches,
         blocks=divergence_figures.approaches,
     ),
@@ -211,7 +218,7 @@ REPORT: tuple[Panel[Any], ...] = (
         caption="A validation loss that turns upwards while the training loss falls is over-fitting. Training loss is "
         "measured on augmented images, so it may lie above.",
         rows=curves.losses,
-        blocks=single(curve_figures.losses),
+        blocks=_losses,
     ),
     Panel(
         key="loss-terms",

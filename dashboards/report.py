@@ -62,6 +62,7 @@ def render(view: StudyView) -> str:
         links="".join(f'<a href="#{panel.key}">{escape(panel.title)}</a>' for panel in panels.REPORT[1:]),
         sections="\n".join(_section(panel, view) for panel in panels.REPORT),
         templates=_json(templates),
+        on_dark=_json(theme.ON_DARK),
         plotly=get_plotlyjs(),
         script=_asset("report.js"),
     )
@@ -190,7 +191,8 @@ def _cell(column: Column, cell: Cell) -> str:
     if column.kind == "verdict":
         return f"<td>{_verdict(str(cell))}</td>"
     if isinstance(cell, str):
-        return f'<td class="{column.kind}" title="{escape(cell)}">{escape(cell)}</td>'
+        kind = f"{column.kind} long" if column.is_long else column.kind
+        return f'<td class="{kind}" title="{escape(cell)}">{escape(cell)}</td>'
     if column.kind == "place":
         return f'<td class="place"><span style="--at: {float(cell):.3f}" title="{float(cell):.0%}"></span></td>'
     return f'<td class="number">{_number(column, float(cell))}</td>'

@@ -8,6 +8,7 @@ from math import inf, isfinite, isnan
 from urllib.parse import parse_qs, urlencode
 
 from dashboards.views.filters import Filters, Range
+from dashboards.views.wording import spans
 
 MAX_ADDRESS = 16_000
 MAX_SELECTED = 20_000
@@ -134,17 +135,6 @@ def from_address(address: str) -> PageState:
         raise
     except ValueError as error:
         raise AddressError(f"address: {error}") from error
-
-
-def spans(numbers: Iterable[int]) -> str:
-    """Numbers as text, runs written with a hyphen: 1-4,7."""
-    runs: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
 
 
 def compared_texts(compared: Iterable[tuple[str, int | None]]) -> list[str]:

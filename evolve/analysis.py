@@ -19,6 +19,8 @@ from scipy import stats
 MIN_TRIALS_FOR_IMPORTANCES = 8
 # Optuna asks for at least five trials above the quantile that PED-ANOVA compares with the rest.
 TRIALS_ABOVE_QUANTILE = 5
+# Student's t with one degree of freedom is 12.7: an interval of two values says nothing but that they are two.
+LEAST_FOR_INTERVAL = 3
 LEAST_QUANTILE, LARGEST_QUANTILE = 0.1, 0.5
 
 
@@ -41,7 +43,7 @@ class Importances:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A mean with its confidence interval; the ends are not numbers when there are fewer than two values."""
+    """A mean with its confidence interval; the ends are not numbers when there are fewer than three values."""
 
     mean: float
     low: float
@@ -91,8 +93,8 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
     if not kept:
         return Interval(mean=nan, low=nan, high=nan, num_values=0)
     mean = float(np.mean(kept))
-    if len(kept) == 1:
-        return Interval(mean=mean, low=nan, high=nan, num_values=1)
+    if len(kept) < LEAST_FOR_INTERVAL:
+        return Interval(mean=mean, low=nan, high=nan, num_values=len(kept))
     spread = float(stats.sem(kept))
     reach = float(stats.t.ppf((1 + confidence) / 2, len(kept) - 1)) * spread
     return Interval(mean=mean, low=mean - reach, high=mean + reach, num_values=len(kept))

@@ -290,14 +290,18 @@ def _reason(outcome: Outcome) -> str:
     }[outcome.verdict]
 
 
+def _broken(last_step: int) -> tuple[str, int]:
+    return "obj" if last_step % 3 else "box", last_step % 2
+
+
 def _diagnosis(plan: Plan, params: Mapping[str, Any], outcome: Outcome) -> Diagnosis:
     step = outcome.last_step
     lr, momentum = _rates(plan, params, step)
     return Diagnosis(
         step=step,
         epoch=step // plan.steps_per_epoch,
-        term="obj" if step % 3 else "box",
-        scale=step % 2,
+        term=_broken(step)[0],
+        scale=_broken(step)[1],
         value=float("nan"),
         num_terms=2,
         lr=lr,
@@ -368,6 +372,7 @@ def _step_rows(
     rng: np.random.Generator, plan: Plan, trial_id: int, params: Mapping[str, Any], outcome: Outcome
 ) -> list[dict[str, Any]]:
     rows = []
+    lost = "{}_{}".format(*_broken(outcome.last_step)) if outcome.verdict == "diverged" else ""
     for seed in plan.seeds:
         noise = rng.standard_normal((outcome.last_step + 1, 2))
         for step in range(outcome.last_step + 1):
@@ -391,12 +396,13 @@ def _step_rows(
                     "noobj_1": 0.1,
                     "cls_0": 0.1,
                     "cls_1": 0.1,
+                    **({lost: None if is_lost else 0.2 * min(blow_up, 1e30)} if lost else {}),
                     "grad_norm": None if is_lost else float(8 * exp(0.3 * noise[step, 1]) * blow_up),
                     "update_ratio": None if is_lost else float(2e-3 * min(lr, 1) * exp(0.2 * noise[step, 1]) * blow_up),
                     "lr": lr,
                     "bias_lr": max(lr, 0.1 - 0.005 * step),
                     "momentum": momentum,
-                    "max_box_logit": 3.0,
+                    "max_box_logit": float(3.0 * blow_up**0.3),
                     "in_warmup": step < params.get("warmup_epochs", 1.0) * plan.steps_per_epoch,
                     "seconds": 0.06,
                     "images_per_second": 266.0,

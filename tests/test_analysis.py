@@ -71,8 +71,8 @@ def test_the_interval_covers_the_true_mean_as_often_as_it_says():
     assert covered == pytest.approx(0.9, abs=0.04)
 
 
-@pytest.mark.parametrize(("values", "count"), [([], 0), ([nan], 0), ([0.4], 1), ([0.4, nan, inf], 1)])
-def test_fewer_than_two_finite_values_have_no_interval(values, count):
+@pytest.mark.parametrize(("values", "count"), [([], 0), ([nan], 0), ([0.4, nan, inf], 1), ([0.4, 0.6], 2)])
+def test_fewer_than_three_finite_values_have_no_interval(values, count):
     found = mean_interval(values)
 
     assert found.num_values == count

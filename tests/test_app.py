@@ -22,6 +22,7 @@ from typing import Any
 import optuna
 import plotly.graph_objects as go
 import pytest
+from dash import no_update
 from hypothesis import given
 from hypothesis import strategies as st
 from plotly.io.json import to_json_plotly
@@ -29,8 +30,8 @@ from sqlalchemy import create_engine, func, insert, select, text, update
 from typer.testing import CliRunner
 
 from dashboards.app import make_app, page_of
-from dashboards.callbacks import only_selected, panel_content, stamp_of
-from dashboards.components import Place, grid_rows
+from dashboards.callbacks import fresh_options, only_selected, panel_content, stamp_of
+from dashboards.components import Place, draw_all, grid_rows
 from dashboards.controls import look_of, state_of, with_look
 from dashboards.delivery import as_csv
 from dashboards.figures.brush import mark_selected, trial_numbers
@@ -50,7 +51,7 @@ from evolve.notes import add_note
 from evolve.storage import tune
 from tests.processes import free_port
 from tests.shown import drawn
-from tests.synthetic import Plan, add_study, new_engine
+from tests.synthetic import SPACE, Plan, add_study, new_engine
 
 HOSTILE = '<img src=x onerror="alert(1)"> ../%2e%2e/ {{7*7}} ${1} \u202e "quoted" & more'
 NAME = "digits-lr"
@@ -233,6 +234,56 @@ def test_ranges_choices_states_and_text_narrow_together(url: str) -> None:
     complete = view.trials[view.trials["verdict"].isin(["converged"])]["number"]
     assert set(narrow.trials["number"]) == set(kept) & set(complete)
     assert len(narrow.trials)
+
+
+def test_progress_is_told_in_our_words_and_not_in_optunas(url: str, reader: Reader) -> None:
+    view = load(create_engine(url), NAME)
+    page = page_of(reader, PageState(page="/study", study=NAME))
+
+    ended = narrowed(view, Filters(states=("ended",)))
+    boxes = next(each for each in walk(page) if getattr(each, "id", "") == {"type": "filter", "key": "states"})
+    assert [option["value"] for option in boxes.options] == ["running", "ended"]
+    assert set(ended.trials["verdict"]) == {"converged", "undertrained", "diverged", "pruned", "failed"}
+    assert set(narrowed(view, Filters(states=("running",))).trials["verdict"]) == {"running"}
+
+
+def test_verdicts_that_come_later_can_be_ticked_without_a_reload(tmp_path: Path) -> None:
+    engine = new_engine(tmp_path / "live.db")
+    add_study(engine, Plan(num_trials=3, verdicts=("converged", "running", "waiting")))
+    reader = Reader(f"sqlite:///{tmp_path / 'live.db'}")
+    state = PageState(page="/study", study=NAME)
+    controls = ["verdicts", "states", "text"]
+    before = fresh_options(reader, state, controls)[0]
+    with engine.begin() as connection:
+        connection.execute(update(schema.trial).where(schema.trial.c.number == 1).values(verdict="diverged", ended=2e9))
+
+    after, *others = fresh_options(reader, state, controls)
+
+    assert [option["value"] for option in before] == ["converged", "running", "waiting"]
+    assert [option["value"] for option in after] == ["converged", "diverged", "waiting"]
+    assert others == [no_update, no_update]
+    assert fresh_options(reader, PageState(), ["seed"]) == [no_update]
+
+
+def test_a_page_opened_before_the_first_trial_has_the_ranges_of_all_hyperparameters(tmp_path: Path) -> None:
+    add_study(new_engine(tmp_path / "none.db"), Plan(num_trials=0))
+    page = page_of(Reader(f"sqlite:///{tmp_path / 'none.db'}"), PageState(page="/study", study=NAME))
+
+    named = {each.id["name"] for each in walk(page) if isinstance(getattr(each, "id", ""), dict) and "name" in each.id}
+    assert named == set(SPACE)
+
+
+def test_rows_are_as_high_as_their_sentences(reader: Reader) -> None:
+    columns = (Column(title="trial", kind="number", digits=0), Column(title="what happened", is_long=True))
+    heights = {}
+    for name, reasons in {"short": ["no"] * 9, "long": ["word " * 30] * 9, "few": ["no"] * 9 + ["word " * 30]}.items():
+        table = Table(name="t", columns=columns, rows=tuple(enumerate(reasons)), is_sortable=True)
+        grid = found(draw_all((table,), Place(state=PageState(), panel="t")), "columnDefs")
+        heights[name] = grid.dashGridOptions["rowHeight"]
+
+        assert grid.columnDefs[1]["wrapText"]
+
+    assert heights["short"] < heights["few"] < heights["long"]
 
 
 def test_text_finds_notes_and_tags(tmp_path: Path) -> None:

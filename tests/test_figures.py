@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from dataclasses import replace
 from math import isfinite, log10
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution
 from sqlalchemy import select, update
 
+from dashboards.delivery import as_csv
 from dashboards.figures import curves as curve_figures
 from dashboards.figures import divergence as divergence_figures
+from dashboards.figures import landscape as landscape_figures
 from dashboards.figures import search as search_figures
+from dashboards.figures import series as series_figures
 from dashboards.figures import theme
 from dashboards.panels import REPORT
-from dashboards.views import Parameter, curves, divergence, load, search
-from dashboards.views.study import VERDICTS
+from dashboards.views import Parameter, curves, divergence, landscape, load, search
+from dashboards.views.blocks import Column, Table
+from dashboards.views.study import VERDICTS, Focus
 from evolve import schema
+from evolve.forensics import LARGE_BOX_LOGIT, SIGN_UPDATE_RATIO
 from tests.synthetic import SPACE, Plan, add_study, new_engine
 
 HOSTILE = '<script>alert(1)</script> <a href="x">"q"</a> \'s\'\n%{x} $a$ &amp;'
@@ -127,7 +136,7 @@ def test_convergence_draws_all_epochs_with_a_gap_between_trials(mixed):
     rows = mixed.epochs[(mixed.epochs["split"] == "val")]
     drawn = {}
     for trace in figure.data:
-        if trace.customdata is not None and trace.name != "last epoch before divergence":
+        if trace.customdata is not None and trace.yaxis is None and trace.name != "last epoch before divergence":
             for x, y, number in zip(trace.x, trace.y, trace.customdata, strict=True):
                 drawn.setdefault(int(number), []).append((x, y))
     best = of(figure, f"best: trial {mixed.best['number']}")
@@ -195,9 +204,131 @@ def test_the_last_steps_hold_gradient_and_update(mixed):
     figures = divergence_figures.approaches(found)
 
     assert len(figures) == 2
-    np.testing.assert_array_equal(figures[0].data[0].y, found[0].grad_norm)
-    np.testing.assert_array_equal(figures[0].data[1].y, found[0].update_ratio)
+    for trace in found[0].traces:
+        np.testing.assert_array_equal(of(figures[0], trace.name).y, trace.values)
     assert f"trial {found[0].number}" in figures[0].layout.title.text
+
+
+def test_the_last_steps_are_logarithmic_with_limits_and_what_was_not_finite(mixed):
+    found = divergence.approaches(mixed)[0]
+    figure = divergence_figures.approaches((found,))[0]
+    layout = figure.layout
+    limits = {shape.yref: shape.y0 for shape in layout.shapes if shape.yref != "paper"}
+    term = found.traces[-1].name
+
+    assert {axis.type for axis in (layout.yaxis, layout.yaxis2, layout.yaxis3, layout.yaxis4)} == {"log"}
+    assert limits == {"y": LARGE_BOX_LOGIT, "y2": SIGN_UPDATE_RATIO}
+    assert layout.yaxis.range[1] > log10(LARGE_BOX_LOGIT)
+    assert term.split(" ")[1:3] == ["loss", "at"]
+    assert list(of(figure, f"{term}, not finite").x) == [0]
+    assert "first sign" in [each.text for each in layout.annotations]
+
+
+def test_the_edge_of_divergence_is_a_line_with_words_in_slices_and_maps(engine):
+    view = load(engine, "many")
+    edge = next(each.edge for each in search.slices(view) if each.parameter.name == "lr0")
+    pictures = {
+        "slice": search_figures.slices(search.slices(view))[0],
+        "map": search_figures.divergence_map(search.divergence_map(view)),
+        "contour": landscape_figures.contour(landscape.contour(view)),
+    }
+
+    for name, figure in pictures.items():
+        words = [each for each in figure.layout.annotations if each.text == edge.label]
+        assert edge.value in [shape.x0 for shape in figure.layout.shapes], name
+        assert [each.x for each in words] == [log10(edge.value)], name
+
+
+def test_an_edge_on_the_upward_axis_is_a_level_line(engine):
+    view = load(engine, "many")
+    view = replace(view, focus=Focus(pair=("momentum", "lr0")))
+    figure = search_figures.divergence_map(search.divergence_map(view))
+    edge = search.edges(view)[0]
+
+    assert (edge.value, edge.value) in [(shape.y0, shape.y1) for shape in figure.layout.shapes]
+
+
+def test_every_divergence_is_a_cross_beneath_the_curves(engine):
+    view = load(engine, "many")
+    figure = curve_figures.convergence(curves.convergence(view))
+    count = int((view.trials["verdict"] == "diverged").sum())
+    crosses = of(figure, f"diverged: {count}")
+
+    assert len(set(crosses.customdata)) == count
+    assert crosses.yaxis == "y2"
+    assert figure.layout.xaxis.range[0] == 0
+
+
+def luminance(color):
+    """Relative luminance of a colour such as #0072B2, after WCAG 2.2."""
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(color, other):
+    low, high = sorted([luminance(color), luminance(other)])
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_lines_stand_out_on_a_dark_card():
+    drawn = {theme.ACCENT, *(theme.style(verdict).color for verdict in VERDICTS), *series_figures.COLORS}
+
+    for color in drawn:
+        assert contrast(theme.recoloured(color), theme.CARDS["dark"]) >= 4.5, color
+    assert contrast(theme.ACCENT, theme.CARDS["light"]) >= 4.5
+    assert len({theme.recoloured(color) for color in drawn}) == len(drawn)
+
+
+def test_a_figure_on_a_dark_page_has_no_colour_that_is_too_faint(mixed):
+    for key, figure in figures_of(mixed):
+        found = json.dumps(theme.recoloured(json.loads(figure.to_json())))
+
+        assert not [color for color in theme.ON_DARK if color in found], key
+
+
+def test_many_trials_share_the_rows_of_those_that_ran_at_once(engine, mixed):
+    few = landscape_figures.timeline(landscape.timeline(mixed))
+    many = landscape_figures.timeline(landscape.timeline(load(engine, "many")))
+
+    assert few.layout.yaxis.title.text == "trial"
+    assert many.layout.yaxis.title.text == "trials at once"
+    assert {y for trace in many.data for y in trace.y if not np.isnan(y)} == {1.0}
+    assert min(trace.line.width for trace in many.data) >= 10
+
+
+def test_labels_of_axes_have_the_page_behind_them():
+    for name, is_dark in (("light", False), ("dark", True)):
+        behind = theme.template(is_dark=is_dark)["layout"]["annotationdefaults"]["bgcolor"]
+
+        assert behind.startswith(theme.CARDS[name])
+
+
+@pytest.mark.parametrize("name", ["mixed", "hostile", "many"])
+def test_every_csv_has_names_that_differ(engine, name):
+    view = load(engine, name)
+    for panel in REPORT:
+        for block in panel.draw(view):
+            if isinstance(block, go.Figure | Table):
+                names = next(csv.reader(io.StringIO(as_csv(block))))
+
+                assert len(set(names)) == len(names), (panel.key, names)
+
+
+@given(st.lists(st.sampled_from(["trial", "fitness", "reason", "trial 2", ""]), max_size=8))
+def test_columns_of_a_csv_differ_whatever_their_titles(titles):
+    table = Table(name="t", columns=tuple(Column(title=title) for title in titles), rows=())
+    names = as_csv(table).splitlines()[0].split(",")
+
+    assert len(set(names)) == len(names)
+
+
+def test_a_place_in_a_strip_is_no_measurement_in_a_csv(mixed):
+    rows = list(csv.DictReader(io.StringIO(as_csv(search_figures.history(search.history(mixed))))))
+    fitness = {row["curve"]: row["fitness"] for row in rows}
+
+    assert fitness["diverged"] == fitness["failed"] == ""
+    assert float(fitness["converged"]) > 0
 
 
 def test_hover_texts_name_trial_verdict_fitness_and_all_hyperparameters(mixed):

@@ -16,6 +16,7 @@ from optuna.distributions import CategoricalDistribution
 from sqlalchemy import update
 
 from dashboards import report
+from dashboards.figures import theme
 from dashboards.panels import REPORT
 from dashboards.report import write_report
 from dashboards.views import StudyNotFoundError, load
@@ -106,8 +107,8 @@ def test_every_study_has_a_page_with_all_sections_and_nothing_of_a_user_as_marku
     found = Page(text)
 
     assert [attrs["id"] for tag, attrs in found.tags if tag == "section"] == [panel.key for panel in REPORT]
-    # The page's own scripts: light and dark, templates, plotly, ours, and one a figure.
-    assert found.count("script") == 4 + len(found.figures) == 4 + found.count("figure")
+    # The page's own scripts: light and dark, templates, colours, plotly, ours, and one a figure.
+    assert found.count("script") == 5 + len(found.figures) == 5 + found.count("figure")
     assert found.count("b") == text.count("</span> <b>")
     assert found.count("title") == 1
     assert name.split()[0] in found.text
@@ -143,6 +144,10 @@ def test_the_table_on_the_page_has_a_row_for_each_trial_with_rounded_numbers(eng
     trial, params = view.trial(1), view.params_of(1)
     assert cells[:4] == ["1", trial["verdict"], f"{trial['fitness']:.3f}", f"{trial['map50']:.3f}"]
     assert f"{params['momentum']:.4g}" in cells
+
+
+def test_the_page_knows_the_colours_of_a_dark_one(page):
+    assert json.dumps(theme.ON_DARK) in page.scripts
 
 
 def test_the_page_asks_the_network_for_nothing(page):

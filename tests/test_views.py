@@ -19,6 +19,7 @@ from dashboards.views import (
     StudyNotFoundError,
     curves,
     divergence,
+    landscape,
     load,
     loading,
     measured_loading,
@@ -27,6 +28,7 @@ from dashboards.views import (
     tables,
 )
 from dashboards.views.blocks import Empty, Prose, Table
+from dashboards.views.filters import Filters, narrowed
 from dashboards.views.study import VERDICTS, spread_evenly
 from dashboards.views.thinning import joined, polyline, thin
 from evolve import schema
@@ -371,20 +373,135 @@ def test_the_map_is_over_the_learning_rate_and_the_next_axis(engine):
     found = search.divergence_map(load(engine, "many"))
 
     assert (found.x.name, found.y.name) == ("lr0", "momentum")
-    assert any("with lr0 above" in sentence for sentence in found.sentences)
+    assert any("Above lr0" in sentence for sentence in found.sentences)
     assert not any("momentum" in sentence for sentence in found.sentences)
 
 
 def test_the_sentence_of_the_map_counts_the_trials_of_the_study(engine):
     view = load(engine, "many")
     sentence = search.divergence_map(view).sentences[0]
-    edge = float(sentence.split(" above ")[1].split(",")[0])
+    edge = float(sentence.removeprefix("Above lr0 ").split(",")[0])
     decided = view.trials[~view.trials["verdict"].isin(["running", "failed"])]
     beyond = decided[view.params["lr0"].reindex(decided["number"]).to_numpy() > edge]
     diverged = (beyond["verdict"] == "diverged").sum()
 
-    assert sentence.startswith(f"Of {len(beyond)} trials")
-    assert f", {diverged} diverged;" in sentence
+    assert f", {diverged} of {len(beyond)} trials diverged; below, " in sentence
+    assert sentence in [prose.text for prose in tables.headline(view).sentences]
+
+
+def test_a_study_without_an_edge_says_how_many_diverged(own_engine):
+    add_study(own_engine, Plan(num_trials=3, verdicts=["converged"] * 3))
+    add_study(own_engine, Plan(name="lost", num_trials=3, verdicts=["diverged"] * 3))
+
+    assert search.answer(load(own_engine, "digits-lr")) == "None of 3 trials diverged."
+    assert search.answer(load(own_engine, "lost")) == "Every one of 3 trials diverged."
+
+
+def test_the_edge_is_in_the_slice_of_its_hyperparameter_and_in_no_other(engine):
+    found = {each.parameter.name: each.edge for each in search.slices(load(engine, "many"))}
+    edge = found.pop("lr0")
+
+    assert 0.3 < edge.value < 3
+    assert edge.is_above
+    assert set(found.values()) == {None}
+
+
+def test_every_divergence_has_a_place_also_in_the_first_epoch(engine, mixed):
+    view = load(engine, "many")
+    ends = curves.convergence(view).ends
+    diverged = view.trials.query("verdict == 'diverged'")
+    own = curves.convergence(mixed).ends.set_index("number")["x"]
+
+    assert ends["number"].tolist() == diverged["number"].tolist()
+    assert ends["x"].tolist() == [view.diagnoses[number]["step"] / 20 for number in ends["number"]]
+    assert (diverged["epochs"] == 0).any()
+    assert own[2] == mixed.diagnoses[2]["step"] / 20
+
+
+def test_trials_that_all_diverged_in_their_first_epoch_are_drawn(own_engine):
+    add_study(own_engine, Plan(num_trials=2, verdicts=["diverged"] * 2))
+    change(own_engine, schema.trial, schema.trial.c.number == 0, diagnosis="{}")
+    change(own_engine, schema.trial, schema.trial.c.number == 1, diagnosis='{"step": 3, "epoch": 0}')
+    with own_engine.begin() as connection:
+        connection.execute(schema.epoch.delete())
+    found = curves.convergence(load(own_engine, "digits-lr"))
+
+    assert found.curves == ()
+    assert found.ends["x"].tolist() == [0.5, 0.5]
+
+
+def test_validation_losses_that_are_no_numbers_are_named(own_engine):
+    add_study(own_engine, Plan(num_trials=3, verdicts=["converged", "converged", "diverged"]))
+    rows = select(schema.trial.c.trial_id).where(schema.trial.c.number == 1).scalar_subquery()
+    late = (schema.epoch.c.trial_id == rows) & (schema.epoch.c.epoch >= 7) & (schema.epoch.c.split == "val")
+    change(own_engine, schema.epoch, late, loss_obj=nan)
+    found = curves.losses(load(own_engine, "digits-lr"))
+
+    told = "Validation loss was not finite in 1 trial: trial 1 after epochs 8 to 10."
+    assert curves.not_finite_text(found.not_finite) == told
+    assert curves.not_finite_text(()) == ""
+
+
+def test_causes_are_counted_and_say_how_early_the_first_sign_was(engine):
+    view = load(engine, "many")
+    found = divergence.causes_table(view)
+    diagnoses = view.diagnoses.values()
+    counted = {row[0]: row[1:] for row in found.rows}
+    late = [each for each in diagnoses if (each["term"], each["scale"], each["in_warmup"]) == ("obj", 1, False)]
+    ahead = [each["steps_ahead"] for each in late if each["steps_ahead"] is not None]
+
+    assert sum(row[1] for row in found.rows) == len(diagnoses)
+    assert [row[1] for row in found.rows] == sorted((row[1] for row in found.rows), reverse=True)
+    assert counted["obj loss at scale 1, after warm-up"] == (len(late), len(ahead), np.median(ahead))
+
+
+def test_what_is_read_first_stands_before_the_hyperparameters(mixed):
+    trials = [column.title for column in tables.trials_table(mixed).columns]
+    diverged = [column.title for column in divergence.diverged_table(mixed).columns]
+
+    assert trials.index("reason") < trials.index("lr0")
+    assert diverged[:2] == ["trial", "what happened"]
+
+
+def test_no_interval_is_told_of_two_seeds(own_engine):
+    add_study(own_engine, Plan(num_trials=3, verdicts=["converged"] * 3, seeds=(0, 1)))
+    view = load(own_engine, "digits-lr")
+    tiles = {tile.label: tile.detail for tile in tables.headline(view).tiles.tiles}
+    rows = view.seed_results.query(f"number == {view.best['number']} and split == 'val'")["map50"]
+    units = {column.title: column.unit for column in tables.trials_table(view).columns}
+
+    assert tiles["mAP50, val"] == f"{rows.iloc[0]:.3f} and {rows.iloc[1]:.3f}, 2 seeds"
+    assert units["fitness"] == "mean of 2 seeds"
+
+
+def test_one_seed_is_no_mean(mixed):
+    assert {column.title: column.unit for column in tables.trials_table(mixed).columns}["fitness"] == ""
+
+
+def test_trials_that_ran_at_once_have_places_of_their_own(own_engine):
+    add_study(own_engine, Plan(num_trials=4, verdicts=["converged"] * 4))
+    for number, (start, end) in enumerate([(0.0, 10.0), (1.0, 4.0), (5.0, 9.0), (6.0, 8.0)]):
+        change(own_engine, schema.trial, schema.trial.c.number == number, started=start, ended=end)
+
+    assert landscape.timeline(load(own_engine, "digits-lr")).rows["place"].tolist() == [1, 2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "rows", "text"),
+    [
+        ("diverged", landscape.parallel, "None of the 2 trials shown ran to its end; 3 others did."),
+        ("diverged", tables.best_setting, "None of the 2 trials shown ran to its end; 3 others did."),
+        ("diverged", curves.losses, "None of the 2 trials shown ran to its end; 3 others did."),
+        ("diverged", search.importance, "None of the 2 trials shown ran to its end; 3 others did."),
+        ("converged", divergence.diverged_blocks, "None of the 2 trials shown diverged; 2 others did."),
+        ("failed", tables.best_setting, "The one trial shown never ran to its end; 3 others did."),
+        ("unjudged", search.history, "No trial passes the filters; they leave out all 9."),
+    ],
+)
+def test_a_filter_says_what_it_leaves(mixed, verdict, rows, text):
+    narrow = narrowed(mixed, Filters(verdicts=(verdict,)))
+
+    assert rows(narrow) == Empty(text)
 
 
 def test_one_axis_makes_a_map_of_one(own_engine):
@@ -486,6 +603,7 @@ def test_the_table_of_divergence_shows_what_the_diagnosis_says(mixed):
     assert (row["loss term"], row["learning rate"]) == (diagnosis["term"], diagnosis["lr"])
     assert row["scale"] == f"{diagnosis['scale']}, stride {32 >> diagnosis['scale']}"
     assert row["what happened"] == diagnosis["summary"]
+    assert row["warm-up"] == ("in" if diagnosis["in_warmup"] else "after")
 
 
 @pytest.mark.parametrize(
@@ -496,19 +614,31 @@ def test_a_diagnosis_with_holes_is_shown_as_far_as_it_goes(own_engine, text):
     change(own_engine, schema.trial, schema.trial.c.number == 0, diagnosis=text)
     found = load(own_engine, "digits-lr")
 
-    assert divergence.diverged_table(found).rows[0][-1] == "loss nan"
+    assert divergence.diverged_table(found).rows[0][1] == "loss nan"
+    assert divergence.causes_table(found).rows[0][0] == "unknown"
     assert isinstance(divergence.approaches(found), Empty)
 
 
 def test_the_last_steps_end_at_zero_and_hold_the_gradient(engine, mixed):
     found = divergence.approaches(mixed)
-    raw = pd.read_sql(select(schema.step.c.trial_id, schema.step.c.step, schema.step.c.grad_norm), engine)
+    raw = pd.read_sql(select(schema.step), engine)
 
     assert [each.end for each in found] == sorted(each.end for each in found)
     for each in found:
         own = raw[raw["trial_id"] == mixed.trial(each.number)["trial_id"]].tail(len(each.steps))
         assert each.steps[-1] == 0
-        np.testing.assert_array_equal(each.grad_norm, own["grad_norm"].to_numpy(dtype=float))
+        diagnosis = mixed.diagnoses[each.number]
+        columns = ["max_box_logit", "update_ratio", "grad_norm", f"{diagnosis['term']}_{diagnosis['scale']}"]
+        for column, trace in zip(columns, each.traces, strict=True):
+            np.testing.assert_array_equal(trace.values, own[column].to_numpy(dtype=float))
+
+
+@pytest.mark.parametrize("text", ['{"step": 9, "term": "gradient", "scale": null}', '{"step": 9}'])
+def test_where_no_term_broke_the_whole_loss_is_shown(own_engine, text):
+    add_study(own_engine, Plan(num_trials=1, verdicts=["diverged"]))
+    change(own_engine, schema.trial, schema.trial.c.number == 0, diagnosis=text)
+
+    assert divergence.approaches(load(own_engine, "digits-lr"))[0].traces[-1].name == "loss, all terms"
 
 
 def test_the_headline_names_the_best_trial_and_counts_the_verdicts(mixed):

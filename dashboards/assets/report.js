@@ -1,6 +1,7 @@
 "use strict";
 (() => {
   const templates = JSON.parse(document.getElementById("templates").textContent);
+  const lighter = Object.entries(JSON.parse(document.getElementById("on-dark").textContent));
   const isTouch = window.matchMedia("(pointer: coarse)").matches;
   const config = {
     responsive: true,
@@ -12,12 +13,18 @@
   };
   const plots = [...document.querySelectorAll(".plot")];
 
+  // Colours that are too faint on a dark page, each in quotation marks as JSON has them.
+  const inDark = (text) => lighter.reduce((found, [from, to]) => found.replaceAll(`"${from}"`, `"${to}"`), text);
   const draw = (plot) => {
-    plot.content ??= JSON.parse(plot.querySelector("script").textContent);
-    const layout = { ...plot.content.layout, template: templates[window.evolveColours.isDark() ? "dark" : "light"] };
+    plot.content ??= plot.querySelector("script").textContent;
+    const isDark = window.evolveColours.isDark();
+    const content = JSON.parse(isDark ? inDark(plot.content) : plot.content);
+    const template = templates[isDark ? "dark" : "light"];
+    // With the same revision a zoom outlasts another colour.
+    const layout = { ...content.layout, template, uirevision: "report" };
     // A finger that drags wants to scroll the page, not to zoom.
     if (isTouch) layout.dragmode = false;
-    Plotly.react(plot, plot.content.data, layout, config);
+    Plotly.react(plot, content.data, layout, config);
   };
 
   // One figure at a time, so that the page can be read and scrolled while the others are drawn.

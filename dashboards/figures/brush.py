@@ -36,32 +36,45 @@ def trial_numbers(trace: Any) -> np.ndarray[Any, Any] | None:
 
 
 def figure_rows(figure: go.Figure) -> Iterator[tuple[object, ...]]:
-    """What a figure shows as rows for a table: a heading, then one row a point with its curve, trial, x, y and z."""
-    titles = [(axis.title.text or name) if axis else name for axis, name in _axes(figure)]
+    """What a figure shows as rows for a table: a heading, then one row a point with its curve, trial, x, y and z.
+
+    A height in a strip of verdicts is no measurement and is left out.
+    """
+    known = ("curve", "trial", "value")
+    titles = [f"{title}, {name}" if title in known else title for title, name in _axis_titles(figure)]
     yield ("curve", "trial", *titles, "value")
     for index, trace in enumerate(figure.data):
         if trace.type == "contour":
             yield from _grid_rows(trace)
         elif trace.x is not None and trace.y is not None and not _is_legend_only(trace):
-            yield from _trace_rows(trace, trace.name or f"curve {index + 1}")
+            is_strip = bool(figure.layout.yaxis.title.text) and not _axis_title(figure, trace)
+            yield from _trace_rows(trace, trace.name or f"curve {index + 1}", is_strip=is_strip)
 
 
-def _axes(figure: go.Figure) -> tuple[tuple[Any, str], tuple[Any, str]]:
-    return (figure.layout.xaxis, "x"), (figure.layout.yaxis, "y")
+def _axis_titles(figure: go.Figure) -> tuple[tuple[str, str], tuple[str, str]]:
+    x, y = (figure.layout[name].title.text for name in ("xaxis", "yaxis"))
+    # Several measurements above each other are told apart by their curves.
+    is_one = len({_axis_title(figure, trace) for trace in figure.data} - {""}) <= 1
+    return (x or "x", "x"), (y if y and is_one else "y", "y")
+
+
+def _axis_title(figure: go.Figure, trace: Any) -> str:
+    name = getattr(trace, "yaxis", None) or "y"
+    return str(figure.layout[f"yaxis{name[1:]}"].title.text or "")
 
 
 def _is_legend_only(trace: Any) -> bool:
     return len(trace.x) == 1 and trace.x[0] is None
 
 
-def _trace_rows(trace: Any, name: str) -> Iterator[tuple[object, ...]]:
+def _trace_rows(trace: Any, name: str, *, is_strip: bool) -> Iterator[tuple[object, ...]]:
     numbers = trial_numbers(trace)
     colors = trace.marker.color if trace.marker is not None else None
     values = colors if isinstance(colors, np.ndarray | list | tuple) else None
     for index, (x, y) in enumerate(zip(trace.x, trace.y, strict=False)):
         if not _is_gap(x):
             number = "" if numbers is None else int(numbers[index])
-            yield (name, number, x, y, "" if values is None else values[index])
+            yield (name, number, x, "" if is_strip else y, "" if values is None else values[index])
 
 
 def _grid_rows(trace: Any) -> Iterator[tuple[object, ...]]:

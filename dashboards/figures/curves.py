@@ -18,9 +18,10 @@ BAND_FILL = "rgba(138,143,152,0.22)"
 
 
 def convergence(data: Convergence) -> go.Figure:
-    """Average precision by epoch, one trace for each verdict, the best trial in front, a cross where one diverged."""
+    """Average precision by epoch, one trace for each verdict, the best trial in front, a cross for each divergence."""
     figure = theme.new_figure(height=420, x="epochs trained", y="mAP50, validation", showlegend=True)
-    figure.update_layout(xaxis=theme.integer_axis(max(curve.x[-1] for curve in data.curves)))
+    last = max([*(curve.x[-1] for curve in data.curves), *data.ends["x"]])
+    figure.update_layout(xaxis=theme.integer_axis(last) | {"range": [0, 1.02 * last or 1.0]})
     if len(data.band):
         _add_band(figure, data.band, "10 to 90 % of trained trials")
         _add_line(figure, data.band["epoch"], data.band["median"], "median of trained trials", dash="dash")
@@ -35,6 +36,8 @@ def convergence(data: Convergence) -> go.Figure:
         if curve.number == data.best_number:
             _add_best(figure, curve, f"best: trial {curve.number}")
     _add_ends(figure, [curve for curve in others if curve.verdict == "diverged"])
+    if len(data.ends):
+        _add_divergences(figure, data)
     return figure
 
 
@@ -121,6 +124,21 @@ def _add_ends(figure: go.Figure, curves: Sequence[Curve]) -> None:
         name="last epoch before divergence",
         customdata=numbers,
         hovertemplate="<b>trial %{customdata}</b> diverged after this epoch<br>%{x}: %{y:.3f}<extra></extra>",
+    )
+
+
+def _add_divergences(figure: go.Figure, data: Convergence) -> None:
+    # Every one, also of trials that finished no epoch and so have no curve.
+    strip = theme.add_strip(figure, ["diverged"], is_alone=not data.curves)
+    figure.add_scatter(
+        x=data.ends["x"],
+        y=[strip["diverged"]] * len(data.ends),
+        yaxis="y2",
+        mode="markers",
+        marker=theme.marker("diverged", len(data.ends)),
+        name=f"diverged: {len(data.ends):,}",
+        customdata=data.ends["number"],
+        hovertemplate="<b>trial %{customdata}</b> diverged<br>after %{x:.2f} epochs<extra></extra>",
     )
 
 

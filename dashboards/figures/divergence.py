@@ -7,49 +7,88 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from dashboards.figures import theme
-from dashboards.views.divergence import Approach
+from dashboards.views.divergence import Approach, Trace
+
+HEIGHT, GAP = 640, 0.035
 
 
 def approaches(data: tuple[Approach, ...]) -> tuple[go.Figure, ...]:
-    """Gradient norm and update ratio before the end, one figure for each trial."""
+    """What was measured before the end, one above the other, one figure for each trial."""
     return tuple(_approach(each) for each in data)
 
 
 def _approach(data: Approach) -> go.Figure:
-    figure = theme.new_figure(height=330, x=f"steps, counted from step {data.end:,}", y="gradient norm")
+    figure = theme.new_figure(height=HEIGHT, x=f"steps, counted from step {data.end:,}", y="")
     heading = f"<b>trial {data.number}</b>  {theme.label(data.setting)}"
-    ratio = {"title": {"text": "update / weights"}, "automargin": True, "zeroline": False, "domain": [0, 0.45]}
     figure.update_layout(
         margin={"t": 34},
         title={"text": heading, "font": {"size": 13}, "x": 0, "xref": "container", "y": 0.985, "yanchor": "top"},
-        xaxis={"anchor": "y2"},
-        yaxis=theme.log_axis_over(data.grad_norm, most=4) | {"domain": [0.53, 1]},
-        yaxis2=theme.log_axis_over(data.update_ratio, most=4) | ratio,
+        xaxis={"anchor": f"y{len(data.traces)}"},
     )
-    _add(figure, data, data.grad_norm, "gradient norm", "y")
-    _add(figure, data, data.update_ratio, "update / weights", "y2")
+    for index, trace in enumerate(data.traces):
+        axis = "y" if index == 0 else f"y{index + 1}"
+        top = 1 - index * (1 + GAP) / len(data.traces)
+        domain = [max(top - 1 / len(data.traces) + GAP, 0.0), top]
+        figure.update_layout({f"yaxis{axis[1:]}": _axis(trace) | {"domain": domain}})
+        _add(figure, data, trace, axis)
     if np.isfinite(data.first_sign) and data.first_sign >= data.steps.min(initial=0):
         _mark_first_sign(figure, data.first_sign)
     return figure
 
 
-def _add(figure: go.Figure, data: Approach, values: NDArray[np.float64], name: str, axis: str) -> None:
+def _axis(trace: Trace) -> dict[str, object]:
+    shown = [value for value in (*trace.values, trace.limit) if np.isfinite(value) and value > 0]
+    title = {"text": theme.label(trace.name), "font": {"size": 12}}
+    axis = {"title": title, "automargin": True, "zeroline": False, "type": "log"}
+    if not shown:
+        return axis | {"range": [-1, 1], "tickvals": []}
+    low, high = np.log10(min(shown)), np.log10(max(shown))
+    room = 0.12 * (high - low) or 0.3
+    return axis | theme.log_axis(min(shown), max(shown), most=3) | {"range": [low - room, high + room]}
+
+
+def _add(figure: go.Figure, data: Approach, trace: Trace, axis: str) -> None:
     look = theme.style("diverged")
     figure.add_scatter(
         x=data.steps,
-        y=values,
+        y=trace.values,
         yaxis=axis,
-        mode="lines+markers" if len(values) < 12 else "lines",
+        mode="lines+markers" if len(trace.values) < 12 else "lines",
         line={"color": look.color, "width": 1.6},
         marker={"color": look.color, "size": 4},
-        name=name,
-        hovertemplate=f"<b>trial {data.number}</b> diverged<br>{name} %{{y:.3g}}<br>%{{x}} steps<extra></extra>",
+        name=trace.name,
+        hovertemplate=f"<b>trial {data.number}</b> diverged<br>{trace.name} %{{y:.3g}}<br>%{{x}} steps<extra></extra>",
+    )
+    broken = data.steps[~np.isfinite(trace.values)]
+    if len(broken):
+        _add_broken(figure, data, trace, axis, broken)
+    if np.isfinite(trace.limit):
+        line = {"color": theme.NEUTRAL, "width": 1.2, "dash": "dash"}
+        ends = {"x0": 0, "x1": 1, "xref": "paper", "y0": trace.limit, "y1": trace.limit, "yref": axis}
+        figure.add_shape(type="line", **ends, line=line, layer="below")
+        figure.add_annotation(
+            x=0, y=np.log10(trace.limit), xref="paper", yref=axis, text=f"limit {trace.limit:g}", showarrow=False,
+            xanchor="left", yanchor="top", font={"size": 11},
+        )  # fmt: skip
+
+
+def _add_broken(figure: go.Figure, data: Approach, trace: Trace, axis: str, steps: NDArray[np.float64]) -> None:
+    # A number that is not finite has no height; the cross stands at the largest that has one.
+    finite = trace.values[np.isfinite(trace.values)]
+    figure.add_scatter(
+        x=steps,
+        y=np.full(len(steps), max(finite.max(initial=0.0), trace.limit if np.isfinite(trace.limit) else 0.0) or 1.0),
+        yaxis=axis,
+        mode="markers",
+        marker=theme.marker("diverged", 1),
+        name=f"{trace.name}, not finite",
+        hovertemplate=f"<b>trial {data.number}</b><br>{trace.name} not finite<br>%{{x}} steps<extra></extra>",
     )
 
 
 def _mark_first_sign(figure: go.Figure, at: float) -> None:
     theme.add_mark(figure, at)
     figure.add_annotation(
-        x=at, y=1, xref="x", yref="paper", text="first sign", showarrow=False, xanchor="right", yanchor="top",
-        xshift=-4, font={"size": 11, "color": theme.NEUTRAL},
+        x=at, y=0, xref="x", yref="paper", text="first sign", showarrow=False, xanchor="right", yanchor="bottom",
+        xshift=-4, font={"size": 11},
     )  # fmt: skip

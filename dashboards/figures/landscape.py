@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from plotly.colors import sample_colorscale
 
 from dashboards.figures import theme
+from dashboards.figures.search import mark_edges
 from dashboards.views import wording
 from dashboards.views.landscape import Contour, Parallel, Timeline
 from dashboards.views.study import Parameter
 from dashboards.views.thinning import joined
 
 NUM_SHADES = 8
+# Heights in pixels: of a trial's own row, of a row that trials share, and of all rows together.
+MAX_ROWS, ROW_PIXELS, PLACE_PIXELS, MAX_HEIGHT = 60, 8, 26, 520
 UNITS = ((2 * 86400.0, 86400.0, "days"), (2 * 3600.0, 3600.0, "hours"), (120.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
 
 
@@ -72,20 +75,30 @@ def contour(data: Contour) -> go.Figure:
         xaxis=theme.axis_layout(data.x, data.rows["x"]) | {"showgrid": False},
         yaxis=theme.axis_layout(data.y, data.rows["y"]) | {"showgrid": False},
     )
+    mark_edges(figure, data.edges, x=data.x, y=data.y)
     return figure
 
 
 def timeline(data: Timeline) -> go.Figure:
-    """A bar from start to end for each trial, in the colour of its verdict."""
+    """A bar from start to end for each trial, in the colour of its verdict.
+
+    Few trials have a row each; many would be a thread, and share the rows of those that ran at once.
+    """
     longest = float(data.rows["end"].max())
     _, unit, name = next(each for each in UNITS if longest >= each[0])
-    height = int(min(max(160 + 7 * len(data.rows), 240), 460))
-    figure = theme.new_figure(height=height, x=f"{name} since {wording.moment(data.first)}", y="trial", showlegend=True)
-    width = 6 if len(data.rows) <= 40 else 3 if len(data.rows) <= 150 else 1.5
+    has_own_rows = len(data.rows) <= MAX_ROWS
+    column, title = ("number", "trial") if has_own_rows else ("place", "trials at once")
+    num_rows = len(data.rows) if has_own_rows else int(data.rows["place"].max())
+    row_pixels = ROW_PIXELS if has_own_rows else min(PLACE_PIXELS, MAX_HEIGHT / num_rows)
+    height = int(min(max(130 + row_pixels * num_rows, 190), 130 + MAX_HEIGHT))
+    figure = theme.new_figure(height=height, x=f"{name} since {wording.moment(data.first)}", y=title, showlegend=True)
+    width = round(0.7 * row_pixels, 1)
+    # A bar is as long as can be seen, but never so long that it hides the trial after it.
+    least = longest / 400 if has_own_rows else 0.0
     for verdict, part in theme.by_verdict(data.rows):
         curves = [
-            (np.asarray([start, max(end, start + longest / 400)]) / unit, np.asarray([number, number], dtype=float))
-            for number, start, end in part[["number", "start", "end"]].itertuples(index=False)
+            (np.asarray([start, max(end, start + least)]) / unit, np.asarray([row, row], dtype=float))
+            for row, start, end in part[[column, "start", "end"]].itertuples(index=False)
         ]
         x, y, owners = joined(curves)
         figure.add_scatter(
@@ -93,14 +106,17 @@ def timeline(data: Timeline) -> go.Figure:
             y=y,
             mode="lines+markers",
             line={"color": theme.style(verdict).color, "width": width},
-            marker={"size": width, "color": theme.style(verdict).color, "symbol": "square"},
+            marker={"size": width if has_own_rows else 2, "color": theme.style(verdict).color, "symbol": "square"},
             name=verdict,
             customdata=part["number"].to_numpy()[owners],
             text=[wording.duration(float(each)) for each in (part["end"] - part["start"]).to_numpy()[owners]],
             hovertemplate=f"{theme.trial_title('%{customdata}', verdict)}<br>%{{text}}<extra></extra>",
             connectgaps=False,
         )
-    figure.update_layout(yaxis=theme.integer_axis(data.rows["number"].max()) | {"autorange": "reversed"})
+    last = float(data.rows[column].max())
+    axis = theme.integer_axis(last)
+    axis |= {"autorange": "reversed"} if has_own_rows else {"range": [last + 0.6, 0.4], "showgrid": False}
+    figure.update_layout(yaxis=axis)
     return figure
 
 
@@ -153,7 +169,7 @@ def _add_axis(figure: go.Figure, at: int, axis: Parameter) -> None:
     for place, text in ticks:
         figure.add_annotation(
             x=at, y=place, text=theme.label(text, most=theme.MAX_TICK), showarrow=False, xanchor="left", xshift=4,
-            font={"size": 11, "color": theme.NEUTRAL}, yshift=8 if place == 0 else -8 if place == 1 else 0,
+            font={"size": 11}, yshift=8 if place == 0 else -8 if place == 1 else 0,
         )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,8 @@ import plotly.graph_objects as go
 
 from dashboards.figures import theme
 from dashboards.views import wording
-from dashboards.views.search import DivergenceMap, History, SeedSpread, Slice, is_rated
+from dashboards.views.search import DivergenceMap, Edge, History, SeedSpread, Slice, is_rated
+from dashboards.views.study import Parameter
 from evolve.analysis import Importances
 
 LEGEND = {"itemsizing": "constant"}  # symbols stay legible where the trials' are small
@@ -48,7 +51,17 @@ def divergence_map(data: DivergenceMap) -> go.Figure:
     axes = {"xaxis": theme.axis_layout(data.x, rows["x"]), "yaxis": theme.axis_layout(data.y, rows["y"])}
     figure.update_layout(**axes, legend=LEGEND)
     _add_mapped(figure, rows)
+    mark_edges(figure, data.edges, x=data.x, y=data.y)
     return figure
+
+
+def mark_edges(figure: go.Figure, edges: Iterable[Edge], *, x: Parameter, y: Parameter | None = None) -> None:
+    """Lines where trials begin to diverge, for those of the edges that are on an axis of the figure."""
+    for edge in edges:
+        for axis, parameter in (("x", x), ("y", y)):
+            if parameter is not None and edge.name == parameter.name:
+                is_late = theme.is_in_later_half(parameter, edge.value)
+                theme.add_edge(figure, edge.value, edge.label, axis=axis, is_log=parameter.is_log, is_late=is_late)
 
 
 def importances(data: Importances) -> go.Figure:
@@ -94,7 +107,7 @@ def seed_spread(data: SeedSpread) -> go.Figure:
         mode="markers",
         marker={"color": theme.ACCENT, "size": 9},
         error_x={"type": "data", "array": np.nan_to_num(reach), "color": theme.ACCENT, "thickness": 1.5, "width": 5},
-        name="mean, 95 % interval",
+        name="mean, 95 % interval" if any(isfinite(each) for each in reach) else "mean",
         hovertext=[_interval_text(name, mean, each) for name, mean, each in zip(names, means, reach, strict=True)],
         hoverinfo="text",
     )
@@ -103,7 +116,7 @@ def seed_spread(data: SeedSpread) -> go.Figure:
 
 
 def _interval_text(name: str, mean: float, reach: float) -> str:
-    return f"{name}: {wording.score(mean)} ± {wording.score(reach)}"
+    return f"{name}: {wording.score(mean)}" + (f" ± {wording.score(reach)}" if isfinite(reach) else "")
 
 
 def _slice(data: Slice) -> go.Figure:
@@ -117,6 +130,7 @@ def _slice(data: Slice) -> go.Figure:
     # One line besides the trial: with all hyperparameters in every figure the page would grow with their square.
     _add_trials(figure, rows, x_name=parameter.name)
     theme.mark_range(figure, parameter)
+    mark_edges(figure, [data.edge] if data.edge else [], x=parameter)
     return figure
 
 
@@ -245,4 +259,5 @@ def _map_of_one(data: DivergenceMap) -> go.Figure:
     order = {"type": "category", "categoryorder": "array", "categoryarray": verdicts[::-1]}
     figure.update_layout(xaxis=theme.axis_layout(data.x, rows["x"]), yaxis=order)
     theme.mark_range(figure, data.x)
+    mark_edges(figure, data.edges, x=data.x)
     return figure

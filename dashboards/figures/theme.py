@@ -21,6 +21,9 @@ from dashboards.views.study import VERDICTS, Parameter
 
 ACCENT = "#0072B2"  # the best trial, everywhere
 NEUTRAL = "#8A8F98"
+CARDS = {"light": "#FFFFFF", "dark": "#1B1E24"}  # what figures stand on
+# What is too faint on a dark card: the same hue, lighter, and still no other colour of a figure.
+ON_DARK = {ACCENT: "#8AA8FF", "#D55E00": "#E8701A"}
 MAX_LABEL, MAX_TICK = 80, 18  # characters
 MAX_HOVER = 6  # hyperparameters in a hover text, which has to fit beside its point
 SCALE = "Viridis"
@@ -52,6 +55,18 @@ VERDICT_STYLES = {
 def style(verdict: str) -> VerdictStyle:
     """The look of a verdict; a verdict of a later version looks unjudged."""
     return VERDICT_STYLES.get(verdict, VERDICT_STYLES["unjudged"])
+
+
+def recoloured(content: Any) -> Any:
+    """A figure as plain data with the colours of a dark page in place of those that are too faint there.
+
+    Long lists of numbers and texts are left as they are; a list of colours, one for each point, is not looked into.
+    """
+    if isinstance(content, dict):
+        return {key: recoloured(value) for key, value in content.items()}
+    if isinstance(content, list | tuple) and content and isinstance(content[0], dict):
+        return [recoloured(each) for each in content]
+    return ON_DARK.get(content, content) if isinstance(content, str) else content
 
 
 def by_verdict(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -231,6 +246,15 @@ def positions(parameter: Parameter, values: Iterable[Any], numbers: Iterable[int
     ]
 
 
+def is_in_later_half(parameter: Parameter, value: float) -> bool:
+    """Whether a value lies beyond the middle of the range that was searched, as its axis shows it."""
+    if not parameter.has_range:
+        return False
+    if parameter.is_log:
+        return value * value > parameter.low * parameter.high
+    return 2 * value > parameter.low + parameter.high
+
+
 def mark_range(figure: go.Figure, parameter: Parameter) -> None:
     """Dotted lines at the ends of the range that was searched."""
     if parameter.is_categorical or not parameter.has_range:
@@ -246,6 +270,31 @@ def add_mark(figure: go.Figure, at: float) -> None:
     figure.add_shape(type="line", x0=at, x1=at, xref="x", y0=0, y1=1, yref="paper", line=line, layer="below")
 
 
+def add_edge(figure: go.Figure, at: float, text: str, *, axis: str = "x", is_log: bool, is_late: bool) -> None:
+    """A dashed line across the plot where trials begin to diverge, with words beside it.
+
+    Args:
+        figure: Has one plot; a strip beneath it is crossed as well.
+        at: Value on the axis.
+        text: What the line says, as the axis has room for it.
+        axis: Which axis the value is on, x or y.
+        is_log: Whether that axis is logarithmic.
+        is_late: Whether the value is nearer to the end of the axis, so that the words stand before it.
+    """
+    across = "y" if axis == "x" else "x"
+    line = {"color": style("diverged").color, "width": 1.5, "dash": "dash"}
+    ends = {f"{axis}0": at, f"{axis}1": at, f"{axis}ref": axis, f"{across}0": 0, f"{across}1": 1}
+    figure.add_shape(type="line", **ends, **{f"{across}ref": "paper"}, line=line)
+    # Unlike shapes, annotations take the logarithm on a logarithmic axis.
+    place = {axis: log10(at) if is_log else at, f"{axis}ref": axis, f"{across}ref": "paper", "showarrow": False}
+    if axis == "x":
+        side, shift = ("right", -4) if is_late else ("left", 4)
+        place |= {"y": 1, "yanchor": "top", "xanchor": side, "xshift": shift}
+    else:
+        place |= {"x": 0, "xanchor": "left", "xshift": 4, "yanchor": "top" if is_late else "bottom"}
+    figure.add_annotation(text=label(text), font={"size": 11.5, "color": style("diverged").color}, **place)
+
+
 def integer_axis(largest: float) -> dict[str, Any]:
     """Plotly's settings for an axis that counts: no fractions, however few there are."""
     return {"tickformat": ",d"} | ({"dtick": 1} if largest <= 12 else {})
@@ -253,15 +302,22 @@ def integer_axis(largest: float) -> dict[str, Any]:
 
 def verdict_css() -> str:
     """Style of the verdicts' symbols in text."""
-    return "\n".join(
+    light = [
         f'.verdict-{name}::before {{ content: "{look.character}"; color: {look.color}; }}'
         for name, look in VERDICT_STYLES.items()
-    )
+    ]
+    dark = [
+        f':root[data-ag-theme-mode="dark"] .verdict-{name}::before {{ color: {ON_DARK[look.color]}; }}'
+        for name, look in VERDICT_STYLES.items()
+        if look.color in ON_DARK
+    ]
+    return "\n".join(light + dark)
 
 
 def template(*, is_dark: bool) -> dict[str, Any]:
     """Ink, grid and background of a light or dark page, as the layout of a Plotly template."""
-    ink, grid, paper = ("#D6D9DE", "#2E333B", "#1B1E24") if is_dark else ("#2B2F36", "#E7E9ED", "#FFFFFF")
+    ink, grid = ("#D6D9DE", "#2E333B") if is_dark else ("#2B2F36", "#E7E9ED")
+    paper = CARDS["dark" if is_dark else "light"]
     axis = {
         "gridcolor": grid,
         "linecolor": grid,
@@ -286,6 +342,8 @@ def template(*, is_dark: bool) -> dict[str, Any]:
             "xaxis": axis,
             "yaxis": axis,
             "legend": {"font": {"size": 12.5}, "bgcolor": "rgba(0,0,0,0)"},
+            # Words within a plot stay legible on what is drawn beneath them.
+            "annotationdefaults": {"bgcolor": f"{paper}D0", "borderpad": 1},
             "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": NEUTRAL, "activecolor": ACCENT},
         }
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
@@ -12,7 +13,7 @@ from dashboards.live_panels import STUDY
 from dashboards.pages.frame import heading, sections
 from dashboards.state import PageState
 from dashboards.views import Parameter, StudyView, wording
-from dashboards.views.filters import Range
+from dashboards.views.filters import PROGRESS, Filters, Range
 from dashboards.views.study import VERDICTS
 
 MAX_NAMES = 60
@@ -25,6 +26,17 @@ def page(view: StudyView, state: PageState) -> list[Any]:
     return [heading(facts.name, details=details), _controls(view, state), *sections(STUDY)]
 
 
+def verdict_choices(view: StudyView, filters: Filters) -> list[str]:
+    """Verdicts that can be ticked: those of the study's trials as it is now, and those that are asked for."""
+    present = {*view.trials["verdict"], *filters.verdicts}
+    return [verdict for verdict in VERDICTS if verdict in present] + sorted(present - set(VERDICTS))
+
+
+def options(choices: Sequence[str]) -> list[dict[str, str]]:
+    """Choices as a checklist takes them."""
+    return [{"label": choice, "value": choice} for choice in choices]
+
+
 def _size(view: StudyView) -> str:
     size = view.facts.text("image_size")
     return f"{size} px" if size else ""
@@ -32,18 +44,18 @@ def _size(view: StudyView) -> str:
 
 def _controls(view: StudyView, state: PageState) -> Any:
     filters = state.filters
-    present = set(view.trials["verdict"])
-    verdicts = [each for each in VERDICTS if each in present or each in filters.verdicts]
-    states = sorted(set(view.trials["state"]) | set(filters.states))
+    verdicts = verdict_choices(view, filters)
+    states = list(dict.fromkeys((*PROGRESS, *filters.states)))
     asked = {each.name: each for each in filters.ranges}
-    axes = [axis for axis in view.space if axis.name in view.params][:MAX_NAMES]
+    # Also those that no trial has yet: the page stays open while the first ones start.
+    axes = view.space[:MAX_NAMES]
     return html.Details(
         [
             html.Summary(["Filters", html.Span(id={"type": "told", "key": "filters"}, className="told")]),
             html.Div(
                 [
                     _labelled("verdict", _checklist("verdicts", verdicts, filters.verdicts)),
-                    _labelled("state", _checklist("states", states, filters.states)),
+                    _labelled("progress", _checklist("states", states, filters.states)),
                     _labelled("text", _text(filters.text)),
                     _labelled("axes of the maps", _pair(axes, state.pair)),
                     html.Button("clear filters", id={"type": "clear", "what": "filters"}, n_clicks=0),
@@ -61,10 +73,10 @@ def _labelled(title: str, control: Any) -> Any:
     return html.Div([html.Span(title, className="label"), control], role="group", **attributes(aria_label=title))
 
 
-def _checklist(key: str, options: list[str], chosen: tuple[str, ...]) -> Any:
+def _checklist(key: str, choices: list[str], chosen: tuple[str, ...]) -> Any:
     return dcc.Checklist(
         id={"type": "filter", "key": key},
-        options=[{"label": each, "value": each} for each in options],
+        options=options(choices),
         value=list(chosen),
         inline=True,
         className="chips",
@@ -82,13 +94,13 @@ def _text(text: str) -> Any:
     )
 
 
-def _pair(axes: list[Parameter], pair: tuple[str, str]) -> Any:
-    options = [{"label": wording.short(axis.name), "value": axis.name} for axis in axes]
+def _pair(axes: Sequence[Parameter], pair: tuple[str, str]) -> Any:
+    names = [{"label": wording.short(axis.name), "value": axis.name} for axis in axes]
     return html.Div(
         [
             dcc.Dropdown(
                 id={"type": "pair", "axis": axis},
-                options=options,
+                options=names,
                 value=name or None,
                 placeholder=f"{axis}: automatic",
                 clearable=True,

@@ -19,6 +19,7 @@ class Column:
         unit: Beneath the title.
         digits: Digits after the point, or None for as many as tell the numbers apart.
         slot: Place of the curve that is about the same, whose colour then stands beside the title.
+        is_long: Whether its cells are sentences, which take several lines.
     """
 
     title: str
@@ -26,6 +27,7 @@ class Column:
     unit: str = ""
     digits: int | None = None
     slot: int | None = None
+    is_long: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from dashboards.views.blocks import Empty
-from dashboards.views.study import TRAINED, VERDICTS, StudyView, spread_evenly
+from dashboards.views.search import none_finished
+from dashboards.views.study import TRAINED, VERDICTS, StudyView, none_shown, number_in, spread_evenly
 from dashboards.views.thinning import polyline, thin
+from dashboards.views.wording import counted, listed, spans
 from evolve import analysis
 from evolve.schema import TERMS
 
@@ -18,7 +23,7 @@ MAX_CURVES = 60
 MAX_CURVE_BUCKETS = 40
 BAND = (0.1, 0.5, 0.9)
 BAND_COLUMNS = ("low", "median", "high")
-NO_EPOCHS = Empty("No trial has finished an epoch yet; curves start with the first evaluation.")
+NO_EPOCHS = "No trial has finished an epoch yet; curves start with the first evaluation."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,7 @@ class Convergence:
         band: 10, 50 and 90 % of all trials that ran to their end, by epoch; empty where every curve is drawn.
         num_curves: Trials that finished an epoch.
         best_number: Trial of the best fitness, or None.
+        ends: number and x of every trial that diverged, x in epochs trained; also of those that finished no epoch.
         selected: Trials that stand out because the reader selected them.
     """
 
@@ -47,6 +53,7 @@ class Convergence:
     band: pd.DataFrame
     num_curves: int
     best_number: int | None
+    ends: pd.DataFrame
     selected: frozenset[int] = frozenset()
 
 
@@ -60,6 +67,7 @@ class Losses:
         best: Its epochs with train and val.
         train, val: 10, 50 and 90 % over the trials that ran to their end, by epoch.
         num_trials: How many those are.
+        not_finite: Every trial with a validation loss that was no number, and after which epochs, counted from 1.
     """
 
     name: str
@@ -68,6 +76,7 @@ class Losses:
     train: pd.DataFrame
     val: pd.DataFrame
     num_trials: int
+    not_finite: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +92,9 @@ class Schedules:
 def convergence(view: StudyView) -> Convergence | Empty:
     """Average precision on the validation images by epoch, for every trial or a faithful choice."""
     rows = view.epochs[view.epochs["split"] == "val"]
-    if rows.empty:
-        return NO_EPOCHS
+    ends = _ends(view, rows)
+    if rows.empty and ends.empty:
+        return Empty(none_shown(view, "finished an epoch", _with_epochs) or NO_EPOCHS)
     best = view.best
     best_number = None if best is None else int(best["number"])
     last = rows.drop_duplicates("number", keep="last")
@@ -94,7 +104,9 @@ def convergence(view: StudyView) -> Convergence | Empty:
     curves = tuple(_epoch_curve(part) for _, part in drawn.groupby("number"))
     trained = rows[rows["verdict"].isin(TRAINED)]
     band = _band(trained, "map50") if len(last) > MAX_CURVES else _band(trained.iloc[:0], "map50")
-    return Convergence(curves=curves, band=band, num_curves=len(last), best_number=best_number, selected=selected)
+    return Convergence(
+        curves=curves, band=band, num_curves=len(last), best_number=best_number, ends=ends, selected=selected
+    )
 
 
 def losses(view: StudyView) -> Losses | Empty:
@@ -152,13 +164,57 @@ def _band(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     return pd.DataFrame({"epoch": table.columns.to_numpy(dtype=float) + 1, **levels})
 
 
+def not_finite_text(found: Sequence[tuple[int, tuple[int, ...]]]) -> str:
+    """Which trials had a validation loss that was no number, and after which epochs; empty where none had."""
+    if not found:
+        return ""
+    told = [
+        f"trial {number} after {'epoch' if len(epochs) == 1 else 'epochs'} {spans(epochs).replace('-', ' to ')}"
+        for number, epochs in found
+    ]
+    return f"Validation loss was not finite in {counted(len(found), 'trial')}: {listed(told, limit=8)}."
+
+
+def _ends(view: StudyView, epochs: pd.DataFrame) -> pd.DataFrame:
+    diverged = view.trials[view.trials["verdict"] == "diverged"]
+    per_epoch = float((epochs["step"] / (epochs["epoch"] + 1)).median())
+    at = [
+        _epochs_trained(view.diagnoses.get(int(number), {}), int(done), per_epoch)
+        for number, done in zip(diverged["number"], diverged["epochs"], strict=True)
+    ]
+    return pd.DataFrame({"number": diverged["number"].to_numpy(), "x": np.asarray(at, dtype=float)})
+
+
+def _epochs_trained(diagnosis: Mapping[str, Any], num_done: int, per_epoch: float) -> float:
+    step = number_in(diagnosis, "step")
+    if isfinite(step) and isfinite(per_epoch):
+        return step / per_epoch
+    # Somewhere in the epoch that followed the last one it finished.
+    epoch = number_in(diagnosis, "epoch")
+    return (epoch if isfinite(epoch) else num_done) + 0.5
+
+
+def _with_epochs(trials: pd.DataFrame) -> pd.DataFrame:
+    return trials[trials["epochs"] > 0]
+
+
+def _not_finite(rows: pd.DataFrame) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    broken = rows[~np.isfinite(rows["val"].to_numpy(dtype=float))]
+    return tuple(
+        (int(str(number)), tuple(int(epoch) + 1 for epoch in part["epoch"]))
+        for number, part in broken.groupby("number")
+    )
+
+
 def _losses(view: StudyView, name: str, terms: tuple[str, ...]) -> Losses | Empty:
-    rows = view.epochs[(view.epochs["split"] == "val") & view.epochs["verdict"].isin(TRAINED)]
-    if rows.empty:
-        return Empty("No trial has run to its end yet; losses are compared once one has.")
+    rows = view.epochs[view.epochs["split"] == "val"]
     rows = rows.assign(
         train=sum(rows[f"train_{term}"] for term in terms), val=sum(rows[f"loss_{term}"] for term in terms)
     )
+    not_finite, rows = _not_finite(rows), rows[rows["verdict"].isin(TRAINED)]
+    if rows.empty:
+        waiting = none_finished(view, "No trial has run to its end yet; losses are compared once one has.")
+        return Empty(" ".join(part for part in (waiting.text, not_finite_text(not_finite)) if part))
     best = view.best
     number = None if best is None else int(best["number"])
     own = rows[rows["number"] == number]
@@ -169,6 +225,7 @@ def _losses(view: StudyView, name: str, terms: tuple[str, ...]) -> Losses | Empt
         train=_band(rows, "train"),
         val=_band(rows, "val"),
         num_trials=rows["number"].nunique(),
+        not_finite=not_finite,
     )
 
 

@@ -9,6 +9,8 @@ import pandas as pd
 
 from dashboards.views.study import StudyView
 
+PROGRESS = ("running", "ended")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
@@ -33,7 +35,7 @@ class Filters:
     """Which trials are shown; what is empty leaves all.
 
     Attributes:
-        states: Optuna's states, such as COMPLETE.
+        states: How far a trial is, as in `PROGRESS`, or Optuna's states, such as COMPLETE.
         verdicts: Ours, such as diverged.
         ranges: Of hyperparameters; a trial without the hyperparameter is left out.
         text: Words that must all occur in number, verdict, reason, choices, notes or tags.
@@ -57,7 +59,7 @@ def narrowed(view: StudyView, filters: Filters) -> StudyView:
     trials = view.trials
     passes = pd.Series(True, index=trials.index)
     if filters.states:
-        passes &= trials["state"].isin(filters.states)
+        passes &= _progress(trials).isin(filters.states) | trials["state"].isin(filters.states)
     if filters.verdicts:
         passes &= trials["verdict"].isin(filters.verdicts)
     for each in filters.ranges:
@@ -81,7 +83,14 @@ def restricted(view: StudyView, numbers: set[int]) -> StudyView:
         measured=view.measured.restricted(numbers),
         diagnoses={number: each for number, each in view.diagnoses.items() if number in numbers},
         notes=own(view.notes),
+        left_out=view.trials[~view.trials["number"].isin(numbers)].reset_index(drop=True),
     )
+
+
+def _progress(trials: pd.DataFrame) -> pd.Series:
+    # Optuna's own state of a diverged trial is PRUNED, so that its samplers learn from it; people need not know.
+    is_open = trials["verdict"].isin(["running", "waiting"])
+    return trials["verdict"].where(is_open, "ended")
 
 
 def _in_range(values: pd.Series, asked: Range) -> pd.Series:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from math import isfinite, log, nan
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dashboards.views.blocks import Empty
-from dashboards.views.search import NO_TRIALS, chosen_axes, drawn_trials
+from dashboards.views.search import Edge, chosen_axes, drawn_trials, edges, none_finished, none_started, started
 from dashboards.views.study import Parameter, StudyView, finished, spread_evenly
 
 MAX_LINES = 300
@@ -52,6 +53,7 @@ class Contour:
         x_values, y_values: Where the map is known, shape (GRID,) each.
         fitness: Shape (GRID, GRID), rows are y; NaN far from every trial, and where most of those near diverged.
         rows: number, verdict, fitness, and the values x and y of the trials behind it and of those that diverged.
+        edges: Where training diverges, for each axis of the study that has such a value.
     """
 
     x: Parameter
@@ -60,11 +62,18 @@ class Contour:
     y_values: NDArray[np.float64]
     fitness: NDArray[np.float64]
     rows: pd.DataFrame
+    edges: tuple[Edge, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """When each trial trained: number, verdict, start and end in seconds since the study's first trial."""
+    """When each trial trained.
+
+    Attributes:
+        rows: number, verdict, start and end in seconds since the study's first trial, and place: counted from 1, the
+            first that was free when the trial started, so that trials which ran at once stand beneath each other.
+        first: When the study's first trial started, in seconds since 1970.
+    """
 
     rows: pd.DataFrame
     first: float
@@ -75,7 +84,8 @@ def parallel(view: StudyView) -> Parallel | Empty:
     trials = finished(view.trials)[["number", "verdict", "fitness"]]
     axes = [each for each in view.space if each.name in view.params and (each.is_categorical or each.has_range)]
     if trials.empty or not axes:
-        return Empty("No trial has run to its end yet; lines over the hyperparameters are drawn once one has.")
+        waiting = "No trial has run to its end yet; lines over the hyperparameters are drawn once one has."
+        return none_finished(view, waiting) if trials.empty else Empty(waiting)
     ranked = [int(each) for each in trials.sort_values(["fitness", "number"])["number"]]
     selected = frozenset(spread_evenly(sorted(view.focus.selected & set(ranked)), MAX_LINES))
     kept = set(spread_evenly(ranked, min(MAX_LINES, view.focus.max_points))) | selected
@@ -101,6 +111,8 @@ def contour(view: StudyView) -> Contour | Empty:
     x, y = axes
     trained = _placed(finished(view.trials), view, x, y)
     if len(trained) < LEAST_RATED:
+        if trained.empty and not view.left_out.empty:
+            return none_finished(view, "")
         return Empty(f"{len(trained)} trials ran to their end; a map of fitness needs at least {LEAST_RATED}.")
     diverged = _placed(view.trials[view.trials["verdict"] == "diverged"].assign(fitness=nan), view, x, y)
     rows = pd.concat([trained, diverged], ignore_index=True)
@@ -112,6 +124,7 @@ def contour(view: StudyView) -> Contour | Empty:
         y_values=_values(y, grid),
         fitness=_smoothed(_places(x, rows["x"]), _places(y, rows["y"]), rows["fitness"].to_numpy(), grid),
         rows=rows[rows["number"].isin(set(drawn_trials(view)["number"]))].reset_index(drop=True),
+        edges=edges(view),
     )
 
 
@@ -122,17 +135,36 @@ def _placed(trials: pd.DataFrame, view: StudyView, x: Parameter, y: Parameter) -
 
 def timeline(view: StudyView) -> Timeline | Empty:
     """Start and end of each trial that has started."""
-    trials = view.trials[view.trials["number"].isin(drawn_trials(view)["number"])]
+    trials = started(view.trials)
     known = trials[trials["started"].map(isfinite).astype(bool)]
     if known.empty:
-        return NO_TRIALS if trials.empty else Empty("No times are stored; trials of other programs have none here.")
+        return (
+            none_started(view)
+            if trials.empty
+            else Empty("No times are stored; trials of other programs have none here.")
+        )
     first = float(view.trials["started"].min())
     now = float(np.nanmax(view.trials[["started", "ended"]].to_numpy()))
     # A trial that still runs reaches to the last thing that is known.
     rows = known[["number", "verdict"]].assign(
         start=known["started"] - first, end=known["ended"].fillna(now).clip(lower=known["started"]) - first
     )
-    return Timeline(rows=rows.reset_index(drop=True), first=first)
+    rows = rows.assign(place=_free_places(rows["start"].to_numpy(), rows["end"].to_numpy()))
+    is_drawn = rows["number"].isin(drawn_trials(view)["number"])
+    return Timeline(rows=rows[is_drawn].reset_index(drop=True), first=first)
+
+
+def _free_places(starts: NDArray[np.float64], ends: NDArray[np.float64]) -> NDArray[np.intp]:
+    places = np.zeros(len(starts), dtype=np.intp)
+    free: list[int] = []
+    taken: list[tuple[float, int]] = []
+    for index in np.argsort(starts, kind="stable"):
+        while taken and taken[0][0] <= starts[index]:
+            heappush(free, heappop(taken)[1])
+        place = heappop(free) if free else len(taken) + 1
+        heappush(taken, (float(ends[index]), place))
+        places[index] = place
+    return places
 
 
 def _places(axis: Parameter, values: object) -> NDArray[np.float64]:

@@ -31,6 +31,7 @@ from evolve import schema
 
 TERMS = schema.TERMS
 STEP_MEASUREMENTS = ("loss", "lr", "bias_lr", "momentum")
+STEP_TERMS = tuple(f"{term}_{scale}" for term in TERMS for scale in range(schema.MAX_SCALES))
 PRECISIONS = ("precision", "recall", "map50", "map50_95")
 EPOCH_MEASUREMENTS = (
     "fitness",
@@ -232,8 +233,19 @@ def steps_up_to(ends: Mapping[int, int], count: int) -> Select[Any]:
         and_(step.c.trial_id == trial_id, step.c.step > end - count, step.c.step <= end)
         for trial_id, end in ends.items()
     ]
+    names = (
+        "trial_id",
+        "seed",
+        "step",
+        "loss",
+        "grad_norm",
+        "update_ratio",
+        "max_box_logit",
+        "num_scales",
+        *STEP_TERMS,
+    )
     return (
-        select(step.c.trial_id, step.c.seed, step.c.step, step.c.loss, step.c.grad_norm, step.c.update_ratio, step.c.lr)
+        select(*(step.c[name] for name in names))
         .where(_any_of(windows))
         .order_by(step.c.trial_id, step.c.seed, step.c.step)
     )

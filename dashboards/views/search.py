@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dashboards.views.blocks import Empty
-from dashboards.views.study import Parameter, StudyView, drawn_numbers, finished
+from dashboards.views.study import Parameter, StudyView, drawn_numbers, finished, none_shown
 from dashboards.views.wording import counted, number
 from evolve import analysis
 from evolve.analysis import Importances, Interval
@@ -38,11 +38,38 @@ class History:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """A value of one hyperparameter that parts the trials that diverged from the others.
+
+    Attributes:
+        name: The hyperparameter.
+        value: Most trials at or beyond it diverged, in the hyperparameter's own unit.
+        is_above: Whether beyond means larger.
+        beyond, others: Trials on either side, and how many of them diverged.
+        separation: Share of diverged trials beyond the value minus share of the others beyond it, in 0..1.
+    """
+
+    name: str
+    value: float
+    is_above: bool
+    beyond: tuple[int, int]
+    others: tuple[int, int]
+    separation: float
+
+    @property
+    def label(self) -> str:
+        """What stands beside its line: `above 0.29: 5 of 5 diverged`."""
+        total, diverged = self.beyond
+        return f"{'above' if self.is_above else 'below'} {number(self.value)}: {diverged:,} of {total:,} diverged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """Fitness against one hyperparameter: rows with number, verdict, fitness and value."""
+    """Fitness against one hyperparameter: rows with number, verdict, fitness and value, and where trials diverge."""
 
     parameter: Parameter
     rows: pd.DataFrame
+    edge: Edge | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +81,7 @@ class DivergenceMap:
         rows: number, verdict, fitness, and the values x and y.
         params: All hyperparameters by number.
         sentences: What parts the diverged trials from the others.
+        edges: The same as values, for each axis of the study that has one.
     """
 
     x: Parameter
@@ -61,6 +89,7 @@ class DivergenceMap:
     rows: pd.DataFrame
     params: pd.DataFrame
     sentences: tuple[str, ...]
+    edges: tuple[Edge, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +112,22 @@ def is_rated(trials: pd.DataFrame) -> pd.Series[bool]:
     return is_finite & ~trials["verdict"].isin(["diverged", "failed"])
 
 
+def none_started(view: StudyView) -> Empty:
+    """Why no trial is shown: filters leave none, or none has started."""
+    told = none_shown(view, "started", started)
+    return Empty(told) if told else NO_TRIALS
+
+
+def none_finished(view: StudyView, otherwise: str) -> Empty:
+    """Why no trial is shown that ran to its end: what filters leave, or the text that is said otherwise."""
+    return Empty(none_shown(view, "ran to its end", finished) or otherwise)
+
+
 def history(view: StudyView) -> History | Empty:
     """Fitness by trial number, with the best so far."""
     trials = started(view.trials)
     if trials.empty:
-        return NO_TRIALS
+        return none_started(view)
     is_finished = trials["number"].isin(finished(trials)["number"])
     so_far = analysis.best_so_far(trials["fitness"].where(is_finished))
     # Where the best changes the line has a step, whatever else is drawn.
@@ -107,11 +147,15 @@ def slices(view: StudyView) -> tuple[Slice, ...] | Empty:
     """Fitness against each hyperparameter that was searched."""
     trials = drawn_trials(view)
     if trials.empty:
-        return NO_TRIALS
+        return none_started(view)
     axes = [each for each in view.space if each.name in view.params]
     if not axes:
         return Empty("No hyperparameter was searched. Name some under `space` in the study's file.")
-    return tuple(Slice(parameter=axis, rows=_with_values(trials, view, {"value": axis})) for axis in axes)
+    found = {edge.name: edge for edge in edges(view)}
+    return tuple(
+        Slice(parameter=axis, rows=_with_values(trials, view, {"value": axis}), edge=found.get(axis.name))
+        for axis in axes
+    )
 
 
 def divergence_map(view: StudyView) -> DivergenceMap | Empty:
@@ -119,14 +163,16 @@ def divergence_map(view: StudyView) -> DivergenceMap | Empty:
     trials = drawn_trials(view)
     axes = chosen_axes(view)
     if trials.empty or not axes:
-        return NO_TRIALS if trials.empty else Empty("No hyperparameter was searched, so there is nothing to map.")
+        return none_started(view) if trials.empty else Empty("No hyperparameter was searched; there is nothing to map.")
+    found = edges(view)
     x, y = axes[0], axes[1] if len(axes) > 1 else None
     return DivergenceMap(
         x=x,
         y=y,
         rows=_with_values(trials, view, {"x": x} if y is None else {"x": x, "y": y}),
         params=_ordered(view).reindex(trials["number"]),
-        sentences=_thresholds(view),
+        sentences=tuple(_edge_sentence(edge) for edge in found),
+        edges=found,
     )
 
 
@@ -138,6 +184,8 @@ def importance(view: StudyView) -> Importances | Empty:
         for row in view.params.astype(object).reindex(trials["number"]).to_dict("records")
     ]
     found = analysis.importances(params, [float(value) for value in trials["fitness"]], view.distributions)
+    if trials.empty and not view.left_out.empty:
+        return none_finished(view, "")
     if found.reason:
         return Empty(f"No importances yet: {found.reason}. Give the study a larger budget of trials and run it again.")
     return found
@@ -149,6 +197,8 @@ def seed_spread(view: StudyView) -> SeedSpread | Empty:
     best = [int(each) for each in finished(view.trials).sort_values("fitness", ascending=False)["number"]]
     numbers = [each for each in best if each in set(rows["number"])]
     values = [tuple(float(each) for each in rows[rows["number"] == trial]["fitness"]) for trial in numbers]
+    if not values and not view.left_out.empty:
+        return none_finished(view, "")
     if max((len(each) for each in values), default=0) < 2:
         return Empty(
             "Each trial ran with one seed, so luck and skill cannot be told apart. "
@@ -185,24 +235,53 @@ def chosen_axes(view: StudyView) -> list[Parameter]:
     return (chosen + [axis for axis in usual if axis not in chosen])[:2]
 
 
-def _thresholds(view: StudyView) -> tuple[str, ...]:
+def edges(view: StudyView) -> tuple[Edge, ...]:
+    """Where each numeric hyperparameter parts the trials that diverged from the others, the clearest first."""
     trials = started(view.trials)
     decided = trials[~trials["verdict"].isin(["running", "failed"])]
-    numeric = [each for each in view.space if each.name in view.params and not each.is_categorical]
-    sentences = (_threshold_sentence(view, decided, axis) for axis in numeric)
-    return tuple(sentence for sentence in sentences if sentence)
+    numeric = [axis for axis in view.space if axis.name in view.params and not axis.is_categorical]
+    found = [edge for axis in numeric if (edge := _edge(view, decided, axis)) is not None]
+    return tuple(sorted(found, key=lambda edge: -edge.separation))
 
 
-def _threshold_sentence(view: StudyView, trials: pd.DataFrame, axis: Parameter) -> str:
+def answer(view: StudyView) -> str:
+    """Where training diverges, in a sentence; empty while no trial has come to its end."""
+    trials = started(view.trials)
+    decided = trials[~trials["verdict"].isin(["running", "failed"])]
+    diverged = int((decided["verdict"] == "diverged").sum())
+    if decided.empty:
+        return ""
+    if found := edges(view):
+        return _edge_sentence(found[0])
+    if not diverged:
+        return f"None of {counted(len(decided), 'trial')} diverged."
+    if diverged == len(decided):
+        return f"Every one of {counted(len(decided), 'trial')} diverged."
+    return f"{diverged:,} of {counted(len(decided), 'trial')} diverged; no single hyperparameter tells which."
+
+
+def _edge(view: StudyView, trials: pd.DataFrame, axis: Parameter) -> Edge | None:
     values = view.params[axis.name].reindex(trials["number"]).to_numpy(dtype=float)
     found = analysis.divergence_threshold(np.log(values) if axis.is_log else values, trials["verdict"] == "diverged")
     if found is None or found.num_diverged < LEAST_DIVERGED or found.separation < LEAST_SEPARATION:
-        return ""
-    edge = exp(found.value) if axis.is_log else found.value
+        return None
+    num_known = int(np.isfinite(values).sum())
+    return Edge(
+        name=axis.name,
+        value=exp(found.value) if axis.is_log else found.value,
+        is_above=found.is_above,
+        beyond=(found.num_beyond, found.num_diverged_beyond),
+        others=(num_known - found.num_beyond, found.num_diverged - found.num_diverged_beyond),
+        separation=found.separation,
+    )
+
+
+def _edge_sentence(edge: Edge) -> str:
+    (num_beyond, lost_beyond), (num_others, lost_others) = edge.beyond, edge.others
+    here, there = ("Above", "below") if edge.is_above else ("Below", "above")
     return (
-        f"Of {counted(found.num_beyond, 'trial')} with {axis.name} {'above' if found.is_above else 'below'} "
-        f"{number(edge)}, {found.num_diverged_beyond:,} diverged; of the {len(trials) - found.num_beyond:,} others, "
-        f"{found.num_diverged - found.num_diverged_beyond:,}."
+        f"{here} {edge.name} {number(edge.value)}, {lost_beyond:,} of {counted(num_beyond, 'trial')} diverged; "
+        f"{there}, {lost_others:,} of {num_others:,}."
     )
 
 

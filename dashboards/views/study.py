@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf, isfinite
+from math import inf, isfinite, nan
 from sys import maxsize
 from typing import Any
 
@@ -38,6 +38,9 @@ TRIAL_COLUMNS = {
     "ended": "float64",
     "environment_id": "object",
 }
+
+
+NO_LEFT_OUT = pd.DataFrame({name: [] for name in TRIAL_COLUMNS}).astype(TRIAL_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +129,7 @@ class StudyView:
         finding_counts: Count by kind.
         environments: Identity, facts and count of trials of each environment.
         notes: What people wrote about trials: number, created, author, text and tag.
+        left_out: Rows of the trials that filters left out; none where all are shown.
         focus: What the reader looks at.
     """
 
@@ -140,6 +144,7 @@ class StudyView:
     finding_counts: Mapping[str, int]
     environments: tuple[tuple[str, Mapping[str, Any], int], ...]
     notes: pd.DataFrame = field(default_factory=NO_NOTES.copy)
+    left_out: pd.DataFrame = field(default_factory=lambda: NO_LEFT_OUT.copy())
     focus: Focus = field(default_factory=Focus)
 
     @property
@@ -191,6 +196,23 @@ def finished(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[trials["verdict"].isin(TRAINED) & is_finite]
 
 
+def none_shown(view: StudyView, what: str, are_meant: Callable[[pd.DataFrame], pd.DataFrame]) -> str:
+    """What to say where filters leave no trial of a kind; empty where they leave out nothing.
+
+    Args:
+        view: A study, narrowed or not.
+        what: What the trials would have done, such as `diverged`.
+        are_meant: Those that did, of rows of trials.
+    """
+    if view.left_out.empty:
+        return ""
+    if view.trials.empty:
+        return f"No trial passes the filters; they leave out all {len(view.left_out):,}."
+    others = len(are_meant(view.left_out))
+    shown = "The one trial shown never" if len(view.trials) == 1 else f"None of the {len(view.trials):,} trials shown"
+    return f"{shown} {what}; {others:,} {'other' if others == 1 else 'others'} did."
+
+
 def best_numbers(trials: pd.DataFrame, count: int) -> list[int]:
     """Numbers of the trials of highest fitness that ran to their end, best first."""
     ranked = finished(trials).sort_values(["fitness", "number"], ascending=[False, True])
@@ -222,6 +244,15 @@ def spread_evenly(ranked: Sequence[int], count: int) -> list[int]:
     if count == 1:
         return [ranked[0]]
     return [ranked[round(index * (len(ranked) - 1) / (count - 1))] for index in range(count)]
+
+
+def number_in(diagnosis: Mapping[str, Any], key: str) -> float:
+    """A number of a stored diagnosis; NaN where it has none."""
+    # JSON has no NaN and no infinity, so that diagnoses write them as text.
+    try:
+        return float(diagnosis.get(key, nan))
+    except (TypeError, ValueError):
+        return nan
 
 
 def as_text(value: object) -> str:

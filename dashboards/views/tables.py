@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite, log, nan
 from typing import Any
 
 import pandas as pd
 
-from dashboards.views import wording
+from dashboards.views import search, wording
 from dashboards.views.blocks import (
     Cell,
     Column,
@@ -22,8 +22,8 @@ from dashboards.views.blocks import (
     Tiles,
     VerdictCounts,
 )
-from dashboards.views.search import NO_TRIALS, started
-from dashboards.views.study import VERDICTS, Parameter, StudyView, as_text, finished
+from dashboards.views.search import started
+from dashboards.views.study import VERDICTS, Parameter, StudyView, as_text, finished, none_shown
 from evolve import analysis
 
 EDGE = 0.05
@@ -51,7 +51,7 @@ class DataCheck:
 
 def headline(view: StudyView) -> Headline:
     """What was asked, what came out, and the best trial."""
-    sentences = (view.facts.text("description"), _asked(view), _answered(view))
+    sentences = (view.facts.text("description"), search.answer(view), _asked(view), _answered(view))
     return Headline(
         sentences=tuple(Prose(text) for text in sentences if text),
         tiles=Tiles(_tiles(view)),
@@ -70,9 +70,10 @@ def best_setting(view: StudyView) -> Table | Empty:
     """Hyperparameters of the best trial beside the ranges that were searched."""
     best = view.best
     if best is None:
-        return Empty(
+        return search.none_finished(
+            view,
             "No trial has run to its end yet, so there is no best one. Wait for one, or lower the upper end of lr0 "
-            "if all of them diverge."
+            "if all of them diverge.",
         )
     params = view.params_of(int(best["number"]))
     axes = [axis for axis in view.space if axis.name in params]
@@ -95,26 +96,28 @@ def trials_table(view: StudyView) -> Table | Empty:
     """All trials with their hyperparameters and results."""
     trials = started(view.trials)
     if trials.empty:
-        return NO_TRIALS
+        return search.none_started(view)
     axes = [each for each in view.space if each.name in view.params]
     params = view.params[[axis.name for axis in axes]].astype(object).reindex(trials["number"])
     has_test = bool(trials["test_map50"].map(isfinite).any())
-    results = ["fitness", "map50", "map50_95", *(["test_map50"] if has_test else []), "seconds"]
+    results = ["fitness", "map50", "map50_95", *(["test_map50"] if has_test else [])]
     columns = (
         Column(title="trial", kind="number", digits=0),
         Column(title="verdict", kind="verdict"),
-        *(RESULT_COLUMNS[name] for name in results),
+        *(_result_column(view, name) for name in results),
+        Column(title="reason", is_long=True),
+        *((Column(title="notes", is_long=True),) if len(view.notes) else ()),
+        RESULT_COLUMNS["seconds"],
         *(Column(title=axis.name, kind="text" if axis.is_categorical else "number") for axis in axes),
-        Column(title="reason"),
-        *((Column(title="notes"),) if len(view.notes) else ()),
     )
     rows = zip(
         trials["number"],
         trials["verdict"],
         *(trials[name] for name in results),
-        *(_cells(params[axis.name], axis) for axis in axes),
         map(_reason, trials["reason"], trials["traceback"]),
         *((_notes(view, trials),) if len(view.notes) else ()),
+        trials["seconds"],
+        *(_cells(params[axis.name], axis) for axis in axes),
         strict=True,
     )
     return Table(name="trials", columns=columns, rows=tuple(rows), is_sortable=True, links_to="trial")
@@ -131,9 +134,9 @@ RESULT_COLUMNS = {
 
 def failures(view: StudyView) -> tuple[Disclosure, ...] | Prose:
     """Tracebacks of failed trials, the same error once, the most frequent first."""
-    failed = view.trials[view.trials["verdict"] == "failed"]
+    failed = _failed(view.trials)
     if failed.empty:
-        return Prose("No trial failed.")
+        return Prose(none_shown(view, "failed", _failed) or "No trial failed.")
     groups: dict[str, list[tuple[int, str]]] = {}
     for number, reason, traceback in zip(failed["number"], failed["reason"], failed["traceback"], strict=True):
         groups.setdefault(_reason(reason, traceback), []).append((int(number), traceback))
@@ -197,6 +200,20 @@ def environment(view: StudyView) -> tuple[Table, ...] | Empty:
     )
 
 
+def _failed(trials: pd.DataFrame) -> pd.DataFrame:
+    return trials[trials["verdict"] == "failed"]
+
+
+def _result_column(view: StudyView, name: str) -> Column:
+    column = RESULT_COLUMNS[name]
+    return replace(column, unit=_mean_text(view)) if name == "fitness" else column
+
+
+def _mean_text(view: StudyView) -> str:
+    num_seeds = len(view.facts.seeds)
+    return f"mean of {num_seeds} seeds" if num_seeds > 1 else ""
+
+
 def _asked(view: StudyView) -> str:
     facts = view.facts
     names = [axis.name for axis in view.space]
@@ -226,7 +243,10 @@ def _answered(view: StudyView) -> str:
     effort = f" in {wording.duration(spent)} of training" if isfinite(spent) else ""
     told = f"{wording.counted(len(trials), 'trial')}{effort}: {wording.listed(counts)}."
     if best is None:
-        return f"{told} None has run to its end."
+        others = (
+            "" if view.left_out.empty else f"; {wording.counted(len(finished(view.left_out)), 'trial')} left out did"
+        )
+        return f"{told} None has run to its end{others}."
     result = f"The best is trial {best['number']}, with a fitness of {wording.score(best['fitness'])}"
     return f"{told} {result}{_precisions(best)}."
 
@@ -248,7 +268,11 @@ def _tiles(view: StudyView) -> tuple[Tile, ...]:
     if best is not None:
         number = int(best["number"])
         tiles += [
-            Tile(label="best fitness", value=wording.score(best["fitness"]), detail=f"trial {number}"),
+            Tile(
+                label="best fitness",
+                value=wording.score(best["fitness"]),
+                detail=", ".join(part for part in (f"trial {number}", _mean_text(view)) if part),
+            ),
             Tile(label="mAP50, val", value=wording.score(best["map50"]), detail=_seed_detail(view, number, "val")),
             Tile(
                 label="mAP50, test", value=wording.score(best["test_map50"]), detail=_seed_detail(view, number, "test")
@@ -270,12 +294,15 @@ def _training_seconds(trials: pd.DataFrame) -> float:
 
 def _seed_detail(view: StudyView, number: int, split: str) -> str:
     rows = view.seed_results
-    values = rows[(rows["number"] == number) & (rows["split"] == split)]["map50"]
-    interval = analysis.mean_interval([float(value) for value in values])
-    if interval.num_values == 0:
+    values = [float(value) for value in rows[(rows["number"] == number) & (rows["split"] == split)]["map50"]]
+    known = [value for value in values if isfinite(value)]
+    if not known:
         return "not measured"
-    if interval.num_values == 1:
+    if len(known) == 1:
         return "one seed"
+    interval = analysis.mean_interval(known)
+    if not isfinite(interval.low):
+        return f"{wording.listed([wording.score(value) for value in known])}, {len(known)} seeds"
     low, high = wording.score(max(interval.low, 0.0)), wording.score(min(interval.high, 1.0))
     return f"{low} to {high} (95 %, {interval.num_values} seeds)"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from math import isfinite, isnan
 
@@ -54,6 +54,17 @@ def listed(items: Sequence[str], *, limit: int = 6) -> str:
     if len(items) > limit:
         return f"{', '.join(items[:limit])} and {len(items) - limit:,} more"
     return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+
+
+def spans(numbers: Iterable[int]) -> str:
+    """Numbers as text, runs written with a hyphen: 1-4,7."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
 
 
 def last_line(text: str) -> str:

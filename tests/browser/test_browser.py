@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, func, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from dashboards.live_panels import COMPARE, STUDIES, STUDY, TRIAL
+from dashboards.report import write_report
 from evolve import schema
 from evolve.storage import tune
 from tests.browser.conftest import NAME, PICTURE
@@ -108,6 +109,72 @@ def test_a_filter_acts_on_every_picture_and_is_in_the_address(
     assert other.locator("[aria-label=verdict] input:checked").count() == 1
     shown = "document.querySelector('#history .js-plotly-plot').data.map((each) => each.name)"
     assert other.evaluate(shown) == page.evaluate(shown)
+
+
+def test_a_ticked_filter_stays_where_it_was(open_page: Callable[..., Any], small_address: str) -> None:
+    page = open_page()
+    page.goto(f"{small_address}/study?study={NAME}")
+    wait_filled(page, "summary")
+    page.evaluate("window.scrollTo({top: 0, behavior: 'instant'})")
+    label = page.locator("[aria-label=verdict] label", has_text="diverged")
+    before = label.bounding_box()
+    label.click()
+    page.wait_for_url("**verdict=diverged**")
+
+    after, filters = label.bounding_box(), page.locator(".filters").bounding_box()
+    assert (after["x"], after["y"]) == (before["x"], before["y"])
+    assert filters["y"] < after["y"] < after["y"] + after["height"] < filters["y"] + filters["height"]
+
+
+def test_tables_are_as_tall_and_as_wide_as_what_they_hold(open_page: Callable[..., Any], small_address: str) -> None:
+    for options in ({"viewport": {"width": 1280, "height": 900}}, DEVICES["phone"]):
+        page = open_page(**options)
+        page.goto(f"{small_address}/study?study={NAME}")
+        for key in ("diverged", "setup"):
+            wait_filled(page, key)
+            hidden = f"""[...document.querySelectorAll('#{key} .scroll')].map((each) =>
+                Math.max(each.scrollWidth - each.clientWidth, each.scrollHeight - each.clientHeight))"""
+            assert max(page.evaluate(hidden)) <= 1, (key, options)
+        # Rows are filled in where they are in sight.
+        page.locator("#diverged .ag-row").first.scroll_into_view_if_needed()
+        long = "#diverged .ag-cell[col-id=c1]"
+        wait_until(page, f"document.querySelector('{long}')?.innerText.includes('warm-up')")
+        told, grid = page.locator(long).first.bounding_box(), page.locator("#diverged .ag-root").bounding_box()
+        assert grid["x"] <= told["x"] and told["x"] + told["width"] <= grid["x"] + grid["width"] + 1
+
+
+def test_buttons_of_pictures_stay_away_where_there_is_no_room(
+    open_page: Callable[..., Any], small_address: str, small: Path, tmp_path: Path
+) -> None:
+    report = write_report(create_engine(f"sqlite:///{small}"), NAME, tmp_path / "report.html")
+    for address in (f"{small_address}/study?study={NAME}", report.as_uri()):
+        page = open_page(viewport={"width": 390, "height": 844})
+        page.goto(address)
+        page.locator("#history .js-plotly-plot .nsewdrag").first.wait_for(state="attached")
+        shown = "[...document.querySelectorAll('.modebar-container')].some((each) => each.offsetParent)"
+
+        assert not page.evaluate(shown)
+
+
+def test_a_verdict_that_comes_later_can_be_ticked(
+    open_page: Callable[..., Any], serve: Callable[[str], str], tmp_path: Path
+) -> None:
+    path = tmp_path / "live.db"
+    engine = new_engine(path)
+    tune(engine)
+    add_study(engine, Plan(num_trials=6, verdicts=("converged",) * 5 + ("running",)))
+    page = open_page()
+    page.goto(f"{serve(f'sqlite:///{path}')}/study?study={NAME}")
+    wait_ready(page, "history")
+    box = page.locator("[aria-label=verdict] label", has_text="diverged")
+    assert box.count() == 0
+    with engine.begin() as connection:
+        ended = {"verdict": "diverged", "ended": 1.79e9, "reason": "loss nan at step 5", "fitness": None}
+        connection.execute(update(schema.trial).where(schema.trial.c.number == 5).values(ended))
+    box.wait_for()
+    box.click()
+
+    page.wait_for_url("**verdict=diverged**")
 
 
 def brush(page: Any) -> None:
