@@ -13,8 +13,9 @@ from dashboards.figures import theme
 from dashboards.pages import compare, frame, studies, study, trial
 from dashboards.reading import Reader, UnavailableError
 from dashboards.security import Access, protect
-from dashboards.state import AddressError, PageState, from_address, spans
+from dashboards.state import AddressError, PageState, from_address
 from dashboards.views.trial import TrialView
+from dashboards.views.wording import spans
 from dashboards.writing import add_notes
 from evolve.errors import EvolveError
 
