@@ -22,8 +22,8 @@ from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
 
 FORMAT = 1
-# A resumed training may run elsewhere, but must otherwise be the training that was stopped.
-_FREE_TO_CHANGE = {"device"}
+# A resumed training may run elsewhere or be measured in another way, but must otherwise be the one that was stopped.
+_FREE_TO_CHANGE = {"device", "nms_iou"}
 
 
 class CheckpointError(ValueError):

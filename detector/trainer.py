@@ -132,10 +132,9 @@ class Trainer:
         for lane in self._lanes:
             yield LaneEnded(lane=lane.number, step=self.total_steps, is_diverged=False, reason="ran all epochs")
 
-    def evaluate_once(self) -> None:
-        """Evaluates every lane as after an epoch and forgets the result: to know what that costs."""
-        for _ in self._evaluate(self._first_epoch, "val", self._dataset.val, self._clock()):
-            pass
+    def evaluate_once(self) -> tuple[Telemetry, ...]:
+        """Metrics of every lane on the validation images as it stands, without training."""
+        return tuple(self._evaluate(self._first_epoch, "val", self._dataset.val, self._clock()))
 
     def _train(self, epoch: int) -> Iterator[Telemetry]:
         for lane in self._lanes:

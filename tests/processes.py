@@ -16,7 +16,7 @@ def evolve(folder: Path, *arguments: str, check: bool = True) -> subprocess.Comp
     finished = subprocess.run(
         [sys.executable, "-m", "evolve.cli", *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=240,
@@ -24,6 +24,11 @@ def evolve(folder: Path, *arguments: str, check: bool = True) -> subprocess.Comp
     assert not check or finished.returncode == 0, finished.stderr
     assert "Traceback" not in finished.stderr
     return finished
+
+
+def environment() -> dict[str, str]:
+    """Of a process that runs this checkout, on one thread and with wide lines."""
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
 def free_port() -> int:

@@ -1,58 +1,142 @@
-"""The commands on the pages of docs/ do what the pages say; those that train or serve are run elsewhere."""
+"""Every command of README and docs does what the page says, in an empty folder and in one that has been used.
+
+Commands run word for word. What is smaller than a person's is around them: `photos` is twenty scenes of digits, and
+./studies holds the shipped studies with two trials of a few steps, which a name means before the package's.
+"""
+
+from __future__ import annotations
 
 import re
 import shlex
+import signal
+import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
 
 from evolve import cli
+from evolve.study_file import available_studies
+from tests.processes import environment, evolve
 from tests.test_import_results import GOOD, NOT_A_NUMBER, evolve_csv
+from tests.test_my_data import write_voc
 
-DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ("tune-my-data-set", "read-the-report", "why-did-it-diverge", "export-to-my-trainer")
+ROOT = Path(__file__).parents[1]
+PAGES = (
+    "README.md",
+    "docs/tune-my-data-set.md",
+    "docs/read-the-report.md",
+    "docs/why-did-it-diverge.md",
+    "docs/export-to-my-trainer.md",
+)
 KNOWN = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
+TINY = {"model": "yolov3-tiny-compact", "image_size": 64, "budget": {"trials": 2}, "thresholds": {"floor": 0.0}}
+IMPORT = "evolve import evolve.csv --name {} --model yolov3-tiny-compact --image-size 64"
 
 
 def commands(page: str) -> list[list[str]]:
-    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    return [shlex.split(line) for block in blocks for line in block.splitlines()]
+    """The lines of a page's blocks that run our command, as a shell would split them."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"```(?:sh)?\n(.*?)```", text, re.DOTALL)
+    lines = [line.strip().removeprefix(".venv/bin/") for block in blocks for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("evolve ")]
 
 
-def is_quick(command: list[str]) -> bool:
-    return command[1] not in ("train", "run", "dashboard") or "--dry-run" in command
+def prepare(folder: Path, page: str, *, is_used: bool) -> None:
+    write_voc(folder / "photos", 20, data="digits-1")
+    (folder / "studies").mkdir()
+    for name, path in available_studies():
+        study = yaml.safe_load(path.read_text()) | TINY
+        study |= {"updates": 8} if "updates" in study else {"epochs": 1}
+        (folder / "studies" / f"{name}.yaml").write_text(yaml.safe_dump(study))
+    (folder / "evolve.csv").write_text(evolve_csv((GOOD, {}), (GOOD, {"lr0": 0.02}), (NOT_A_NUMBER, {"lr0": 0.1})))
+    if "tune" not in page:
+        run_here(shlex.split(IMPORT.format("lr_sweep")))
+    if is_used:
+        for name in ("lr_sweep-photos-30ep", "my_data-others", "train-old"):
+            run_here(shlex.split(IMPORT.format(name)))
+
+
+def run_here(command: list[str]) -> None:
+    """Runs a command that neither trains nor serves in this process, which has everything imported."""
+    before, sys.argv = sys.argv, command
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+    finally:
+        sys.argv = before
+    assert stopped.value.code in (0, None), command
+
+
+def run(folder: Path, command: list[str]) -> None:
+    if command[1] == "dashboard":
+        serve_shortly(folder, command)
+    elif command[1] in ("run", "train"):
+        evolve(folder, *command[1:])
+    else:
+        run_here(command)
+
+
+def serve_shortly(folder: Path, command: list[str]) -> None:
+    """Starts the dashboard until it says its address, then ends it as Ctrl-C does."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "evolve.cli", *command[1:]],
+        cwd=folder,
+        env=environment() | {"BROWSER": "true", "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    ) as running:
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline().startswith("dashboard  http://127.0.0.1:")
+            running.send_signal(signal.SIGINT)
+            assert running.wait(timeout=60) == 0
+        finally:
+            running.kill()
+
+
+@pytest.mark.parametrize("is_used", [False, True], ids=["in an empty folder", "in a used folder"])
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.timeout(600)
+def test_a_page_runs_from_top_to_bottom(
+    page: str, is_used: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    prepare(tmp_path, page, is_used=is_used)
+    found = commands(page)
+
+    for command in found:
+        run(tmp_path, command)
+
+    assert found
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    text = evolve_csv((GOOD, {}), (GOOD, {"lr0": 0.02}), (NOT_A_NUMBER, {"lr0": 0.1}))
-    (tmp_path / "evolve.csv").write_text(text)
-    prepared = shlex.split("evolve import evolve.csv --name lr_sweep --model yolov3-tiny-compact --image-size 64")
-
-    run = [each for each in commands(page) if is_quick(each)]
-    for command in [prepared, *run]:
-        monkeypatch.setattr(sys, "argv", command)
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        assert stopped.value.code in (0, None), f"{command}: {capsys.readouterr().err}"
-
-    assert run
-
-
-@pytest.mark.parametrize("page", [*PAGES, "../README"])
-def test_every_command_that_is_written_exists(page):
-    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
-    written = set(re.findall(r"(?:^|`|bin/)evolve ([a-z]+)", text, re.MULTILINE))
+def test_every_command_that_is_written_exists(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    written = set(re.findall(r"(?:^|`|bin/)evolve\s([a-z]+)", text, re.MULTILINE))
 
     assert written
     assert written <= KNOWN
 
 
-def test_the_readme_links_only_to_what_is_there():
-    readme = DOCS.parent / "README.md"
+def test_the_lines_of_the_page_that_load_weights_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    prepare(tmp_path, "docs/tune-my-data-set.md", is_used=False)
+    evolve(tmp_path, "run", "--study", "my_data", "--data", "photos")
+    weights = next((tmp_path / "runs").glob("*/weights/seed-0-best.pt"))
+    text = (ROOT / "docs/tune-my-data-set.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
-    for target in re.findall(r"\]\(([^)#]+)\)", readme.read_text(encoding="utf-8")):
-        assert (readme.parent / target).exists(), target
+    scope: dict[str, object] = {}
+    exec(re.sub(r'"runs/.*?\.pt"', repr(str(weights)), block), scope)
+
+    assert scope["best"].names == ("digit",)  # type: ignore[attr-defined]
+
+
+def test_the_readme_links_only_to_what_is_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
+        assert (ROOT / target).exists(), target
