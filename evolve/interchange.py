@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select
 
 from evolve import schema
-from evolve.dialects import Context, Explanation, detect, explain, from_dialect, named, native, to_dialect
+from evolve.dialects import Context, Explanation, detect, explain, from_dialect, named, native, to_dialect, training_in
 from evolve.dialects.source import read_yaml
 from evolve.errors import EvolveError, StudyError
 from evolve.hyp import write_whole
@@ -110,19 +110,37 @@ def _checked(fields_of_context: Mapping[str, Any]) -> Context:
         raise StudyError(f"{OPTIONS.get(name, name)}: {text}") from None
 
 
-def context_for(chosen: Mapping[str, Any]) -> tuple[Context, tuple[str, ...]]:
-    """A training from the options of the command line, and a note on what was assumed.
+def context_for(chosen: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> tuple[Context, tuple[str, ...]]:
+    """A training from the options of the command line and what a file says of it, and a note on what was assumed.
 
     Args:
         chosen: Fields of `Context`, None where nothing was said.
+        own: Those that the file gives itself; an option stands before them.
 
     Raises:
         StudyError: A value is not allowed.
     """
-    given = {name: value for name, value in chosen.items() if value is not None}
+    given = dict(own or {}) | {name: value for name, value in chosen.items() if value is not None}
     context = _checked(given)
     assumed = [f"{OPTIONS[name]} {getattr(context, name)}" for name in OPTIONS if name not in given]
     return context, (f"assumed: {', '.join(assumed)}.",) if assumed else ()
+
+
+def _context_of_file(dialect: str, text: str, path: Path, chosen: Mapping[str, Any]) -> tuple[Context, tuple[str, ...]]:
+    """The training that a hyp file is for, and notes on what was assumed and where file and options differ."""
+    own = training_in(dialect, text, origin=str(path))
+    try:
+        Context(**own)
+    except ValueError as error:  # said of the file, since nobody gave an option
+        raise StudyError(f"{path}: {error}") from None
+    context, notes = context_for(chosen, own)
+    # Ours mean the same whatever the training; theirs are read with what the file says.
+    differing = [name for name in own if dialect != native.NAME and getattr(context, name) != own[name]]
+    said = (
+        f"{OPTIONS[name]} {getattr(context, name)}: {path.name} says {own[name]}, and is read with that."
+        for name in differing
+    )
+    return context, (*notes, *said)
 
 
 def counted(data: str, image_size: int) -> dict[str, int]:
@@ -150,32 +168,33 @@ def read_text(path: Path) -> str:
         raise EvolveError(f"{path}: byte {error.start} is not text in UTF-8") from None
 
 
-def import_hyp(path: Path, dialect: str | None, output: Path, context: Context) -> tuple[str, tuple[str, ...]]:
+def import_hyp(path: Path, dialect: str | None, output: Path, chosen: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     """Writes another trainer's hyp file as our hyp.yaml.
 
     Args:
         path: The file.
         dialect: Of the file, None to tell it by its keys.
         output: Where to.
-        context: The training that it was for.
+        chosen: Fields of the training that it was for, None where the file's own or usual values stand.
 
     Returns:
-        The file's dialect, and what could not be carried over.
+        The file's dialect, and what was assumed and what could not be carried over.
 
     Raises:
         EvolveError: The file does not fit, or its dialect cannot be told.
     """
     text = read_text(path)
     read_as = dialect or detect(text, origin=str(path))
+    context, assumed = _context_of_file(read_as, text, path, chosen)
     imported = from_dialect(read_as, text, context, origin=str(path))
     export = to_dialect(native.NAME, imported.values, context)
     head = (f"Imported from {path.name}, a file of {read_as}.", *(f"- {note}" for note in imported.notes))
     write_whole(output, export.text(head))
-    return read_as, imported.notes
+    return read_as, (*assumed, *imported.notes)
 
 
 def explain_hyp(
-    path: Path, dialect: str | None, trainer: str, context: Context
+    path: Path, dialect: str | None, trainer: str, chosen: Mapping[str, Any]
 ) -> tuple[str, Explanation, tuple[str, ...]]:
     """What a trainer makes of a hyp file, written for it or converted to its dialect first.
 
@@ -183,22 +202,23 @@ def explain_hyp(
         path: The file.
         dialect: Of the file, None to tell it by its keys.
         trainer: Dialect of the trainer.
-        context: The training there.
+        chosen: Fields of the training there, None where the file's own or usual values stand.
 
     Returns:
-        The file's dialect, the explanation, and the notes of the conversion.
+        The file's dialect, the explanation, and notes on what was assumed and on the conversion.
 
     Raises:
         EvolveError: The file does not fit, its dialect cannot be told, or the trainer's cannot say it.
     """
     named(trainer)
     text = read_text(path)
-    notes: tuple[str, ...] = ()
     read_as = dialect or _detected(text, trainer, origin=str(path))
+    context, notes = _context_of_file(read_as, text, path, chosen)
     if read_as != trainer:
         imported = from_dialect(read_as, text, context, origin=str(path))
         export = to_dialect(trainer, imported.values, context)
-        text, notes = export.text(), (f"{path.name}: is of {read_as}, converted first.", *imported.notes, *export.notes)
+        text = export.text()
+        notes = (*notes, f"{path.name}: is of {read_as}, converted first.", *imported.notes, *export.notes)
     return read_as, explain(trainer, text, context, origin=str(path)), notes
 
 

@@ -327,3 +327,77 @@ def test_misuse_is_said_with_its_exit_status(evolve, tmp_path, arguments, status
     found, _, error = evolve(*arguments)
 
     assert (found, message in error) == (status, True), error
+
+
+ARGS = "lr0: 0.01\noptimizer: SGD\nepochs: 40\nbatch: 8\nnbs: 16\nimgsz: 320\n"
+TRAINING = "training: {model: yolov3-tiny, image_size: 96, batch_size: 4, nominal_batch_size: 8, epochs: 7}\n"
+NET = "[net]\nbatch=64\nsubdivisions=16\nwidth=416\nheight=416\nburn_in=0\npolicy=constant\nmax_batches=9\n"
+
+
+def assumed_by(notes):
+    (note,) = (note for note in notes if note.startswith("assumed: "))
+    return note
+
+
+def test_what_a_file_says_itself_is_not_assumed(evolve, tmp_path):
+    files = {"args.yaml": ARGS, "ours.yaml": f"lr0: 0.01\nignore_iou: 0.5\n{TRAINING}", "net.cfg": NET}
+    kept = {"args.yaml": "--model", "ours.yaml": "--classes", "net.cfg": "--model"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+
+        status, out, _ = evolve("explain", name, "--to", "yolov3", "--json")
+
+        note = assumed_by(json.loads(out)["notes"])
+        assert status == 0
+        assert kept[name] in note and "--images" in note
+        for option in ("--nominal-batch-size", "--batch-size", "--image-size"):
+            assert option not in note, name
+        assert ("--epochs" in note) == (name == "net.cfg")
+
+
+def test_what_a_file_says_itself_is_what_the_explanation_reckons_with(evolve, tmp_path):
+    (tmp_path / "ours.yaml").write_text(f"lr0: 0.01\nignore_iou: 0.5\nwarmup_epochs: 2.0\n{TRAINING}")
+
+    _, out, _ = evolve("explain", "ours.yaml", "--to", "native", "--images", 100, "--json")
+
+    used = {each["name"]: each["used"] for each in json.loads(out)["used"]}
+    assert used["update"] == "every 8 images"
+    assert used["warm-up"] == "50 iterations"
+
+
+def test_an_option_that_differs_from_the_file_is_told_which_of_them_counts(evolve, tmp_path):
+    (tmp_path / "args.yaml").write_text(ARGS)
+
+    _, out, _ = evolve("import", "args.yaml", "--batch-size", 32, "-o", "ours.yaml", "--json")
+
+    notes = json.loads(out)["notes"]
+    assert "--batch-size 32: args.yaml says 8, and is read with that." in notes
+    training = yaml.safe_load((tmp_path / "ours.yaml").read_text())["training"]
+    assert (training["batch_size"], training["nominal_batch_size"], training["epochs"]) == (32, 16, 40)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training: {epochs: many}", "ours.yaml: training.epochs: 'many' is not a whole number"),
+        ("training: {image_size: 100}", "ours.yaml: image_size: 100 is not a positive multiple of 32"),
+        ("training: {model: yolov9}", "ours.yaml: model: 'yolov9'"),
+    ],
+)
+def test_a_training_section_that_is_not_allowed_is_said_of_the_file(evolve, tmp_path, text, message):
+    (tmp_path / "ours.yaml").write_text(f"lr0: 0.01\nignore_iou: 0.5\n{text}\n")
+
+    status, _, error = evolve("explain", "ours.yaml")
+
+    assert (status != 0, message in error) == (True, True), error
+
+
+def test_an_image_size_that_the_trainer_would_change_is_not_taken(evolve, tmp_path):
+    (tmp_path / "args.yaml").write_text(ARGS.replace("320", "333").replace("batch: 8", "batch: -1"))
+
+    status, out, _ = evolve("explain", "args.yaml", "--to", "ultralytics", "--json")
+
+    assert status == 0
+    assert {"--image-size 640", "--batch-size 16"} <= set(
+        assumed_by(json.loads(out)["notes"])[9:].rstrip(".").split(", ")
+    )

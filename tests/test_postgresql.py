@@ -85,3 +85,19 @@ def test_a_note_is_a_change_that_readers_see(trained: str) -> None:
 
     assert reader.stamp(state) != before
     assert list(reader.study("small").notes["text"]) == ["too fast"]
+
+
+# Stands last: it takes the study away from the tests before.
+def test_the_commands_around_a_study_find_show_and_delete_it(trained: str, tmp_path: Path) -> None:
+    found = evolve(tmp_path, "show", "latest", "--json", "--storage", trained)
+    one = evolve(tmp_path, "show", "sma", "1", "--storage", trained)
+
+    rows = json.loads(found.stdout)
+    assert [row["verdict"] for row in rows] == ["converged", "diverged"]
+    assert rows[0]["study"] == "small" and set(rows[0]["metrics"]) == {"val", "test"}
+    assert "study   small (the one trained last)" in found.stderr
+    assert "diagnosis" in one.stdout and "study   small (the only one that begins with sma)" in one.stderr
+    deleted = evolve(tmp_path, "delete", "small", "--yes", "--json", "--storage", trained)
+    assert json.loads(deleted.stdout)["trials"] == 2
+    gone = evolve(tmp_path, "show", "latest", "--storage", trained, check=False)
+    assert gone.returncode == 1 and "holds no study yet" in gone.stderr

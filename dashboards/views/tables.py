@@ -248,16 +248,17 @@ def _answered(view: StudyView) -> str:
         )
         return f"{told} None has run to its end{others}."
     result = f"The best is trial {best['number']}, with a fitness of {wording.score(best['fitness'])}"
-    return f"{told} {result}{_precisions(best)}."
+    return f"{told} {result}{_precisions(best, view.facts.text('nms_iou'))}."
 
 
-def _precisions(best: Mapping[str, Any]) -> str:
+def _precisions(best: Mapping[str, Any], nms_iou: str) -> str:
     parts = [
         f"{wording.score(best[column])} on {what} images"
         for column, what in (("map50", "validation"), ("test_map50", "test"))
         if isfinite(best[column])
     ]
-    return f" and an mAP50 of {wording.listed(parts)}" if parts else ""
+    overlap = f" (suppression at IoU {nms_iou})" if nms_iou else ""
+    return f" and an mAP50 of {wording.listed(parts)}{overlap}" if parts else ""
 
 
 def _tiles(view: StudyView) -> tuple[Tile, ...]:

@@ -22,7 +22,7 @@ from evolve.schema import TERMS
 
 NO_STEPS = Empty("No steps of this trial are stored. They appear while it trains; a trial that failed early has none.")
 NO_EPOCHS = Empty("This trial has not finished an epoch; metrics are measured after each one.")
-TRAINING_KEYS = ("data", "model", "image_size", "batch_size", "nominal_batch_size", "epochs", "precision")
+TRAINING_KEYS = ("data", "model", "image_size", "batch_size", "nominal_batch_size", "epochs", "precision", "nms_iou")
 METRICS = ("map50", "map50_95", "precision", "recall")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -63,14 +63,7 @@ def export(
     word = study or study_option
     if word is None:
         raise StudyError("export: no study is named; such as: evolve export lr_sweep")
-    chosen = {
-        "model": model,
-        "epochs": epochs,
-        "image_size": image_size,
-        "batch_size": batch_size,
-        "images": images,
-        "classes": classes,
-    }
+    chosen = _training(locals())
     with opened_storage(storage, must_exist=True) as opened:
         name = chosen_study(opened.engine, word)
         path = output or RUNS / name / _export_file(to)
@@ -109,20 +102,12 @@ def import_file(
     from evolve.importing import Origin
     from evolve.interchange import context_for
 
-    chosen = {
-        "model": model,
-        "epochs": epochs,
-        "image_size": image_size,
-        "batch_size": batch_size,
-        "nominal_batch_size": nominal_batch_size,
-        "images": images,
-        "classes": classes,
-    }
-    context, assumed = context_for(chosen)
+    chosen = _training(locals())
     if is_results(file.name):
         _refuse({"--from": read_as, "--output": output}, f"{file.name} is a result file, which becomes a study")
         counts = {"images": images, "classes": classes}
         known = {key: count for key, count in counts.items() if count is not None}
+        context, assumed = context_for(chosen)
         origin = Origin(path=file, data=data or "not-given", counts=known)
         done = _import_results(origin, context, columns, name=name, storage=storage)
         _tell_results(done, assumed, as_json=as_json)
@@ -130,7 +115,7 @@ def import_file(
         only_results = {"--name": name, "--columns": columns, "--data": data}
         _refuse(only_results, f"{file.name} is a hyp file; result files end in csv, txt or ndjson")
         path = output or file.with_name(f"{file.stem}-native.yaml")
-        _import_hyp(file, read_as, path, context, assumed=assumed, as_json=as_json)
+        _import_hyp(file, read_as, path, chosen, as_json=as_json)
 
 
 def explain_file(
@@ -151,22 +136,12 @@ def explain_file(
 
     Example: `evolve explain hyp.yaml --to yolov3 --images 800 --classes 1 --batch 16 --epochs 30`
     """
-    from evolve.interchange import context_for, counted, explain_hyp, explanation_json, explanation_text
+    from evolve.interchange import counted, explain_hyp, explanation_json, explanation_text
 
-    chosen = {
-        "model": model,
-        "epochs": epochs,
-        "image_size": image_size,
-        "batch_size": batch_size,
-        "nominal_batch_size": nominal_batch_size,
-        "images": images,
-        "classes": classes,
-    }
+    chosen = _training(locals())
     if data is not None:
         chosen |= {key: value for key, value in counted(data, image_size or 64).items() if chosen[key] is None}
-    context, assumed = context_for(chosen)
-    dialect, found, notes = explain_hyp(hyp, read_as, to, context)
-    notes = (*assumed, *notes)
+    dialect, found, notes = explain_hyp(hyp, read_as, to, chosen)
     say(explanation_json(found, notes), as_json=as_json, text=lambda: explanation_text(found, notes))
     way = f"train --hyp {hyp}" if dialect == "native" else f"import {hyp} --from {dialect} -o ours.yaml"
     say_next(f"evolve {way}", as_json=as_json)
@@ -181,14 +156,22 @@ def _refuse(options: Mapping[str, object], reason: str) -> None:
         raise StudyError(f"{', '.join(unused)}: {reason}")
 
 
-def _import_hyp(
-    file: Path, read_as: str | None, path: Path, context: Context, *, assumed: Sequence[str], as_json: bool
-) -> None:
+def _training(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a command that say something of a training, which are called as the fields of `Context`.
+
+    Args:
+        values: The command's `locals()`; None where an option was not given.
+    """
+    from evolve.interchange import OPTIONS
+
+    return {name: values[name] for name in OPTIONS if name in values}
+
+
+def _import_hyp(file: Path, read_as: str | None, path: Path, chosen: Mapping[str, Any], *, as_json: bool) -> None:
     from evolve.interchange import import_hyp
 
-    dialect, notes = import_hyp(file, read_as, path, context)
-    notes = (*assumed, *notes)
-    text = "\n".join([f"hyp     {path}  (from {dialect})", *(f"note    {each}" for each in notes)])
+    dialect, notes = import_hyp(file, read_as, path, chosen)
+    text = "\n".join([f"hyp     {path}  (from {dialect})", *(f"note    {note}" for note in notes)])
     say({"hyp": str(path), "dialect": dialect, "notes": list(notes)}, as_json=as_json, text=lambda: text)
     say_next(f"evolve train --hyp {path}", as_json=as_json)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from detector.hyperparameters import Hyperparameters
 from evolve.dialects import darknet, early, native, ultralytics, yolov3
@@ -25,6 +25,7 @@ __all__ = [
     "from_dialect",
     "named",
     "to_dialect",
+    "training_in",
 ]
 
 
@@ -107,6 +108,21 @@ def source_of(dialect: str, text: str, *, origin: str) -> Source:
     if dialect == native.NAME:
         native.check(text, origin)
     return read_yaml(text, origin)
+
+
+def training_in(dialect: str, text: str, *, origin: str) -> dict[str, Any]:
+    """What a file says itself of the training that it is for: fields of `Context`; nothing in most dialects.
+
+    Raises:
+        DialectError: It cannot be read.
+        HypError: It is ours, and a key or value is not allowed.
+    """
+    if dialect == native.NAME:
+        return native.training_in(text, origin)
+    source = source_of(dialect, text, origin=origin)
+    if dialect == ultralytics.NAME:
+        return ultralytics.training_in(source)
+    return darknet.training_in(source) if dialect == darknet.NAME else {}
 
 
 def explain(dialect: str, text: str, context: Context, *, origin: str) -> Explanation:

@@ -10,6 +10,8 @@ from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
 from evolve.errors import EvolveError, StudyError
 
+STRIDE = 32  # image sizes are multiples of it
+
 
 class DialectError(EvolveError):
     """A file is not in its dialect; the text says file, line and column, what was found and what is allowed."""

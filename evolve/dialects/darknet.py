@@ -14,7 +14,17 @@ from math import ceil, floor, prod
 
 from detector.hyperparameters import Hyperparameters, numeric_range
 from detector.schedule import STEPS_AT
-from evolve.dialects.context import Context, DialectError, Explanation, Export, Imported, RefusedError, Used, short
+from evolve.dialects.context import (
+    STRIDE,
+    Context,
+    DialectError,
+    Explanation,
+    Export,
+    Imported,
+    RefusedError,
+    Used,
+    short,
+)
 from evolve.dialects.exact import as_fraction, plain, shortest
 from evolve.dialects.source import Entry, Source
 
@@ -203,6 +213,16 @@ def from_source(source: Source, context: Context) -> Imported:
     if _YOLO in source:
         values["ignore_iou"] = float(source.number(_YOLO))
     return Imported(values=source.hyperparameters(values, _KEYS), notes=(*notes, *_lost_in_import(source)))
+
+
+def training_in(source: Source) -> dict[str, int]:
+    """What the `[net]` section says of batch and image size: fields of `Context`."""
+    batch, parts = source.count("batch"), source.count("subdivisions") or 1
+    found = {} if batch is None else {"nominal_batch_size": batch, "batch_size": max(batch // parts, 1)}
+    width = source.count("width")
+    if width is not None and width % STRIDE == 0 and source.count("height") in (None, width):
+        found["image_size"] = width
+    return found
 
 
 def _schedule(source: Source) -> tuple[str, Fraction, list[str]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import ceil
+from typing import Any
 
 from detector.hyperparameters import AUGMENTATION, Hyperparameters, names
 from detector.schedule import lr_factor
 from evolve.dialects.context import Context, Explanation, Export, Imported, Used, short
 from evolve.dialects.source import Source
-from evolve.hyp import hyp_text, parse_hyp
+from evolve.hyp import HypError, hyp_text, parse_hyp
 
 NAME = "native"
 # Of the training section; a context does not know data and precision.
@@ -42,6 +43,21 @@ def check(text: str, origin: str) -> None:
         HypError: It is not.
     """
     parse_hyp(text, origin)
+
+
+def training_in(text: str, origin: str) -> dict[str, Any]:
+    """What the training section says, as fields of `Context`.
+
+    Raises:
+        HypError: A key or value of the file is not allowed.
+    """
+    training = parse_hyp(text, origin).training
+    found = {name: training[name] for name in _TRAINING if training.get(name) is not None}
+    for name, value in found.items():
+        kind, words = (str, "a name") if name == "model" else (int, "a whole number")
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise HypError(f"{origin}: training.{name}: {value!r} is not {words}")
+    return found
 
 
 def _as_written(source: Source, key: str) -> object:

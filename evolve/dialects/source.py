@@ -85,6 +85,11 @@ class Source:
             raise self.error(key, f"{self.text(key)!r} is not a whole number")
         return int(number)
 
+    def count(self, key: str) -> int | None:
+        """A value that is a whole number from 1 to 999,999,999; None where it is missing or anything else."""
+        text = self.text(key)
+        return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 and int(text) else None
+
     def truth(self, key: str, *, default: bool = False) -> bool:
         """A value that must be true or false.
 

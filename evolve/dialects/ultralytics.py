@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 from detector.hyperparameters import Hyperparameters
-from evolve.dialects.context import Context, Explanation, Export, Imported, Used, short
+from evolve.dialects.context import STRIDE, Context, Explanation, Export, Imported, Used, short
 from evolve.dialects.exact import scaled
 from evolve.dialects.source import Source
 from evolve.dialects.yolov3 import CLIP_NORM, NOMINAL, lost_to_the_family, refuse_what_sgd_refuses
@@ -105,20 +106,20 @@ def from_source(source: Source, context: Context) -> Imported:
     return Imported(values=source.hyperparameters(values), notes=tuple(_lost_in_import(source, optimizer)))
 
 
+def training_in(source: Source) -> dict[str, int]:
+    """What the file itself says of batch, epochs and image size: fields of `Context`."""
+    keys = {"batch_size": "batch", "nominal_batch_size": "nbs", "epochs": "epochs", "image_size": "imgsz"}
+    # batch may be -1 or a part of the memory: then nobody but the trainer knows.
+    found = {name: count for name, key in keys.items() if (count := source.count(key)) is not None}
+    if found.get("image_size", 0) % STRIDE:
+        del found["image_size"]  # the trainer takes another one
+    return found
+
+
 def _context_of(source: Source, context: Context) -> Context:
-    """The context with what the file itself says of batch, epochs and image size."""
-
-    def said(key: str, otherwise: int) -> int:
-        # batch may be -1 or a part of the memory: then nobody but the trainer knows.
-        text = source.text(key)
-        return int(text) if text.isdecimal() and 0 < len(text) < 10 and int(text) else otherwise
-
-    return replace(
-        context,
-        batch_size=said("batch", context.batch_size),
-        nominal_batch_size=said("nbs", NOMINAL),
-        epochs=said("epochs", context.epochs),
-    )
+    """The context with what the file itself says."""
+    said: dict[str, Any] = {"nominal_batch_size": NOMINAL, **training_in(source)}
+    return replace(context, **said)
 
 
 def _lost_in_import(source: Source, optimizer: str) -> Iterator[str]:
