@@ -223,6 +223,18 @@ def test_a_column_has_one_colour_in_all_pictures_and_in_the_heads_of_tables(engi
             assert f"3px {CSS_DASHES[dash]} {color}" in sent
 
 
+def test_a_rate_of_zero_is_left_out_where_the_axis_is_logarithmic(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=1, verdicts=["converged"]))
+    with engine.begin() as connection:
+        connection.execute(update(schema.step).where(schema.step.c.step == 0).values(lr=0.0))
+
+    rows = compare.steps(compared(engine, (NAME, 0)))
+    assert isinstance(rows, Overlay)
+    rate = series(rows.series)[2].data[0].y
+
+    assert np.isnan(rate[0]) and (rate[1:] > 0).all()
+
+
 def test_a_cross_in_its_own_colour_is_where_a_trial_diverged(engine: Engine) -> None:
     add_study(engine, Plan(num_trials=3, verdicts=("diverged", "converged", "diverged")))
 

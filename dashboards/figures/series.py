@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,9 @@ def _figure(data: Series, x: str) -> go.Figure:
         figure.update_layout(yaxis=theme.log_axis_over([float(value) for each in shown for value in each.y]))
     slots = data.slots or range(len(data.curves))
     for slot, (name, curve) in zip(slots, data.curves, strict=True):
-        _add(figure, name, curve, slot=slot, is_points=False)
+        _add(figure, name, _on_axis(curve, data), slot=slot, is_points=False)
     for slot, (name, curve) in enumerate(data.points, start=len(data.curves)):
-        _add(figure, name, curve, slot=slot, is_points=True)
+        _add(figure, name, _on_axis(curve, data), slot=slot, is_points=True)
     if data.is_overlay:
         for slot, (name, curve) in zip(slots, data.curves, strict=True):
             if curve.verdict == "diverged":
@@ -48,6 +49,11 @@ def _figure(data: Series, x: str) -> go.Figure:
     else:
         _mark_gaps(figure, [curve for _, curve in data.curves])
     return figure
+
+
+def _on_axis(curve: Curve, data: Series) -> Curve:
+    # Plotly draws a line down to a zero, such as the rate at the start of warm-up, which has no place on the axis.
+    return replace(curve, y=np.where(curve.y > 0, curve.y, np.nan)) if data.is_log else curve
 
 
 def _x_axis(data: Series, shown: list[Curve]) -> dict[str, Any]:

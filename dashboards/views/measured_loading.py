@@ -105,7 +105,9 @@ def _diverging_seed(frame: pd.DataFrame, diagnoses: Mapping[int, Mapping[str, An
     for number, rows in frame.groupby("number"):
         at_end = rows[rows["step"] == rows["end"]]
         broken = at_end[~at_end[["loss", "grad_norm"]].map(isfinite).all(axis=1)]
-        seed = diagnoses[int(str(number))].get("seed", broken["seed"].min() if len(broken) else rows["seed"].min())
+        seed = diagnoses[int(str(number))].get("seed")
+        if seed is None:  # stored before seeds were
+            seed = broken["seed"].min() if len(broken) else rows["seed"].min()
         kept.append(rows[rows["seed"] == seed])
     return pd.concat(kept, ignore_index=True) if kept else frame
 
