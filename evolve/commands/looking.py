@@ -118,7 +118,9 @@ def dashboard(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the pages in a browser.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Show all studies in a browser, live, or one of them. It writes nothing but notes, so it may run beside a study; Ctrl-C ends it.
+    """Show all studies in a browser, live, or one of them; Ctrl-C ends it.
+
+    It may run beside a study: it writes nothing but notes.
 
     Example: `evolve dashboard`, `evolve dashboard lr_sweep --no-browser`
     """
