@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -36,6 +35,8 @@ app.command("explain")(exchanging.explain_file)
 
 def _tell_version(is_asked: bool) -> None:
     if is_asked:
+        from importlib.metadata import version
+
         typer.echo(f"evolve {version('evolve-yolo')}")
         raise typer.Exit
 

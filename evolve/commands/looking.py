@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import webbrowser
 from pathlib import Path
 from threading import Timer
 from typing import Annotated
@@ -124,6 +123,8 @@ def dashboard(
 
     Example: `evolve dashboard`, `evolve dashboard lr_sweep --no-browser`
     """
+    import webbrowser
+
     from dashboards.server import serve
 
     name = None if study is None else _readable_study(storage, study)
