@@ -397,6 +397,17 @@ def test_a_study_without_an_edge_says_how_many_diverged(own_engine):
     assert search.answer(load(own_engine, "lost")) == "Every one of 3 trials diverged."
 
 
+@pytest.mark.parametrize(
+    ("count", "answer"),
+    [(2, "2 of 8 trials diverged."), (3, "3 of 8 trials diverged; no single hyperparameter tells which.")],
+)
+def test_an_edge_is_not_looked_for_among_one_or_two(own_engine, count, answer):
+    space = {"lr0": FloatDistribution(0.1, 0.1)}
+    add_study(own_engine, Plan(num_trials=8, space=space, verdicts=["diverged"] * count + ["converged"] * (8 - count)))
+
+    assert search.answer(load(own_engine, "digits-lr")) == answer
+
+
 def test_the_edge_is_in_the_slice_of_its_hyperparameter_and_in_no_other(engine):
     found = {each.parameter.name: each.edge for each in search.slices(load(engine, "many"))}
     edge = found.pop("lr0")
