@@ -386,7 +386,7 @@ def test_the_sentence_of_the_map_counts_the_trials_of_the_study(engine):
     diverged = (beyond["verdict"] == "diverged").sum()
 
     assert f", {diverged} of {len(beyond)} trials diverged; below, " in sentence
-    assert sentence in [prose.text for prose in tables.headline(view).sentences]
+    assert tables.headline(view).sentences[0].text == f"Where does the learning rate stop being safe? {sentence}"
 
 
 def test_a_study_without_an_edge_says_how_many_diverged(own_engine):
@@ -395,6 +395,17 @@ def test_a_study_without_an_edge_says_how_many_diverged(own_engine):
 
     assert search.answer(load(own_engine, "digits-lr")) == "None of 3 trials diverged."
     assert search.answer(load(own_engine, "lost")) == "Every one of 3 trials diverged."
+
+
+@pytest.mark.parametrize(
+    ("count", "answer"),
+    [(2, "2 of 8 trials diverged."), (3, "3 of 8 trials diverged; no single hyperparameter tells which.")],
+)
+def test_an_edge_is_not_looked_for_among_one_or_two(own_engine, count, answer):
+    space = {"lr0": FloatDistribution(0.1, 0.1)}
+    add_study(own_engine, Plan(num_trials=8, space=space, verdicts=["diverged"] * count + ["converged"] * (8 - count)))
+
+    assert search.answer(load(own_engine, "digits-lr")) == answer
 
 
 def test_the_edge_is_in_the_slice_of_its_hyperparameter_and_in_no_other(engine):

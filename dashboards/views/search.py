@@ -257,7 +257,9 @@ def answer(view: StudyView) -> str:
         return f"None of {counted(len(decided), 'trial')} diverged."
     if diverged == len(decided):
         return f"Every one of {counted(len(decided), 'trial')} diverged."
-    return f"{diverged:,} of {counted(len(decided), 'trial')} diverged; no single hyperparameter tells which."
+    told = f"{diverged:,} of {counted(len(decided), 'trial')} diverged"
+    # Of one or two nobody can tell.
+    return f"{told}; no single hyperparameter tells which." if diverged >= LEAST_DIVERGED else f"{told}."
 
 
 def _edge(view: StudyView, trials: pd.DataFrame, axis: Parameter) -> Edge | None:

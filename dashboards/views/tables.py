@@ -51,7 +51,8 @@ class DataCheck:
 
 def headline(view: StudyView) -> Headline:
     """What was asked, what came out, and the best trial."""
-    sentences = (view.facts.text("description"), search.answer(view), _asked(view), _answered(view))
+    question_and_answer = " ".join(part for part in (view.facts.text("description"), search.answer(view)) if part)
+    sentences = (question_and_answer, _asked(view), _answered(view))
     return Headline(
         sentences=tuple(Prose(text) for text in sentences if text),
         tiles=Tiles(_tiles(view)),

@@ -103,6 +103,7 @@ def test_colours_are_as_the_system_until_chosen_and_then_kept(
     button.click()
     button.click()
     wait_until(page, DARK)
+    wait_filled(page, "history")
     ink = "document.querySelector('#history .js-plotly-plot')?._fullLayout?.font?.color"
     wait_until(page, f"{ink} === '#D6D9DE'")
     page.reload()
