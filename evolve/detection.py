@@ -246,6 +246,16 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads_for(workers: int) -> int:
+    """Threads of torch in each of so many processes: all cores divided, but no more than OMP_NUM_THREADS says.
+
+    Two threads on two cores that others use as well can be twenty times slower than one.
+    """
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    most = int(limit) if limit.isdecimal() and int(limit) > 0 else available_cores()
+    return max(min(available_cores() // workers, most), 1)
+
+
 def _cpu_name() -> str:
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -21,6 +21,7 @@ from evolve.detection import (
     choose_device,
     environment,
     make_objective,
+    threads_for,
     write_weights,
 )
 from evolve.engines import ProcessEngine
@@ -78,7 +79,7 @@ class Sitting:
         asked = self.workers or (1 if device.startswith("cuda") else available_cores())
         # No more than there are trials: one training alone has all cores to itself.
         workers = min(asked, self.study.budget.trials)
-        return Crew(workers=workers, threads=max(available_cores() // workers, 1))
+        return Crew(workers=workers, threads=threads_for(workers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
