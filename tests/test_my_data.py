@@ -32,8 +32,18 @@ def write_voc(folder: Path, count: int, *, data: str, annotations: str = "annota
     return folder
 
 
+def write_hopeless_study(folder: Path) -> None:
+    """A my_data of this folder whose rates are far too low to learn anything."""
+    (folder / "studies").mkdir()
+    (folder / "studies" / "my_data.yaml").write_text(
+        "model: auto\nimage_size: auto\nbatch_size: auto\nupdates: 300\nsampler: random\nbudget: {trials: 1}\n"
+        "hyperparameters: {warmup_bias_lr: 0}\nspace: {lr0: {low: 1.0e-9, high: 1.0e-8, log: true}}\n"
+    )
+
+
 def test_twenty_images_get_small_batches_and_an_honest_end(tmp_path: Path) -> None:
     write_voc(tmp_path / "photos", 20, data="digits-1")
+    write_hopeless_study(tmp_path)
 
     finished = evolve(tmp_path, "run", "--study", "my_data", "--data", "photos", *SHORT, check=False)
 
@@ -50,6 +60,7 @@ def test_twenty_images_get_small_batches_and_an_honest_end(tmp_path: Path) -> No
 
 def test_what_never_left_the_ground_is_not_exported(tmp_path: Path) -> None:
     write_voc(tmp_path / "photos", 20, data="digits-1")
+    write_hopeless_study(tmp_path)
     evolve(tmp_path, "run", "--study", "my_data", "--data", "photos", *SHORT, check=False)
 
     refused = evolve(tmp_path, "export", "my_data-photos-yolov3_tiny_compact-8up-64px", check=False)
@@ -112,7 +123,6 @@ def test_without_data_the_command_says_what_to_add(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [("--updates", "8"), ("--epochs", "2")])
 def test_a_training_ends_by_naming_its_weights_and_how_to_load_them(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     (tmp_path / "hyp.yaml").write_text("lr0: 0.02\ntraining: {data: digits-1, batch_size: 64}\n")
-    (tmp_path / "study.yaml").write_text("")
 
     said = evolve(tmp_path, "train", "--hyp", "hyp.yaml", *arguments, check=False)
 
