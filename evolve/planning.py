@@ -16,6 +16,7 @@ from evolve.study_file import StudyFile
 
 # A box about as wide as a cell of the finest grid of yolov3-tiny (stride 16) can still be told from its neighbours.
 SMALLEST_SIDE_PX = 16
+HALF = 0.5  # of that is still found, worse
 LEAST_SIZE, LARGEST_SIZE_CPU, LARGEST_SIZE_CUDA = 160, 192, 640
 # From scratch yolov3-tiny found nothing in photographs before some 100 updates, and still gained at 300.
 LEAST_UPDATES = 300
@@ -179,7 +180,7 @@ def _obstacles(study: Study, facts: DataFacts) -> Iterator[Advice]:
         reason = f"{updates} updates; photographs want {LEAST_UPDATES} or more"
         yield Advice(option="--updates", value=2 * LEAST_UPDATES, reason=reason)
     wanted, sentence = wanted_size(facts)
-    if study.image_size < min(wanted, LARGEST_SIZE_CPU):
+    if min(facts.box_sides.values()) * study.image_size < SMALLEST_SIDE_PX * HALF:
         reason = f"at {study.image_size} px the smallest boxes are below a cell of the grid; {sentence}"
         yield Advice(option="--image-size", value=wanted, reason=reason)
 
