@@ -23,7 +23,7 @@ ACCENT = "#0072B2"  # the best trial, everywhere
 NEUTRAL = "#8A8F98"
 CARDS = {"light": "#FFFFFF", "dark": "#1B1E24"}  # what figures stand on
 # What is too faint on a dark card: the same hue, lighter, and still no other colour of a figure.
-ON_DARK = {ACCENT: "#8AA8FF", "#D55E00": "#E8701A"}
+ON_DARK = {ACCENT: "#8AA8FF", "#D55E00": "#E8701A", "#8C6D31": "#C9A45C"}
 MAX_LABEL, MAX_TICK = 80, 18  # characters
 MAX_HOVER = 6  # hyperparameters in a hover text, which has to fit beside its point
 SCALE = "Viridis"
