@@ -282,7 +282,8 @@ def _say_what_is_next(sitting: Sitting, stopped: StudyStopped, found: Found, *, 
     if found.grounded is not None and found.grounded.remedies and stopped.is_complete:
         instead = {remedy.option: remedy.value for remedy in found.grounded.remedies}
         say_next(typed_again(instead=instead), as_json=as_json)
-        raise typer.Exit(1)
+        # A single training was asked for and is done; a search that found nothing is not.
+        raise typer.Exit(1 if len(sitting.study.space) else 0)
     if stopped.is_failed or found.best is None or found.grounded is not None:
         say_next(shlex.join(["evolve", "show", name, *place]), as_json=as_json)
         raise typer.Exit(1)
