@@ -74,14 +74,14 @@ def serve(
     # What is loaded by now stays; without this the collector looks through all of it whenever many rows are read.
     gc.collect()
     gc.freeze()
-    address = address_of(server, token)
-    announce(address)
-    Thread(target=pack_plotly, daemon=True).start()
-    if opens_browser and sys.stdout.isatty():
-        Timer(0.5, webbrowser.open, [address]).start()
     try:
+        address = address_of(server, token)
+        announce(address)
+        Thread(target=pack_plotly, daemon=True).start()
+        if opens_browser and sys.stdout.isatty():
+            Timer(0.5, webbrowser.open, [address]).start()
         server.serve_forever()
     except KeyboardInterrupt:
-        pass
+        pass  # whoever has read the address may press Ctrl-C at once
     finally:
         server.server_close()
