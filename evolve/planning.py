@@ -15,8 +15,8 @@ from evolve.study import DIGITS, Study
 from evolve.study_file import StudyFile
 
 # A box about as wide as a cell of the finest grid of yolov3-tiny (stride 16) can still be told from its neighbours.
-SMALLEST_SIDE_PX = 16
-HALF = 0.5  # of that is still found, worse
+WANTED_SIDE_PX = 16
+LEAST_SIDE_PX = 8  # still found, worse
 LEAST_SIZE, LARGEST_SIZE_CPU, LARGEST_SIZE_CUDA = 160, 192, 640
 # From scratch yolov3-tiny found nothing in photographs before some 100 updates, and still gained at 300.
 LEAST_UPDATES = 300
@@ -133,7 +133,7 @@ def _image_size(facts: DataFacts, *, is_cuda: bool) -> Decision:
 def wanted_size(facts: DataFacts) -> tuple[int, str]:
     """Image size at which the class with the smallest boxes can be seen, a multiple of 32, and the reason."""
     name, side = min(facts.box_sides.items(), key=lambda item: item[1])
-    size = max(32 * ceil(SMALLEST_SIDE_PX / side / 32), LEAST_SIZE)
+    size = max(32 * ceil(WANTED_SIDE_PX / side / 32), LEAST_SIZE)
     return size, f"a typical {name} is {side:.0%} of its image: {side * size:.0f} px of {size}"
 
 
@@ -180,7 +180,7 @@ def _obstacles(study: Study, facts: DataFacts) -> Iterator[Advice]:
         reason = f"{updates} updates; photographs want {LEAST_UPDATES} or more"
         yield Advice(option="--updates", value=2 * LEAST_UPDATES, reason=reason)
     wanted, sentence = wanted_size(facts)
-    if min(facts.box_sides.values()) * study.image_size < SMALLEST_SIDE_PX * HALF:
+    if min(facts.box_sides.values()) * study.image_size < LEAST_SIDE_PX:
         reason = f"at {study.image_size} px the smallest boxes are below a cell of the grid; {sentence}"
         yield Advice(option="--image-size", value=wanted, reason=reason)
 

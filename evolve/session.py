@@ -91,6 +91,7 @@ class Crew:
 
 
 SURVEY_SIZE = 416
+WORKERS_NEED = ("detector.trainer", "evolve.detection")
 
 
 def survey(data: str, *, skip_unreadable: bool) -> DataChecked:
@@ -173,7 +174,7 @@ def run_sitting(sitting: Sitting, *, should_stop: Callable[[], bool]) -> Generat
         storage.check_can_run(study)
         folder = sitting.folder.absolute()
         objective = partial(make_objective, study, device=device, run_folder=folder, num_threads=crew.threads)
-        engine = ProcessEngine(objective, workers=crew.workers)
+        engine = ProcessEngine(objective, workers=crew.workers, preload=WORKERS_NEED)
         try:
             checked = sitting.checked or survey(study.data, skip_unreadable=study.skip_unreadable)
             yield checked
@@ -291,7 +292,7 @@ class Found:
         verdicts: Count of trials by verdict.
         best: The best trial, or None where none has trained through.
         grounded: That nothing was learned, or None.
-        files: hyp.yaml and weights of the best trial, by what they are; none where nothing was learned.
+        files: hyp.yaml of the best trial; none where nothing was learned.
         weights: The files with weights.
     """
 
@@ -314,6 +315,8 @@ class Found:
 def found_by(storage: Storage, sitting: Sitting) -> Found:
     """What the study of a sitting has found; writes hyp.yaml and the best trial's weights if it learned anything.
 
+    A single training was asked for its weights, so they are written however little it learned.
+
     Raises:
         EvolveError: A checkpoint cannot be read.
     """
@@ -327,6 +330,7 @@ def found_by(storage: Storage, sitting: Sitting) -> Found:
         hyp = sitting.folder / "hyp.yaml"
         export_hyp(storage, study.name, hyp)
         files["hyp"] = str(hyp)
+    if best is not None and (nothing is None or not study.space):
         weights = write_weights(sitting.folder, best.number, study.seeds)
     return Found(
         verdicts={verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))},

@@ -7,7 +7,7 @@ times the weights are to be updated, whatever the number of images.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,10 @@ class StudyFile:
         """Names of the hyperparameters in the space."""
         space = self.raw.get("space")
         return tuple(map(str, space)) if isinstance(space, Mapping) else ()
+
+    def renamed(self, name: str) -> StudyFile:
+        """The same under another name."""
+        return replace(self, raw={**self.raw, "name": name})
 
     def settled(self, values: Mapping[str, Any], decisions: Mapping[str, str]) -> Study:
         """The study with everything chosen.

@@ -35,21 +35,22 @@ def opened_storage(url: str, *, must_exist: bool = False) -> Iterator[Storage]:
 
 def stored_study(url: str, name: str) -> Study | None:
     """The study stored under a name; a database that is not there is not made."""
-    from evolve.storage import sqlite_file
-
-    file = sqlite_file(url)
-    if file is not None and not file.exists():
+    if _is_missing(url):
         return None
     with opened_storage(url) as opened:
         return opened.stored_study(name)
 
 
 def check_exists(url: str) -> None:
+    if _is_missing(url):
+        raise EvolveError(f"storage {url}: there is no such file; run a study first, or name another with --storage")
+
+
+def _is_missing(url: str) -> bool:
     from evolve.storage import sqlite_file
 
     file = sqlite_file(url)
-    if file is not None and not file.exists():
-        raise EvolveError(f"storage {url}: there is no such file; run a study first, or name another with --storage")
+    return file is not None and not file.exists()
 
 
 def chosen_study(engine: Engine, word: str) -> str:

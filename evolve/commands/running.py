@@ -159,8 +159,9 @@ def _defined(
     from evolve.session import settled
     from evolve.study_file import read_study
 
-    written = read_study(study, chosen | others).name
-    file = read_study(study, chosen | others | {"name": name or derived_name(written, chosen)})
+    file = read_study(study, chosen | others | {"name": name})
+    if name is None:
+        file = file.renamed(derived_name(file.name, chosen))
     return settled(file, stored=stored_study(storage, file.name), device=device)
 
 

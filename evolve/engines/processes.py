@@ -1,10 +1,14 @@
-"""Worker processes that stay alive, since importing torch takes seconds; each trains one trial at a time."""
+"""Worker processes that stay alive and are forked from one that has torch, since importing it takes seconds.
+
+Each trains one trial at a time.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
 import traceback
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -16,8 +20,9 @@ from evolve.engines.crash import crash_of
 from evolve.objective import MakeObjective, Objective
 from evolve.trial import Trial
 
-# Nothing of ours runs in a fresh interpreter before it is asked to: no locks or threads are inherited.
-_CONTEXT = multiprocessing.get_context("spawn")
+# Workers are forked from a process that has imported things and done nothing else: they inherit no locks or threads.
+_HAS_FORKSERVER = "forkserver" in multiprocessing.get_all_start_methods()
+_CONTEXT = multiprocessing.get_context("forkserver" if _HAS_FORKSERVER else "spawn")
 _GRACE_SECONDS = 5.0
 
 
@@ -34,15 +39,18 @@ class ProcessEngine:
     Args:
         make_objective: Called once in each worker; must be picklable.
         workers: Processes, at least 1.
+        preload: Modules that workers need, imported once for all of them. Importing them may not start threads or use
+            a device.
 
     Raises:
         ValueError: Fewer than one worker.
     """
 
-    def __init__(self, make_objective: MakeObjective, *, workers: int) -> None:
+    def __init__(self, make_objective: MakeObjective, *, workers: int, preload: Sequence[str] = ()) -> None:
         if workers < 1:
             raise ValueError(f"workers: {workers} is not at least 1")
         self._make_objective = make_objective
+        _CONTEXT.set_forkserver_preload(["evolve.engines.server", *preload])
         self._workers = [self._start() for _ in range(workers)]
 
     @property
@@ -70,7 +78,7 @@ class ProcessEngine:
             worker.pipe.close()  # a worker that finds its pipe closed ends at its next record
         for worker in self._workers:
             if worker.trial is not None:
-                worker.process.terminate()
+                worker.process.kill()
             worker.process.join(_GRACE_SECONDS)
             if worker.process.is_alive():
                 worker.process.kill()
@@ -108,8 +116,9 @@ def _death_of(trial: int, exit_code: int | None) -> Crashed:
 
 
 def _work(pipe: Connection, make_objective: MakeObjective) -> None:
-    """A worker's life: a trial at a time until the pipe closes. Ctrl-C is the parent's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A worker's life: a trial at a time until the pipe closes. Stopping is the parent's business."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     objective: Objective | None = None
     # Made before the first trial is there: imports and data take seconds. A failure is the first trial's to report.
     with suppress(Exception):
