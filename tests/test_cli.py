@@ -215,7 +215,7 @@ def test_the_dashboard_tells_programs_its_address(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    (tmp_path / "small.yaml").write_text(SMALL.replace("epochs: 1", "epochs: 8"))
+    (tmp_path / "small.yaml").write_text(SMALL.replace("epochs: 1", "epochs: 3"))
     running = subprocess.Popen(
         [sys.executable, "-m", "evolve.cli", "run", "--study", "small.yaml", "--workers", "1"],
         cwd=tmp_path,
