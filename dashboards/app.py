@@ -6,6 +6,7 @@ from typing import Any
 
 from dash import Dash, Input, Output, ctx, dcc, html
 
+from dashboards.asked import check_asked
 from dashboards.callbacks import add_clientside, add_panels, add_state, add_tables
 from dashboards.controls import look_of
 from dashboards.delivery import PLOTLY_PATH, compress, serve_data, serve_plotly
@@ -73,6 +74,7 @@ def make_app(storage_url: str, access: Access | None = None) -> Dash:
     serve_plotly(app.server)
     hashes = app.csp_hashes()
     protect(app.server, access or Access(), lambda: hashes)
+    check_asked(app)  # after who asks
     return app
 
 
@@ -112,7 +114,7 @@ def _add_routing(app: Dash, reader: Reader) -> None:
     )
     def _show_page(pathname: str | None, search: str | None, returned: list[str]) -> Any:
         # The address as Dash knows it misses what the page's script wrote; that says so when the reader goes back.
-        address = returned[0] if ctx.triggered_id == "returned" else f"{pathname or '/'}{search or ''}"
+        address = returned[0] if ctx.triggered_id == "returned" and returned else f"{pathname or '/'}{search or ''}"
         try:
             state = from_address(address)
             content = page_of(reader, state)

@@ -8,11 +8,13 @@ import socket
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
-from flask import Flask, Request, Response, redirect, request
+from flask import Flask, Response, redirect, request
+from werkzeug.wrappers import Request
 
 COOKIE = "evolve_token"
+FIELD = "token"  # of an address
 LEAST_TOKEN = 12  # characters
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -38,9 +40,9 @@ class Access:
 
     def __post_init__(self) -> None:
         if self.host not in LOOPBACK and not self.token:
-            raise ExposureError(f"--host {self.host} opens the dashboard to other machines; give a --token with it")
+            raise ExposureError(f"--host {self.host} opens the dashboard to other machines; it needs a token (--token)")
         if self.token and (len(self.token) < LEAST_TOKEN or not self.token.isascii() or not self.token.isprintable()):
-            raise ExposureError(f"--token: {len(self.token)} characters; it needs {LEAST_TOKEN} or more plain ones")
+            raise ExposureError(f"a token of {len(self.token)} characters; it needs {LEAST_TOKEN} or more plain ones")
 
     @property
     def names(self) -> frozenset[str]:
@@ -66,13 +68,15 @@ def protect(server: Flask, access: Access, script_hashes: Callable[[], Collectio
 
     @server.before_request
     def _check() -> Any:
-        if not is_known_host(request.host, names):
-            return _refuse(421, f"host {request.host!r} is not this dashboard's; allowed: {sorted(names)}")
-        if request.method not in ("GET", "HEAD", "POST"):
-            return _refuse(405, f"method {request.method} is not allowed")
-        if request.method == "POST" and not is_own_page(request):
-            return _refuse(403, "this was asked for by a page of another site")
-        return _check_token(access.token) if access.token else None
+        if refused := refusal_of(request, names):
+            return _refuse(*refused)
+        if not access.token:
+            return None
+        if request.method == "GET" and _same(request.args.get(FIELD, ""), access.token):
+            return _let_in(access.token)
+        if knows_token(request, access.token):
+            return None
+        return _refuse(401, "this dashboard needs its token: open the address that `evolve dashboard` printed")
 
     @server.after_request
     def _harden(response: Response) -> Response:
@@ -81,9 +85,36 @@ def protect(server: Flask, access: Access, script_hashes: Callable[[], Collectio
         return response
 
 
+def refusal_of(asked: Request, names: Collection[str]) -> tuple[int, str] | None:
+    """Status and reason for which a request is none of ours, read from what stands before its body; None if it is."""
+    if not is_known_host(asked.host, names):
+        return 421, f"host {asked.host!r} is not this dashboard's; allowed: {sorted(names)}"
+    if asked.method not in ("GET", "HEAD", "POST"):
+        return 405, f"method {asked.method} is not allowed"
+    if asked.method == "POST" and not is_own_page(asked):
+        return 403, "this was asked for by a page of another site"
+    return None
+
+
+def knows_token(asked: Request, token: str) -> bool:
+    """Whether a request brings the token in its cookie; every request does where there is no token."""
+    return not token or _same(asked.cookies.get(COOKIE, ""), token)
+
+
+def may_send_body(access: Access) -> Callable[[Request], bool]:
+    """A function that tells from what stands before a body whether the body will be read."""
+    names = access.names
+    return lambda asked: (
+        asked.method == "POST" and refusal_of(asked, names) is None and knows_token(asked, access.token)
+    )
+
+
 def is_known_host(host: str, names: Collection[str]) -> bool:
     """Whether a Host header, port included, is a number or one of the names."""
-    name = (urlsplit(f"//{host}").hostname or "").lower()
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:  # half a pair of brackets
+        return False
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -95,7 +126,7 @@ def is_own_page(asked: Request) -> bool:
     """Whether the browser says that a page of this server asked; other programs say nothing and may."""
     site = asked.headers.get("Sec-Fetch-Site")
     origin = asked.headers.get("Origin")
-    return site in (None, "same-origin") and (origin is None or urlsplit(origin).netloc == asked.host)
+    return site in (None, "same-origin") and (origin is None or origin.partition("://")[2] == asked.host)
 
 
 def headers(script_hashes: Collection[str]) -> dict[str, str]:
@@ -122,21 +153,17 @@ def headers(script_hashes: Collection[str]) -> dict[str, str]:
     }
 
 
-def _check_token(token: str) -> Any:
-    given = request.args.get("token")
-    if given is not None and request.method == "GET" and _same(given, token):
-        # Out of the address at once, so that it is not shared with a link.
-        rest = "&".join(part for part in request.query_string.decode().split("&") if not part.startswith("token="))
-        response = redirect("/" + request.path.lstrip("/\\") + (f"?{rest}" if rest else ""))
-        response.set_cookie(COOKIE, token, httponly=True, samesite="Strict", path="/")
-        return response
-    if _same(request.cookies.get(COOKIE, ""), token):
-        return None
-    return _refuse(401, "this dashboard needs its token: open the address that `evolve dashboard` printed")
+def _let_in(token: str) -> Any:
+    # Out of the address at once, so that it is not shared with a link. A name may be written in percent signs.
+    parts = request.query_string.decode().split("&")
+    rest = "&".join(part for part in parts if unquote_plus(part.partition("=")[0]) != FIELD)
+    response = redirect("/" + request.path.lstrip("/\\") + (f"?{rest}" if rest else ""))
+    response.set_cookie(COOKIE, token, httponly=True, samesite="Strict", path="/")
+    return response
 
 
 def _same(given: str, token: str) -> bool:
-    return hmac.compare_digest(given.encode(), token.encode())
+    return hmac.compare_digest(given.encode(errors="replace"), token.encode())
 
 
 def _refuse(status: int, reason: str) -> Response:

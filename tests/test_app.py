@@ -38,7 +38,7 @@ from dashboards.figures.brush import mark_selected, trial_numbers
 from dashboards.live_panels import PAGES, STUDY
 from dashboards.reading import MAX_POINTS, Reader, UnavailableError, reading_engine
 from dashboards.security import Access, ExposureError, is_known_host
-from dashboards.server import DashboardError, address_of, make_dashboard_server
+from dashboards.server import DashboardError, make_dashboard_server
 from dashboards.state import AddressError, Hidden, PageState, Sort, Zoom, from_address, numbers_of, spans, to_address
 from dashboards.views import landscape, load
 from dashboards.views.blocks import Column, Prose, Table
@@ -544,12 +544,12 @@ def test_numbers_are_hosts_and_names_are_not() -> None:
 def test_the_server_listens_on_a_free_port_and_tells_its_address(url: str) -> None:
     server = make_dashboard_server(url, host="127.0.0.1", port=0, token="")
     try:
-        assert address_of(server, "") == f"http://127.0.0.1:{server.server_port}/"
+        assert server.address() == f"http://127.0.0.1:{server.port}/"
         with pytest.raises(DashboardError, match="another --port"):
-            make_dashboard_server(url, host="127.0.0.1", port=server.server_port, token="")
+            make_dashboard_server(url, host="127.0.0.1", port=server.port, token="")
     finally:
-        server.server_close()
-    with pytest.raises(DashboardError, match="--token"):
+        server.close()
+    with pytest.raises(DashboardError, match="EVOLVE_TOKEN="):
         make_dashboard_server(url, host="0.0.0.0", port=0, token="")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from dashboards.state import PageState, to_address
 from evolve.cli import app
 from evolve.errors import EvolveError, StorageError
 from tests.synthetic import Plan, add_study, new_engine
@@ -73,21 +73,26 @@ def test_a_misspelt_study_is_answered_with_the_one_probably_meant(evolve: Evolve
         evolve("show", "gain_s")
 
 
-@pytest.mark.parametrize("token", ["", "?token=twelve%20signs"])
-def test_the_dashboard_opens_at_the_page_of_the_study(
-    evolve: Evolve, monkeypatch: pytest.MonkeyPatch, token: str
-) -> None:
-    def serve(storage: str, *, announce: Callable[[str], None], opens_browser: bool, **_: object) -> None:
-        assert not opens_browser
-        announce(f"http://127.0.0.1:8050/{token}")
+def test_the_dashboard_opens_at_the_page_of_the_study(evolve: Evolve, monkeypatch: pytest.MonkeyPatch) -> None:
+    def serve(storage: str, *, announce: Callable[[str], None], page: PageState, **_: object) -> None:
+        announce(f"http://127.0.0.1:8050{to_address(page)}")
 
     monkeypatch.setattr("dashboards.server.serve", serve)
-    monkeypatch.setattr(webbrowser, "open", lambda address: pytest.fail(f"nobody sits at a terminal: {address}"))
 
     told = json.loads(evolve("dashboard", "lr", "--json").stdout)
 
     page = "http://127.0.0.1:8050/study?study=lr_sweep-raccoon-10ep"
-    assert told == {"address": page + token.replace("?", "&"), "study": "lr_sweep-raccoon-10ep"}
+    assert told == {"address": page, "study": "lr_sweep-raccoon-10ep"}
+    assert json.loads(evolve("dashboard", "--json").stdout) == {"address": "http://127.0.0.1:8050/"}
+
+
+def test_a_token_that_shows_in_the_list_of_processes_is_remarked_on(
+    evolve: Evolve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboards.server.serve", lambda *_, **__: None)
+
+    assert "EVOLVE_TOKEN does not" in evolve("dashboard", "--token", "twelve signs").stderr
+    assert evolve("dashboard", env={"EVOLVE_TOKEN": "twelve signs"}).stderr == ""
 
 
 def test_a_dashboard_of_a_study_that_is_not_there_does_not_start(evolve: Evolve) -> None:

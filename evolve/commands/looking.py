@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from threading import Timer
 from typing import Annotated
 
 import typer
@@ -105,6 +104,7 @@ def report(
 
 
 def dashboard(
+    context: typer.Context,
     study: Annotated[str | None, typer.Argument(help=f"{STUDY_HELP} Without it the list of studies.")] = None,
     storage: StorageOption = DEFAULT_STORAGE,
     host: Annotated[
@@ -112,7 +112,13 @@ def dashboard(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8050,
     token: Annotated[
-        str, typer.Option("--token", envvar="EVOLVE_TOKEN", help="What readers must know; 12 characters or more.")
+        str,
+        typer.Option(
+            "--token",
+            envvar="EVOLVE_TOKEN",
+            help="What readers must know; 12 characters or more. Better set as EVOLVE_TOKEN: all users of this "
+            "machine can read the options of a running command.",
+        ),
     ] = "",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the pages in a browser.")] = True,
     as_json: JsonOption = False,
@@ -123,21 +129,20 @@ def dashboard(
 
     Example: `evolve dashboard`, `evolve dashboard lr_sweep --no-browser`
     """
-    import webbrowser
-
     from dashboards.server import serve
+    from dashboards.state import PageState
 
     name = None if study is None else _readable_study(storage, study)
+    source = context.get_parameter_source("token")
+    if token and source is not None and source.name == "COMMANDLINE":
+        typer.echo("note    --token shows in the list of processes, as of `ps`; EVOLVE_TOKEN does not", err=True)
 
-    def announce(root: str) -> None:
-        address = root if name is None else _study_page(root, name)
+    def announce(address: str) -> None:
         result = {"address": address} | ({} if name is None else {"study": name})
         say(result, as_json=as_json, text=lambda: f"dashboard  {address}\nCtrl-C ends it")
-        if name is not None and browser and sys.stdout.isatty():
-            Timer(0.5, webbrowser.open, [address]).start()  # pages can be asked for a moment later
 
-    # The server would open its first page, not the study's.
-    serve(storage, host=host, port=port, token=token, opens_browser=browser and name is None, announce=announce)
+    page = PageState() if name is None else PageState(page="/study", study=name)
+    serve(storage, host=host, port=port, token=token, page=page, opens_browser=browser, announce=announce)
 
 
 def _readable_study(storage: str, word: str) -> str:
@@ -153,14 +158,6 @@ def _readable_study(storage: str, word: str) -> str:
         return chosen_study(engine, word)
     finally:
         engine.dispose()
-
-
-def _study_page(root: str, name: str) -> str:
-    """Address of a study's page; a token in the root's address stays in it."""
-    from dashboards.state import PageState, to_address
-
-    place, _, token = root.partition("?")
-    return place.rstrip("/") + to_address(PageState(page="/study", study=name)) + (f"&{token}" if token else "")
 
 
 def note(

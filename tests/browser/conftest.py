@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dashboards.server import address_of, make_dashboard_server
+from dashboards.server import make_dashboard_server, running
 from evolve.storage import tune
 from tests.browser.large import large_study
 from tests.synthetic import Plan, add_study, new_engine
@@ -34,15 +33,8 @@ FLAGS = [
 @contextmanager
 def served(storage: str) -> Iterator[str]:
     """Address of a dashboard over a database, without the slash at its end."""
-    server = make_dashboard_server(storage, host="127.0.0.1", port=0, token="")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield address_of(server, "").rstrip("/")
-    finally:
-        server.shutdown()
-        thread.join(timeout=20)
-        server.server_close()
+    with running(make_dashboard_server(storage, host="127.0.0.1", port=0, token="")) as server:
+        yield server.address().rstrip("/")
 
 
 @pytest.fixture(scope="session")
