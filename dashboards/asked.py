@@ -11,27 +11,40 @@ from typing import Annotated, Any, TypeAlias
 
 from dash import Dash
 from flask import Flask, Response, request
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError
 
 from dashboards.state import AddressError
 
 CALLBACKS = "/_dash-update-component"
 
-Text: TypeAlias = str | None
-Texts: TypeAlias = list[str] | None
-Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
-Whole: TypeAlias = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+
+def _is_text(text: str) -> str:
+    text.encode()  # half a surrogate pair is none: UnicodeEncodeError, which is a ValueError
+    return text
+
+
+String: TypeAlias = Annotated[str, AfterValidator(_is_text)]
+Text: TypeAlias = String | None
+Texts: TypeAlias = list[String] | None
+Number: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Whole: TypeAlias = Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)]
+Flag: TypeAlias = Annotated[bool, Field(strict=True)]
 
 
 class _Look(BaseModel):
-    zooms: list[tuple[str, str, Number, Number]] = Field(default_factory=list)
-    sorts: list[tuple[str, Whole, bool]] = Field(default_factory=list)
-    hidden: list[tuple[str, str]] = Field(default_factory=list)
+    zooms: list[tuple[String, String, Number, Number]] = Field(default_factory=list)
+    sorts: list[tuple[String, Whole, Flag]] = Field(default_factory=list)
+    hidden: list[tuple[String, String]] = Field(default_factory=list)
 
 
 class _Device(BaseModel):
-    dark: bool
-    touch: bool
+    dark: Flag
+    touch: Flag
+
+
+class _Grid(BaseModel):
+    panel: String
+    index: Annotated[Whole, Field(ge=0)]
 
 
 class _Order(BaseModel):
@@ -49,7 +62,7 @@ class _Rows(BaseModel):
 _KINDS: dict[str, Any] = {
     "address.pathname": Text,
     "address.search": Text,
-    "returned.data": tuple[str, Number] | list[str],
+    "returned.data": tuple[String, Number] | Texts,
     "clock.n_intervals": Whole | None,
     "question.data": Text,
     "selection.data": Text,
@@ -58,9 +71,9 @@ _KINDS: dict[str, Any] = {
     "device.data": _Device | None,
     "panel.data-asked": Text,
     "panel.data-drawn": Text,
-    "panel.id": dict[str, str],
+    "panel.id": dict[str, String],
     "grid.getRowsRequest": _Rows | None,
-    "grid.id": dict[str, str | Whole],
+    "grid.id": _Grid,
     "filter verdicts.value": Texts,
     "filter states.value": Texts,
     "filter with.value": Texts,
@@ -71,8 +84,8 @@ _KINDS: dict[str, Any] = {
     "range choices.value": Texts,
     "pair.value": Text,
     "note-save.n_clicks": Whole | None,
-    "note-text.value": Text,
-    "note-tag.value": Text,
+    "note-text.value": str | None,
+    "note-tag.value": str | None,
 }
 KINDS: Mapping[str, TypeAdapter[Any]] = {name: TypeAdapter(kind) for name, kind in _KINDS.items()}
 
