@@ -14,7 +14,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from werkzeug.wrappers import Request
 
-THREADS = 8
+THREADS = 16  # a browser asks for six things at once
 MAX_HEADER = 64 * 2**10  # bytes; an address of 16,000 characters and the cookies of other programs on this machine
 MAX_BODY = 512 * 2**10  # bytes; a callback with 20,000 scattered trials selected sends some 320 kB
 MAX_CONNECTIONS = 512
