@@ -36,7 +36,7 @@ from dashboards.connections import (
 )
 from dashboards.security import Access, may_send_body
 from dashboards.server import make_dashboard_server, running
-from dashboards.state import PageState
+from dashboards.state import MAX_SELECTED, PageState
 from tests.processes import environment
 from tests.synthetic import Plan, add_study, new_engine
 
@@ -384,6 +384,17 @@ def test_every_callback_answers_what_pages_ask(url: str) -> None:
     for body in asked:
         answer = ask(client, body)
         assert answer.status_code in (200, 204), (body["output"], answer.text)
+
+
+def test_the_largest_selection_fits_into_a_body(url: str) -> None:
+    scattered = ",".join(str(10**6 + 2 * each) for each in range(MAX_SELECTED))
+    (body,) = (each for each in bodies(url) if "data-drawn" in each["output"])
+    body["inputs"][0]["value"] = json.dumps([f"/study?study={NAME}", "stamp", {}, scattered])
+    for part in body["state"]:
+        part["value"] = scattered if part["id"] == "selection" else part["value"]
+
+    assert len(json.dumps(body)) < MAX_BODY
+    assert ask(make_app(url).server.test_client(), body).status_code == 200
 
 
 @pytest.mark.parametrize(
