@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import nan
+from math import isfinite, isnan, nan
 from statistics import fmean
 from typing import Any
 
+from detector.written_numbers import as_float, is_not_finite
 from evolve.dialects import early, ultralytics, yolov3
 from evolve.dialects.context import DialectError
 from evolve.dialects.source import Entry, Source
@@ -28,6 +29,8 @@ METRICS = {
     "metrics/mAP50-95(B)": "map50_95",
 }
 _LOSSES = {f"{part}/{term}_loss": term for part in ("train", "val") for term in ("box", "obj", "cls")}
+# Columns that are parts of a whole, whoever writes them.
+_FRACTIONS = {"fitness", *METRICS, *METRICS.values()}
 _NEVER_HYPERPARAMETERS = ("F1", "loss", "dfl")
 V9_FITNESS = {"map50": 0.1, "map50_95": 0.9}
 
@@ -179,11 +182,17 @@ def _keys(cells: Mapping[str, _Cell], origin: str) -> Source:
 
 
 def _number(cell: _Cell, name: str, origin: str) -> float:
-    try:
-        return float(cell.text)
-    except ValueError:
-        where = f"{origin}:{cell.line}:{cell.column}"
-        raise DialectError(f"{where}: {name}: {cell.text!r} is not a number; allowed: numbers, nan") from None
+    where = f"{origin}:{cell.line}:{cell.column}: {name}"
+    value = float(cell.text) if is_not_finite(cell.text) else as_float(cell.text)
+    if isnan(value) and not is_not_finite(cell.text):
+        raise DialectError(f"{where}: {cell.text!r:.80} is not a number; allowed: numbers, nan")
+    return _in_range(value, name, where)
+
+
+def _in_range(value: float, name: str, where: str) -> float:
+    if name in _FRACTIONS and isfinite(value) and not 0 <= value <= 1:
+        raise DialectError(f"{where}: {value:g} is outside 0..1; allowed: 0 to 1, nan")
+    return value
 
 
 # evolve.txt has no header: the number of columns tells the version
@@ -295,12 +304,7 @@ def _tune_ndjson(text: str, origin: str) -> Results:
 
 
 def _ndjson_row(line: str, number: int, origin: str) -> Row:
-    try:
-        found = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DialectError(f"{origin}:{number}:{error.colno}: is not JSON: {error.msg}") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise DialectError(f"{origin}:{number}:1: {error}") from None
+    found = _json(line, f"{origin}:{number}")
     place = _Places(origin, line, number)
     if not isinstance(found, dict):
         raise place.error("", f"is {type(found).__name__}; allowed: an object")
@@ -323,6 +327,37 @@ def _ndjson_row(line: str, number: int, origin: str) -> Row:
     )
 
 
+def _json(line: str, where: str) -> Any:
+    try:
+        return json.loads(line, object_pairs_hook=_object, parse_int=_whole, parse_float=_float)
+    except json.JSONDecodeError as error:
+        raise DialectError(f"{where}:{error.colno}: is not JSON: {error.msg}") from None
+    except RecursionError:
+        raise DialectError(f"{where}:1: is nested too deeply; allowed: an object of objects") from None
+    except ValueError as error:
+        raise DialectError(f"{where}:1: {error}") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"key {twice!r:.80} is given twice")
+    return found
+
+
+def _whole(text: str) -> int:
+    _float(text)
+    return int(text)
+
+
+def _float(text: str) -> float:
+    if isnan(value := as_float(text)):
+        raise ValueError(f"{text:.40} is beyond what a number can hold, 1e-308 to 1e+308")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class _Places:
     """Where the keys of a JSON line are."""
@@ -342,8 +377,9 @@ class _Places:
         if value is None:
             return nan
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.error(key, f"{value!r} is not a number; allowed: numbers, NaN, null")
-        return float(value)
+            raise self.error(key, f"{value!r:.80} is not a number; allowed: numbers, NaN, null")
+        where = f"{self.origin}:{self.number_of_line}:{self.column(key)}: {key}"
+        return _in_range(float(value), key, where)
 
 
 def _mean_metrics(datasets: Mapping[str, Any], place: _Places) -> Iterator[tuple[str, float]]:
