@@ -10,11 +10,11 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from detector.datasets.image_files import check_pixels, opened_image
 
 _END_OF_JPEG = b"\xff\xd9"
 _BLANKS = (127, 128)  # a JPEG block without coefficients is 128, and 127 in inverted CMYK
@@ -41,7 +41,7 @@ class Mended:
 def mend(data: bytes) -> Mended | None:
     """The image file in `data` with an end, or None if it is not cut short or nothing can be made of it."""
     try:
-        with Image.open(BytesIO(data)) as opened:
+        with opened_image(data) as opened:
             if opened.format in ("JPEG", "MPO"):
                 return _mend_jpeg(data)
             if opened.format == "PNG":
@@ -53,21 +53,21 @@ def mend(data: bytes) -> Mended | None:
 
 
 def _pixels(data: bytes) -> NDArray[np.uint8]:
-    with Image.open(BytesIO(data)) as opened:
+    with opened_image(data) as opened:
         return np.atleast_3d(np.asarray(opened))
 
 
 def _mend_jpeg(data: bytes) -> Mended:
     # A download that was given up may be as long as it should be, its end all zero.
     whole = data.rstrip(b"\0") + _END_OF_JPEG
-    with Image.open(BytesIO(whole)) as opened:
+    with opened_image(whole) as opened:
         is_progressive = "progressive" in opened.info
     return Mended(data=whole, missing=_blank_share(_pixels(whole)), is_coarse=is_progressive)
 
 
 def _blank_share(pixels: NDArray[np.uint8]) -> float:
     """Share of pixels in the blank end of a JPEG: blocks go by row, so every row ends blank from some place on."""
-    is_blank: NDArray[np.bool_] = np.logical_and.reduce(np.isin(pixels, _BLANKS), axis=2)
+    is_blank: NDArray[np.bool_] = np.logical_or.reduce([pixels == each for each in _BLANKS]).all(axis=2)
     blank_by_row = np.minimum.accumulate(is_blank[:, ::-1], axis=1).sum(axis=1)[::-1]
     is_in_end = np.minimum.accumulate(blank_by_row > 0)
     return float(blank_by_row[is_in_end].sum()) / is_blank.size
@@ -88,6 +88,7 @@ def _mend_png(data: bytes) -> Mended | None:
     width, height, depth, colour, _, _, is_interlaced = struct.unpack_from(">IIBBBBB", data, 16)
     if is_interlaced:
         return None
+    check_pixels((width, height), len(data))
     expected = height * (1 + (width * _PNG_CHANNELS[colour] * depth + 7) // 8)
     lines = zlib.decompressobj().decompress(bytes(packed), expected)
     chunks += _chunk(b"IDAT", zlib.compress(lines.ljust(expected, b"\0"), 1)) + _chunk(b"IEND", b"")
