@@ -102,7 +102,8 @@ def _shown(messages: list[str], limit: int) -> list[str]:
 
 
 def _one_line(message: str) -> str:
-    return " ".join(line.strip() for line in message.splitlines())
+    line = " ".join(line.strip() for line in message.splitlines())
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def upright_entry(entry: Entry, size: tuple[int, int], orientation: int, audit: Audit) -> Entry:

@@ -1,8 +1,8 @@
-"""Paths and lists that files of a data set name, where any text may stand for one."""
+"""Paths, lists and class names in files of a data set, where any text may stand for one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from detector.datasets.audit import Audit
@@ -10,6 +10,25 @@ from detector.datasets.listing import DataError
 from detector.text_files import TextFileError, read_text
 
 MAX_LIST = 2**28  # bytes of a file that lists images, of which there may be millions
+MAX_LABELS = 2**24  # bytes of the labels of one image
+
+MAX_CLASSES = 20_000  # the largest public data sets have thirteen thousand
+
+
+def check_classes(names: Collection[str], place: str) -> None:
+    """Makes sure that texts can be the names of classes.
+
+    Args:
+        names: The texts.
+        place: Where they are written, for errors.
+
+    Raises:
+        DataError: There are too many, or one has a character such as NUL that nobody sees.
+    """
+    if len(names) > MAX_CLASSES:
+        raise DataError(f"{place}: {len(names):,} classes; allowed: up to {MAX_CLASSES:,}")
+    if odd := [name for name in names if any(ord(letter) < ord(" ") for letter in name)]:
+        raise DataError(f"{place}: {odd[0]!r:.80} has control characters; allowed: names that can be shown")
 
 
 def expanded(path: str, place: str) -> Path:
@@ -37,16 +56,22 @@ def is_there(path: Path, question: Callable[[Path], bool]) -> bool:
         return False
 
 
-def text_lines(file: Path, audit: Audit, *, max_bytes: int = 2**24) -> list[str]:
-    """Lines of a text file; none, and a problem noted, where it cannot be read.
-
-    Args:
-        file: The file.
-        audit: Is told why it cannot be read.
-        max_bytes: Largest size of such a file.
-    """
+def label_lines(file: Path, audit: Audit) -> list[str]:
+    """Lines of a label file; none, and a problem noted, where it cannot be read."""
     try:
-        return read_text(file, max_bytes=max_bytes).splitlines()
+        return read_text(file, max_bytes=MAX_LABELS).splitlines()
     except TextFileError as error:
         audit.problem(file, None, f"not readable as text: {error}; allowed: UTF-8")
         return []
+
+
+def list_lines(file: Path) -> list[str]:
+    """Lines of a file that lists images or classes.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        return read_text(file, max_bytes=MAX_LIST).splitlines()
+    except TextFileError as error:
+        raise DataError(f"{file}: not readable as text: {error}; allowed: UTF-8") from None

@@ -18,7 +18,7 @@ from detector.datasets.files import Listing
 from detector.datasets.layout import unknown_layout, voc_folders
 from detector.datasets.listing import DataError
 from detector.datasets.pictures import SUFFIXES
-from detector.datasets.places import MAX_LIST, text_lines
+from detector.datasets.places import check_classes, list_lines
 from detector.text_files import TextFileError, read_bytes
 from detector.written_numbers import as_float
 
@@ -65,7 +65,7 @@ def read_voc(root: Path, audit: Audit) -> Listing:
     for stem in sorted(set(parsed) - set(images)):
         audit.problem(files[stem], None, f"no image; allowed: one of {stem}.* in {folders[1]}")
     annotations = {stem: annotation for stem, annotation in parsed.items() if annotation is not None}
-    names = _names(root, annotations.values(), audit)
+    names = _names(root, annotations.values())
     objects = [labelled for annotation in annotations.values() for labelled in annotation.objects]
     first = 0.0 if any(0 in labelled.corners[:2] for labelled in objects) else 1.0
     stems, note = _parts(root, images, audit)
@@ -167,12 +167,13 @@ def _object(element: Element) -> VocObject:
     )
 
 
-def _names(root: Path, annotations: Iterable[Annotation], audit: Audit) -> tuple[str, ...]:
+def _names(root: Path, annotations: Iterable[Annotation]) -> tuple[str, ...]:
     for file in (root / name for name in _CLASS_FILES):
         if file.is_file():
-            names = tuple(line.strip() for line in text_lines(file, audit) if line.strip())
+            names = tuple(line.strip() for line in list_lines(file) if line.strip())
             if not names or len(set(names)) < len(names):
                 raise DataError(f"{file}: {list(names)!r:.80}; allowed: at least one class name a file, each once")
+            check_classes(names, str(file))
             return names
     return tuple(sorted({each.name for annotation in annotations for each in annotation.objects}))
 
@@ -183,7 +184,8 @@ def _entry(image: Path, annotation: Annotation | None, names: tuple[str, ...], f
     objects = []
     for each in annotation.objects:
         if each.name not in names:
-            audit.problem(annotation.file, each.line, f"class {each.name!r} is not known; allowed: {', '.join(names)}")
+            known = ", ".join(name[:40] for name in names[:10]) + (", ..." if len(names) > 10 else "")
+            audit.problem(annotation.file, each.line, f"class {each.name!r:.80} is not known; allowed: {known}")
             continue
         if each.is_difficult:
             audit.finding("difficult", annotation.file, each.line, f"{each.name} is marked difficult; kept")
@@ -229,7 +231,7 @@ def _split_files(root: Path) -> dict[str, Path]:
 
 def _stems(file: Path, images: Mapping[str, Path], audit: Audit) -> list[str]:
     stems = []
-    for number, line in enumerate(text_lines(file, audit, max_bytes=MAX_LIST), start=1):
+    for number, line in enumerate(list_lines(file), start=1):
         if not (name := line.strip()):
             continue
         words = name.rsplit(maxsplit=1)

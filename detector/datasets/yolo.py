@@ -15,14 +15,13 @@ from detector.datasets.files import Listing
 from detector.datasets.layout import LABEL_LISTS
 from detector.datasets.listing import DataError
 from detector.datasets.pictures import SUFFIXES
-from detector.datasets.places import MAX_LIST, expanded, is_there, text_lines
+from detector.datasets.places import MAX_CLASSES, check_classes, expanded, is_there, label_lines, list_lines
 from detector.text_files import TextFileError, read_text
 from detector.written_numbers import as_float
 from detector.yaml_text import YamlError, load
 
 _PARTS = ("train", "val", "test")
 _NUMBERS = ("class", "centre x", "centre y", "width", "height")
-MAX_CLASSES = 20_000  # the largest public data sets have thirteen thousand
 _LARGEST = 2.0  # a normalised number beyond this is a number of pixels
 
 
@@ -80,8 +79,7 @@ def _names(config: Mapping[str, Any], file: Path) -> tuple[str, ...]:
     if wrong := [name for name in names if not isinstance(name, str) or not name.strip()]:
         raise DataError(f"{file}: names: {wrong[0]!r:.80} among them; allowed: a name for each class")
     texts = tuple(names)
-    if len(texts) > MAX_CLASSES:
-        raise DataError(f"{file}: names: {len(texts):,} of them; allowed: up to {MAX_CLASSES:,}")
+    check_classes(texts, f"{file}: names")
     if len(set(texts)) < len(texts):
         raise DataError(f"{file}: names: {list(texts)!r:.80} has a name twice; allowed: different names")
     if count is not None and count != len(texts):
@@ -123,7 +121,7 @@ def _images(place: Path, root: Path, audit: Audit) -> list[Path]:
     if place.suffix.lower() != ".txt":
         raise DataError(f"{place}: neither a folder nor a .txt file; allowed: either, listing images")
     images = []
-    for number, line in enumerate(text_lines(place, audit, max_bytes=MAX_LIST), start=1):
+    for number, line in enumerate(list_lines(place), start=1):
         if not (text := line.strip()):
             continue
         found = next((path for path in (place.parent / text, root / text) if is_there(path, Path.is_file)), None)
@@ -152,7 +150,9 @@ def _entry(image: Path, names: tuple[str, ...], audit: Audit) -> Entry:
     file = label_path(image)
     if not file.is_file():
         return Entry(image=image, label_file=None)
-    parsed = (_object(line, number, file, names, audit) for number, line in enumerate(text_lines(file, audit), start=1))
+    parsed = (
+        _object(line, number, file, names, audit) for number, line in enumerate(label_lines(file, audit), start=1)
+    )
     objects = tuple(each for each in parsed if each is not None)
     return Entry(image=image, label_file=file, objects=objects, is_normalised=True)
 
@@ -166,7 +166,7 @@ def _object(line: str, number: int, file: Path, names: tuple[str, ...], audit: A
         return None
     label, cx, cy, width, height = numbers
     if not (label.is_integer() and 0 <= label < len(names)):
-        known = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+        known = ", ".join(name[:40] for name in names[:10]) + (", ..." if len(names) > 10 else "")
         audit.problem(file, number, f"class {words[0]:.80} is not known; allowed: 0 to {len(names) - 1} ({known})")
     elif max(abs(value) for value in numbers[1:]) > _LARGEST:
         audit.problem(file, number, f"{line.strip()!r:.200} counts pixels; allowed: fractions of the image, 0 to 1")

@@ -31,6 +31,7 @@ METRICS = {
 _LOSSES = {f"{part}/{term}_loss": term for part in ("train", "val") for term in ("box", "obj", "cls")}
 # Columns that are parts of a whole, whoever writes them.
 _FRACTIONS = {"fitness", *METRICS, *METRICS.values()}
+_MAX_NAME = 100  # characters
 _NEVER_HYPERPARAMETERS = ("F1", "loss", "dfl")
 V9_FITNESS = {"map50": 0.1, "map50_95": 0.9}
 
@@ -145,9 +146,9 @@ def _table(text: str, origin: str) -> Results:
 def _header(cells: list[_Cell], origin: str) -> list[str]:
     seen: set[str] = set()
     for cell in cells:
-        if not cell.text or cell.text in seen:
-            found = "is given twice" if cell.text else "has no name"
-            raise DialectError(f"{origin}:{cell.line}:{cell.column}: column {cell.text!r} {found}")
+        if not cell.text or cell.text in seen or len(cell.text) > _MAX_NAME:
+            found = "is given twice" if cell.text in seen else "has no name" if not cell.text else "has too long a name"
+            raise DialectError(f"{origin}:{cell.line}:{cell.column}: column {cell.text!r:.80} {found}")
         seen.add(cell.text)
     return [cell.text for cell in cells]
 
