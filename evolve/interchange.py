@@ -20,7 +20,7 @@ from evolve.session import Best, export_hyp, provenance
 from evolve.storage import Storage
 from evolve.study import Study
 
-MAX_RESULTS = 2**26  # bytes of a result file, of which a search of ten thousand trainings has four million
+MAX_RESULTS = 2**25  # bytes of a result file, of which a search of ten thousand trainings has four million
 # Options of the command line by what they set.
 OPTIONS = {each.name: f"--{each.name.replace('_', '-')}" for each in fields(Context)}
 

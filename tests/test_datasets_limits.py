@@ -102,6 +102,7 @@ def test_class_names_are_what_is_written(yolo: Path) -> None:
         ("nc: 3\nnc: 3", "data.yaml:5: not readable as YAML: key 'nc' is given twice"),
         ("path: ~nosuchuser/x", "path: no user ~nosuchuser; allowed"),
         (f"path: {'a' * 300}", "path: no folder"),
+        (f"train: {'../' * 40}", "data.yaml: train: / is the whole file system; allowed: a folder of images"),
         ("train: ~nosuchuser/x", "train: no user ~nosuchuser"),
         (f"train: {'a' * 300}", "train: no "),
         ("nc: 3\nmore: " + "[" * 5000, "data.yaml:5: not readable as YAML: is nested deeper than 20 levels"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from io import BytesIO
 
 from PIL import Image, ImageFile
@@ -12,6 +13,8 @@ MAX_FILE_BYTES = 2**29
 MAX_PIXELS = 89_478_485  # from here on Pillow warns
 # A file of a few kilobytes may state any size. No photograph has this many pixels for a byte, and no drawing either.
 MAX_PIXELS_A_BYTE = 1000
+# Others, whatever their name ends in, may start programs (EPS) or are no pictures.
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 FEW_PIXELS = 2048 * 2048  # are read however small the file is
 
 
@@ -28,12 +31,18 @@ def opened_image(data: bytes) -> Iterator[ImageFile.ImageFile]:
         Exception: It is no image; damaged bytes lead Pillow to errors of every kind.
     """
     try:
-        opened = Image.open(BytesIO(data))
+        opened = Image.open(BytesIO(data), formats=_known_formats())
     except Image.DecompressionBombError:
         raise TooLargeError(f"more pixels than {MAX_PIXELS:,}") from None
     with opened:
         check_pixels(opened.size, len(data))
         yield opened
+
+
+@cache
+def _known_formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def check_pixels(size: tuple[int, int], num_bytes: int) -> None:

@@ -47,7 +47,7 @@ def mend(data: bytes) -> Mended | None:
             if opened.format == "PNG":
                 return _mend_png(data)
             is_raw = bool(opened.tile) and all(tile[0] == "raw" for tile in opened.tile)
-            return _mend_raw(data) if is_raw else None
+            return _mend_raw(data, opened.width * opened.height) if is_raw else None
     except Exception:  # damaged bytes lead Pillow's decoders to errors of every kind
         return None
 
@@ -99,8 +99,8 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _mend_raw(data: bytes) -> Mended | None:
-    num_bytes = 9 * len(data)  # not as many as the size asks for: a damaged header may state any
+def _mend_raw(data: bytes, num_pixels: int) -> Mended | None:
+    num_bytes = min(9 * len(data), 8 * num_pixels)  # no more than pixels have, nor than a tenth of them can miss
     dark, light = (data + bytes([filling]) * num_bytes for filling in (0, 255))
     missing = float((_pixels(dark) != _pixels(light)).any(axis=2).mean())
     return Mended(data=dark, missing=missing) if missing else None

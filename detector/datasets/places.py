@@ -10,7 +10,7 @@ from detector.datasets.listing import DataError
 from detector.text_files import TextFileError, read_text
 
 MAX_LIST = 2**28  # bytes of a file that lists images, of which there may be millions
-MAX_LABELS = 2**24  # bytes of the labels of one image
+MAX_LABELS = 2**22  # bytes of the labels of one image
 
 MAX_CLASSES = 20_000  # the largest public data sets have thirteen thousand
 

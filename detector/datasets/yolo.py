@@ -22,6 +22,7 @@ from detector.yaml_text import YamlError, load
 
 _PARTS = ("train", "val", "test")
 _NUMBERS = ("class", "centre x", "centre y", "width", "height")
+_MAX_PATH = 300  # characters of one that are shown
 _LARGEST = 2.0  # a normalised number beyond this is a number of pixels
 
 
@@ -93,7 +94,9 @@ def _root(config: Mapping[str, Any], file: Path) -> Path:
         raise DataError(f"{file}: path: {path!r:.80}; allowed: a folder, relative to this file or absolute")
     root = file.parent / expanded(path or ".", f"{file}: path")
     if not is_there(root, Path.is_dir):
-        raise DataError(f"{file}: path: no folder {root}; allowed: a folder, relative to this file or absolute")
+        raise DataError(
+            f"{file}: path: no folder {str(root)[:_MAX_PATH]}; allowed: a folder, relative to this file or absolute"
+        )
     return root
 
 
@@ -111,13 +114,19 @@ def _resolved(place: str, root: Path, file: Path, part: str) -> Path:
     tried = [root / expanded(place, f"{file}: {part}"), *([root / place[3:]] if place.startswith("../") else [])]
     for path in tried:
         if is_there(path, Path.exists):
+            if path.resolve() == Path(path.resolve().anchor):
+                raise DataError(
+                    f"{file}: {part}: {path.resolve()} is the whole file system; allowed: a folder of images"
+                )
             return path
-    raise DataError(f"{file}: {part}: no {tried[0]}; allowed: an existing folder, or a .txt file that lists images")
+    raise DataError(
+        f"{file}: {part}: no {str(tried[0])[:_MAX_PATH]}; allowed: an existing folder, or a .txt file that lists images"
+    )
 
 
 def _images(place: Path, root: Path, audit: Audit) -> list[Path]:
     if place.is_dir():
-        return sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        return _images_below(place)
     if place.suffix.lower() != ".txt":
         raise DataError(f"{place}: neither a folder nor a .txt file; allowed: either, listing images")
     images = []
@@ -134,6 +143,13 @@ def _images(place: Path, root: Path, audit: Audit) -> list[Path]:
         else:
             images.append(found)
     return images
+
+
+def _images_below(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    except OSError as error:  # a folder went away, or may not be looked into
+        raise DataError(f"{folder}: cannot be looked through: {error.strerror}; allowed: a folder of images") from None
 
 
 def label_path(image: Path) -> Path:

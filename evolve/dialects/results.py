@@ -31,7 +31,7 @@ METRICS = {
 _LOSSES = {f"{part}/{term}_loss": term for part in ("train", "val") for term in ("box", "obj", "cls")}
 # Columns that are parts of a whole, whoever writes them.
 _FRACTIONS = {"fitness", *METRICS, *METRICS.values()}
-_MAX_NAME = 100  # characters
+_MAX_NAME, _MAX_LINE, _MAX_LINES = 100, 100_000, 100_000  # characters of a column and of a line; trainings
 _NEVER_HYPERPARAMETERS = ("F1", "loss", "dfl")
 V9_FITNESS = {"map50": 0.1, "map50_95": 0.9}
 
@@ -100,6 +100,20 @@ def read_results(text: str, *, origin: str, columns: Sequence[str] = ()) -> Resu
     return _evolve_txt(text, origin, columns) if origin.lower().endswith(".txt") else _table(text, origin)
 
 
+def _lines(text: str, origin: str) -> Iterator[tuple[int, str]]:
+    """Lines that hold something, with their numbers."""
+    lines = text.splitlines()
+    if len(lines) > _MAX_LINES:
+        raise DialectError(
+            f"{origin}:{_MAX_LINES + 1}:1: holds more than {_MAX_LINES:,} lines; allowed: a training each"
+        )
+    for number, line in enumerate(lines, 1):
+        if len(line) > _MAX_LINE:
+            raise DialectError(f"{origin}:{number}:1: has {len(line):,} characters; allowed: {_MAX_LINE:,}")
+        if line.strip():
+            yield number, line
+
+
 # Files with a header
 
 
@@ -119,7 +133,7 @@ def _cells(line: str, number: int) -> list[_Cell]:
 
 
 def _table(text: str, origin: str) -> Results:
-    lines = [_cells(line, number) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [_cells(line, number) for number, line in _lines(text, origin)]
     if len(lines) < 2:
         raise DialectError(f"{origin}:1:1: holds {len(lines)} lines; allowed: a header and at least one row")
     header = _header(lines[0], origin)
@@ -233,7 +247,7 @@ _LAYOUTS = {
 
 
 def _evolve_txt(text: str, origin: str, columns: Sequence[str]) -> Results:
-    lines = [_words(line, number) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [_words(line, number) for number, line in _lines(text, origin)]
     if not lines:
         raise DialectError(f"{origin}:1:1: is empty; allowed: a line of numbers for each training")
     layout = _layout(lines[0], origin, columns)
@@ -298,7 +312,7 @@ def _txt_row(words: list[_Cell], layout: _Layout, origin: str) -> Row:
 
 
 def _tune_ndjson(text: str, origin: str) -> Results:
-    rows = tuple(_ndjson_row(line, number, origin) for number, line in enumerate(text.splitlines(), 1) if line.strip())
+    rows = tuple(_ndjson_row(line, number, origin) for number, line in _lines(text, origin))
     if not rows:
         raise DialectError(f"{origin}:1:1: is empty; allowed: a JSON object in each line")
     return Results(kind="tune_results.ndjson", dialect=ultralytics.NAME, rows=rows, weights=V9_FITNESS)
