@@ -95,6 +95,24 @@ def load(text: str, *, as_text: Collection[str] = ()) -> Any:
     return {key_of(key): value_of(value, as_text=key.text in as_text) for key, value in node.items}
 
 
+def dump(values: dict[str, Any]) -> str:
+    """YAML that `load` reads back to the same values, in their order, and PyYAML's own loader as well."""
+    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False)
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's, with quotes around text such as 1e3, which is a number here and none in YAML 1.1."""
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "'" if is_number(text) or _OTHER_BASE.fullmatch(text) else None
+    return dumper.represent_scalar(f"{_TAG}str", text, style=style)
+
+
+_Dumper.add_representer(str, _quoted)
+
+
 def compose(text: str) -> Node | None:
     """The nodes of a YAML text, None if it holds nothing.
 

@@ -10,11 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from detector.hyperparameters import Hyperparameters, names
 from detector.text_files import TextFileError, read_text
-from detector.yaml_text import YamlError, load
+from detector.yaml_text import YamlError, dump, load
 from evolve.errors import EvolveError, shown, unknown_text
 
 TRAINING_KEYS = ("data", "model", "image_size", "batch_size", "nominal_batch_size", "epochs", "precision", "nms_iou")
@@ -103,8 +101,7 @@ def write_hyp(path: Path, values: Hyperparameters, *, training: Mapping[str, Any
 
 def hyp_text(values: Hyperparameters, training: Mapping[str, Any]) -> str:
     """A hyp file without its head."""
-    text: str = yaml.safe_dump(asdict(values), sort_keys=False)
-    return text + str(yaml.safe_dump({"training": dict(training)}, sort_keys=False))
+    return dump(asdict(values)) + dump({"training": dict(training)})
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -77,6 +77,13 @@ def test_a_small_file_that_states_a_large_picture_is_refused_before_it_is_decode
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
+def test_a_file_that_would_start_a_program_is_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+
+    with pytest.raises(UnreadableImagesError, match="its bytes are of no known image format"):
+        read_picture(tmp_path / "a.png", longest=96)
+
+
 def test_the_first_frame_of_an_animation_is_used_and_told(yolo: Path) -> None:
     frames = [Image.new("RGB", (40, 20), colour) for colour in ("red", "green", "blue")]
     frames[0].save(yolo / "images/train/0.gif", save_all=True, append_images=frames[1:])
@@ -130,6 +137,13 @@ def test_a_label_that_python_alone_takes_for_a_number_is_refused(token: str, yol
     assert "labels/train/0.txt:1: " in _refusal(yolo)
 
 
+def test_a_label_file_of_bad_lines_is_counted_and_ten_are_named(yolo: Path) -> None:
+    (yolo / "labels/train/0.txt").write_text("0 0.5\n" * 100_000)
+    refusal = _refusal(yolo).splitlines()
+
+    assert len(refusal) == 11 and refusal[-1] == "and 99990 more"
+
+
 def test_a_list_of_names_that_no_file_can_have_is_refused_line_by_line(yolo: Path) -> None:
     (yolo / "data.yaml").write_text("train: train.txt\nval: images/val\nnc: 3\n")
     (yolo / "train.txt").write_bytes(b"images/train/0.png\n" + b"a" * 300 + b"\n" + b"b\0c\n")
@@ -156,7 +170,7 @@ def test_voc_lists_that_are_not_utf_8_are_refused(name: str, voc: Path) -> None:
         (b'<?xml version="1.0" encoding="no-such"?>', "not readable as XML (unknown encoding"),
         (b'<?xml version="1.0" encoding="shift_jis"?>', "not readable as XML ("),
         (b'<!DOCTYPE a [<!ENTITY x "xx"><!ENTITY y "&x;&x;">]>', ":1: document type or entity declared"),
-        (b"<annotation>" + b"<a/>" * 200_001 + b"</annotation>", ":1: more than 200,000 elements"),
+        (b"<annotation>" + b"<a/>" * 100_001 + b"</annotation>", ":1: more than 100,000 elements"),
     ],
 )
 def test_xml_of_unknown_encodings_or_without_end_is_refused(head: bytes, expected: str, voc: Path) -> None:

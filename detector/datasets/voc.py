@@ -24,7 +24,7 @@ from detector.written_numbers import as_float
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _CLASS_FILES = ("classes.txt", "names.txt")
-_MAX_BYTES, _MAX_ELEMENTS = 2**22, 200_000  # of an annotation: thousands of objects fit
+_MAX_BYTES, _MAX_ELEMENTS = 2**21, 100_000  # of an annotation: thousands of objects fit
 _LINE = "line of the file"  # attribute in which parsed elements keep where they began; no XML name has blanks
 
 
