@@ -41,6 +41,8 @@ def _line(**changes: Any) -> str:
         ("tune.csv", "fitness,lr0\n0.\u0664,0.01\n", r"tune\.csv:2:1: fitness: .* is not a number"),
         ("tune.csv", f"fitness,{'a' * 101}\n0.4,1\n", r"tune\.csv:1:9: column 'a+ has too long a name"),
         ("results.csv", results_csv((0, (*GOOD[:3], 4, *GOOD[4:]))), r"results\.csv:2:30: metrics/mAP_0.5:0.95: 4 is"),
+        ("results.csv", results_csv(("1:30", GOOD)), r"results\.csv:2:1: epoch: '1:30' is not a number"),
+        ("results.csv", results_csv((1.5, GOOD)), r"results\.csv:2:1: epoch: '1.5' is not a whole number"),
         ("tune.ndjson", _line(fitness=-3), r"tune\.ndjson:1:18: fitness: -3 is outside 0..1"),
         ("tune.ndjson", _line(fitness=10**400), r"tune\.ndjson:1:1: 1000000.* is beyond what a number can hold"),
         ("tune.ndjson", _line(hyperparameters={"lr0": 10**400}), r"tune\.ndjson:1:1: 1000000.* is beyond"),

@@ -25,6 +25,7 @@ from detector.written_numbers import as_float
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _CLASS_FILES = ("classes.txt", "names.txt")
 _MAX_BYTES, _MAX_ELEMENTS = 2**21, 100_000  # of an annotation: thousands of objects fit
+_YES = ("1", "true", "yes")  # the development kit writes 0 and 1, some tools words
 _LINE = "line of the file"  # attribute in which parsed elements keep where they began; no XML name has blanks
 
 
@@ -163,7 +164,7 @@ def _object(element: Element) -> VocObject:
         name=_text(element, "name"),
         corners=(x0, y0, x1, y1),
         line=int(element.attrib[_LINE]),
-        is_difficult=(element.findtext("difficult") or "0").strip() == "1",
+        is_difficult=(element.findtext("difficult") or "0").strip().lower() in _YES,
     )
 
 

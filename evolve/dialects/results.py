@@ -16,6 +16,7 @@ from typing import Any
 from detector.written_numbers import as_float, is_not_finite
 from evolve.dialects import early, ultralytics, yolov3
 from evolve.dialects.context import DialectError
+from evolve.dialects.json_lines import read_json
 from evolve.dialects.source import Entry, Source
 
 METRICS = {
@@ -145,6 +146,8 @@ def _table(text: str, origin: str) -> Results:
             )
     rows = tuple(_row(dict(zip(header, cells, strict=True)), origin) for cells in lines[1:])
     if "epoch" in header:
+        for cells in lines[1:]:
+            _check_epoch(cells[header.index("epoch")], origin)
         if not any(name in METRICS for name in header):
             raise DialectError(f"{origin}:1:1: has no metrics; allowed: columns {list(METRICS)[:4]}")
         is_package = "metrics/mAP50(B)" in header
@@ -185,6 +188,12 @@ def _row(cells: Mapping[str, _Cell], origin: str) -> Row:
         fitness=_number(cells["fitness"], "fitness", origin) if "fitness" in cells else None,
         lr=lr,
     )
+
+
+def _check_epoch(cell: _Cell, origin: str) -> None:
+    # Rows are counted, since trainers begin at 0 or at 1; but a cell that is no count belongs to another table.
+    if not _number(cell, "epoch", origin).is_integer():
+        raise DialectError(f"{origin}:{cell.line}:{cell.column}: epoch: {cell.text!r} is not a whole number")
 
 
 def _is_key(name: str) -> bool:
@@ -319,7 +328,7 @@ def _tune_ndjson(text: str, origin: str) -> Results:
 
 
 def _ndjson_row(line: str, number: int, origin: str) -> Row:
-    found = _json(line, f"{origin}:{number}")
+    found = read_json(line, f"{origin}:{number}")
     place = _Places(origin, line, number)
     if not isinstance(found, dict):
         raise place.error("", f"is {type(found).__name__}; allowed: an object")
@@ -340,37 +349,6 @@ def _ndjson_row(line: str, number: int, origin: str) -> Row:
         fitness=place.number("fitness", found.get("fitness")),
         failure=f"failed on {_names(failed)}" if failed and not datasets else "",
     )
-
-
-def _json(line: str, where: str) -> Any:
-    try:
-        return json.loads(line, object_pairs_hook=_object, parse_int=_whole, parse_float=_float)
-    except json.JSONDecodeError as error:
-        raise DialectError(f"{where}:{error.colno}: is not JSON: {error.msg}") from None
-    except RecursionError:
-        raise DialectError(f"{where}:1: is nested too deeply; allowed: an object of objects") from None
-    except ValueError as error:
-        raise DialectError(f"{where}:1: {error}") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"key {twice!r:.80} is given twice")
-    return found
-
-
-def _whole(text: str) -> int:
-    _float(text)
-    return int(text)
-
-
-def _float(text: str) -> float:
-    if isnan(value := as_float(text)):
-        raise ValueError(f"{text:.40} is beyond what a number can hold, 1e-308 to 1e+308")
-    return value
 
 
 @dataclass(frozen=True, slots=True)

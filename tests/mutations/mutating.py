@@ -58,6 +58,22 @@ ODD_NUMBERS = (
         b"2001-12-14",
     ),
 )
+ORDINARY_NUMBERS = (
+    b"0",
+    b"1",
+    b"2",
+    b"7",
+    b"12",
+    b"64",
+    b"0.3",
+    b"0.125",
+    b"1e-2",
+    b"7.5e-1",
+    b"3.",
+    b".25",
+    b"+2",
+    b"1E1",
+)
 ODD_WORDS = (
     *(
         b"!!int abc",
@@ -110,7 +126,9 @@ def mutated(data: bytes, kind: str, random: Random) -> bytes:
         random: What is done, and where.
     """
     is_text = kind not in ("jpeg", "png", "tiff", "image")
-    general = (_numbers, _numbers, _tokens, _tokens, _lines, _bytes) if is_text else (_bytes, _bytes)
+    general = (
+        (_ordinary, _ordinary, _numbers, _numbers, _tokens, _tokens, _lines, _bytes) if is_text else (_bytes, _bytes)
+    )
     known = (*general, *_STRUCTURES.get(kind, ()))
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         data = random.choice(known)(data, random)
@@ -119,6 +137,10 @@ def mutated(data: bytes, kind: str, random: Random) -> bytes:
 
 def _numbers(data: bytes, random: Random) -> bytes:
     return _replaced(data, _NUMBER, random.choice(ODD_NUMBERS), random)
+
+
+def _ordinary(data: bytes, random: Random) -> bytes:
+    return _replaced(data, _NUMBER, random.choice(ORDINARY_NUMBERS), random)
 
 
 def _tokens(data: bytes, random: Random) -> bytes:
