@@ -17,7 +17,7 @@ import yaml
 from detector.written_numbers import MAX_CHARACTERS, as_float, is_number, is_whole
 
 MAX_TEXT = 2**18  # characters; ten thousand class names have fewer
-MAX_NODES = 20_000  # keys and values, each counted as often as an alias repeats it
+MAX_NODES = 4_000  # keys and values, each counted as often as an alias repeats it; a second for 20,000
 MAX_DEPTH = 20
 
 _TAG = "tag:yaml.org,2002:"
@@ -79,17 +79,18 @@ class Mapping:
 Node = Scalar | Sequence | Mapping
 
 
-def load(text: str, *, as_text: Collection[str] = ()) -> Any:
+def load(text: str, *, as_text: Collection[str] = (), max_nodes: int = MAX_NODES) -> Any:
     """The values in a YAML text: dict, list, str, int, float, bool or None.
 
     Args:
         text: One document.
         as_text: Keys at the top whose values are kept as written, so that a class may be called `no` or `1e3`.
+        max_nodes: Most keys and values.
 
     Raises:
         YamlError: It is not YAML, repeats a key, has a number that nothing holds, or is larger than it may be.
     """
-    node = compose(text)
+    node = compose(text, max_nodes=max_nodes)
     if not isinstance(node, Mapping):
         return None if node is None else value_of(node)
     return {key_of(key): value_of(value, as_text=key.text in as_text) for key, value in node.items}
@@ -113,7 +114,7 @@ def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _quoted)
 
 
-def compose(text: str) -> Node | None:
+def compose(text: str, *, max_nodes: int = MAX_NODES) -> Node | None:
     """The nodes of a YAML text, None if it holds nothing.
 
     Raises:
@@ -122,7 +123,7 @@ def compose(text: str) -> Node | None:
     if len(text) > MAX_TEXT:
         raise YamlError(f"is longer than {MAX_TEXT:,} characters, which is the most such a file may have")
     try:
-        return _document(yaml.parse(text, Loader=yaml.SafeLoader))
+        return _document(yaml.parse(text, Loader=yaml.SafeLoader), max_nodes)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
@@ -203,8 +204,8 @@ def _plain(node: Scalar) -> Any:
     return value
 
 
-def _document(events: Iterator[Any]) -> Node | None:
-    builder = _Builder(events)
+def _document(events: Iterator[Any], max_nodes: int) -> Node | None:
+    builder = _Builder(events, max_nodes)
     node: Node | None = None
     for event in events:
         if isinstance(event, yaml.DocumentStartEvent):
@@ -222,8 +223,8 @@ def _place(event: Any) -> tuple[int, int]:
 class _Builder:
     """Nodes from events, counted as they come."""
 
-    def __init__(self, events: Iterator[Any]) -> None:
-        self._events = events
+    def __init__(self, events: Iterator[Any], max_nodes: int) -> None:
+        self._events, self._max_nodes = events, max_nodes
         self._anchored: dict[str, tuple[Node, int]] = {}  # with the number of nodes in it
         self._num_nodes = 0
 
@@ -275,8 +276,8 @@ class _Builder:
 
     def _count(self, more: int, event: Any) -> None:
         self._num_nodes += more
-        if self._num_nodes > MAX_NODES:
-            problem = f"holds more than {MAX_NODES:,} keys and values, counted as often as aliases repeat them"
+        if self._num_nodes > self._max_nodes:
+            problem = f"holds more than {self._max_nodes:,} keys and values, counted as often as aliases repeat them"
             raise YamlError(problem, *_place(event))
 
 

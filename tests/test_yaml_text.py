@@ -88,7 +88,7 @@ def test_an_alias_bomb_is_counted_before_it_is_unpacked() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
 
-    with pytest.raises(YamlError, match=f"line 5: holds more than {MAX_NODES:,} keys and values"):
+    with pytest.raises(YamlError, match=f"line 4: holds more than {MAX_NODES:,} keys and values"):
         load("\n".join(lines))
 
 

@@ -22,6 +22,7 @@ from detector.yaml_text import YamlError, load
 
 _PARTS = ("train", "val", "test")
 _NUMBERS = ("class", "centre x", "centre y", "width", "height")
+_MAX_NODES = 20_000  # a list of as many names, or a mapping of half
 _MAX_PATH = 300  # characters of one that are shown
 _LARGEST = 2.0  # a normalised number beyond this is a number of pixels
 
@@ -54,7 +55,7 @@ def read_yolo(file: Path, audit: Audit) -> Listing:
 
 def _load(file: Path) -> Mapping[str, Any]:
     try:
-        config = load(read_text(file), as_text=("names", "path"))
+        config = load(read_text(file), as_text=("names", "path"), max_nodes=_MAX_NODES)
     except TextFileError as error:
         raise DataError(f"{file}: {error}") from None
     except YamlError as error:
