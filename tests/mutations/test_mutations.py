@@ -12,6 +12,7 @@ from tests.mutations.formats import Format, formats
 COUNT = 20
 
 
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of damage on its own
 @pytest.mark.parametrize("kind", formats(), ids=lambda kind: kind.name)
 def test_damaged_files_are_read_right_or_refused(kind: Format, tmp_path: Path) -> None:
     tally = campaign(kind, tmp_path / "mutants", seed=0, numbers=range(COUNT))
@@ -21,6 +22,7 @@ def test_damaged_files_are_read_right_or_refused(kind: Format, tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of damage on its own
 @pytest.mark.parametrize("kind", formats(), ids=lambda kind: kind.name)
 def test_many_damaged_files_are_read_right_or_refused(kind: Format, tmp_path: Path) -> None:
     tally = campaign(kind, tmp_path / "mutants", seed=1, numbers=range(100))
