@@ -130,7 +130,7 @@ def test_a_class_whose_name_nobody_sees_is_refused(voc: Path) -> None:
     assert r"classes.txt: 'cat\x00' has control characters" in _refusal(voc)
 
 
-@pytest.mark.parametrize("token", ["1_0", "\u0663", "0_1", "1e999", "00"])
+@pytest.mark.parametrize("token", ["0_1", "\u0661", "1e999", "00"])
 def test_a_label_that_python_alone_takes_for_a_number_is_refused(token: str, yolo: Path) -> None:
     (yolo / "labels/train/0.txt").write_text(f"{token} 0.5 0.5 0.2 0.2\n", encoding="utf-8")
 
