@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from math import isfinite
+from math import isnan
 from typing import Any
+
+from detector.written_numbers import as_float
 
 SCHEDULES = ("linear", "cosine", "steps")
 
@@ -117,22 +119,25 @@ def allowed_choices(name: str) -> tuple[object, ...]:
 def _check(name: str, value: object, metadata: Mapping[str, float]) -> None:
     if choices := allowed_choices(name):
         if value not in choices or isinstance(value, bool) != isinstance(choices[0], bool):
-            raise ValueError(f"{name}: {value!r} is not one of {list(choices)}")
+            raise ValueError(f"{name}: {value!r:.80} is not one of {list(choices)}")
         return
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{name}: {value!r} is not a number")
+        raise ValueError(f"{name}: {value!r:.80} is not a number")
     low, high = metadata["low"], metadata["high"]
-    if not (isfinite(value) and low <= value <= high):
-        raise ValueError(f"{name}: {value!r} is outside {low:g}..{high:g}")
+    if not low <= value <= high:  # nan is in no range, and a whole number may be too large for a float
+        raise ValueError(f"{name}: {value!r:.80} is outside {low:g}..{high:g}")
 
 
 def _as_field_type(name: str, value: object) -> Any:
-    # YAML reads 1e-4 (no point) as text and 1 as an integer; both are meant as numbers.
+    # A quoted number is text and 1 an integer; both are meant as numbers.
     if allowed_choices(name) or isinstance(value, bool):
         return value
-    if isinstance(value, str | int):
+    if isinstance(value, str):
+        number = as_float(value)
+        return value if isnan(number) else number
+    if isinstance(value, int):
         try:
             return float(value)
-        except ValueError:
+        except OverflowError:
             return value
     return value

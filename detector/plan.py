@@ -7,6 +7,9 @@ from dataclasses import dataclass
 MODELS = ("yolov3", "yolov3-spp", "yolov3-tiny", "yolov3-compact", "yolov3-tiny-compact")
 ANCHOR_SOURCES = ("kmeans", "published")
 PRECISIONS = ("float32", "float64", "bfloat16", "float16")
+# No training comes near these; they tell a slip before it takes the memory of the machine.
+LARGEST = {"image_size": 8192, "batch_size": 65_536, "nominal_batch_size": 1_048_576, "epochs": 1_000_000}
+LARGEST_SEED = 2**31 - 1  # what a column of whole numbers holds on every database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +56,11 @@ class TrainingPlan:
         for name in ("batch_size", "nominal_batch_size", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is not at least 1")
-        if self.data_seed < 0:
-            raise ValueError(f"data_seed: {self.data_seed} is negative")
+        for name, largest in LARGEST.items():
+            if getattr(self, name) > largest:
+                raise ValueError(f"{name}: {getattr(self, name)} is above {largest:,}")
+        if not 0 <= self.data_seed <= LARGEST_SEED:
+            raise ValueError(f"data_seed: {self.data_seed} is outside 0..{LARGEST_SEED}")
         if not 0 < self.nms_iou < 1:
             raise ValueError(f"nms_iou: {self.nms_iou:g} is not between 0 and 1")
 

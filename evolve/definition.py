@@ -8,12 +8,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from detector.telemetry import EpochMetrics
-from evolve.errors import DefinitionError, Problem, unknown_text
+from evolve.errors import DefinitionError, Problem, shown, unknown_text
 from evolve.space import as_number
 
 Number = Annotated[float, BeforeValidator(as_number)]
 Whole = Annotated[int, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
+MAX_TRIALS = 100_000  # samplers and pages hold them all in memory
 
 
 class Definition(BaseModel):
@@ -30,7 +31,7 @@ class Budget(Definition):
         seconds: Wall time after which no trial is started, or None for no limit.
     """
 
-    trials: Whole = Field(ge=1)
+    trials: Whole = Field(ge=1, le=MAX_TRIALS)
     seconds: Annotated[Number, Field(gt=0)] | None = None
 
 
@@ -100,18 +101,18 @@ def problems_of(error: ValidationError, known: Mapping[str, Sequence[str]]) -> l
 
 _WORDS = {
     "missing": "is missing",
-    "int_type": "{input!r} is not a whole number",
-    "bool_type": "{input!r} is not true or false",
-    "string_type": "{input!r} is not text",
-    "string_too_short": "{input!r} is empty",
-    "string_too_long": "{input!r} is longer than {max_length} characters",
-    "string_pattern_mismatch": "{input!r} has characters other than letters, digits, _ and -",
-    "tuple_type": "{input!r} is not a list",
-    "model_type": "{input!r} is not a mapping",
-    "literal_error": "{input!r} is not one of {expected}",
-    "greater_than": "{input!r} is not above {gt:g}",
-    "greater_than_equal": "{input!r} is not at least {ge:g}",
-    "less_than_equal": "{input!r} is above {le:g}",
+    "int_type": "{input} is not a whole number",
+    "bool_type": "{input} is not true or false",
+    "string_type": "{input} is not text",
+    "string_too_short": "{input} is empty",
+    "string_too_long": "{input} is longer than {max_length} characters",
+    "string_pattern_mismatch": "{input} has characters other than letters, digits, _ and -",
+    "tuple_type": "{input} is not a list",
+    "model_type": "{input} is not a mapping",
+    "literal_error": "{input} is not one of {expected}",
+    "greater_than": "{input} is not above {gt:g}",
+    "greater_than_equal": "{input} is not at least {ge:g}",
+    "less_than_equal": "{input} is above {le:,.15g}",
 }
 
 
@@ -127,5 +128,5 @@ def _translated(error: Any, known: Mapping[str, Sequence[str]]) -> Iterator[Prob
         parent = ".".join(str(each) for each in parents)
         yield Problem(path=parent, text=unknown_text("key", key, known.get(parent, ())))
     else:
-        words = _WORDS.get(error["type"], "{input!r}: " + error["msg"].replace("{", "{{").replace("}", "}}"))
-        yield Problem(path=path, text=words.format(input=error["input"], **context))
+        words = _WORDS.get(error["type"], "{input}: " + error["msg"].replace("{", "{{").replace("}", "}}"))
+        yield Problem(path=path, text=words.format(input=shown(error["input"]), **context))

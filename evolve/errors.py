@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+MAX_SHOWN = 80
+
 
 class EvolveError(Exception):
     """Something a person can put right; its text is shown as it stands, without a traceback."""
@@ -47,8 +49,14 @@ class DefinitionError(ValueError):
         super().__init__("; ".join(str(each) for each in self.problems))
 
 
+def shown(value: object) -> str:
+    """A value as Python writes it, cut where it is longer than a reader needs."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
 def unknown_text(kind: str, word: object, known: Collection[str]) -> str:
     """Text about a misspelt word, with the word probably meant and all that are known."""
-    matches = get_close_matches(str(word), list(known), n=1)
+    matches = get_close_matches(str(word)[:MAX_SHOWN], list(known), n=1)
     meant = f"did you mean {matches[0]!r}? " if matches else ""
-    return f"unknown {kind} {word!r}; {meant}known: {list(known)}"
+    return f"unknown {kind} {shown(word)}; {meant}known: {list(known)}"

@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from detector.hyperparameters import Hyperparameters, names
-from evolve.errors import EvolveError, unknown_text
+from detector.text_files import TextFileError, read_text
+from detector.yaml_text import YamlError, dump, load
+from evolve.errors import EvolveError, shown, unknown_text
 
 TRAINING_KEYS = ("data", "model", "image_size", "batch_size", "nominal_batch_size", "epochs", "precision", "nms_iou")
+MAX_PATH_SHOWN = 300
 # Keys that other trainers' files have and ours do not.
 _FOREIGN = {"iou_t", "anchor_t", "cls_pw", "obj_pw", "fl_gamma", "mosaic", "dfl", "giou", "learning_rate", "nbs"}
 
@@ -46,9 +47,9 @@ def read_hyp(path: Path) -> HypFile:
         HypError: The file cannot be read, or a key or value is not allowed.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise HypError(f"{path}: cannot be read: {error}") from None
+        text = read_text(path)
+    except TextFileError as error:
+        raise HypError(f"{path}: {error}") from None
     return parse_hyp(text, str(path))
 
 
@@ -59,15 +60,15 @@ def parse_hyp(text: str, path: str) -> HypFile:
         HypError: A key or value is not allowed.
     """
     try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise HypError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+        raw = load(text)
+    except YamlError as error:
+        raise HypError(f"{path}: {error}") from None
     if not isinstance(raw, dict) or not raw:
         raise HypError(f"{path}: holds no hyperparameters; a hyp file is a mapping such as lr0: 0.01")
     training = raw.pop("training", None) or {}
     if not isinstance(training, dict) or (unknown := sorted(set(map(str, training)) - set(TRAINING_KEYS))):
         raise HypError(
-            f"{path}: training: {unknown if isinstance(training, dict) else training!r} is not allowed; "
+            f"{path}: training: {shown(unknown if isinstance(training, dict) else training)} is not allowed; "
             f"known: {list(TRAINING_KEYS)}"
         )
     if unknown := [key for key in raw if key not in names()]:
@@ -100,13 +101,25 @@ def write_hyp(path: Path, values: Hyperparameters, *, training: Mapping[str, Any
 
 def hyp_text(values: Hyperparameters, training: Mapping[str, Any]) -> str:
     """A hyp file without its head."""
-    text: str = yaml.safe_dump(asdict(values), sort_keys=False)
-    return text + str(yaml.safe_dump({"training": dict(training)}, sort_keys=False))
+    return dump(asdict(values)) + dump({"training": dict(training)})
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file whole or not at all; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    """Writes a file whole or not at all; its folder is made.
+
+    Raises:
+        HypError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise HypError(f"{_printable(path)}: cannot be written: {error.strerror or error}") from None
+    except ValueError as error:  # a NUL in the path, or no name at its end
+        raise HypError(f"{_printable(path)}: cannot be written: {error}") from None
+
+
+def _printable(path: Path) -> str:
+    return str(path)[:MAX_PATH_SHOWN].replace("\0", "?")

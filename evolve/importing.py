@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import delete, insert
 
 from detector.hyperparameters import Hyperparameters, names, numeric_range
+from detector.text_files import TextFileError, read_text
 from evolve import schema
 from evolve.dialects import Context, DialectError, from_dialect, named, ultralytics, yolov3
 from evolve.dialects.results import METRICS, Results, Row
@@ -146,7 +147,7 @@ def _values_beside(results: Results, context: Context, origin: Path) -> tuple[li
     for file, dialect in (("hyp.yaml", yolov3.NAME), ("args.yaml", ultralytics.NAME)):
         path = origin.with_name(file)
         if path.is_file():
-            found = from_dialect(dialect, path.read_text(encoding="utf-8"), context, origin=str(path))
+            found = from_dialect(dialect, _text(path), context, origin=str(path))
             return [found.values], [f"hyperparameters: read from {path} ({dialect}).", *found.notes]
     rates = [min(row.lr) for row in results.rows if row.lr]
     if not rates:
@@ -158,6 +159,13 @@ def _values_beside(results: Results, context: Context, origin: Path) -> tuple[li
     source = Source(origin=str(origin), entries={"lr0": entry})
     note = f"lr0 {max(rates):.4g}: is the highest learning rate that was logged; all others have our defaults."
     return [source.hyperparameters({"lr0": max(rates)})], [note]
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_text(path)
+    except TextFileError as error:
+        raise DialectError(f"{path}: {error}") from None
 
 
 def _study(

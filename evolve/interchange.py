@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from detector import text_files
 from evolve import schema
 from evolve.dialects import Context, Explanation, detect, explain, from_dialect, named, native, to_dialect, training_in
 from evolve.dialects.source import read_yaml
@@ -19,6 +20,7 @@ from evolve.session import Best, export_hyp, provenance
 from evolve.storage import Storage
 from evolve.study import Study
 
+MAX_RESULTS = 2**25  # bytes of a result file, of which a search of ten thousand trainings has four million
 # Options of the command line by what they set.
 OPTIONS = {each.name: f"--{each.name.replace('_', '-')}" for each in fields(Context)}
 
@@ -161,11 +163,9 @@ def read_text(path: Path) -> str:
         EvolveError: It cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise EvolveError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise EvolveError(f"{path}: byte {error.start} is not text in UTF-8") from None
+        return text_files.read_text(path, max_bytes=MAX_RESULTS)
+    except text_files.TextFileError as error:
+        raise EvolveError(f"{path}: {error}") from None
 
 
 def import_hyp(path: Path, dialect: str | None, output: Path, chosen: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:

@@ -100,7 +100,10 @@ def data_word(data: str) -> str:
     """A data set's name: that of its folder where the file is called data.yaml or the like, else its own."""
     if data in DIGITS:
         return _word(data)
-    path = Path(data).expanduser().resolve()
+    try:
+        path = Path(data).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):  # no such user, a name too long, a NUL: opening the data says so
+        path = Path(data)
     is_anyones = path.suffix in (".yaml", ".yml") and path.stem in ("data", "dataset")
     return _word(path.parent.name if is_anyones else path.stem if path.suffix in (".yaml", ".yml") else path.name)
 

@@ -8,13 +8,15 @@ from math import exp, isclose, isfinite, log, nan, prod
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from detector.hyperparameters import Hyperparameters, allowed_choices, names, numeric_range
-from evolve.errors import DefinitionError, Problem, unknown_text
+from detector.written_numbers import as_float
+from evolve.errors import DefinitionError, Problem, shown, unknown_text
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 Scalar = float | str | bool
 Value = TypeVar("Value")
+MAX_POINTS = 100_000  # of a grid and of each range in it; the grid is held in memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,8 @@ class Range:
             self._check_step(self.step)
         if self.points is not None and self.points < 2:
             raise ValueError(f"points {self.points} is not at least 2, one for each end")
+        if self.points is not None and self.points > MAX_POINTS:
+            raise ValueError(f"points {self.points} is above {MAX_POINTS:,}")
 
     @property
     def largest(self) -> float:
@@ -100,6 +104,8 @@ class Range:
         if not (isfinite(step) and 0 < step <= self.high - self.low):
             raise ValueError(f"step {step:g} is not above 0 and at most {self.high - self.low:g}")
         steps = (self.high - self.low) / step
+        if steps > MAX_POINTS:
+            raise ValueError(f"step {step:g} leads to {steps:.3g} values; allowed: {MAX_POINTS:,}")
         if not isclose(steps, round(steps), rel_tol=1e-9):
             raise ValueError(f"step {step:g} does not lead from low {self.low:g} to high {self.high:g}")
         if self.points is not None and self.points > round(steps) + 1:
@@ -120,7 +126,7 @@ class Choices:
         if not self.choices:
             raise ValueError("choices is empty; name at least one")
         if len({(type(each), each) for each in self.choices}) < len(self.choices):
-            raise ValueError(f"choices {list(self.choices)} repeats a value")
+            raise ValueError(f"choices {shown(list(self.choices))} repeats a value")
 
     @property
     def largest(self) -> float:
@@ -165,7 +171,7 @@ class Space(Mapping[str, Parameter]):
         if isinstance(raw, Space):
             return raw
         if not isinstance(raw, Mapping):
-            raise ValueError(f"{raw!r} names no hyperparameter; known: {list(names())}")
+            raise ValueError(f"{shown(raw)} names no hyperparameter; known: {list(names())}")
         return cls(check_each(raw, _parameter))
 
     def __getitem__(self, name: str) -> Parameter:
@@ -204,6 +210,10 @@ class Space(Mapping[str, Parameter]):
             for name, each in self.items()
         }
 
+    def num_points(self, trials: int) -> int:
+        """Number of points of the grid that `grid` makes, without making it."""
+        return prod(self._counts(trials).values())
+
     def _counts(self, trials: int) -> dict[str, int]:
         counts = {
             name: len(each.choices) if isinstance(each, Choices) else each.points or 2 for name, each in self.items()
@@ -234,17 +244,21 @@ def check_each(raw: Mapping[Any, Any], check: Callable[[str, Any], Value]) -> di
 
 
 def as_number(raw: object) -> float:
-    """A finite number, also from text: YAML reads 1e-4 (no point) as text.
+    """A finite number, also one in quotes.
 
     Raises:
         ValueError: It is not one.
     """
-    try:
-        value = float("nan") if isinstance(raw, bool) else float(raw)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        value = float("nan")
+    value = nan
+    if isinstance(raw, str):
+        value = as_float(raw)
+    elif isinstance(raw, int | float) and not isinstance(raw, bool):
+        try:
+            value = float(raw)
+        except OverflowError:
+            raise ValueError(f"{shown(raw)} is beyond what a number can hold, 1e-308 to 1e+308") from None
     if not isfinite(value):
-        raise ValueError(f"{raw!r} is not a finite number")
+        raise ValueError(f"{shown(raw)} is not a finite number")
     return value
 
 
@@ -267,7 +281,7 @@ def _parameter(name: str, raw: object) -> Parameter:
     if name not in names():
         raise ValueError(unknown_text("hyperparameter", name, names()))
     if not isinstance(raw, Mapping):
-        raise ValueError(f"{raw!r} is neither {{low: ..., high: ...}} nor {{choices: [...]}}")
+        raise ValueError(f"{shown(raw)} is neither {{low: ..., high: ...}} nor {{choices: [...]}}")
     return _choices(name, raw) if "choices" in raw else _range(name, raw)
 
 
@@ -275,7 +289,7 @@ def _choices(name: str, raw: Mapping[str, object]) -> Choices:
     _check_keys(raw, ("choices",))
     values = raw["choices"]
     if not isinstance(values, Sequence) or isinstance(values, str):
-        raise ValueError(f"choices {values!r} is not a list")
+        raise ValueError(f"choices {shown(values)} is not a list")
     return Choices(choices=tuple(fixed_value(name, each) for each in values))
 
 
@@ -303,9 +317,9 @@ def _range_value(key: str, raw: object) -> Any:
     if key in ("low", "high", "step"):
         return as_number(raw)
     if key == "log" and not isinstance(raw, bool):
-        raise ValueError(f"{raw!r} is not true or false")
+        raise ValueError(f"{shown(raw)} is not true or false")
     if key == "points" and (isinstance(raw, bool) or not isinstance(raw, int)):
-        raise ValueError(f"{raw!r} is not a whole number")
+        raise ValueError(f"{shown(raw)} is not a whole number")
     return raw
 
 

@@ -19,10 +19,10 @@ from pydantic import (
 )
 
 from detector.hyperparameters import AUGMENTATION, Hyperparameters, names
-from detector.plan import TrainingPlan
+from detector.plan import LARGEST_SEED, TrainingPlan
 from evolve.definition import Budget, Definition, Fitness, Flag, Number, Thresholds, Whole, problems_of
-from evolve.errors import DefinitionError, Problem, StudyError
-from evolve.space import Choices, Scalar, Space, check_each, fixed_value
+from evolve.errors import DefinitionError, Problem, StudyError, shown
+from evolve.space import MAX_POINTS, Choices, Scalar, Space, check_each, fixed_value
 
 __all__ = [
     "DIGITS",
@@ -44,17 +44,21 @@ PRUNERS: tuple[str, ...] = get_args(PrunerName)
 
 # Complete trials before the median of them means anything; as Optuna counts.
 MEDIAN_STARTUP_TRIALS = 5
+MAX_SEEDS = 1000
 
 
 def _fixed(raw: object) -> dict[str, Scalar]:
     if not isinstance(raw, Mapping):
-        raise ValueError(f"{raw!r} is not a mapping of hyperparameters to values")
+        raise ValueError(f"{shown(raw)} is not a mapping of hyperparameters to values")
     return check_each(raw, fixed_value)
 
 
 def _seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise ValueError(f"{list(seeds)} is not a list of different numbers, each at least 0")
+    if not seeds or min(seeds) < 0 or max(seeds) > LARGEST_SEED or len(set(seeds)) < len(seeds):
+        allowed = f"each at least 0 and at most {LARGEST_SEED}"
+        raise ValueError(f"{shown(list(seeds))} is not a list of different numbers, {allowed}")
+    if len(seeds) > MAX_SEEDS:
+        raise ValueError(f"{len(seeds)} seeds, each of them a training of every trial; allowed: up to {MAX_SEEDS}")
     return seeds
 
 
@@ -98,7 +102,7 @@ class Study(Definition):
     pruner: PrunerName = "none"
     budget: Budget
     seeds: Annotated[tuple[Whole, ...], AfterValidator(_seeds)] = (0,)
-    seed: Whole = Field(default=0, ge=0)
+    seed: Whole = Field(default=0, ge=0, le=LARGEST_SEED)
     fitness: Fitness = Fitness()
     thresholds: Thresholds = Thresholds()
     baseline: Flag = False
@@ -144,6 +148,13 @@ class Study(Definition):
         if self.sampler == "cmaes" and chosen:
             text = f"'cmaes' needs numbers, but {chosen} have choices; take tpe, gp or random"
             raise DefinitionError([Problem(path="sampler", text=text)])
+        return self
+
+    @model_validator(mode="after")
+    def _check_grid(self) -> Study:
+        if self.sampler == "grid" and (points := self.space.num_points(self.budget.trials)) > MAX_POINTS:
+            text = f"a grid over {len(self.space)} hyperparameters has {points:,} points; allowed: {MAX_POINTS:,}"
+            raise DefinitionError([Problem(path="space", text=f"{text}; take another sampler, or search over fewer")])
         return self
 
     def training_plan(self, device: str, seed: int) -> TrainingPlan:

@@ -6,18 +6,19 @@ times the weights are to be updated, whatever the number of images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from evolve.errors import Problem, StudyError, unknown_text
+from detector.text_files import TextFileError, read_text
+from detector.yaml_text import YamlError, load
+from evolve.errors import Problem, StudyError, shown, unknown_text
 from evolve.study import Study, validated
 
 AUTO = "auto"
+MAX_UPDATES = 100_000_000
 MAY_BE_OPEN = ("model", "image_size", "batch_size", "epochs")
 _SECTIONS = {"fixed", "space", "budget", "fitness", "thresholds", "decisions"}
 # Options by the keys they replace.
@@ -170,7 +171,9 @@ def _check_updates(file: StudyFile) -> None:
     if updates is None:
         return
     if isinstance(updates, bool) or not isinstance(updates, int) or updates < 1:
-        raise StudyError(f"{place}: {updates!r} is not a whole number of at least 1")
+        raise StudyError(f"{place}: {shown(updates)} is not a whole number of at least 1")
+    if updates > MAX_UPDATES:
+        raise StudyError(f"{place}: {shown(updates)} is above {MAX_UPDATES:,}")
     if file.raw.get("epochs", AUTO) != AUTO:
         raise StudyError(f"{place}: is given beside epochs; an epoch is a fixed number of updates: name one of them")
 
@@ -198,35 +201,10 @@ def _find(name_or_path: str) -> Path:
 
 def _read(path: Path) -> dict[Any, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        repeated = list(_repeated_keys(node, set()))
-        raw = yaml.safe_load(text)
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise StudyError(f"{path}: is not text in UTF-8") from None
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
-    if repeated:
-        raise StudyError("\n".join(f"{path}: {each}" for each in repeated))
+        raw = load(read_text(path))
+    except (TextFileError, YamlError) as error:
+        raise StudyError(f"{path}: {error}") from None
     if not isinstance(raw, dict):
         found = "is empty" if raw is None else f"holds {type(raw).__name__}"
         raise StudyError(f"{path}: {found}; a study is a mapping with at least space and budget")
     return raw
-
-
-def _repeated_keys(node: yaml.Node | None, seen: set[int]) -> Iterator[str]:
-    if id(node) in seen:  # an alias, perhaps to a mapping that holds it
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.MappingNode):
-        keys: set[str] = set()
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in keys:
-                yield f"line {key.start_mark.line + 1}: key {key.value!r} is given twice"
-            keys.add(str(key.value))
-            yield from _repeated_keys(value, seen)
-    elif isinstance(node, yaml.SequenceNode):
-        for each in node.value:
-            yield from _repeated_keys(each, seen)

@@ -11,13 +11,20 @@ from typing import Any
 
 import pytest
 
-from detector.hyperparameters import Hyperparameters
+from detector.hyperparameters import Hyperparameters, allowed_choices, names, numeric_range
 from detector.plan import TrainingPlan
 from evolve.errors import StudyError
 from evolve.study import MEDIAN_STARTUP_TRIALS, Fitness, Study
-from evolve.study_file import available_studies, load_study
+from evolve.study_file import available_studies, load_study, read_study
 
 SMALLEST = "space: {lr0: {low: 0.001, high: 1, log: true}}\nbudget: {trials: 8}\n"
+ALL_NUMBERS = json.dumps(
+    {
+        name: dict(zip(("low", "high"), numeric_range(name), strict=True))
+        for name in names()
+        if not allowed_choices(name)
+    }
+)
 Write = Callable[[str], Path]
 
 
@@ -99,6 +106,28 @@ def test_studies_that_come_with_the_package_are_found_anywhere_and_have_no_warni
         ("budget: {trials: 5, seconds: 0}", "budget.seconds: 0 is not above 0"),
         ("budget: {trial: 5}", "budget.trials: is missing"),
         ("budget: 5", "budget: 5 is not a mapping"),
+        ("budget: {trials: 1000000000}", "budget.trials: 1000000000 is above 100,000"),
+        ("sampler: grid\nspace: {lr0: {low: 0, high: 1, points: 1000000000}}", "space.lr0: points 1000000000 is above"),
+        (f"sampler: grid\nspace: {ALL_NUMBERS}", "space: a grid over 21 hyperparameters has 2,097,152 points; allowed"),
+        ("epochs: 100000000000000000000", "epochs: 100000000000000000000 is above 1,000,000"),
+        ("image_size: 1000000000000", "image_size: 1000000000000 is above 8,192"),
+        (
+            "seeds: [100000000000000000000]",
+            "seeds: [100000000000000000000] is not a list of different numbers, each at",
+        ),
+        ("seed: 4294967296", "seed: 4294967296 is above 2,147,483,647"),
+        ("baseline: yes", "baseline: 'yes' is not true or false"),
+        ("epochs: 010", "epochs: '010' is not a whole number"),
+        ("epochs: 1:30", "epochs: '1:30' is not a whole number"),
+        ("epochs: 1_0", "epochs: '1_0' is not a whole number"),
+        ("nms_iou: 0_1.5", "nms_iou: '0_1.5' is not a finite number"),
+        ("nms_iou: '\u0660.5'", "nms_iou: '\u0660.5' is not a finite number"),
+        (
+            f"nms_iou: 1{'0' * 350}",
+            "nms_iou: 1000000000000000000000000000000000000000000000000000000000000000000000000000",
+        ),
+        (f"hyperparameters: {{lr0: 1{'0' * 350}}}", "hyperparameters.lr0: 10000000000"),
+        (f"description: [{', '.join('a' * 200)}]", "description: ['a', 'a', 'a', 'a',"),
         ("seeds: 3", "seeds: 3 is not a list"),
         ("seeds: []", "seeds: [] is not a list of different numbers, each at least 0"),
         ("seeds: [1, 1]", "seeds: [1, 1] is not a list of different numbers"),
@@ -136,14 +165,14 @@ def test_a_study_that_is_not_allowed_says_where_and_what(write: Write, more: str
     [
         ("", "studies/smoke.yaml: is empty; a study is a mapping with at least space and budget"),
         ("- 1", "studies/smoke.yaml: holds list; a study is a mapping"),
-        ("a: [1", "studies/smoke.yaml: is not YAML: while parsing a flow sequence"),
-        ("a: !!python/object/apply:os.getcwd []", "studies/smoke.yaml: is not YAML: could not determine a constructor"),
+        ("a: [1", "studies/smoke.yaml: line 1: is not YAML: expected ',' or ']'"),
+        ("a: !!python/object/apply:os.getcwd []", "studies/smoke.yaml: line 1: tag !!python/object/apply:os.getcwd is"),
         (SMALLEST + "epochs: 3\nepochs: 4\n", "studies/smoke.yaml: line 4: key 'epochs' is given twice"),
         (
             "space: {lr0: {low: 1, low: 2, high: 3}}\nbudget: {trials: 1}",
             "studies/smoke.yaml: line 1: key 'low' is given twice",
         ),
-        ("a: &a {b: *a}", "studies/smoke.yaml: "),
+        ("a: &a {b: *a}", "studies/smoke.yaml: line 1: *a stands for what is not written before it, or holds itself"),
     ],
 )
 def test_a_file_that_is_no_study_says_so(write: Write, text: str, message: str) -> None:
@@ -153,6 +182,21 @@ def test_a_file_that_is_no_study_says_so(write: Write, text: str, message: str) 
         load_study(str(path))
 
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("path", ["a\0b.yaml", f"{'a' * 300}.yaml"])
+def test_a_path_that_no_file_can_have_says_so(path: str) -> None:
+    with pytest.raises(StudyError, match="cannot be read: "):
+        load_study(path)
+
+
+def test_updates_have_a_limit_from_file_and_command_line_alike(write: Write) -> None:
+    path = write(SMALLEST + "updates: 1000000000000\n")
+
+    with pytest.raises(StudyError, match=r"studies/smoke.yaml: updates: 1000000000000 is above 100,000,000"):
+        read_study(str(path))
+    with pytest.raises(StudyError, match=r"^--updates: 10000000000 is above"):
+        read_study(str(path), {"updates": 10**10})
 
 
 def test_a_file_that_is_not_there_or_not_text_says_so(write: Write) -> None:

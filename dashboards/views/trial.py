@@ -9,7 +9,6 @@ from math import isfinite, nan
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from dashboards.views import wording
 from dashboards.views.blocks import Cell, Column, Disclosure, Empty, Prose, Table, Tile, Tiles, VerdictMark
@@ -17,6 +16,7 @@ from dashboards.views.curves import Curve
 from dashboards.views.study import StudyView, as_text
 from dashboards.views.thinning import polyline
 from detector.hyperparameters import Hyperparameters
+from detector.yaml_text import dump
 from evolve.forensics import Diagnosis
 from evolve.schema import TERMS
 
@@ -284,8 +284,8 @@ def reproduction(view: TrialView) -> Reproduction | Empty:
     if not config:
         return Empty("This study was not made by `evolve run`, so there is no command that trains it again.")
     stem = f"trial-{view.number}"
-    text = yaml.safe_dump(_all_hyperparameters(view), sort_keys=False)
-    text += yaml.safe_dump({"training": {key: config[key] for key in TRAINING_KEYS if config.get(key) is not None}})
+    text = dump(_all_hyperparameters(view))
+    text += dump({"training": {key: config[key] for key in TRAINING_KEYS if config.get(key) is not None}})
     seeds = ",".join(str(each) for each in view.study.facts.seeds)
     command = f"evolve train --hyp {shlex.quote(stem + '.yaml')}" + (f" --seeds {shlex.quote(seeds)}" if seeds else "")
     return Reproduction(

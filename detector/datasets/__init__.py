@@ -10,6 +10,7 @@ from detector.datasets.files import build
 from detector.datasets.layout import missing_yaml, unknown_layout, voc_folders
 from detector.datasets.listing import DataError, Dataset, Finding, Sample, Split, UnreadableImagesError
 from detector.datasets.pictures import PictureStore
+from detector.datasets.places import expanded
 from detector.datasets.voc import read_voc
 from detector.datasets.yolo import read_yolo
 
@@ -44,11 +45,12 @@ def open_dataset(
         )
     if source in CLASS_NAMES:
         return open_digits(source, image_size=image_size, seed=seed)
-    path, audit = Path(source).expanduser(), Audit(skip_unreadable=skip_unreadable)
+    path, audit = expanded(source, source[:200]), Audit(skip_unreadable=skip_unreadable)
     try:
         path.stat()
-    except OSError as error:
-        raise DataError(f"{source[:200]}: {error.strerror}; allowed: {_ALLOWED}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{source[:200].replace(chr(0), '?')}: {reason}; allowed: {_ALLOWED}") from None
     if (config := _data_yaml(path)) is not None:
         listing = read_yolo(config, audit)
     elif path.is_dir() and voc_folders(path) is not None:

@@ -56,15 +56,17 @@ class Audit:
 
     def __init__(self, *, skip_unreadable: bool = False) -> None:
         self.findings: list[Finding] = []
-        self._problems: list[str] = []
+        self._problems: list[str] = []  # those that are shown; a long file may have one in each line
+        self._num_problems = 0
         self._unreadable: dict[Path, str] = {}
         self._skip_unreadable = skip_unreadable
 
     def problem(self, file: Path, line: int | None, message: str) -> None:
         """Note something that prevents training; `message` says what was found and what is allowed."""
-        self._problems.append(
-            f"{file}: {_one_line(message)}" if line is None else f"{file}:{line}: {_one_line(message)}"
-        )
+        self._num_problems += 1
+        if len(self._problems) < MAX_PROBLEMS_SHOWN:
+            place = file if line is None else f"{file}:{line}"
+            self._problems.append(f"{place}: {_one_line(message)}")
 
     def unreadable(self, image: Path, message: str) -> None:
         """Note an image that cannot be read; `message` says why, and is used once for an image in several splits."""
@@ -85,24 +87,25 @@ class Audit:
             UnreadableImagesError: Images cannot be read and are not to be left out; the first 50 are named.
             DataError: There are other problems; the first ten are named, and then the images that cannot be read.
         """
-        shown = _shown(self._problems, MAX_PROBLEMS_SHOWN)
+        shown = _shown(self._problems, self._num_problems)
         if self._unreadable and not self._skip_unreadable:
             count = len(self._unreadable)
             images = "images" if count > 1 else "image"
             shown.append(f"{count} {images} cannot be read; allowed: {READABLE}")
             named = [f"{image}: {message}" for image, message in self._unreadable.items()]
-            shown.extend(_shown(named, MAX_UNREADABLE_SHOWN))
+            shown.extend(_shown(named[:MAX_UNREADABLE_SHOWN], count))
         if shown:
             raise (DataError if self._problems else UnreadableImagesError)("\n".join(shown))
 
 
-def _shown(messages: list[str], limit: int) -> list[str]:
-    more = len(messages) - limit
-    return [*messages[:limit], f"and {more} more"] if more > 0 else list(messages)
+def _shown(messages: list[str], number: int) -> list[str]:
+    more = number - len(messages)
+    return [*messages, f"and {more} more"] if more else list(messages)
 
 
 def _one_line(message: str) -> str:
-    return " ".join(line.strip() for line in message.splitlines())
+    line = " ".join(line.strip() for line in message.splitlines())
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def upright_entry(entry: Entry, size: tuple[int, int], orientation: int, audit: Audit) -> Entry:

@@ -8,11 +8,14 @@ from pathlib import Path
 import yaml
 
 from detector.datasets.pictures import SUFFIXES
+from detector.text_files import TextFileError, read_bytes
+from detector.written_numbers import is_whole
 
 LABEL_FOLDERS = ("annotations", "annots", "ann", "xml", "labels", "label")  # in any case; the first that fits
 IMAGE_FOLDERS = ("jpegimages", "images", "imgs", "img", "photos")
 LABEL_LISTS = ("classes.txt", "labels.txt", "names.txt", "notes.txt", "readme.txt")  # found among labels, but none
 
+_MAX_BYTES = 2**24
 _MAX_NAMES = 10
 _MAX_CLASSES = 100  # a slip may name a class of any number
 _PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -80,10 +83,18 @@ def _yolo_labels(root: Path) -> tuple[Path, list[Path]] | None:
 
 
 def _class_indices(file: Path) -> Iterator[int]:
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in _any_text(file).splitlines():
         words = line.split()
-        if len(words) == 5 and words[0].isdecimal():
+        if len(words) == 5 and words[0].isdecimal() and is_whole(words[0]) and len(words[0]) < 10:
             yield int(words[0])
+
+
+def _any_text(file: Path) -> str:
+    """What can be read of a file; it is only looked at, to say what would have to be written."""
+    try:
+        return read_bytes(file, max_bytes=_MAX_BYTES).decode("utf-8-sig", "replace")
+    except TextFileError:
+        return ""
 
 
 def _moves(labels: Path, images: Path | None) -> Iterator[str]:
@@ -114,6 +125,6 @@ def _places(images: Path | None) -> dict[str, str]:
 def _class_names(root: Path, labels: Path, files: list[Path]) -> list[str]:
     for file in (labels / "classes.txt", root / "classes.txt", root / "names.txt"):
         if file.is_file():
-            return [line.strip() for line in file.read_text("utf-8-sig", "replace").splitlines() if line.strip()]
+            return [line.strip() for line in _any_text(file).splitlines() if line.strip()]
     last = max(index for file in files for index in _class_indices(file))
     return [f"name of class {index}" for index in range(min(last, _MAX_CLASSES - 1) + 1)]

@@ -93,6 +93,7 @@ KINDS = {
     "unreadable": "image cannot be read and was left out",
     "cut_short": "image file is cut short and was used as far as it goes",
     "bad_exif": "EXIF block makes no sense; the pixels were used as they stand",
+    "several_frames": "image file has several frames or pages and the first was used",
     "rotated": "image was turned upright by its EXIF orientation",
     "listed_twice": "image is listed twice in one split and was kept once",
     "same_image": "image has the same pixels as another of its split",

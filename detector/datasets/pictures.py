@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,10 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from detector.datasets.image_files import MAX_FILE_BYTES, TooLargeError, opened_image
 from detector.datasets.listing import UnreadableImagesError
 from detector.datasets.mending import Mended, mend
+from detector.text_files import TextFileError, read_bytes
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 READABLE = f"{', '.join(SUFFIXES)} files that lack at most a tenth of their pixels"
@@ -88,23 +89,25 @@ class PictureStore:
 def read_picture(path: Path, *, longest: int) -> Picture:
     """Decode an image file, turn it upright by its EXIF tag and shrink it.
 
-    A file that is cut short is used if at most a tenth of its pixels is missing, and an EXIF block that makes no
-    sense is passed over; both are told as flaws of the picture.
+    A file that is cut short is used if at most a tenth of its pixels is missing, an EXIF block that makes no sense is
+    passed over, and of an animation the first frame is used; all of that is told as flaws of the picture.
 
     Args:
         path: Image file.
         longest: Largest width and height of the result in pixels; larger images are shrunk with antialiasing.
 
     Raises:
-        UnreadableImagesError: The file is missing, damaged, lacks more than a tenth of its pixels, or has a pixel
-            format that is not 8 or 16 bits a channel.
+        UnreadableImagesError: The file is missing, damaged, lacks more than a tenth of its pixels, has more than 89
+            million of them, or a pixel format that is not 8 or 16 bits a channel.
     """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise _refusal(path, error.strerror or str(error)) from error
+        data = read_bytes(path, max_bytes=MAX_FILE_BYTES)
+    except TextFileError as error:
+        raise _refusal(path, str(error).removeprefix("cannot be read: ")) from error
     try:
         return _decoded(data, longest)
+    except TooLargeError as error:
+        raise _refusal(path, str(error)) from error
     except Exception as error:  # damaged bytes lead Pillow's decoders to errors of every kind
         if (mended := mend(data)) is None:
             raise _refusal(path, _reason(error, data)) from error
@@ -136,10 +139,10 @@ def _cut_short(mended: Mended) -> Flaw:
 
 
 def _decoded(data: bytes, longest: int) -> Picture:
-    with Image.open(BytesIO(data)) as opened:
+    with opened_image(data) as opened:
         # Pillow turns TIFF upright while it decodes, and the tag is gone then; PNG may have its tag behind the pixels.
         before = _orientation(opened) if opened.format == "TIFF" else None
-        size = opened.size
+        size, moving = opened.size, _several_frames(opened)
         opened.draft(None, _shrunk(size, longest))  # lets JPEG decode at a fraction of its size
         opened.load()
         orientation, flaws = before or _orientation(opened)
@@ -153,7 +156,18 @@ def _decoded(data: bytes, longest: int) -> Picture:
     if upright.size != target:
         upright = upright.resize(target, Image.Resampling.BILINEAR)  # antialiased when shrinking
     pixels = torch.from_numpy(np.array(upright)).permute(2, 0, 1).contiguous()
-    return Picture(image=pixels, size=size, orientation=orientation, flaws=flaws)
+    return Picture(image=pixels, size=size, orientation=orientation, flaws=(*moving, *flaws))
+
+
+def _several_frames(opened: Image.Image) -> tuple[Flaw, ...]:
+    # The second image of a camera's MPO is a preview or the other eye's view.
+    try:
+        is_several = opened.format != "MPO" and getattr(opened, "is_animated", False)
+    except Exception:  # what is behind the first frame is not needed
+        is_several = False
+    if not is_several:
+        return ()
+    return (Flaw(kind="several_frames", message="file has several frames or pages; the first is used"),)
 
 
 def _orientation(opened: Image.Image) -> tuple[int, tuple[Flaw, ...]]:

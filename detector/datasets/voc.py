@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import isnan
 from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
@@ -18,9 +18,14 @@ from detector.datasets.files import Listing
 from detector.datasets.layout import unknown_layout, voc_folders
 from detector.datasets.listing import DataError
 from detector.datasets.pictures import SUFFIXES
+from detector.datasets.places import check_classes, list_lines
+from detector.text_files import TextFileError, read_bytes
+from detector.written_numbers import as_float
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _CLASS_FILES = ("classes.txt", "names.txt")
+_MAX_BYTES, _MAX_ELEMENTS = 2**21, 100_000  # of an annotation: thousands of objects fit
+_YES = ("1", "true", "yes")  # the development kit writes 0 and 1, some tools words
 _LINE = "line of the file"  # attribute in which parsed elements keep where they began; no XML name has blanks
 
 
@@ -79,13 +84,17 @@ def _child(folder: Path, lower_name: str) -> Path | None:
 
 def _annotation(file: Path, audit: Audit) -> Annotation | None:
     try:
-        top = parse_xml(file.read_bytes())
+        top = parse_xml(read_bytes(file, max_bytes=_MAX_BYTES))
         objects = tuple(_object(element) for element in top.findall("object"))
         return Annotation(file=file, size=_size(top), objects=objects)
-    except (OSError, expat.ExpatError) as error:
+    except TextFileError as error:
+        audit.problem(file, None, f"{error}; allowed: VOC annotations")
+    except (expat.ExpatError, LookupError) as error:  # LookupError: an encoding that Python does not know
         audit.problem(file, getattr(error, "lineno", None), f"not readable as XML ({error}); allowed: VOC annotations")
     except _MalformedError as error:
         audit.problem(file, error.line, str(error))
+    except ValueError as error:  # an encoding that expat does not take
+        audit.problem(file, None, f"not readable as XML ({error}); allowed: VOC annotations in UTF-8")
     return None
 
 
@@ -104,7 +113,7 @@ def parse_xml(data: bytes) -> Element:
         xml.parsers.expat.ExpatError: The XML is not well formed.
         ValueError: It has a document type or is not an <annotation>.
     """
-    builder, parser = TreeBuilder(), expat.ParserCreate()
+    builder, parser, num_elements = TreeBuilder(), expat.ParserCreate(), 0
 
     def refuse(*_: object) -> None:
         raise _MalformedError(
@@ -112,6 +121,10 @@ def parse_xml(data: bytes) -> Element:
         )
 
     def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal num_elements
+        num_elements += 1
+        if num_elements > _MAX_ELEMENTS:
+            raise _MalformedError(parser.CurrentLineNumber, f"more than {_MAX_ELEMENTS:,} elements; allowed: fewer")
         builder.start(tag, {**attributes, _LINE: str(parser.CurrentLineNumber)})
 
     parser.StartDoctypeDeclHandler = refuse
@@ -134,12 +147,8 @@ def _text(element: Element, path: str) -> str:
 
 def _number(element: Element, path: str) -> float:
     text = _text(element, path)
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if not isfinite(number):
-        raise _MalformedError(int(element.attrib[_LINE]), f"{path} {text!r} in <{element.tag}>; allowed: a number")
+    if isnan(number := as_float(text)):
+        raise _MalformedError(int(element.attrib[_LINE]), f"{path} {text!r:.80} in <{element.tag}>; allowed: a number")
     return number
 
 
@@ -155,16 +164,17 @@ def _object(element: Element) -> VocObject:
         name=_text(element, "name"),
         corners=(x0, y0, x1, y1),
         line=int(element.attrib[_LINE]),
-        is_difficult=(element.findtext("difficult") or "0").strip() == "1",
+        is_difficult=(element.findtext("difficult") or "0").strip().lower() in _YES,
     )
 
 
 def _names(root: Path, annotations: Iterable[Annotation]) -> tuple[str, ...]:
     for file in (root / name for name in _CLASS_FILES):
         if file.is_file():
-            names = tuple(line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+            names = tuple(line.strip() for line in list_lines(file) if line.strip())
             if not names or len(set(names)) < len(names):
-                raise DataError(f"{file}: {list(names)}; allowed: at least one class name a file, each once")
+                raise DataError(f"{file}: {list(names)!r:.80}; allowed: at least one class name a file, each once")
+            check_classes(names, str(file))
             return names
     return tuple(sorted({each.name for annotation in annotations for each in annotation.objects}))
 
@@ -175,7 +185,8 @@ def _entry(image: Path, annotation: Annotation | None, names: tuple[str, ...], f
     objects = []
     for each in annotation.objects:
         if each.name not in names:
-            audit.problem(annotation.file, each.line, f"class {each.name!r} is not known; allowed: {', '.join(names)}")
+            known = ", ".join(name[:40] for name in names[:10]) + (", ..." if len(names) > 10 else "")
+            audit.problem(annotation.file, each.line, f"class {each.name!r:.80} is not known; allowed: {known}")
             continue
         if each.is_difficult:
             audit.finding("difficult", annotation.file, each.line, f"{each.name} is marked difficult; kept")
@@ -221,7 +232,7 @@ def _split_files(root: Path) -> dict[str, Path]:
 
 def _stems(file: Path, images: Mapping[str, Path], audit: Audit) -> list[str]:
     stems = []
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(list_lines(file), start=1):
         if not (name := line.strip()):
             continue
         words = name.rsplit(maxsplit=1)
@@ -231,7 +242,7 @@ def _stems(file: Path, images: Mapping[str, Path], audit: Audit) -> list[str]:
         if stem in images:
             stems.append(stem)
         else:
-            audit.problem(file, number, f"no image {name}; allowed: names of image files without their suffix")
+            audit.problem(file, number, f"no image {name:.200}; allowed: names of image files without their suffix")
     return stems
 
 

@@ -6,19 +6,24 @@ Source of the layout: ultralytics' documentation of detection data sets; `labels
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import isfinite
+from math import isnan
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from detector.datasets.audit import Audit, Entry, LabelledObject
 from detector.datasets.files import Listing
 from detector.datasets.layout import LABEL_LISTS
 from detector.datasets.listing import DataError
 from detector.datasets.pictures import SUFFIXES
+from detector.datasets.places import MAX_CLASSES, check_classes, expanded, is_there, label_lines, list_lines
+from detector.text_files import TextFileError, read_text
+from detector.written_numbers import as_float
+from detector.yaml_text import YamlError, load
 
 _PARTS = ("train", "val", "test")
+_NUMBERS = ("class", "centre x", "centre y", "width", "height")
+_MAX_NODES = 20_000  # a list of as many names, or a mapping of half
+_MAX_PATH = 300  # characters of one that are shown
 _LARGEST = 2.0  # a normalised number beyond this is a number of pixels
 
 
@@ -50,9 +55,12 @@ def read_yolo(file: Path, audit: Audit) -> Listing:
 
 def _load(file: Path) -> Mapping[str, Any]:
     try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{file}: not readable as YAML: {error}") from error
+        config = load(read_text(file), as_text=("names", "path"), max_nodes=_MAX_NODES)
+    except TextFileError as error:
+        raise DataError(f"{file}: {error}") from None
+    except YamlError as error:
+        where = f"{file}:{error.line}" if error.line else f"{file}"
+        raise DataError(f"{where}: not readable as YAML: {error.problem}") from None
     if not isinstance(config, dict):
         raise DataError(f"{file}: {type(config).__name__} at the top; allowed: keys path, train, val, test, names, nc")
     return config
@@ -60,26 +68,36 @@ def _load(file: Path) -> Mapping[str, Any]:
 
 def _names(config: Mapping[str, Any], file: Path) -> tuple[str, ...]:
     names, count = config.get("names"), config.get("nc")
-    if names is None and isinstance(count, int) and count > 0:
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= MAX_CLASSES):
+        raise DataError(f"{file}: nc: {count!r:.80}; allowed: a number of classes, 1 to {MAX_CLASSES:,}")
+    if names is None and count is not None:
         names = [f"class{index}" for index in range(count)]
     if isinstance(names, dict):
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise DataError(f"{file}: names: keys {list(names)}; allowed: 0 to {len(names) - 1}, each once")
+            raise DataError(f"{file}: names: keys {list(names)!r:.80}; allowed: 0 to {len(names) - 1}, each once")
         names = [names[index] for index in range(len(names))]
     if not isinstance(names, list) or not names:
-        raise DataError(f"{file}: names: {names!r}; allowed: a list of class names, or a mapping from 0, 1, ...")
-    texts = tuple(str(name) for name in names)
+        raise DataError(f"{file}: names: {names!r:.80}; allowed: a list of class names, or a mapping from 0, 1, ...")
+    if wrong := [name for name in names if not isinstance(name, str) or not name.strip()]:
+        raise DataError(f"{file}: names: {wrong[0]!r:.80} among them; allowed: a name for each class")
+    texts = tuple(names)
+    check_classes(texts, f"{file}: names")
     if len(set(texts)) < len(texts):
-        raise DataError(f"{file}: names: {list(texts)} has a name twice; allowed: different names")
+        raise DataError(f"{file}: names: {list(texts)!r:.80} has a name twice; allowed: different names")
     if count is not None and count != len(texts):
         raise DataError(f"{file}: nc: {count!r} with {len(texts)} names; allowed: {len(texts)}")
     return texts
 
 
 def _root(config: Mapping[str, Any], file: Path) -> Path:
-    root = file.parent / Path(str(config.get("path") or ".")).expanduser()
-    if not root.is_dir():
-        raise DataError(f"{file}: path: no folder {root}; allowed: a folder, relative to this file or absolute")
+    path = config.get("path")
+    if not isinstance(path, str | None):
+        raise DataError(f"{file}: path: {path!r:.80}; allowed: a folder, relative to this file or absolute")
+    root = file.parent / expanded(path or ".", f"{file}: path")
+    if not is_there(root, Path.is_dir):
+        raise DataError(
+            f"{file}: path: no folder {str(root)[:_MAX_PATH]}; allowed: a folder, relative to this file or absolute"
+        )
     return root
 
 
@@ -87,46 +105,52 @@ def _places(config: Mapping[str, Any], part: str, file: Path) -> list[str]:
     value = config.get(part)
     places = [value] if isinstance(value, str) else value or []
     if not isinstance(places, list) or not all(isinstance(place, str) and place for place in places):
-        raise DataError(f"{file}: {part}: {value!r}; allowed: a folder, a list of folders, or a .txt file of images")
+        allowed = "a folder, a list of folders, or a .txt file of images"
+        raise DataError(f"{file}: {part}: {value!r:.80}; allowed: {allowed}")
     return places
 
 
 def _resolved(place: str, root: Path, file: Path, part: str) -> Path:
     # Exports of annotation services say ../train/images for a folder beside data.yaml.
-    tried = [root / Path(place).expanduser(), *([root / place[3:]] if place.startswith("../") else [])]
+    tried = [root / expanded(place, f"{file}: {part}"), *([root / place[3:]] if place.startswith("../") else [])]
     for path in tried:
-        if path.exists():
+        if is_there(path, Path.exists):
+            if path.resolve() == Path(path.resolve().anchor):
+                raise DataError(
+                    f"{file}: {part}: {path.resolve()} is the whole file system; allowed: a folder of images"
+                )
             return path
-    raise DataError(f"{file}: {part}: no {tried[0]}; allowed: an existing folder, or a .txt file that lists images")
+    raise DataError(
+        f"{file}: {part}: no {str(tried[0])[:_MAX_PATH]}; allowed: an existing folder, or a .txt file that lists images"
+    )
 
 
 def _images(place: Path, root: Path, audit: Audit) -> list[Path]:
     if place.is_dir():
-        return sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        return _images_below(place)
     if place.suffix.lower() != ".txt":
         raise DataError(f"{place}: neither a folder nor a .txt file; allowed: either, listing images")
     images = []
-    for number, line in enumerate(_lines(place, audit), start=1):
+    for number, line in enumerate(list_lines(place), start=1):
         if not (text := line.strip()):
             continue
-        found = next((path for path in (place.parent / text, root / text) if path.is_file()), None)
+        found = next((path for path in (place.parent / text, root / text) if is_there(path, Path.is_file)), None)
         if found is None:
             audit.problem(
-                place, number, f"no image {text}; allowed: image files, relative to this file or the data set"
+                place, number, f"no image {text:.200}; allowed: image files, relative to this file or the data set"
             )
         elif found.suffix.lower() not in SUFFIXES:
-            audit.problem(place, number, f"{text} is not an image; allowed: {', '.join(SUFFIXES)}")
+            audit.problem(place, number, f"{text:.200} is not an image; allowed: {', '.join(SUFFIXES)}")
         else:
             images.append(found)
     return images
 
 
-def _lines(file: Path, audit: Audit) -> list[str]:
+def _images_below(folder: Path) -> list[Path]:
     try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        audit.problem(file, None, f"not readable as text ({error}); allowed: UTF-8")
-        return []
+        return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    except OSError as error:  # a folder went away, or may not be looked into
+        raise DataError(f"{folder}: cannot be looked through: {error.strerror}; allowed: a folder of images") from None
 
 
 def label_path(image: Path) -> Path:
@@ -143,7 +167,9 @@ def _entry(image: Path, names: tuple[str, ...], audit: Audit) -> Entry:
     file = label_path(image)
     if not file.is_file():
         return Entry(image=image, label_file=None)
-    parsed = (_object(line, number, file, names, audit) for number, line in enumerate(_lines(file, audit), start=1))
+    parsed = (
+        _object(line, number, file, names, audit) for number, line in enumerate(label_lines(file, audit), start=1)
+    )
     objects = tuple(each for each in parsed if each is not None)
     return Entry(image=image, label_file=file, objects=objects, is_normalised=True)
 
@@ -151,20 +177,16 @@ def _entry(image: Path, names: tuple[str, ...], audit: Audit) -> Entry:
 def _object(line: str, number: int, file: Path, names: tuple[str, ...], audit: Audit) -> LabelledObject | None:
     if not (words := line.split()):
         return None
-    try:
-        label, cx, cy, width, height = (float(word) for word in words)
-    except ValueError:
-        label = cx = cy = width = height = float("nan")
-    numbers = (label, cx, cy, width, height)
-    if not all(isfinite(value) for value in numbers):
-        audit.problem(
-            file, number, f"{line.strip()!r}; allowed: five numbers: class, centre x, centre y, width, height"
-        )
-    elif not (label.is_integer() and 0 <= label < len(names)):
-        known = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-        audit.problem(file, number, f"class {words[0]} is not known; allowed: 0 to {len(names) - 1} ({known})")
+    numbers = tuple(map(as_float, words)) if len(words) == len(_NUMBERS) else ()
+    if not numbers or any(map(isnan, numbers)):
+        audit.problem(file, number, f"{line.strip()!r:.200}; allowed: five numbers: {', '.join(_NUMBERS)}")
+        return None
+    label, cx, cy, width, height = numbers
+    if not (label.is_integer() and 0 <= label < len(names)):
+        known = ", ".join(name[:40] for name in names[:10]) + (", ..." if len(names) > 10 else "")
+        audit.problem(file, number, f"class {words[0]:.80} is not known; allowed: 0 to {len(names) - 1} ({known})")
     elif max(abs(value) for value in numbers[1:]) > _LARGEST:
-        audit.problem(file, number, f"{line.strip()!r} counts pixels; allowed: fractions of the image, 0 to 1")
+        audit.problem(file, number, f"{line.strip()!r:.200} counts pixels; allowed: fractions of the image, 0 to 1")
     else:
         box = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
         return LabelledObject(label=int(label), box=box, line=number)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from detector.written_numbers import MAX_CHARACTERS, is_whole
 from evolve.commands.again import typed_again
 from evolve.commands.options import (
     DEFAULT_STORAGE,
@@ -34,7 +35,7 @@ from evolve.commands.options import (
     WorkersOption,
 )
 from evolve.commands.output import opened_storage, say, say_next, stored_study, write_report
-from evolve.errors import StudyError
+from evolve.errors import StudyError, shown
 
 if TYPE_CHECKING:
     from evolve.planning import Advice
@@ -179,10 +180,10 @@ def _stored(storage: str, name: str, chosen: dict[str, Any], budget: dict[str, A
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(each) for each in text.split(","))
-    except ValueError:
-        raise StudyError(f"{option}: {text!r} is not a list of whole numbers such as 0,1,2") from None
+    words = [each.strip() for each in text.split(",")]
+    if not all(is_whole(each) and len(each) <= MAX_CHARACTERS for each in words):
+        raise StudyError(f"{option}: {shown(text)} is not a list of whole numbers such as 0,1,2")
+    return tuple(int(each) for each in words)
 
 
 def _say_choices(study: Study) -> None:

@@ -10,6 +10,7 @@ from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
 from evolve.errors import EvolveError, StudyError
 
+LARGEST = {"classes": 1_000_000, "images": 1_000_000_000}
 STRIDE = 32  # image sizes are multiples of it
 
 
@@ -54,9 +55,9 @@ class Context:
             nominal_batch_size=self.nominal_batch_size,
             epochs=self.epochs,
         )
-        for name in ("classes", "images"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is not at least 1")
+        for name, largest in LARGEST.items():
+            if not 1 <= getattr(self, name) <= largest:
+                raise ValueError(f"{name}: {getattr(self, name)} is not at least 1 and at most {largest:,}")
 
     @property
     def layers(self) -> int:

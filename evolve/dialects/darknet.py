@@ -175,6 +175,8 @@ def read_cfg(text: str, origin: str) -> Source:
             raise DialectError(f"{origin}:{number}:{column}: {line!r} is neither [section] nor key=value in one")
         entry = Entry(text=value.strip(), line=number, column=raw.index("=") + 2)
         if section in ("[net]", "[network]"):
+            if name.strip() in entries:
+                raise DialectError(f"{origin}:{number}:1: key {name.strip()!r} is given twice")
             entries[name.strip()] = entry
         elif section == "[yolo]" and name.strip() == "ignore_thresh":
             entries.setdefault(_YOLO, entry)

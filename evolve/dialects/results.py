@@ -7,14 +7,17 @@ the results.csv of a single run of either.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import nan
+from math import isfinite, isnan, nan
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
+from detector.written_numbers import as_float, is_not_finite
 from evolve.dialects import early, ultralytics, yolov3
 from evolve.dialects.context import DialectError
+from evolve.dialects.json_lines import read_json
 from evolve.dialects.source import Entry, Source
 
 METRICS = {
@@ -28,6 +31,9 @@ METRICS = {
     "metrics/mAP50-95(B)": "map50_95",
 }
 _LOSSES = {f"{part}/{term}_loss": term for part in ("train", "val") for term in ("box", "obj", "cls")}
+# Columns that are parts of a whole, whoever writes them.
+_FRACTIONS = {"fitness", *METRICS, *METRICS.values()}
+_MAX_NAME, _MAX_LINE, _MAX_LINES = 100, 100_000, 100_000  # characters of a column and of a line; trainings
 _NEVER_HYPERPARAMETERS = ("F1", "loss", "dfl")
 V9_FITNESS = {"map50": 0.1, "map50_95": 0.9}
 
@@ -96,11 +102,24 @@ def read_results(text: str, *, origin: str, columns: Sequence[str] = ()) -> Resu
     return _evolve_txt(text, origin, columns) if origin.lower().endswith(".txt") else _table(text, origin)
 
 
+def _lines(text: str, origin: str) -> Iterator[tuple[int, str]]:
+    """Lines that hold something, with their numbers."""
+    lines = text.splitlines()
+    if len(lines) > _MAX_LINES:
+        raise DialectError(
+            f"{origin}:{_MAX_LINES + 1}:1: holds more than {_MAX_LINES:,} lines; allowed: a training each"
+        )
+    for number, line in enumerate(lines, 1):
+        if len(line) > _MAX_LINE:
+            raise DialectError(f"{origin}:{number}:1: has {len(line):,} characters; allowed: {_MAX_LINE:,}")
+        if line.strip():
+            yield number, line
+
+
 # Files with a header
 
 
-@dataclass(frozen=True, slots=True)
-class _Cell:
+class _Cell(NamedTuple):  # a file has a quarter of a million: a dataclass takes thrice the time to make
     text: str
     line: int
     column: int
@@ -115,7 +134,7 @@ def _cells(line: str, number: int) -> list[_Cell]:
 
 
 def _table(text: str, origin: str) -> Results:
-    lines = [_cells(line, number) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [_cells(line, number) for number, line in _lines(text, origin)]
     if len(lines) < 2:
         raise DialectError(f"{origin}:1:1: holds {len(lines)} lines; allowed: a header and at least one row")
     header = _header(lines[0], origin)
@@ -127,6 +146,8 @@ def _table(text: str, origin: str) -> Results:
             )
     rows = tuple(_row(dict(zip(header, cells, strict=True)), origin) for cells in lines[1:])
     if "epoch" in header:
+        for cells in lines[1:]:
+            _check_epoch(cells[header.index("epoch")], origin)
         if not any(name in METRICS for name in header):
             raise DialectError(f"{origin}:1:1: has no metrics; allowed: columns {list(METRICS)[:4]}")
         is_package = "metrics/mAP50(B)" in header
@@ -142,9 +163,9 @@ def _table(text: str, origin: str) -> Results:
 def _header(cells: list[_Cell], origin: str) -> list[str]:
     seen: set[str] = set()
     for cell in cells:
-        if not cell.text or cell.text in seen:
-            found = "is given twice" if cell.text else "has no name"
-            raise DialectError(f"{origin}:{cell.line}:{cell.column}: column {cell.text!r} {found}")
+        if not cell.text or cell.text in seen or len(cell.text) > _MAX_NAME:
+            found = "is given twice" if cell.text in seen else "has no name" if not cell.text else "has too long a name"
+            raise DialectError(f"{origin}:{cell.line}:{cell.column}: column {cell.text!r:.80} {found}")
         seen.add(cell.text)
     return [cell.text for cell in cells]
 
@@ -169,6 +190,12 @@ def _row(cells: Mapping[str, _Cell], origin: str) -> Row:
     )
 
 
+def _check_epoch(cell: _Cell, origin: str) -> None:
+    # Rows are counted, since trainers begin at 0 or at 1; but a cell that is no count belongs to another table.
+    if not _number(cell, "epoch", origin).is_integer():
+        raise DialectError(f"{origin}:{cell.line}:{cell.column}: epoch: {cell.text!r} is not a whole number")
+
+
 def _is_key(name: str) -> bool:
     return "/" not in name and name not in ("epoch", "time", "fitness", "iteration", *_NEVER_HYPERPARAMETERS)
 
@@ -179,11 +206,19 @@ def _keys(cells: Mapping[str, _Cell], origin: str) -> Source:
 
 
 def _number(cell: _Cell, name: str, origin: str) -> float:
-    try:
-        return float(cell.text)
-    except ValueError:
-        where = f"{origin}:{cell.line}:{cell.column}"
-        raise DialectError(f"{where}: {name}: {cell.text!r} is not a number; allowed: numbers, nan") from None
+    where = f"{origin}:{cell.line}:{cell.column}: {name}"
+    value = as_float(cell.text)
+    if isnan(value):
+        if not is_not_finite(cell.text):
+            raise DialectError(f"{where}: {cell.text!r:.80} is not a number; allowed: numbers, nan")
+        value = float(cell.text)
+    return _in_range(value, name, where)
+
+
+def _in_range(value: float, name: str, where: str) -> float:
+    if name in _FRACTIONS and isfinite(value) and not 0 <= value <= 1:
+        raise DialectError(f"{where}: {value:g} is outside 0..1; allowed: 0 to 1, nan")
+    return value
 
 
 # evolve.txt has no header: the number of columns tells the version
@@ -223,7 +258,7 @@ _LAYOUTS = {
 
 
 def _evolve_txt(text: str, origin: str, columns: Sequence[str]) -> Results:
-    lines = [_words(line, number) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [_words(line, number) for number, line in _lines(text, origin)]
     if not lines:
         raise DialectError(f"{origin}:1:1: is empty; allowed: a line of numbers for each training")
     layout = _layout(lines[0], origin, columns)
@@ -245,12 +280,7 @@ def _evolve_txt(text: str, origin: str, columns: Sequence[str]) -> Results:
 
 
 def _words(line: str, number: int) -> list[_Cell]:
-    words, start = [], 0
-    for word in line.split():
-        start = line.index(word, start)
-        words.append(_Cell(word, number, start + 1))
-        start += len(word)
-    return words
+    return [_Cell(word.group(), number, word.start() + 1) for word in re.finditer(r"\S+", line)]
 
 
 def _layout(words: list[_Cell], origin: str, columns: Sequence[str]) -> _Layout:
@@ -288,19 +318,14 @@ def _txt_row(words: list[_Cell], layout: _Layout, origin: str) -> Row:
 
 
 def _tune_ndjson(text: str, origin: str) -> Results:
-    rows = tuple(_ndjson_row(line, number, origin) for number, line in enumerate(text.splitlines(), 1) if line.strip())
+    rows = tuple(_ndjson_row(line, number, origin) for number, line in _lines(text, origin))
     if not rows:
         raise DialectError(f"{origin}:1:1: is empty; allowed: a JSON object in each line")
     return Results(kind="tune_results.ndjson", dialect=ultralytics.NAME, rows=rows, weights=V9_FITNESS)
 
 
 def _ndjson_row(line: str, number: int, origin: str) -> Row:
-    try:
-        found = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DialectError(f"{origin}:{number}:{error.colno}: is not JSON: {error.msg}") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise DialectError(f"{origin}:{number}:1: {error}") from None
+    found = read_json(line, f"{origin}:{number}")
     place = _Places(origin, line, number)
     if not isinstance(found, dict):
         raise place.error("", f"is {type(found).__name__}; allowed: an object")
@@ -342,8 +367,9 @@ class _Places:
         if value is None:
             return nan
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.error(key, f"{value!r} is not a number; allowed: numbers, NaN, null")
-        return float(value)
+            raise self.error(key, f"{value!r:.80} is not a number; allowed: numbers, NaN, null")
+        where = f"{self.origin}:{self.number_of_line}:{self.column(key)}: {key}"
+        return _in_range(float(value), key, where)
 
 
 def _mean_metrics(datasets: Mapping[str, Any], place: _Places) -> Iterator[tuple[str, float]]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 
 import yaml
 
+from detector import yaml_text
 from detector.hyperparameters import Hyperparameters
+from detector.written_numbers import MAX_CHARACTERS, is_number, is_whole
 from evolve.dialects.context import DialectError
 
 # Of ten; no trainer takes larger numbers, and products of several still fit a float.
 _SMALLEST_EXPONENT, _LARGEST_EXPONENT = -400, 30
+# What their trainers take for numbers: PyYAML reads YAML 1.1.
 _NUMBER_TAGS = ("tag:yaml.org,2002:float", "tag:yaml.org,2002:int")
+_resolver = yaml.resolver.Resolver()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +28,7 @@ class Entry:
     Attributes:
         text: Characters of the value.
         line, column: Where it begins, from 1.
-        is_text: Whether YAML takes it for text, although it looks like a number.
+        is_text: Whether PyYAML takes it for text, although it looks like a number.
     """
 
     text: str
@@ -71,7 +75,7 @@ class Source:
             return Fraction(default)
         number = as_decimal(self.entries[key].text)
         if number is None:
-            raise self.error(key, f"{self.entries[key].text!r} is not a finite number")
+            raise self.error(key, f"{self.entries[key].text!r:.80} is not a finite number")
         return Fraction(number)
 
     def whole(self, key: str, default: str | None = None) -> int:
@@ -82,13 +86,13 @@ class Source:
         """
         number = self.number(key, default)
         if number.denominator != 1:
-            raise self.error(key, f"{self.text(key)!r} is not a whole number")
+            raise self.error(key, f"{self.text(key)!r:.80} is not a whole number")
         return int(number)
 
     def count(self, key: str) -> int | None:
         """A value that is a whole number from 1 to 999,999,999; None where it is missing or anything else."""
         text = self.text(key)
-        return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 and int(text) else None
+        return int(text) if is_whole(text) and len(text) < 10 and int(text) > 0 else None
 
     def truth(self, key: str, *, default: bool = False) -> bool:
         """A value that must be true or false.
@@ -100,7 +104,7 @@ class Source:
             return default
         found = {"true": True, "false": False, "1": True, "0": False}.get(self.text(key).lower())
         if found is None:
-            raise self.error(key, f"{self.text(key)!r} is not true or false")
+            raise self.error(key, f"{self.text(key)!r:.80} is not true or false")
         return found
 
     def error(self, key: str, text: str) -> DialectError:
@@ -128,16 +132,15 @@ class Source:
             raise self.error(key, text if key == name else f"as our {name}: {text}") from None
 
     def texts_for_numbers(self) -> list[str]:
-        """Keys whose value looks like a number but is text to YAML, such as 1e-4."""
+        """Keys whose value looks like a number but is text to PyYAML, such as 1e-4."""
         return [key for key, entry in self.entries.items() if entry.is_text and as_decimal(entry.text) is not None]
 
 
 def as_decimal(text: str) -> Decimal | None:
     """The number that a text shows; None if it is none, not finite, or beyond what a float holds."""
-    try:
-        number = Decimal(text.strip())
-    except InvalidOperation:
+    if len(text) > MAX_CHARACTERS or not is_number(text.strip()):
         return None
+    number = Decimal(text.strip())
     return number if number.is_finite() and _SMALLEST_EXPONENT <= number.adjusted() <= _LARGEST_EXPONENT else None
 
 
@@ -145,29 +148,21 @@ def read_yaml(text: str, origin: str) -> Source:
     """Keys of a flat YAML mapping; sections below a key are left out.
 
     Raises:
-        DialectError: It is not YAML, not a mapping, or has a key twice.
+        DialectError: It is not YAML that can be read in one way only, or not a mapping.
     """
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{origin}:{mark.line + 1}:{mark.column + 1}" if mark else origin
-        raise DialectError(f"{where}: is not YAML: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise DialectError(f"{origin}: is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(node, yaml.MappingNode) or not node.value:
+        node = yaml_text.compose(text)
+    except yaml_text.YamlError as error:
+        where = f"{origin}:{error.line}:{error.column}" if error.line else origin
+        raise DialectError(f"{where}: {error.problem}") from None
+    if not isinstance(node, yaml_text.Mapping) or not node.items:
         raise DialectError(f"{origin}:1:1: holds no hyperparameters; a hyp file is a mapping such as lr0: 0.01")
-    entries: dict[str, Entry] = {}
-    for key, value in node.value:
-        name, mark = str(key.value), key.start_mark
-        if name in entries:
-            raise DialectError(f"{origin}:{mark.line + 1}:{mark.column + 1}: key {name!r} is given twice")
-        entries[name] = _entry(value)
-    return Source(origin=origin, entries=entries)
+    return Source(origin=origin, entries={key.text: _entry(value) for key, value in node.items})
 
 
-def _entry(node: yaml.Node) -> Entry:
-    line, column = node.start_mark.line + 1, node.start_mark.column + 1
-    if not isinstance(node, yaml.ScalarNode):
-        return Entry(text="...", line=line, column=column)
-    return Entry(text=str(node.value), line=line, column=column, is_text=node.tag not in _NUMBER_TAGS)
+def _entry(node: yaml_text.Node) -> Entry:
+    if not isinstance(node, yaml_text.Scalar):
+        return Entry(text="...", line=node.line, column=node.column)
+    tag = _resolver.resolve(yaml.ScalarNode, node.text, (True, False))  # type: ignore[no-untyped-call]
+    is_text = bool(node.tag) or tag not in _NUMBER_TAGS
+    return Entry(text=node.text, line=node.line, column=node.column, is_text=is_text)
