@@ -20,6 +20,8 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from detector import checkpoint
+from detector.checkpoint import Found
 from detector.datasets import open_dataset
 from detector.datasets.listing import Dataset
 from detector.hyperparameters import Hyperparameters
@@ -38,13 +40,14 @@ def train(
 ) -> tuple[list[tuple[float, float]], float, float]:
     """mAP50 and mAP50-95 at each overlap, seconds and images/s of one training."""
     plan = TrainingPlan(model=model, image_size=160, batch_size=16, nominal_batch_size=16, epochs=30, data_seed=seed)
-    lane = LaneSpec(values=values, seed=seed, checkpoint=folder / f"{seed}.pt", is_resumed=True)
+    lane = LaneSpec(values=values, seed=seed, checkpoint=folder / f"{seed}.pt")
     started = time.perf_counter()
     steps = [each.seconds for each in Trainer(plan, dataset, [lane]).fit() if isinstance(each, StepTelemetry)]
     seconds = time.perf_counter() - started
     scores = []
+    trained = replace(lane, start=Found(checkpoint=checkpoint.load(folder / f"{seed}.pt")))
     for overlap in OVERLAPS:
-        (measured,) = Trainer(replace(plan, nms_iou=overlap), dataset, [lane]).evaluate_once()
+        (measured,) = Trainer(replace(plan, nms_iou=overlap), dataset, [trained]).evaluate_once()
         assert isinstance(measured, EpochMetrics)
         scores.append((measured.map50, measured.map50_95))
     return scores, seconds, plan.batch_size * len(steps) / sum(steps)

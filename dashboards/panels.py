@@ -265,6 +265,14 @@ REPORT: tuple[Panel[Any], ...] = (
         blocks=as_they_are,
     ),
     Panel(
+        key="events",
+        title="What else happened?",
+        caption="Workers that were lost, checkpoints that could not be used, data that changed. What was lost that way "
+        "was trained again.",
+        rows=tables.events,
+        blocks=as_they_are,
+    ),
+    Panel(
         key="data",
         title="The data",
         caption="What the data set holds, and what its check clipped or left out.",

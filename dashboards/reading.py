@@ -29,7 +29,8 @@ from dashboards.views.study import Focus
 from dashboards.views.trial_loading import load_trial
 from evolve import schema
 from evolve.errors import StorageError
-from evolve.storage import check_schema, sqlite_file
+from evolve.sqlite import sqlite_file
+from evolve.storage import check_schema
 
 BUSY_SECONDS = 30
 KEPT_STUDIES = 8

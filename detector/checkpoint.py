@@ -1,4 +1,4 @@
-"""A lane's state in a file: written whole or not at all, read without unpickling code.
+"""A lane's state in a file: written whole or not at all, read without unpickling code, checked by a checksum.
 
 All randomness of a training comes from seeds and counters, so weights, optimizer state and the number of finished
 epochs are enough to go on to the last bit.
@@ -10,8 +10,11 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Mapping
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,9 @@ from torch import Tensor
 from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
 
-FORMAT = 1
+FORMAT = 2
+# A file that a killed process left half-written is removed after so long without a write.
+STALE_SECONDS = 600.0
 # A resumed training may run elsewhere or be measured in another way, but must otherwise be the one that was stopped.
 _FREE_TO_CHANGE = {"device", "nms_iou"}
 
@@ -42,8 +47,10 @@ class Checkpoint:
         step: Batches seen.
         weights: One-lane network state.
         optimizer: Of `LaneOptimizer.state`; empty in a file kept for its weights alone, where `weights` are averages.
-        metrics: Precision, recall, map50 and map50_95 of the averaged weights on the validation images, 0..1; empty in
-            files of versions that did not write them.
+        metrics: Precision, recall, map50 and map50_95 of the averaged weights on the validation images, 0..1; empty
+            where they were not measured.
+        train_losses: Mean over the epoch's batches of each loss term, by name.
+        origin: Whoever trains may tell here which run and which data a file is of; compared, never interpreted.
     """
 
     plan: TrainingPlan
@@ -56,6 +63,8 @@ class Checkpoint:
     weights: Mapping[str, Tensor]
     optimizer: Mapping[str, Any]
     metrics: Mapping[str, float] = field(default_factory=dict)
+    train_losses: Mapping[str, float] = field(default_factory=dict)
+    origin: str = ""
 
     @property
     def averaged_weights(self) -> Mapping[str, Tensor]:
@@ -64,28 +73,82 @@ class Checkpoint:
         return average
 
 
-def save(checkpoint: Checkpoint, path: Path) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The state that a training can go on from.
+
+    Attributes:
+        checkpoint: The latest usable one, or None where the training has to start from its beginning.
+        passed_over: Why files that are there are not used, a sentence each.
+    """
+
+    checkpoint: Checkpoint | None = None
+    passed_over: tuple[str, ...] = ()
+
+
+def before_path(path: Path) -> Path:
+    """File of the checkpoint before the last one."""
+    return path.with_name(f"{path.stem}-before{path.suffix}")
+
+
+def save(checkpoint: Checkpoint, path: Path, *, keeps_before: bool = False) -> None:
     """Writes a checkpoint beside its place and moves it there, so that a crash leaves the old one whole.
+
+    Args:
+        checkpoint: What is written.
+        path: Where.
+        keeps_before: Whether the file that was there is kept as `before_path`.
 
     Raises:
         OSError: The disk is full or the folder cannot be written.
     """
     content = {each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}
     content |= {"format": FORMAT, "plan": asdict(checkpoint.plan), "values": asdict(checkpoint.values)}
+    content = _on_cpu(content)
+    content["checksum"] = _checksum(content)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    # A name of its own for each writer: two that write the same checkpoint must not mix their bytes.
+    partial = path.with_name(f"{path.stem}.{uuid.uuid4().hex[:12]}.partial")
     try:
         with partial.open("wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
+        if path.is_dir():  # not ours; what is in it is not ours to remove
+            path.rename(path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.aside"))
+        if keeps_before and path.exists():
+            link(path, before_path(path))
         partial.replace(path)
+        _sync_folder(path.parent)
     except RuntimeError as error:  # torch hides a full disk in a RuntimeError
         free = shutil.disk_usage(path.parent).free / 2**20
         raise OSError(errno.ENOSPC, f"could not be written, {free:.1f} MiB are free", str(path)) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def link(source: Path, target: Path) -> None:
+    """Gives a checkpoint a second name, in place of a file that has it; checkpoints are replaced, never written to.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written.
+    """
+    partial = target.with_name(f"{target.stem}.{uuid.uuid4().hex[:12]}.partial")
+    try:
+        partial.hardlink_to(source)
+    except OSError:  # a file system without links
+        shutil.copyfile(source, partial)
+    partial.replace(target)
+
+
+def remove_stale(path: Path, *, now: float | None = None) -> None:
+    """Removes what writers of a checkpoint left half-written when they were killed."""
+    now = time.time() if now is None else now
+    for partial in path.parent.glob(f"{path.stem}*.partial"):
+        with contextlib.suppress(OSError):
+            if now - partial.stat().st_mtime > STALE_SECONDS:
+                partial.unlink()
 
 
 def save_weights(source: Path, target: Path) -> Checkpoint:
@@ -113,15 +176,57 @@ def load(path: Path, device: str = "cpu") -> Checkpoint:
     """
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-        if content.pop("format") != FORMAT:
-            raise CheckpointError(f"{path}: checkpoint format is not {FORMAT}")
+        if (found := content.get("format")) != FORMAT:
+            raise CheckpointError(f"{path}: checkpoint format is {found!r}, not {FORMAT}: written by another version")
+        if content.pop("checksum", None) != _checksum(content):
+            raise CheckpointError(f"{path}: is damaged: its checksum is not that of its content")
+        del content["format"]
         content["plan"] = TrainingPlan(**content["plan"])
         content["values"] = Hyperparameters(**content["values"])
-        return Checkpoint(**content)
+        loaded = Checkpoint(**content)
     except CheckpointError:
         raise
     except Exception as error:  # torch raises many kinds for files that are no checkpoints
-        raise CheckpointError(f"{path}: not a readable checkpoint: {error}") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{path}: not a readable checkpoint: {reason}") from error
+    if broken := _not_finite(loaded.averaged_weights) or _not_finite(loaded.weights):
+        raise CheckpointError(f"{path}: weights {broken} are not finite")
+    return loaded
+
+
+def latest(
+    path: Path, plan: TrainingPlan, values: Hyperparameters, seed: int, *, origin: str, last_epoch: int | None
+) -> Found:
+    """The state to go on from: of the last checkpoint and the one before it, the first that is whole and one's own.
+
+    Args:
+        path: Of the last checkpoint.
+        plan, values, seed: The training that is to go on.
+        origin: As the files must say.
+        last_epoch: The last epoch that whoever asks knows of, -1 for none; a file of a later one is not used. None
+            for no such limit.
+    """
+    passed_over: list[str] = []
+    for candidate in (path, before_path(path)):
+        if not candidate.exists():
+            continue
+        try:
+            found = load(candidate)
+            _check_origin(candidate, found, origin, last_epoch)
+            check_same_training(found, plan, values, seed)
+        except CheckpointError as error:
+            passed_over.append(str(error))
+            continue
+        return Found(checkpoint=found, passed_over=tuple(passed_over))
+    return Found(passed_over=tuple(passed_over))
+
+
+def _check_origin(path: Path, found: Checkpoint, origin: str, last_epoch: int | None) -> None:
+    if found.origin != origin:
+        raise CheckpointError(f"{path}: is of another study, another database or other data")
+    if last_epoch is not None and found.epoch > last_epoch:
+        known = f"knows epochs up to {last_epoch}" if last_epoch >= 0 else "knows no epoch"
+        raise CheckpointError(f"{path}: is of epoch {found.epoch}, but the database {known} of this training")
 
 
 def check_same_training(checkpoint: Checkpoint, plan: TrainingPlan, values: Hyperparameters, seed: int) -> None:
@@ -135,3 +240,54 @@ def check_same_training(checkpoint: Checkpoint, plan: TrainingPlan, values: Hype
     if different := {k: (stored[k], asked[k]) for k in asked if stored[k] != asked[k] and k not in _FREE_TO_CHANGE}:
         words = ", ".join(f"{name} was {old!r}, is {new!r}" for name, (old, new) in different.items())
         raise CheckpointError(f"the checkpoint belongs to another training: {words}")
+
+
+def _on_cpu(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if isinstance(value, Mapping):
+        return {key: _on_cpu(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_on_cpu(each) for each in value)
+    return value
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """Of every key and value: what torch reads from a damaged file would otherwise be taken for the truth."""
+    digest = sha256()
+    for piece in _pieces(content):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _pieces(value: Any) -> Iterator[Any]:
+    if isinstance(value, Tensor):
+        yield f"{value.dtype}{tuple(value.shape)}".encode()
+        yield value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    elif isinstance(value, Mapping):
+        yield f"{{{len(value)}".encode()
+        for key in sorted(value, key=str):
+            yield repr(key).encode()
+            yield from _pieces(value[key])
+    elif isinstance(value, (list, tuple)):
+        yield f"[{len(value)}".encode()
+        for each in value:
+            yield from _pieces(each)
+    else:
+        yield repr(value).encode()
+
+
+def _not_finite(weights: Mapping[str, Tensor]) -> str:
+    """Name of the first tensor with a value that is no finite number; empty where there is none."""
+    names: Sequence[str] = [name for name, each in weights.items() if not bool(torch.isfinite(each).all())]
+    return names[0] if names else ""
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename last through a power cut, where the system lets folders be opened."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)

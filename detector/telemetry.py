@@ -32,12 +32,17 @@ class LossTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneStarted:
-    """The first record of a lane: it trains from `step` on, which is 0 unless it goes on from a checkpoint."""
+    """The first record of a lane: it trains from `step` on, which is 0 unless it goes on from a checkpoint.
+
+    Attributes:
+        passed_over: Why checkpoints that are there were not used, a sentence each.
+    """
 
     lane: int
     epoch: int
     step: int
     total_steps: int
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

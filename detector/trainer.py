@@ -14,7 +14,7 @@ from pathlib import Path
 from detector import checkpoint
 from detector.augment import Augmentation
 from detector.batches import Batch, TrainingOrder, evaluation_batches, num_batches, training_batches
-from detector.checkpoint import Checkpoint
+from detector.checkpoint import Checkpoint, Found
 from detector.datasets.listing import Dataset, Split
 from detector.hyperparameters import Hyperparameters
 from detector.metrics import Scores
@@ -40,23 +40,29 @@ class LaneSpec:
     Attributes:
         values: Its hyperparameters.
         seed: Of its weights.
-        checkpoint: File written after each epoch; None for none.
-        is_resumed: Whether to go on from that file if it exists.
+        checkpoint: File written after each epoch, the one before it kept; None for none.
+        start: What to go on from; nothing for a training from its beginning.
+        origin: Written to the file, for whoever looks for something to go on from.
     """
 
     values: Hyperparameters
     seed: int = 0
     checkpoint: Path | None = None
-    is_resumed: bool = False
+    start: Found = field(default_factory=Found)
+    origin: str = ""
 
 
 @dataclass(slots=True)
 class _Lane:
-    """A lane under way: `number` is its place at the start, the slot in the population may change."""
+    """A lane under way: `number` is its place at the start, the slot in the population may change.
+
+    `train_losses` are means over the steps of the last whole epoch.
+    """
 
     number: int
     spec: LaneSpec
     loss_sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TERMS, 0.0))
+    train_losses: dict[str, float] = field(default_factory=dict)
     scores: Scores | None = None
 
 
@@ -71,7 +77,7 @@ class Trainer:
 
     Raises:
         ValueError: The lanes disagree on something shared.
-        CheckpointError: A lane cannot go on from its file, or the lanes' files are of different epochs.
+        CheckpointError: A lane's start is of another training, or the lanes' starts are of different epochs.
     """
 
     def __init__(
@@ -119,6 +125,7 @@ class Trainer:
                 epoch=self._first_epoch,
                 step=self._first_epoch * self._steps_per_epoch,
                 total_steps=self.total_steps,
+                passed_over=lane.spec.start.passed_over,
             )
         for epoch in range(self._first_epoch, self._plan.epochs):
             started = self._clock()
@@ -152,6 +159,8 @@ class Trainer:
             yield from self._update(step, rates, measured)
             if not self._lanes:
                 return
+        for lane in self._lanes:
+            lane.train_losses = {name: value / self._steps_per_epoch for name, value in lane.loss_sums.items()}
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         order = TrainingOrder(
@@ -244,7 +253,7 @@ class Trainer:
                 map50=scores.map50,
                 map50_95=scores.map50_95,
                 losses=losses,
-                train_losses={name: value / self._steps_per_epoch for name, value in lane.loss_sums.items()},
+                train_losses=lane.train_losses,
                 seconds=self._clock() - started,
             )
         self._drop([lane for lane in self._lanes if lane.number in self._stopped])
@@ -267,23 +276,28 @@ class Trainer:
                     weights=weights,
                     optimizer=optimizer,
                     metrics={} if lane.scores is None else asdict(lane.scores),
+                    train_losses=lane.train_losses,
+                    origin=lane.spec.origin,
                 ),
                 path,
+                keeps_before=True,
             )
             yield CheckpointSaved(lane=lane.number, epoch=epoch, step=step, path=str(path))
 
     def _resume(self) -> int:
-        epochs = {self._resume_lane(slot, lane.spec) for slot, lane in enumerate(self._lanes)}
+        epochs = {self._resume_lane(slot, lane) for slot, lane in enumerate(self._lanes)}
         if len(epochs) > 1:
             raise checkpoint.CheckpointError(f"lanes of one training resume together, but stopped after {epochs}")
         return epochs.pop() + 1
 
-    def _resume_lane(self, slot: int, spec: LaneSpec) -> int:
-        if not spec.is_resumed or spec.checkpoint is None or not spec.checkpoint.exists():
+    def _resume_lane(self, slot: int, lane: _Lane) -> int:
+        stored = lane.spec.start.checkpoint
+        if stored is None:
             return -1
-        stored = checkpoint.load(spec.checkpoint)
-        checkpoint.check_same_training(stored, self._plan, spec.values, spec.seed)
+        checkpoint.check_same_training(stored, self._plan, lane.spec.values, lane.spec.seed)
         self._population.load_lane(slot, dict(stored.weights), dict(stored.optimizer))
+        # Told again with the test metrics, if the last epoch is over already.
+        lane.train_losses = dict(stored.train_losses)
         return stored.epoch
 
 

@@ -62,10 +62,17 @@ def main() -> None:
         sys.exit(1)
     except Exception as error:
         # Full disks and databases that went away are for people to put right; anything else is our mistake.
-        if not isinstance(error, OSError) and not type(error).__module__.startswith("sqlalchemy."):
+        if not isinstance(error, OSError) and not type(error).__module__.startswith(("sqlalchemy.", "optuna.")):
             raise
-        typer.echo(f"error: {str(error).splitlines()[0]}; nothing finished is lost, run again", err=True)
+        typer.echo(f"error: {_cause(error)}; nothing finished is lost, run again", err=True)
         sys.exit(1)
+
+
+def _cause(error: BaseException) -> str:
+    """What the database or the disk said, under what libraries made of it."""
+    while (cause := getattr(error, "orig", None) or error.__cause__ or error.__context__) is not None:
+        error = cause
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 if __name__ == "__main__":

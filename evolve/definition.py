@@ -28,11 +28,15 @@ class Budget(Definition):
 
     Attributes:
         trials: Number of trials, those that diverge, fail or are pruned included.
-        seconds: Wall time after which no trial is started, or None for no limit.
+        seconds: Wall time of a run, or None for no limit: no trial is started after it, nor one that would not be over
+            by then if it took as long as those before it in the run.
+        trial_seconds: Wall time after which a trial is taken for stuck: its worker is killed, and it goes on once from
+            its last checkpoint. None for no limit.
     """
 
     trials: Whole = Field(ge=1, le=MAX_TRIALS)
     seconds: Annotated[Number, Field(gt=0)] | None = None
+    trial_seconds: Annotated[Number, Field(gt=0)] | None = None
 
 
 class Fitness(Definition):
@@ -85,7 +89,7 @@ class Thresholds(Definition):
     floor: Number = Field(default=0.05, ge=0, le=1)
     still_rising: Number = Field(default=0.08, gt=0, le=1)
     worsened: Number = Field(default=0.15, gt=0, le=1)
-    little_learned: Number = Field(default=0.4, gt=0)
+    little_learned: Number = Field(default=0.5, gt=0)
     loss_growth: Number = Field(default=2.0, gt=1)
 
 

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import time
@@ -15,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from math import inf, nan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detector.telemetry import CheckpointSaved, EpochMetrics, LaneEnded, StepTelemetry, Telemetry
 from evolve.definition import Fitness
@@ -23,6 +22,9 @@ from evolve.errors import EvolveError
 from evolve.objective import Record
 from evolve.study import Study
 from evolve.trial import Trial
+
+if TYPE_CHECKING:
+    from detector.trainer import LaneSpec
 
 PACKAGES = ("torch", "torchvision", "optuna", "numpy", "faster-coco-eval", "sqlalchemy")
 
@@ -35,6 +37,14 @@ def checkpoint_path(run_folder: Path, trial: int, seed: int) -> Path:
 def best_path(checkpoint: Path) -> Path:
     """File of the checkpoint of a training's best epoch, beside the last one."""
     return checkpoint.with_name(f"{checkpoint.stem}-best{checkpoint.suffix}")
+
+
+def drop_spare_checkpoints(run_folder: Path, trial: int, seeds: Sequence[int]) -> None:
+    """Removes what was kept in case the last checkpoints of a trial could not be read: nothing goes on from them."""
+    from detector.checkpoint import before_path
+
+    for seed in seeds:
+        before_path(checkpoint_path(run_folder, trial, seed)).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +64,13 @@ class DetectionObjective:
     dataset: Any
 
     def __call__(self, trial: Trial) -> Generator[Record, None, None]:
-        from detector.trainer import LaneSpec, Trainer
+        from detector.trainer import Trainer
 
-        values = self.study.hyperparameters(trial.params)
         for seed in trial.seeds:
-            checkpoint = checkpoint_path(self.run_folder, trial.number, seed)
-            lane = LaneSpec(values=values, seed=seed, checkpoint=checkpoint, is_resumed=True)
+            lane = self._lane(trial, seed)
+            assert lane.checkpoint is not None
             training = Trainer(self.study.training_plan(self.device, seed), self.dataset, [lane]).fit()
-            best = _BestEpoch(self.study.fitness, checkpoint)
+            best = _BestEpoch(self.study.fitness, lane.checkpoint, goes_on=lane.start.checkpoint is not None)
             with contextlib.closing(training):
                 for telemetry in training:
                     best.take_in(telemetry)
@@ -72,24 +81,35 @@ class DetectionObjective:
                     if isinstance(telemetry, LaneEnded) and telemetry.is_diverged:
                         return  # further seeds could not make it converge
 
+    def _lane(self, trial: Trial, seed: int) -> LaneSpec:
+        from detector import checkpoint
+        from detector.trainer import LaneSpec
+
+        path = checkpoint_path(self.run_folder, trial.number, seed)
+        checkpoint.remove_stale(path)
+        values = self.study.hyperparameters(trial.params)
+        last_epoch = None if trial.last_epochs is None else trial.last_epochs.get(seed, -1)
+        plan = self.study.training_plan(self.device, seed)
+        start = checkpoint.latest(path, plan, values, seed, origin=trial.origin, last_epoch=last_epoch)
+        return LaneSpec(values=values, seed=seed, checkpoint=path, start=start, origin=trial.origin)
+
 
 class _BestEpoch:
-    """Keeps the checkpoint of the epoch with the best fitness beside the last one.
+    """Keeps the checkpoint of the epoch with the best fitness beside the last one."""
 
-    Checkpoints are replaced and never written to, so a second name for the file keeps it without a copy.
-    """
-
-    def __init__(self, fitness: Fitness, checkpoint: Path) -> None:
+    def __init__(self, fitness: Fitness, checkpoint: Path, *, goes_on: bool) -> None:
         self._fitness, self._checkpoint, self._kept = fitness, checkpoint, best_path(checkpoint)
-        self._best = self._before() if checkpoint.exists() and self._kept.exists() else -inf
+        self._best = self._before() if goes_on and self._kept.exists() else -inf
         self._last = -inf
 
     def take_in(self, telemetry: Telemetry) -> None:
         if isinstance(telemetry, EpochMetrics) and telemetry.split == "val":
             self._last = self._fitness.of(telemetry)
         elif isinstance(telemetry, CheckpointSaved) and self._last > self._best:
+            from detector import checkpoint
+
             self._best = self._last
-            self._keep()
+            checkpoint.link(self._checkpoint, self._kept)
 
     def _before(self) -> float:
         """Fitness of the file kept by the run that was stopped."""
@@ -99,15 +119,6 @@ class _BestEpoch:
             if metrics := checkpoint.load(self._kept).metrics:
                 return self._fitness.score(**metrics)
         return -inf
-
-    def _keep(self) -> None:
-        partial = self._kept.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        try:
-            partial.hardlink_to(self._checkpoint)
-        except OSError:  # a file system without links
-            shutil.copyfile(self._checkpoint, partial)
-        partial.replace(self._kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,15 +140,16 @@ class Weights:
     map50: float
 
 
-def write_weights(run_folder: Path, trial: int, seeds: Sequence[int]) -> list[Weights]:
+def write_weights(run_folder: Path, trial: int, seeds: Sequence[int]) -> tuple[list[Weights], list[str]]:
     """Writes the weights of the best and the last epoch of a trial's trainings, those that have a checkpoint.
 
-    Raises:
-        EvolveError: A checkpoint cannot be read.
+    Returns:
+        The files, and why there is none of a checkpoint that cannot be read.
     """
     from detector import checkpoint
 
-    found = []
+    found: list[Weights] = []
+    problems: list[str] = []
     for seed in seeds:
         last = checkpoint_path(run_folder, trial, seed)
         for what, source in (("best", best_path(last)), ("last", last)):
@@ -147,10 +159,11 @@ def write_weights(run_folder: Path, trial: int, seeds: Sequence[int]) -> list[We
             try:
                 kept = checkpoint.save_weights(source, target)
             except checkpoint.CheckpointError as error:
-                raise EvolveError(str(error)) from None
+                problems.append(str(error))
+                continue
             map50 = kept.metrics.get("map50", nan)
             found.append(Weights(path=target, seed=seed, what=what, epoch=kept.epoch, map50=map50))
-    return found
+    return found, problems
 
 
 def make_objective(study: Study, *, device: str, run_folder: Path, num_threads: int) -> DetectionObjective:
@@ -172,7 +185,7 @@ def make_objective(study: Study, *, device: str, run_folder: Path, num_threads: 
 
 
 def check_data(data: str, *, image_size: int, skip_unreadable: bool) -> dict[str, Any]:
-    """What a data set holds: summary, findings and note, after a check from end to end.
+    """What a data set holds: summary, findings, note and files, after a check from end to end.
 
     Args:
         data: As in a study.
@@ -187,7 +200,7 @@ def check_data(data: str, *, image_size: int, skip_unreadable: bool) -> dict[str
     dataset = _open_data(data, image_size=image_size, skip_unreadable=skip_unreadable)
     summary = dataset.summary() | {"box_sides": typical_sides(dataset.train, dataset.names)}
     findings = [asdict(finding) for finding in dataset.findings]
-    return {"summary": summary, "findings": findings, "note": dataset.note}
+    return {"summary": summary, "findings": findings, "note": dataset.note, "files": dict(dataset.files)}
 
 
 def _open_study_data(study: Study) -> Any:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -112,9 +114,16 @@ def write_whole(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        # A name of its own for each writer, and on the disk before it has the file's name.
+        partial = path.with_name(f".{uuid.uuid4().hex[:12]}.partial")
+        try:
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise HypError(f"{_printable(path)}: cannot be written: {error.strerror or error}") from None
     except ValueError as error:  # a NUL in the path, or no name at its end

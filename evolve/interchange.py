@@ -15,8 +15,8 @@ from evolve import schema
 from evolve.dialects import Context, Explanation, detect, explain, from_dialect, named, native, to_dialect, training_in
 from evolve.dialects.source import read_yaml
 from evolve.errors import EvolveError, StudyError
+from evolve.found import Best, export_hyp, provenance
 from evolve.hyp import write_whole
-from evolve.session import Best, export_hyp, provenance
 from evolve.storage import Storage
 from evolve.study import Study
 

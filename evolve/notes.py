@@ -11,7 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from evolve import schema
 from evolve.errors import StorageError
-from evolve.storage import check_schema, sqlite_file
+from evolve.sqlite import sqlite_file
+from evolve.storage import check_schema
 
 MAX_TEXT = 4000
 MAX_TAG = 64

@@ -8,7 +8,8 @@ from typing import Any
 
 from detector.plan import TrainingPlan
 from evolve.detection import Weights, measure_cost
-from evolve.session import DataChecked, Found, Sitting
+from evolve.found import Found
+from evolve.session import DataChecked, Sitting
 from evolve.space import Choices
 from evolve.study import Study
 
@@ -21,6 +22,7 @@ class Estimate:
 
     Attributes:
         trials, workers, steps: Trainings are trials times seeds; steps are those of one training.
+        allowed_trials: Of the budget; no more than `trials` of them fit into its time.
         step_seconds: Of one batch, measured.
         training_seconds: Of one training, evaluation included.
         total_seconds: Of the study.
@@ -29,6 +31,7 @@ class Estimate:
     """
 
     trials: int
+    allowed_trials: int
     seeds: int
     workers: int
     steps: int
@@ -44,11 +47,13 @@ class Estimate:
 
     def text(self) -> str:
         """For people."""
+        of_all = f" of {self.allowed_trials}" if self.trials < self.allowed_trials else ""
+        step, whole = f"{self.step_seconds * 1e3:.1f} ms on {self.device}", minutes(self.total_seconds)
+        ends, training = minutes(self.start_seconds), minutes(self.training_seconds)
         return (
-            f"cost: {self.trials} trials x {self.seeds} seeds x {self.steps} steps at {self.step_seconds * 1e3:.1f} ms "
-            f"on {self.device}, {self.workers} at once: about {minutes(self.total_seconds)} "
-            f"({minutes(self.start_seconds)} to start and end, {minutes(self.training_seconds)} a training with its "
-            f"validations; measured over a few steps, no pruning assumed)"
+            f"cost: {self.trials}{of_all} trials x {self.seeds} seeds x {self.steps} steps at {step}, {self.workers} "
+            f"at once: about {whole} ({ends} to start and end, {training} a training with its validations; measured "
+            "over a few steps, no pruning assumed)"
         )
 
 
@@ -71,9 +76,12 @@ def estimate(sitting: Sitting) -> Estimate:
     limit = study.budget.seconds
     # One start is this process's own, the other that of its workers.
     start = 2 * cost.start_seconds + REPORT_SECONDS
-    total = rounds * trial if limit is None else min(rounds * trial, limit + trial)
+    if limit is not None:  # no trial is started that would not be over by then, but the first ones are
+        rounds = min(rounds, max(int(limit // trial), 1))
+    total = rounds * trial
     return Estimate(
-        trials=study.budget.trials,
+        trials=min(study.budget.trials, rounds * workers),
+        allowed_trials=study.budget.trials,
         seeds=len(study.seeds),
         workers=workers,
         steps=cost.steps,
@@ -167,6 +175,7 @@ def result_text(result: dict[str, Any], found: Found, *, nms_iou: float) -> str:
             seeds = f"mean of {best['seeds']} seeds; " if best["seeds"] > 1 else ""
             lines.append(f"{split:<8}{words}  ({seeds}suppression at IoU {nms_iou:g})")
     lines += [f"{kind:<8}{path}" for kind, path in result["files"].items()]
+    lines += [f"note    no weights from {problem}" for problem in found.problems]
     return "\n".join([*lines, *_weights_lines(found.weights)])
 
 

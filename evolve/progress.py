@@ -17,7 +17,15 @@ from rich.text import Text
 
 from detector.telemetry import EpochMetrics, LaneStarted, StepTelemetry
 from evolve.plan_text import data_lines
-from evolve.runner import Happening, StudyStopped, TrialEnded, TrialProgressed, TrialStarted
+from evolve.runner import (
+    CheckpointPassedOver,
+    Happening,
+    StudyStopped,
+    TrialEnded,
+    TrialProgressed,
+    TrialStarted,
+    WorkerLost,
+)
 from evolve.session import DataChecked
 from evolve.study import Study
 from evolve.trial import Trial
@@ -94,6 +102,11 @@ class Progress:
                 self._say(f"trial {happening.trial.number:<4} {how}  {_params(happening.trial)}")
         elif isinstance(happening, TrialProgressed):
             self._take_in(happening)
+        elif isinstance(happening, WorkerLost):
+            when = "goes on from its last checkpoint" if happening.is_retried else "goes on with the next run"
+            self._say(f"trial {happening.trial.number:<4} {when}: {happening.reason}")
+        elif isinstance(happening, CheckpointPassedOver):
+            self._say(f"trial {happening.trial.number:<4} checkpoint not used: {happening.reason}")
         elif isinstance(happening, TrialEnded):
             self._say_ended(happening)
         elif isinstance(happening, StudyStopped):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass, field
 from math import isfinite
-from typing import final
+from typing import Any, final
 
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
@@ -14,6 +17,19 @@ from evolve.study import MEDIAN_STARTUP_TRIALS, Study
 # One in three goes on at each rung: with 4, the usual choice for long trainings, 10 epochs have two rungs.
 _REDUCTION = 3
 _RUNGS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the pruner decided about a trial after an epoch.
+
+    Attributes:
+        is_pruned: Whether the trial is stopped.
+        attributes: What the pruner keeps with the trial, such as rungs that it has passed.
+    """
+
+    is_pruned: bool
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @final
@@ -51,17 +67,46 @@ def make_pruner(study: Study) -> BasePruner:
     return EpochPruner(_pruner(study), epochs=study.epochs)
 
 
-def report(trial: optuna.Trial, *, epoch: int, fitness: float) -> bool:
-    """Stores the fitness of an epoch and says whether the trial should stop.
+def decide(study: optuna.Study, trial_id: int, *, epoch: int, fitness: float) -> Decision:
+    """Whether a trial should stop after an epoch, whose fitness is stored first; the decision itself is not.
+
+    Asked again for the same epoch before the decision is applied, the answer is the same.
 
     Raises:
         ValueError: The fitness is not finite. Such a trial has diverged; Optuna would rank an infinite value first,
             and compares as if a single NaN were not there.
     """
     if not isfinite(fitness):
-        raise ValueError(f"trial {trial.number}, epoch {epoch}: fitness {fitness} is not finite; tell it as diverged")
-    trial.report(fitness, epoch)
-    return trial.should_prune()
+        raise ValueError(f"trial {trial_id}, epoch {epoch}: fitness {fitness} is not finite; tell it as diverged")
+    storage = study._storage
+    storage.set_trial_intermediate_value(trial_id, epoch, fitness)
+    # Pruners of rungs write to the trial that it has passed one, and then answer in another way.
+    recording: Any = _RecordingStorage(storage)
+    asked = copy(study)
+    asked._storage = recording
+    is_pruned = study.pruner.prune(asked, storage.get_trial(trial_id))
+    return Decision(is_pruned=is_pruned, attributes=recording.attributes)
+
+
+def apply(study: optuna.Study, trial_id: int, decision: Decision) -> None:
+    """Writes to a trial what the pruner keeps with it; may be done again."""
+    for key, value in decision.attributes.items():
+        study._storage.set_trial_system_attr(trial_id, key, value)
+
+
+@final
+class _RecordingStorage:
+    """A storage that keeps to itself what a pruner writes to the trial it is asked about."""
+
+    def __init__(self, storage: optuna.storages.BaseStorage) -> None:
+        self._storage = storage
+        self.attributes: dict[str, Any] = {}
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:  # noqa: ARG002 - of the one asked about
+        self.attributes[key] = value
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
 
 
 def _pruner(study: Study) -> BasePruner:

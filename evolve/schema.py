@@ -140,7 +140,40 @@ checkpoint = Table(
     Column("path", Text, nullable=False),  # relative to the run folder of the study
 )
 
-# What people wrote about a trial. The table came after version 1 and is made when the first note is written.
+# The tables below came after version 1. Whoever writes makes those that are missing; whoever reads does without.
+
+# One row a study that has been run since: what its checkpoints carry, and the files it was trained on.
+identity = Table(
+    "evolve_identity",
+    metadata,
+    Column("study_id", Integer, primary_key=True, autoincrement=False),
+    Column("identity", String(32), nullable=False),  # random, made with the study
+    Column("data_files", Text, nullable=False),  # JSON: digest of size and labels by file
+)
+
+# What happened to a study that is no result of a trial: a worker that died, a checkpoint passed over, changed data.
+event = Table(
+    "evolve_event",
+    metadata,
+    Column("event_id", Integer, primary_key=True),
+    Column("study_id", Integer, nullable=False, index=True),
+    Column("trial_id", Integer),
+    Column("created", Real, nullable=False),  # seconds since 1970
+    Column("kind", String(32), nullable=False),  # as evolve.ledger.EventKind
+    Column("message", Text, nullable=False),
+)
+
+# The pruner's decision after an epoch, kept before anybody acts on it, so that it is never asked a second time.
+decision = Table(
+    "evolve_decision",
+    metadata,
+    Column("trial_id", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("is_pruned", Boolean, nullable=False),
+    Column("attributes", Text, nullable=False),  # JSON: what the pruner writes to the trial, such as rungs passed
+)
+
+# What people wrote about a trial; made when the first note is written.
 note = Table(
     "evolve_note",
     metadata,
@@ -151,6 +184,9 @@ note = Table(
     Column("text", Text, nullable=False, default=""),
     Column("tag", String(64), nullable=False, default=""),
 )
+
+# A database that is only read may be without them.
+CAME_LATER = frozenset({identity.name, event.name, decision.name, note.name})
 
 # What the data set's check clipped or left out, so that nothing is dropped in silence.
 data_finding = Table(

@@ -5,28 +5,25 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from detector.telemetry import EpochMetrics
 from evolve import planning
 from evolve.detection import (
-    Weights,
     available_cores,
     check_data,
     checkpoint_path,
     choose_device,
+    drop_spare_checkpoints,
     environment,
     make_objective,
     threads_for,
-    write_weights,
 )
-from evolve.engines import ProcessEngine
-from evolve.errors import EvolveError, StorageError, StudyError
-from evolve.hyp import TRAINING_KEYS, write_hyp
+from evolve.engines import Limits, ProcessEngine
+from evolve.errors import StudyError
+from evolve.ledger import EventKind
 from evolve.runner import Happening, StudyRun, TrialEnded
 from evolve.storage import Storage
 from evolve.study import DIGITS, Study
@@ -42,11 +39,13 @@ class DataChecked:
         summary: Counts of images, boxes and classes by split.
         findings: What was clipped or left out: kind, file, line, message.
         note: How the splits were made.
+        files: Digest of each image with its boxes, by name.
     """
 
     summary: dict[str, Any]
     findings: list[dict[str, Any]]
     note: str
+    files: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +59,7 @@ class Sitting:
         workers: Processes that train, or None for one a core on the CPU and one on a GPU.
         runs: Folder with a folder for each study.
         checked: What the data hold, where they have been checked already.
+        accepts_changed_data: Whether trials go on although the data are not what earlier ones were trained on.
     """
 
     study: Study
@@ -68,6 +68,7 @@ class Sitting:
     workers: int | None = None
     runs: Path = Path("runs")
     checked: DataChecked | None = None
+    accepts_changed_data: bool = False
 
     @property
     def folder(self) -> Path:
@@ -174,12 +175,21 @@ def run_sitting(sitting: Sitting, *, should_stop: Callable[[], bool]) -> Generat
         storage.check_can_run(study)
         folder = sitting.folder.absolute()
         objective = partial(make_objective, study, device=device, run_folder=folder, num_threads=crew.threads)
-        engine = ProcessEngine(objective, workers=crew.workers, preload=WORKERS_NEED)
+        limits = Limits(trial_seconds=study.budget.trial_seconds)
+        engine = ProcessEngine(objective, workers=crew.workers, preload=WORKERS_NEED, limits=limits)
         try:
             checked = sitting.checked or survey(study.data, skip_unreadable=study.skip_unreadable)
             yield checked
             environment_id = storage.keep_environment(environment(device))
-            run = StudyRun(study, storage, engine, environment_id=environment_id, should_stop=should_stop)
+            _check_data_unchanged(sitting, storage, checked)
+            run = StudyRun(
+                study,
+                storage,
+                engine,
+                environment_id=environment_id,
+                data_files=checked.files,
+                should_stop=should_stop,
+            )
             with storage.lease(run.study_id, study.name) as lease, closing(run.happenings(lease)) as happenings:
                 storage.describe_data(run.study_id, checked.summary | {"note": checked.note}, checked.findings)
                 for happening in happenings:
@@ -192,211 +202,33 @@ def run_sitting(sitting: Sitting, *, should_stop: Callable[[], bool]) -> Generat
         storage.close()
 
 
+def _check_data_unchanged(sitting: Sitting, storage: Storage, checked: DataChecked) -> None:
+    """Makes sure that trials can be compared with earlier ones, or that a person has accepted that they cannot."""
+    from detector.datasets.listing import changes
+
+    name, ledger = sitting.study.name, storage.ledger
+    if name not in storage.study_names():
+        return
+    study_id = storage.study_id(name)
+    before = ledger.data_files(study_id)
+    if before is None or not (found := changes(before, checked.files)):
+        return
+    what = f"the data are not what earlier trials were trained on: {'; '.join(found)}"
+    if not sitting.accepts_changed_data:
+        raise StudyError(
+            f"study {name}: {what}. Give this one another --name, or go on with figures that do not compare: "
+            "--accept-changed-data"
+        )
+    ledger.accept_data(study_id, checked.files)
+    ledger.note_event(study_id, EventKind.DATA_CHANGED, what)
+    storage.forget_unfinished(study_id)
+
+
 def _drop_weights(sitting: Sitting, storage: Storage, study_id: int) -> None:
     """Removes the weights of trials that ended without being the best; diverged ones keep the way back."""
-    if sitting.study.keep_weights == "all":
-        return
-    best = storage.best(study_id)
+    best, keeps_all = storage.best(study_id), sitting.study.keep_weights == "all"
     for number, verdict in storage.verdicts(study_id).items():
-        if number != best and verdict in (*TRAINED_THROUGH, Verdict.PRUNED):
-            folder = checkpoint_path(sitting.folder, number, 0).parent
+        folder = checkpoint_path(sitting.folder, number, 0).parent
+        if number != best and not keeps_all and verdict in (*TRAINED_THROUGH, Verdict.PRUNED):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-# What a study has found
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Best:
-    """The best trial of a study.
-
-    Attributes:
-        number: Of the trial.
-        params: As searched.
-        fitness: Mean over the seeds on the validation images.
-        metrics: Means over the seeds of precision, recall, map50 and map50_95 by split.
-        seeds: Number of seeds that count.
-    """
-
-    number: int
-    params: dict[str, Any]
-    fitness: float
-    metrics: dict[str, dict[str, float]]
-    seeds: int
-
-
-def best_of(storage: Storage, study_name: str) -> Best | None:
-    """The best trial of a stored study; None where no trial has trained through."""
-    study_id = storage.study_id(study_name)
-    number = storage.best(study_id)
-    if number is None:
-        return None
-    trial = storage.optuna.get_all_trials(study_id, deepcopy=False)[number]
-    outcome = storage.outcome(trial._trial_id)
-    assert outcome is not None
-    by_split = {split: storage.epochs(trial._trial_id, split=split) for split in ("val", "test")}
-    metrics = {
-        split: _means([epochs[-1] for epochs in by_seed.values()]) for split, by_seed in by_split.items() if by_seed
-    }
-    return Best(
-        number=number, params=trial.params, fitness=outcome.fitness, metrics=metrics, seeds=len(by_split["val"])
-    )
-
-
-METRICS = ("precision", "recall", "map50", "map50_95")
-
-
-def _means(last: list[EpochMetrics]) -> dict[str, float]:
-    return {name: fmean(getattr(each, name) for each in last) for name in METRICS}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grounded:
-    """A study none of whose trials left the ground: there is nothing to train on with.
-
-    Attributes:
-        best: The trial that came furthest.
-        floor: Fitness below which a training has learned nothing.
-        remedies: What to change, the likeliest first.
-    """
-
-    best: Best
-    floor: float
-    remedies: tuple[planning.Advice, ...]
-
-    @property
-    def text(self) -> str:
-        """What happened, in a sentence."""
-        return (
-            f"no trial left the ground: the furthest, trial {self.best.number}, reached fitness "
-            f"{self.best.fitness:.3f}, below {self.floor:g}"
-        )
-
-
-def grounded(storage: Storage, study: Study, best: Best | None) -> Grounded | None:
-    """That nothing was learned, and what to change; None where something was, or nothing has trained through."""
-    if best is None or best.fitness >= study.thresholds.floor:
-        return None
-    summary = storage.data_summary(storage.study_id(study.name))
-    remedies: tuple[planning.Advice, ...] = ()
-    if "box_sides" in summary:
-        remedies = planning.remedies(study, planning.DataFacts.from_summary(study.data, summary))
-    return Grounded(best=best, floor=study.thresholds.floor, remedies=remedies)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What a study has found so far, written to files.
-
-    Attributes:
-        verdicts: Count of trials by verdict.
-        best: The best trial, or None where none has trained through.
-        grounded: That nothing was learned, or None.
-        files: hyp.yaml of the best trial; none where nothing was learned.
-        weights: The files with weights.
-    """
-
-    verdicts: dict[str, int]
-    best: Best | None
-    grounded: Grounded | None
-    files: dict[str, str]
-    weights: tuple[Weights, ...]
-
-    def as_mapping(self) -> dict[str, Any]:
-        """For machines."""
-        return {
-            "verdicts": self.verdicts,
-            "best": as_json(self.best),
-            "advice": [] if self.grounded is None else [asdict(remedy) for remedy in self.grounded.remedies],
-            "weights": [asdict(kept) | {"path": str(kept.path)} for kept in self.weights],
-        }
-
-
-def found_by(storage: Storage, sitting: Sitting) -> Found:
-    """What the study of a sitting has found; writes hyp.yaml and the best trial's weights if it learned anything.
-
-    A single training was asked for its weights, so they are written however little it learned.
-
-    Raises:
-        EvolveError: A checkpoint cannot be read.
-    """
-    study = sitting.study
-    best = best_of(storage, study.name)
-    nothing = grounded(storage, study, best)
-    verdicts = list(storage.verdicts(storage.study_id(study.name)).values())
-    files: dict[str, str] = {}
-    weights: list[Weights] = []
-    if best is not None and nothing is None:
-        hyp = sitting.folder / "hyp.yaml"
-        export_hyp(storage, study.name, hyp)
-        files["hyp"] = str(hyp)
-    if best is not None and (nothing is None or not study.space):
-        weights = write_weights(sitting.folder, best.number, study.seeds)
-    return Found(
-        verdicts={verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))},
-        best=best,
-        grounded=nothing,
-        files=files,
-        weights=tuple(weights),
-    )
-
-
-def provenance(storage: Storage, study_name: str) -> tuple[Study, Best, list[str]]:
-    """A stored study, its best trial, and lines for the head of a file that say where its values are from.
-
-    Raises:
-        EvolveError: There is no such study, or no trial of it has trained through and left the ground.
-    """
-    study = storage.stored_study(study_name)
-    if study is None:
-        raise StorageError(f"study {study_name}: is not in {storage.url}; stored: {storage.study_names()}")
-    best = best_of(storage, study_name)
-    if best is None:
-        raise EvolveError(f"study {study_name}: no trial has trained through yet, so there is no best one")
-    if (found := grounded(storage, study, best)) is not None:
-        advice = "".join(f"; {remedy.option} {remedy.value}: {remedy.reason}" for remedy in found.remedies)
-        raise EvolveError(f"study {study_name}: {found.text}, so there is nothing to export{advice}")
-    facts = storage.environment_of(study_name, best.number)
-    header = [
-        f"Best of study {study_name}: trial {best.number} of {len(storage.verdicts(storage.study_id(study_name)))}.",
-        f"Fitness {best.fitness:.4f} on the validation images (weights {_weights(study)}), seeds {list(study.seeds)}.",
-        *(
-            f"{split}: {_metric_words(metrics)} (suppression at IoU {study.nms_iou:g})."
-            for split, metrics in best.metrics.items()
-        ),
-        f"Searched: {', '.join(f'{k} = {_short(v)}' for k, v in best.params.items()) or 'nothing'}.",
-        "Versions: "
-        + ", ".join(f"{name} {facts[name]}" for name in ("evolve", "torch", "optuna") if name in facts)
-        + f"; {facts.get('device', '')}; commit {facts.get('commit', 'unknown')}.",
-    ]
-    return study, best, header
-
-
-def export_hyp(storage: Storage, study_name: str, path: Path) -> Best:
-    """Writes the best hyperparameters of a study to a hyp file that says where they are from.
-
-    Raises:
-        EvolveError: There is no such study, or no trial of it has trained through.
-    """
-    study, best, header = provenance(storage, study_name)
-    header.append(f"Train with it: evolve train --hyp {path}")
-    training = {key: getattr(study, key) for key in TRAINING_KEYS}
-    write_hyp(path, study.hyperparameters(best.params), training=training, header=header)
-    return best
-
-
-def _weights(study: Study) -> str:
-    return ", ".join(f"{name} {weight:g}" for name, weight in study.fitness.model_dump().items() if weight)
-
-
-def _metric_words(metrics: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def as_json(best: Best | None) -> dict[str, Any] | None:
-    """A best trial for machines."""
-    return None if best is None else asdict(best)
+        drop_spare_checkpoints(sitting.folder, number, sitting.study.seeds)

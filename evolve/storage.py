@@ -1,6 +1,6 @@
 """Everything a study leaves behind, in one database: Optuna's tables and ours.
 
-One process writes. SQLite runs in WAL mode with a busy timeout, so that readers never stop it. What is written for a
+One process writes. SQLite runs in WAL mode, so that readers never stop it. What is written for a
 trial can be written again: a training that goes on from a checkpoint first drops what came after it.
 """
 
@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import optuna
-from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, inspect, select, update
-from sqlalchemy.engine import make_url
+from optuna.exceptions import StorageInternalError
+from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, inspect, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from detector.telemetry import (
@@ -29,12 +28,14 @@ from detector.telemetry import (
 from evolve import schema
 from evolve.errors import StorageError
 from evolve.lease import Lease
+from evolve.ledger import Ledger
 from evolve.objective import Record
 from evolve.rows import epoch_from, epoch_row, step_from, step_row
+from evolve.sqlite import Patience, connect_arguments, sqlite_file, tune
 from evolve.study import Study
 from evolve.verdict import TRAINED_THROUGH
 
-BUSY_SECONDS = 60
+CREATION_ATTEMPTS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,37 +57,24 @@ class Outcome:
     traceback: str | None = None
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, *, patience: Patience | None = None, reads_only: bool = False) -> Engine:
     """Engine for reading or writing, with SQLite set up for one writer among many readers.
+
+    Args:
+        url: Any SQLAlchemy URL.
+        patience: With others that lock an SQLite file, beyond a few seconds.
+        reads_only: Whether nothing may be written.
 
     Raises:
         StorageError: The URL is not one, or its database cannot be reached.
     """
     try:
-        arguments = {"timeout": BUSY_SECONDS} if make_url(url).get_backend_name() == "sqlite" else {}
-        engine = create_engine(url, connect_args=arguments)
-        tune(engine)
+        engine = create_engine(url, connect_args=connect_arguments(url, patience))
+        tune(engine, reads_only=reads_only)
         with engine.connect():
             return engine
     except (SQLAlchemyError, ModuleNotFoundError) as error:
         raise StorageError(f"storage {url}: cannot be opened: {error}") from error
-
-
-def tune(engine: Engine) -> None:
-    """Sets WAL, full use of the busy timeout and relaxed syncing on every SQLite connection; other databases as is."""
-    if engine.dialect.name != "sqlite":
-        return
-
-    @event.listens_for(engine, "connect")
-    def _set_pragmas(connection: Any, _record: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
-        cursor.execute("PRAGMA journal_mode = WAL")
-        # In WAL mode NORMAL loses no committed transaction to a killed process, only to a power cut.
-        cursor.execute("PRAGMA synchronous = NORMAL")
-        cursor.close()
-
-    engine.dispose()
 
 
 def check_schema(connection: Connection) -> bool:
@@ -106,47 +94,61 @@ def check_schema(connection: Connection) -> bool:
     return version is not None
 
 
-def sqlite_file(url: str) -> Path | None:
-    """File of an SQLite URL; None for other databases and for one in memory.
-
-    Raises:
-        StorageError: It is not a URL.
-    """
-    try:
-        database = make_url(url)
-    except SQLAlchemyError:
-        raise StorageError(f"storage {url!r}: not an SQLAlchemy URL, such as sqlite:///runs/evolve.db") from None
-    if database.get_backend_name() != "sqlite" or database.database in (None, "", ":memory:"):
-        return None
-    return Path(str(database.database))
-
-
 class Storage:
     """Reads and writes studies.
 
     Args:
         url: Any SQLAlchemy URL.
+        reads_only: Whether nothing is to be written, not even the tables of an empty database.
 
     Raises:
-        StorageError: The database cannot be opened or is of a newer version.
+        StorageError: The database cannot be opened, is of a newer version, or is only read and holds no studies.
     """
 
-    def __init__(self, url: str) -> None:
-        if (file := sqlite_file(url)) is not None:
+    def __init__(self, url: str, *, reads_only: bool = False) -> None:
+        if (file := sqlite_file(url)) is not None and not reads_only:
             file.parent.mkdir(parents=True, exist_ok=True)
         self.url = url
-        self.engine = open_engine(url)
-        with self.engine.begin() as connection:
-            if not check_schema(connection):
-                schema.metadata.create_all(connection)
-                connection.execute(insert(schema.schema_version).values(version=schema.SCHEMA_VERSION))
+        self._patience = Patience()
+        self.engine = open_engine(url, patience=self._patience, reads_only=reads_only)
+        self.ledger = Ledger(self.engine)
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # what happens is told by the runner
-        arguments = {"connect_args": {"timeout": BUSY_SECONDS}} if self.engine.dialect.name == "sqlite" else {}
-        try:
-            self.optuna = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
-        except (SQLAlchemyError, RuntimeError) as error:
-            raise StorageError(f"storage {url}: Optuna cannot use it: {error}") from error
-        tune(self.optuna.engine)
+        if reads_only:
+            with self.engine.connect() as connection:
+                check_schema(connection)
+                if not all(inspect(connection).has_table(name) for name in (schema.study.name, "studies")):
+                    self.engine.dispose()
+                    raise StorageError(f"storage {url}: holds no studies of evolve; run one, or name another --storage")
+        self.optuna = self._made(reads_only=reads_only)
+        tune(self.optuna.engine, reads_only=reads_only)
+
+    def _made(self, *, reads_only: bool) -> optuna.storages.RDBStorage:
+        """Optuna's storage, with all tables made; of several processes that make them at once, some try again."""
+        arguments = {"connect_args": connect_arguments(self.url, self._patience)}
+        for attempt in range(CREATION_ATTEMPTS):
+            try:
+                if not reads_only:
+                    self._make_tables()
+                return optuna.storages.RDBStorage(
+                    self.url,
+                    engine_kwargs=arguments,
+                    skip_table_creation=reads_only,
+                    skip_compatibility_check=reads_only,
+                )
+            except (SQLAlchemyError, RuntimeError, StorageInternalError) as error:
+                is_last = attempt == CREATION_ATTEMPTS - 1
+                if is_last or self._patience.is_over or isinstance(error, RuntimeError):
+                    self.engine.dispose()
+                    raise StorageError(f"storage {self.url}: Optuna cannot use it: {error}") from error
+                time.sleep(0.1 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    def _make_tables(self) -> None:
+        with self.engine.begin() as connection:
+            is_there = check_schema(connection)
+            schema.metadata.create_all(connection)
+            if not is_there:
+                connection.execute(insert(schema.schema_version).values(version=schema.SCHEMA_VERSION))
 
     def close(self) -> None:
         """Gives all connections back."""
@@ -262,7 +264,9 @@ class Storage:
         try:
             yield lease
         finally:
-            lease.give_back()
+            # A database that is locked or gone for good must not hide what ended the run; a dead holder is found out.
+            with suppress(SQLAlchemyError):
+                lease.give_back()
 
     # Trials
 
@@ -279,6 +283,14 @@ class Storage:
                 return False
             connection.execute(insert(table).values(row | {"started": time.time()}))
             return True
+
+    def forget_unfinished(self, study_id: int) -> None:
+        """Lets the trials of a study that have not ended train from their beginning."""
+        table = schema.trial
+        unfinished = select(table.c.trial_id).where(table.c.study_id == study_id, table.c.verdict.is_(None))
+        with self.engine.begin() as connection:
+            for rows in (schema.epoch, schema.step, schema.checkpoint, schema.decision):
+                connection.execute(delete(rows).where(rows.c.trial_id.in_(unfinished)))
 
     def write(self, trial_id: int, records: Sequence[Record], fitness: Mapping[tuple[int, str, int], float]) -> None:
         """Stores records of one trial in one transaction.
@@ -331,6 +343,15 @@ class Storage:
             for row in connection.execute(query.order_by(table.c.seed, table.c.epoch)).mappings():
                 found.setdefault(row["seed"], []).append(epoch_from(row))
         return found
+
+    def last_epochs(self, trial_id: int) -> dict[int, int]:
+        """The last epoch that is stored of each training, by seed."""
+        table = schema.epoch
+        query = select(table.c.seed, func.max(table.c.epoch)).where(
+            table.c.trial_id == trial_id, table.c.split == "val"
+        )
+        with self.engine.connect() as connection:
+            return {seed: last for seed, last in connection.execute(query.group_by(table.c.seed))}  # noqa: C416
 
     def steps(self, trial_id: int, seed: int, *, first: int = 0, count: int | None = None) -> list[StepTelemetry]:
         """Step telemetry of one training from step `first` on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -14,6 +15,9 @@ class Trial:
         number: Position of the trial in the study, from 0.
         params: Value of each searched hyperparameter.
         seeds: Seeds of the trainings, at least one.
+        origin: Identity of the study, its database and its data, which its checkpoints carry.
+        last_epochs: The last epoch that is stored of each training, by seed; a seed without one has no epoch yet. None
+            where that is not known.
 
     Raises:
         ValueError: The number is negative, or seeds are missing, negative or repeated.
@@ -23,6 +27,8 @@ class Trial:
     number: int
     params: dict[str, float | int | str | bool]
     seeds: tuple[int, ...]
+    origin: str = ""
+    last_epochs: Mapping[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.number < 0:

@@ -100,6 +100,7 @@ class TrialRow:
         by_seed: Metrics of the last epoch by seed and split (val, test).
         diagnosis: How it diverged, None where it did not.
         notes: Oldest first.
+        events: What happened to it besides, such as a worker that was lost; oldest first.
         checkpoints: By seed.
         traceback: Of a failure, empty without one.
     """
@@ -114,6 +115,7 @@ class TrialRow:
     by_seed: Mapping[int, Mapping[str, Mapping[str, float]]]
     diagnosis: Mapping[str, Any] | None
     notes: Sequence[Note]
+    events: Sequence[str]
     checkpoints: Sequence[Checkpoint]
     traceback: str
 
@@ -147,6 +149,7 @@ class TrialRow:
             "by_seed": {str(seed): dict(metrics) for seed, metrics in self.by_seed.items()},
             "diagnosis": self.diagnosis,
             "notes": [asdict(note) for note in self.notes],
+            "events": list(self.events),
             "checkpoints": [asdict(checkpoint) for checkpoint in self.checkpoints],
             "traceback": self.traceback,
         }
@@ -194,6 +197,7 @@ def _check_number(connection: Connection, study: str, of_study: ColumnElement[bo
 def _rows(connection: Connection, study: str, chosen: ColumnElement[bool]) -> list[TrialRow]:
     params, by_seed = _params(connection, chosen), _last_epochs(connection, chosen)
     notes, checkpoints = _notes(connection, chosen), _checkpoints(connection, chosen)
+    events = _events(connection, chosen)
     ours = schema.trial
     names = ("verdict", "reason", "fitness", "seconds", "diagnosis", "traceback")
     query = (
@@ -214,6 +218,7 @@ def _rows(connection: Connection, study: str, chosen: ColumnElement[bool]) -> li
             by_seed=by_seed[row.trial_id],
             diagnosis=json.loads(row.diagnosis) if row.diagnosis else None,
             notes=notes[row.trial_id],
+            events=events[row.trial_id],
             checkpoints=checkpoints[row.trial_id],
             traceback=row.traceback or "",
         )
@@ -267,6 +272,17 @@ def _notes(connection: Connection, chosen: ColumnElement[bool]) -> dict[int, lis
     query = query.join(_TRIALS, _TRIALS.c.trial_id == own.trial_id).where(chosen).order_by(own.note_id)
     for row in connection.execute(query):
         found[row.trial_id].append(Note(created=row.created, author=row.author, text=row.text, tag=row.tag))
+    return found
+
+
+def _events(connection: Connection, chosen: ColumnElement[bool]) -> dict[int, list[str]]:
+    own = schema.event.c
+    found: dict[int, list[str]] = defaultdict(list)
+    if not inspect(connection).has_table(schema.event.name):
+        return found
+    query = select(own.trial_id, own.kind, own.message).join(_TRIALS, _TRIALS.c.trial_id == own.trial_id)
+    for trial_id, kind, message in connection.execute(query.where(chosen).order_by(own.event_id)):
+        found[trial_id].append(f"{kind.replace('_', ' ')}: {message}")
     return found
 
 

@@ -44,6 +44,7 @@ def _entries(row: TrialRow, folder: Path) -> Iterator[tuple[str, str]]:
     if row.diagnosis is not None:
         yield from _labelled("diagnosis", _diagnosis(row.diagnosis))
     yield from _labelled("notes", [_note(note) for note in row.notes])
+    yield from _labelled("events", list(row.events))
     yield from _labelled("checkpoints", [checkpoint_text(checkpoint, folder) for checkpoint in row.checkpoints])
     yield from _labelled("traceback", row.traceback.splitlines())
 

@@ -7,8 +7,8 @@ import math
 import os
 import signal
 import time
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from detector.telemetry import (
@@ -36,11 +36,13 @@ class FakeObjective:
         epochs: Of each training.
         folder: Where checkpoints go.
         step_seconds: How long a step takes.
+        signals: Sent by the process to itself, by step; each once in a training.
     """
 
     epochs: int
     folder: Path
     step_seconds: float = 0.0
+    signals: Mapping[int, signal.Signals] = field(default_factory=dict)
 
     def __call__(self, trial: Trial) -> Generator[Record, None, None]:
         for seed in trial.seeds:
@@ -59,6 +61,7 @@ class FakeObjective:
             for step in range(epoch * STEPS_PER_EPOCH, (epoch + 1) * STEPS_PER_EPOCH):
                 time.sleep(self.step_seconds)
                 misbehave(lr0, step)
+                self._signal(path, step)
                 telemetry = step_of(lr0, seed, step, epoch)
                 yield telemetry
                 if not telemetry.is_finite:
@@ -70,10 +73,18 @@ class FakeObjective:
         yield metrics_of(lr0, seed, self.epochs - 1, self.epochs, "test")
         yield LaneEnded(lane=0, step=total, is_diverged=False, reason="ran all epochs")
 
+    def _signal(self, path: Path, step: int) -> None:
+        sent = path.with_suffix(f".{step}")
+        if step in self.signals and not sent.exists():
+            sent.touch()
+            os.kill(os.getpid(), self.signals[step])
 
-def make_fake(epochs: int, folder: Path, step_seconds: float = 0.0) -> FakeObjective:
+
+def make_fake(
+    epochs: int, folder: Path, step_seconds: float = 0.0, signals: Mapping[int, signal.Signals] | None = None
+) -> FakeObjective:
     """For engines, which make the objective in their workers."""
-    return FakeObjective(epochs=epochs, folder=folder, step_seconds=step_seconds)
+    return FakeObjective(epochs=epochs, folder=folder, step_seconds=step_seconds, signals=signals or {})
 
 
 def misbehave(lr0: float, step: int) -> None:

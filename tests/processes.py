@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 240
-# Imported once for all commands of a test process, which are forked from there: importing takes longer than most of them.
+# Imported once for all commands of a test process, which are forked from there: importing takes longer than most do.
 WARM = ("evolve.engines.server", "detector.trainer", "evolve.session", "evolve.cli", "dashboards.report", "rich.live")
 _CONTEXT = multiprocessing.get_context("forkserver")
 

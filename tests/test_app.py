@@ -48,7 +48,7 @@ from evolve import schema
 from evolve.cli import app as cli
 from evolve.errors import StorageError
 from evolve.notes import add_note
-from evolve.storage import tune
+from evolve.sqlite import tune
 from tests.processes import free_port
 from tests.shown import drawn
 from tests.synthetic import SPACE, Plan, add_study, new_engine

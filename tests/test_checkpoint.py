@@ -1,13 +1,15 @@
 """Checkpoints: whole or not at all, and nothing in them is run."""
 
+import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from detector import checkpoint
-from detector.checkpoint import Checkpoint, CheckpointError
+from detector.checkpoint import Checkpoint, CheckpointError, Found
 from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
 
@@ -72,3 +74,89 @@ def test_a_damaged_or_hostile_file_is_refused_by_name(tmp_path: Path, content: b
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"none\.pt"):
         checkpoint.load(tmp_path / "none.pt")
+
+
+def latest(path: Path, *, origin: str = "", last_epoch: int | None = None) -> Found:
+    mine = a_checkpoint()
+    return checkpoint.latest(path, mine.plan, mine.values, mine.seed, origin=origin, last_epoch=last_epoch)
+
+
+@pytest.mark.parametrize("place", range(0, 1000, 23))
+def test_a_byte_that_changes_what_is_read_is_found(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "a.pt"
+    checkpoint.save(a_checkpoint(), path)
+    whole = path.read_bytes()
+    at = place * len(whole) // 1000
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1 :])
+
+    try:
+        loaded = checkpoint.load(path)
+    except CheckpointError as error:
+        assert "a.pt" in str(error)
+    else:  # nobody reads that byte
+        mine = a_checkpoint()
+        assert replace(loaded, weights={}, optimizer={}) == replace(mine, weights={}, optimizer={})
+        assert torch.equal(loaded.weights["a"], mine.weights["a"])
+        assert torch.equal(loaded.averaged_weights["a"], mine.averaged_weights["a"])
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    checkpoint.save(replace(a_checkpoint(), weights={"a": torch.tensor([1.0, float("nan")])}), path)
+
+    with pytest.raises(CheckpointError, match=r"a\.pt: weights a are not finite"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "pickle", "directory", "other training"])
+def test_from_a_damaged_checkpoint_a_training_goes_back_to_the_one_before(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "a.pt"
+    checkpoint.save(replace(a_checkpoint(), epoch=0), path, keeps_before=True)
+    checkpoint.save(a_checkpoint(), path, keeps_before=True)
+    whole = path.read_bytes()
+    if damage == "directory":
+        path.unlink()
+        path.mkdir()
+    elif damage == "other training":
+        checkpoint.save(replace(a_checkpoint(), seed=6), path)
+    else:
+        path.unlink()
+        path.write_bytes(
+            {"truncated": whole[: len(whole) // 2], "empty": b"", "pickle": pickle.dumps(Malice())}[damage]
+        )
+
+    found = latest(path)
+    checkpoint.save(a_checkpoint(), path, keeps_before=True)
+
+    assert found.checkpoint is not None and found.checkpoint.epoch == 0
+    assert len(found.passed_over) == 1
+    again = latest(path).checkpoint
+    assert again is not None and again.epoch == 1
+
+
+def test_a_checkpoint_of_another_origin_or_of_an_epoch_nobody_knows_of_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    checkpoint.save(replace(a_checkpoint(), origin="mine", epoch=0), path, keeps_before=True)
+    checkpoint.save(replace(a_checkpoint(), origin="mine"), path, keeps_before=True)
+
+    foreign, older, none = (
+        latest(path, origin="other"),
+        latest(path, origin="mine", last_epoch=0),
+        latest(tmp_path / "b"),
+    )
+
+    assert foreign.checkpoint is None and "another study, another database or other data" in foreign.passed_over[0]
+    assert older.checkpoint is not None and older.checkpoint.epoch == 0
+    assert "is of epoch 1, but the database knows epochs up to 0" in older.passed_over[0]
+    assert none == Found()
+
+
+def test_what_a_killed_writer_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    old, new = tmp_path / "a.123.partial", tmp_path / "a.456.partial"
+    for file in (old, new):
+        file.write_bytes(b"half")
+    os.utime(old, (0, 0))
+
+    checkpoint.remove_stale(tmp_path / "a.pt")
+
+    assert not old.exists() and new.exists()

@@ -22,7 +22,7 @@ from dashboards.reading import Reader
 from dashboards.state import PageState
 from dashboards.views.trial import Reproduction, TrialView, reproduction
 from evolve.cli import app
-from tests.processes import ROOT, evolve
+from tests.processes import ROOT, environment, evolve
 from tests.small_study import SMALL
 
 RACCOON = ROOT.parent / "shared" / "data" / "raccoon"
@@ -238,6 +238,25 @@ def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path: Path) -> N
     (tmp_path / "small.yaml").unlink()
     resumed = evolve(tmp_path, "run", "--study", "small", "--resume", "--trials", "1")
     assert "goes on" in resumed.stderr
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.15, 0.3])
+def test_ctrl_c_in_the_first_moments_ends_without_a_traceback(tmp_path: Path, seconds: float) -> None:
+    code = (
+        "import os, signal, sys, threading\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.argv = ['evolve', 'run', '--study', 'lr_sweep', '--dry-run']\n"
+        "from evolve.entry import main\n"
+        f"threading.Timer({seconds}, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "main()"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120
+    )
+
+    # While a command runs, Typer ends with what shells give to an interrupted program.
+    assert (ended.returncode, ended.stderr) in ((1, "interrupted\n"), (130, ""))
 
 
 def wait_for(condition: Callable[[], bool], running: subprocess.Popen[str], seconds: float = 120) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from detector import checkpoint
+from detector.checkpoint import Found
 from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
 from detector.telemetry import EpochMetrics, LaneEnded, StepTelemetry
@@ -54,13 +56,13 @@ def test_every_precision_trains_to_the_end(precision: str) -> None:
 
 
 def test_a_checkpoint_of_the_device_goes_on_there(tmp_path: Path) -> None:
-    lane = LaneSpec(values=VALUES[0], checkpoint=tmp_path / "lane.pt", is_resumed=True)
+    lane = LaneSpec(values=VALUES[0], checkpoint=tmp_path / "lane.pt")
     data = few_scenes(train=16, val=4, test=4)
     for record in Trainer(PLAN, data, [lane]).fit():
         if isinstance(record, StepTelemetry) and record.epoch == 1:
             break
 
-    resumed = Trainer(PLAN, data, [lane])
+    resumed = Trainer(PLAN, data, [replace(lane, start=Found(checkpoint=checkpoint.load(tmp_path / "lane.pt")))])
 
     assert resumed.first_epoch == 1
     assert isinstance(list(resumed.fit())[-1], LaneEnded)

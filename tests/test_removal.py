@@ -17,7 +17,9 @@ from sqlalchemy import Engine, func, insert, select, update
 from evolve import schema
 from evolve.errors import StorageError
 from evolve.lease import Lease
+from evolve.ledger import EventKind, Ledger
 from evolve.notes import add_note
+from evolve.pruners import Decision
 from evolve.removal import Removable, removable, remove_study
 from evolve.storage import Storage
 from tests.processes import ROOT, evolve
@@ -56,6 +58,10 @@ def add_doomed(engine: Engine) -> int:
         connection.execute(update(schema.trial).where(schema.trial.c.trial_id == 4).values(environment_id="d" * 64))
         dead = {"token": "x", "host": "elsewhere", "pid": 1, "heartbeat": 0.0}
         connection.execute(insert(schema.lease).values(study_id=study_id, **dead))
+    ledger = Ledger(engine)
+    ledger.origin(study_id, {"images/0.jpg": "train:1"})
+    ledger.keep_decision(trial_id, 0, Decision(is_pruned=False))
+    ledger.note_event(study_id, EventKind.WORKER_LOST, "worker process died", trial_id=trial_id)
     weights = Path(str(engine.url.database)).parent / "doomed/trials/0003"
     weights.mkdir(parents=True)
     (weights / "seed-0.pt").write_bytes(bytes(2_500_000))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -20,7 +21,7 @@ from evolve.engines import ProcessEngine, SerialEngine
 from evolve.errors import StorageError
 from evolve.forensics import Diagnosis
 from evolve.runner import StudyRun, StudyStopped, TrialEnded, TrialStarted
-from evolve.storage import Storage
+from evolve.storage import Outcome, Storage
 from evolve.study import Study
 from tests.fakes import STEPS_PER_EPOCH, fake_study, make_fake
 
@@ -231,6 +232,50 @@ def test_two_runs_of_one_study_at_once_are_refused(tmp_path: Path) -> None:
     ):
         run(fake_study(), tmp_path)
     storage.close()
+
+
+def test_a_decision_of_the_pruner_outlives_the_process_that_asked_for_it(tmp_path: Path) -> None:
+    study = fake_study(epochs=9, pruner="asha", budget={"trials": 8}, sampler="qmc")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    run(study, whole)
+
+    end_trial = Storage.end_trial
+
+    def killed(self: Storage, trial_id: int, outcome: Outcome) -> None:
+        if outcome.verdict == "pruned" and trial_id not in seen:
+            seen.add(trial_id)
+            raise KeyboardInterrupt
+        end_trial(self, trial_id, outcome)
+
+    seen: set[int] = set()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Storage, "end_trial", killed)
+        for _ in range(9):
+            with suppress(KeyboardInterrupt):
+                run(study, parts)
+
+    assert seen
+    assert verdicts(parts) == verdicts(whole)
+    assert [(each.params, each.values) for each in told(parts)] == [(each.params, each.values) for each in told(whole)]
+
+
+def test_no_trial_is_started_that_would_not_be_over_in_time(tmp_path: Path) -> None:
+    seconds = iter(range(0, 100000, 1))
+    storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
+    study = fake_study(space={"lr0": {"choices": [0.1]}}, budget={"trials": 50, "seconds": 100})
+    engine = SerialEngine(partial(make_fake, study.epochs, tmp_path))
+    started = StudyRun(study, storage, engine, environment_id="test", clock=lambda: float(next(seconds)))
+    with storage.lease(started.study_id, study.name) as lease:
+        happenings = list(started.happenings(lease))
+    storage.close()
+
+    last = happenings[-1]
+    assert isinstance(last, StudyStopped) and not last.is_complete
+    assert last.reason == "time budget of 100 s: another trial would not be over by then"
+    assert next(seconds) < 110
+    assert len(verdicts(tmp_path)) > 3
 
 
 SCRIPT = """

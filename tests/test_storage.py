@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
 import threading
 import time
@@ -14,9 +15,10 @@ from sqlalchemy import insert, select, update
 from detector.telemetry import EpochMetrics, LaneStarted, StepTelemetry
 from evolve import schema
 from evolve.errors import StorageError
-from evolve.lease import LEASE_SECONDS
+from evolve.lease import LEASE_SECONDS, Lease
 from evolve.objective import Record
-from evolve.storage import Storage, open_engine, sqlite_file
+from evolve.sqlite import BUSY_SECONDS, sqlite_file
+from evolve.storage import Storage, open_engine
 from tests.fakes import metrics_of, step_of
 
 
@@ -37,7 +39,7 @@ def test_sqlite_runs_in_wal_mode_with_a_busy_timeout_for_ours_and_optunas_connec
     for engine in (storage.engine, storage.optuna.engine):
         with engine.connect() as connection:
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 60_000
+            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 1000 * BUSY_SECONDS
 
 
 def test_steps_and_epochs_come_back_as_they_were_written_nan_included(storage: Storage) -> None:
@@ -107,14 +109,44 @@ def test_a_lease_of_a_dead_process_is_taken_over_and_that_of_a_living_one_is_not
             pass
 
 
-def test_a_lease_from_another_host_counts_until_it_is_not_heard_of(storage: Storage) -> None:
-    row = {"study_id": 1, "token": "x", "host": "elsewhere", "pid": 1}
+def test_a_lease_of_a_process_whose_number_another_one_has_now_is_taken_over(storage: Storage) -> None:
+    with storage.lease(1, "mine"):
+        with storage.engine.begin() as connection:
+            connection.execute(update(schema.lease).values(pid=os.getppid()))
+
+        with storage.lease(1, "mine"):
+            pass
+
+
+HOURS = 3600.0
+
+
+@pytest.mark.parametrize("age", [0.0, 61.0, -7 * HOURS], ids=["now", "a minute ago", "in the future"])
+def test_a_holder_elsewhere_is_watched_whatever_its_clock_says(storage: Storage, age: float) -> None:
+    row = {"study_id": 1, "token": "x", "host": "elsewhere", "pid": 1, "heartbeat": time.time() - age}
     with storage.engine.begin() as connection:
-        connection.execute(insert(schema.lease).values(**row, heartbeat=time.time()))
-    with pytest.raises(StorageError, match="on elsewhere runs it"), storage.lease(1, "mine"):
-        pass
+        connection.execute(insert(schema.lease).values(**row))
+    seconds: list[float] = []
+
+    def beat(waited: float) -> None:
+        seconds.append(waited)
+        if len(seconds) == 3:
+            with storage.engine.begin() as connection:
+                connection.execute(update(schema.lease).values(heartbeat=schema.lease.c.heartbeat + 5))
+
+    with pytest.raises(StorageError, match="process 1 on elsewhere runs it"):
+        Lease(storage.engine, 1, "mine", sleep=beat).take()
+    assert len(seconds) == 3
+    silent = Lease(storage.engine, 1, "mine", sleep=seconds.append)
+    silent.take()
+    silent.give_back()
+    assert sum(seconds[3:]) == LEASE_SECONDS
+
+
+def test_a_holder_elsewhere_that_has_been_dead_for_hours_is_not_watched(storage: Storage) -> None:
+    row = {"study_id": 1, "token": "x", "host": "elsewhere", "pid": 1, "heartbeat": time.time() - 2 * HOURS}
     with storage.engine.begin() as connection:
-        connection.execute(update(schema.lease).values(heartbeat=time.time() - 2 * LEASE_SECONDS))
+        connection.execute(insert(schema.lease).values(**row))
 
     with storage.lease(1, "mine") as lease:
         lease.beat()

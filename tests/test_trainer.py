@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from detector import checkpoint
-from detector.checkpoint import CheckpointError
+from detector.checkpoint import CheckpointError, Found
 from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
 from detector.telemetry import (
@@ -48,6 +48,12 @@ def trainer(values: Sequence[Hyperparameters], plan: TrainingPlan = PLAN, **opti
     data = few_scenes("digits-3", train=12, val=4, test=4)
     lanes = [LaneSpec(values=each, seed=number, **options) for number, each in enumerate(values)]
     return Trainer(plan, data, lanes)
+
+
+def going_on(lane: LaneSpec) -> LaneSpec:
+    """The same lane from its checkpoint."""
+    assert lane.checkpoint is not None
+    return replace(lane, start=Found(checkpoint=checkpoint.load(lane.checkpoint)))
 
 
 def without_times(records: Iterable[Telemetry], lane: int | None = None) -> list[Telemetry]:
@@ -150,7 +156,7 @@ def test_resuming_continues_to_the_last_bit(tmp_path: Path) -> None:
     values = replace(DIFFERENT[0], warmup_epochs=1.5)
     plan = replace(PLAN, epochs=4)
     data = few_scenes("digits-3", train=12, val=4, test=4)
-    lane = LaneSpec(values=values, seed=3, checkpoint=tmp_path / "lane.pt", is_resumed=True)
+    lane = LaneSpec(values=values, seed=3, checkpoint=tmp_path / "lane.pt")
     straight = list(Trainer(plan, data, [replace(lane, checkpoint=tmp_path / "other.pt")]).fit())
     stopped: list[Telemetry] = []
     for record in Trainer(plan, data, [lane]).fit():
@@ -158,7 +164,7 @@ def test_resuming_continues_to_the_last_bit(tmp_path: Path) -> None:
         if isinstance(record, StepTelemetry) and record.step == 7:  # in the third epoch
             break
 
-    resumed = list(Trainer(plan, data, [lane]).fit())
+    resumed = list(Trainer(plan, data, [going_on(lane)]).fit())
 
     assert isinstance(resumed[0], LaneStarted) and (resumed[0].epoch, resumed[0].step) == (2, 6)
     rest = [each for each in straight if not isinstance(each, LaneStarted | CheckpointSaved)]
@@ -176,7 +182,21 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     list(trainer([DIFFERENT[0]], replace(PLAN, epochs=1), checkpoint=path).fit())
 
     with pytest.raises(CheckpointError, match=r"lr0 was 0.01, is 0.5"):
-        trainer([replace(DIFFERENT[0], lr0=0.5)], replace(PLAN, epochs=1), checkpoint=path, is_resumed=True)
+        trainer(
+            [replace(DIFFERENT[0], lr0=0.5)], replace(PLAN, epochs=1), start=Found(checkpoint=checkpoint.load(path))
+        )
+
+
+def test_a_training_that_goes_on_after_its_last_epoch_tells_the_same_test_row(tmp_path: Path) -> None:
+    lane = LaneSpec(values=DIFFERENT[0], seed=3, checkpoint=tmp_path / "lane.pt")
+    data = few_scenes("digits-3", train=12, val=4, test=4)
+    straight = list(Trainer(PLAN, data, [lane]).fit())
+
+    resumed = list(Trainer(PLAN, data, [going_on(lane)]).fit())
+
+    (told,) = [each for each in resumed if isinstance(each, EpochMetrics)]
+    assert without_times([told]) == without_times([each for each in straight if isinstance(each, EpochMetrics)][-1:])
+    assert told.split == "test" and sum(told.train_losses.values()) > 0
 
 
 def test_a_lane_that_is_stopped_is_dropped_before_its_update_and_the_others_go_on() -> None:

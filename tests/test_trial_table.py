@@ -41,6 +41,7 @@ def row(number: int = 0, **changes: object) -> TrialRow:
         by_seed={},
         diagnosis=None,
         notes=(),
+        events=(),
         checkpoints=(),
         traceback="",
     )

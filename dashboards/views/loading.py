@@ -16,6 +16,7 @@ from dashboards.views import queries
 from dashboards.views.frames import read_frame
 from dashboards.views.measured_loading import measured
 from dashboards.views.study import (
+    NO_EVENTS,
     NO_NOTES,
     TRIAL_COLUMNS,
     Parameter,
@@ -70,6 +71,9 @@ def load(engine: Engine, study_name: str) -> StudyView:
             finding_counts=_counts(connection.execute(queries.finding_counts(study.study_id)).all()),
             environments=_environments(connection, trials),
             notes=read_notes(connection, study.study_id) if schema.note.name in present else NO_NOTES,
+            events=read_frame(connection, queries.event_rows(study.study_id))
+            if schema.event.name in present
+            else NO_EVENTS,
         )
 
 
@@ -85,8 +89,7 @@ def check_tables(engine: Engine) -> set[str]:
         StudyNotFoundError: Some that are needed are missing.
     """
     present = set(inspect(engine).get_table_names())
-    # Notes came later; a database that is only read may be without them.
-    needed = {queries.studies.name, queries.trials.name, *schema.metadata.tables} - {schema.note.name}
+    needed = {queries.studies.name, queries.trials.name, *schema.metadata.tables} - schema.CAME_LATER
     if missing := sorted(needed - present):
         where = engine.url.render_as_string(hide_password=True)
         raise StudyNotFoundError(f"{where}: no study here, tables {missing} are missing; `evolve run` makes them")

@@ -295,6 +295,18 @@ def note_rows(study_id: int) -> Select[Any]:
     )
 
 
+def event_rows(study_id: int) -> Select[Any]:
+    """What happened to a study besides its trials' results, in order; events of the study itself have no number."""
+    event = schema.event
+    columns = (trials.c.number, event.c.created, event.c.kind, event.c.message)
+    return (
+        select(*columns)
+        .select_from(event.outerjoin(trials, trials.c.trial_id == event.c.trial_id))
+        .where(event.c.study_id == study_id)
+        .order_by(event.c.event_id)
+    )
+
+
 def _trials_of(study_id: int) -> Select[Any]:
     return select(trials.c.trial_id).where(trials.c.study_id == study_id)
 

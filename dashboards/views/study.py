@@ -93,6 +93,7 @@ class StudyFacts:
         return () if seeds is None else (seeds,)
 
 
+NO_EVENTS = pd.DataFrame({"number": [], "created": [], "kind": [], "message": []})
 NO_NOTES = pd.DataFrame({"number": [], "created": [], "author": [], "text": [], "tag": []}).astype(
     {"number": "int64", "created": "float64", "author": "object", "text": "object", "tag": "object"}
 )
@@ -129,6 +130,8 @@ class StudyView:
         finding_counts: Count by kind.
         environments: Identity, facts and count of trials of each environment.
         notes: What people wrote about trials: number, created, author, text and tag.
+        events: What happened besides: number of the trial (missing where it is about the study), created, kind and
+            message.
         left_out: Rows of the trials that filters left out; none where all are shown.
         focus: What the reader looks at.
     """
@@ -144,6 +147,7 @@ class StudyView:
     finding_counts: Mapping[str, int]
     environments: tuple[tuple[str, Mapping[str, Any], int], ...]
     notes: pd.DataFrame = field(default_factory=NO_NOTES.copy)
+    events: pd.DataFrame = field(default_factory=NO_EVENTS.copy)
     left_out: pd.DataFrame = field(default_factory=lambda: NO_LEFT_OUT.copy())
     focus: Focus = field(default_factory=Focus)
 

@@ -149,6 +149,16 @@ def failures(view: StudyView) -> tuple[Disclosure, ...] | Prose:
     return tuple(shown)
 
 
+def events(view: StudyView) -> Table | Empty:
+    """What happened to the study besides the results of its trials."""
+    if view.events.empty:
+        return Empty("Nothing: no worker was lost, every checkpoint could be used, and the data stayed as they were.")
+    columns = (Column(title="trial", kind="number"), Column(title="event"), Column(title="what", is_long=True))
+    known = view.events[["number", "kind", "message"]].to_dict("records")
+    rows = tuple((float(row["number"]), str(row["kind"]).replace("_", " "), str(row["message"])) for row in known)
+    return Table(name="events", columns=columns, rows=rows)
+
+
 def data_check(view: StudyView) -> DataCheck:
     """Counts of images and boxes, and what was clipped or left out."""
     total = sum(view.finding_counts.values())

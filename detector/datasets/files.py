@@ -5,6 +5,7 @@ Shapes: M boxes of an image.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ def build(listing: Listing, audit: Audit, store: PictureStore, seed: int) -> Dat
         max_boxes=max(max(len(item.labels_M) for items in parts.values() for item in items), 1),
         augments=True,
         box_counts=counts,
+        files=_digests(Path(listing.source), parts),
     )
 
 
@@ -190,6 +192,20 @@ def _note_twin(picture: Picture, image: Path, part: str, seen: dict[bytes, tuple
         return
     kind = "same_image" if other_part == part else "leak"
     audit.finding(kind, image, None, f"in {part}: same pixels as {other} in {other_part}; both kept")
+
+
+def _digests(source: Path, parts: Mapping[str, Sequence[Annotated]]) -> dict[str, str]:
+    """Of each image: its split, and a digest of the size of its file and of its boxes and classes."""
+    root = source if source.is_dir() else source.parent
+    return {
+        os.path.relpath(item.image, root): f"{part}:{_digest(item)}" for part, items in parts.items() for item in items
+    }
+
+
+def _digest(item: Annotated) -> str:
+    digest = blake2b(f"{item.image.stat().st_size}".encode(), digest_size=8)
+    digest.update(item.boxes_M4.numpy().tobytes() + item.labels_M.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _counts(items: Sequence[Annotated], num_classes: int) -> tuple[int, ...]:

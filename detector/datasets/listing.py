@@ -129,6 +129,7 @@ class Dataset:
         max_boxes: Largest number of boxes in any image of any part, at least 1.
         augments: Whether training images may be flipped, shifted, resized and recoloured.
         box_counts: Boxes by class of the parts that know them; others are counted by looking.
+        files: What tells whether an image is the one it was, by its name: split, size of the file and boxes.
     """
 
     source: str
@@ -141,6 +142,7 @@ class Dataset:
     max_boxes: int
     augments: bool
     box_counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def splits(self) -> dict[str, Split]:
         """The parts that exist, by name."""
@@ -162,6 +164,28 @@ class Dataset:
         by_class = self.box_counts.get(name) or count_boxes(split, len(self.names))
         named = dict(zip(self.names, by_class, strict=True))
         return {"images": len(split), "boxes": sum(by_class), "boxes_by_class": named}
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
+    """How the files of a data set differ from what they were, in a phrase for each kind of change; empty if they don't.
+
+    Args:
+        before, now: As `Dataset.files`.
+    """
+    both = before.keys() & now.keys()
+    moved = {name for name in both if before[name].partition(":")[0] != now[name].partition(":")[0]}
+    other = {name for name in both if before[name].partition(":")[2] != now[name].partition(":")[2]}
+    kinds = {
+        "new": now.keys() - before.keys(),
+        "removed": before.keys() - now.keys(),
+        "with other boxes, classes or pixels": other,
+        "in another split": moved,
+    }
+    return tuple(
+        f"{len(names)} {kind} ({', '.join(sorted(names)[:3])}{', ...' if len(names) > 3 else ''})"
+        for kind, names in kinds.items()
+        if names
+    )
 
 
 def count_boxes(split: Split, num_classes: int) -> tuple[int, ...]:

@@ -55,8 +55,8 @@ def export(
 
     Example: `evolve export lr_sweep --to yolov3 --image-size 640 -o hyp.yaml`
     """
+    from evolve.found import as_json as best_as_json
     from evolve.interchange import export_study
-    from evolve.session import as_json as best_as_json
 
     if study is not None and study_option is not None:
         raise StudyError(f"--study: {study_option} is given beside {study}; name one study")
@@ -64,7 +64,7 @@ def export(
     if word is None:
         raise StudyError("export: no study is named; such as: evolve export lr_sweep")
     chosen = _training(locals())
-    with opened_storage(storage, must_exist=True) as opened:
+    with opened_storage(storage, reads_only=True) as opened:
         name = chosen_study(opened.engine, word)
         path = output or RUNS / name / _export_file(to)
         done = export_study(opened, name, to, path, chosen=chosen, schedule=schedule)

@@ -68,7 +68,7 @@ def show(
     from evolve.trial_table import heading, trial_table
     from evolve.trial_text import trial_text
 
-    with opened_storage(storage, must_exist=True) as opened:
+    with opened_storage(storage, reads_only=True) as opened:
         name = chosen_study(opened.engine, study)
         rows = trial_rows(opened.engine, name, number=trial)
         description = first_sentence(description_of(opened.engine, name))
@@ -96,7 +96,7 @@ def report(
 
     Example: `evolve report lr_sweep`
     """
-    with opened_storage(storage, must_exist=True) as opened:
+    with opened_storage(storage, reads_only=True) as opened:
         name = chosen_study(opened.engine, study)
         path = write_report(opened, name, output or RUNS / name / "report.html")
     say({"study": name, "report": str(path)}, as_json=as_json, text=lambda: f"report  {path}")

@@ -36,6 +36,10 @@ NmsOption = Annotated[
 SkipOption = Annotated[
     bool, typer.Option("--skip-unreadable", help="Go on without images that cannot be read; they are counted.")
 ]
+AcceptDataOption = Annotated[
+    bool,
+    typer.Option("--accept-changed-data", help="Go on although earlier trials were trained on other data; recorded."),
+]
 SizeOption = Annotated[int | None, typer.Option("--image-size", help="Side of the training images, a multiple of 32.")]
 BatchOption = Annotated[int | None, typer.Option("--batch-size", "--batch", help="Images in a batch.")]
 SeedsOption = Annotated[str | None, typer.Option("--seeds", help="Training seeds, such as 0,1,2.")]

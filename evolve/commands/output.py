@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +21,21 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened_storage(url: str, *, must_exist: bool = False) -> Iterator[Storage]:
+def opened_storage(url: str, *, must_exist: bool = False, reads_only: bool = False) -> Iterator[Storage]:
+    """The database of a command.
+
+    Args:
+        url: Any SQLAlchemy URL.
+        must_exist: Whether a file that is not there is an error, as it always is where nothing is written.
+        reads_only: Whether nothing may be written.
+    """
     from evolve.storage import Storage
 
-    if must_exist:
+    if must_exist or reads_only:
         check_exists(url)
-    storage = Storage(url)
+    if must_exist and not reads_only:  # a database of others gets none of our tables
+        Storage(url, reads_only=True).close()
+    storage = Storage(url, reads_only=reads_only)
     try:
         yield storage
     finally:
@@ -35,10 +44,13 @@ def opened_storage(url: str, *, must_exist: bool = False) -> Iterator[Storage]:
 
 def stored_study(url: str, name: str) -> Study | None:
     """The study stored under a name; a database that is not there is not made."""
+    from evolve.errors import StorageError
+
     if _is_missing(url):
         return None
-    with opened_storage(url) as opened:
+    with suppress(StorageError), opened_storage(url, reads_only=True) as opened:
         return opened.stored_study(name)
+    return None
 
 
 def check_exists(url: str) -> None:
@@ -47,7 +59,7 @@ def check_exists(url: str) -> None:
 
 
 def _is_missing(url: str) -> bool:
-    from evolve.storage import sqlite_file
+    from evolve.sqlite import sqlite_file
 
     file = sqlite_file(url)
     return file is not None and not file.exists()

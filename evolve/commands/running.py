@@ -7,7 +7,8 @@ import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from evolve.commands.again import typed_again
 from evolve.commands.options import (
     DEFAULT_STORAGE,
     RUNS,
+    AcceptDataOption,
     BatchOption,
     DataOption,
     DeviceOption,
@@ -38,9 +40,10 @@ from evolve.commands.output import opened_storage, say, say_next, stored_study, 
 from evolve.errors import StudyError, shown
 
 if TYPE_CHECKING:
+    from evolve.found import Found
     from evolve.planning import Advice
     from evolve.runner import StudyStopped
-    from evolve.session import DataChecked, Found, Sitting
+    from evolve.session import DataChecked, Sitting
     from evolve.study import Study
 
 
@@ -51,12 +54,15 @@ def run(
     epochs: EpochsOption = None,
     updates: UpdatesOption = None,
     trials: Annotated[int | None, typer.Option("--trials", help="Trials in all, earlier ones included.")] = None,
-    seconds: Annotated[float | None, typer.Option("--seconds", help="Start no trial after this long.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="Start no trial that would not be over within this time.")
+    ] = None,
     image_size: SizeOption = None,
     batch_size: BatchOption = None,
     nms_iou: NmsOption = None,
     seeds: SeedsOption = None,
     skip_unreadable: SkipOption = False,
+    accept_changed_data: AcceptDataOption = False,
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     storage: StorageOption = DEFAULT_STORAGE,
@@ -82,7 +88,7 @@ def run(
         others = budget | {"skip_unreadable": skip_unreadable or None}
         definition, checked = _defined(study, chosen, others, name=name, storage=storage, device=device)
     _say_choices(definition)
-    sitting = _sitting(definition, storage, device, workers, checked)
+    sitting = replace(_sitting(definition, storage, device, workers, checked), accepts_changed_data=accept_changed_data)
     if dry_run:
         _print_plan(sitting, as_json=as_json)
         return
@@ -100,6 +106,7 @@ def train(
     nms_iou: NmsOption = None,
     seeds: SeedsOption = None,
     skip_unreadable: SkipOption = False,
+    accept_changed_data: AcceptDataOption = False,
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     storage: StorageOption = DEFAULT_STORAGE,
@@ -123,10 +130,11 @@ def train(
         training = {**file.training, **{key: value for key, value in chosen.items() if value is not None}}
         chosen["epochs"] = epochs_of(updates, training, skip_unreadable=skip_unreadable)
     others = {"skip_unreadable": skip_unreadable or None}
-    with opened_storage(storage) as opened:
-        definition = training_study(file, hyp, chosen, others, name=name, stored=opened.stored_study)
+    stored = partial(stored_study, storage)
+    definition = training_study(file, hyp, chosen, others, name=name, stored=stored)
     _say_choices(definition)
-    _sit(_sitting(definition, storage, choose_device(device), workers, None), as_json=as_json)
+    sitting = _sitting(definition, storage, choose_device(device), workers, None)
+    _sit(replace(sitting, accepts_changed_data=accept_changed_data), as_json=as_json)
 
 
 def _chosen(
@@ -170,7 +178,7 @@ def _stored(storage: str, name: str, chosen: dict[str, Any], budget: dict[str, A
     """The study as stored, with a larger budget if one is given."""
     if given := [f"--{key.replace('_', '-')}" for key, value in chosen.items() if value is not None]:
         raise StudyError(f"--resume: the stored study says {', '.join(given)}; allowed: --trials, --seconds")
-    with opened_storage(storage, must_exist=True) as opened:
+    with opened_storage(storage, reads_only=True) as opened:
         definition = opened.stored_study(name)
         if definition is None:
             raise StudyError(f"--resume: study {name} is not in {storage}; stored: {opened.study_names()}")
@@ -210,7 +218,7 @@ def _print_plan(sitting: Sitting, *, as_json: bool) -> None:
     lines = [describe(study), *data_lines(study.data, checked), "", planned.text()]
     result = {
         "study": study.to_mapping(),
-        "data": asdict(checked),
+        "data": {key: value for key, value in asdict(checked).items() if key != "files"},
         "estimate": planned.as_mapping(),
         "advice": [asdict(advice) for advice in _advice(sitting, checked)],
     }
@@ -261,12 +269,12 @@ def _sit(sitting: Sitting, *, as_json: bool) -> None:
 
 
 def _finish(sitting: Sitting, stopped: StudyStopped, *, as_json: bool) -> None:
+    from evolve.found import found_by
     from evolve.plan_text import result_text
-    from evolve.session import found_by
 
-    with opened_storage(sitting.storage_url, must_exist=True) as opened:
+    with opened_storage(sitting.storage_url, reads_only=True) as opened:
         report = write_report(opened, sitting.study.name, sitting.folder / "report.html")
-        found = found_by(opened, sitting)
+        found = found_by(opened, sitting.study, sitting.folder)
     result = {
         "study": sitting.study.name,
         "is_complete": stopped.is_complete,

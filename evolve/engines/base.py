@@ -39,12 +39,14 @@ class Crashed:
         reason: One line.
         traceback: As printed by Python, or what is known of a dead process.
         is_fatal: Whether other trials must fail in the same way, such as on a full disk.
+        by_machine: Whether the process was lost rather than the training at fault, so that it may be tried again.
     """
 
     trial: int
     reason: str
     traceback: str
     is_fatal: bool = False
+    by_machine: bool = False
 
 
 Event = Progress | Ended | Crashed
@@ -65,6 +67,9 @@ class Engine(Protocol):
 
     def answer(self, trial: int, *, goes_on: bool) -> None:
         """Lets a trial that asked go on, or stops it."""
+
+    def hurry(self) -> None:
+        """Says that the time is up: trials under way may end, but one that gets no further is not waited for."""
 
     def close(self) -> None:
         """Ends all trials under way and gives everything back; they keep their last checkpoints."""

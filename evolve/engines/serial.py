@@ -51,6 +51,9 @@ class SerialEngine:
             self._close_records()
             self._batches = iter(())
 
+    def hurry(self) -> None:
+        """Nothing to do: training is the waiting."""
+
     def close(self) -> None:
         self._close_records()
         self._finish()

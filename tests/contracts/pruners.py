@@ -7,7 +7,7 @@ from typing import ClassVar
 import optuna
 import pytest
 
-from evolve.pruners import make_pruner, report
+from evolve.pruners import apply, decide, make_pruner
 from evolve.study import Study
 
 EPOCHS = 10
@@ -37,7 +37,9 @@ def train(search: optuna.Study, final: float, *, epochs: int = EPOCHS) -> int | 
     trial = search.ask()
     for epoch in range(epochs):
         fitness = final * (epoch + 1) / epochs
-        if report(trial, epoch=epoch, fitness=fitness):
+        decision = decide(search, trial._trial_id, epoch=epoch, fitness=fitness)
+        apply(search, trial._trial_id, decision)
+        if decision.is_pruned:
             search.tell(trial, state=optuna.trial.TrialState.PRUNED)
             return epoch
     search.tell(trial, final)
@@ -90,7 +92,7 @@ class PrunerContract:
         trial = search.ask()
 
         with pytest.raises(ValueError, match=r"trial 0, epoch 3: fitness .* is not finite"):
-            report(trial, epoch=3, fitness=fitness)
+            decide(search, trial._trial_id, epoch=3, fitness=fitness)
 
         assert search.trials[0].intermediate_values == {}
 
@@ -101,6 +103,19 @@ class PrunerContract:
         stopped = [train(search, final, epochs=epochs) for final in [*finals(8), 0.01, 0.01]]
 
         assert epochs - 1 not in stopped
+
+    def test_asked_again_before_the_decision_is_applied_the_answer_is_the_same(self) -> None:
+        search = opened(study_with(self.name))
+        for final in finals(NUM_TRIALS):
+            train(search, final)
+        trial = search.ask()
+
+        for epoch in range(EPOCHS):
+            first, second = (decide(search, trial._trial_id, epoch=epoch, fitness=0.01) for _ in range(2))
+
+            assert first == second
+            apply(search, trial._trial_id, first)
+            apply(search, trial._trial_id, second)
 
     def test_a_trial_without_a_report_goes_on(self) -> None:
         search = opened(study_with(self.name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,9 +13,11 @@ import pytest
 
 from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted, StepTelemetry
 from evolve.engines import Crashed, Ended, Engine, Event, ProcessEngine, Progress, SerialEngine
+from evolve.lease import process_mark
 from evolve.objective import MakeObjective, Record
 from evolve.trial import Trial
 from tests.fakes import STEPS_PER_EPOCH, make_fake
+from tests.processes import environment
 
 EPOCHS = 3
 ENGINES: dict[str, Callable[[MakeObjective], Engine]] = {
@@ -164,3 +168,44 @@ def test_closing_ends_the_workers_in_the_middle_of_a_trial(tmp_path: Path) -> No
     engine.close()
 
     assert not any(process.is_alive() for process in processes)
+
+
+DRIVER = """
+import sys
+from functools import partial
+from pathlib import Path
+from evolve.engines import ProcessEngine
+from evolve.trial import Trial
+from tests.fakes import make_fake
+
+if __name__ == "__main__":
+    engine = ProcessEngine(partial(make_fake, 3, Path(sys.argv[1]), 1000.0), workers=2)
+    engine.submit(Trial(study="orphans", number=0, params={"lr0": 0.1}, seeds=(0,)))
+    for _ in range(2):
+        engine.events(5)
+    print(*(worker.process.pid for worker in engine._workers), flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_driver_that_dies_leaves_no_worker_behind_even_in_the_middle_of_a_step(tmp_path: Path) -> None:
+    (tmp_path / "driver.py").write_text(DRIVER)
+    driver = subprocess.Popen(
+        [sys.executable, str(tmp_path / "driver.py"), str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert driver.stdout is not None
+    workers = [int(pid) for pid in driver.stdout.readline().split()]
+    alive_before = [process_mark(pid) for pid in workers]
+    driver.kill()
+    driver.communicate()
+
+    deadline = time.monotonic() + 30
+    while any(map(process_mark, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+    assert len(workers) == 2 and all(alive_before)
+    assert not any(map(process_mark, workers))

@@ -1,0 +1,144 @@
+"""SQLite for one writer among many readers, and its patience with others that hold the database locked."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from evolve.errors import StorageError
+
+# One wait inside SQLite, where Ctrl-C is not heard; then it is asked again, up to the patience of the connection.
+BUSY_SECONDS = 5
+# A backup or a copy is over in minutes; whoever holds a database for longer has forgotten it.
+LOCKED_SECONDS = 600.0
+
+
+class Patience:
+    """How long statements wait for a lock, shared by all connections of a process to one database.
+
+    Args:
+        seconds: In all; once they are over, nothing waits any more, so that a run can come to its end.
+        say: Is told once that and for how long there may be a wait.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self,
+        seconds: float = LOCKED_SECONDS,
+        *,
+        say: Callable[[str], object] = lambda text: print(text, file=sys.stderr),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.seconds, self._say, self._clock = seconds, say, clock
+        self.is_over = False
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Result of a function that is called again while the database is locked.
+
+        Raises:
+            sqlite3.OperationalError: It is still locked when the patience is over, or something else is wrong.
+        """
+        started, has_said = self._clock(), False
+        while True:
+            try:
+                return function(*arguments)
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+                self.is_over = self.is_over or self._clock() - started >= self.seconds
+                if self.is_over:
+                    raise
+            if not has_said:
+                has_said = True
+                self._say(f"the database is locked by another process; waiting up to {self.seconds / 60:g} minutes")
+
+    def connection(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
+        """A connection whose statements are patient; for `sqlite3.connect(factory=...)`."""
+        made = _Connection(*arguments, **options)
+        made.patience = self
+        return made
+
+
+class _Cursor(sqlite3.Cursor):
+    def execute(self, *arguments: Any) -> Any:
+        return self._patience.call(super().execute, *arguments)
+
+    def executemany(self, *arguments: Any) -> Any:
+        return self._patience.call(super().executemany, *arguments)
+
+    @property
+    def _patience(self) -> Patience:
+        connection: Any = self.connection
+        patience: Patience = connection.patience
+        return patience
+
+
+class _Connection(sqlite3.Connection):
+    patience: Patience
+
+    def cursor(self, factory: Any = _Cursor) -> Any:
+        return super().cursor(factory)
+
+    def commit(self) -> None:
+        self.patience.call(super().commit)
+
+
+def sqlite_file(url: str) -> Path | None:
+    """File of an SQLite URL; None for other databases and for one in memory.
+
+    Raises:
+        StorageError: It is not a URL.
+    """
+    try:
+        database = make_url(url)
+    except SQLAlchemyError:
+        raise StorageError(f"storage {url!r}: not an SQLAlchemy URL, such as sqlite:///runs/evolve.db") from None
+    if database.get_backend_name() != "sqlite" or database.database in (None, "", ":memory:"):
+        return None
+    return Path(str(database.database))
+
+
+def connect_arguments(url: str, patience: Patience | None) -> dict[str, Any]:
+    """For `create_engine`: how connections to a database are made.
+
+    Args:
+        url: Any SQLAlchemy URL.
+        patience: With locks, beyond five seconds; None for no more than those.
+    """
+    if make_url(url).get_backend_name() != "sqlite":
+        return {}
+    factory = {} if patience is None else {"factory": patience.connection}
+    return {"timeout": BUSY_SECONDS, **factory}
+
+
+def tune(engine: Engine, *, reads_only: bool = False) -> None:
+    """Sets up every SQLite connection of an engine; other databases stay as they are.
+
+    Args:
+        engine: Of SQLAlchemy.
+        reads_only: Whether nothing may be written, not even the file's mode.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def _set_pragmas(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+        if reads_only:
+            cursor.execute("PRAGMA query_only = ON")
+        else:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            # In WAL mode NORMAL loses no committed transaction to a killed process, only to a power cut.
+            cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.close()
+
+    engine.dispose()
