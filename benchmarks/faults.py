@@ -1,0 +1,88 @@
+"""The long campaign of faults: how often a run may be killed, and what that costs.
+
+    python -m benchmarks.faults [--kills 200] [--seed 0] [--storage URL]
+
+Every study of six trainings runs until it is done, under kills of the driver, its process group or a worker, at
+random moments or chosen calls (see tests/faults/campaign.py). With one worker it must equal one that nobody disturbed.
+With --storage each study has a database of its own on that server, made and dropped here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from tests.faults.campaign import Fault, Findings, Setting, differences, disturbed, faults
+
+SETTINGS = tuple(
+    Setting(sampler=sampler, pruner=pruner, workers=workers)
+    for sampler, pruner in (("tpe", "asha"), ("tpe", "none"), ("random", "median"))
+    for workers in (1, 2)
+)
+MOST_A_STUDY = 12
+
+
+@contextmanager
+def database(server: str | None, folder: Path, name: str) -> Iterator[str]:
+    """URL of an empty database: a file, or a new one of a server."""
+    if server is None:
+        yield f"sqlite:///{folder}/{name}.db"
+        return
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    for command in (f"drop database if exists {name} with (force)", f"create database {name}"):
+        with engine.connect() as connection:
+            connection.execute(text(command))
+    yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.execute(text(f"drop database {name} with (force)"))
+    engine.dispose()
+
+
+def study(folder: Path, setting: Setting, chosen: Iterator[Fault], server: str | None, *, most: int) -> Findings:
+    """One study under faults, compared with an undisturbed one where one worker makes them comparable."""
+    with database(server, folder, "killed") as url, database(server, folder, "whole") as whole:
+        found = disturbed(folder / "killed", setting, url, chosen, most=most)
+        if setting.workers == 1:
+            found.problems += disturbed(folder / "whole", setting, whole, iter(()), most=0).problems
+            found.problems += differences(url, whole)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--storage", help="a PostgreSQL server, as postgresql+psycopg://USER@HOST/postgres")
+    arguments = parser.parse_args()
+    chosen, hits, problems, started = faults(arguments.seed), Counter[str](), 0, time.monotonic()
+    print(f"seed {arguments.seed}; torch {version('torch')}, optuna {version('optuna')}, {platform.machine()}")
+    print(f"{'study':<26}{'kills':>6}{'problems':>10}{'seconds':>9}")
+    number = 0
+    while hits.total() < arguments.kills:
+        setting, since = SETTINGS[number % len(SETTINGS)], time.monotonic()
+        most = min(MOST_A_STUDY, arguments.kills - hits.total())
+        with TemporaryDirectory() as folder:
+            found = study(Path(folder), setting, chosen, arguments.storage, most=most)
+        hits.update("chosen call" if each.call else f"{each.signal.name} {each.target}" for each in found.faults)
+        name = f"{setting.sampler}, {setting.pruner}, {setting.workers} worker{'s' * (setting.workers > 1)}"
+        row = f"{len(found.faults):>6}{len(found.problems):>10}{time.monotonic() - since:>9.0f}"
+        print(f"{name:<26}{row}", flush=True)
+        for problem in found.problems:
+            print(f"    {problem}", flush=True)
+        problems, number = problems + len(found.problems), number + 1
+    print(f"{hits.total()} kills in {number} studies, {problems} problems, {time.monotonic() - started:.0f} s")
+    print(", ".join(f"{count} {what}" for what, count in sorted(hits.items())))
+
+
+if __name__ == "__main__":
+    main()
