@@ -26,6 +26,8 @@ from evolve.trial import Trial
 if TYPE_CHECKING:
     from detector.trainer import LaneSpec
 
+# Imported once for all processes that train.
+WORKERS_NEED = ("detector.trainer", "evolve.detection")
 PACKAGES = ("torch", "torchvision", "optuna", "numpy", "faster-coco-eval", "sqlalchemy")
 
 

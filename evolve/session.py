@@ -12,6 +12,7 @@ from typing import Any
 
 from evolve import planning
 from evolve.detection import (
+    WORKERS_NEED,
     available_cores,
     check_data,
     checkpoint_path,
@@ -92,7 +93,6 @@ class Crew:
 
 
 SURVEY_SIZE = 416
-WORKERS_NEED = ("detector.trainer", "evolve.detection")
 
 
 def survey(data: str, *, skip_unreadable: bool) -> DataChecked:

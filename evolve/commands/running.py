@@ -77,9 +77,12 @@ def run(
 
     Example: `evolve run --study my_data --data PATH`
     """
-    from evolve.detection import choose_device
+    from evolve.detection import WORKERS_NEED, choose_device
+    from evolve.engines import warm_up
 
     chosen = _chosen(data, model, epochs, updates, image_size, batch_size, nms_iou, seeds)
+    if not dry_run:
+        warm_up(WORKERS_NEED)
     budget = {"trials": trials, "seconds": seconds}
     device = choose_device(device)
     if resume:
@@ -117,12 +120,14 @@ def train(
 
     Example: `evolve train --hyp runs/lr_sweep/hyp.yaml --epochs 30`
     """
-    from evolve.detection import choose_device
+    from evolve.detection import WORKERS_NEED, choose_device
+    from evolve.engines import warm_up
     from evolve.hyp import read_hyp
     from evolve.naming import training_study
     from evolve.session import epochs_of
 
     file = read_hyp(hyp)
+    warm_up(WORKERS_NEED)
     chosen = _chosen(data, model, epochs, None, image_size, batch_size, nms_iou, seeds)
     if updates is not None:
         if epochs is not None:

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from threading import Lock, Thread
@@ -63,6 +64,17 @@ class _Worker:
     recorded: float = field(default_factory=monotonic)
 
 
+def warm_up(preload: Sequence[str]) -> None:
+    """Starts the process that workers are forked from, which imports for seconds while this one does something else.
+
+    Args:
+        preload: Modules that workers need.
+    """
+    if _HAS_FORKSERVER:
+        _CONTEXT.set_forkserver_preload(["evolve.engines.server", *preload])
+        forkserver.ensure_running()
+
+
 class ProcessEngine:
     """Trains trials in worker processes.
 
@@ -91,7 +103,7 @@ class ProcessEngine:
             raise ValueError(f"workers: {workers} is not at least 1")
         self._make_objective, self._limits, self._clock = make_objective, limits, clock
         self._longest, self._is_hurried, self._looked = 0.0, False, clock()
-        _CONTEXT.set_forkserver_preload(["evolve.engines.server", *preload])
+        warm_up(preload)
         self._workers = [self._start() for _ in range(workers)]
 
     @property
