@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.mutations.campaign import HEADER, Tally, campaign
+from tests.mutations.campaign import HEADER, MAX_SECONDS, Tally, campaign
 from tests.mutations.formats import formats
 
 
@@ -29,7 +29,9 @@ def main() -> int:
     print(HEADER)
     with tempfile.TemporaryDirectory() as folder:
         for place, kind in enumerate(kinds):
-            tally = campaign(kind, Path(folder) / str(place), seed=asked.seed, numbers=range(each))
+            tally = campaign(
+                kind, Path(folder) / str(place), seed=asked.seed, numbers=range(each), most_seconds=MAX_SECONDS
+            )
             tallies.append(tally)
             print(tally.row(), flush=True)
             for fault in tally.faults:
