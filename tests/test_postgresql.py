@@ -93,7 +93,7 @@ def test_the_commands_around_a_study_find_show_and_delete_it(trained: str, tmp_p
     one = evolve(tmp_path, "show", "sma", "1", "--storage", trained)
 
     rows = json.loads(found.stdout)
-    assert [row["verdict"] for row in rows] == ["converged", "diverged"]
+    assert [row["verdict"] for row in rows] == ["undertrained", "diverged"]
     assert rows[0]["study"] == "small" and set(rows[0]["metrics"]) == {"val", "test"}
     assert "study   small (the one trained last)" in found.stderr
     assert "diagnosis" in one.stdout and "study   small (the only one that begins with sma)" in one.stderr
