@@ -98,6 +98,12 @@ def test_a_reader_beside_a_writer_meets_no_lock(storage: Storage) -> None:
     assert reads and reads[-1] > 0
 
 
+def holder(storage: Storage) -> int | None:
+    """Process that has the lease of study 1."""
+    with storage.engine.connect() as connection:
+        return connection.scalar(select(schema.lease.c.pid).where(schema.lease.c.study_id == 1))
+
+
 def test_a_lease_of_a_dead_process_is_taken_over_and_that_of_a_living_one_is_not(storage: Storage) -> None:
     table = schema.lease
     with storage.lease(1, "mine"):
@@ -115,7 +121,7 @@ def test_a_lease_of_a_process_whose_number_another_one_has_now_is_taken_over(sto
             connection.execute(update(schema.lease).values(pid=os.getppid()))
 
         with storage.lease(1, "mine"):
-            pass
+            assert holder(storage) == os.getpid()
 
 
 HOURS = 3600.0
@@ -150,6 +156,7 @@ def test_a_holder_elsewhere_that_has_been_dead_for_hours_is_not_watched(storage:
 
     with storage.lease(1, "mine") as lease:
         lease.beat()
+        assert holder(storage) == os.getpid()
 
 
 def test_a_runner_whose_study_was_taken_over_stops(storage: Storage) -> None:
