@@ -10,9 +10,10 @@ from rich.console import Console
 
 from detector.telemetry import LaneStarted
 from evolve.commands.progress import LINE_SECONDS, Progress
+from evolve.outcome.training import TrialOutcome
+from evolve.outcome.verdict import Verdict
 from evolve.run.runner import Happening, StudyStopped, TrialEnded, TrialProgressed, TrialStarted
 from evolve.run.session import DataChecked
-from evolve.storage.database import Outcome
 from evolve.study.trial import Record, Trial
 from tests.fakes import fake_study, metrics_of, step_of
 
@@ -35,7 +36,9 @@ def happenings() -> list[DataChecked | Happening]:
         ),
         TrialStarted(trial=TRIAL, is_resumed=True),
         TrialProgressed(trial=TRIAL, records=tuple(Record(trial=3, seed=0, telemetry=each) for each in telemetry)),
-        TrialEnded(trial=TRIAL, outcome=Outcome(verdict="converged", reason="fitness 0.6 [flat]", fitness=0.6)),
+        TrialEnded(
+            trial=TRIAL, outcome=TrialOutcome(verdict=Verdict.CONVERGED, reason="fitness 0.6 [flat]", fitness=0.6)
+        ),
         StudyStopped(reason="budget of 6 trials spent", is_complete=True),
     ]
 

@@ -19,11 +19,12 @@ from optuna.trial import TrialState
 
 from evolve.errors import StorageError
 from evolve.outcome.forensics import Diagnosis
+from evolve.outcome.training import TrialOutcome
 from evolve.run.engines import ProcessEngine, SerialEngine
 from evolve.run.runner import StudyRun, StudyStopped, TrialEnded, TrialStarted
-from evolve.storage.database import Outcome, Storage
+from evolve.storage.database import Storage
 from evolve.study import Study
-from tests.fakes import STEPS_PER_EPOCH, fake_study, make_fake
+from tests.fakes import STEPS_PER_EPOCH, UNLUCKY_SEED, fake_study, make_fake
 
 
 def run(
@@ -98,6 +99,28 @@ def test_a_trial_of_several_seeds_says_which_of_them_diverged(tmp_path: Path) ->
 
     assert outcome is not None and outcome.reason.startswith("seed 3: box loss nan")
     assert Diagnosis.from_json(outcome.diagnosis or "").seed == 3
+
+
+def test_each_training_is_kept_and_one_that_diverges_in_mid_epoch_after_a_good_one_costs_its_seconds(
+    tmp_path: Path,
+) -> None:
+    seeds = [0, UNLUCKY_SEED, 14]
+    run(fake_study(space={"lr0": {"choices": [0.1]}}, budget={"trials": 1}, seeds=seeds), tmp_path)
+    storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
+    trial_id = told(tmp_path)[0]._trial_id
+
+    trainings, outcome = storage.trainings(trial_id), storage.outcome(trial_id)
+
+    assert {seed: training.verdict for seed, training in trainings.items()} == {
+        0: "undertrained",
+        UNLUCKY_SEED: "diverged",
+    }
+    assert trainings[0].fitness > 0.5 and isnan(trainings[UNLUCKY_SEED].fitness)
+    assert outcome is not None and outcome.diagnosis == trainings[UNLUCKY_SEED].diagnosis
+    assert outcome.reason.startswith(f"seed {UNLUCKY_SEED}: box loss nan")
+    assert outcome.reason.endswith("(the others: 1 undertrained)")
+    assert storage.seconds(trial_id) == pytest.approx(5 * 0.05 + 0.05 + 3 * 0.01)  # five epochs; one, and three steps
+    storage.close()
 
 
 def test_a_crash_is_a_failure_with_its_traceback_and_the_study_goes_on(tmp_path: Path) -> None:
@@ -243,7 +266,7 @@ def test_a_decision_of_the_pruner_outlives_the_process_that_asked_for_it(tmp_pat
 
     end_trial = Storage.end_trial
 
-    def killed(self: Storage, trial_id: int, outcome: Outcome) -> None:
+    def killed(self: Storage, trial_id: int, outcome: TrialOutcome) -> None:
         if outcome.verdict == "pruned" and trial_id not in seen:
             seen.add(trial_id)
             raise KeyboardInterrupt
@@ -284,6 +307,7 @@ from functools import partial
 from pathlib import Path
 from evolve.run.engines import ProcessEngine
 from evolve.run.runner import StudyRun
+from evolve.outcome.training import TrialOutcome
 from evolve.storage.database import Storage
 from tests.fakes import fake_study, make_fake
 

@@ -169,9 +169,9 @@ def test_a_runner_whose_study_was_taken_over_stops(storage: Storage) -> None:
 
 def test_a_database_of_a_newer_version_is_left_alone(storage: Storage) -> None:
     with storage.engine.begin() as connection:
-        connection.execute(update(schema.schema_version).values(version=99))
+        connection.execute(update(schema.revision).values(version_num="0099"))
 
-    with pytest.raises(StorageError, match="of version 99, this evolve reads up to 1; upgrade evolve"):
+    with pytest.raises(StorageError, match=f"of revision 0099, this evolve reads up to {schema.REVISION}; upgrade"):
         Storage(storage.url)
 
 

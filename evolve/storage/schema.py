@@ -26,7 +26,10 @@ from sqlalchemy import (
 
 from detector.telemetry import TERMS as TERMS
 
-SCHEMA_VERSION = 1
+# The last of the migrations; what has been migrated says so in `evolve_version`.
+REVISION = "0002"
+# What an evolve that knows no migrations refuses.
+SCHEMA_VERSION = 2
 MAX_SCALES = 3
 
 
@@ -46,6 +49,8 @@ class Real(TypeDecorator[float]):
 metadata = MetaData()
 
 schema_version = Table("evolve_schema", metadata, Column("version", Integer, primary_key=True))
+
+revision = Table("evolve_version", metadata, Column("version_num", String(32), primary_key=True))  # Alembic's
 
 # One row a study: the study as it was read, all defaults filled in, so that it can be shown and continued.
 study = Table(
@@ -90,6 +95,19 @@ trial = Table(
     Column("diagnosis", Text),  # JSON of forensics.Diagnosis for a diverged trial
     Column("traceback", Text),  # of a failed trial
     Column("fitness", Real),  # mean over seeds at the last epoch
+)
+
+# One row for each training of a trial that has ended: the trial trained with one of its seeds.
+training = Table(
+    "evolve_training",
+    metadata,
+    Column("trial_id", Integer, primary_key=True, autoincrement=False),
+    Column("seed", Integer, primary_key=True, autoincrement=False),
+    Column("verdict", String(16)),  # NULL where only the trial's is known
+    Column("reason", Text, nullable=False, default=""),
+    Column("diagnosis", Text),  # JSON of forensics.Diagnosis for one that diverged
+    Column("fitness", Real),  # on the validation images after its last epoch
+    Column("seconds", Real),  # over all its starts
 )
 
 epoch = Table(
@@ -140,8 +158,6 @@ checkpoint = Table(
     Column("path", Text, nullable=False),  # relative to the run folder of the study
 )
 
-# The tables below came after version 1. Whoever writes makes those that are missing; whoever reads does without.
-
 # One row a study that has been run since: what its checkpoints carry, and the files it was trained on.
 identity = Table(
     "evolve_identity",
@@ -173,7 +189,7 @@ decision = Table(
     Column("attributes", Text, nullable=False),  # JSON: what the pruner writes to the trial, such as rungs passed
 )
 
-# What people wrote about a trial; made when the first note is written.
+# What people wrote about a trial.
 note = Table(
     "evolve_note",
     metadata,
@@ -184,9 +200,6 @@ note = Table(
     Column("text", Text, nullable=False, default=""),
     Column("tag", String(64), nullable=False, default=""),
 )
-
-# A database that is only read may be without them.
-CAME_LATER = frozenset({identity.name, event.name, decision.name, note.name})
 
 # What the data set's check clipped or left out, so that nothing is dropped in silence.
 data_finding = Table(
