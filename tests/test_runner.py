@@ -84,7 +84,7 @@ def test_a_diverged_trial_is_a_result_with_its_diagnosis_and_never_the_best(tmp_
     assert '"last_finite_grad_step": 6' in (outcome.diagnosis or "")
     assert by_lr0[5.0].state is TrialState.PRUNED and by_lr0[5.0].constraints == {"diverged": 1.0}
     assert storage.best(storage.study_id("fake")) == by_lr0[0.1].number
-    steps = storage.steps(by_lr0[5.0]._trial_id, 0)
+    steps = storage.records.steps(by_lr0[5.0]._trial_id, 0)
     assert len(steps) == 8 and isnan(steps[-1].loss) and isnan(steps[-1].terms.box[0])
     assert len(steps[-1].terms.box) == 2
     storage.close()
@@ -109,7 +109,7 @@ def test_each_training_is_kept_and_one_that_diverges_in_mid_epoch_after_a_good_o
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
     trial_id = told(tmp_path)[0]._trial_id
 
-    trainings, outcome = storage.trainings(trial_id), storage.outcome(trial_id)
+    trainings, outcome = storage.records.trainings(trial_id), storage.outcome(trial_id)
 
     assert {seed: training.verdict for seed, training in trainings.items()} == {
         0: "undertrained",
@@ -367,7 +367,7 @@ def test_kill_9_loses_no_finished_trial_doubles_none_and_changes_no_parameters(t
         assert [each.params for each in after] == [each.params for each in told(whole)]
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
     for trial in after:
-        steps = [each.step for each in storage.steps(trial._trial_id, 0)]
+        steps = [each.step for each in storage.records.steps(trial._trial_id, 0)]
         assert steps == list(range(len(steps)))
         assert len(steps) in (8, 4 * STEPS_PER_EPOCH)
     storage.close()

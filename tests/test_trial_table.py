@@ -73,7 +73,7 @@ def test_metrics_are_those_of_the_last_epoch_by_seed_and_their_means(engine: Eng
 
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
     for split in ("val", "test"):
-        last = {seed: epochs[-1].map50 for seed, epochs in storage.epochs(2, split=split).items()}
+        last = {seed: epochs[-1].map50 for seed, epochs in storage.records.epochs(2, split=split).items()}
         assert {seed: metrics[split]["map50"] for seed, metrics in found.by_seed.items()} == last
         assert found.metrics[split]["map50"] == pytest.approx((last[3] + last[5]) / 2)
     assert list(found.by_seed) == [3, 5]

@@ -25,9 +25,9 @@ def judged(study: Study, storage: Storage, trial_id: int, seed: int, ended: Lane
         seed: Seed of the training.
         ended: Its last record.
     """
-    epochs = storage.epochs(trial_id).get(seed, [])
+    epochs = storage.records.epochs(trial_id).get(seed, [])
     fitness = [study.fitness.of(metrics) for metrics in epochs]
-    first = storage.steps(trial_id, seed, count=FIRST_STEPS)
+    first = storage.records.steps(trial_id, seed, count=FIRST_STEPS)
     losses = LossCurves(
         first=fmean(step.loss for step in first) if first else nan,
         train=tuple(sum(metrics.train_losses.values()) for metrics in epochs),
@@ -35,7 +35,7 @@ def judged(study: Study, storage: Storage, trial_id: int, seed: int, ended: Lane
     )
     judgement = judge(fitness, losses=losses, ended=ended, thresholds=study.thresholds)
     if judgement.verdict is Verdict.DIVERGED:
-        diagnosis = diagnose(storage.steps(trial_id, seed), ended, seed=seed)
+        diagnosis = diagnose(storage.records.steps(trial_id, seed), ended, seed=seed)
         return TrainingOutcome(verdict=judgement.verdict, reason=diagnosis.summary, diagnosis=diagnosis.to_json())
     last = fitness[-1] if fitness else nan
     return TrainingOutcome(verdict=judgement.verdict, reason=judgement.reason, fitness=last)
@@ -53,7 +53,7 @@ def stopped(study: Study, storage: Storage, trial_id: int, seed: int, *, failure
     """
     if failure is not None:
         return TrainingOutcome(verdict=Verdict.FAILED, reason=failure)
-    epochs = storage.epochs(trial_id)[seed]
+    epochs = storage.records.epochs(trial_id)[seed]
     fitness = study.fitness.of(epochs[-1])
     reason = f"fitness {fitness:.3g} after {len(epochs)} of {study.epochs} epochs was behind the others"
     return TrainingOutcome(verdict=Verdict.PRUNED, reason=reason, fitness=fitness)

@@ -215,7 +215,7 @@ class StudyRun:
         return TrialStarted(trial=trial, is_resumed=is_resumed)
 
     def _submit(self, under_way: _UnderWay) -> None:
-        last_epochs = self._storage.last_epochs(under_way.trial_id)
+        last_epochs = self._storage.records.last_epochs(under_way.trial_id)
         self._engine.submit(replace(under_way.trial, origin=self._origin, last_epochs=last_epochs))
 
     def _reason_to_stop(self, started: float) -> str:
@@ -283,11 +283,11 @@ class StudyRun:
         """Stores records before anything else learns of them, then decides whether the trial goes on."""
         epochs = [each for each in event.records if isinstance(each.telemetry, EpochMetrics)]
         fitness = {_key(each): self._study.fitness.of(_metrics(each)) for each in epochs}
-        self._storage.write(under_way.trial_id, event.records, fitness)
+        self._storage.records.write(under_way.trial_id, event.records, fitness)
         for record in event.records:
             if isinstance(record.telemetry, LaneEnded):
                 training = judged(self._study, self._storage, under_way.trial_id, record.seed, record.telemetry)
-                self._storage.end_training(under_way.trial_id, record.seed, training)
+                self._storage.records.end_training(under_way.trial_id, record.seed, training)
         if event.asks:
             under_way.losses = 0
             last = epochs[-1]
@@ -321,7 +321,7 @@ class StudyRun:
 
     def _outcome(self, under_way: _UnderWay, event: Crashed | Ended) -> TrialOutcome:
         """What the trial's trainings come to; one that was under way has been stopped, or has failed."""
-        trainings = self._storage.trainings(under_way.trial_id)
+        trainings = self._storage.records.trainings(under_way.trial_id)
         failure = traceback = None
         if isinstance(event, Crashed):
             failure = f"{event.reason}, twice without an epoch between" if event.by_machine else event.reason
@@ -331,7 +331,7 @@ class StudyRun:
         if failure or under_way.is_pruned:
             seed = next((seed for seed in self._study.seeds if seed not in trainings), self._study.seeds[-1])
             training = stopped(self._study, self._storage, under_way.trial_id, seed, failure=failure)
-            self._storage.end_training(under_way.trial_id, seed, training)
+            self._storage.records.end_training(under_way.trial_id, seed, training)
             trainings[seed] = training
         return fold(trainings, num_seeds=len(self._study.seeds), traceback=traceback)
 

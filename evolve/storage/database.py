@@ -16,27 +16,20 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, inspect, select, update
+from sqlalchemy import Engine, create_engine, delete, func, insert, inspect, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from detector.telemetry import (
-    CheckpointSaved,
-    EpochMetrics,
-    LaneStarted,
-    StepTelemetry,
-)
 from evolve.errors import StorageError
-from evolve.outcome.training import TrainingOutcome, TrialOutcome
+from evolve.outcome.training import TrialOutcome
 from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
 from evolve.storage import schema
 from evolve.storage.lease import Lease
 from evolve.storage.ledger import Ledger
 from evolve.storage.migrations import make_current
 from evolve.storage.older import read_as_current
-from evolve.storage.rows import epoch_from, epoch_row, step_from, step_row
+from evolve.storage.records import Records
 from evolve.storage.sqlite import Patience, connect_arguments, sqlite_file, tune
 from evolve.study import Study
-from evolve.study.trial import Record
 
 CREATION_ATTEMPTS = 6
 
@@ -81,6 +74,7 @@ class Storage:
         self._patience = Patience()
         self.engine = open_engine(url, patience=self._patience, reads_only=reads_only)
         self.ledger = Ledger(self.engine)
+        self.records = Records(self.engine)
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # what happens is told by the runner
         if reads_only:
             with self.engine.connect() as connection:
@@ -254,45 +248,6 @@ class Storage:
             for rows in (schema.training, schema.epoch, schema.step, schema.checkpoint, schema.decision):
                 connection.execute(delete(rows).where(rows.c.trial_id.in_(unfinished)))
 
-    def write(self, trial_id: int, records: Sequence[Record], fitness: Mapping[tuple[int, str, int], float]) -> None:
-        """Stores records of one trial in one transaction.
-
-        Args:
-            trial_id: Optuna's id.
-            records: In the order they came.
-            fitness: Of each epoch among them, by seed, split and epoch.
-        """
-        steps = [step_row(trial_id, each) for each in records if isinstance(each.telemetry, StepTelemetry)]
-        with self.engine.begin() as connection:
-            for record in records:
-                _write_rare(connection, trial_id, record, fitness)
-            if steps:
-                connection.execute(insert(schema.step), steps)
-
-    def end_training(self, trial_id: int, seed: int, outcome: TrainingOutcome) -> None:
-        """Stores how one training of a trial ended, and how long it trained over all its starts."""
-        table = schema.training
-        mine = (table.c.trial_id == trial_id) & (table.c.seed == seed)
-        with self.engine.begin() as connection:
-            connection.execute(delete(table).where(mine))
-            seconds = _training_seconds(connection, trial_id, seed)
-            values = {"trial_id": trial_id, "seed": seed, "seconds": seconds}
-            connection.execute(insert(table).values(asdict(outcome) | values))
-
-    def trainings(self, trial_id: int) -> dict[int, TrainingOutcome]:
-        """How the trainings of a trial ended that have, by seed."""
-        table = schema.training
-        columns = (table.c.verdict, table.c.reason, table.c.fitness, table.c.diagnosis)
-        query = select(table.c.seed, *columns).where(table.c.trial_id == trial_id, table.c.verdict.is_not(None))
-        with self.engine.connect() as connection:
-            rows = connection.execute(query.order_by(table.c.seed)).all()
-        return {
-            row.seed: TrainingOutcome(
-                verdict=Verdict(row.verdict), reason=row.reason, fitness=row.fitness, diagnosis=row.diagnosis
-            )
-            for row in rows
-        }
-
     def end_trial(self, trial_id: int, outcome: TrialOutcome) -> None:
         """Stores how a trial ended, and how long its trainings took together."""
         table, training = schema.trial, schema.training
@@ -316,33 +271,6 @@ class Storage:
         if row is None or row["verdict"] is None:
             return None
         return TrialOutcome(**{**row, "verdict": Verdict(row["verdict"]), "reason": row["reason"] or ""})
-
-    def epochs(self, trial_id: int, *, split: str = "val") -> dict[int, list[EpochMetrics]]:
-        """Metrics of every epoch, by seed."""
-        table = schema.epoch
-        query = select(table).where(table.c.trial_id == trial_id, table.c.split == split)
-        found: dict[int, list[EpochMetrics]] = {}
-        with self.engine.connect() as connection:
-            for row in connection.execute(query.order_by(table.c.seed, table.c.epoch)).mappings():
-                found.setdefault(row["seed"], []).append(epoch_from(row))
-        return found
-
-    def last_epochs(self, trial_id: int) -> dict[int, int]:
-        """The last epoch that is stored of each training, by seed."""
-        table = schema.epoch
-        query = select(table.c.seed, func.max(table.c.epoch)).where(
-            table.c.trial_id == trial_id, table.c.split == "val"
-        )
-        with self.engine.connect() as connection:
-            return {seed: last for seed, last in connection.execute(query.group_by(table.c.seed))}  # noqa: C416
-
-    def steps(self, trial_id: int, seed: int, *, first: int = 0, count: int | None = None) -> list[StepTelemetry]:
-        """Step telemetry of one training from step `first` on."""
-        table = schema.step
-        query = select(table).where(table.c.trial_id == trial_id, table.c.seed == seed, table.c.step >= first)
-        with self.engine.connect() as connection:
-            rows = connection.execute(query.order_by(table.c.step).limit(count)).mappings()
-            return [step_from(row) for row in rows]
 
     def data_summary(self, study_id: int) -> dict[str, Any]:
         """Counts of images, boxes and classes of the study's data; empty where none are stored."""
@@ -380,46 +308,3 @@ class Storage:
         with self.engine.connect() as connection:
             number: int | None = connection.scalar(query.order_by(table.c.fitness.desc(), table.c.number).limit(1))
             return number
-
-
-def _write_rare(
-    connection: Connection, trial_id: int, record: Record, fitness: Mapping[tuple[int, str, int], float]
-) -> None:
-    telemetry = record.telemetry
-    if isinstance(telemetry, LaneStarted):
-        _forget_after(connection, trial_id, record.seed, telemetry)
-    elif isinstance(telemetry, EpochMetrics):
-        key = (record.seed, telemetry.split, telemetry.epoch)
-        row = epoch_row(trial_id, record.seed, telemetry) | {"fitness": fitness.get(key)}
-        connection.execute(insert(schema.epoch).values(row))
-    elif isinstance(telemetry, CheckpointSaved):
-        table = schema.checkpoint
-        mine = (table.c.trial_id == trial_id) & (table.c.seed == record.seed)
-        connection.execute(delete(table).where(mine))
-        connection.execute(
-            insert(table).values(
-                trial_id=trial_id,
-                seed=record.seed,
-                epoch=telemetry.epoch,
-                step=telemetry.step,
-                path=telemetry.path,
-            )
-        )
-
-
-def _training_seconds(connection: Connection, trial_id: int, seed: int) -> float:
-    """Epochs hold their steps; steps after the last epoch are counted by themselves."""
-    step, epoch = schema.step.c, schema.epoch.c
-    ended = select(func.coalesce(func.sum(epoch.seconds), 0.0), func.coalesce(func.max(epoch.step), 0))
-    whole, last = connection.execute(ended.where(epoch.trial_id == trial_id, epoch.seed == seed)).one()
-    rest = select(func.coalesce(func.sum(step.seconds), 0.0))
-    rest = rest.where(step.trial_id == trial_id, step.seed == seed, step.step >= last)
-    return float(whole) + float(connection.scalar(rest) or 0)
-
-
-def _forget_after(connection: Connection, trial_id: int, seed: int, start: LaneStarted) -> None:
-    step, epoch, training = schema.step, schema.epoch, schema.training
-    connection.execute(delete(training).where(training.c.trial_id == trial_id, training.c.seed == seed))
-    connection.execute(delete(step).where(step.c.trial_id == trial_id, step.c.seed == seed, step.c.step >= start.step))
-    mine = (epoch.c.trial_id == trial_id) & (epoch.c.seed == seed)
-    connection.execute(delete(epoch).where(mine, (epoch.c.epoch >= start.epoch) | (epoch.c.split == "test")))
