@@ -30,15 +30,15 @@ from tests.fakes import STEPS_PER_EPOCH, UNLUCKY_SEED, fake_study, make_fake
 def run(
     study: Study, folder: Path, *, should_stop: Callable[[], bool] = lambda: False, stop_after: int | None = None
 ) -> list[object]:
-    """Happenings of one run; with `stop_after` it is abandoned after so many, as by a crash of this process."""
+    """Events of one run; with `stop_after` it is abandoned after so many, as by a crash of this process."""
     storage = Storage(f"sqlite:///{folder}/evolve.db")
     engine = SerialEngine(partial(make_fake, study.epochs, folder))
     seen: list[object] = []
     try:
         started = StudyRun(study, storage, engine, environment_id="test", should_stop=should_stop)
         with storage.lease(started.study_id, study.name) as lease:
-            for happening in started.happenings(lease):
-                seen.append(happening)
+            for event in started.events(lease):
+                seen.append(event)
                 if stop_after is not None and len(seen) >= stop_after:
                     break
     finally:
@@ -59,10 +59,10 @@ def verdicts(folder: Path, name: str = "fake") -> dict[int, str]:
 
 
 def test_a_study_runs_to_its_budget_and_every_trial_is_told_and_judged(tmp_path: Path) -> None:
-    happenings = run(fake_study(), tmp_path)
+    events = run(fake_study(), tmp_path)
 
-    ended = [each for each in happenings if isinstance(each, TrialEnded)]
-    last = happenings[-1]
+    ended = [each for each in events if isinstance(each, TrialEnded)]
+    last = events[-1]
     assert isinstance(last, StudyStopped) and last.is_complete
     assert [each.trial.number for each in ended] == list(range(6))
     assert all(each.state.is_finished() for each in told(tmp_path))
@@ -291,10 +291,10 @@ def test_no_trial_is_started_that_would_not_be_over_in_time(tmp_path: Path) -> N
     engine = SerialEngine(partial(make_fake, study.epochs, tmp_path))
     started = StudyRun(study, storage, engine, environment_id="test", clock=lambda: float(next(seconds)))
     with storage.lease(started.study_id, study.name) as lease:
-        happenings = list(started.happenings(lease))
+        events = list(started.events(lease))
     storage.close()
 
-    last = happenings[-1]
+    last = events[-1]
     assert isinstance(last, StudyStopped) and not last.is_complete
     assert last.reason == "time budget of 100 s: another trial would not be over by then"
     assert next(seconds) < 110
@@ -317,8 +317,8 @@ if __name__ == "__main__":
     engine = ProcessEngine(partial(make_fake, 4, folder, 0.02), workers=int(sys.argv[2]))
     run = StudyRun(fake_study(sampler="tpe"), storage, engine, environment_id="test")
     with storage.lease(run.study_id, "fake") as lease:
-        for happening in run.happenings(lease):
-            print(type(happening).__name__, flush=True)
+        for event in run.events(lease):
+            print(type(event).__name__, flush=True)
 """
 
 
@@ -379,7 +379,7 @@ def test_two_workers_finish_a_study_as_one_does(tmp_path: Path) -> None:
     engine = ProcessEngine(partial(make_fake, study.epochs, tmp_path), workers=2)
     started = StudyRun(study, storage, engine, environment_id="test")
     with storage.lease(started.study_id, study.name) as lease:
-        list(started.happenings(lease))
+        list(started.events(lease))
     storage.close()
     alone = tmp_path / "alone"
     alone.mkdir()

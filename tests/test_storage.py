@@ -145,7 +145,7 @@ def test_a_holder_elsewhere_is_watched_whatever_its_clock_says(storage: Storage,
     assert len(seconds) == 3
     silent = Lease(storage.engine, 1, "mine", sleep=seconds.append)
     silent.take()
-    silent.give_back()
+    silent.release()
     assert sum(seconds[3:]) == LEASE_SECONDS
 
 
@@ -155,7 +155,7 @@ def test_a_holder_elsewhere_that_has_been_dead_for_hours_is_not_watched(storage:
         connection.execute(insert(schema.lease).values(**row))
 
     with storage.lease(1, "mine") as lease:
-        lease.beat()
+        lease.heartbeat()
         assert holder(storage) == os.getpid()
 
 
@@ -164,7 +164,7 @@ def test_a_runner_whose_study_was_taken_over_stops(storage: Storage) -> None:
         with storage.engine.begin() as connection:
             connection.execute(update(schema.lease).values(token="another"))
         with pytest.raises(StorageError, match="taken it over"):
-            lease.beat()
+            lease.heartbeat()
 
 
 def test_a_database_of_a_newer_version_is_left_alone(storage: Storage) -> None:

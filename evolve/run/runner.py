@@ -1,4 +1,4 @@
-"""Ask, run, judge, tell, store: a study from its first trial to its last, as a stream of happenings."""
+"""Ask, run, judge, tell, store: a study from its first trial to its last, as a stream of events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted
 from evolve.outcome.training import TrialOutcome, fold
 from evolve.outcome.verdict import TRAINED_THROUGH
-from evolve.run.engines import Crashed, Ended, Engine, Event, Progress
+from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, Progress
 from evolve.run.judging import judged, stopped
 from evolve.search.pruners import apply, decide, make_pruner
 from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
@@ -74,7 +74,7 @@ class TrialEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyStopped:
-    """The last happening.
+    """The last event.
 
     Attributes:
         reason: In words.
@@ -87,7 +87,7 @@ class StudyStopped:
     is_failed: bool = False
 
 
-Happening = TrialStarted | TrialProgressed | WorkerLost | CheckpointPassedOver | TrialEnded | StudyStopped
+RunEvent = TrialStarted | TrialProgressed | WorkerLost | CheckpointPassedOver | TrialEnded | StudyStopped
 
 
 @dataclass(slots=True)
@@ -152,14 +152,14 @@ class StudyRun:
         """Optuna's id of the study."""
         return int(self._optuna._study_id)
 
-    def happenings(self, lease: Lease) -> Generator[Happening, None, None]:
+    def events(self, lease: Lease) -> Generator[RunEvent, None, None]:
         """Runs the study; closing the iterator stops it."""
         started = self._clock()
         resumed = self._unfinished()
         self._enqueue_baseline()
         try:
             while True:
-                lease.beat()
+                lease.heartbeat()
                 if reason := self._reason_to_stop(started):
                     self._engine.hurry()
                 while not reason and len(self._under_way) < self._engine.capacity:
@@ -245,7 +245,7 @@ class StudyRun:
 
     # Listening
 
-    def _handle(self, event: Event, *, is_over: bool) -> Iterator[Happening]:
+    def _handle(self, event: EngineEvent, *, is_over: bool) -> Iterator[RunEvent]:
         under_way = self._under_way[event.trial]
         if isinstance(event, Progress):
             yield from self._passed_over(under_way, event)
@@ -288,12 +288,12 @@ class StudyRun:
             if isinstance(record.telemetry, LaneEnded):
                 training = judged(self._study, self._storage, under_way.trial_id, record.seed, record.telemetry)
                 self._storage.records.end_training(under_way.trial_id, record.seed, training)
-        if event.asks:
+        if event.awaits_decision:
             under_way.losses = 0
             last = epochs[-1]
             if last.seed == self._study.seeds[0]:
                 under_way.is_pruned = self._is_hopeless(under_way, last, fitness[_key(last)])
-            self._engine.answer(event.trial, goes_on=not under_way.is_pruned)
+            self._engine.decide(event.trial, goes_on=not under_way.is_pruned)
         return TrialProgressed(trial=under_way.trial, records=tuple(event.records))
 
     def _is_hopeless(self, under_way: _UnderWay, record: Record, fitness: float) -> bool:

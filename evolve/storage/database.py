@@ -222,7 +222,7 @@ class Storage:
         finally:
             # A database that is locked or gone for good must not hide what ended the run; a dead holder is found out.
             with suppress(SQLAlchemyError):
-                lease.give_back()
+                lease.release()
 
     # Trials
 
