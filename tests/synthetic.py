@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from math import cos, exp, log10, pi
+from math import cos, exp, log10, nan, pi
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,16 @@ from optuna.distributions import (
     FloatDistribution,
     distribution_to_json,
 )
-from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Engine, create_engine, func, insert, select
+from sqlalchemy import Connection, Engine, func, insert, select
 
+from detector.telemetry import EpochMetrics, LossTerms, StepTelemetry
 from evolve.outcome.forensics import Diagnosis
 from evolve.storage import schema
+from evolve.storage.database import Storage
+from evolve.storage.rows import epoch_row, step_row
+from evolve.study import Study
 
 STATE_OF = {
     "converged": TrialState.COMPLETE,
@@ -90,11 +93,9 @@ class Outcome:
 
 def new_engine(path: Path) -> Engine:
     """An empty database with Optuna's tables and ours."""
-    url = f"sqlite:///{path}"
-    RDBStorage(url).engine.dispose()
-    engine = create_engine(url)
-    schema.metadata.create_all(engine)
-    return engine
+    storage = Storage(f"sqlite:///{path}")
+    storage.optuna.engine.dispose()
+    return storage.engine
 
 
 def add_study(engine: Engine, plan: Plan) -> int:
@@ -153,24 +154,24 @@ FINDINGS = [
 ] + [{"kind": "empty_image", "file": "labels/val/00011.txt", "line": None, "message": "no boxes: background image"}]
 
 
-def _config(plan: Plan) -> dict[str, Any]:
-    space = {name: json.loads(distribution_to_json(each))["attributes"] for name, each in plan.space.items()}
-    return {
-        "name": plan.name,
-        "description": plan.description,
+STUDY = Study.from_mapping(
+    {
+        "name": "made-up",
         "data": "digits-3",
-        "model": "yolov3-tiny-compact",
-        "image_size": 64,
-        "batch_size": 16,
-        "epochs": plan.epochs,
         "hyperparameters": {"weight_decay": 0.0005, "nesterov": True},
-        "space": space,
-        "sampler": "tpe",
+        "space": {"lr0": {"low": 0.1, "high": 1}},
         "pruner": "median",
-        "budget": {"trials": plan.num_trials, "seconds": None},
-        "seeds": list(plan.seeds),
-        "fitness": {"map50": 0.1, "map50_95": 0.9},
-    }
+        "budget": {"trials": 1},
+    },
+    origin="synthetic",
+)
+
+
+def _config(plan: Plan) -> dict[str, Any]:
+    """A real study's, with what the plan says: names and texts may be such as no study file could hold."""
+    space = {name: json.loads(distribution_to_json(each))["attributes"] for name, each in plan.space.items()}
+    planned = {"name": plan.name, "description": plan.description, "epochs": plan.epochs, "seeds": list(plan.seeds)}
+    return STUDY.to_mapping() | planned | {"space": space, "budget": {"trials": plan.num_trials, "seconds": None}}
 
 
 def _next_trial_id(connection: Connection) -> int:
@@ -232,6 +233,7 @@ def _trial_rows(
     trial = {"trial_id": trial_id, "study_id": study_id, "number": number}
     optuna_trial = trial | {"state": STATE_OF[outcome.verdict], "datetime_start": datetime(2026, 5, 28, tzinfo=UTC)}
     rows: dict[Any, list[dict[str, Any]]] = {
+        schema.training: _training_rows(plan, trial_id, params, outcome, epochs) if ended else [],
         models.TrialModel.__table__: [optuna_trial],
         models.TrialParamModel.__table__: [
             _param_row(trial_id, name, plan.space[name], params[name]) for name in params
@@ -250,6 +252,17 @@ def _trial_rows(
             | _our_trial(plan, number, params, outcome, None if outcome.verdict in ("diverged", "failed") else fitness)
         ]
     return rows
+
+
+def _training_rows(
+    plan: Plan, trial_id: int, params: Mapping[str, Any], outcome: Outcome, epochs: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    has_fitness = outcome.verdict not in ("diverged", "failed")
+    fitness = {row["seed"]: row["fitness"] for row in epochs if row["split"] == "val" and has_fitness}
+    diagnosis = _diagnosis(plan, params, outcome).to_json() if outcome.verdict == "diverged" else None
+    shared = {"trial_id": trial_id, "verdict": outcome.verdict, "reason": plan.reason or _reason(outcome)}
+    shared |= {"diagnosis": diagnosis, "seconds": 0.06 * (outcome.last_step + 1)}
+    return [shared | {"seed": seed, "fitness": fitness.get(seed)} for seed in plan.seeds]
 
 
 def _param_row(trial_id: int, name: str, distribution: BaseDistribution, value: Any) -> dict[str, Any]:
@@ -341,21 +354,20 @@ def _epoch_row(rng: np.random.Generator, plan: Plan, keys: tuple[int, int, str, 
     map50_95 = 0.55 * map50
     loss = 6 * (1 - 0.9 * skill * progress)
     parts = {"box": 0.4, "obj": 0.25, "noobj": 0.2, "cls": 0.15}
-    return {
-        "trial_id": trial_id,
-        "seed": seed,
-        "split": split,
-        "epoch": epoch,
-        "step": (epoch + 1) * plan.steps_per_epoch,
-        "fitness": 0.1 * map50 + 0.9 * map50_95,
-        "precision": min(map50 * 1.05, 1.0),
-        "recall": map50 * 0.95,
-        "map50": map50,
-        "map50_95": map50_95,
-        "seconds": 0.06 * plan.steps_per_epoch,
-        **{f"train_{name}": loss * part for name, part in parts.items()},
-        **{f"loss_{name}": loss * part * (1.1 + 0.02 * epoch) for name, part in parts.items()},
-    }
+    metrics = EpochMetrics(
+        lane=0,
+        epoch=epoch,
+        step=(epoch + 1) * plan.steps_per_epoch,
+        split=split,
+        precision=min(map50 * 1.05, 1.0),
+        recall=map50 * 0.95,
+        map50=map50,
+        map50_95=map50_95,
+        losses={name: loss * part * (1.1 + 0.02 * epoch) for name, part in parts.items()},
+        train_losses={name: loss * part for name, part in parts.items()},
+        seconds=0.06 * plan.steps_per_epoch,
+    )
+    return epoch_row(trial_id, seed, metrics) | {"fitness": STUDY.fitness.of(metrics)}
 
 
 def _rates(plan: Plan, params: Mapping[str, Any], step: int) -> tuple[float, float]:
@@ -372,40 +384,39 @@ def _step_rows(
     rng: np.random.Generator, plan: Plan, trial_id: int, params: Mapping[str, Any], outcome: Outcome
 ) -> list[dict[str, Any]]:
     rows = []
-    lost = "{}_{}".format(*_broken(outcome.last_step)) if outcome.verdict == "diverged" else ""
     for seed in plan.seeds:
         noise = rng.standard_normal((outcome.last_step + 1, 2))
         for step in range(outcome.last_step + 1):
-            to_end = outcome.last_step - step
-            blow_up = exp(max(12 - to_end, 0) * 0.9) if outcome.verdict == "diverged" else 1.0
-            is_lost = outcome.verdict == "diverged" and to_end == 0
-            lr, momentum = _rates(plan, params, step)
-            loss = (2 + 6 * exp(-4 * step / (plan.epochs * plan.steps_per_epoch))) * (1 + 0.1 * noise[step, 0])
-            rows.append(
-                {
-                    "trial_id": trial_id,
-                    "seed": seed,
-                    "step": step,
-                    "epoch": step // plan.steps_per_epoch,
-                    "loss": None if is_lost else float(loss * min(blow_up, 1e4)),
-                    "box_0": 0.2,
-                    "box_1": 0.2,
-                    "obj_0": 0.3,
-                    "obj_1": 0.3,
-                    "noobj_0": 0.1,
-                    "noobj_1": 0.1,
-                    "cls_0": 0.1,
-                    "cls_1": 0.1,
-                    **({lost: None if is_lost else 0.2 * min(blow_up, 1e30)} if lost else {}),
-                    "grad_norm": None if is_lost else float(8 * exp(0.3 * noise[step, 1]) * blow_up),
-                    "update_ratio": None if is_lost else float(2e-3 * min(lr, 1) * exp(0.2 * noise[step, 1]) * blow_up),
-                    "lr": lr,
-                    "bias_lr": max(lr, 0.1 - 0.005 * step),
-                    "momentum": momentum,
-                    "max_box_logit": float(3.0 * blow_up**0.3),
-                    "in_warmup": step < params.get("warmup_epochs", 1.0) * plan.steps_per_epoch,
-                    "seconds": 0.06,
-                    "images_per_second": 266.0,
-                }
-            )
+            telemetry = _step(plan, params, outcome, step, noise=(float(noise[step, 0]), float(noise[step, 1])))
+            rows.append(step_row(trial_id, seed, telemetry))
     return rows
+
+
+def _step(
+    plan: Plan, params: Mapping[str, Any], outcome: Outcome, step: int, *, noise: tuple[float, float]
+) -> StepTelemetry:
+    to_end, has_diverged = outcome.last_step - step, outcome.verdict == "diverged"
+    blow_up = exp(max(12 - to_end, 0) * 0.9) if has_diverged else 1.0
+    is_lost = has_diverged and to_end == 0
+    lr, momentum = _rates(plan, params, step)
+    loss = (2 + 6 * exp(-4 * step / (plan.epochs * plan.steps_per_epoch))) * (1 + 0.1 * noise[0])
+    terms = {"box": [0.2, 0.2], "obj": [0.3, 0.3], "noobj": [0.1, 0.1], "cls": [0.1, 0.1]}
+    if has_diverged:
+        term, scale = _broken(outcome.last_step)
+        terms[term][scale] = nan if is_lost else 0.2 * min(blow_up, 1e30)
+    return StepTelemetry(
+        lane=0,
+        step=step,
+        epoch=step // plan.steps_per_epoch,
+        loss=nan if is_lost else loss * min(blow_up, 1e4),
+        terms=LossTerms(**{name: tuple(values) for name, values in terms.items()}),
+        grad_norm=nan if is_lost else 8 * exp(0.3 * noise[1]) * blow_up,
+        update_ratio=nan if is_lost else 2e-3 * min(lr, 1) * exp(0.2 * noise[1]) * blow_up,
+        lr=lr,
+        bias_lr=max(lr, 0.1 - 0.005 * step),
+        momentum=momentum,
+        max_box_logit=3.0 * blow_up**0.3,
+        in_warmup=step < params.get("warmup_epochs", 1.0) * plan.steps_per_epoch,
+        seconds=0.06,
+        images_per_second=266.0,
+    )

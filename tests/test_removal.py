@@ -26,7 +26,7 @@ from tests.processes import ROOT, evolve
 from tests.synthetic import Plan, add_study, new_engine
 
 TABLES = (*BaseModel.metadata.sorted_tables, *schema.metadata.sorted_tables)
-OF_THE_DATABASE = {"version_info", "evolve_schema"}
+OF_THE_DATABASE = {"version_info", "evolve_schema", "evolve_version"}
 
 
 @pytest.fixture
