@@ -597,7 +597,7 @@ def test_databases_that_cannot_be_shown_say_why(tmp_path: Path) -> None:
     empty.touch()
     engine = new_engine(newer)
     with engine.begin() as connection:
-        connection.execute(insert(schema.schema_version).values(version=schema.SCHEMA_VERSION + 1))
+        connection.execute(update(schema.revision).values(version_num="9999"))
     broken.write_bytes(b"this is not a database at all" * 200)
 
     for path, why in ((empty, "missing"), (newer, "upgrade evolve"), (broken, "not a database")):
@@ -725,7 +725,10 @@ def test_notes_are_written_to_older_databases_and_shown_on_their_trial(tmp_path:
     path = tmp_path / "old.db"
     engine = new_engine(path)
     add_study(engine, Plan(num_trials=3))
-    schema.note.drop(engine)
+    for later in (schema.note, schema.training, schema.revision):
+        later.drop(engine)
+    with engine.begin() as connection:
+        connection.execute(update(schema.schema_version).values(version=1))
     reader = Reader(f"sqlite:///{path}")
     trial = PageState(page="/trial", study=NAME, number=1)
     assert "spike" not in drawn(reader, trial)
