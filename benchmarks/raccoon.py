@@ -28,7 +28,7 @@ from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
 from detector.telemetry import EpochMetrics, StepTelemetry
 from detector.trainer import LaneSpec, Trainer
-from evolve.hyp import read_hyp
+from evolve.study.hyp import read_hyp
 
 HERE = Path(__file__).parent
 # darknet's, ultralytics/yolov3's and the ultralytics package's.

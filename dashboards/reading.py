@@ -27,10 +27,10 @@ from dashboards.views.loading import StudyNotFoundError, check_tables
 from dashboards.views.overview import Overview, load_overview
 from dashboards.views.study import Focus
 from dashboards.views.trial_loading import load_trial
-from evolve import schema
 from evolve.errors import StorageError
-from evolve.sqlite import sqlite_file
-from evolve.storage import check_schema
+from evolve.storage import schema
+from evolve.storage.database import check_schema
+from evolve.storage.sqlite import sqlite_file
 
 BUSY_SECONDS = 30
 KEPT_STUDIES = 8

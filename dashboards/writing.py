@@ -12,7 +12,7 @@ from dashboards.components import attributes
 from dashboards.reading import Reader, UnavailableError
 from dashboards.state import AddressError, PageState, from_address
 from evolve.errors import EvolveError
-from evolve.notes import MAX_TAG, MAX_TEXT, leave_note
+from evolve.storage.notes import MAX_TAG, MAX_TEXT, leave_note
 
 
 def note_form() -> Any:

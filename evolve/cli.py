@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evolve.commands import exchanging, looking, running
+from evolve.commands import exchange, looking, running
 from evolve.errors import EvolveError, StudyError
 
 app = typer.Typer(
@@ -28,9 +28,9 @@ for command in (
     looking.delete,
 ):
     app.command()(command)
-app.command()(exchanging.export)
-app.command("import")(exchanging.import_file)
-app.command("explain")(exchanging.explain_file)
+app.command()(exchange.export)
+app.command("import")(exchange.import_file)
+app.command("explain")(exchange.explain_file)
 
 
 def _tell_version(is_asked: bool) -> None:

@@ -21,9 +21,8 @@ from detector.telemetry import (
     StepTelemetry,
     Telemetry,
 )
-from evolve.objective import Record
 from evolve.study import Study
-from evolve.trial import Trial
+from evolve.study.trial import Record, Trial
 
 STEPS_PER_EPOCH = 5
 

@@ -15,7 +15,14 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 SECONDS = 240
 # Imported once for all commands of a test process, which are forked from there: importing takes longer than most do.
-WARM = ("evolve.engines.server", "detector.trainer", "evolve.session", "evolve.cli", "dashboards.report", "rich.live")
+WARM = (
+    "evolve.run.engines.server",
+    "detector.trainer",
+    "evolve.run.session",
+    "evolve.cli",
+    "dashboards.report",
+    "rich.live",
+)
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 

@@ -26,8 +26,8 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Engine, create_engine, func, insert, select
 
-from evolve import schema
-from evolve.forensics import Diagnosis
+from evolve.outcome.forensics import Diagnosis
+from evolve.storage import schema
 
 STATE_OF = {
     "converged": TrialState.COMPLETE,

@@ -44,11 +44,11 @@ from dashboards.views import landscape, load
 from dashboards.views.blocks import Column, Prose, Table
 from dashboards.views.filters import Filters, Range, narrowed
 from dashboards.views.study import Focus, drawn_numbers
-from evolve import schema
 from evolve.cli import app as cli
 from evolve.errors import StorageError
-from evolve.notes import add_note
-from evolve.sqlite import tune
+from evolve.storage import schema
+from evolve.storage.notes import add_note
+from evolve.storage.sqlite import tune
 from tests.processes import free_port
 from tests.shown import drawn
 from tests.synthetic import SPACE, Plan, add_study, new_engine

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, update
 
-from evolve import schema
-from evolve.choosing import Choice, choose_study, exact_study
 from evolve.errors import StorageError
+from evolve.storage import schema
+from evolve.storage.choosing import Choice, choose_study, exact_study
 from tests.synthetic import Plan, add_study, new_engine
 
 

@@ -21,7 +21,7 @@ from dashboards.state import AddressError, PageState, compared_of, compared_text
 from dashboards.views import compare
 from dashboards.views.blocks import Empty, Prose, Table
 from dashboards.views.compare import CompareView, Overlay
-from evolve import schema
+from evolve.storage import schema
 from tests.synthetic import Plan, add_study, new_engine
 
 NAME = "digits-lr"

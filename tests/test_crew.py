@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from evolve import session
-from evolve.detection import available_cores
-from evolve.session import Sitting
-from evolve.study_file import load_study
+from evolve.run import session
+from evolve.run.detection import available_cores
+from evolve.run.session import Sitting
+from evolve.study.file import load_study
 
 
 def crew(*, trials: int, workers: int | None = None, device: str = "cpu") -> session.Crew:

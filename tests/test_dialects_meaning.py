@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.hyperparameters import Hyperparameters
-from evolve.dialects import (
+from evolve.errors import EvolveError, StudyError
+from evolve.exchange.dialects import (
     DIALECTS,
     Context,
     DialectError,
@@ -21,9 +22,8 @@ from evolve.dialects import (
     to_dialect,
     yolov3,
 )
-from evolve.dialects.results import read_results
-from evolve.errors import EvolveError, StudyError
-from evolve.hyp import read_hyp
+from evolve.exchange.dialects.results import read_results
+from evolve.study.hyp import read_hyp
 
 OURS = Hyperparameters(box=0.05, obj=1.0, noobj=1.0, cls=0.5)
 TINY = Context(

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from detector.hyperparameters import Hyperparameters, allowed_choices, names, numeric_range
 from detector.plan import MODELS
-from evolve.dialects import Context, detect, from_dialect, to_dialect
-from evolve.dialects.exact import plain, scaled
-from evolve.dialects.yolov3 import DEFAULTS, SAME
+from evolve.exchange.dialects import Context, detect, from_dialect, to_dialect
+from evolve.exchange.dialects.exact import plain, scaled
+from evolve.exchange.dialects.yolov3 import DEFAULTS, SAME
 
 QUICK = settings(max_examples=60, deadline=None)
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from evolve import cli
-from evolve.study_file import available_studies
+from evolve.study.file import available_studies
 from tests.processes import environment, evolve
 from tests.test_import_results import GOOD, NOT_A_NUMBER, evolve_csv
 from tests.test_my_data import write_voc

@@ -27,8 +27,8 @@ from dashboards.panels import REPORT
 from dashboards.views import Parameter, curves, divergence, landscape, load, search
 from dashboards.views.blocks import Column, Table
 from dashboards.views.study import VERDICTS, Focus
-from evolve import schema
-from evolve.forensics import LARGE_BOX_LOGIT, SIGN_UPDATE_RATIO
+from evolve.outcome.forensics import LARGE_BOX_LOGIT, SIGN_UPDATE_RATIO
+from evolve.storage import schema
 from tests.synthetic import SPACE, Plan, add_study, new_engine
 
 HOSTILE = '<script>alert(1)</script> <a href="x">"q"</a> \'s\'\n%{x} $a$ &amp;'

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from evolve.sqlite import Patience
-from evolve.storage import Storage, open_engine
-from evolve.verdict import TRAINED_THROUGH
+from evolve.outcome.verdict import TRAINED_THROUGH
+from evolve.storage import database
+from evolve.storage.database import Storage, open_engine
+from evolve.storage.sqlite import Patience
 from tests.processes import environment, evolve
 from tests.small_study import SMALL
 from tests.test_my_data import write_voc
@@ -63,12 +64,12 @@ def test_checkpoints_of_a_database_that_is_gone_are_not_gone_on_from(tmp_path: P
 def test_two_databases_in_one_folder_do_not_take_each_others_checkpoints(tmp_path: Path) -> None:
     write_study(tmp_path)
 
-    for database in ("one.db", "two.db"):
-        evolve(tmp_path, "run", "--study", "small.yaml", "--storage", f"sqlite:///{database}")
+    for file in ("one.db", "two.db"):
+        evolve(tmp_path, "run", "--study", "small.yaml", "--storage", f"sqlite:///{file}")
 
     assert told(tmp_path, "one.db") == told(tmp_path, "two.db")
-    for database in ("one.db", "two.db"):
-        with sqlite3.connect(tmp_path / database) as connection:
+    for file in ("one.db", "two.db"):
+        with sqlite3.connect(tmp_path / file) as connection:
             counts = connection.execute("select count(*), min(step) from evolve_step group by trial_id").fetchall()
         assert counts == [(2, 0), (2, 0)]
 
@@ -134,7 +135,7 @@ def test_showing_a_database_of_others_writes_nothing_to_it(tmp_path: Path) -> No
 
 def test_several_processes_may_make_a_database_at_once(tmp_path: Path) -> None:
     code = (
-        "import sys, time\nfrom evolve.storage import Storage\n"
+        "import sys, time\nfrom evolve.storage.database import Storage\n"
         "time.sleep(max(float(sys.argv[1]) - time.time(), 0))\nStorage('sqlite:///new.db').close()"
     )
     at = str(time.time() + 6)
@@ -178,12 +179,12 @@ def test_what_is_written_while_the_database_is_locked_is_written_when_the_lock_g
 def test_a_database_that_stays_locked_is_an_error_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from evolve import cli, storage
+    from evolve import cli
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small.yaml").write_text(SMALL)
     Storage("sqlite:///runs/evolve.db").close()
-    monkeypatch.setattr(storage, "Patience", partial(Patience, 1))
+    monkeypatch.setattr(database, "Patience", partial(Patience, 1))
     monkeypatch.setattr(sys, "argv", ["evolve", "run", "--study", "small.yaml"])
     holding = hold_locked(tmp_path / "runs/evolve.db", 60)
     try:

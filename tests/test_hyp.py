@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.hyperparameters import Hyperparameters, names, numeric_range
-from evolve.hyp import HypError, read_hyp, write_hyp
+from evolve.study.hyp import HypError, read_hyp, write_hyp
 
 TRAINING = {"data": "digits-1", "model": "yolov3-tiny-compact", "epochs": 3}
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from evolve.dialects import Context, DialectError, from_dialect
-from evolve.dialects.results import read_results
 from evolve.errors import EvolveError
-from evolve.hyp import HypError, read_hyp, write_whole
-from evolve.importing import Origin, import_results
-from evolve.interchange import context_for, import_hyp
-from evolve.storage import Storage
+from evolve.exchange.conversion import context_for, import_hyp
+from evolve.exchange.dialects import Context, DialectError, from_dialect
+from evolve.exchange.dialects.results import read_results
+from evolve.exchange.results import Origin, import_results
+from evolve.storage.database import Storage
+from evolve.study.hyp import HypError, read_hyp, write_whole
 from tests.test_import_results import GOOD, evolve_csv, results_csv
 
 TUNE = {"iteration": 1, "fitness": 0.4, "hyperparameters": {"lr0": 0.01}, "datasets": {}}

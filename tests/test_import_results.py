@@ -10,11 +10,11 @@ from sqlalchemy import create_engine
 
 from dashboards.views.loading import load
 from evolve import cli
-from evolve.dialects import Context, DialectError, yolov3
-from evolve.dialects.results import read_results
-from evolve.importing import Origin, import_results
-from evolve.samplers import DIVERGED, make_sampler
-from evolve.storage import Storage
+from evolve.exchange.dialects import Context, DialectError, yolov3
+from evolve.exchange.dialects.results import read_results
+from evolve.exchange.results import Origin, import_results
+from evolve.search.samplers import DIVERGED, make_sampler
+from evolve.storage.database import Storage
 
 METRICS = (
     *("metrics/precision", "metrics/recall", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95"),
@@ -209,7 +209,7 @@ def test_nothing_is_left_of_an_import_that_fails(storage, tmp_path, monkeypatch)
     def broken(*_arguments):
         raise OSError("disk full")
 
-    monkeypatch.setattr("evolve.importing._write_rows", broken)
+    monkeypatch.setattr("evolve.exchange.results._write_rows", broken)
     with pytest.raises(OSError, match="disk full"):
         imported(storage, tmp_path, "evolve.csv", evolve_csv((GOOD, {})))
 

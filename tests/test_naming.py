@@ -6,9 +6,9 @@ import pytest
 
 from detector.hyperparameters import Hyperparameters
 from evolve.errors import StudyError
-from evolve.hyp import HypFile
-from evolve.naming import derived_name, training_study
 from evolve.study import Study
+from evolve.study.hyp import HypFile
+from evolve.study.naming import derived_name, training_study
 
 HYP = HypFile(values=Hyperparameters(lr0=0.02), given=("lr0",), training={"epochs": 3})
 

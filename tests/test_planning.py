@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolve.errors import StudyError
-from evolve.planning import LEAST_EPOCHS, DataFacts, advice, epochs_for, num_updates, remedies, settle
 from evolve.study import Study
-from evolve.study_file import load_study, read_study
+from evolve.study.file import load_study, read_study
+from evolve.study.planning import LEAST_EPOCHS, DataFacts, advice, epochs_for, num_updates, remedies, settle
 
 RACCOONS = DataFacts(num_train=160, box_sides={"raccoon": 0.59}, is_rendered=False)
 CELLS = DataFacts(num_train=205, box_sides={"RBC": 0.16, "Platelets": 0.07}, is_rendered=False)

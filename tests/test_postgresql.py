@@ -14,8 +14,8 @@ import pytest
 
 from dashboards.reading import Reader
 from dashboards.state import PageState
-from evolve.notes import add_note
-from evolve.storage import open_engine
+from evolve.storage.database import open_engine
+from evolve.storage.notes import add_note
 from tests.processes import evolve, free_port
 from tests.shown import drawn
 from tests.small_study import SMALL

@@ -9,12 +9,11 @@ from itertools import count
 from rich.console import Console
 
 from detector.telemetry import LaneStarted
-from evolve.objective import Record
-from evolve.progress import LINE_SECONDS, Progress
-from evolve.runner import Happening, StudyStopped, TrialEnded, TrialProgressed, TrialStarted
-from evolve.session import DataChecked
-from evolve.storage import Outcome
-from evolve.trial import Trial
+from evolve.commands.progress import LINE_SECONDS, Progress
+from evolve.run.runner import Happening, StudyStopped, TrialEnded, TrialProgressed, TrialStarted
+from evolve.run.session import DataChecked
+from evolve.storage.database import Outcome
+from evolve.study.trial import Record, Trial
 from tests.fakes import fake_study, metrics_of, step_of
 
 TRIAL = Trial(study="fake", number=3, params={"lr0": 0.1, "momentum": 0.9}, seeds=(0,))

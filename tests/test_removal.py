@@ -14,14 +14,14 @@ import pytest
 from optuna.storages._rdb.models import BaseModel
 from sqlalchemy import Engine, func, insert, select, update
 
-from evolve import schema
 from evolve.errors import StorageError
-from evolve.lease import Lease
-from evolve.ledger import EventKind, Ledger
-from evolve.notes import add_note
-from evolve.pruners import Decision
-from evolve.removal import Removable, removable, remove_study
-from evolve.storage import Storage
+from evolve.storage import schema
+from evolve.storage.database import Storage
+from evolve.storage.lease import Lease
+from evolve.storage.ledger import EventKind, Ledger
+from evolve.storage.notes import add_note
+from evolve.storage.removal import Removable, removable, remove_study
+from evolve.study.trial import Decision
 from tests.processes import ROOT, evolve
 from tests.synthetic import Plan, add_study, new_engine
 

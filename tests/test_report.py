@@ -20,7 +20,7 @@ from dashboards.figures import theme
 from dashboards.panels import REPORT
 from dashboards.report import write_report
 from dashboards.views import StudyNotFoundError, load
-from evolve import schema
+from evolve.storage import schema
 from tests.synthetic import SPACE, Plan, add_study, new_engine
 
 HOSTILE = "<script>alert(1)</script> \"q\" 's' </title>\n%{x} &amp; <b>bold</b>"
@@ -248,7 +248,7 @@ def test_a_thousand_trials_fit_in_ten_megabytes(tmp_path):
 def test_the_report_loads_no_torch_and_nothing_that_runs_trials():
     code = (
         "import sys, dashboards.report; "
-        "print(sorted(set(sys.modules) & {'torch', 'evolve.runner', 'evolve.cli', 'evolve.detection'}))"
+        "print(sorted(set(sys.modules) & {'torch', 'evolve.run.runner', 'evolve.cli', 'evolve.run.detection'}))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

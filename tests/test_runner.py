@@ -17,11 +17,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from evolve.engines import ProcessEngine, SerialEngine
 from evolve.errors import StorageError
-from evolve.forensics import Diagnosis
-from evolve.runner import StudyRun, StudyStopped, TrialEnded, TrialStarted
-from evolve.storage import Outcome, Storage
+from evolve.outcome.forensics import Diagnosis
+from evolve.run.engines import ProcessEngine, SerialEngine
+from evolve.run.runner import StudyRun, StudyStopped, TrialEnded, TrialStarted
+from evolve.storage.database import Outcome, Storage
 from evolve.study import Study
 from tests.fakes import STEPS_PER_EPOCH, fake_study, make_fake
 
@@ -282,9 +282,9 @@ SCRIPT = """
 import sys
 from functools import partial
 from pathlib import Path
-from evolve.engines import ProcessEngine
-from evolve.runner import StudyRun
-from evolve.storage import Storage
+from evolve.run.engines import ProcessEngine
+from evolve.run.runner import StudyRun
+from evolve.storage.database import Storage
 from tests.fakes import fake_study, make_fake
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState, create_trial
 
 from evolve.errors import StudyError
-from evolve.samplers import DIVERGED, divergence_state, trial_seed
-from evolve.samplers.adaptive import all_valued
-from evolve.samplers.cma_es import CmaEs
-from evolve.samplers.history import has_diverged, history_before, with_fitness
-from evolve.samplers.unit_cube import from_unit, to_unit
+from evolve.search.samplers import DIVERGED, divergence_state, trial_seed
+from evolve.search.samplers.adaptive import all_valued
+from evolve.search.samplers.cma_es import CmaEs
+from evolve.search.samplers.history import has_diverged, history_before, with_fitness
+from evolve.search.samplers.unit_cube import from_unit, to_unit
 from tests.contracts.samplers import NUMBERS, SPACE, SamplerContract, opened, run, study_with, tell_diverged
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from detector.hyperparameters import Hyperparameters
 from evolve.errors import DefinitionError
-from evolve.space import Choices, Range, Space
+from evolve.study.space import Choices, Range, Space
 
 LR = {"low": 1e-4, "high": 10, "log": True}
 

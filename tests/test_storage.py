@@ -13,12 +13,12 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from detector.telemetry import EpochMetrics, LaneStarted, StepTelemetry
-from evolve import schema
 from evolve.errors import StorageError
-from evolve.lease import LEASE_SECONDS, Lease
-from evolve.objective import Record
-from evolve.sqlite import BUSY_SECONDS, sqlite_file
-from evolve.storage import Storage, open_engine
+from evolve.storage import schema
+from evolve.storage.database import Storage, open_engine
+from evolve.storage.lease import LEASE_SECONDS, Lease
+from evolve.storage.sqlite import BUSY_SECONDS, sqlite_file
+from evolve.study.trial import Record
 from tests.fakes import metrics_of, step_of
 
 

@@ -15,7 +15,8 @@ from detector.hyperparameters import Hyperparameters, allowed_choices, names, nu
 from detector.plan import TrainingPlan
 from evolve.errors import StudyError
 from evolve.study import MEDIAN_STARTUP_TRIALS, Fitness, Study
-from evolve.study_file import available_studies, load_study, read_study
+from evolve.study.checks import warnings
+from evolve.study.file import available_studies, load_study, read_study
 
 SMALLEST = "space: {lr0: {low: 0.001, high: 1, log: true}}\nbudget: {trials: 8}\n"
 ALL_NUMBERS = json.dumps(
@@ -79,7 +80,7 @@ def test_studies_that_come_with_the_package_are_found_anywhere_and_have_no_warni
     read = load_study(name)
 
     assert read.name == name
-    assert read.warnings() == []
+    assert warnings(read) == []
     assert len(read.description) > 80
     assert Study.from_json(read.to_json()) == read
 
@@ -388,18 +389,18 @@ def test_a_larger_budget_is_a_difference_where_it_changes_the_grid() -> None:
     ],
 )
 def test_what_is_allowed_but_of_no_use_is_warned_of(changes: dict[str, Any], text: str) -> None:
-    assert [each for each in study(**changes).warnings() if each.startswith(text)]
+    assert [each for each in warnings(study(**changes)) if each.startswith(text)]
 
 
 def test_a_sensible_study_has_no_warnings() -> None:
     sensible = study(data="digits-3", pruner="median", baseline=True, hyperparameters={"cls": 1, "lr0": 0.1})
 
-    assert sensible.warnings() == []
-    assert study(data="photos", space={"fliplr": {"low": 0, "high": 1}, "cls": {"low": 0, "high": 1}}).warnings() == []
+    assert warnings(sensible) == []
+    assert warnings(study(data="photos", space={"fliplr": {"low": 0, "high": 1}, "cls": {"low": 0, "high": 1}})) == []
 
 
 def test_reading_a_study_loads_neither_optuna_nor_torch() -> None:
-    read = "import sys, evolve.study_file as s; s.load_study('lr_sweep')"
+    read = "import sys, evolve.study.file as s; s.load_study('lr_sweep')"
     code = f"{read}; print(sorted({{'optuna', 'torch'}} & set(sys.modules)))"
 
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

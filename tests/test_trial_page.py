@@ -15,8 +15,8 @@ from dashboards.state import PageState
 from dashboards.views import trial
 from dashboards.views.blocks import Empty, Prose, Table, VerdictMark
 from dashboards.views.trial import Explanation, TrialView
-from evolve import schema
-from evolve.forensics import Diagnosis
+from evolve.outcome.forensics import Diagnosis
+from evolve.storage import schema
 from tests.shown import drawn
 from tests.synthetic import Plan, add_study, new_engine
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event, insert, update
 
-from evolve import schema
+from evolve.commands.trial_table import cut, heading, trial_table
+from evolve.commands.trial_text import trial_text
 from evolve.errors import StorageError
-from evolve.notes import add_note
-from evolve.storage import Storage
-from evolve.trial_rows import Note, TrialRow, description_of, trial_rows
-from evolve.trial_table import cut, heading, trial_table
-from evolve.trial_text import trial_text
+from evolve.storage import schema
+from evolve.storage.database import Storage
+from evolve.storage.notes import add_note
+from evolve.storage.trial_rows import Note, TrialRow, description_of, trial_rows
 from tests.synthetic import Plan, add_study, new_engine
 
 VERDICTS = ["undertrained", "converged", "diverged", "failed", "pruned", "running", "waiting"]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.telemetry import LaneEnded
+from evolve.outcome.verdict import Judgement, LossCurves, Verdict, judge, worst
 from evolve.study import Thresholds
-from evolve.verdict import Judgement, LossCurves, Verdict, judge, worst
 
 NAN = float("nan")
 

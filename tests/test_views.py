@@ -31,7 +31,7 @@ from dashboards.views.blocks import Empty, Prose, Table
 from dashboards.views.filters import Filters, narrowed
 from dashboards.views.study import VERDICTS, spread_evenly
 from dashboards.views.thinning import joined, polyline, thin
-from evolve import schema
+from evolve.storage import schema
 from tests.synthetic import SPACE, Plan, add_study, new_engine
 
 CURVE = st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(nan), st.just(inf)), max_size=300)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from evolve.engines import Limits, ProcessEngine
-from evolve.runner import StudyRun, StudyStopped, TrialEnded, WorkerLost
-from evolve.storage import Storage
+from evolve.run.engines import Limits, ProcessEngine
+from evolve.run.runner import StudyRun, StudyStopped, TrialEnded, WorkerLost
+from evolve.storage.database import Storage
 from evolve.study import Study
 from tests.fakes import fake_study, make_fake
 from tests.test_runner import run, told, verdicts

@@ -19,7 +19,7 @@ from dashboards.views.study import TRAINED, StudyView, as_text, finished
 from dashboards.views.thinning import polyline
 from dashboards.views.trial import Series
 from evolve import analysis
-from evolve.schema import TERMS
+from evolve.storage.schema import TERMS
 
 MAX_ENTRIES = 12
 STEP_TITLES = {"loss": "loss, sum of all terms", "grad_norm": "gradient norm", "lr": "learning rate"}

@@ -17,7 +17,7 @@ from dashboards.views.study import TRAINED, VERDICTS, StudyView, none_shown, num
 from dashboards.views.thinning import polyline, thin
 from dashboards.views.wording import counted, listed, spans
 from evolve import analysis
-from evolve.schema import TERMS
+from evolve.storage.schema import TERMS
 
 MAX_CURVES = 60
 MAX_CURVE_BUCKETS = 40

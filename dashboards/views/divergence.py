@@ -15,7 +15,7 @@ from dashboards.views.blocks import Cell, Column, Empty, Table
 from dashboards.views.queries import STEP_TERMS
 from dashboards.views.study import StudyView, none_shown, number_in
 from dashboards.views.wording import number as number_text
-from evolve.forensics import LARGE_BOX_LOGIT, SIGN_UPDATE_RATIO
+from evolve.outcome.forensics import LARGE_BOX_LOGIT, SIGN_UPDATE_RATIO
 
 NONE_DIVERGED = "No trial diverged. To find where they do, raise the upper end of lr0 in the study's space."
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import ColumnElement, Connection, Float, Integer, Select
 
-from evolve import schema
+from evolve.storage import schema
 
 
 def read_frame(connection: Connection, statement: Select[Any]) -> pd.DataFrame:

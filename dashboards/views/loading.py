@@ -24,7 +24,7 @@ from dashboards.views.study import (
     StudyView,
     read_json,
 )
-from evolve import schema
+from evolve.storage import schema
 
 FINDINGS_PER_KIND = 50
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
     table,
 )
 
-from evolve import schema
+from evolve.storage import schema
 
 TERMS = schema.TERMS
 STEP_MEASUREMENTS = ("loss", "lr", "bias_lr", "momentum")

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from dashboards.views.measured import Measured
-from evolve.verdict import TRAINED_THROUGH
+from evolve.outcome.verdict import TRAINED_THROUGH
 
 # What became of a trial, in the order it is told; the last two are for trials that are not (or not only) ours.
 VERDICTS = ("converged", "undertrained", "worsened", "diverged", "pruned", "failed", "running", "waiting", "unjudged")

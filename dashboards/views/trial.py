@@ -17,8 +17,8 @@ from dashboards.views.study import StudyView, as_text
 from dashboards.views.thinning import polyline
 from detector.hyperparameters import Hyperparameters
 from detector.yaml_text import dump
-from evolve.forensics import Diagnosis
-from evolve.schema import TERMS
+from evolve.outcome.forensics import Diagnosis
+from evolve.storage.schema import TERMS
 
 NO_STEPS = Empty("No steps of this trial are stored. They appear while it trains; a trial that failed early has none.")
 NO_EPOCHS = Empty("This trial has not finished an epoch; metrics are measured after each one.")

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Select, String, and_, cast, func, or_, select
 
 from dashboards.views.queries import studies, trial_values, trials
-from evolve import schema
+from evolve.storage import schema
 
 TRIAL_MEASUREMENTS = (
     "loss",

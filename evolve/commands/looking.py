@@ -29,8 +29,8 @@ def studies(
 
     Example: `evolve studies lr_sweep`
     """
-    from evolve.plan_text import describe
-    from evolve.study_file import available_studies, read_study
+    from evolve.commands.plan_text import describe
+    from evolve.study.file import available_studies, read_study
 
     if name is not None:
         file = read_study(name)
@@ -64,9 +64,9 @@ def show(
 
     Example: `evolve show lr_sweep`, `evolve show lr_sweep 7`, `evolve show latest --json`
     """
-    from evolve.trial_rows import description_of, trial_rows
-    from evolve.trial_table import heading, trial_table
-    from evolve.trial_text import trial_text
+    from evolve.commands.trial_table import heading, trial_table
+    from evolve.commands.trial_text import trial_text
+    from evolve.storage.trial_rows import description_of, trial_rows
 
     with opened_storage(storage, reads_only=True) as opened:
         name = chosen_study(opened.engine, study)
@@ -172,7 +172,7 @@ def note(
 
     Example: `evolve note lr_sweep 7 "loss spikes at the end of warm-up" --tag odd`
     """
-    from evolve.notes import add_note
+    from evolve.storage.notes import add_note
 
     with opened_storage(storage, must_exist=True) as opened:
         name = chosen_study(opened.engine, study)
@@ -192,8 +192,8 @@ def delete(
 
     Example: `evolve delete lr_sweep-raccoon-10ep`
     """
-    from evolve.choosing import exact_study
-    from evolve.removal import removable, remove_study
+    from evolve.storage.choosing import exact_study
+    from evolve.storage.removal import removable, remove_study
 
     with opened_storage(storage, must_exist=True) as opened:
         found = removable(opened.engine, exact_study(opened.engine, study), RUNS)

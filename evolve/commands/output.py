@@ -16,7 +16,7 @@ from evolve.errors import EvolveError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from evolve.storage import Storage
+    from evolve.storage.database import Storage
     from evolve.study import Study
 
 
@@ -29,7 +29,7 @@ def opened_storage(url: str, *, must_exist: bool = False, reads_only: bool = Fal
         must_exist: Whether a file that is not there is an error, as it always is where nothing is written.
         reads_only: Whether nothing may be written.
     """
-    from evolve.storage import Storage
+    from evolve.storage.database import Storage
 
     if must_exist or reads_only:
         check_exists(url)
@@ -59,7 +59,7 @@ def check_exists(url: str) -> None:
 
 
 def _is_missing(url: str) -> bool:
-    from evolve.sqlite import sqlite_file
+    from evolve.storage.sqlite import sqlite_file
 
     file = sqlite_file(url)
     return file is not None and not file.exists()
@@ -67,7 +67,7 @@ def _is_missing(url: str) -> bool:
 
 def chosen_study(engine: Engine, word: str) -> str:
     """Name of the study that a word of the command line means, said on standard error where it is another one."""
-    from evolve.choosing import choose_study
+    from evolve.storage.choosing import choose_study
 
     choice = choose_study(engine, word)
     if choice.why:

@@ -40,11 +40,11 @@ from evolve.commands.output import opened_storage, say, say_next, stored_study, 
 from evolve.errors import StudyError, shown
 
 if TYPE_CHECKING:
-    from evolve.found import Found
-    from evolve.planning import Advice
-    from evolve.runner import StudyStopped
-    from evolve.session import DataChecked, Sitting
+    from evolve.run.found import Found
+    from evolve.run.runner import StudyStopped
+    from evolve.run.session import DataChecked, Sitting
     from evolve.study import Study
+    from evolve.study.planning import Advice
 
 
 def run(
@@ -77,8 +77,8 @@ def run(
 
     Example: `evolve run --study my_data --data PATH`
     """
-    from evolve.detection import WORKERS_NEED, choose_device
-    from evolve.engines import warm_up
+    from evolve.run.detection import WORKERS_NEED, choose_device
+    from evolve.run.engines import warm_up
 
     chosen = _chosen(data, model, epochs, updates, image_size, batch_size, nms_iou, seeds)
     if not dry_run:
@@ -120,11 +120,11 @@ def train(
 
     Example: `evolve train --hyp runs/lr_sweep/hyp.yaml --epochs 30`
     """
-    from evolve.detection import WORKERS_NEED, choose_device
-    from evolve.engines import warm_up
-    from evolve.hyp import read_hyp
-    from evolve.naming import training_study
-    from evolve.session import epochs_of
+    from evolve.run.detection import WORKERS_NEED, choose_device
+    from evolve.run.engines import warm_up
+    from evolve.run.session import epochs_of
+    from evolve.study.hyp import read_hyp
+    from evolve.study.naming import training_study
 
     file = read_hyp(hyp)
     warm_up(WORKERS_NEED)
@@ -169,9 +169,9 @@ def _defined(
     study: str, chosen: dict[str, Any], others: dict[str, Any], *, name: str | None, storage: str, device: str
 ) -> tuple[Study, DataChecked | None]:
     """The study as it is going to be stored, and what its data hold if that was looked up."""
-    from evolve.naming import derived_name
-    from evolve.session import settled
-    from evolve.study_file import read_study
+    from evolve.run.session import settled
+    from evolve.study.file import read_study
+    from evolve.study.naming import derived_name
 
     file = read_study(study, chosen | others | {"name": name})
     if name is None:
@@ -201,21 +201,22 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
 
 def _say_choices(study: Study) -> None:
     """What was chosen from the data and why, and what is allowed but has no use."""
-    from evolve.plan_text import choices_text
+    from evolve.commands.plan_text import choices_text
+    from evolve.study.checks import warnings
 
-    for line in (*choices_text(study), *(f"note    {warning}" for warning in study.warnings())):
+    for line in (*choices_text(study), *(f"note    {warning}" for warning in warnings(study))):
         typer.echo(line, err=True)
 
 
 def _sitting(study: Study, storage: str, device: str, workers: int | None, checked: DataChecked | None) -> Sitting:
-    from evolve.session import Sitting
+    from evolve.run.session import Sitting
 
     return Sitting(study=study, storage_url=storage, device=device, workers=workers, runs=RUNS, checked=checked)
 
 
 def _print_plan(sitting: Sitting, *, as_json: bool) -> None:
-    from evolve.plan_text import data_lines, describe, estimate
-    from evolve.session import survey
+    from evolve.commands.plan_text import data_lines, describe, estimate
+    from evolve.run.session import survey
 
     study = sitting.study
     checked = sitting.checked or survey(study.data, skip_unreadable=study.skip_unreadable)
@@ -233,7 +234,7 @@ def _print_plan(sitting: Sitting, *, as_json: bool) -> None:
 
 
 def _advice(sitting: Sitting, checked: DataChecked) -> tuple[Advice, ...]:
-    from evolve.planning import DataFacts, advice
+    from evolve.study.planning import DataFacts, advice
 
     return advice(sitting.study, DataFacts.from_summary(sitting.study.data, checked.summary))
 
@@ -242,8 +243,8 @@ def _say_advice(sitting: Sitting, checked: DataChecked) -> None:
     """Before anything is trained: what would keep it from learning, and what the mend would cost here."""
     if not (found := _advice(sitting, checked)):
         return
-    from evolve.plan_text import estimate, minutes
-    from evolve.session import mended_sitting
+    from evolve.commands.plan_text import estimate, minutes
+    from evolve.run.session import mended_sitting
 
     for obstacle in found:
         typer.echo(f"note    {obstacle.reason}: {obstacle.option} {obstacle.value}", err=True)
@@ -256,9 +257,9 @@ def _sit(sitting: Sitting, *, as_json: bool) -> None:
     """Runs a study to its end, shows it, and writes what it found."""
     from rich.console import Console
 
-    from evolve.progress import Progress
-    from evolve.runner import StudyStopped
-    from evolve.session import DataChecked, run_sitting
+    from evolve.commands.progress import Progress
+    from evolve.run.runner import StudyStopped
+    from evolve.run.session import DataChecked, run_sitting
 
     console = Console(stderr=True)
     stopped: StudyStopped | None = None
@@ -274,8 +275,8 @@ def _sit(sitting: Sitting, *, as_json: bool) -> None:
 
 
 def _finish(sitting: Sitting, stopped: StudyStopped, *, as_json: bool) -> None:
-    from evolve.found import found_by
-    from evolve.plan_text import result_text
+    from evolve.commands.plan_text import result_text
+    from evolve.run.found import found_by
 
     with opened_storage(sitting.storage_url, reads_only=True) as opened:
         report = write_report(opened, sitting.study.name, sitting.folder / "report.html")

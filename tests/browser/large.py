@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from evolve import schema
+from evolve.storage import schema
 from tests.synthetic import Plan, add_study, new_engine
 
 # Loss falls and is noisy; every 37th trial ends in a number that is none.

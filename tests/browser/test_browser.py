@@ -16,8 +16,8 @@ from sqlalchemy.exc import OperationalError
 
 from dashboards.live_panels import COMPARE, STUDIES, STUDY, TRIAL
 from dashboards.report import write_report
-from evolve import schema
-from evolve.sqlite import tune
+from evolve.storage import schema
+from evolve.storage.sqlite import tune
 from tests.browser.conftest import NAME, PICTURE
 from tests.browser.waiting import show_all, wait_filled, wait_ready, wait_steady, wait_until
 from tests.small_study import SMALL

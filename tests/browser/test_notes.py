@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evolve.notes import add_note
+from evolve.storage.notes import add_note
 from tests.browser.conftest import NAME
 from tests.browser.waiting import wait_filled, wait_until
 from tests.synthetic import Plan, add_study, new_engine

@@ -7,7 +7,7 @@ from typing import ClassVar
 import optuna
 import pytest
 
-from evolve.pruners import apply, decide, make_pruner
+from evolve.search.pruners import apply, decide, make_pruner
 from evolve.study import Study
 
 EPOCHS = 10

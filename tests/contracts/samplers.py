@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from evolve.samplers import DIVERGED, divergence_state, make_sampler
+from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
 from evolve.study import Study
 
 SPACE = {

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted, StepTelemetry
-from evolve.engines import Crashed, Ended, Engine, Event, ProcessEngine, Progress, SerialEngine
-from evolve.lease import process_mark
-from evolve.objective import MakeObjective, Record
-from evolve.trial import Trial
+from evolve.run.engines import Crashed, Ended, Engine, Event, ProcessEngine, Progress, SerialEngine
+from evolve.run.objective import MakeObjective
+from evolve.storage.lease import process_mark
+from evolve.study.trial import Record, Trial
 from tests.fakes import STEPS_PER_EPOCH, make_fake
 from tests.processes import environment
 
@@ -174,8 +174,8 @@ DRIVER = """
 import sys
 from functools import partial
 from pathlib import Path
-from evolve.engines import ProcessEngine
-from evolve.trial import Trial
+from evolve.run.engines import ProcessEngine
+from evolve.study.trial import Trial
 from tests.fakes import make_fake
 
 if __name__ == "__main__":

@@ -41,12 +41,12 @@ thresholds: {{floor: 0.0}}
 """
 # Where a kill leaves the most to put right: between two writes that belong together.
 CALLS = (
-    "evolve.storage:Storage.write",
-    "evolve.storage:Storage.begin_trial",
-    "evolve.storage:Storage.end_trial",
-    "evolve.ledger:Ledger.keep_decision",
-    "evolve.lease:Lease.take",
-    "evolve.pruners:apply",
+    "evolve.storage.database:Storage.write",
+    "evolve.storage.database:Storage.begin_trial",
+    "evolve.storage.database:Storage.end_trial",
+    "evolve.storage.ledger:Ledger.keep_decision",
+    "evolve.storage.lease:Lease.take",
+    "evolve.search.pruners:apply",
     "detector.checkpoint:save",
     "detector.checkpoint:link",
     "detector.checkpoint:_sync_folder",

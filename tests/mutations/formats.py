@@ -17,14 +17,14 @@ from detector.datasets.pictures import read_picture
 from detector.datasets.voc import read_voc
 from detector.datasets.yolo import read_yolo
 from detector.hyperparameters import Hyperparameters
-from evolve.dialects import Context, darknet, early, from_dialect, native, to_dialect, ultralytics, yolov3
-from evolve.dialects.results import read_results
 from evolve.errors import EvolveError
-from evolve.hyp import read_hyp
-from evolve.importing import Origin, import_results
-from evolve.interchange import explain_hyp, import_hyp, read_text
-from evolve.storage import Storage
-from evolve.study_file import read_study
+from evolve.exchange.conversion import explain_hyp, import_hyp, read_text
+from evolve.exchange.dialects import Context, darknet, early, from_dialect, native, to_dialect, ultralytics, yolov3
+from evolve.exchange.dialects.results import read_results
+from evolve.exchange.results import Origin, import_results
+from evolve.storage.database import Storage
+from evolve.study.file import read_study
+from evolve.study.hyp import read_hyp
 from tests.mutations import reading
 
 MAX_STORED = 50  # trainings: each takes milliseconds to store, which is not what is looked at here

@@ -1,0 +1,198 @@
+"""A study in words: what it would do, what that would cost, and what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from detector.plan import TrainingPlan
+from evolve.run.detection import Weights, measure_cost
+from evolve.run.found import Found
+from evolve.run.session import DataChecked, Sitting
+from evolve.study import Study
+from evolve.study.space import Choices
+
+MAX_CLASSES, MAX_FINDINGS = 12, 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a study would cost if no trial were stopped early.
+
+    Attributes:
+        trials, workers, steps: Trainings are trials times seeds; steps are those of one training.
+        allowed_trials: Of the budget; no more than `trials` of them fit into its time.
+        step_seconds: Of one batch, measured.
+        training_seconds: Of one training, evaluation included.
+        total_seconds: Of the study.
+        device: Where it was measured.
+        start_seconds: Of the study, to load program and data before the first step and to write the report.
+    """
+
+    trials: int
+    allowed_trials: int
+    seeds: int
+    workers: int
+    steps: int
+    step_seconds: float
+    training_seconds: float
+    total_seconds: float
+    device: str
+    start_seconds: float
+
+    def as_mapping(self) -> dict[str, Any]:
+        """For machines."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """For people."""
+        of_all = f" of {self.allowed_trials}" if self.trials < self.allowed_trials else ""
+        step, whole = f"{self.step_seconds * 1e3:.1f} ms on {self.device}", minutes(self.total_seconds)
+        ends, training = minutes(self.start_seconds), minutes(self.training_seconds)
+        return (
+            f"cost: {self.trials}{of_all} trials x {self.seeds} seeds x {self.steps} steps at {step}, {self.workers} "
+            f"at once: about {whole} ({ends} to start and end, {training} a training with its validations; measured "
+            "over a few steps, no pruning assumed)"
+        )
+
+
+REPORT_SECONDS = 3.0
+
+
+def estimate(sitting: Sitting) -> Estimate:
+    """Estimate from the cost of a few steps, measured now.
+
+    Raises:
+        EvolveError: The data cannot be trained on.
+    """
+    study = sitting.study
+    crew = sitting.crew(sitting.device)
+    workers = crew.workers
+    cost = measure_cost(study, sitting.device, num_threads=crew.threads)
+    training = cost.steps * cost.step_seconds + study.epochs * cost.evaluation_seconds + cost.test_seconds
+    rounds = -(-study.budget.trials // workers)
+    trial = training * len(study.seeds)
+    limit = study.budget.seconds
+    # One start is this process's own, the other that of its workers.
+    start = 2 * cost.start_seconds + REPORT_SECONDS
+    if limit is not None:  # no trial is started that would not be over by then, but the first ones are
+        rounds = min(rounds, max(int(limit // trial), 1))
+    total = rounds * trial
+    return Estimate(
+        trials=min(study.budget.trials, rounds * workers),
+        allowed_trials=study.budget.trials,
+        seeds=len(study.seeds),
+        workers=workers,
+        steps=cost.steps,
+        step_seconds=cost.step_seconds,
+        training_seconds=training,
+        total_seconds=start + total,
+        device=cost.device,
+        start_seconds=start,
+    )
+
+
+def choices_text(study: Study) -> list[str]:
+    """A line for each value that was chosen from the data, with its reason."""
+    lines = []
+    for key, reason in study.decisions.items():
+        value = f" {getattr(study, key)}" if key in Study.model_fields else ""
+        lines.append(f"chosen  {key}{value}: {reason}")
+    return lines
+
+
+def data_lines(data: str, checked: DataChecked) -> list[str]:
+    """What a data set holds, in lines for people: splits, classes with their boxes, findings."""
+    splits = checked.summary["splits"]
+    counts = ", ".join(f"{name} {split['images']} images, {split['boxes']} boxes" for name, split in splits.items())
+    classes = splits["train"]["boxes_by_class"]
+    named = ", ".join(f"{name} {count}" for name, count in list(classes.items())[:MAX_CLASSES])
+    more = f" and {len(classes) - MAX_CLASSES} more" if len(classes) > MAX_CLASSES else ""
+    lines = [f"data {data}: {counts}. {checked.note}", f"  training boxes by class: {named}{more}"]
+    kinds = checked.summary.get("findings") or {}
+    if kinds:
+        lines.append("  findings: " + ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in kinds.items()))
+    for finding in checked.findings[:MAX_FINDINGS]:
+        line = f":{finding['line']}" if finding["line"] is not None else ""
+        lines.append(f"  {finding['kind']}: {finding['file']}{line}: {finding['message']}")
+    if len(checked.findings) > MAX_FINDINGS:
+        lines.append(f"  and {len(checked.findings) - MAX_FINDINGS} more findings, all in the report")
+    return lines
+
+
+def describe(study: Study, open_keys: Collection[str] = ()) -> str:
+    """A study in lines for people.
+
+    Args:
+        study: What is described.
+        open_keys: What is chosen from the data when it runs.
+    """
+    plan: TrainingPlan = study.training_plan("cpu", study.seeds[0])
+    limit = "" if study.budget.seconds is None else f", at most {minutes(study.budget.seconds)}"
+    lines = [
+        f"study    {study.name}: {' '.join(study.description.split())}",
+        f"data     {study.data} at {plan.image_size} px, batch {plan.batch_size}"
+        + (f" (updates every {plan.nominal_batch_size} images)" if plan.accumulation > 1 else ""),
+        f"model    {plan.model}, {plan.epochs} epochs, {plan.precision}, seeds {list(study.seeds)}",
+        f"search   {study.sampler} sampler, {study.pruner} pruner, {study.budget.trials} trials{limit}",
+        f"fitness  {', '.join(f'{k} {v:g}' for k, v in study.fitness.model_dump().items() if v)}",
+    ]
+    lines += [f"space    {name:<16} {_range_text(each)}" for name, each in study.space.items()]
+    if open_keys:
+        lines.append(f"chosen   from the data when it runs: {', '.join(open_keys)}")
+    fixed = ", ".join(f"{name} {value}" for name, value in study.fixed.items() if name not in study.space)
+    return "\n".join([*lines, f"fixed    {fixed}"] if fixed else lines)
+
+
+def _range_text(parameter: Any) -> str:
+    if isinstance(parameter, Choices):
+        return ", ".join(str(each) for each in parameter.choices)
+    return f"{parameter.low:g} .. {parameter.high:g}{' (log)' if getattr(parameter, 'log', False) else ''}"
+
+
+def result_text(result: dict[str, Any], found: Found, *, nms_iou: float) -> str:
+    """The end of a run in lines for people.
+
+    Args:
+        result: As for machines.
+        found: What the study has found.
+        nms_iou: Overlap of suppression, which every figure depends on.
+    """
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in result["verdicts"].items())
+    lines = [f"study   {result['study']}: {verdicts or 'no trial ended'}"]
+    if found.grounded is not None:
+        lines.append(f"nothing {found.grounded.text}")
+        remedies = found.grounded.remedies
+        lines += [f"change  {remedy.option} {remedy.value}: {remedy.reason}" for remedy in remedies]
+    elif best := result["best"]:
+        params = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in best["params"].items())
+        lines.append(
+            f"best    trial {best['number']}: fitness {best['fitness']:.4f}" + (f"  ({params})" if params else "")
+        )
+        for split, metrics in best["metrics"].items():
+            words = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+            seeds = f"mean of {best['seeds']} seeds; " if best["seeds"] > 1 else ""
+            lines.append(f"{split:<8}{words}  ({seeds}suppression at IoU {nms_iou:g})")
+    lines += [f"{kind:<8}{path}" for kind, path in result["files"].items()]
+    lines += [f"note    no weights from {problem}" for problem in found.problems]
+    return "\n".join([*lines, *_weights_lines(found.weights)])
+
+
+def _weights_lines(weights: Sequence[Weights]) -> list[str]:
+    lines = []
+    for kept in weights:
+        seed = f"seed {kept.seed}, " if len({each.seed for each in weights}) > 1 else ""
+        lines.append(
+            f"weights {kept.path}  ({seed}{kept.what} epoch {kept.epoch}, val map50 {kept.map50:.3f}, averaged)"
+        )
+    if weights:
+        lines.append(f'load    detector.checkpoint.load(Path("{weights[0].path}")).weights')
+    return lines
+
+
+def minutes(seconds: float) -> str:
+    """A duration for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

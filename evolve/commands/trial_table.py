@@ -1,0 +1,111 @@
+"""The trials of a study as a table for the terminal, fitted to its width."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from evolve.storage.trial_rows import TrialRow
+
+GAP = "  "
+LEAST_REASON = 24  # characters of a reason that hyperparameters leave it
+
+
+def heading(study: str, description: str, rows: Sequence[TrialRow], *, width: int | None) -> str:
+    """What the study asks, what became of its trials, and the best of them, a line each.
+
+    Args:
+        study: Its name.
+        description: What it is to find out, or empty.
+        rows: All its trials, the best first.
+        width: Characters of a line; None does not cut.
+    """
+    counts = Counter(row.verdict for row in rows)
+    words = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    lines = [f"study   {study}: {description}" if description else f"study   {study}"]
+    lines.append(f"trials  {len(rows)}: {words}" if rows else "trials  none yet")
+    if rows and rows[0].is_trained_through:
+        params = ", ".join(f"{name} {short(value)}" for name, value in rows[0].params.items())
+        lines.append(
+            f"best    trial {rows[0].number}: fitness {rows[0].fitness:.4f}" + (f"  ({params})" * bool(params))
+        )
+    return "\n".join(cut(line, width) for line in lines)
+
+
+def trial_table(rows: Sequence[TrialRow], *, limit: int, width: int | None) -> str:
+    """The rows as aligned lines, one a trial, then what people noted about them.
+
+    Args:
+        rows: In the order to show.
+        limit: Rows that are shown.
+        width: Characters of a line: hyperparameters that do not fit are left out and named, reasons are cut at a
+            word; None shows all.
+    """
+    shown = rows[:limit]
+    names = list(dict.fromkeys(name for row in rows for name in row.params))
+    fixed = [["trial", "verdict", "fitness"], *(_fixed_cells(row) for row in shown)]
+    params = {name: [name, *(short(row.params.get(name)) for row in shown)] for name in names}
+    kept = _fitting(params, _width_of(fixed), width)
+    reasons = ["reason", *(" ".join(row.reason.split()) for row in shown)]
+    cells = [[*first, *(params[name][line] for name in kept)] for line, first in enumerate(fixed)]
+    lines = _aligned(cells, reasons, width)
+    if left_out := names[len(kept) :]:
+        lines.append(cut(f"left out (--wide and --json show all): {', '.join(left_out)}", width))
+    if len(rows) > len(shown):
+        lines.append(f"and {len(rows) - len(shown)} more: --limit {len(rows)}")
+    notes = [f"  trial {row.number}: {note_text(note.tag, note.text)}" for row in shown for note in row.notes]
+    return "\n".join([*lines, *(["notes", *(cut(note, width) for note in notes)] if notes else [])])
+
+
+def note_text(tag: str, text: str) -> str:
+    """A note in one line, its tag before it in brackets."""
+    return " ".join([*([f"[{tag}]"] if tag else []), *text.split()])
+
+
+def cut(text: str, width: int | None) -> str:
+    """The text as it is where it fits, else its first words and a sign that there are more."""
+    if width is None or len(text) <= width:
+        return text
+    words = text[: max(width - 1, 0)].rpartition(" ")[0].rstrip()
+    # A first word that does not fit by itself is cut inside.
+    return f"{words} …" if words.strip() else f"{text[: max(width - 1, 0)]}…"
+
+
+def short(value: object) -> str:
+    """A hyperparameter to four digits; empty where a trial has none."""
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _fixed_cells(row: TrialRow) -> list[str]:
+    return [str(row.number), row.verdict, "" if row.fitness is None else f"{row.fitness:.4f}"]
+
+
+def _width_of(lines: Sequence[Sequence[str]]) -> int:
+    columns = zip(*lines, strict=True)
+    return sum(max(map(len, column)) + len(GAP) for column in columns)
+
+
+def _fitting(params: dict[str, list[str]], taken: int, width: int | None) -> list[str]:
+    """The first hyperparameters beside which a reason can still be read."""
+    kept = []
+    for name, column in params.items():
+        taken += max(map(len, column)) + len(GAP)
+        if width is not None and taken + LEAST_REASON > width:
+            break
+        kept.append(name)
+    return kept
+
+
+def _aligned(cells: Sequence[Sequence[str]], reasons: Sequence[str], width: int | None) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    room = None if width is None else max(width - sum(widths) - len(GAP) * len(widths), 1)
+    lines = []
+    for line, reason in zip(cells, reasons, strict=True):
+        aligned = [
+            cell.ljust(widths[column]) if column == 1 else cell.rjust(widths[column])
+            for column, cell in enumerate(line)
+        ]
+        lines.append(GAP.join([*aligned, cut(reason, room)]).rstrip())
+    return lines

@@ -1,0 +1,1 @@
+"""Hyp files and results of other trainers, both ways."""

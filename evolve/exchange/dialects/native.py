@@ -1,0 +1,99 @@
+"""Our own hyp.yaml, as a dialect among the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil
+from typing import Any
+
+from detector.hyperparameters import AUGMENTATION, Hyperparameters, names
+from detector.schedule import lr_factor
+from evolve.exchange.dialects.context import Context, Explanation, Export, Imported, Used, short
+from evolve.exchange.dialects.source import Source
+from evolve.study.hyp import HypError, hyp_text, parse_hyp
+
+NAME = "native"
+# Of the training section; a context does not know data and precision.
+_TRAINING = ("model", "image_size", "batch_size", "nominal_batch_size", "epochs")
+
+
+def to_dialect(values: Hyperparameters, context: Context) -> Export:
+    """Our hyp.yaml: everything is carried over."""
+    body = hyp_text(values, {name: getattr(context, name) for name in _TRAINING})
+    return Export(dialect=NAME, body=body, how=("Train: evolve train --hyp FILE --data DATA",), notes=())
+
+
+def from_source(source: Source, context: Context) -> Imported:  # noqa: ARG001
+    """Our own values.
+
+    Raises:
+        DialectError: A key or value is not allowed.
+    """
+    for key in source:
+        if key != "training" and key not in names():
+            raise source.error(key, f"is not a hyperparameter; known: {list(names())}")
+    values = {key: _as_written(source, key) for key in source if key != "training"}
+    return Imported(values=source.hyperparameters(values), notes=())
+
+
+def check(text: str, origin: str) -> None:
+    """Makes sure that the training section of a hyp file is allowed too.
+
+    Raises:
+        HypError: It is not.
+    """
+    parse_hyp(text, origin)
+
+
+def training_in(text: str, origin: str) -> dict[str, Any]:
+    """What the training section says, as fields of `Context`.
+
+    Raises:
+        HypError: A key or value of the file is not allowed.
+    """
+    training = parse_hyp(text, origin).training
+    found = {name: training[name] for name in _TRAINING if training.get(name) is not None}
+    for name, value in found.items():
+        kind, words = (str, "a name") if name == "model" else (int, "a whole number")
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise HypError(f"{origin}: training.{name}: {value!r} is not {words}")
+    return found
+
+
+def _as_written(source: Source, key: str) -> object:
+    if key == "nesterov":
+        return source.truth(key)
+    return source.text(key) if key == "schedule" else float(source.number(key))
+
+
+def explain(source: Source, context: Context) -> Explanation:
+    """What our trainer uses, and which keys do nothing."""
+    values = from_source(source, context).values
+    steps = ceil(values.warmup_epochs * context.batches)
+    lr_last = values.lr0 * lr_factor(values.schedule, 1.0, lrf=values.lrf)
+    used = [
+        Used(name=name, given=source.text(name), used=short(getattr(values, name)), why="not rescaled")
+        for name in ("box", "obj", "noobj", "cls", "weight_decay", "momentum")
+    ]
+    used.append(Used(name="warm-up", given=source.text("warmup_epochs"), used=f"{steps} iterations", why="no floor"))
+    used.append(Used(name="last lr", given=source.text("lrf"), used=short(lr_last), why=values.schedule))
+    images = context.batch_size * context.accumulation
+    used.append(Used(name="update", given="", used=f"every {images} images", why=f"{context.accumulation} batches"))
+    problems = []
+    if steps >= context.total_batches:
+        problems.append(f"warm-up of {steps} iterations is not over in a training of {context.total_batches}")
+    return Explanation(dialect=NAME, used=tuple(used), idle=dict(_idle(values, context)), problems=tuple(problems))
+
+
+def _idle(values: Hyperparameters, context: Context) -> Iterator[tuple[str, str]]:
+    if context.classes == 1:
+        yield "cls", "the class term is 0 with one class"
+    if values.warmup_epochs == 0:
+        for name in ("warmup_momentum", "warmup_bias_lr"):
+            yield name, "there is no warm-up"
+    if values.momentum == 0:
+        yield "nesterov", "momentum is 0"
+    if values.obj == 0 and values.noobj == 0:
+        yield "ignore_iou", "obj and noobj are 0"
+    if off := [name for name in AUGMENTATION if getattr(values, name) == 0]:
+        yield ", ".join(off), "0 switches it off"

@@ -1,0 +1,1 @@
+"""What became of a training, and why; pure functions of its telemetry."""

@@ -1,0 +1,346 @@
+"""The objective of this project: parameters -> hyperparameters -> trainer. The only bridge to torch."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from math import inf, nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detector.telemetry import CheckpointSaved, EpochMetrics, LaneEnded, StepTelemetry, Telemetry
+from evolve.errors import EvolveError
+from evolve.study import Study
+from evolve.study.definition import Fitness
+from evolve.study.trial import Record, Trial
+
+if TYPE_CHECKING:
+    from detector.trainer import LaneSpec
+
+# Imported once for all processes that train.
+WORKERS_NEED = ("detector.trainer", "evolve.run.detection")
+PACKAGES = ("torch", "torchvision", "optuna", "numpy", "faster-coco-eval", "sqlalchemy")
+
+
+def checkpoint_path(run_folder: Path, trial: int, seed: int) -> Path:
+    """File of a training's last checkpoint."""
+    return run_folder / "trials" / f"{trial:04d}" / f"seed-{seed}.pt"
+
+
+def best_path(checkpoint: Path) -> Path:
+    """File of the checkpoint of a training's best epoch, beside the last one."""
+    return checkpoint.with_name(f"{checkpoint.stem}-best{checkpoint.suffix}")
+
+
+def drop_spare_checkpoints(run_folder: Path, trial: int, seeds: Sequence[int]) -> None:
+    """Removes what was kept in case the last checkpoints of a trial could not be read: nothing goes on from them."""
+    from detector.checkpoint import before_path
+
+    for seed in seeds:
+        before_path(checkpoint_path(run_folder, trial, seed)).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectionObjective:
+    """Trains a detector for a trial, once for each of its seeds; goes on from checkpoints that are there.
+
+    Attributes:
+        study: What is trained.
+        device: torch's name of the device.
+        run_folder: Where checkpoints go.
+        dataset: What to train and measure on, a `detector.datasets.listing.Dataset`.
+    """
+
+    study: Study
+    device: str
+    run_folder: Path
+    dataset: Any
+
+    def __call__(self, trial: Trial) -> Generator[Record, None, None]:
+        from detector.trainer import Trainer
+
+        for seed in trial.seeds:
+            lane = self._lane(trial, seed)
+            assert lane.checkpoint is not None
+            training = Trainer(self.study.training_plan(self.device, seed), self.dataset, [lane]).fit()
+            best = _BestEpoch(self.study.fitness, lane.checkpoint, goes_on=lane.start.checkpoint is not None)
+            with contextlib.closing(training):
+                for telemetry in training:
+                    best.take_in(telemetry)
+                    if isinstance(telemetry, CheckpointSaved):  # a run folder may move
+                        path = Path(telemetry.path).relative_to(self.run_folder)
+                        telemetry = replace(telemetry, path=str(path))
+                    yield Record(trial=trial.number, seed=seed, telemetry=telemetry)
+                    if isinstance(telemetry, LaneEnded) and telemetry.is_diverged:
+                        return  # further seeds could not make it converge
+
+    def _lane(self, trial: Trial, seed: int) -> LaneSpec:
+        from detector import checkpoint
+        from detector.trainer import LaneSpec
+
+        path = checkpoint_path(self.run_folder, trial.number, seed)
+        checkpoint.remove_stale(path)
+        values = self.study.hyperparameters(trial.params)
+        last_epoch = None if trial.last_epochs is None else trial.last_epochs.get(seed, -1)
+        plan = self.study.training_plan(self.device, seed)
+        start = checkpoint.latest(path, plan, values, seed, origin=trial.origin, last_epoch=last_epoch)
+        return LaneSpec(values=values, seed=seed, checkpoint=path, start=start, origin=trial.origin)
+
+
+class _BestEpoch:
+    """Keeps the checkpoint of the epoch with the best fitness beside the last one."""
+
+    def __init__(self, fitness: Fitness, checkpoint: Path, *, goes_on: bool) -> None:
+        self._fitness, self._checkpoint, self._kept = fitness, checkpoint, best_path(checkpoint)
+        self._best = self._before() if goes_on and self._kept.exists() else -inf
+        self._last = -inf
+
+    def take_in(self, telemetry: Telemetry) -> None:
+        if isinstance(telemetry, EpochMetrics) and telemetry.split == "val":
+            self._last = self._fitness.of(telemetry)
+        elif isinstance(telemetry, CheckpointSaved) and self._last > self._best:
+            from detector import checkpoint
+
+            self._best = self._last
+            checkpoint.link(self._checkpoint, self._kept)
+
+    def _before(self) -> float:
+        """Fitness of the file kept by the run that was stopped."""
+        from detector import checkpoint
+
+        with contextlib.suppress(checkpoint.CheckpointError):
+            if metrics := checkpoint.load(self._kept).metrics:
+                return self._fitness.score(**metrics)
+        return -inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """A file with the averaged weights of one epoch of a training.
+
+    Attributes:
+        path: The file.
+        seed: Of the training.
+        what: best or last epoch.
+        epoch: Which one, from 0.
+        map50: On the validation images; NaN if unknown.
+    """
+
+    path: Path
+    seed: int
+    what: str
+    epoch: int
+    map50: float
+
+
+def write_weights(run_folder: Path, trial: int, seeds: Sequence[int]) -> tuple[list[Weights], list[str]]:
+    """Writes the weights of the best and the last epoch of a trial's trainings, those that have a checkpoint.
+
+    Returns:
+        The files, and why there is none of a checkpoint that cannot be read.
+    """
+    from detector import checkpoint
+
+    found: list[Weights] = []
+    problems: list[str] = []
+    for seed in seeds:
+        last = checkpoint_path(run_folder, trial, seed)
+        for what, source in (("best", best_path(last)), ("last", last)):
+            if not source.exists():
+                continue
+            target = run_folder / "weights" / f"seed-{seed}-{what}.pt"
+            try:
+                kept = checkpoint.save_weights(source, target)
+            except checkpoint.CheckpointError as error:
+                problems.append(str(error))
+                continue
+            map50 = kept.metrics.get("map50", nan)
+            found.append(Weights(path=target, seed=seed, what=what, epoch=kept.epoch, map50=map50))
+    return found, problems
+
+
+def make_objective(study: Study, *, device: str, run_folder: Path, num_threads: int) -> DetectionObjective:
+    """The objective of a study, its data loaded, in the process that is going to train.
+
+    Args:
+        study: What is trained.
+        device: torch's name of the device.
+        run_folder: Where checkpoints go.
+        num_threads: Of torch, for the whole process.
+    """
+    import torch
+
+    torch.set_num_threads(num_threads)
+    # The fastest kernel may differ from run to run; a resumed training must not.
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    return DetectionObjective(study=study, device=device, run_folder=run_folder, dataset=_open_study_data(study))
+
+
+def check_data(data: str, *, image_size: int, skip_unreadable: bool) -> dict[str, Any]:
+    """What a data set holds: summary, findings, note and files, after a check from end to end.
+
+    Args:
+        data: As in a study.
+        image_size: Pixels that will be trained on; images are decoded no larger than that needs.
+        skip_unreadable: Whether images that cannot be read are left out.
+
+    Raises:
+        EvolveError: It cannot be trained on; the text names files and lines.
+    """
+    from detector.priors import typical_sides
+
+    dataset = _open_data(data, image_size=image_size, skip_unreadable=skip_unreadable)
+    summary = dataset.summary() | {"box_sides": typical_sides(dataset.train, dataset.names)}
+    findings = [asdict(finding) for finding in dataset.findings]
+    return {"summary": summary, "findings": findings, "note": dataset.note, "files": dict(dataset.files)}
+
+
+def _open_study_data(study: Study) -> Any:
+    return _open_data(study.data, image_size=study.image_size, skip_unreadable=study.skip_unreadable)
+
+
+def _open_data(data: str, *, image_size: int, skip_unreadable: bool) -> Any:
+    from detector.datasets import DataError, UnreadableImagesError, open_dataset
+
+    try:
+        return open_dataset(data, image_size=image_size, skip_unreadable=skip_unreadable)
+    except UnreadableImagesError as error:
+        hint = "mend or remove these files, or go on without them: --skip-unreadable"
+        raise EvolveError(f"data {data}: {error}\n{hint}") from error
+    except DataError as error:
+        raise EvolveError(f"data {data}: {error}") from error
+
+
+def choose_device(asked: str) -> str:
+    """The device to train on: `auto` takes CUDA where there is one.
+
+    Raises:
+        EvolveError: The device is not there.
+    """
+    import torch
+
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=asked)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise EvolveError(f"--device {asked}: cannot be used: {first}; allowed: auto, cpu, cuda, cuda:N") from error
+    return asked
+
+
+def environment(device: str) -> dict[str, str]:
+    """Versions, device, machine and commit, for the record."""
+    import torch
+
+    on_cuda = device.startswith("cuda")
+    return {
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+        "device": torch.cuda.get_device_name(device) if on_cuda else f"cpu ({_cpu_name()})",
+        "cuda": str(torch.version.cuda) if on_cuda else "not used",
+        "cores": str(available_cores()),
+        "platform": platform.platform(),
+        "evolve": version("evolve-yolo"),
+        "commit": _commit(),
+    }
+
+
+def available_cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_for(workers: int) -> int:
+    """Threads of torch in each of so many processes: all cores divided, but no more than OMP_NUM_THREADS says.
+
+    Two threads on two cores that others use as well can be twenty times slower than one.
+    """
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    most = int(limit) if limit.isdecimal() and int(limit) > 0 else available_cores()
+    return max(min(available_cores() // workers, most), 1)
+
+
+def _cpu_name() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """Commit of the code that runs, if it runs from a checkout."""
+    folder = Path(__file__).resolve().parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return "not a checkout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a training costs, measured over a few steps.
+
+    Attributes:
+        device: Where.
+        steps: Of a whole training.
+        step_seconds: Median time of a batch.
+        evaluation_seconds: Time of one evaluation on the validation images.
+        test_seconds: Time of the evaluation on the test images at the end; 0 where there are none.
+        start_seconds: Time to load the program and the data, as each process does once.
+    """
+
+    device: str
+    steps: int
+    step_seconds: float
+    evaluation_seconds: float
+    test_seconds: float
+    start_seconds: float
+
+
+MEASURED_STEPS = 6
+
+
+def measure_cost(study: Study, device: str, *, num_threads: int) -> Cost:
+    """Trains a few steps and evaluates once, on as many threads as a worker would.
+
+    Raises:
+        EvolveError: The data cannot be trained on.
+    """
+    import torch
+
+    from detector.trainer import LaneSpec, Trainer
+
+    # Until here the process has loaded the program and read the data once, as each process of a run does.
+    start_seconds = time.process_time()
+    torch.set_num_threads(num_threads)
+    dataset = _open_study_data(study)
+    lane = LaneSpec(values=study.hyperparameters(study.baseline_params()))
+    trainer = Trainer(study.training_plan(device, study.seeds[0]), dataset, [lane])
+    with contextlib.closing(trainer.fit()) as training:
+        steps = (each for each in training if isinstance(each, StepTelemetry))
+        seconds = [each.seconds for each in itertools.islice(steps, MEASURED_STEPS)]
+    started = time.perf_counter()
+    trainer.evaluate_once()
+    evaluation_seconds = time.perf_counter() - started
+    num_test = 0 if dataset.test is None else len(dataset.test)
+    return Cost(
+        device=device,
+        steps=trainer.total_steps,
+        # The first steps allocate memory and choose kernels.
+        step_seconds=statistics.median(seconds[1:] or seconds),
+        evaluation_seconds=evaluation_seconds,
+        test_seconds=evaluation_seconds * num_test / len(dataset.val),
+        start_seconds=start_seconds,
+    )

@@ -1,0 +1,91 @@
+"""What every engine does: train submitted trials and pass their records on, waiting for a word after each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Protocol
+
+from detector.telemetry import EpochMetrics
+from evolve.study.trial import Record, Trial
+
+# Records of steps are passed on together; this often is live enough for a person.
+FLUSH_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Records of a trial; with `asks` set the trial waits for `Engine.answer` before it goes on."""
+
+    trial: int
+    records: Sequence[Record]
+    asks: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The trial's records are complete, or it was told to stop."""
+
+    trial: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crashed:
+    """The trial's training raised, or its process died.
+
+    Attributes:
+        reason: One line.
+        traceback: As printed by Python, or what is known of a dead process.
+        is_fatal: Whether other trials must fail in the same way, such as on a full disk.
+        by_machine: Whether the process was lost rather than the training at fault, so that it may be tried again.
+    """
+
+    trial: int
+    reason: str
+    traceback: str
+    is_fatal: bool = False
+    by_machine: bool = False
+
+
+Event = Progress | Ended | Crashed
+
+
+class Engine(Protocol):
+    """Trains up to `capacity` trials at once. Every submitted trial ends with one `Ended` or `Crashed`."""
+
+    @property
+    def capacity(self) -> int:
+        """Trials trained at once."""
+
+    def submit(self, trial: Trial) -> None:
+        """Starts a trial; at most `capacity` may be under way."""
+
+    def events(self, timeout: float) -> list[Event]:
+        """What happened, after waiting at most `timeout` seconds for something."""
+
+    def answer(self, trial: int, *, goes_on: bool) -> None:
+        """Lets a trial that asked go on, or stops it."""
+
+    def hurry(self) -> None:
+        """Says that the time is up: trials under way may end, but one that gets no further is not waited for."""
+
+    def close(self) -> None:
+        """Ends all trials under way and gives everything back; they keep their last checkpoints."""
+
+
+def in_batches(records: Iterator[Record]) -> Iterator[tuple[list[Record], bool]]:
+    """Records together with whether the trial asks for a word after them: after the validation of each epoch.
+
+    A checkpoint is written only after that word, so the database never knows less than the file.
+    """
+    batch: list[Record] = []
+    since = monotonic()
+    for record in records:
+        batch.append(record)
+        asks = isinstance(record.telemetry, EpochMetrics) and record.telemetry.split == "val"
+        if asks or monotonic() - since > FLUSH_SECONDS:
+            yield batch, asks
+            batch, since = [], monotonic()
+    if batch:
+        yield batch, False

@@ -1,0 +1,19 @@
+"""From an exception in a training to a `Crashed` event."""
+
+from __future__ import annotations
+
+import errno
+
+from evolve.run.engines.base import Crashed
+
+_OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def crash_of(trial: int, error: BaseException, traceback: str) -> Crashed:
+    """The event for a training that raised.
+
+    A disk that is full or read-only stops every other trial too, so going on would only spend them.
+    """
+    text = " ".join(str(error).split())
+    is_fatal = isinstance(error, OSError) and error.errno in _OUT_OF_ROOM
+    return Crashed(trial=trial, reason=f"{type(error).__name__}: {text}", traceback=traceback, is_fatal=is_fatal)

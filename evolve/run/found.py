@@ -1,0 +1,212 @@
+"""What a study has found: its best trial, or that nothing was learned; and the files made of that."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from detector.telemetry import EpochMetrics
+from evolve.errors import EvolveError, StorageError
+from evolve.run.detection import Weights, write_weights
+from evolve.storage.database import Storage
+from evolve.study import Study, planning
+from evolve.study.hyp import TRAINING_KEYS, write_hyp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """The best trial of a study.
+
+    Attributes:
+        number: Of the trial.
+        params: As searched.
+        fitness: Mean over the seeds on the validation images.
+        metrics: Means over the seeds of precision, recall, map50 and map50_95 by split.
+        seeds: Number of seeds that count.
+    """
+
+    number: int
+    params: dict[str, Any]
+    fitness: float
+    metrics: dict[str, dict[str, float]]
+    seeds: int
+
+
+def best_of(storage: Storage, study_name: str) -> Best | None:
+    """The best trial of a stored study; None where no trial has trained through."""
+    study_id = storage.study_id(study_name)
+    number = storage.best(study_id)
+    if number is None:
+        return None
+    trial = storage.optuna.get_all_trials(study_id, deepcopy=False)[number]
+    outcome = storage.outcome(trial._trial_id)
+    assert outcome is not None
+    by_split = {split: storage.epochs(trial._trial_id, split=split) for split in ("val", "test")}
+    metrics = {
+        split: _means([epochs[-1] for epochs in by_seed.values()]) for split, by_seed in by_split.items() if by_seed
+    }
+    return Best(
+        number=number, params=trial.params, fitness=outcome.fitness, metrics=metrics, seeds=len(by_split["val"])
+    )
+
+
+METRICS = ("precision", "recall", "map50", "map50_95")
+
+
+def _means(last: list[EpochMetrics]) -> dict[str, float]:
+    return {name: fmean(getattr(each, name) for each in last) for name in METRICS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounded:
+    """A study none of whose trials left the ground: there is nothing to train on with.
+
+    Attributes:
+        best: The trial that came furthest.
+        floor: Fitness below which a training has learned nothing.
+        remedies: What to change, the likeliest first.
+    """
+
+    best: Best
+    floor: float
+    remedies: tuple[planning.Advice, ...]
+
+    @property
+    def text(self) -> str:
+        """What happened, in a sentence."""
+        return (
+            f"no trial left the ground: the furthest, trial {self.best.number}, reached fitness "
+            f"{self.best.fitness:.3f}, below {self.floor:g}"
+        )
+
+
+def grounded(storage: Storage, study: Study, best: Best | None) -> Grounded | None:
+    """That nothing was learned, and what to change; None where something was, or nothing has trained through."""
+    if best is None or best.fitness >= study.thresholds.floor:
+        return None
+    summary = storage.data_summary(storage.study_id(study.name))
+    remedies: tuple[planning.Advice, ...] = ()
+    if "box_sides" in summary:
+        remedies = planning.remedies(study, planning.DataFacts.from_summary(study.data, summary))
+    return Grounded(best=best, floor=study.thresholds.floor, remedies=remedies)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a study has found so far, written to files.
+
+    Attributes:
+        verdicts: Count of trials by verdict.
+        best: The best trial, or None where none has trained through.
+        grounded: That nothing was learned, or None.
+        files: hyp.yaml of the best trial; none where nothing was learned.
+        weights: The files with weights.
+        problems: Why there are no weights of a checkpoint that is there.
+    """
+
+    verdicts: dict[str, int]
+    best: Best | None
+    grounded: Grounded | None
+    files: dict[str, str]
+    weights: tuple[Weights, ...]
+    problems: tuple[str, ...] = ()
+
+    def as_mapping(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "verdicts": self.verdicts,
+            "best": as_json(self.best),
+            "advice": [] if self.grounded is None else [asdict(remedy) for remedy in self.grounded.remedies],
+            "weights": [asdict(kept) | {"path": str(kept.path)} for kept in self.weights],
+            "problems": list(self.problems),
+        }
+
+
+def found_by(storage: Storage, study: Study, folder: Path) -> Found:
+    """What a study has found, with its run folder; writes hyp.yaml and the best trial's weights if it learned anything.
+
+    A single training was asked for its weights, so they are written however little it learned.
+    """
+    best = best_of(storage, study.name)
+    nothing = grounded(storage, study, best)
+    verdicts = list(storage.verdicts(storage.study_id(study.name)).values())
+    files: dict[str, str] = {}
+    weights: list[Weights] = []
+    problems: list[str] = []
+    if best is not None and nothing is None:
+        hyp = folder / "hyp.yaml"
+        export_hyp(storage, study.name, hyp)
+        files["hyp"] = str(hyp)
+    if best is not None and (nothing is None or not study.space):
+        weights, problems = write_weights(folder, best.number, study.seeds)
+    return Found(
+        verdicts={verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))},
+        best=best,
+        grounded=nothing,
+        files=files,
+        weights=tuple(weights),
+        problems=tuple(problems),
+    )
+
+
+def provenance(storage: Storage, study_name: str) -> tuple[Study, Best, list[str]]:
+    """A stored study, its best trial, and lines for the head of a file that say where its values are from.
+
+    Raises:
+        EvolveError: There is no such study, or no trial of it has trained through and left the ground.
+    """
+    study = storage.stored_study(study_name)
+    if study is None:
+        raise StorageError(f"study {study_name}: is not in {storage.url}; stored: {storage.study_names()}")
+    best = best_of(storage, study_name)
+    if best is None:
+        raise EvolveError(f"study {study_name}: no trial has trained through yet, so there is no best one")
+    if (found := grounded(storage, study, best)) is not None:
+        advice = "".join(f"; {remedy.option} {remedy.value}: {remedy.reason}" for remedy in found.remedies)
+        raise EvolveError(f"study {study_name}: {found.text}, so there is nothing to export{advice}")
+    facts = storage.environment_of(study_name, best.number)
+    header = [
+        f"Best of study {study_name}: trial {best.number} of {len(storage.verdicts(storage.study_id(study_name)))}.",
+        f"Fitness {best.fitness:.4f} on the validation images (weights {_weights(study)}), seeds {list(study.seeds)}.",
+        *(
+            f"{split}: {_metric_words(metrics)} (suppression at IoU {study.nms_iou:g})."
+            for split, metrics in best.metrics.items()
+        ),
+        f"Searched: {', '.join(f'{k} = {_short(v)}' for k, v in best.params.items()) or 'nothing'}.",
+        "Versions: "
+        + ", ".join(f"{name} {facts[name]}" for name in ("evolve", "torch", "optuna") if name in facts)
+        + f"; {facts.get('device', '')}; commit {facts.get('commit', 'unknown')}.",
+    ]
+    return study, best, header
+
+
+def export_hyp(storage: Storage, study_name: str, path: Path) -> Best:
+    """Writes the best hyperparameters of a study to a hyp file that says where they are from.
+
+    Raises:
+        EvolveError: There is no such study, or no trial of it has trained through.
+    """
+    study, best, header = provenance(storage, study_name)
+    header.append(f"Train with it: evolve train --hyp {path}")
+    training = {key: getattr(study, key) for key in TRAINING_KEYS}
+    write_hyp(path, study.hyperparameters(best.params), training=training, header=header)
+    return best
+
+
+def _weights(study: Study) -> str:
+    return ", ".join(f"{name} {weight:g}" for name, weight in study.fitness.model_dump().items() if weight)
+
+
+def _metric_words(metrics: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def as_json(best: Best | None) -> dict[str, Any] | None:
+    """A best trial for machines."""
+    return None if best is None else asdict(best)

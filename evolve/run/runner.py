@@ -1,0 +1,362 @@
+"""Ask, run, judge, tell, store: a study from its first trial to its last, as a stream of happenings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted
+from evolve.outcome.verdict import TRAINED_THROUGH
+from evolve.run.engines import Crashed, Ended, Engine, Event, Progress
+from evolve.run.judging import outcome_of
+from evolve.search.pruners import apply, decide, make_pruner
+from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
+from evolve.storage.database import Outcome, Storage
+from evolve.storage.lease import Lease
+from evolve.storage.ledger import EventKind
+from evolve.study import Study
+from evolve.study.trial import Record, Trial
+
+POLL_SECONDS = 0.5
+# When every trial so far failed and there are this many, the rest would fail too.
+HOPELESS_FAILURES = 3
+# A trial whose worker is lost goes on in another one, once between two epochs.
+RETRIES = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialStarted:
+    """A trial begins to train, or goes on from where it was stopped."""
+
+    trial: Trial
+    is_resumed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialProgressed:
+    """Records of a trial, already stored."""
+
+    trial: Trial
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLost:
+    """A trial's worker died or was killed; the trial goes on from its last checkpoint."""
+
+    trial: Trial
+    reason: str
+    is_retried: bool  # in this run; else in the next
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointPassedOver:
+    """A trial did not go on from a checkpoint that is there, but from one before it or from its beginning."""
+
+    trial: Trial
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialEnded:
+    """A trial is judged, told and stored."""
+
+    trial: Trial
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyStopped:
+    """The last happening.
+
+    Attributes:
+        reason: In words.
+        is_complete: Whether the budget of trials is spent.
+        is_failed: Whether something a person must put right ended it.
+    """
+
+    reason: str
+    is_complete: bool
+    is_failed: bool = False
+
+
+Happening = TrialStarted | TrialProgressed | WorkerLost | CheckpointPassedOver | TrialEnded | StudyStopped
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """A trial that trains now."""
+
+    trial: Trial
+    optuna_trial: Any
+    started: float = 0.0
+    is_pruned: bool = False
+    losses: int = 0  # of workers, since the last epoch
+    ended: dict[int, LaneEnded] = field(default_factory=dict)
+
+
+class StudyRun:
+    """One run of a study, up to its budget.
+
+    Args:
+        study: What to search.
+        storage: Where everything is kept.
+        engine: Where trials train.
+        environment_id: Of `Storage.keep_environment`.
+        data_files: Digest of each file that is trained on.
+        should_stop: Asked often; True ends the run, and unfinished trials go on in the next.
+        clock: Seconds, for the time budget.
+
+    Raises:
+        StorageError: The study is stored with another definition.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        storage: Storage,
+        engine: Engine,
+        *,
+        environment_id: str,
+        data_files: Mapping[str, str] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._study, self._storage, self._engine = study, storage, engine
+        self._environment_id, self._should_stop, self._clock = environment_id, should_stop, clock
+        self._optuna = storage.open_study(study, make_sampler(study), make_pruner(study))
+        self._distributions = study.space.distributions()
+        self._under_way: dict[int, _UnderWay] = {}
+        self._fatal = ""
+        self._hopeless = ""
+        self._lost_in_a_row = 0
+        self._typical_seconds = 0.0  # of the last trial that trained through
+        self._origin = storage.ledger.origin(self.study_id, data_files or {})
+        asked = [each for each in self._optuna.get_trials(deepcopy=False) if each.state != TrialState.WAITING]
+        self._num_asked = len(asked)
+
+    @property
+    def study_id(self) -> int:
+        """Optuna's id of the study."""
+        return int(self._optuna._study_id)
+
+    def happenings(self, lease: Lease) -> Generator[Happening, None, None]:
+        """Runs the study; closing the iterator stops it."""
+        started = self._clock()
+        resumed = self._unfinished()
+        self._enqueue_baseline()
+        try:
+            while True:
+                lease.beat()
+                if reason := self._reason_to_stop(started):
+                    self._engine.hurry()
+                while not reason and len(self._under_way) < self._engine.capacity:
+                    under_way = resumed.pop(0) if resumed else self._ask()
+                    if under_way is None:
+                        break
+                    yield self._start(under_way)
+                if not self._under_way or self._fatal or self._should_stop():
+                    yield self._stopped(reason)
+                    return
+                for event in self._engine.events(POLL_SECONDS):
+                    yield from self._handle(event, is_over=bool(reason))
+        finally:
+            self._engine.close()
+
+    # Asking
+
+    def _unfinished(self) -> list[_UnderWay]:
+        """Trials that an earlier run left behind, under their own numbers; those only left untold are told."""
+        found = []
+        for frozen in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            under_way = self._begun(optuna.trial.Trial(self._optuna, frozen._trial_id))
+            outcome = self._storage.outcome(frozen._trial_id)
+            if outcome is None:
+                found.append(under_way)
+            else:
+                self._tell(under_way, outcome)
+        return found
+
+    def _enqueue_baseline(self) -> None:
+        if self._study.baseline and not self._optuna.get_trials(deepcopy=False):
+            self._optuna.enqueue_trial(self._study.baseline_params())
+
+    def _ask(self) -> _UnderWay | None:
+        if self._num_asked >= self._study.budget.trials:
+            return None
+        self._num_asked += 1
+        return self._begun(self._optuna.ask())
+
+    def _begun(self, optuna_trial: Any) -> _UnderWay:
+        params = {name: suggest(optuna_trial, name, each) for name, each in self._distributions.items()}
+        trial = Trial(study=self._study.name, number=optuna_trial.number, params=params, seeds=self._study.seeds)
+        return _UnderWay(trial, optuna_trial)
+
+    def _start(self, under_way: _UnderWay) -> TrialStarted:
+        trial, trial_id = under_way.trial, under_way.optuna_trial._trial_id
+        is_resumed = not self._storage.begin_trial(
+            trial_id, study_id=self.study_id, number=trial.number, environment_id=self._environment_id
+        )
+        self._under_way[trial.number] = under_way
+        under_way.started = self._clock()
+        self._submit(under_way)
+        return TrialStarted(trial=trial, is_resumed=is_resumed)
+
+    def _submit(self, under_way: _UnderWay) -> None:
+        last_epochs = self._storage.last_epochs(under_way.optuna_trial._trial_id)
+        self._engine.submit(replace(under_way.trial, origin=self._origin, last_epochs=last_epochs))
+
+    def _reason_to_stop(self, started: float) -> str:
+        if self._should_stop():
+            return "stopped"
+        if (seconds := self._study.budget.seconds) is not None:
+            left = seconds - (self._clock() - started)
+            if left < 0:
+                return f"time budget of {seconds:g} s spent"
+            if left < self._typical_seconds:
+                return f"time budget of {seconds:g} s: another trial would not be over by then"
+        return self._fatal or self._hopeless
+
+    def _is_everything_failing(self) -> str:
+        """Why to stop if nothing has worked so far; empty where something has."""
+        if self._lost_in_a_row >= HOPELESS_FAILURES:
+            return (
+                f"{self._lost_in_a_row} trials in a row lost their worker twice; if memory is short: --workers 1, a "
+                "smaller --batch-size or --image-size"
+            )
+        verdicts = self._storage.verdicts(self.study_id)
+        lost = self._storage.ledger.trials_with(self.study_id, EventKind.WORKER_LOST)
+        by_training = [number for number, verdict in verdicts.items() if verdict == "failed" and number not in lost]
+        if len(by_training) >= HOPELESS_FAILURES and set(verdicts.values()) == {"failed"}:
+            return f"all of the first {len(by_training)} trials failed"
+        return ""
+
+    # Listening
+
+    def _handle(self, event: Event, *, is_over: bool) -> Iterator[Happening]:
+        under_way = self._under_way[event.trial]
+        if isinstance(event, Progress):
+            yield from self._passed_over(under_way, event)
+            yield self._progress(under_way, event)
+        elif isinstance(event, Crashed) and event.is_fatal:
+            self._fatal = event.reason
+            del self._under_way[event.trial]
+        elif isinstance(event, Crashed) and event.by_machine and (is_over or under_way.losses < RETRIES):
+            yield self._retry(under_way, event, is_over=is_over)
+        else:
+            del self._under_way[event.trial]
+            yield self._end(under_way, event)
+
+    def _retry(self, under_way: _UnderWay, event: Crashed, *, is_over: bool) -> WorkerLost:
+        """Gives the trial to another worker; in a run whose time is up, it is left to the next."""
+        under_way.losses += 1
+        self._note(under_way, EventKind.WORKER_LOST, event.reason)
+        if is_over:
+            del self._under_way[event.trial]
+        else:
+            self._submit(under_way)
+        return WorkerLost(trial=under_way.trial, reason=event.reason, is_retried=not is_over)
+
+    def _passed_over(self, under_way: _UnderWay, event: Progress) -> Iterator[CheckpointPassedOver]:
+        starts = [each.telemetry for each in event.records if isinstance(each.telemetry, LaneStarted)]
+        for reason in (reason for start in starts for reason in start.passed_over):
+            self._note(under_way, EventKind.CHECKPOINT_PASSED_OVER, reason)
+            yield CheckpointPassedOver(trial=under_way.trial, reason=reason)
+
+    def _note(self, under_way: _UnderWay, kind: EventKind, message: str) -> None:
+        trial_id = under_way.optuna_trial._trial_id
+        self._storage.ledger.note_event(self.study_id, kind, message, trial_id=trial_id)
+
+    def _progress(self, under_way: _UnderWay, event: Progress) -> TrialProgressed:
+        """Stores records before anything else learns of them, then decides whether the trial goes on."""
+        epochs = [each for each in event.records if isinstance(each.telemetry, EpochMetrics)]
+        fitness = {_key(each): self._study.fitness.of(_metrics(each)) for each in epochs}
+        self._storage.write(under_way.optuna_trial._trial_id, event.records, fitness)
+        for record in event.records:
+            if isinstance(record.telemetry, LaneEnded):
+                under_way.ended[record.seed] = record.telemetry
+        if event.asks:
+            under_way.losses = 0
+            last = epochs[-1]
+            if last.seed == self._study.seeds[0]:
+                under_way.is_pruned = self._is_hopeless(under_way, last, fitness[_key(last)])
+            self._engine.answer(event.trial, goes_on=not under_way.is_pruned)
+        return TrialProgressed(trial=under_way.trial, records=tuple(event.records))
+
+    def _is_hopeless(self, under_way: _UnderWay, record: Record, fitness: float) -> bool:
+        """The pruner's decision on the first seed; the other seeds only refine what it said."""
+        epoch, trial_id, ledger = _metrics(record).epoch, under_way.optuna_trial._trial_id, self._storage.ledger
+        decision = ledger.decision(trial_id, epoch)  # of a run that was killed before the checkpoint was written
+        if decision is None:
+            decision = decide(self._optuna, trial_id, epoch=epoch, fitness=fitness)
+            ledger.keep_decision(trial_id, epoch, decision)
+        apply(self._optuna, trial_id, decision)
+        return decision.is_pruned
+
+    def _end(self, under_way: _UnderWay, event: Crashed | Ended) -> TrialEnded:
+        if isinstance(event, Crashed):
+            reason = f"{event.reason}, twice without an epoch between" if event.by_machine else event.reason
+            outcome = Outcome(verdict="failed", reason=reason, fitness=float("nan"), traceback=event.traceback)
+        else:
+            trial_id = under_way.optuna_trial._trial_id
+            outcome = outcome_of(
+                self._study, self._storage, trial_id, ended=under_way.ended, is_pruned=under_way.is_pruned
+            )
+        # Ours first: a run killed between the two finds the outcome and tells it.
+        self._storage.end_trial(under_way.optuna_trial._trial_id, outcome)
+        self._tell(under_way, outcome)
+        is_lost = isinstance(event, Crashed) and event.by_machine
+        self._lost_in_a_row = self._lost_in_a_row + 1 if is_lost else 0
+        if outcome.verdict in TRAINED_THROUGH:
+            self._typical_seconds = self._clock() - under_way.started
+        if outcome.verdict == "failed":
+            self._hopeless = self._is_everything_failing()
+        return TrialEnded(trial=under_way.trial, outcome=outcome)
+
+    def _tell(self, under_way: _UnderWay, outcome: Outcome) -> None:
+        trial = under_way.optuna_trial
+        state: TrialState = {"failed": TrialState.FAIL, "pruned": TrialState.PRUNED}.get(
+            outcome.verdict, TrialState.COMPLETE
+        )
+        value = outcome.fitness if state == TrialState.COMPLETE else None
+        if outcome.verdict == "diverged":
+            trial.set_constraint(DIVERGED, 1.0)
+            state, value = divergence_state(self._study.sampler)
+        self._optuna.tell(trial, value, state=state)
+
+    def _stopped(self, reason: str) -> StudyStopped:
+        if self._fatal:
+            text = f"{self._fatal}; put that right and run again: nothing finished is lost"
+            return StudyStopped(reason=text, is_complete=False, is_failed=True)
+        trials = self._study.budget.trials
+        if self._num_asked >= trials and not self._under_way and not self._hopeless:
+            return StudyStopped(reason=f"budget of {trials} trials spent", is_complete=True)
+        return StudyStopped(reason=reason, is_complete=False, is_failed=bool(self._hopeless))
+
+
+def suggest(trial: Any, name: str, distribution: BaseDistribution) -> Any:
+    """The trial's value of a parameter: the one stored, else a new one."""
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(
+            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    assert isinstance(distribution, FloatDistribution)
+    return trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+
+
+def _metrics(record: Record) -> EpochMetrics:
+    assert isinstance(record.telemetry, EpochMetrics)
+    return record.telemetry
+
+
+def _key(record: Record) -> tuple[int, str, int]:
+    metrics = _metrics(record)
+    return record.seed, metrics.split, metrics.epoch

@@ -1,0 +1,1 @@
+"""How parameters are chosen, and when a trial is stopped."""

@@ -1,0 +1,62 @@
+"""Samplers by name; each is a function of the study's seed, the trial's number and the trials before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
+
+from evolve.errors import StudyError, unknown_text
+from evolve.search.samplers.adaptive import gp, random, tpe
+from evolve.search.samplers.cma_es import CmaEs
+from evolve.search.samplers.design import Grid, Qmc
+from evolve.search.samplers.history import DIVERGED, WORST_FITNESS, HistorySampler, Suggest, trial_seed
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+    from evolve.study import Study
+
+__all__ = ["DIVERGED", "WORST_FITNESS", "HistorySampler", "divergence_state", "make_sampler", "trial_seed"]
+
+# What these learn from has a value; the others read the constraint.
+_VALUED = ("gp", "cmaes")
+
+
+def make_sampler(study: Study) -> BaseSampler:
+    """The study's sampler, for `study.ask(fixed_distributions=space.distributions())` in a study that maximises."""
+    distributions = study.space.distributions()
+    return HistorySampler(distributions=distributions, suggest=_suggest(study, distributions))
+
+
+def divergence_state(sampler_name: str) -> tuple[TrialState, float | None]:
+    """How a diverged trial must be told: its state, and the value to tell with it.
+
+    Before that, `trial.set_constraint(DIVERGED, 1.0)` keeps the trial from becoming the best in either state. Where
+    there is no value the trial is told as pruned, which keeps an invented number out of the record; Optuna's own
+    Gaussian process and CMA-ES read complete trials alone, so for these two a diverged trial has the worst fitness.
+
+    Raises:
+        StudyError: There is no such sampler.
+    """
+    if sampler_name not in _MAKERS:
+        raise StudyError(unknown_text("sampler", sampler_name, tuple(_MAKERS)))
+    return (TrialState.COMPLETE, WORST_FITNESS) if sampler_name in _VALUED else (TrialState.PRUNED, None)
+
+
+def _suggest(study: Study, distributions: dict[str, BaseDistribution]) -> Suggest:
+    if study.sampler == "grid":
+        return Grid(values=study.grid(), study_seed=study.seed)
+    return _MAKERS[study.sampler](distributions=distributions, study_seed=study.seed)
+
+
+_MAKERS: dict[str, Callable[..., Suggest]] = {
+    "grid": Grid,
+    "random": random,
+    "qmc": Qmc,
+    "tpe": tpe,
+    "gp": gp,
+    "cmaes": CmaEs,
+}

@@ -1,0 +1,106 @@
+"""Optuna's own samplers, made anew for every trial and shown a copy of the history.
+
+Optuna's samplers keep random state, and some keep what they suggested in the study. Both would make a study that was
+stopped ask other questions than one that was not, and would count a half-asked trial twice. A fresh sampler with a
+seed of the trial's own, in a study in memory that ends with the trial before, has neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, final
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from evolve.search.samplers.history import DIVERGED, has_diverged, trial_seed, with_fitness
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """Suggestions of one of Optuna's samplers.
+
+    Attributes:
+        make: The sampler with a given seed.
+        view: The history as the sampler learns most from it.
+        distributions: The whole search space.
+        study_seed: Seed of the study.
+    """
+
+    make: Callable[[int], BaseSampler]
+    view: Callable[[Sequence[FrozenTrial]], Sequence[FrozenTrial]]
+    distributions: Mapping[str, BaseDistribution]
+    study_seed: int
+
+    def __call__(self, history: Sequence[FrozenTrial], number: int) -> Mapping[str, Any]:
+        """Parameters of a trial, as the sampler suggests them after the history."""
+        sampler = self.make(trial_seed(self.study_seed, number))
+        with _silence():
+            study = optuna.create_study(direction="maximize", sampler=sampler, storage=InMemoryStorage())
+        study.add_trials(self.view(history))
+        return study.ask(dict(self.distributions)).params
+
+
+def random(*, distributions: Mapping[str, BaseDistribution], study_seed: int) -> Replay:
+    """Independent draws, uniform under each parameter's scale."""
+    return Replay(make=RandomSampler, view=_nothing, distributions=distributions, study_seed=study_seed)
+
+
+def tpe(*, distributions: Mapping[str, BaseDistribution], study_seed: int) -> Replay:
+    """Tree-structured Parzen estimator over all parameters at once; diverged trials are in its bad half."""
+    return Replay(make=_tpe, view=list, distributions=distributions, study_seed=study_seed)
+
+
+def gp(*, distributions: Mapping[str, BaseDistribution], study_seed: int) -> Replay:
+    """Gaussian process with expected improvement times the probability not to diverge."""
+    return Replay(make=_gp, view=all_valued, distributions=distributions, study_seed=study_seed)
+
+
+def _tpe(seed: int) -> BaseSampler:
+    return TPESampler(seed=seed, multivariate=True, constant_liar=True)
+
+
+def _gp(seed: int) -> BaseSampler:
+    return GPSampler(seed=seed, warn_independent_sampling=False)
+
+
+def _nothing(history: Sequence[FrozenTrial]) -> list[FrozenTrial]:  # noqa: ARG001
+    return []
+
+
+def all_valued(history: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The history as the Gaussian process needs it: it reads complete trials alone, with the same constraints on all.
+
+    Where all trials have diverged, or none, there is no edge to learn and no constraint: a constant one would drown
+    the fitness.
+    """
+    valued = with_fitness(history)
+    is_constrained = len({has_diverged(each) for each, _ in valued}) == 2
+    complete = [
+        create_trial(
+            state=TrialState.COMPLETE,
+            value=fitness,
+            params=each.params,
+            distributions=each.distributions,
+            constraints={DIVERGED: float(has_diverged(each))} if is_constrained else {},
+        )
+        for each, fitness in valued
+    ]
+    return complete + [each for each in history if each.state is TrialState.RUNNING]
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps Optuna from announcing each study in memory."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)

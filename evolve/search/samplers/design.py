@@ -1,0 +1,64 @@
+"""Designs: points laid out before the first trial, which no result changes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from random import Random
+from typing import Any, final
+
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial
+
+from evolve.search.samplers.history import trial_seed
+from evolve.search.samplers.unit_cube import from_unit
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """All combinations of some values, in an order shuffled once, so that a part of the grid is spread over it.
+
+    Attributes:
+        values: Values of each parameter.
+        study_seed: Seed of the order.
+    """
+
+    values: Mapping[str, Sequence[Any]]
+    study_seed: int
+
+    def __call__(self, history: Sequence[FrozenTrial], number: int) -> Mapping[str, Any]:  # noqa: ARG002
+        """The first of the points that were tried least often; a failed or running trial counts as tried."""
+        points: list[tuple[Any, ...]] = list(product(*self.values.values()))
+        Random(self.study_seed).shuffle(points)
+        tried = Counter(tuple(each.params[name] for name in self.values) for each in history)
+        least = min(tried[each] for each in points)
+        point = next(each for each in points if tried[each] == least)
+        return dict(zip(self.values, point, strict=True))
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Qmc:
+    """Points of a scrambled Sobol sequence, more even than random ones; evenest when 2, 4, 8, 16, ... are drawn.
+
+    Attributes:
+        distributions: The whole search space.
+        study_seed: Seed of the scrambling.
+
+    Source: Owen 1998, Scrambling Sobol' and Niederreiter-Xing points.
+    """
+
+    distributions: Mapping[str, BaseDistribution]
+    study_seed: int
+
+    def __call__(self, history: Sequence[FrozenTrial], number: int) -> Mapping[str, Any]:  # noqa: ARG002
+        """The point of the sequence with the trial's number, whatever became of the others."""
+        from scipy.stats.qmc import Sobol  # takes a second to import
+
+        sequence = Sobol(len(self.distributions), scramble=True, seed=trial_seed(self.study_seed, 0))
+        if number:  # forward by 0 is an error
+            sequence.fast_forward(number)
+        return from_unit(self.distributions, sequence.random(1)[0].tolist())

@@ -1,0 +1,106 @@
+"""Which stored study a word means: its name, what the name begins with, or `latest`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from sqlalchemy import Connection, Engine, column, inspect, select, table, union_all
+
+from evolve.errors import StorageError
+from evolve.storage import schema
+
+LATEST = "latest"
+LISTED = 20  # names in an error; more would hide what it says
+_STUDIES = table("studies", column("study_id"), column("study_name"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A stored study, and how a word came to mean it.
+
+    Attributes:
+        name: Of the study.
+        why: In words; empty where the word is the name itself.
+    """
+
+    name: str
+    why: str = ""
+
+
+def choose_study(engine: Engine, word: str) -> Choice:
+    """The study that a word means: of that name, else the only one that begins so, else the one trained last.
+
+    Args:
+        engine: A database with Optuna's tables.
+        word: A name, the beginning of one, or `latest`: of the study that was last made, or whose trial last began or
+            ended.
+
+    Raises:
+        StorageError: It means none or several; the text lists those that it may mean.
+    """
+    with engine.connect() as connection:
+        names = _names(connection)
+        if word in names:
+            return Choice(name=word)
+        fitting = [name for name in names if word and name.startswith(word)]
+        if len(fitting) == 1:
+            return Choice(name=fitting[0], why=f"the only one that begins with {word}")
+        if fitting:
+            raise StorageError(
+                f"study {word}: {len(fitting)} studies in {engine.url} begin so: {_listed(fitting)}; "
+                f"write more of the name, or {LATEST} for the one trained last"
+            )
+        if word == LATEST and (name := _latest(connection)) is not None:
+            return Choice(name=name, why="the one trained last")
+    raise _unknown(engine, word, names)
+
+
+def exact_study(engine: Engine, name: str) -> str:
+    """The same name where a study has it: for what cannot be taken back, a part of a name is not enough.
+
+    Raises:
+        StorageError: There is none of that name; the text lists those that begin so.
+    """
+    with engine.connect() as connection:
+        names = _names(connection)
+    if name in names:
+        return name
+    if fitting := [known for known in names if name and (known.startswith(name) or name == LATEST)]:
+        raise StorageError(
+            f"study {name}: only a whole name is taken here, not its beginning or {LATEST}; "
+            f"it may mean: {_listed(fitting)}"
+        )
+    raise _unknown(engine, name, names)
+
+
+def _names(connection: Connection) -> list[str]:
+    if not inspect(connection).has_table(_STUDIES.name):
+        return []
+    return list(connection.scalars(select(_STUDIES.c.study_name).order_by(_STUDIES.c.study_name)))
+
+
+def _latest(connection: Connection) -> str | None:
+    """Name of evolve's study that something happened to last; of equals the one that was made later."""
+    if not inspect(connection).has_table(schema.trial.name):
+        return None
+    moments = (schema.study.c.created, schema.trial.c.started, schema.trial.c.ended)
+    times = union_all(*(select(at.table.c.study_id, at.label("at")) for at in moments)).subquery()
+    query = select(_STUDIES.c.study_name).join(times, times.c.study_id == _STUDIES.c.study_id)
+    # A column that sorts NULL as the largest, as PostgreSQL does, must not hold one.
+    query = query.where(times.c.at.is_not(None)).order_by(times.c.at.desc(), _STUDIES.c.study_id.desc())
+    name: str | None = connection.scalar(query.limit(1))
+    return name
+
+
+def _listed(names: list[str]) -> str:
+    rest = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _unknown(engine: Engine, word: str, names: list[str]) -> StorageError:
+    if not names:
+        return StorageError(f"study {word}: is not in {engine.url}, which holds no study yet; run one first")
+    close = get_close_matches(word, names, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return StorageError(f"study {word}: is not in {engine.url}; {meant}stored: {_listed(names)}")

@@ -1,0 +1,431 @@
+"""Everything a study leaves behind, in one database: Optuna's tables and ours.
+
+One process writes. SQLite runs in WAL mode, so that readers never stop it. What is written for a
+trial can be written again: a training that goes on from a checkpoint first drops what came after it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, inspect, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from detector.telemetry import (
+    CheckpointSaved,
+    EpochMetrics,
+    LaneStarted,
+    StepTelemetry,
+)
+from evolve.errors import StorageError
+from evolve.outcome.verdict import TRAINED_THROUGH
+from evolve.storage import schema
+from evolve.storage.lease import Lease
+from evolve.storage.ledger import Ledger
+from evolve.storage.rows import epoch_from, epoch_row, step_from, step_row
+from evolve.storage.sqlite import Patience, connect_arguments, sqlite_file, tune
+from evolve.study import Study
+from evolve.study.trial import Record
+
+CREATION_ATTEMPTS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a trial ended.
+
+    Attributes:
+        verdict: converged, undertrained, diverged, pruned or failed.
+        reason: In words.
+        fitness: Mean over the seeds at the last epoch; NaN where there is none.
+        diagnosis: JSON of a divergence's diagnosis.
+        traceback: Of a failure.
+    """
+
+    verdict: str
+    reason: str
+    fitness: float
+    diagnosis: str | None = None
+    traceback: str | None = None
+
+
+def open_engine(url: str, *, patience: Patience | None = None, reads_only: bool = False) -> Engine:
+    """Engine for reading or writing, with SQLite set up for one writer among many readers.
+
+    Args:
+        url: Any SQLAlchemy URL.
+        patience: With others that lock an SQLite file, beyond a few seconds.
+        reads_only: Whether nothing may be written.
+
+    Raises:
+        StorageError: The URL is not one, or its database cannot be reached.
+    """
+    try:
+        engine = create_engine(url, connect_args=connect_arguments(url, patience))
+        tune(engine, reads_only=reads_only)
+        with engine.connect():
+            return engine
+    except (SQLAlchemyError, ModuleNotFoundError) as error:
+        raise StorageError(f"storage {url}: cannot be opened: {error}") from error
+
+
+def check_schema(connection: Connection) -> bool:
+    """Whether our tables are there.
+
+    Raises:
+        StorageError: They were made by a newer version.
+    """
+    if not inspect(connection).has_table(schema.schema_version.name):
+        return False
+    version = connection.scalar(select(func.max(schema.schema_version.c.version)))
+    if version is not None and version > schema.SCHEMA_VERSION:
+        raise StorageError(
+            f"storage {connection.engine.url}: its tables are of version {version}, this evolve reads up to "
+            f"{schema.SCHEMA_VERSION}; upgrade evolve"
+        )
+    return version is not None
+
+
+class Storage:
+    """Reads and writes studies.
+
+    Args:
+        url: Any SQLAlchemy URL.
+        reads_only: Whether nothing is to be written, not even the tables of an empty database.
+
+    Raises:
+        StorageError: The database cannot be opened, is of a newer version, or is only read and holds no studies.
+    """
+
+    def __init__(self, url: str, *, reads_only: bool = False) -> None:
+        if (file := sqlite_file(url)) is not None and not reads_only:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        self.url = url
+        self._patience = Patience()
+        self.engine = open_engine(url, patience=self._patience, reads_only=reads_only)
+        self.ledger = Ledger(self.engine)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # what happens is told by the runner
+        if reads_only:
+            with self.engine.connect() as connection:
+                check_schema(connection)
+                if not all(inspect(connection).has_table(name) for name in (schema.study.name, "studies")):
+                    self.engine.dispose()
+                    raise StorageError(f"storage {url}: holds no studies of evolve; run one, or name another --storage")
+        self.optuna = self._made(reads_only=reads_only)
+        tune(self.optuna.engine, reads_only=reads_only)
+
+    def _made(self, *, reads_only: bool) -> optuna.storages.RDBStorage:
+        """Optuna's storage, with all tables made; of several processes that make them at once, some try again."""
+        arguments = {"connect_args": connect_arguments(self.url, self._patience)}
+        for attempt in range(CREATION_ATTEMPTS):
+            try:
+                if not reads_only:
+                    self._make_tables()
+                return optuna.storages.RDBStorage(
+                    self.url,
+                    engine_kwargs=arguments,
+                    skip_table_creation=reads_only,
+                    skip_compatibility_check=reads_only,
+                )
+            except (SQLAlchemyError, RuntimeError, StorageInternalError) as error:
+                is_last = attempt == CREATION_ATTEMPTS - 1
+                if is_last or self._patience.is_over or isinstance(error, RuntimeError):
+                    self.engine.dispose()
+                    raise StorageError(f"storage {self.url}: Optuna cannot use it: {error}") from error
+                time.sleep(0.1 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    def _make_tables(self) -> None:
+        with self.engine.begin() as connection:
+            is_there = check_schema(connection)
+            schema.metadata.create_all(connection)
+            if not is_there:
+                connection.execute(insert(schema.schema_version).values(version=schema.SCHEMA_VERSION))
+
+    def close(self) -> None:
+        """Gives all connections back."""
+        self.optuna.engine.dispose()
+        self.engine.dispose()
+
+    # Studies
+
+    def check_can_run(self, study: Study) -> None:
+        """Makes sure that the study is new, or is stored as it is now and nobody runs it.
+
+        Raises:
+            StorageError: A study of this name is stored with another definition, or a process runs it.
+        """
+        self._check_definition(study)
+        if study.name in self.study_names():
+            Lease(self.engine, self.study_id(study.name), study.name).check_free()
+
+    def _check_definition(self, study: Study) -> None:
+        stored = self.stored_study(study.name)
+        if stored is not None and (different := study.differences(stored)):
+            raise StorageError(
+                f"study {study.name}: is stored in {self.url} with other {', '.join(different)}; "
+                "give this one another --name, or go on with the stored one with --resume"
+            )
+
+    def open_study(self, study: Study, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> Any:
+        """Optuna's study, made or continued.
+
+        Raises:
+            StorageError: A study of this name is stored with another definition.
+        """
+        self._check_definition(study)
+        opened = optuna.create_study(
+            storage=self.optuna,
+            sampler=sampler,
+            pruner=pruner,
+            study_name=study.name,
+            direction="maximize",
+            load_if_exists=True,
+        )
+        with self.engine.begin() as connection:
+            values: dict[str, Any] = {"config": study.to_json()}
+            table, study_id = schema.study, opened._study_id
+            if connection.execute(update(table).where(table.c.study_id == study_id).values(values)).rowcount == 0:
+                connection.execute(insert(table).values(study_id=study_id, created=time.time(), **values))
+        return opened
+
+    def stored_study(self, name: str) -> Study | None:
+        """The study's definition, or None where there is none of that name.
+
+        Raises:
+            StorageError: The name belongs to a study that Optuna keeps but evolve did not make.
+        """
+        try:
+            study_id = self.optuna.get_study_id_from_name(name)
+        except KeyError:
+            return None
+        with self.engine.connect() as connection:
+            config = connection.scalar(select(schema.study.c.config).where(schema.study.c.study_id == study_id))
+        if config is None:
+            if not self.optuna.get_n_trials(study_id):
+                return None  # a run was killed before it stored the definition
+            raise StorageError(f"study {name}: in {self.url} but not made by evolve; give yours another --name")
+        return Study.from_json(config)
+
+    def study_names(self) -> list[str]:
+        """Names of all studies, evolve's and others."""
+        return sorted(each.study_name for each in self.optuna.get_all_studies())
+
+    def study_id(self, name: str) -> int:
+        """Optuna's id of a study.
+
+        Raises:
+            StorageError: There is none of that name.
+        """
+        try:
+            return self.optuna.get_study_id_from_name(name)
+        except KeyError:
+            raise StorageError(f"study {name}: is not in {self.url}; stored: {self.study_names()}") from None
+
+    def describe_data(self, study_id: int, summary: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> None:
+        """Stores what the data set holds and what its check clipped or left out."""
+        table, found = schema.study, schema.data_finding
+        with self.engine.begin() as connection:
+            text = json.dumps(summary)
+            connection.execute(update(table).where(table.c.study_id == study_id).values(data_summary=text))
+            connection.execute(delete(found).where(found.c.study_id == study_id))
+            if findings:
+                connection.execute(insert(found), [{**each, "study_id": study_id} for each in findings])
+
+    def keep_environment(self, facts: Mapping[str, str]) -> str:
+        """Stores the versions and the machine once; returns their id."""
+        text = json.dumps(facts, sort_keys=True)
+        identity = sha256(text.encode()).hexdigest()
+        table = schema.environment
+        with self.engine.begin() as connection:
+            if connection.scalar(select(table.c.environment_id).where(table.c.environment_id == identity)) is None:
+                connection.execute(insert(table).values(environment_id=identity, facts=text))
+        return identity
+
+    # Who runs a study
+
+    @contextmanager
+    def lease(self, study_id: int, name: str) -> Iterator[Lease]:
+        """The right to run a study, given back at the end.
+
+        Raises:
+            StorageError: Another process is running it.
+        """
+        lease = Lease(self.engine, study_id, name)
+        lease.take()
+        try:
+            yield lease
+        finally:
+            # A database that is locked or gone for good must not hide what ended the run; a dead holder is found out.
+            with suppress(SQLAlchemyError):
+                lease.give_back()
+
+    # Trials
+
+    def begin_trial(self, trial_id: int, *, study_id: int, number: int, environment_id: str) -> bool:
+        """Notes that a trial trains.
+
+        Returns:
+            Whether it had not begun before; one that goes on keeps its row.
+        """
+        table = schema.trial
+        row = {"trial_id": trial_id, "study_id": study_id, "number": number, "environment_id": environment_id}
+        with self.engine.begin() as connection:
+            if connection.scalar(select(table.c.number).where(table.c.trial_id == trial_id)) is not None:
+                return False
+            connection.execute(insert(table).values(row | {"started": time.time()}))
+            return True
+
+    def forget_unfinished(self, study_id: int) -> None:
+        """Lets the trials of a study that have not ended train from their beginning."""
+        table = schema.trial
+        unfinished = select(table.c.trial_id).where(table.c.study_id == study_id, table.c.verdict.is_(None))
+        with self.engine.begin() as connection:
+            for rows in (schema.epoch, schema.step, schema.checkpoint, schema.decision):
+                connection.execute(delete(rows).where(rows.c.trial_id.in_(unfinished)))
+
+    def write(self, trial_id: int, records: Sequence[Record], fitness: Mapping[tuple[int, str, int], float]) -> None:
+        """Stores records of one trial in one transaction.
+
+        Args:
+            trial_id: Optuna's id.
+            records: In the order they came.
+            fitness: Of each epoch among them, by seed, split and epoch.
+        """
+        steps = [step_row(trial_id, each) for each in records if isinstance(each.telemetry, StepTelemetry)]
+        with self.engine.begin() as connection:
+            for record in records:
+                _write_rare(connection, trial_id, record, fitness)
+            if steps:
+                connection.execute(insert(schema.step), steps)
+
+    def end_trial(self, trial_id: int, outcome: Outcome) -> None:
+        """Stores how a trial ended, and how long it trained over all its starts."""
+        table, steps, epochs = schema.trial, schema.step, schema.epoch
+        with self.engine.begin() as connection:
+            # Epochs hold their steps; steps after the last epoch are counted by themselves.
+            last = select(func.coalesce(func.max(epochs.c.step), 0)).where(epochs.c.trial_id == trial_id)
+            whole = select(func.coalesce(func.sum(epochs.c.seconds), 0.0)).where(epochs.c.trial_id == trial_id)
+            rest = select(func.coalesce(func.sum(steps.c.seconds), 0.0)).where(steps.c.trial_id == trial_id)
+            rest = rest.where(steps.c.step >= last.scalar_subquery())
+            seconds = float(connection.scalar(whole) or 0) + float(connection.scalar(rest) or 0)
+            values = asdict(outcome) | {"ended": time.time(), "seconds": seconds}
+            connection.execute(update(table).where(table.c.trial_id == trial_id).values(values))
+
+    def seconds(self, trial_id: int) -> float:
+        """Seconds a trial trained over all its starts; NaN while it runs."""
+        table = schema.trial
+        with self.engine.connect() as connection:
+            return float(connection.execute(select(table.c.seconds).where(table.c.trial_id == trial_id)).scalar_one())
+
+    def outcome(self, trial_id: int) -> Outcome | None:
+        """How a trial ended, or None while it has not."""
+        table = schema.trial
+        columns = (table.c.verdict, table.c.reason, table.c.fitness, table.c.diagnosis, table.c.traceback)
+        with self.engine.connect() as connection:
+            row = connection.execute(select(*columns).where(table.c.trial_id == trial_id)).mappings().first()
+        return None if row is None or row["verdict"] is None else Outcome(**row)
+
+    def epochs(self, trial_id: int, *, split: str = "val") -> dict[int, list[EpochMetrics]]:
+        """Metrics of every epoch, by seed."""
+        table = schema.epoch
+        query = select(table).where(table.c.trial_id == trial_id, table.c.split == split)
+        found: dict[int, list[EpochMetrics]] = {}
+        with self.engine.connect() as connection:
+            for row in connection.execute(query.order_by(table.c.seed, table.c.epoch)).mappings():
+                found.setdefault(row["seed"], []).append(epoch_from(row))
+        return found
+
+    def last_epochs(self, trial_id: int) -> dict[int, int]:
+        """The last epoch that is stored of each training, by seed."""
+        table = schema.epoch
+        query = select(table.c.seed, func.max(table.c.epoch)).where(
+            table.c.trial_id == trial_id, table.c.split == "val"
+        )
+        with self.engine.connect() as connection:
+            return {seed: last for seed, last in connection.execute(query.group_by(table.c.seed))}  # noqa: C416
+
+    def steps(self, trial_id: int, seed: int, *, first: int = 0, count: int | None = None) -> list[StepTelemetry]:
+        """Step telemetry of one training from step `first` on."""
+        table = schema.step
+        query = select(table).where(table.c.trial_id == trial_id, table.c.seed == seed, table.c.step >= first)
+        with self.engine.connect() as connection:
+            rows = connection.execute(query.order_by(table.c.step).limit(count)).mappings()
+            return [step_from(row) for row in rows]
+
+    def data_summary(self, study_id: int) -> dict[str, Any]:
+        """Counts of images, boxes and classes of the study's data; empty where none are stored."""
+        table = schema.study
+        with self.engine.connect() as connection:
+            text = connection.scalar(select(table.c.data_summary).where(table.c.study_id == study_id))
+        found: dict[str, Any] = json.loads(text or "{}")
+        return found
+
+    def verdicts(self, study_id: int) -> dict[int, str]:
+        """Verdict of each ended trial, by number."""
+        table = schema.trial
+        query = select(table.c.number, table.c.verdict).where(
+            table.c.study_id == study_id, table.c.verdict.is_not(None)
+        )
+        with self.engine.connect() as connection:
+            return {number: verdict for number, verdict in connection.execute(query.order_by(table.c.number))}  # noqa: C416
+
+    def environment_of(self, study_name: str, number: int) -> dict[str, str]:
+        """Versions and machine that a trial was trained with."""
+        trial, facts = schema.trial, schema.environment
+        query = select(facts.c.facts).join(trial, trial.c.environment_id == facts.c.environment_id)
+        query = query.where(trial.c.study_id == self.study_id(study_name), trial.c.number == number)
+        with self.engine.connect() as connection:
+            found: dict[str, str] = json.loads(connection.scalar(query) or "{}")
+            return found
+
+    def best(self, study_id: int) -> int | None:
+        """Number of the trial with the highest fitness, the earliest of equals; None where none has trained through.
+
+        Diverged, pruned and failed trials are never the best.
+        """
+        table = schema.trial
+        query = select(table.c.number).where(table.c.study_id == study_id, table.c.verdict.in_(TRAINED_THROUGH))
+        with self.engine.connect() as connection:
+            number: int | None = connection.scalar(query.order_by(table.c.fitness.desc(), table.c.number).limit(1))
+            return number
+
+
+def _write_rare(
+    connection: Connection, trial_id: int, record: Record, fitness: Mapping[tuple[int, str, int], float]
+) -> None:
+    telemetry = record.telemetry
+    if isinstance(telemetry, LaneStarted):
+        _forget_after(connection, trial_id, record.seed, telemetry)
+    elif isinstance(telemetry, EpochMetrics):
+        key = (record.seed, telemetry.split, telemetry.epoch)
+        row = epoch_row(trial_id, record.seed, telemetry) | {"fitness": fitness.get(key)}
+        connection.execute(insert(schema.epoch).values(row))
+    elif isinstance(telemetry, CheckpointSaved):
+        table = schema.checkpoint
+        mine = (table.c.trial_id == trial_id) & (table.c.seed == record.seed)
+        connection.execute(delete(table).where(mine))
+        connection.execute(
+            insert(table).values(
+                trial_id=trial_id,
+                seed=record.seed,
+                epoch=telemetry.epoch,
+                step=telemetry.step,
+                path=telemetry.path,
+            )
+        )
+
+
+def _forget_after(connection: Connection, trial_id: int, seed: int, start: LaneStarted) -> None:
+    step, epoch = schema.step, schema.epoch
+    connection.execute(delete(step).where(step.c.trial_id == trial_id, step.c.seed == seed, step.c.step >= start.step))
+    mine = (epoch.c.trial_id == trial_id) & (epoch.c.seed == seed)
+    connection.execute(delete(epoch).where(mine, (epoch.c.epoch >= start.epoch) | (epoch.c.split == "test")))

@@ -1,0 +1,111 @@
+"""Notes and tags that people leave on trials; one short transaction each, beside a running study."""
+
+from __future__ import annotations
+
+import getpass
+import time
+
+from sqlalchemy import Connection, Engine, NullPool, column, create_engine, insert, select, table
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from evolve.errors import StorageError
+from evolve.storage import schema
+from evolve.storage.database import check_schema
+from evolve.storage.sqlite import sqlite_file
+
+MAX_TEXT = 4000
+MAX_TAG = 64
+# A runner's transactions are over in milliseconds; a person who waits longer than this wants to know why.
+BUSY_SECONDS = 5
+_STUDIES = table("studies", column("study_id"), column("study_name"))
+_TRIALS = table("trials", column("trial_id"), column("study_id"), column("number"))
+
+
+def add_note(engine: Engine, study_name: str, number: int, text: str, *, tag: str = "") -> None:
+    """Writes a note on a trial; the table is made with the first one.
+
+    Args:
+        engine: A database that holds the study.
+        study_name: As given to Optuna.
+        number: Of the trial.
+        text: Up to 4000 characters.
+        tag: One word or a few, up to 64 characters, by which trials are found again.
+
+    Raises:
+        StorageError: There is no such study or trial, the note is empty, too long or no text, the tables are newer, or
+            the database does not let us write.
+    """
+    _check(text, tag)
+    try:
+        _write(engine, study_name, number, text, tag)
+    except SQLAlchemyError as error:
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        raise StorageError(f"note: not stored, the database cannot be written now: {reason}; try again") from error
+
+
+def leave_note(url: str, *, study_name: str, number: int, text: str, tag: str = "") -> None:
+    """Writes a note over a connection of its own that is closed at once, for a process that otherwise only reads.
+
+    Args:
+        url: SQLAlchemy URL of a database that holds the study.
+        study_name, number, text, tag: As above.
+
+    Raises:
+        StorageError: As above, or there is no database, or something else writes to it for more than 5 seconds.
+    """
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        raise StorageError(f"note: not stored, {file} does not exist")
+    is_sqlite = make_url(url).get_backend_name() == "sqlite"
+    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS} if is_sqlite else {})
+    add_note(engine, study_name, number, text, tag=tag)
+
+
+def _check(text: str, tag: str) -> None:
+    if not (text.strip() or tag.strip()):
+        raise StorageError("note: neither a text nor a tag; give at least one")
+    if len(text) > MAX_TEXT or len(tag) > MAX_TAG:
+        raise StorageError(
+            f"note: {len(text)} characters with a tag of {len(tag)}; allowed are {MAX_TEXT} and {MAX_TAG}"
+        )
+    # PostgreSQL stores no NUL, and no database half of a surrogate pair.
+    if wrong := sorted({each for each in text + tag if each == "\0" or "\ud800" <= each <= "\udfff"}):
+        raise StorageError(f"note: holds {', '.join(map(ascii, wrong))}; allowed are characters that are text")
+
+
+def _write(engine: Engine, study_name: str, number: int, text: str, tag: str) -> None:
+    with engine.begin() as connection:
+        check_schema(connection)
+        trial_id = _trial_id(connection, study_name, number)
+        schema.metadata.create_all(connection, tables=[schema.note])
+        row = {
+            "trial_id": trial_id,
+            "created": time.time(),
+            "author": _author(),
+            "text": text.strip(),
+            "tag": tag.strip(),
+        }
+        connection.execute(insert(schema.note).values(row))
+
+
+def _trial_id(connection: Connection, study_name: str, number: int) -> int:
+    studies = select(_STUDIES.c.study_id).where(_STUDIES.c.study_name == study_name)
+    study_id = connection.scalar(studies)
+    if study_id is None:
+        names = list(connection.scalars(select(_STUDIES.c.study_name).order_by(_STUDIES.c.study_name).limit(20)))
+        raise StorageError(f"study {study_name}: is not in {connection.engine.url}; stored: {names}")
+    mine = _TRIALS.c.study_id == study_id
+    found: int | None = connection.scalar(select(_TRIALS.c.trial_id).where(mine, _TRIALS.c.number == number))
+    if found is None:
+        last = connection.scalar(select(_TRIALS.c.number).where(mine).order_by(_TRIALS.c.number.desc()).limit(1))
+        known = "it has no trials yet" if last is None else f"its trials are 0 to {last}"
+        raise StorageError(f"study {study_name}: has no trial {number}; {known}")
+    return found
+
+
+def _author() -> str:
+    try:
+        return getpass.getuser()[:255]
+    except (OSError, KeyError):
+        return ""  # a process without an account, as in some containers

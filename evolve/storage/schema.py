@@ -1,0 +1,202 @@
+"""Our tables, beside Optuna's in the same database; all names begin with `evolve_`.
+
+Optuna's tables are the truth for studies, trials, parameters, values and states; `study_id` and `trial_id` are
+Optuna's own ids. Ours hold what it has no place for. A column of type `Real` reads NULL as not-a-number, since
+SQLite stores NaN so; infinities stay infinite. Terms of scales that a network does not have are NULL too.
+"""
+
+from __future__ import annotations
+
+from math import isnan
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+from detector.telemetry import TERMS as TERMS
+
+SCHEMA_VERSION = 1
+MAX_SCALES = 3
+
+
+class Real(TypeDecorator[float]):
+    """A double whose NaN is stored as NULL on every database, and read back as NaN."""
+
+    impl = Float(53)
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:  # noqa: ARG002
+        return None if value is None or isnan(value) else float(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> float:  # noqa: ARG002
+        return float("nan") if value is None else float(value)
+
+
+metadata = MetaData()
+
+schema_version = Table("evolve_schema", metadata, Column("version", Integer, primary_key=True))
+
+# One row a study: the study as it was read, all defaults filled in, so that it can be shown and continued.
+study = Table(
+    "evolve_study",
+    metadata,
+    Column("study_id", Integer, primary_key=True, autoincrement=False),
+    Column("config", Text, nullable=False),  # JSON of the resolved study
+    Column("created", Real, nullable=False),  # seconds since 1970
+    Column("data_summary", Text, nullable=False, default="{}"),  # JSON: counts of images, boxes, classes by split
+)
+
+# Who is running a study now: at most one row a study, taken and given back by the runner.
+lease = Table(
+    "evolve_lease",
+    metadata,
+    Column("study_id", Integer, primary_key=True, autoincrement=False),
+    Column("token", String(64), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("heartbeat", Real, nullable=False),  # seconds since 1970
+)
+
+environment = Table(
+    "evolve_environment",
+    metadata,
+    Column("environment_id", String(64), primary_key=True),  # SHA-256 of the JSON
+    Column("facts", Text, nullable=False),  # JSON: versions, device, commit, machine
+)
+
+trial = Table(
+    "evolve_trial",
+    metadata,
+    Column("trial_id", Integer, primary_key=True, autoincrement=False),
+    Column("study_id", Integer, nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("environment_id", String(64), nullable=False),
+    Column("started", Real, nullable=False),
+    Column("ended", Real),
+    Column("seconds", Real),  # of training, over all starts of the trial
+    Column("verdict", String(16)),  # as evolve.outcome.verdict.Verdict; NULL while it runs
+    Column("reason", Text),
+    Column("diagnosis", Text),  # JSON of forensics.Diagnosis for a diverged trial
+    Column("traceback", Text),  # of a failed trial
+    Column("fitness", Real),  # mean over seeds at the last epoch
+)
+
+epoch = Table(
+    "evolve_epoch",
+    metadata,
+    Column("trial_id", Integer, primary_key=True, autoincrement=False),
+    Column("seed", Integer, primary_key=True, autoincrement=False),
+    Column("split", String(8), primary_key=True),  # val or test
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("step", Integer, nullable=False),
+    Column("fitness", Real),
+    Column("precision", Real),
+    Column("recall", Real),
+    Column("map50", Real),
+    Column("map50_95", Real),
+    *(Column(f"{part}_{term}", Real) for part in ("train", "loss") for term in TERMS),
+    Column("seconds", Real),
+)
+
+step = Table(
+    "evolve_step",
+    metadata,
+    Column("trial_id", Integer, primary_key=True, autoincrement=False),
+    Column("seed", Integer, primary_key=True, autoincrement=False),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, nullable=False),
+    Column("loss", Real),
+    Column("num_scales", Integer, nullable=False, default=MAX_SCALES),  # terms of further scales do not exist
+    *(Column(f"{term}_{scale}", Real) for term in TERMS for scale in range(MAX_SCALES)),
+    Column("grad_norm", Real),
+    Column("update_ratio", Real),
+    Column("lr", Real),
+    Column("bias_lr", Real),
+    Column("momentum", Real),
+    Column("max_box_logit", Real),
+    Column("in_warmup", Boolean, nullable=False),
+    Column("seconds", Real),
+    Column("images_per_second", Real),
+)
+
+checkpoint = Table(
+    "evolve_checkpoint",
+    metadata,
+    Column("trial_id", Integer, primary_key=True, autoincrement=False),
+    Column("seed", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("path", Text, nullable=False),  # relative to the run folder of the study
+)
+
+# The tables below came after version 1. Whoever writes makes those that are missing; whoever reads does without.
+
+# One row a study that has been run since: what its checkpoints carry, and the files it was trained on.
+identity = Table(
+    "evolve_identity",
+    metadata,
+    Column("study_id", Integer, primary_key=True, autoincrement=False),
+    Column("identity", String(32), nullable=False),  # random, made with the study
+    Column("data_files", Text, nullable=False),  # JSON: digest of size and labels by file
+)
+
+# What happened to a study that is no result of a trial: a worker that died, a checkpoint passed over, changed data.
+event = Table(
+    "evolve_event",
+    metadata,
+    Column("event_id", Integer, primary_key=True),
+    Column("study_id", Integer, nullable=False, index=True),
+    Column("trial_id", Integer),
+    Column("created", Real, nullable=False),  # seconds since 1970
+    Column("kind", String(32), nullable=False),  # as evolve.storage.ledger.EventKind
+    Column("message", Text, nullable=False),
+)
+
+# The pruner's decision after an epoch, kept before anybody acts on it, so that it is never asked a second time.
+decision = Table(
+    "evolve_decision",
+    metadata,
+    Column("trial_id", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("is_pruned", Boolean, nullable=False),
+    Column("attributes", Text, nullable=False),  # JSON: what the pruner writes to the trial, such as rungs passed
+)
+
+# What people wrote about a trial; made when the first note is written.
+note = Table(
+    "evolve_note",
+    metadata,
+    Column("note_id", Integer, primary_key=True),
+    Column("trial_id", Integer, nullable=False, index=True),
+    Column("created", Real, nullable=False),  # seconds since 1970
+    Column("author", String(255), nullable=False, default=""),
+    Column("text", Text, nullable=False, default=""),
+    Column("tag", String(64), nullable=False, default=""),
+)
+
+# A database that is only read may be without them.
+CAME_LATER = frozenset({identity.name, event.name, decision.name, note.name})
+
+# What the data set's check clipped or left out, so that nothing is dropped in silence.
+data_finding = Table(
+    "evolve_data_finding",
+    metadata,
+    Column("finding_id", Integer, primary_key=True),
+    Column("study_id", Integer, nullable=False),
+    Column("kind", String(32), nullable=False),  # clipped, no_area, outside, empty_image, ...
+    Column("file", Text, nullable=False),
+    Column("line", Integer),
+    Column("message", Text, nullable=False),
+)
+Index("ix_evolve_data_finding_study", data_finding.c.study_id)

@@ -1,0 +1,112 @@
+"""Names under which studies are stored, so that the same command goes on and another one does not collide."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from evolve.errors import StudyError
+from evolve.study import DIGITS, Study
+from evolve.study.hyp import HypFile
+
+_SHORT = {"epochs": "ep", "updates": "up", "image_size": "px", "batch_size": "b"}
+
+
+def derived_name(name: str, chosen: Mapping[str, Any]) -> str:
+    """The study's name, followed by what the command line changed in its definition.
+
+    Args:
+        name: Of the study.
+        chosen: Options of the command line, None where the study's own value stands.
+    """
+    parts = [name]
+    for key, value in chosen.items():
+        if value is None:
+            continue
+        if key == "data":
+            parts.append(data_word(str(value)))
+        elif key == "seeds":
+            parts.append("seeds" + "_".join(str(each) for each in value))
+        elif key in _SHORT:
+            parts.append(f"{value}{_SHORT[key]}")
+        elif key == "nms_iou":
+            parts.append(f"nms{_word(str(value))}")
+        else:
+            parts.append(_word(str(value)))
+    return "-".join(parts)[:100]
+
+
+def training_study(
+    hyp: HypFile,
+    path: Path,
+    chosen: Mapping[str, Any],
+    others: Mapping[str, Any],
+    *,
+    name: str | None,
+    stored: Callable[[str], Study | None],
+) -> Study:
+    """One training as a study of a single trial that searches nothing, so that it is kept, resumed and shown as one.
+
+    Args:
+        hyp: What to train with.
+        path: Where it was read.
+        chosen: Options of the command line, None where the file's or the default value stands.
+        others: Options that are not part of the name.
+        name: Name of the training; by default train- and the file's, counted up past trainings that differ.
+        stored: The stored study of a name, or None.
+
+    Raises:
+        StudyError: An option or the file's training is not allowed.
+    """
+    given = {key: value for key, value in {**chosen, **others}.items() if value is not None}
+    base = name or derived_name_of_training(path, chosen)
+    mapping: dict[str, Any] = {
+        "description": f"One training with {path}.",
+        "hyperparameters": {each: getattr(hyp.values, each) for each in hyp.given},
+        "space": {},
+        "sampler": "random",
+        "budget": {"trials": 1},
+        "keep_weights": "all",
+        **hyp.training,
+        **given,
+    }
+    if "batch_size" in given:
+        mapping["nominal_batch_size"] = given["batch_size"]
+    for number in range(1, 1000):
+        candidate = base if number == 1 else f"{base}-{number}"
+        study = Study.from_mapping({"name": candidate, **mapping}, origin=f"training with {path}")
+        before = stored(candidate)
+        if before is None or not study.differences(before):
+            return study
+        if name is not None:
+            raise StudyError(f"--name: {name} is stored with other {', '.join(study.differences(before))}")
+    raise StudyError(f"--name: there are a thousand trainings called {base}; choose another name")
+
+
+def derived_name_of_training(path: Path, chosen: Mapping[str, Any]) -> str:
+    """train- and the folder of a hyp.yaml, or the stem of a file with a name of its own."""
+    stem = path.resolve().parent.name if path.stem == "hyp" else path.stem
+    words = [f"{value}{_SHORT[key]}" for key, value in chosen.items() if key in _SHORT and value is not None]
+    if chosen.get("data") is not None:
+        words.insert(0, data_word(str(chosen["data"])))
+    if chosen.get("model") is not None:
+        words.insert(0, _word(str(chosen["model"])))
+    return "-".join(["train", _word(stem), *words])[:90]
+
+
+def data_word(data: str) -> str:
+    """A data set's name: that of its folder where the file is called data.yaml or the like, else its own."""
+    if data in DIGITS:
+        return _word(data)
+    try:
+        path = Path(data).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):  # no such user, a name too long, a NUL: opening the data says so
+        path = Path(data)
+    is_anyones = path.suffix in (".yaml", ".yml") and path.stem in ("data", "dataset")
+    return _word(path.parent.name if is_anyones else path.stem if path.suffix in (".yaml", ".yml") else path.name)
+
+
+def _word(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]+", "_", text).strip("_") or "x"

@@ -1,0 +1,198 @@
+"""What a study leaves open, chosen from what the data hold; and what stands in the way of learning from them.
+
+The rules are for training from scratch. Each gives its reason, and each can be overridden by an option or in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from detector.hyperparameters import AUGMENTATION
+from evolve.study import DIGITS, Study
+from evolve.study.file import StudyFile
+
+# A box about as wide as a cell of the finest grid of yolov3-tiny (stride 16) can still be told from its neighbours.
+WANTED_SIDE_PX = 16
+LEAST_SIDE_PX = 8  # still found, worse
+LEAST_SIZE, LARGEST_SIZE_CPU, LARGEST_SIZE_CUDA = 160, 192, 640
+# From scratch yolov3-tiny found nothing in photographs before some 100 updates, and still gained at 300.
+LEAST_UPDATES = 300
+LARGEST_BATCH, LEAST_BATCH, BATCHES_AN_EPOCH = 16, 4, 8
+# Fewer validations than this tell neither a pruner nor a verdict where a training is heading.
+LEAST_EPOCHS = 8
+# Keys of a study by the options that advice names.
+KEYS = {"--model": "model", "--updates": "updates", "--image-size": "image_size"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFacts:
+    """What the choices rest on.
+
+    Attributes:
+        num_train: Training images.
+        box_sides: Typical side of a box by class: the median over the training boxes of the square root of the area,
+            as a fraction of the image's longer side.
+        is_rendered: Whether images are made on the fly, endlessly many.
+    """
+
+    num_train: int
+    box_sides: Mapping[str, float]
+    is_rendered: bool
+
+    @classmethod
+    def from_summary(cls, data: str, summary: Mapping[str, Any]) -> DataFacts:
+        """The facts in what the data check counted of the data set called `data`."""
+        return cls(
+            num_train=summary["splits"]["train"]["images"],
+            box_sides=dict(summary["box_sides"]),
+            is_rendered=data in DIGITS,
+        )
+
+    def updates_an_epoch(self, batch_size: int, nominal_batch_size: int | None = None) -> int:
+        """Updates of the weights in one pass over the training images."""
+        accumulation = max(round((nominal_batch_size or batch_size) / batch_size), 1)
+        return ceil(ceil(self.num_train / batch_size) / accumulation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A value chosen from the data, and why."""
+
+    key: str
+    value: Any
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """Something that keeps a training from learning, and the option that mends it."""
+
+    option: str
+    value: Any
+    reason: str
+
+
+def needs_data(file: StudyFile) -> bool:
+    """Whether what the data hold decides anything about a study."""
+    return bool(file.open_keys) or bool({"cls", *AUGMENTATION} & set(file.searched))
+
+
+def settle(file: StudyFile, facts: DataFacts, *, is_cuda: bool) -> Study:
+    """The study with all that was open chosen; its `decisions` say why.
+
+    Args:
+        file: The study as written.
+        facts: What the data hold.
+        is_cuda: Whether a GPU trains, which bears larger images.
+
+    Raises:
+        StudyError: The study is not allowed.
+    """
+    decisions = [*_choices(file, facts, is_cuda=is_cuda), *_left_out(file, facts)]
+    values = {decision.key: decision.value for decision in decisions if decision.key in file.open_keys}
+    return file.settled(values, {decision.key: decision.reason for decision in decisions})
+
+
+def _choices(file: StudyFile, facts: DataFacts, *, is_cuda: bool) -> Iterator[Decision]:
+    is_open = set(file.open_keys)
+    if "model" in is_open:
+        yield _model(facts)
+    if "image_size" in is_open:
+        yield _image_size(facts, is_cuda=is_cuda)
+    batch = _batch_size(facts) if "batch_size" in is_open else None
+    if batch is not None:
+        yield batch
+    if "epochs" in is_open:
+        batch_size = batch.value if batch else file.raw.get("batch_size", Study.model_fields["batch_size"].default)
+        updates = file.updates or LEAST_UPDATES
+        yield epochs_for(updates, facts, batch_size, file.raw.get("nominal_batch_size"))
+
+
+def _model(facts: DataFacts) -> Decision:
+    if facts.is_rendered:
+        reason = "rendered digits are learned in seconds by 0.1 million values"
+        return Decision(key="model", value="yolov3-tiny-compact", reason=reason)
+    reason = "the smallest network that learns photographs; the compact ones are for digits"
+    return Decision(key="model", value="yolov3-tiny", reason=reason)
+
+
+def _image_size(facts: DataFacts, *, is_cuda: bool) -> Decision:
+    if facts.is_rendered:
+        return Decision(key="image_size", value=64, reason="digits are drawn for 64 px")
+    wanted, sentence = wanted_size(facts)
+    most = LARGEST_SIZE_CUDA if is_cuda else LARGEST_SIZE_CPU
+    if wanted > most:
+        where = "on a GPU" if is_cuda else "without a GPU"
+        return Decision(key="image_size", value=most, reason=f"{sentence}; {most} px is the most {where} by itself")
+    return Decision(key="image_size", value=wanted, reason=sentence)
+
+
+def wanted_size(facts: DataFacts) -> tuple[int, str]:
+    """Image size at which the class with the smallest boxes can be seen, a multiple of 32, and the reason."""
+    name, side = min(facts.box_sides.items(), key=lambda item: item[1])
+    size = max(32 * ceil(WANTED_SIDE_PX / side / 32), LEAST_SIZE)
+    return size, f"a typical {name} is {side:.0%} of its image: {side * size:.0f} px of {size}"
+
+
+def _batch_size(facts: DataFacts) -> Decision:
+    size = LARGEST_BATCH
+    while size > LEAST_BATCH and facts.num_train < BATCHES_AN_EPOCH * size:
+        size //= 2
+    batches = ceil(facts.num_train / size)
+    reason = f"{facts.num_train} training images make {batches} batches an epoch"
+    return Decision(key="batch_size", value=size, reason=reason)
+
+
+def epochs_for(updates: int, facts: DataFacts, batch_size: int, nominal_batch_size: int | None) -> Decision:
+    """Epochs in which the weights are updated at least so many times."""
+    each = facts.updates_an_epoch(batch_size, nominal_batch_size)
+    epochs = max(ceil(updates / each), LEAST_EPOCHS)
+    reason = f"{updates} updates at {each} an epoch"
+    if epochs * each >= updates + each:
+        reason = f"at least {LEAST_EPOCHS}, to see a training converge: {epochs * each} updates at {each} an epoch"
+    return Decision(key="epochs", value=epochs, reason=reason)
+
+
+def _left_out(file: StudyFile, facts: DataFacts) -> Iterator[Decision]:
+    for name in file.searched:
+        if name == "cls" and len(facts.box_sides) == 1:
+            reason = "left out of the space: with one class the class term of the loss is 0 whatever its gain"
+            yield Decision(key="space.cls", value=None, reason=reason)
+        if name in AUGMENTATION and facts.is_rendered:
+            reason = "left out of the space: rendered digits are not augmented"
+            yield Decision(key=f"space.{name}", value=None, reason=reason)
+
+
+def advice(study: Study, facts: DataFacts) -> tuple[Advice, ...]:
+    """What would keep the study's trainings from learning from photographs; empty where nothing is known to."""
+    return () if facts.is_rendered else tuple(_obstacles(study, facts))
+
+
+def _obstacles(study: Study, facts: DataFacts) -> Iterator[Advice]:
+    if study.model.endswith("-compact"):
+        reason = f"{study.model} is for digits and learns little from photographs"
+        yield Advice(option="--model", value="yolov3-tiny", reason=reason)
+    updates = num_updates(study, facts)
+    if updates < LEAST_UPDATES:
+        reason = f"{updates} updates; photographs want {LEAST_UPDATES} or more"
+        yield Advice(option="--updates", value=2 * LEAST_UPDATES, reason=reason)
+    wanted, sentence = wanted_size(facts)
+    if min(facts.box_sides.values()) * study.image_size < LEAST_SIDE_PX:
+        reason = f"at {study.image_size} px the smallest boxes are below a cell of the grid; {sentence}"
+        yield Advice(option="--image-size", value=wanted, reason=reason)
+
+
+def num_updates(study: Study, facts: DataFacts) -> int:
+    """Updates of the weights in one training of a study."""
+    return study.epochs * facts.updates_an_epoch(study.batch_size, study.nominal_batch_size)
+
+
+def remedies(study: Study, facts: DataFacts) -> tuple[Advice, ...]:
+    """What to change when no trial of a study has left the ground, the likeliest first."""
+    if known := advice(study, facts):
+        return known
+    updates = num_updates(study, facts)
+    return (Advice(option="--updates", value=2 * updates, reason=f"{updates} updates were not enough"),)

@@ -1,0 +1,262 @@
+"""A study: what is trained, what varies, how trials are chosen, stopped and judged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from detector.hyperparameters import Hyperparameters, names
+from detector.plan import LARGEST_SEED, TrainingPlan
+from evolve.errors import DefinitionError, Problem, StudyError, shown
+from evolve.study.definition import Budget, Definition, Fitness, Flag, Number, Thresholds, Whole, problems_of
+from evolve.study.space import MAX_POINTS, Choices, Scalar, Space, check_each, fixed_value
+
+__all__ = [
+    "DIGITS",
+    "MEDIAN_STARTUP_TRIALS",
+    "PRUNERS",
+    "SAMPLERS",
+    "Budget",
+    "Fitness",
+    "Study",
+    "Thresholds",
+    "validated",
+]
+
+DIGITS = ("digits-1", "digits-3", "digits-10")
+SamplerName = Literal["grid", "random", "qmc", "tpe", "gp", "cmaes"]
+PrunerName = Literal["median", "asha", "hyperband", "none"]
+SAMPLERS: tuple[str, ...] = get_args(SamplerName)
+PRUNERS: tuple[str, ...] = get_args(PrunerName)
+
+# Complete trials before the median of them means anything; as Optuna counts.
+MEDIAN_STARTUP_TRIALS = 5
+MAX_SEEDS = 1000
+
+
+def _fixed(raw: object) -> dict[str, Scalar]:
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"{shown(raw)} is not a mapping of hyperparameters to values")
+    return check_each(raw, fixed_value)
+
+
+def _seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if not seeds or min(seeds) < 0 or max(seeds) > LARGEST_SEED or len(set(seeds)) < len(seeds):
+        allowed = f"each at least 0 and at most {LARGEST_SEED}"
+        raise ValueError(f"{shown(list(seeds))} is not a list of different numbers, {allowed}")
+    if len(seeds) > MAX_SEEDS:
+        raise ValueError(f"{len(seeds)} seeds, each of them a training of every trial; allowed: up to {MAX_SEEDS}")
+    return seeds
+
+
+class Study(Definition):
+    """Everything that defines a study, defaults filled in.
+
+    Attributes:
+        name: Letters, digits, _ and -; the name of the file by default.
+        description: What the study is to find out.
+        data: digits-1, digits-3, digits-10 (made on the fly), or a path, relative to the working directory.
+        skip_unreadable: Whether images that cannot be read are left out rather than stop the study.
+        model, image_size, batch_size, nominal_batch_size, epochs, precision, nms_iou: As `detector.plan` has them.
+        fixed: Hyperparameters that differ from the detector's defaults; written as `hyperparameters`.
+        space: Hyperparameters that vary.
+        sampler: How parameters are chosen.
+        pruner: How hopeless trials are found while they train.
+        budget: What the study may spend.
+        seeds: Training seeds; each trial is trained once for each.
+        seed: Seed of the sampler.
+        fitness: What is maximised.
+        thresholds: Where verdicts turn.
+        baseline: Whether trial 0 is the fixed hyperparameters, or defaults, themselves.
+        keep_weights: Whether the weights of all trials are kept or those of the best alone.
+        decisions: Why a value is what it is, by key, where it was chosen from the data.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)
+    description: str = ""
+    data: str = Field(default="digits-1", min_length=1)
+    skip_unreadable: Flag = False
+    model: str = "yolov3-tiny-compact"
+    image_size: Whole = 64
+    batch_size: Whole = 16
+    nominal_batch_size: Whole = 16
+    epochs: Whole = 10
+    precision: str = "float32"
+    nms_iou: Number = 0.45
+    fixed: Annotated[dict[str, Scalar], PlainValidator(_fixed)] = Field(default={}, alias="hyperparameters")
+    space: Annotated[Space, PlainValidator(Space.from_mapping), PlainSerializer(Space.to_mapping)]
+    sampler: SamplerName = "tpe"
+    pruner: PrunerName = "none"
+    budget: Budget
+    seeds: Annotated[tuple[Whole, ...], AfterValidator(_seeds)] = (0,)
+    seed: Whole = Field(default=0, ge=0, le=LARGEST_SEED)
+    fitness: Fitness = Fitness()
+    thresholds: Thresholds = Thresholds()
+    baseline: Flag = False
+    keep_weights: Literal["best", "all"] = "best"
+    decisions: dict[str, str] = Field(default={})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, raw: Any) -> Any:
+        if isinstance(raw, Mapping) and raw.get("nominal_batch_size") is None:
+            batch_size = raw.get("batch_size")
+            is_count = isinstance(batch_size, int) and not isinstance(batch_size, bool) and batch_size > 0
+            return {**raw, "nominal_batch_size": batch_size if is_count else 16}
+        return raw
+
+    @field_validator("data")
+    @classmethod
+    def _check_data(cls, data: str) -> str:
+        if data.startswith("digits-") and data not in DIGITS:
+            raise ValueError(f"{data!r} is not one of {list(DIGITS)}; write ./{data} for a folder of that name")
+        return data
+
+    @field_validator("model", "image_size", "batch_size", "nominal_batch_size", "epochs", "precision", "nms_iou")
+    @classmethod
+    def _check_plan(cls, value: Any, info: ValidationInfo) -> Any:
+        try:
+            TrainingPlan(**{str(info.field_name): value})
+        except ValueError as error:
+            raise ValueError(str(error).removeprefix(f"{info.field_name}: ")) from None
+        return value
+
+    @model_validator(mode="after")
+    def _check_space(self) -> Study:
+        # One training with fixed values is a study of a single trial; more trials would all be the same one.
+        if not self.space and self.budget.trials > 1:
+            text = f"{{}} names no hyperparameter for {self.budget.trials} trials; known: {list(names())}"
+            raise DefinitionError([Problem(path="space", text=text)])
+        return self
+
+    @model_validator(mode="after")
+    def _check_sampler(self) -> Study:
+        chosen = [name for name, each in self.space.items() if isinstance(each, Choices)]
+        if self.sampler == "cmaes" and chosen:
+            text = f"'cmaes' needs numbers, but {chosen} have choices; take tpe, gp or random"
+            raise DefinitionError([Problem(path="sampler", text=text)])
+        return self
+
+    @model_validator(mode="after")
+    def _check_grid(self) -> Study:
+        if self.sampler == "grid" and (points := self.space.num_points(self.budget.trials)) > MAX_POINTS:
+            text = f"a grid over {len(self.space)} hyperparameters has {points:,} points; allowed: {MAX_POINTS:,}"
+            raise DefinitionError([Problem(path="space", text=f"{text}; take another sampler, or search over fewer")])
+        return self
+
+    def training_plan(self, device: str, seed: int) -> TrainingPlan:
+        """What all lanes of a training with one of the seeds share."""
+        return TrainingPlan(
+            model=self.model,
+            image_size=self.image_size,
+            batch_size=self.batch_size,
+            nominal_batch_size=self.nominal_batch_size,
+            epochs=self.epochs,
+            device=device,
+            precision=self.precision,
+            data_seed=seed,
+            nms_iou=self.nms_iou,
+        )
+
+    def hyperparameters(self, params: Mapping[str, Scalar]) -> Hyperparameters:
+        """The hyperparameters of a trial: its parameters, else the fixed ones, else the detector's defaults.
+
+        Raises:
+            ValueError: A parameter is not known or not allowed.
+        """
+        return Hyperparameters.from_mapping({**self.fixed, **params})
+
+    def baseline_params(self) -> dict[str, Scalar]:
+        """Parameters of the trial that changes nothing: fixed values, else defaults, of all that is searched."""
+        unchanged = self.hyperparameters({})
+        return {name: getattr(unchanged, name) for name in self.space}
+
+    def grid(self) -> dict[str, list[Scalar]]:
+        """Values of each parameter in a grid that fits the budget."""
+        return self.space.grid(self.budget.trials)
+
+    def differences(self, other: Study) -> list[str]:
+        """Key paths in which two definitions differ, description, budget and the reasons of decisions apart.
+
+        The number of trials counts only where it decides the grid: there the same trial would be another point.
+        """
+        mine, others = _flat(self.to_mapping()), _flat(other.to_mapping())
+        keys = [key for key in mine | others if mine.get(key) != others.get(key)]
+        differing = [key for key in keys if key.split(".")[0] not in ("description", "budget", "decisions")]
+        if not differing and self.sampler == "grid" and self.grid() != other.grid():
+            differing.append("budget.trials")
+        return differing
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The study as it may be written to YAML or JSON."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def to_json(self) -> str:
+        """The study as JSON; `from_json` gives back an equal one."""
+        return json.dumps(self.to_mapping())
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], *, origin: str) -> Study:
+        """The study that a mapping describes, as YAML would.
+
+        Args:
+            mapping: Keys of a study file.
+            origin: Where the mapping is from, for errors.
+
+        Raises:
+            StudyError: It is not allowed.
+        """
+        return validated(dict(mapping), lambda problem: f"{origin}: {problem}")
+
+    @classmethod
+    def from_json(cls, text: str) -> Study:
+        """The study that `to_json` wrote.
+
+        Raises:
+            StudyError: It is not allowed.
+        """
+        return validated(json.loads(text), lambda problem: f"stored study: {problem}")
+
+
+def validated(raw: object, placed: Callable[[Problem], str]) -> Study:
+    """The study that a mapping describes.
+
+    Args:
+        raw: Keys of a study file.
+        placed: A problem with the place where a person can put it right, as text.
+
+    Raises:
+        StudyError: It is not allowed; names every problem.
+    """
+    known = {name: list(each.model_fields) for name, each in _PARTS.items()}
+    known[""] = [each.alias or name for name, each in Study.model_fields.items()]
+    try:
+        return Study.model_validate(raw)
+    except ValidationError as error:
+        problems = problems_of(error, known)
+    raise StudyError("\n".join(placed(each) for each in problems))
+
+
+_PARTS: dict[str, type[Definition]] = {"budget": Budget, "fitness": Fitness, "thresholds": Thresholds}
+
+
+def _flat(value: object, path: str = "") -> dict[str, object]:
+    if not isinstance(value, Mapping) or not value:
+        return {path: value}
+    return {
+        inner: each
+        for key, child in value.items()
+        for inner, each in _flat(child, f"{path}.{key}" if path else str(key)).items()
+    }

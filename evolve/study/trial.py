@@ -1,0 +1,68 @@
+"""What a study asks an objective to train, what comes back, and what is decided on that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from detector.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One suggestion: the parameters to train with, once for each seed.
+
+    Attributes:
+        study: Name of the study.
+        number: Position of the trial in the study, from 0.
+        params: Value of each searched hyperparameter.
+        seeds: Seeds of the trainings, at least one.
+        origin: Identity of the study, its database and its data, which its checkpoints carry.
+        last_epochs: The last epoch that is stored of each training, by seed; a seed without one has no epoch yet. None
+            where that is not known.
+
+    Raises:
+        ValueError: The number is negative, or seeds are missing, negative or repeated.
+    """
+
+    study: str
+    number: int
+    params: dict[str, float | int | str | bool]
+    seeds: tuple[int, ...]
+    origin: str = ""
+    last_epochs: Mapping[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.number < 0:
+            raise ValueError(f"number: {self.number} is negative")
+        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: {list(self.seeds)} is not a list of different numbers, each at least 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One piece of telemetry of one of a trial's trainings.
+
+    Attributes:
+        trial: Number of the trial.
+        seed: Seed of the training.
+        telemetry: What the trainer yielded.
+    """
+
+    trial: int
+    seed: int
+    telemetry: Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the pruner decided about a trial after an epoch.
+
+    Attributes:
+        is_pruned: Whether the trial is stopped.
+        attributes: What the pruner keeps with the trial, such as rungs that it has passed.
+    """
+
+    is_pruned: bool
+    attributes: Mapping[str, Any] = field(default_factory=dict)
