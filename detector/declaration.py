@@ -12,8 +12,8 @@ from detector.written_numbers import as_float
 # What only the data tell: several classes, images that are varied. Named in `needs` as hyperparameters are.
 CLASSES, VARIED = "several classes", "images that are augmented"
 DATA_FACTS = {
-    CLASSES: "with one class the class term of the loss is 0",
-    VARIED: "rendered images are not augmented",
+    CLASSES: "with one class the class term of the loss is 0 whatever its gain",
+    VARIED: "rendered digits are not augmented",
 }
 
 
@@ -75,8 +75,19 @@ class Declaration:
                 both ends are enough.
             facts: Keys of `DATA_FACTS` and whether they hold, as far as anybody knows.
         """
-        found = [_unmet(needed, users, possible, facts) for needed, *users in self.needs]
-        return [reason for reason in found if reason]
+        others = [each for each in self.needs if each[0] not in DATA_FACTS]
+        found = [_unmet(needed, users, possible(needed)) for needed, *users in others]
+        return [*self.missing_in_data(facts), *(reason for reason in found if reason)]
+
+    def missing_in_data(self, facts: Mapping[str, bool]) -> list[str]:
+        """What the data lack for the hyperparameter to have an effect, a clause each; `facts` as for `obstacles`."""
+        asked = [name for name, *_ in self.needs if name in DATA_FACTS]
+        return [DATA_FACTS[name] for name in asked if not facts.get(name, True)]
+
+    @property
+    def depends_on_data(self) -> bool:
+        """Whether the data decide if it has an effect."""
+        return any(name in DATA_FACTS for name, *_ in self.needs)
 
     def parsed(self, value: object) -> Any:
         """A value from a file as the type of the field: both a quoted number and 1 are meant as floats."""
@@ -114,12 +125,8 @@ def choice(family: str, meaning: str, choices: tuple[object, ...], **known: Any)
     return declared(choices[0], family, meaning, choices=choices, **known)
 
 
-def _unmet(
-    needed: str, users: Sequence[str], possible: Callable[[str], Collection[object]], facts: Mapping[str, bool]
-) -> str:
-    if needed in DATA_FACTS:
-        return "" if facts.get(needed, True) else DATA_FACTS[needed]
-    values = possible(needed)
+def _unmet(needed: str, users: Sequence[str], values: Collection[object]) -> str:
+    """Why none of the values of what is needed is of use; empty if one is."""
     if any(value in users if users else value for value in values):
         return ""
     return f"{needed} is {' or '.join(f'{each:g}' if isinstance(each, float) else str(each) for each in values)}"
