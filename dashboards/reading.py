@@ -29,7 +29,8 @@ from dashboards.views.study import Focus
 from dashboards.views.trial_loading import load_trial
 from evolve.errors import StorageError
 from evolve.storage import schema
-from evolve.storage.database import check_schema
+from evolve.storage.migrations import revision_of
+from evolve.storage.older import read_as_current
 from evolve.storage.sqlite import sqlite_file
 
 BUSY_SECONDS = 30
@@ -60,6 +61,7 @@ def reading_engine(url: str) -> Engine:
         def _refuse_writes(connection: Any, _record: object) -> None:
             connection.execute("PRAGMA query_only = ON")
 
+    read_as_current(engine)
     return engine
 
 
@@ -185,7 +187,7 @@ class Reader:
             )
         connection = self._engine.connect()
         try:
-            check_schema(connection)
+            revision_of(connection)
             return connection
         except BaseException:
             connection.close()

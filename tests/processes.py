@@ -18,7 +18,7 @@ SECONDS = 240
 WARM = (
     "evolve.run.engines.server",
     "detector.trainer",
-    "evolve.run.session",
+    "evolve.run.run",
     "evolve.cli",
     "dashboards.report",
     "rich.live",

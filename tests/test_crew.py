@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from evolve.run import session
 from evolve.run.detection import available_cores
-from evolve.run.session import Sitting
+from evolve.run.run import Crew, Run
 from evolve.study.file import load_study
 
 
-def crew(*, trials: int, workers: int | None = None, device: str = "cpu") -> session.Crew:
+def crew(*, trials: int, workers: int | None = None, device: str = "cpu") -> Crew:
     study = load_study("lr_sweep", {"trials": trials})
-    return Sitting(study=study, storage_url="sqlite://", workers=workers).crew(device)
+    return Run(study=study, storage_url="sqlite://", workers=workers).crew(device)
 
 
 def test_a_single_training_has_the_threads_of_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:

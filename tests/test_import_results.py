@@ -70,7 +70,7 @@ def test_an_evolve_csv_becomes_a_study_of_what_varied(storage, tmp_path):
     assert first.value == pytest.approx(0.1 * 0.7 + 0.9 * 0.4)
     assert second.params == {"lr0": 0.2, "box": 0.1}
     assert storage.verdicts(storage.study_id("theirs")) == {0: "converged", 1: "converged"}
-    (epochs,) = storage.epochs(first._trial_id).values()
+    (epochs,) = storage.records.epochs(first._trial_id).values()
     assert (epochs[-1].map50_95, epochs[-1].losses["box"]) == (0.4, 0.05)
 
 
@@ -181,7 +181,7 @@ def test_tune_results_of_both_kinds_have_their_own_fitness(storage, tmp_path):
     assert done.verdicts == {"converged": 1, "diverged": 1, "failed": 1}
     trial = optuna_trials(storage)[0]
     assert trial.value == 0.3
-    assert storage.epochs(trial._trial_id)[0][-1].map50 == pytest.approx(0.6)
+    assert storage.records.epochs(trial._trial_id)[0][-1].map50 == pytest.approx(0.6)
     table = read_results("fitness,lr0,box\n0.25,0.01,7.5\n", origin="tune_results.csv")
     assert (table.dialect, table.rows[0].fitness, list(table.rows[0].keys)) == ("ultralytics", 0.25, ["lr0", "box"])
 
@@ -193,7 +193,7 @@ def test_a_results_csv_is_one_trial_with_its_epochs_and_the_hyp_beside_it(storag
 
     (trial,) = optuna_trials(storage)
     assert trial.params == {"lr0": 0.02}
-    (epochs,) = storage.epochs(trial._trial_id).values()
+    (epochs,) = storage.records.epochs(trial._trial_id).values()
     assert [each.map50_95 for each in epochs] == [0.1, 0.4]
     assert epochs[0].train_losses["obj"] == 0.02
 

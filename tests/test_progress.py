@@ -10,16 +10,17 @@ from rich.console import Console
 
 from detector.telemetry import LaneStarted
 from evolve.commands.progress import LINE_SECONDS, Progress
-from evolve.run.runner import Happening, StudyStopped, TrialEnded, TrialProgressed, TrialStarted
-from evolve.run.session import DataChecked
-from evolve.storage.database import Outcome
+from evolve.outcome.training import TrialOutcome
+from evolve.outcome.verdict import Verdict
+from evolve.run.data import DataChecked
+from evolve.run.runner import RunEvent, StudyStopped, TrialEnded, TrialProgressed, TrialStarted
 from evolve.study.trial import Record, Trial
 from tests.fakes import fake_study, metrics_of, step_of
 
 TRIAL = Trial(study="fake", number=3, params={"lr0": 0.1, "momentum": 0.9}, seeds=(0,))
 
 
-def happenings() -> list[DataChecked | Happening]:
+def events() -> list[DataChecked | RunEvent]:
     telemetry = [
         LaneStarted(lane=0, epoch=0, step=0, total_steps=20),
         step_of(0.1, 0, 0, 0),
@@ -35,7 +36,9 @@ def happenings() -> list[DataChecked | Happening]:
         ),
         TrialStarted(trial=TRIAL, is_resumed=True),
         TrialProgressed(trial=TRIAL, records=tuple(Record(trial=3, seed=0, telemetry=each) for each in telemetry)),
-        TrialEnded(trial=TRIAL, outcome=Outcome(verdict="converged", reason="fitness 0.6 [flat]", fitness=0.6)),
+        TrialEnded(
+            trial=TRIAL, outcome=TrialOutcome(verdict=Verdict.CONVERGED, reason="fitness 0.6 [flat]", fitness=0.6)
+        ),
         StudyStopped(reason="budget of 6 trials spent", is_complete=True),
     ]
 
@@ -45,8 +48,8 @@ def shown(*, is_terminal: bool, last: int | None = None) -> str:
     console = Console(file=text, force_terminal=is_terminal, width=160, color_system=None)
     ticks = count()
     with Progress(fake_study(), console, clock=lambda: float(next(ticks))) as progress:
-        for happening in happenings()[:last]:
-            progress.update(happening)
+        for event in events()[:last]:
+            progress.update(event)
         if is_terminal:
             time.sleep(0.6)  # the table is drawn four times a second
     return text.getvalue()
@@ -69,12 +72,12 @@ def test_without_a_terminal_a_long_trial_says_every_half_minute_where_it_stands(
     text = io.StringIO()
     now = [0.0]
     with Progress(fake_study(), Console(file=text, width=160), clock=lambda: now[0]) as progress:
-        for happening in happenings()[1:3]:
-            progress.update(happening)
+        for event in events()[1:3]:
+            progress.update(event)
         quiet = text.getvalue()
         now[0] = LINE_SECONDS
-        progress.update(happenings()[2])
-        progress.update(happenings()[2])
+        progress.update(events()[2])
+        progress.update(events()[2])
 
     assert "epoch" not in quiet
     assert text.getvalue().count("trial 3    epoch 1/4  loss 4.000  map50 0.357  1600 images/s") == 1

@@ -107,7 +107,7 @@ def test_a_study_that_somebody_runs_is_left_alone(engine: Engine, tmp_path: Path
         removable(engine, "kept", tmp_path / "runs")
     with pytest.raises(StorageError, match="runs it"):
         remove_study(engine, found)
-    lease.give_back()
+    lease.release()
 
     assert counts(engine) == before
 
@@ -134,7 +134,7 @@ def test_an_environment_stays_while_another_study_is_run_that_may_be_about_to_us
     lease.take()
 
     remove_study(engine, removable(engine, "doomed", tmp_path / "runs"))
-    lease.give_back()
+    lease.release()
 
     assert counts(engine)[schema.environment.name] == 2
 

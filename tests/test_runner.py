@@ -19,25 +19,26 @@ from optuna.trial import TrialState
 
 from evolve.errors import StorageError
 from evolve.outcome.forensics import Diagnosis
+from evolve.outcome.training import TrialOutcome
 from evolve.run.engines import ProcessEngine, SerialEngine
 from evolve.run.runner import StudyRun, StudyStopped, TrialEnded, TrialStarted
-from evolve.storage.database import Outcome, Storage
+from evolve.storage.database import Storage
 from evolve.study import Study
-from tests.fakes import STEPS_PER_EPOCH, fake_study, make_fake
+from tests.fakes import STEPS_PER_EPOCH, UNLUCKY_SEED, fake_study, make_fake
 
 
 def run(
     study: Study, folder: Path, *, should_stop: Callable[[], bool] = lambda: False, stop_after: int | None = None
 ) -> list[object]:
-    """Happenings of one run; with `stop_after` it is abandoned after so many, as by a crash of this process."""
+    """Events of one run; with `stop_after` it is abandoned after so many, as by a crash of this process."""
     storage = Storage(f"sqlite:///{folder}/evolve.db")
     engine = SerialEngine(partial(make_fake, study.epochs, folder))
     seen: list[object] = []
     try:
         started = StudyRun(study, storage, engine, environment_id="test", should_stop=should_stop)
         with storage.lease(started.study_id, study.name) as lease:
-            for happening in started.happenings(lease):
-                seen.append(happening)
+            for event in started.events(lease):
+                seen.append(event)
                 if stop_after is not None and len(seen) >= stop_after:
                     break
     finally:
@@ -58,10 +59,10 @@ def verdicts(folder: Path, name: str = "fake") -> dict[int, str]:
 
 
 def test_a_study_runs_to_its_budget_and_every_trial_is_told_and_judged(tmp_path: Path) -> None:
-    happenings = run(fake_study(), tmp_path)
+    events = run(fake_study(), tmp_path)
 
-    ended = [each for each in happenings if isinstance(each, TrialEnded)]
-    last = happenings[-1]
+    ended = [each for each in events if isinstance(each, TrialEnded)]
+    last = events[-1]
     assert isinstance(last, StudyStopped) and last.is_complete
     assert [each.trial.number for each in ended] == list(range(6))
     assert all(each.state.is_finished() for each in told(tmp_path))
@@ -83,7 +84,7 @@ def test_a_diverged_trial_is_a_result_with_its_diagnosis_and_never_the_best(tmp_
     assert '"last_finite_grad_step": 6' in (outcome.diagnosis or "")
     assert by_lr0[5.0].state is TrialState.PRUNED and by_lr0[5.0].constraints == {"diverged": 1.0}
     assert storage.best(storage.study_id("fake")) == by_lr0[0.1].number
-    steps = storage.steps(by_lr0[5.0]._trial_id, 0)
+    steps = storage.records.steps(by_lr0[5.0]._trial_id, 0)
     assert len(steps) == 8 and isnan(steps[-1].loss) and isnan(steps[-1].terms.box[0])
     assert len(steps[-1].terms.box) == 2
     storage.close()
@@ -98,6 +99,28 @@ def test_a_trial_of_several_seeds_says_which_of_them_diverged(tmp_path: Path) ->
 
     assert outcome is not None and outcome.reason.startswith("seed 3: box loss nan")
     assert Diagnosis.from_json(outcome.diagnosis or "").seed == 3
+
+
+def test_each_training_is_kept_and_one_that_diverges_in_mid_epoch_after_a_good_one_costs_its_seconds(
+    tmp_path: Path,
+) -> None:
+    seeds = [0, UNLUCKY_SEED, 14]
+    run(fake_study(space={"lr0": {"choices": [0.1]}}, budget={"trials": 1}, seeds=seeds), tmp_path)
+    storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
+    trial_id = told(tmp_path)[0]._trial_id
+
+    trainings, outcome = storage.records.trainings(trial_id), storage.outcome(trial_id)
+
+    assert {seed: training.verdict for seed, training in trainings.items()} == {
+        0: "undertrained",
+        UNLUCKY_SEED: "diverged",
+    }
+    assert trainings[0].fitness > 0.5 and isnan(trainings[UNLUCKY_SEED].fitness)
+    assert outcome is not None and outcome.diagnosis == trainings[UNLUCKY_SEED].diagnosis
+    assert outcome.reason.startswith(f"seed {UNLUCKY_SEED}: box loss nan")
+    assert outcome.reason.endswith("(the others: 1 undertrained)")
+    assert storage.seconds(trial_id) == pytest.approx(5 * 0.05 + 0.05 + 3 * 0.01)  # five epochs; one, and three steps
+    storage.close()
 
 
 def test_a_crash_is_a_failure_with_its_traceback_and_the_study_goes_on(tmp_path: Path) -> None:
@@ -243,7 +266,7 @@ def test_a_decision_of_the_pruner_outlives_the_process_that_asked_for_it(tmp_pat
 
     end_trial = Storage.end_trial
 
-    def killed(self: Storage, trial_id: int, outcome: Outcome) -> None:
+    def killed(self: Storage, trial_id: int, outcome: TrialOutcome) -> None:
         if outcome.verdict == "pruned" and trial_id not in seen:
             seen.add(trial_id)
             raise KeyboardInterrupt
@@ -268,10 +291,10 @@ def test_no_trial_is_started_that_would_not_be_over_in_time(tmp_path: Path) -> N
     engine = SerialEngine(partial(make_fake, study.epochs, tmp_path))
     started = StudyRun(study, storage, engine, environment_id="test", clock=lambda: float(next(seconds)))
     with storage.lease(started.study_id, study.name) as lease:
-        happenings = list(started.happenings(lease))
+        events = list(started.events(lease))
     storage.close()
 
-    last = happenings[-1]
+    last = events[-1]
     assert isinstance(last, StudyStopped) and not last.is_complete
     assert last.reason == "time budget of 100 s: another trial would not be over by then"
     assert next(seconds) < 110
@@ -284,6 +307,7 @@ from functools import partial
 from pathlib import Path
 from evolve.run.engines import ProcessEngine
 from evolve.run.runner import StudyRun
+from evolve.outcome.training import TrialOutcome
 from evolve.storage.database import Storage
 from tests.fakes import fake_study, make_fake
 
@@ -293,8 +317,8 @@ if __name__ == "__main__":
     engine = ProcessEngine(partial(make_fake, 4, folder, 0.02), workers=int(sys.argv[2]))
     run = StudyRun(fake_study(sampler="tpe"), storage, engine, environment_id="test")
     with storage.lease(run.study_id, "fake") as lease:
-        for happening in run.happenings(lease):
-            print(type(happening).__name__, flush=True)
+        for event in run.events(lease):
+            print(type(event).__name__, flush=True)
 """
 
 
@@ -343,7 +367,7 @@ def test_kill_9_loses_no_finished_trial_doubles_none_and_changes_no_parameters(t
         assert [each.params for each in after] == [each.params for each in told(whole)]
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
     for trial in after:
-        steps = [each.step for each in storage.steps(trial._trial_id, 0)]
+        steps = [each.step for each in storage.records.steps(trial._trial_id, 0)]
         assert steps == list(range(len(steps)))
         assert len(steps) in (8, 4 * STEPS_PER_EPOCH)
     storage.close()
@@ -355,7 +379,7 @@ def test_two_workers_finish_a_study_as_one_does(tmp_path: Path) -> None:
     engine = ProcessEngine(partial(make_fake, study.epochs, tmp_path), workers=2)
     started = StudyRun(study, storage, engine, environment_id="test")
     with storage.lease(started.study_id, study.name) as lease:
-        list(started.happenings(lease))
+        list(started.events(lease))
     storage.close()
     alone = tmp_path / "alone"
     alone.mkdir()

@@ -46,32 +46,32 @@ def test_steps_and_epochs_come_back_as_they_were_written_nan_included(storage: S
     steps = [step_of(0.1, 0, 0, 0), step_of(5.0, 0, 7, 1)]
     metrics = metrics_of(0.1, 0, 0, 4, "val")
 
-    storage.write(1, [*map(record, steps), record(metrics)], {(0, "val", 0): 0.25})
+    storage.records.write(1, [*map(record, steps), record(metrics)], {(0, "val", 0): 0.25})
 
-    first, second = storage.steps(1, 0)
+    first, second = storage.records.steps(1, 0)
     assert first == steps[0]
     assert math.isnan(second.loss) and all(math.isnan(each) for each in second.terms.box)
-    assert storage.epochs(1) == {0: [metrics]}
+    assert storage.records.epochs(1) == {0: [metrics]}
 
 
 def test_a_training_that_goes_on_replaces_what_came_after_its_checkpoint(storage: Storage) -> None:
     first = [start(0, 0), *(record(step_of(0.1, 0, each, each // 5)) for each in range(8))]
-    storage.write(1, [*first, record(metrics_of(0.1, 0, 0, 4, "val"))], {})
+    storage.records.write(1, [*first, record(metrics_of(0.1, 0, 0, 4, "val"))], {})
 
-    storage.write(1, [start(5, 1), *(record(step_of(0.2, 0, each, 1)) for each in range(5, 10))], {})
+    storage.records.write(1, [start(5, 1), *(record(step_of(0.2, 0, each, 1)) for each in range(5, 10))], {})
 
-    assert [(each.step, each.lr) for each in storage.steps(1, 0)] == [
+    assert [(each.step, each.lr) for each in storage.records.steps(1, 0)] == [
         *((each, 0.1) for each in range(5)),
         *((each, 0.2) for each in range(5, 10)),
     ]
-    assert len(storage.epochs(1)[0]) == 1
+    assert len(storage.records.epochs(1)[0]) == 1
 
 
 def test_a_transaction_that_fails_leaves_nothing_behind(storage: Storage) -> None:
     with pytest.raises(Exception, match="UNIQUE"):
-        storage.write(1, [record(step_of(0.1, 0, 0, 0)), record(step_of(0.1, 0, 0, 0))], {})
+        storage.records.write(1, [record(step_of(0.1, 0, 0, 0)), record(step_of(0.1, 0, 0, 0))], {})
 
-    assert storage.steps(1, 0) == []
+    assert storage.records.steps(1, 0) == []
 
 
 def test_a_reader_beside_a_writer_meets_no_lock(storage: Storage) -> None:
@@ -90,7 +90,7 @@ def test_a_reader_beside_a_writer_meets_no_lock(storage: Storage) -> None:
     reader = threading.Thread(target=read)
     reader.start()
     for number in range(150):
-        storage.write(number, [record(step_of(0.1, 0, each, 0)) for each in range(20)], {})
+        storage.records.write(number, [record(step_of(0.1, 0, each, 0)) for each in range(20)], {})
     stop.set()
     reader.join()
 
@@ -145,7 +145,7 @@ def test_a_holder_elsewhere_is_watched_whatever_its_clock_says(storage: Storage,
     assert len(seconds) == 3
     silent = Lease(storage.engine, 1, "mine", sleep=seconds.append)
     silent.take()
-    silent.give_back()
+    silent.release()
     assert sum(seconds[3:]) == LEASE_SECONDS
 
 
@@ -155,7 +155,7 @@ def test_a_holder_elsewhere_that_has_been_dead_for_hours_is_not_watched(storage:
         connection.execute(insert(schema.lease).values(**row))
 
     with storage.lease(1, "mine") as lease:
-        lease.beat()
+        lease.heartbeat()
         assert holder(storage) == os.getpid()
 
 
@@ -164,14 +164,14 @@ def test_a_runner_whose_study_was_taken_over_stops(storage: Storage) -> None:
         with storage.engine.begin() as connection:
             connection.execute(update(schema.lease).values(token="another"))
         with pytest.raises(StorageError, match="taken it over"):
-            lease.beat()
+            lease.heartbeat()
 
 
 def test_a_database_of_a_newer_version_is_left_alone(storage: Storage) -> None:
     with storage.engine.begin() as connection:
-        connection.execute(update(schema.schema_version).values(version=99))
+        connection.execute(update(schema.revision).values(version_num="0099"))
 
-    with pytest.raises(StorageError, match="of version 99, this evolve reads up to 1; upgrade evolve"):
+    with pytest.raises(StorageError, match=f"of revision 0099, this evolve reads up to {schema.REVISION}; upgrade"):
         Storage(storage.url)
 
 
@@ -203,7 +203,7 @@ def test_optunas_own_tools_open_the_same_file(storage: Storage) -> None:
     import optuna
 
     optuna.create_study(storage=storage.optuna, study_name="shared")
-    storage.write(1, [record(step_of(0.1, 0, 0, 0))], {})
+    storage.records.write(1, [record(step_of(0.1, 0, 0, 0))], {})
 
     assert optuna.get_all_study_names(storage.url) == ["shared"]
     file = sqlite_file(storage.url)
@@ -215,7 +215,9 @@ def test_optunas_own_tools_open_the_same_file(storage: Storage) -> None:
 
 
 def test_types_of_records_are_kept(storage: Storage) -> None:
-    storage.write(3, [record(step_of(0.1, 2, 0, 0), seed=2), record(metrics_of(0.1, 2, 0, 4, "test"), seed=2)], {})
+    storage.records.write(
+        3, [record(step_of(0.1, 2, 0, 0), seed=2), record(metrics_of(0.1, 2, 0, 4, "test"), seed=2)], {}
+    )
 
-    assert isinstance(storage.steps(3, 2)[0], StepTelemetry)
-    assert isinstance(storage.epochs(3, split="test")[2][0], EpochMetrics)
+    assert isinstance(storage.records.steps(3, 2)[0], StepTelemetry)
+    assert isinstance(storage.records.epochs(3, split="test")[2][0], EpochMetrics)

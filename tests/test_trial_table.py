@@ -14,7 +14,7 @@ from evolve.errors import StorageError
 from evolve.storage import schema
 from evolve.storage.database import Storage
 from evolve.storage.notes import add_note
-from evolve.storage.trial_rows import Note, TrialRow, description_of, trial_rows
+from evolve.storage.trial_rows import Note, Training, TrialRow, description_of, trial_rows
 from tests.synthetic import Plan, add_study, new_engine
 
 VERDICTS = ["undertrained", "converged", "diverged", "failed", "pruned", "running", "waiting"]
@@ -38,6 +38,7 @@ def row(number: int = 0, **changes: object) -> TrialRow:
         params={"lr0": 0.123456, "momentum": 0.9, "schedule": "cosine"},
         reason="fitness 0.5; last quarter added 1%",
         seconds=12.0,
+        trainings=(),
         by_seed={},
         diagnosis=None,
         notes=(),
@@ -72,7 +73,7 @@ def test_metrics_are_those_of_the_last_epoch_by_seed_and_their_means(engine: Eng
 
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
     for split in ("val", "test"):
-        last = {seed: epochs[-1].map50 for seed, epochs in storage.epochs(2, split=split).items()}
+        last = {seed: epochs[-1].map50 for seed, epochs in storage.records.epochs(2, split=split).items()}
         assert {seed: metrics[split]["map50"] for seed, metrics in found.by_seed.items()} == last
         assert found.metrics[split]["map50"] == pytest.approx((last[3] + last[5]) / 2)
     assert list(found.by_seed) == [3, 5]
@@ -99,15 +100,6 @@ def test_ten_times_the_trials_take_no_more_statements(tmp_path: Path) -> None:
     trial_rows(engine, "many")
 
     assert len(statements) == 2 * few
-
-
-def test_a_database_without_notes_has_rows_without_notes(engine: Engine) -> None:
-    schema.note.drop(engine)
-
-    assert all(row.notes == [] for row in trial_rows(engine, "all"))
-    add_note(engine, "all", 2, "spikes early", tag="odd")
-    (noted,) = trial_rows(engine, "all", number=2)
-    assert [(note.text, note.tag) for note in noted.notes] == [("spikes early", "odd")]
 
 
 def test_a_study_or_trial_that_is_not_there_is_said(engine: Engine) -> None:
@@ -211,6 +203,19 @@ def test_metrics_of_a_trial_are_told_by_split_and_seed(engine: Engine, tmp_path:
     (val,) = (place for place, line in enumerate(lines) if line.startswith("val "))
     assert [line.rpartition("(")[2] for line in lines[val : val + 3]] == ["mean of 2 seeds)", "seed 3)", "seed 5)"]
     assert lines[val + 3].startswith("test        precision ")
+
+
+def test_each_of_several_trainings_has_its_line(tmp_path: Path) -> None:
+    trainings = (
+        Training(seed=3, verdict="converged", reason="fitness 0.6; last quarter added 1%", fitness=0.6, seconds=5.0),
+        Training(seed=5, verdict=None, reason="", fitness=0.4, seconds=7.25),
+    )
+
+    text = trial_text(row(trainings=trainings), tmp_path, width=None)
+
+    assert "trainings   seed 3, 5.0 s, converged: fitness 0.6; last quarter added 1%\n" in text
+    assert text.endswith("            seed 5, 7.2 s, verdict not kept")
+    assert "trainings" not in trial_text(row(trainings=trainings[:1]), tmp_path, width=None)
 
 
 def test_long_reasons_go_on_in_the_next_line_and_tracebacks_stay_as_they_are(tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.telemetry import LaneEnded
-from evolve.outcome.verdict import Judgement, LossCurves, Verdict, judge, worst
+from evolve.outcome.training import TrainingOutcome, TrialOutcome, fold
+from evolve.outcome.verdict import Judgement, LossCurves, Verdict, judge
 from evolve.study import Thresholds
 
 NAN = float("nan")
@@ -141,15 +143,36 @@ def test_thresholds_of_the_study_decide() -> None:
     assert judged([0.8] * 5, first_loss=1, last_loss=1.5, thresholds=strict).verdict == Verdict.DIVERGED
 
 
-def test_the_worst_seed_speaks_for_the_trial() -> None:
-    good = Judgement(verdict=Verdict.CONVERGED, reason="fitness 0.6")
-    slow = Judgement(verdict=Verdict.UNDERTRAINED, reason="still rising")
-    blown = Judgement(verdict=Verdict.DIVERGED, reason="loss grew to 37x its start")
+def test_the_worst_training_speaks_for_the_trial_and_the_others_are_counted() -> None:
+    good = TrainingOutcome(verdict=Verdict.CONVERGED, reason="flat", fitness=0.6)
+    slow = TrainingOutcome(verdict=Verdict.UNDERTRAINED, reason="still rising", fitness=0.3)
+    blown = TrainingOutcome(verdict=Verdict.DIVERGED, reason="box loss nan", diagnosis="{}")
 
-    assert worst({3: good}) == good
-    assert worst({0: good, 7: slow, 8: good}) == Judgement(verdict=Verdict.UNDERTRAINED, reason="seed 7: still rising")
-    assert worst({0: slow, 1: blown, 2: good}).reason == "seed 1: loss grew to 37x its start"
-    assert worst({4: good, 5: good}).reason == "seed 4: fitness 0.6"
+    assert fold({3: good}, num_seeds=1) == TrialOutcome(verdict=Verdict.CONVERGED, reason="flat", fitness=0.6)
+    mixed = fold({0: good, 7: slow, 8: good}, num_seeds=3)
+    assert mixed.verdict == Verdict.UNDERTRAINED
+    assert mixed.reason == "mean fitness 0.5 of 3 seeds; seed 7: still rising (the others: 2 converged)"
+    assert mixed.fitness == pytest.approx(0.5)
+    diverged = fold({0: slow, 1: blown}, num_seeds=3)
+    assert (diverged.verdict, diverged.diagnosis) == (Verdict.DIVERGED, "{}")
+    assert diverged.reason == "seed 1: box loss nan (the others: 1 undertrained)"
+    assert isnan(diverged.fitness)
+    assert fold({4: good, 5: good}, num_seeds=2).reason == "mean fitness 0.6 of 2 seeds; seed 4: flat"
+
+
+def test_a_pruned_trial_keeps_the_fitness_it_had_and_a_failed_one_its_traceback() -> None:
+    pruned = TrainingOutcome(verdict=Verdict.PRUNED, reason="behind the others", fitness=0.1)
+    failed = TrainingOutcome(verdict=Verdict.FAILED, reason="RuntimeError: no")
+
+    assert fold({2: pruned}, num_seeds=2) == TrialOutcome(
+        verdict=Verdict.PRUNED, reason="behind the others", fitness=0.1
+    )
+    told = fold({0: pruned, 1: failed}, num_seeds=1, traceback="Traceback")
+    assert (told.verdict, told.reason, told.traceback) == (Verdict.FAILED, "RuntimeError: no", "Traceback")
+
+
+def test_whatever_can_be_best_has_trained_to_its_end() -> None:
+    assert [verdict for verdict in Verdict if verdict.can_be_best] == ["converged", "undertrained", "worsened"]
 
 
 def test_verdicts_are_ordered_from_best_to_worst_and_are_their_names() -> None:

@@ -105,7 +105,7 @@ def test_a_study_that_is_not_there_is_named_with_those_that_are(engine):
 def test_a_database_without_our_tables_is_no_study(tmp_path):
     from sqlalchemy import create_engine
 
-    with pytest.raises(LookupError, match=r"evolve_epoch.*are missing"):
+    with pytest.raises(LookupError, match=r"evolve_study.*are missing"):
         load(create_engine(f"sqlite:///{tmp_path / 'other.db'}"), "digits-lr")
 
 

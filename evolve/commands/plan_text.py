@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from detector.plan import TrainingPlan
-from evolve.run.detection import Weights, measure_cost
-from evolve.run.found import Found
-from evolve.run.session import DataChecked, Sitting
+from evolve.run.data import DataChecked
+from evolve.run.detection import measure_cost
+from evolve.run.run import Run
 from evolve.study import Study
 from evolve.study.space import Choices
 
@@ -60,16 +60,16 @@ class Estimate:
 REPORT_SECONDS = 3.0
 
 
-def estimate(sitting: Sitting) -> Estimate:
+def estimate(run: Run) -> Estimate:
     """Estimate from the cost of a few steps, measured now.
 
     Raises:
         EvolveError: The data cannot be trained on.
     """
-    study = sitting.study
-    crew = sitting.crew(sitting.device)
+    study = run.study
+    crew = run.crew(run.device)
     workers = crew.workers
-    cost = measure_cost(study, sitting.device, num_threads=crew.threads)
+    cost = measure_cost(study, run.device, num_threads=crew.threads)
     training = cost.steps * cost.step_seconds + study.epochs * cost.evaluation_seconds + cost.test_seconds
     rounds = -(-study.budget.trials // workers)
     trial = training * len(study.seeds)
@@ -149,46 +149,6 @@ def _range_text(parameter: Any) -> str:
     if isinstance(parameter, Choices):
         return ", ".join(str(each) for each in parameter.choices)
     return f"{parameter.low:g} .. {parameter.high:g}{' (log)' if getattr(parameter, 'log', False) else ''}"
-
-
-def result_text(result: dict[str, Any], found: Found, *, nms_iou: float) -> str:
-    """The end of a run in lines for people.
-
-    Args:
-        result: As for machines.
-        found: What the study has found.
-        nms_iou: Overlap of suppression, which every figure depends on.
-    """
-    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in result["verdicts"].items())
-    lines = [f"study   {result['study']}: {verdicts or 'no trial ended'}"]
-    if found.grounded is not None:
-        lines.append(f"nothing {found.grounded.text}")
-        remedies = found.grounded.remedies
-        lines += [f"change  {remedy.option} {remedy.value}: {remedy.reason}" for remedy in remedies]
-    elif best := result["best"]:
-        params = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in best["params"].items())
-        lines.append(
-            f"best    trial {best['number']}: fitness {best['fitness']:.4f}" + (f"  ({params})" if params else "")
-        )
-        for split, metrics in best["metrics"].items():
-            words = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
-            seeds = f"mean of {best['seeds']} seeds; " if best["seeds"] > 1 else ""
-            lines.append(f"{split:<8}{words}  ({seeds}suppression at IoU {nms_iou:g})")
-    lines += [f"{kind:<8}{path}" for kind, path in result["files"].items()]
-    lines += [f"note    no weights from {problem}" for problem in found.problems]
-    return "\n".join([*lines, *_weights_lines(found.weights)])
-
-
-def _weights_lines(weights: Sequence[Weights]) -> list[str]:
-    lines = []
-    for kept in weights:
-        seed = f"seed {kept.seed}, " if len({each.seed for each in weights}) > 1 else ""
-        lines.append(
-            f"weights {kept.path}  ({seed}{kept.what} epoch {kept.epoch}, val map50 {kept.map50:.3f}, averaged)"
-        )
-    if weights:
-        lines.append(f'load    detector.checkpoint.load(Path("{weights[0].path}")).weights')
-    return lines
 
 
 def minutes(seconds: float) -> str:

@@ -18,16 +18,16 @@ from rich.text import Text
 from detector.telemetry import EpochMetrics, LaneStarted, StepTelemetry
 from evolve.commands.plan_text import data_lines
 from evolve.outcome.verdict import TRAINED_THROUGH
+from evolve.run.data import DataChecked
 from evolve.run.runner import (
     CheckpointPassedOver,
-    Happening,
+    RunEvent,
     StudyStopped,
     TrialEnded,
     TrialProgressed,
     TrialStarted,
     WorkerLost,
 )
-from evolve.run.session import DataChecked
 from evolve.study import Study
 from evolve.study.trial import Trial
 
@@ -69,7 +69,7 @@ class _Row:
 
 
 class Progress:
-    """Shows happenings as they come; use as a context manager."""
+    """Shows events as they come; use as a context manager."""
 
     def __init__(self, study: Study, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._study, self._console, self._clock = study, console, clock
@@ -91,26 +91,26 @@ class Progress:
             self._live.update(Text(""))
             self._live.stop()
 
-    def update(self, happening: DataChecked | Happening) -> None:
-        """Takes in the next happening."""
-        if isinstance(happening, DataChecked):
-            self._say_data(happening)
-        elif isinstance(happening, TrialStarted):
-            self._rows[happening.trial.number] = self._new_row(happening.trial)
-            how = "goes on   " if happening.is_resumed else "started   "
-            if self._live is None or happening.is_resumed:
-                self._say(f"trial {happening.trial.number:<4} {how}  {_params(happening.trial)}")
-        elif isinstance(happening, TrialProgressed):
-            self._take_in(happening)
-        elif isinstance(happening, WorkerLost):
-            when = "goes on from its last checkpoint" if happening.is_retried else "goes on with the next run"
-            self._say(f"trial {happening.trial.number:<4} {when}: {happening.reason}")
-        elif isinstance(happening, CheckpointPassedOver):
-            self._say(f"trial {happening.trial.number:<4} checkpoint not used: {happening.reason}")
-        elif isinstance(happening, TrialEnded):
-            self._say_ended(happening)
-        elif isinstance(happening, StudyStopped):
-            self._say(f"{happening.reason}; {self._num_ended} trials in {_duration(self._clock() - self._started)}")
+    def update(self, event: DataChecked | RunEvent) -> None:
+        """Takes in the next event."""
+        if isinstance(event, DataChecked):
+            self._say_data(event)
+        elif isinstance(event, TrialStarted):
+            self._rows[event.trial.number] = self._new_row(event.trial)
+            how = "goes on   " if event.is_resumed else "started   "
+            if self._live is None or event.is_resumed:
+                self._say(f"trial {event.trial.number:<4} {how}  {_params(event.trial)}")
+        elif isinstance(event, TrialProgressed):
+            self._take_in(event)
+        elif isinstance(event, WorkerLost):
+            when = "goes on from its last checkpoint" if event.is_retried else "goes on with the next run"
+            self._say(f"trial {event.trial.number:<4} {when}: {event.reason}")
+        elif isinstance(event, CheckpointPassedOver):
+            self._say(f"trial {event.trial.number:<4} checkpoint not used: {event.reason}")
+        elif isinstance(event, TrialEnded):
+            self._say_ended(event)
+        elif isinstance(event, StudyStopped):
+            self._say(f"{event.reason}; {self._num_ended} trials in {_duration(self._clock() - self._started)}")
         if self._live is not None:
             self._live.update(self._table())
 

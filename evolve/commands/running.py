@@ -36,13 +36,14 @@ from evolve.commands.options import (
     UpdatesOption,
     WorkersOption,
 )
-from evolve.commands.output import opened_storage, say, say_next, stored_study, write_report
+from evolve.commands.output import opened_storage, say, say_next, stored_study
 from evolve.errors import StudyError, shown
 
 if TYPE_CHECKING:
+    from evolve.run.data import DataChecked
     from evolve.run.found import Found
+    from evolve.run.run import Run
     from evolve.run.runner import StudyStopped
-    from evolve.run.session import DataChecked, Sitting
     from evolve.study import Study
     from evolve.study.planning import Advice
 
@@ -91,11 +92,11 @@ def run(
         others = budget | {"skip_unreadable": skip_unreadable or None}
         definition, checked = _defined(study, chosen, others, name=name, storage=storage, device=device)
     _say_choices(definition)
-    sitting = replace(_sitting(definition, storage, device, workers, checked), accepts_changed_data=accept_changed_data)
+    run = replace(_run_of(definition, storage, device, workers, checked), accepts_changed_data=accept_changed_data)
     if dry_run:
-        _print_plan(sitting, as_json=as_json)
+        _print_plan(run, as_json=as_json)
         return
-    _sit(sitting, as_json=as_json)
+    _train(run, as_json=as_json)
 
 
 def train(
@@ -120,9 +121,9 @@ def train(
 
     Example: `evolve train --hyp runs/lr_sweep/hyp.yaml --epochs 30`
     """
+    from evolve.run.data import epochs_of
     from evolve.run.detection import WORKERS_NEED, choose_device
     from evolve.run.engines import warm_up
-    from evolve.run.session import epochs_of
     from evolve.study.hyp import read_hyp
     from evolve.study.naming import training_study
 
@@ -138,8 +139,8 @@ def train(
     stored = partial(stored_study, storage)
     definition = training_study(file, hyp, chosen, others, name=name, stored=stored)
     _say_choices(definition)
-    sitting = _sitting(definition, storage, choose_device(device), workers, None)
-    _sit(replace(sitting, accepts_changed_data=accept_changed_data), as_json=as_json)
+    run = _run_of(definition, storage, choose_device(device), workers, None)
+    _train(replace(run, accepts_changed_data=accept_changed_data), as_json=as_json)
 
 
 def _chosen(
@@ -169,7 +170,7 @@ def _defined(
     study: str, chosen: dict[str, Any], others: dict[str, Any], *, name: str | None, storage: str, device: str
 ) -> tuple[Study, DataChecked | None]:
     """The study as it is going to be stored, and what its data hold if that was looked up."""
-    from evolve.run.session import settled
+    from evolve.run.data import settled
     from evolve.study.file import read_study
     from evolve.study.naming import derived_name
 
@@ -208,98 +209,89 @@ def _say_choices(study: Study) -> None:
         typer.echo(line, err=True)
 
 
-def _sitting(study: Study, storage: str, device: str, workers: int | None, checked: DataChecked | None) -> Sitting:
-    from evolve.run.session import Sitting
+def _run_of(study: Study, storage: str, device: str, workers: int | None, checked: DataChecked | None) -> Run:
+    from evolve.run.run import Run
 
-    return Sitting(study=study, storage_url=storage, device=device, workers=workers, runs=RUNS, checked=checked)
+    return Run(study=study, storage_url=storage, device=device, workers=workers, runs=RUNS, checked=checked)
 
 
-def _print_plan(sitting: Sitting, *, as_json: bool) -> None:
+def _print_plan(run: Run, *, as_json: bool) -> None:
     from evolve.commands.plan_text import data_lines, describe, estimate
-    from evolve.run.session import survey
+    from evolve.run.data import survey
 
-    study = sitting.study
-    checked = sitting.checked or survey(study.data, skip_unreadable=study.skip_unreadable)
-    planned = estimate(sitting)
+    study = run.study
+    checked = run.checked or survey(study.data, skip_unreadable=study.skip_unreadable)
+    planned = estimate(run)
     lines = [describe(study), *data_lines(study.data, checked), "", planned.text()]
     result = {
         "study": study.to_mapping(),
         "data": {key: value for key, value in asdict(checked).items() if key != "files"},
         "estimate": planned.as_mapping(),
-        "advice": [asdict(advice) for advice in _advice(sitting, checked)],
+        "advice": [asdict(advice) for advice in _advice(run, checked)],
     }
     say(result, as_json=as_json, text=lambda: "\n".join(lines))
-    _say_advice(sitting, checked)
+    _say_advice(run, checked)
     say_next(typed_again(without=("--dry-run",)), as_json=as_json)
 
 
-def _advice(sitting: Sitting, checked: DataChecked) -> tuple[Advice, ...]:
+def _advice(run: Run, checked: DataChecked) -> tuple[Advice, ...]:
     from evolve.study.planning import DataFacts, advice
 
-    return advice(sitting.study, DataFacts.from_summary(sitting.study.data, checked.summary))
+    return advice(run.study, DataFacts.from_summary(run.study.data, checked.summary))
 
 
-def _say_advice(sitting: Sitting, checked: DataChecked) -> None:
+def _say_advice(run: Run, checked: DataChecked) -> None:
     """Before anything is trained: what would keep it from learning, and what the mend would cost here."""
-    if not (found := _advice(sitting, checked)):
+    if not (found := _advice(run, checked)):
         return
     from evolve.commands.plan_text import estimate, minutes
-    from evolve.run.session import mended_sitting
+    from evolve.run.run import mended
 
     for obstacle in found:
         typer.echo(f"note    {obstacle.reason}: {obstacle.option} {obstacle.value}", err=True)
-    mended = estimate(mended_sitting(sitting, found, checked)).total_seconds
+    seconds = estimate(mended(run, found, checked)).total_seconds
     instead = {obstacle.option: obstacle.value for obstacle in found}
-    typer.echo(f"note    about {minutes(mended)} here: {typed_again(instead=instead)}", err=True)
+    typer.echo(f"note    about {minutes(seconds)} here: {typed_again(instead=instead)}", err=True)
 
 
-def _sit(sitting: Sitting, *, as_json: bool) -> None:
+def _train(run: Run, *, as_json: bool) -> None:
     """Runs a study to its end, shows it, and writes what it found."""
     from rich.console import Console
 
     from evolve.commands.progress import Progress
+    from evolve.run.data import DataChecked
+    from evolve.run.run import run_study
     from evolve.run.runner import StudyStopped
-    from evolve.run.session import DataChecked, run_sitting
 
     console = Console(stderr=True)
     stopped: StudyStopped | None = None
-    with _stop_signals() as should_stop, Progress(sitting.study, console) as progress:
-        for happening in run_sitting(sitting, should_stop=should_stop):
-            progress.update(happening)
-            if isinstance(happening, DataChecked):
-                _say_advice(sitting, happening)
-            if isinstance(happening, StudyStopped):
-                stopped = happening
+    with _stop_signals() as should_stop, Progress(run.study, console) as progress:
+        for event in run_study(run, should_stop=should_stop):
+            progress.update(event)
+            if isinstance(event, DataChecked):
+                _say_advice(run, event)
+            if isinstance(event, StudyStopped):
+                stopped = event
     assert stopped is not None
-    _finish(sitting, stopped, as_json=as_json)
+    _finish(run, stopped, as_json=as_json)
 
 
-def _finish(sitting: Sitting, stopped: StudyStopped, *, as_json: bool) -> None:
-    from evolve.commands.plan_text import result_text
-    from evolve.run.found import found_by
+def _finish(run: Run, stopped: StudyStopped, *, as_json: bool) -> None:
+    from evolve.commands.results import result_of, result_text
 
-    with opened_storage(sitting.storage_url, reads_only=True) as opened:
-        report = write_report(opened, sitting.study.name, sitting.folder / "report.html")
-        found = found_by(opened, sitting.study, sitting.folder)
-    result = {
-        "study": sitting.study.name,
-        "is_complete": stopped.is_complete,
-        "reason": stopped.reason,
-        **found.as_mapping(),
-        "files": {"report": str(report), **found.files},
-    }
-    say(result, as_json=as_json, text=lambda: result_text(result, found, nms_iou=sitting.study.nms_iou))
-    _say_what_is_next(sitting, stopped, found, as_json=as_json)
+    result = result_of(run, stopped)
+    say(result.as_mapping(), as_json=as_json, text=lambda: result_text(result, nms_iou=run.study.nms_iou))
+    _say_what_is_next(run, stopped, result.found, as_json=as_json)
 
 
-def _say_what_is_next(sitting: Sitting, stopped: StudyStopped, found: Found, *, as_json: bool) -> None:
-    name = sitting.study.name
-    place = [] if sitting.storage_url == DEFAULT_STORAGE else ["--storage", sitting.storage_url]
+def _say_what_is_next(run: Run, stopped: StudyStopped, found: Found, *, as_json: bool) -> None:
+    name = run.study.name
+    place = [] if run.storage_url == DEFAULT_STORAGE else ["--storage", run.storage_url]
     if found.grounded is not None and found.grounded.remedies and stopped.is_complete:
         instead = {remedy.option: remedy.value for remedy in found.grounded.remedies}
         say_next(typed_again(instead=instead), as_json=as_json)
         # A single training was asked for and is done; a search that found nothing is not.
-        raise typer.Exit(1 if len(sitting.study.space) else 0)
+        raise typer.Exit(1 if len(run.study.space) else 0)
     if stopped.is_failed or found.best is None or found.grounded is not None:
         say_next(shlex.join(["evolve", "show", name, *place]), as_json=as_json)
         raise typer.Exit(1)

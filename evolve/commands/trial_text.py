@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evolve.commands.trial_table import note_text, short
-from evolve.storage.trial_rows import Checkpoint, Note, TrialRow
+from evolve.storage.trial_rows import Checkpoint, Note, Training, TrialRow
 
 LABEL = 12  # characters before what a line says
 
@@ -40,6 +40,8 @@ def _entries(row: TrialRow, folder: Path) -> Iterator[tuple[str, str]]:
     yield from _labelled("parameters", [f"{name} {value}" for name, value in row.params.items()])
     yield "fitness", "" if row.fitness is None else f"{row.fitness:.4f}"
     yield "trained", "" if row.seconds is None else f"{row.seconds:.1f} s"
+    if len(row.trainings) > 1:
+        yield from _labelled("trainings", [_training(training) for training in row.trainings])
     yield from _metrics(row)
     if row.diagnosis is not None:
         yield from _labelled("diagnosis", _diagnosis(row.diagnosis))
@@ -52,6 +54,12 @@ def _entries(row: TrialRow, folder: Path) -> Iterator[tuple[str, str]]:
 def _labelled(label: str, texts: list[str]) -> Iterator[tuple[str, str]]:
     for place, text in enumerate(texts):
         yield ("" if place else label), text
+
+
+def _training(training: Training) -> str:
+    seconds = "" if training.seconds is None else f", {training.seconds:.1f} s"
+    reason = f": {training.reason}" if training.reason else ""
+    return f"seed {training.seed}{seconds}, {training.verdict or 'verdict not kept'}{reason}"
 
 
 def _metrics(row: TrialRow) -> Iterator[tuple[str, str]]:

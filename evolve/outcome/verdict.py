@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite, nan
@@ -22,9 +22,14 @@ class Verdict(StrEnum):
     DIVERGED = "diverged"
     FAILED = "failed"
 
+    @property
+    def can_be_best(self) -> bool:
+        """Whether it trained to the last epoch, so that its fitness can be compared with that of others."""
+        return self in (Verdict.CONVERGED, Verdict.UNDERTRAINED, Verdict.WORSENED)
 
-# Trained to the last epoch, so that their fitness can be compared.
-TRAINED_THROUGH = (Verdict.CONVERGED, Verdict.UNDERTRAINED, Verdict.WORSENED)
+
+# All that can be the best of a study.
+TRAINED_THROUGH = tuple(verdict for verdict in Verdict if verdict.can_be_best)
 # With fewer epochs the last quarter is a single step of a curve that may be doing anything.
 LEAST_EPOCHS = 5
 
@@ -121,18 +126,6 @@ def _cause_of_worsening(losses: LossCurves, since: int) -> str:
     if train[-1] > train[0]:
         return f"collapsing ({moved})"
     return f"overfitting ({moved})"
-
-
-def worst(judgements: Mapping[int, Judgement]) -> Judgement:
-    """Judgement of a trial trained with several seeds: the worst one, its reason headed by the seed it came from.
-
-    Args:
-        judgements: By seed, at least one. Between equals the first one counts.
-    """
-    seed, judgement = max(judgements.items(), key=lambda item: list(Verdict).index(item[1].verdict))
-    if len(judgements) == 1:
-        return judgement
-    return Judgement(verdict=judgement.verdict, reason=f"seed {seed}: {judgement.reason}")
 
 
 def _divergence(fitness: Sequence[float], losses: LossCurves, ended: LaneEnded, loss_growth: float) -> str:

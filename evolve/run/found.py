@@ -43,7 +43,7 @@ def best_of(storage: Storage, study_name: str) -> Best | None:
     trial = storage.optuna.get_all_trials(study_id, deepcopy=False)[number]
     outcome = storage.outcome(trial._trial_id)
     assert outcome is not None
-    by_split = {split: storage.epochs(trial._trial_id, split=split) for split in ("val", "test")}
+    by_split = {split: storage.records.epochs(trial._trial_id, split=split) for split in ("val", "test")}
     metrics = {
         split: _means([epochs[-1] for epochs in by_seed.values()]) for split, by_seed in by_split.items() if by_seed
     }

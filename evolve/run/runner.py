@@ -1,10 +1,10 @@
-"""Ask, run, judge, tell, store: a study from its first trial to its last, as a stream of happenings."""
+"""Ask, run, judge, tell, store: a study from its first trial to its last, as a stream of events."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
@@ -12,12 +12,13 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted
+from evolve.outcome.training import TrialOutcome, fold
 from evolve.outcome.verdict import TRAINED_THROUGH
-from evolve.run.engines import Crashed, Ended, Engine, Event, Progress
-from evolve.run.judging import outcome_of
+from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, Progress
+from evolve.run.judging import judged, stopped
 from evolve.search.pruners import apply, decide, make_pruner
 from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
-from evolve.storage.database import Outcome, Storage
+from evolve.storage.database import Storage
 from evolve.storage.lease import Lease
 from evolve.storage.ledger import EventKind
 from evolve.study import Study
@@ -68,12 +69,12 @@ class TrialEnded:
     """A trial is judged, told and stored."""
 
     trial: Trial
-    outcome: Outcome
+    outcome: TrialOutcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyStopped:
-    """The last happening.
+    """The last event.
 
     Attributes:
         reason: In words.
@@ -86,7 +87,7 @@ class StudyStopped:
     is_failed: bool = False
 
 
-Happening = TrialStarted | TrialProgressed | WorkerLost | CheckpointPassedOver | TrialEnded | StudyStopped
+RunEvent = TrialStarted | TrialProgressed | WorkerLost | CheckpointPassedOver | TrialEnded | StudyStopped
 
 
 @dataclass(slots=True)
@@ -98,7 +99,12 @@ class _UnderWay:
     started: float = 0.0
     is_pruned: bool = False
     losses: int = 0  # of workers, since the last epoch
-    ended: dict[int, LaneEnded] = field(default_factory=dict)
+
+    @property
+    def trial_id(self) -> int:
+        """Optuna's id."""
+        trial_id: int = self.optuna_trial._trial_id
+        return trial_id
 
 
 class StudyRun:
@@ -146,14 +152,14 @@ class StudyRun:
         """Optuna's id of the study."""
         return int(self._optuna._study_id)
 
-    def happenings(self, lease: Lease) -> Generator[Happening, None, None]:
+    def events(self, lease: Lease) -> Generator[RunEvent, None, None]:
         """Runs the study; closing the iterator stops it."""
         started = self._clock()
         resumed = self._unfinished()
         self._enqueue_baseline()
         try:
             while True:
-                lease.beat()
+                lease.heartbeat()
                 if reason := self._reason_to_stop(started):
                     self._engine.hurry()
                 while not reason and len(self._under_way) < self._engine.capacity:
@@ -199,7 +205,7 @@ class StudyRun:
         return _UnderWay(trial, optuna_trial)
 
     def _start(self, under_way: _UnderWay) -> TrialStarted:
-        trial, trial_id = under_way.trial, under_way.optuna_trial._trial_id
+        trial, trial_id = under_way.trial, under_way.trial_id
         is_resumed = not self._storage.begin_trial(
             trial_id, study_id=self.study_id, number=trial.number, environment_id=self._environment_id
         )
@@ -209,7 +215,7 @@ class StudyRun:
         return TrialStarted(trial=trial, is_resumed=is_resumed)
 
     def _submit(self, under_way: _UnderWay) -> None:
-        last_epochs = self._storage.last_epochs(under_way.optuna_trial._trial_id)
+        last_epochs = self._storage.records.last_epochs(under_way.trial_id)
         self._engine.submit(replace(under_way.trial, origin=self._origin, last_epochs=last_epochs))
 
     def _reason_to_stop(self, started: float) -> str:
@@ -239,7 +245,7 @@ class StudyRun:
 
     # Listening
 
-    def _handle(self, event: Event, *, is_over: bool) -> Iterator[Happening]:
+    def _handle(self, event: EngineEvent, *, is_over: bool) -> Iterator[RunEvent]:
         under_way = self._under_way[event.trial]
         if isinstance(event, Progress):
             yield from self._passed_over(under_way, event)
@@ -270,28 +276,29 @@ class StudyRun:
             yield CheckpointPassedOver(trial=under_way.trial, reason=reason)
 
     def _note(self, under_way: _UnderWay, kind: EventKind, message: str) -> None:
-        trial_id = under_way.optuna_trial._trial_id
+        trial_id = under_way.trial_id
         self._storage.ledger.note_event(self.study_id, kind, message, trial_id=trial_id)
 
     def _progress(self, under_way: _UnderWay, event: Progress) -> TrialProgressed:
         """Stores records before anything else learns of them, then decides whether the trial goes on."""
         epochs = [each for each in event.records if isinstance(each.telemetry, EpochMetrics)]
         fitness = {_key(each): self._study.fitness.of(_metrics(each)) for each in epochs}
-        self._storage.write(under_way.optuna_trial._trial_id, event.records, fitness)
+        self._storage.records.write(under_way.trial_id, event.records, fitness)
         for record in event.records:
             if isinstance(record.telemetry, LaneEnded):
-                under_way.ended[record.seed] = record.telemetry
-        if event.asks:
+                training = judged(self._study, self._storage, under_way.trial_id, record.seed, record.telemetry)
+                self._storage.records.end_training(under_way.trial_id, record.seed, training)
+        if event.awaits_decision:
             under_way.losses = 0
             last = epochs[-1]
             if last.seed == self._study.seeds[0]:
                 under_way.is_pruned = self._is_hopeless(under_way, last, fitness[_key(last)])
-            self._engine.answer(event.trial, goes_on=not under_way.is_pruned)
+            self._engine.decide(event.trial, goes_on=not under_way.is_pruned)
         return TrialProgressed(trial=under_way.trial, records=tuple(event.records))
 
     def _is_hopeless(self, under_way: _UnderWay, record: Record, fitness: float) -> bool:
         """The pruner's decision on the first seed; the other seeds only refine what it said."""
-        epoch, trial_id, ledger = _metrics(record).epoch, under_way.optuna_trial._trial_id, self._storage.ledger
+        epoch, trial_id, ledger = _metrics(record).epoch, under_way.trial_id, self._storage.ledger
         decision = ledger.decision(trial_id, epoch)  # of a run that was killed before the checkpoint was written
         if decision is None:
             decision = decide(self._optuna, trial_id, epoch=epoch, fitness=fitness)
@@ -300,16 +307,9 @@ class StudyRun:
         return decision.is_pruned
 
     def _end(self, under_way: _UnderWay, event: Crashed | Ended) -> TrialEnded:
-        if isinstance(event, Crashed):
-            reason = f"{event.reason}, twice without an epoch between" if event.by_machine else event.reason
-            outcome = Outcome(verdict="failed", reason=reason, fitness=float("nan"), traceback=event.traceback)
-        else:
-            trial_id = under_way.optuna_trial._trial_id
-            outcome = outcome_of(
-                self._study, self._storage, trial_id, ended=under_way.ended, is_pruned=under_way.is_pruned
-            )
+        outcome = self._outcome(under_way, event)
         # Ours first: a run killed between the two finds the outcome and tells it.
-        self._storage.end_trial(under_way.optuna_trial._trial_id, outcome)
+        self._storage.end_trial(under_way.trial_id, outcome)
         self._tell(under_way, outcome)
         is_lost = isinstance(event, Crashed) and event.by_machine
         self._lost_in_a_row = self._lost_in_a_row + 1 if is_lost else 0
@@ -319,7 +319,23 @@ class StudyRun:
             self._hopeless = self._is_everything_failing()
         return TrialEnded(trial=under_way.trial, outcome=outcome)
 
-    def _tell(self, under_way: _UnderWay, outcome: Outcome) -> None:
+    def _outcome(self, under_way: _UnderWay, event: Crashed | Ended) -> TrialOutcome:
+        """What the trial's trainings come to; one that was under way has been stopped, or has failed."""
+        trainings = self._storage.records.trainings(under_way.trial_id)
+        failure = traceback = None
+        if isinstance(event, Crashed):
+            failure = f"{event.reason}, twice without an epoch between" if event.by_machine else event.reason
+            traceback = event.traceback
+        elif not trainings and not under_way.is_pruned:
+            failure = traceback = "its training ended without a last record"
+        if failure or under_way.is_pruned:
+            seed = next((seed for seed in self._study.seeds if seed not in trainings), self._study.seeds[-1])
+            training = stopped(self._study, self._storage, under_way.trial_id, seed, failure=failure)
+            self._storage.records.end_training(under_way.trial_id, seed, training)
+            trainings[seed] = training
+        return fold(trainings, num_seeds=len(self._study.seeds), traceback=traceback)
+
+    def _tell(self, under_way: _UnderWay, outcome: TrialOutcome) -> None:
         trial = under_way.optuna_trial
         state: TrialState = {"failed": TrialState.FAIL, "pruned": TrialState.PRUNED}.get(
             outcome.verdict, TrialState.COMPLETE

@@ -10,51 +10,28 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, inspect, select, update
+from sqlalchemy import Engine, create_engine, delete, func, insert, inspect, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from detector.telemetry import (
-    CheckpointSaved,
-    EpochMetrics,
-    LaneStarted,
-    StepTelemetry,
-)
 from evolve.errors import StorageError
-from evolve.outcome.verdict import TRAINED_THROUGH
+from evolve.outcome.training import TrialOutcome
+from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
 from evolve.storage import schema
 from evolve.storage.lease import Lease
 from evolve.storage.ledger import Ledger
-from evolve.storage.rows import epoch_from, epoch_row, step_from, step_row
+from evolve.storage.migrations import make_current
+from evolve.storage.older import read_as_current
+from evolve.storage.records import Records
 from evolve.storage.sqlite import Patience, connect_arguments, sqlite_file, tune
 from evolve.study import Study
-from evolve.study.trial import Record
 
 CREATION_ATTEMPTS = 6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a trial ended.
-
-    Attributes:
-        verdict: converged, undertrained, diverged, pruned or failed.
-        reason: In words.
-        fitness: Mean over the seeds at the last epoch; NaN where there is none.
-        diagnosis: JSON of a divergence's diagnosis.
-        traceback: Of a failure.
-    """
-
-    verdict: str
-    reason: str
-    fitness: float
-    diagnosis: str | None = None
-    traceback: str | None = None
 
 
 def open_engine(url: str, *, patience: Patience | None = None, reads_only: bool = False) -> Engine:
@@ -71,27 +48,12 @@ def open_engine(url: str, *, patience: Patience | None = None, reads_only: bool 
     try:
         engine = create_engine(url, connect_args=connect_arguments(url, patience))
         tune(engine, reads_only=reads_only)
+        if reads_only:
+            read_as_current(engine)
         with engine.connect():
             return engine
     except (SQLAlchemyError, ModuleNotFoundError) as error:
         raise StorageError(f"storage {url}: cannot be opened: {error}") from error
-
-
-def check_schema(connection: Connection) -> bool:
-    """Whether our tables are there.
-
-    Raises:
-        StorageError: They were made by a newer version.
-    """
-    if not inspect(connection).has_table(schema.schema_version.name):
-        return False
-    version = connection.scalar(select(func.max(schema.schema_version.c.version)))
-    if version is not None and version > schema.SCHEMA_VERSION:
-        raise StorageError(
-            f"storage {connection.engine.url}: its tables are of version {version}, this evolve reads up to "
-            f"{schema.SCHEMA_VERSION}; upgrade evolve"
-        )
-    return version is not None
 
 
 class Storage:
@@ -112,10 +74,10 @@ class Storage:
         self._patience = Patience()
         self.engine = open_engine(url, patience=self._patience, reads_only=reads_only)
         self.ledger = Ledger(self.engine)
+        self.records = Records(self.engine)
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # what happens is told by the runner
         if reads_only:
             with self.engine.connect() as connection:
-                check_schema(connection)
                 if not all(inspect(connection).has_table(name) for name in (schema.study.name, "studies")):
                     self.engine.dispose()
                     raise StorageError(f"storage {url}: holds no studies of evolve; run one, or name another --storage")
@@ -128,7 +90,8 @@ class Storage:
         for attempt in range(CREATION_ATTEMPTS):
             try:
                 if not reads_only:
-                    self._make_tables()
+                    with self.engine.begin() as connection:
+                        make_current(connection)
                 return optuna.storages.RDBStorage(
                     self.url,
                     engine_kwargs=arguments,
@@ -142,13 +105,6 @@ class Storage:
                     raise StorageError(f"storage {self.url}: Optuna cannot use it: {error}") from error
                 time.sleep(0.1 * 2**attempt)
         raise AssertionError("unreachable")
-
-    def _make_tables(self) -> None:
-        with self.engine.begin() as connection:
-            is_there = check_schema(connection)
-            schema.metadata.create_all(connection)
-            if not is_there:
-                connection.execute(insert(schema.schema_version).values(version=schema.SCHEMA_VERSION))
 
     def close(self) -> None:
         """Gives all connections back."""
@@ -266,7 +222,7 @@ class Storage:
         finally:
             # A database that is locked or gone for good must not hide what ended the run; a dead holder is found out.
             with suppress(SQLAlchemyError):
-                lease.give_back()
+                lease.release()
 
     # Trials
 
@@ -289,35 +245,15 @@ class Storage:
         table = schema.trial
         unfinished = select(table.c.trial_id).where(table.c.study_id == study_id, table.c.verdict.is_(None))
         with self.engine.begin() as connection:
-            for rows in (schema.epoch, schema.step, schema.checkpoint, schema.decision):
+            for rows in (schema.training, schema.epoch, schema.step, schema.checkpoint, schema.decision):
                 connection.execute(delete(rows).where(rows.c.trial_id.in_(unfinished)))
 
-    def write(self, trial_id: int, records: Sequence[Record], fitness: Mapping[tuple[int, str, int], float]) -> None:
-        """Stores records of one trial in one transaction.
-
-        Args:
-            trial_id: Optuna's id.
-            records: In the order they came.
-            fitness: Of each epoch among them, by seed, split and epoch.
-        """
-        steps = [step_row(trial_id, each) for each in records if isinstance(each.telemetry, StepTelemetry)]
+    def end_trial(self, trial_id: int, outcome: TrialOutcome) -> None:
+        """Stores how a trial ended, and how long its trainings took together."""
+        table, training = schema.trial, schema.training
         with self.engine.begin() as connection:
-            for record in records:
-                _write_rare(connection, trial_id, record, fitness)
-            if steps:
-                connection.execute(insert(schema.step), steps)
-
-    def end_trial(self, trial_id: int, outcome: Outcome) -> None:
-        """Stores how a trial ended, and how long it trained over all its starts."""
-        table, steps, epochs = schema.trial, schema.step, schema.epoch
-        with self.engine.begin() as connection:
-            # Epochs hold their steps; steps after the last epoch are counted by themselves.
-            last = select(func.coalesce(func.max(epochs.c.step), 0)).where(epochs.c.trial_id == trial_id)
-            whole = select(func.coalesce(func.sum(epochs.c.seconds), 0.0)).where(epochs.c.trial_id == trial_id)
-            rest = select(func.coalesce(func.sum(steps.c.seconds), 0.0)).where(steps.c.trial_id == trial_id)
-            rest = rest.where(steps.c.step >= last.scalar_subquery())
-            seconds = float(connection.scalar(whole) or 0) + float(connection.scalar(rest) or 0)
-            values = asdict(outcome) | {"ended": time.time(), "seconds": seconds}
+            total = select(func.coalesce(func.sum(training.c.seconds), 0.0)).where(training.c.trial_id == trial_id)
+            values = asdict(outcome) | {"ended": time.time(), "seconds": float(connection.scalar(total) or 0)}
             connection.execute(update(table).where(table.c.trial_id == trial_id).values(values))
 
     def seconds(self, trial_id: int) -> float:
@@ -326,40 +262,15 @@ class Storage:
         with self.engine.connect() as connection:
             return float(connection.execute(select(table.c.seconds).where(table.c.trial_id == trial_id)).scalar_one())
 
-    def outcome(self, trial_id: int) -> Outcome | None:
+    def outcome(self, trial_id: int) -> TrialOutcome | None:
         """How a trial ended, or None while it has not."""
         table = schema.trial
         columns = (table.c.verdict, table.c.reason, table.c.fitness, table.c.diagnosis, table.c.traceback)
         with self.engine.connect() as connection:
             row = connection.execute(select(*columns).where(table.c.trial_id == trial_id)).mappings().first()
-        return None if row is None or row["verdict"] is None else Outcome(**row)
-
-    def epochs(self, trial_id: int, *, split: str = "val") -> dict[int, list[EpochMetrics]]:
-        """Metrics of every epoch, by seed."""
-        table = schema.epoch
-        query = select(table).where(table.c.trial_id == trial_id, table.c.split == split)
-        found: dict[int, list[EpochMetrics]] = {}
-        with self.engine.connect() as connection:
-            for row in connection.execute(query.order_by(table.c.seed, table.c.epoch)).mappings():
-                found.setdefault(row["seed"], []).append(epoch_from(row))
-        return found
-
-    def last_epochs(self, trial_id: int) -> dict[int, int]:
-        """The last epoch that is stored of each training, by seed."""
-        table = schema.epoch
-        query = select(table.c.seed, func.max(table.c.epoch)).where(
-            table.c.trial_id == trial_id, table.c.split == "val"
-        )
-        with self.engine.connect() as connection:
-            return {seed: last for seed, last in connection.execute(query.group_by(table.c.seed))}  # noqa: C416
-
-    def steps(self, trial_id: int, seed: int, *, first: int = 0, count: int | None = None) -> list[StepTelemetry]:
-        """Step telemetry of one training from step `first` on."""
-        table = schema.step
-        query = select(table).where(table.c.trial_id == trial_id, table.c.seed == seed, table.c.step >= first)
-        with self.engine.connect() as connection:
-            rows = connection.execute(query.order_by(table.c.step).limit(count)).mappings()
-            return [step_from(row) for row in rows]
+        if row is None or row["verdict"] is None:
+            return None
+        return TrialOutcome(**{**row, "verdict": Verdict(row["verdict"]), "reason": row["reason"] or ""})
 
     def data_summary(self, study_id: int) -> dict[str, Any]:
         """Counts of images, boxes and classes of the study's data; empty where none are stored."""
@@ -397,35 +308,3 @@ class Storage:
         with self.engine.connect() as connection:
             number: int | None = connection.scalar(query.order_by(table.c.fitness.desc(), table.c.number).limit(1))
             return number
-
-
-def _write_rare(
-    connection: Connection, trial_id: int, record: Record, fitness: Mapping[tuple[int, str, int], float]
-) -> None:
-    telemetry = record.telemetry
-    if isinstance(telemetry, LaneStarted):
-        _forget_after(connection, trial_id, record.seed, telemetry)
-    elif isinstance(telemetry, EpochMetrics):
-        key = (record.seed, telemetry.split, telemetry.epoch)
-        row = epoch_row(trial_id, record.seed, telemetry) | {"fitness": fitness.get(key)}
-        connection.execute(insert(schema.epoch).values(row))
-    elif isinstance(telemetry, CheckpointSaved):
-        table = schema.checkpoint
-        mine = (table.c.trial_id == trial_id) & (table.c.seed == record.seed)
-        connection.execute(delete(table).where(mine))
-        connection.execute(
-            insert(table).values(
-                trial_id=trial_id,
-                seed=record.seed,
-                epoch=telemetry.epoch,
-                step=telemetry.step,
-                path=telemetry.path,
-            )
-        )
-
-
-def _forget_after(connection: Connection, trial_id: int, seed: int, start: LaneStarted) -> None:
-    step, epoch = schema.step, schema.epoch
-    connection.execute(delete(step).where(step.c.trial_id == trial_id, step.c.seed == seed, step.c.step >= start.step))
-    mine = (epoch.c.trial_id == trial_id) & (epoch.c.seed == seed)
-    connection.execute(delete(epoch).where(mine, (epoch.c.epoch >= start.epoch) | (epoch.c.split == "test")))

@@ -44,7 +44,7 @@ class Lease:
     ) -> None:
         self._engine, self._study_id, self._name, self._sleep = engine, study_id, name, sleep
         self._token = "-".join((uuid.uuid4().hex[:24], _place(), process_mark(os.getpid())))
-        self._beat_at = 0.0
+        self._written_at = 0.0
 
     def check_free(self) -> Mapping[Any, Any] | None:
         """The row of a dead holder, or None. Watches a holder that cannot be asked for, for half a minute at most.
@@ -78,22 +78,22 @@ class Lease:
         except IntegrityError as error:
             raise StorageError(f"study {self._name}: another process has just begun to run it") from error
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Says that the holder lives; cheap to call often.
 
         Raises:
             StorageError: Somebody else has taken the study over.
         """
-        if time.monotonic() - self._beat_at < LEASE_SECONDS / 6:
+        if time.monotonic() - self._written_at < LEASE_SECONDS / 6:
             return
-        self._beat_at = time.monotonic()
+        self._written_at = time.monotonic()
         table = schema.lease
         mine = (table.c.study_id == self._study_id) & (table.c.token == self._token)
         with self._engine.begin() as connection:
             if connection.execute(update(table).where(mine).values(heartbeat=time.time())).rowcount == 0:
                 raise StorageError(f"study {self._name}: another process has taken it over; this one stops")
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Lets others run the study."""
         table = schema.lease
         with self._engine.begin() as connection:

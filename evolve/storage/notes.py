@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from evolve.errors import StorageError
 from evolve.storage import schema
-from evolve.storage.database import check_schema
+from evolve.storage.migrations import make_current, revision_of
 from evolve.storage.sqlite import sqlite_file
 
 MAX_TEXT = 4000
@@ -23,7 +23,7 @@ _TRIALS = table("trials", column("trial_id"), column("study_id"), column("number
 
 
 def add_note(engine: Engine, study_name: str, number: int, text: str, *, tag: str = "") -> None:
-    """Writes a note on a trial; the table is made with the first one.
+    """Writes a note on a trial.
 
     Args:
         engine: A database that holds the study.
@@ -76,9 +76,9 @@ def _check(text: str, tag: str) -> None:
 
 def _write(engine: Engine, study_name: str, number: int, text: str, tag: str) -> None:
     with engine.begin() as connection:
-        check_schema(connection)
+        revision_of(connection)
         trial_id = _trial_id(connection, study_name, number)
-        schema.metadata.create_all(connection, tables=[schema.note])
+        make_current(connection)
         row = {
             "trial_id": trial_id,
             "created": time.time(),

@@ -103,7 +103,7 @@ def _held(engine: Engine, study: Removable) -> Iterator[None]:
     try:
         yield
     finally:
-        lease.give_back()
+        lease.release()
 
 
 def _delete_rows(connection: Connection, rows: Table, study_id: int) -> None:

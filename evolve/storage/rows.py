@@ -1,4 +1,4 @@
-"""Telemetry as rows of our tables, and back."""
+"""Telemetry as rows of our tables, and back: scalars under their own names, loss terms by scale or split."""
 
 from __future__ import annotations
 
@@ -7,56 +7,36 @@ from typing import Any
 
 from detector.telemetry import TERMS, EpochMetrics, LossTerms, StepTelemetry
 from evolve.storage import schema
-from evolve.study.trial import Record
 
-_STEP_COLUMNS = (
-    "step",
-    "epoch",
-    "loss",
-    "grad_norm",
-    "update_ratio",
-    "lr",
-    "bias_lr",
-    "momentum",
-    "max_box_logit",
-    "in_warmup",
-    "seconds",
-    "images_per_second",
-)
-_EPOCH_COLUMNS = ("split", "epoch", "step", "precision", "recall", "map50", "map50_95", "seconds")
+_STEP = schema.scalar_names(StepTelemetry)
+_EPOCH = schema.scalar_names(EpochMetrics)
 
 
-def step_row(trial_id: int, record: Record) -> dict[str, Any]:
-    """Row of `evolve_step` for a record of a step."""
-    step = record.telemetry
-    assert isinstance(step, StepTelemetry)
-    row = {name: getattr(step, name) for name in _STEP_COLUMNS}
-    for term in TERMS:
-        values = getattr(step.terms, term)
-        row |= {f"{term}_{scale}": value for scale, value in enumerate(values)}
-        row |= {f"{term}_{scale}": None for scale in range(len(values), schema.MAX_SCALES)}
-    return row | {"trial_id": trial_id, "seed": record.seed, "num_scales": len(step.terms.box)}
+def step_row(trial_id: int, seed: int, step: StepTelemetry) -> dict[str, Any]:
+    """Row of `evolve_step`."""
+    row: dict[str, Any] = {name: getattr(step, name) for name in _STEP}
+    num_scales = len(step.terms.box)
+    for name, (term, scale) in schema.STEP_LOSSES.items():
+        row[name] = getattr(step.terms, term)[scale] if scale < num_scales else None
+    return row | {"trial_id": trial_id, "seed": seed, "num_scales": num_scales}
 
 
 def step_from(row: Mapping[Any, Any]) -> StepTelemetry:
     """Step telemetry from a row of `evolve_step`, as lane 0."""
     terms = {term: tuple(row[f"{term}_{scale}"] for scale in range(row["num_scales"])) for term in TERMS}
-    return StepTelemetry(lane=0, terms=LossTerms(**terms), **{name: row[name] for name in _STEP_COLUMNS})
+    return StepTelemetry(lane=0, terms=LossTerms(**terms), **{name: row[name] for name in _STEP})
 
 
 def epoch_row(trial_id: int, seed: int, metrics: EpochMetrics) -> dict[str, Any]:
     """Row of `evolve_epoch` without its fitness."""
-    row = {name: getattr(metrics, name) for name in _EPOCH_COLUMNS}
-    row |= {f"train_{term}": metrics.train_losses[term] for term in TERMS}
-    row |= {f"loss_{term}": metrics.losses[term] for term in TERMS}
+    row: dict[str, Any] = {name: getattr(metrics, name) for name in _EPOCH}
+    row |= {name: getattr(metrics, losses)[term] for name, (losses, term) in schema.EPOCH_LOSSES.items()}
     return row | {"trial_id": trial_id, "seed": seed}
 
 
 def epoch_from(row: Mapping[Any, Any]) -> EpochMetrics:
     """Metrics from a row of `evolve_epoch`, as lane 0."""
-    return EpochMetrics(
-        lane=0,
-        losses={term: row[f"loss_{term}"] for term in TERMS},
-        train_losses={term: row[f"train_{term}"] for term in TERMS},
-        **{name: row[name] for name in _EPOCH_COLUMNS},
-    )
+    groups: dict[str, Any] = {"losses": {}, "train_losses": {}}
+    for name, (group, term) in schema.EPOCH_LOSSES.items():
+        groups[group][term] = row[name]
+    return EpochMetrics(lane=0, **groups, **{name: row[name] for name in _EPOCH})

@@ -7,6 +7,8 @@ SQLite stores NaN so; infinities stay infinite. Terms of scales that a network d
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import fields
 from math import isnan
 from typing import Any
 
@@ -25,8 +27,12 @@ from sqlalchemy import (
 )
 
 from detector.telemetry import TERMS as TERMS
+from detector.telemetry import EpochMetrics, StepTelemetry
 
-SCHEMA_VERSION = 1
+# The last of the migrations; what has been migrated says so in `evolve_version`.
+REVISION = "0002"
+# What an evolve that knows no migrations refuses.
+SCHEMA_VERSION = 2
 MAX_SCALES = 3
 
 
@@ -43,9 +49,38 @@ class Real(TypeDecorator[float]):
         return float("nan") if value is None else float(value)
 
 
+# Columns of what telemetry groups: loss terms by scale of a step, by split of an epoch.
+STEP_LOSSES = {f"{term}_{scale}": (term, scale) for term in TERMS for scale in range(MAX_SCALES)}
+EPOCH_LOSSES = {
+    f"{prefix}_{term}": (name, term)
+    for prefix, name in (("train", "train_losses"), ("loss", "losses"))
+    for term in TERMS
+}
+# Types of telemetry's scalars; what is no scalar has columns of its own, and lanes are told apart by their training.
+_TYPES: dict[str, Any] = {"int": Integer, "float": Real, "bool": Boolean, "str": String(8)}
+
+
+def scalar_names(record: type[Any]) -> tuple[str, ...]:
+    """Fields of a kind of telemetry that are a column each: a scalar that is measured is declared there alone."""
+    return tuple(field.name for field in fields(record) if field.type in _TYPES and field.name != "lane")
+
+
+def _scalars(record: type[Any], *, keys: tuple[str, ...]) -> Iterator[Column[Any]]:
+    types = {field.name: str(field.type) for field in fields(record)}
+    for name in scalar_names(record):
+        kind = types[name]
+        yield Column(name, _TYPES[kind], primary_key=name in keys, autoincrement=False, nullable=kind == "float")
+
+
+def _of_training() -> tuple[Column[Any], Column[Any]]:
+    return tuple(Column(name, Integer, primary_key=True, autoincrement=False) for name in ("trial_id", "seed"))  # type: ignore[return-value]
+
+
 metadata = MetaData()
 
 schema_version = Table("evolve_schema", metadata, Column("version", Integer, primary_key=True))
+
+revision = Table("evolve_version", metadata, Column("version_num", String(32), primary_key=True))  # Alembic's
 
 # One row a study: the study as it was read, all defaults filled in, so that it can be shown and continued.
 study = Table(
@@ -92,42 +127,37 @@ trial = Table(
     Column("fitness", Real),  # mean over seeds at the last epoch
 )
 
+# One row for each training of a trial that has ended: the trial trained with one of its seeds.
+training = Table(
+    "evolve_training",
+    metadata,
+    Column("trial_id", Integer, primary_key=True, autoincrement=False),
+    Column("seed", Integer, primary_key=True, autoincrement=False),
+    Column("verdict", String(16)),  # NULL where only the trial's is known
+    Column("reason", Text, nullable=False, default=""),
+    Column("diagnosis", Text),  # JSON of forensics.Diagnosis for one that diverged
+    Column("fitness", Real),  # on the validation images after its last epoch
+    Column("seconds", Real),  # over all its starts
+)
+
+# One row for each epoch of a training and split: what `EpochMetrics` says, and the fitness that comes of it.
 epoch = Table(
     "evolve_epoch",
     metadata,
-    Column("trial_id", Integer, primary_key=True, autoincrement=False),
-    Column("seed", Integer, primary_key=True, autoincrement=False),
-    Column("split", String(8), primary_key=True),  # val or test
-    Column("epoch", Integer, primary_key=True, autoincrement=False),
-    Column("step", Integer, nullable=False),
+    *_of_training(),
+    *_scalars(EpochMetrics, keys=("split", "epoch")),
+    *(Column(name, Real) for name in EPOCH_LOSSES),
     Column("fitness", Real),
-    Column("precision", Real),
-    Column("recall", Real),
-    Column("map50", Real),
-    Column("map50_95", Real),
-    *(Column(f"{part}_{term}", Real) for part in ("train", "loss") for term in TERMS),
-    Column("seconds", Real),
 )
 
+# One row for each step of a training: what `StepTelemetry` says.
 step = Table(
     "evolve_step",
     metadata,
-    Column("trial_id", Integer, primary_key=True, autoincrement=False),
-    Column("seed", Integer, primary_key=True, autoincrement=False),
-    Column("step", Integer, primary_key=True, autoincrement=False),
-    Column("epoch", Integer, nullable=False),
-    Column("loss", Real),
+    *_of_training(),
+    *_scalars(StepTelemetry, keys=("step",)),
+    *(Column(name, Real) for name in STEP_LOSSES),
     Column("num_scales", Integer, nullable=False, default=MAX_SCALES),  # terms of further scales do not exist
-    *(Column(f"{term}_{scale}", Real) for term in TERMS for scale in range(MAX_SCALES)),
-    Column("grad_norm", Real),
-    Column("update_ratio", Real),
-    Column("lr", Real),
-    Column("bias_lr", Real),
-    Column("momentum", Real),
-    Column("max_box_logit", Real),
-    Column("in_warmup", Boolean, nullable=False),
-    Column("seconds", Real),
-    Column("images_per_second", Real),
 )
 
 checkpoint = Table(
@@ -139,8 +169,6 @@ checkpoint = Table(
     Column("step", Integer, nullable=False),
     Column("path", Text, nullable=False),  # relative to the run folder of the study
 )
-
-# The tables below came after version 1. Whoever writes makes those that are missing; whoever reads does without.
 
 # One row a study that has been run since: what its checkpoints carry, and the files it was trained on.
 identity = Table(
@@ -173,7 +201,7 @@ decision = Table(
     Column("attributes", Text, nullable=False),  # JSON: what the pruner writes to the trial, such as rungs passed
 )
 
-# What people wrote about a trial; made when the first note is written.
+# What people wrote about a trial.
 note = Table(
     "evolve_note",
     metadata,
@@ -184,9 +212,6 @@ note = Table(
     Column("text", Text, nullable=False, default=""),
     Column("tag", String(64), nullable=False, default=""),
 )
-
-# A database that is only read may be without them.
-CAME_LATER = frozenset({identity.name, event.name, decision.name, note.name})
 
 # What the data set's check clipped or left out, so that nothing is dropped in silence.
 data_finding = Table(

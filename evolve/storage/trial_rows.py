@@ -1,4 +1,4 @@
-"""The trials of a study with all that is stored about each, read in seven statements whatever their number."""
+"""The trials of a study with all that is stored about each, read in eight statements whatever their number."""
 
 from __future__ import annotations
 
@@ -21,17 +21,15 @@ from sqlalchemy import (
     and_,
     column,
     func,
-    inspect,
     select,
     table,
 )
 
 from evolve.errors import StorageError
+from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
 
 METRICS = ("precision", "recall", "map50", "map50_95")
-# Trials that can be the best of a study, as `Storage.best` has it.
-TRAINED_THROUGH = ("converged", "undertrained")
 _WORDS = {"RUNNING": "running", "WAITING": "waiting"}
 
 _STUDIES = table("studies", column("study_id", Integer), column("study_name", String))
@@ -86,6 +84,25 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How a training of a trial ended, as it is stored.
+
+    Attributes:
+        seed: The seed that the trial was trained with.
+        verdict: What became of it; None where only the trial's is known.
+        reason: The verdict in words; empty where it is not known.
+        fitness: On the validation images after its last epoch; None where there is none.
+        seconds: How long it trained over all its starts.
+    """
+
+    seed: int
+    verdict: str | None
+    reason: str
+    fitness: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRow:
     """What is stored about a trial.
 
@@ -97,6 +114,7 @@ class TrialRow:
         params: As searched.
         reason: Of the verdict, in words.
         seconds: Of training over all seeds, None while it trains.
+        trainings: How each of its trainings ended, by seed; none for those that have not.
         by_seed: Metrics of the last epoch by seed and split (val, test).
         diagnosis: How it diverged, None where it did not.
         notes: Oldest first.
@@ -112,6 +130,7 @@ class TrialRow:
     params: Mapping[str, Any]
     reason: str
     seconds: float | None
+    trainings: Sequence[Training]
     by_seed: Mapping[int, Mapping[str, Mapping[str, float]]]
     diagnosis: Mapping[str, Any] | None
     notes: Sequence[Note]
@@ -145,6 +164,7 @@ class TrialRow:
             "reason": self.reason,
             "seconds": self.seconds,
             "seeds": list(self.by_seed),
+            "trainings": [asdict(training) for training in self.trainings],
             "metrics": self.metrics,
             "by_seed": {str(seed): dict(metrics) for seed, metrics in self.by_seed.items()},
             "diagnosis": self.diagnosis,
@@ -197,7 +217,7 @@ def _check_number(connection: Connection, study: str, of_study: ColumnElement[bo
 def _rows(connection: Connection, study: str, chosen: ColumnElement[bool]) -> list[TrialRow]:
     params, by_seed = _params(connection, chosen), _last_epochs(connection, chosen)
     notes, checkpoints = _notes(connection, chosen), _checkpoints(connection, chosen)
-    events = _events(connection, chosen)
+    events, trainings = _events(connection, chosen), _trainings(connection, chosen)
     ours = schema.trial
     names = ("verdict", "reason", "fitness", "seconds", "diagnosis", "traceback")
     query = (
@@ -215,6 +235,7 @@ def _rows(connection: Connection, study: str, chosen: ColumnElement[bool]) -> li
             params=params[row.trial_id],
             reason=row.reason or "",
             seconds=_known(row.seconds),
+            trainings=trainings[row.trial_id],
             by_seed=by_seed[row.trial_id],
             diagnosis=json.loads(row.diagnosis) if row.diagnosis else None,
             notes=notes[row.trial_id],
@@ -263,11 +284,20 @@ def _last_epochs(
     return found
 
 
+def _trainings(connection: Connection, chosen: ColumnElement[bool]) -> dict[int, list[Training]]:
+    own = schema.training.c
+    query = select(own.trial_id, own.seed, own.verdict, own.reason, own.fitness, own.seconds)
+    query = query.join(_TRIALS, _TRIALS.c.trial_id == own.trial_id).where(chosen).order_by(own.trial_id, own.seed)
+    found: dict[int, list[Training]] = defaultdict(list)
+    for trial_id, seed, verdict, reason, *numbers in connection.execute(query):
+        fitness, seconds = map(_known, numbers)
+        found[trial_id].append(Training(seed=seed, verdict=verdict, reason=reason, fitness=fitness, seconds=seconds))
+    return found
+
+
 def _notes(connection: Connection, chosen: ColumnElement[bool]) -> dict[int, list[Note]]:
     own = schema.note.c
     found: dict[int, list[Note]] = defaultdict(list)
-    if not inspect(connection).has_table(schema.note.name):
-        return found  # the table is made with the first note
     query = select(own.trial_id, own.created, own.author, own.text, own.tag)
     query = query.join(_TRIALS, _TRIALS.c.trial_id == own.trial_id).where(chosen).order_by(own.note_id)
     for row in connection.execute(query):
@@ -278,8 +308,6 @@ def _notes(connection: Connection, chosen: ColumnElement[bool]) -> dict[int, lis
 def _events(connection: Connection, chosen: ColumnElement[bool]) -> dict[int, list[str]]:
     own = schema.event.c
     found: dict[int, list[str]] = defaultdict(list)
-    if not inspect(connection).has_table(schema.event.name):
-        return found
     query = select(own.trial_id, own.kind, own.message).join(_TRIALS, _TRIALS.c.trial_id == own.trial_id)
     for trial_id, kind, message in connection.execute(query.where(chosen).order_by(own.event_id)):
         found[trial_id].append(f"{kind.replace('_', ' ')}: {message}")

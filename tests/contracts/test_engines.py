@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted, StepTelemetry
-from evolve.run.engines import Crashed, Ended, Engine, Event, ProcessEngine, Progress, SerialEngine
+from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, ProcessEngine, Progress, SerialEngine
 from evolve.run.objective import MakeObjective
 from evolve.storage.lease import process_mark
 from evolve.study.trial import Record, Trial
@@ -42,21 +42,21 @@ def trial(lr0: float, seeds: tuple[int, ...] = (0,)) -> Trial:
     return Trial(study="contract", number=next(NUMBERS), params={"lr0": lr0}, seeds=seeds)
 
 
-def events_until_end(engine: Engine, *, stop_after_epoch: int | None = None, count: int = 1) -> list[Event]:
-    seen: list[Event] = []
+def events_until_end(engine: Engine, *, stop_after_epoch: int | None = None, count: int = 1) -> list[EngineEvent]:
+    seen: list[EngineEvent] = []
     deadline = time.monotonic() + 60
     while sum(isinstance(each, Ended | Crashed) for each in seen) < count:
         assert time.monotonic() < deadline, seen
         for event in engine.events(0.5):
             seen.append(event)
-            if isinstance(event, Progress) and event.asks:
+            if isinstance(event, Progress) and event.awaits_decision:
                 last = event.records[-1].telemetry
                 assert isinstance(last, EpochMetrics)
-                engine.answer(event.trial, goes_on=last.epoch != stop_after_epoch)
+                engine.decide(event.trial, goes_on=last.epoch != stop_after_epoch)
     return seen
 
 
-def records(events: list[Event]) -> list[Record]:
+def records(events: list[EngineEvent]) -> list[Record]:
     return [record for event in events if isinstance(event, Progress) for record in event.records]
 
 

@@ -41,7 +41,8 @@ thresholds: {{floor: 0.0}}
 """
 # Where a kill leaves the most to put right: between two writes that belong together.
 CALLS = (
-    "evolve.storage.database:Storage.write",
+    "evolve.storage.records:Records.write",
+    "evolve.storage.records:Records.end_training",
     "evolve.storage.database:Storage.begin_trial",
     "evolve.storage.database:Storage.end_trial",
     "evolve.storage.ledger:Ledger.keep_decision",

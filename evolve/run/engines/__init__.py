@@ -1,7 +1,17 @@
 """Where trials are trained: in this process or in workers that stay alive, behind one protocol."""
 
-from evolve.run.engines.base import Crashed, Ended, Engine, Event, Progress
+from evolve.run.engines.base import Crashed, Ended, Engine, EngineEvent, Progress
 from evolve.run.engines.processes import Limits, ProcessEngine, warm_up
 from evolve.run.engines.serial import SerialEngine
 
-__all__ = ["Crashed", "Ended", "Engine", "Event", "Limits", "ProcessEngine", "Progress", "SerialEngine", "warm_up"]
+__all__ = [
+    "Crashed",
+    "Ended",
+    "Engine",
+    "EngineEvent",
+    "Limits",
+    "ProcessEngine",
+    "Progress",
+    "SerialEngine",
+    "warm_up",
+]

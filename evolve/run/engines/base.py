@@ -1,4 +1,4 @@
-"""What every engine does: train submitted trials and pass their records on, waiting for a word after each epoch."""
+"""What every engine does: train submitted trials and pass their records on, waiting for a decision after each epoch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ FLUSH_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Records of a trial; with `asks` set the trial waits for `Engine.answer` before it goes on."""
+    """Records of a trial; with `awaits_decision` set the trial waits for `Engine.decide` before it goes on."""
 
     trial: int
     records: Sequence[Record]
-    asks: bool
+    awaits_decision: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Crashed:
     by_machine: bool = False
 
 
-Event = Progress | Ended | Crashed
+EngineEvent = Progress | Ended | Crashed
 
 
 class Engine(Protocol):
@@ -61,10 +61,10 @@ class Engine(Protocol):
     def submit(self, trial: Trial) -> None:
         """Starts a trial; at most `capacity` may be under way."""
 
-    def events(self, timeout: float) -> list[Event]:
+    def events(self, timeout: float) -> list[EngineEvent]:
         """What happened, after waiting at most `timeout` seconds for something."""
 
-    def answer(self, trial: int, *, goes_on: bool) -> None:
+    def decide(self, trial: int, *, goes_on: bool) -> None:
         """Lets a trial that asked go on, or stops it."""
 
     def hurry(self) -> None:
@@ -75,17 +75,17 @@ class Engine(Protocol):
 
 
 def in_batches(records: Iterator[Record]) -> Iterator[tuple[list[Record], bool]]:
-    """Records together with whether the trial asks for a word after them: after the validation of each epoch.
+    """Records together with whether the trial awaits a decision after them: after the validation of each epoch.
 
-    A checkpoint is written only after that word, so the database never knows less than the file.
+    A checkpoint is written only after that decision, so the database never knows less than the file.
     """
     batch: list[Record] = []
     since = monotonic()
     for record in records:
         batch.append(record)
-        asks = isinstance(record.telemetry, EpochMetrics) and record.telemetry.split == "val"
-        if asks or monotonic() - since > FLUSH_SECONDS:
-            yield batch, asks
+        awaits_decision = isinstance(record.telemetry, EpochMetrics) and record.telemetry.split == "val"
+        if awaits_decision or monotonic() - since > FLUSH_SECONDS:
+            yield batch, awaits_decision
             batch, since = [], monotonic()
     if batch:
         yield batch, False

@@ -20,7 +20,7 @@ from threading import Lock, Thread
 from time import monotonic
 from typing import Any
 
-from evolve.run.engines.base import Crashed, Ended, Event, Progress, in_batches
+from evolve.run.engines.base import Crashed, Ended, EngineEvent, Progress, in_batches
 from evolve.run.engines.crash import crash_of
 from evolve.run.objective import MakeObjective, Objective
 from evolve.study.trial import Trial
@@ -57,7 +57,7 @@ class _Worker:
     process: BaseProcess
     pipe: Connection
     trial: int | None = None
-    is_answered: bool = True
+    is_decided: bool = True
     has_spoken: bool = False
     started: float = field(default_factory=monotonic)
     heard: float = field(default_factory=monotonic)
@@ -120,7 +120,7 @@ class ProcessEngine:
             self._workers[place] = self._start()
             self._give(self._workers[place], trial)
 
-    def events(self, timeout: float) -> list[Event]:
+    def events(self, timeout: float) -> list[EngineEvent]:
         self._forgive(self._clock() - self._looked)
         pipes: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers if worker.trial is not None}
         found = [event for pipe in wait(list(pipes), timeout) for event in self._receive(pipes[pipe])]
@@ -128,9 +128,9 @@ class ProcessEngine:
         self._looked = self._clock()
         return found
 
-    def answer(self, trial: int, *, goes_on: bool) -> None:
+    def decide(self, trial: int, *, goes_on: bool) -> None:
         worker = next(each for each in self._workers if each.trial == trial)
-        worker.is_answered, worker.recorded = True, self._clock()
+        worker.is_decided, worker.recorded = True, self._clock()
         with suppress(OSError):  # a worker that died while it waited is found at the next look at its pipe
             worker.pipe.send(goes_on)
 
@@ -158,7 +158,7 @@ class ProcessEngine:
 
     def _give(self, worker: _Worker, trial: Trial) -> None:
         worker.pipe.send(trial)
-        worker.trial, worker.is_answered = trial.number, True
+        worker.trial, worker.is_decided = trial.number, True
         worker.started = worker.heard = worker.recorded = self._clock()
 
     def _forgive(self, seconds: float) -> None:
@@ -167,7 +167,7 @@ class ProcessEngine:
             worker.started, worker.heard = worker.started + seconds, worker.heard + seconds
             worker.recorded += seconds
 
-    def _receive(self, worker: _Worker) -> Iterator[Event]:
+    def _receive(self, worker: _Worker) -> Iterator[EngineEvent]:
         try:
             message: Any = worker.pipe.recv()
             while message == _HEARTBEAT and worker.pipe.poll():
@@ -181,12 +181,12 @@ class ProcessEngine:
             return
         if isinstance(message, Progress):
             self._longest = max(self._longest, worker.heard - worker.recorded)
-            worker.recorded, worker.is_answered = worker.heard, not message.asks
+            worker.recorded, worker.is_decided = worker.heard, not message.awaits_decision
         else:
             worker.trial = None
         yield message
 
-    def _overdue(self, worker: _Worker) -> Iterator[Event]:
+    def _overdue(self, worker: _Worker) -> Iterator[EngineEvent]:
         if worker.trial is not None and (reason := self._overdue_reason(worker)):
             worker.process.kill()
             worker.process.join()
@@ -197,13 +197,13 @@ class ProcessEngine:
         if worker.has_spoken and now - worker.heard > limits.silent_seconds:
             return f"worker process was silent for {now - worker.heard:.0f} s and was killed"
         least = limits.hurried_seconds if self._is_hurried else limits.stuck_seconds
-        if worker.is_answered and now - worker.recorded > max(least, limits.times_longest * self._longest):
+        if worker.is_decided and now - worker.recorded > max(least, limits.times_longest * self._longest):
             return f"worker process got no further for {now - worker.recorded:.0f} s and was killed"
         if limits.trial_seconds is not None and now - worker.started > limits.trial_seconds:
             return f"training took longer than budget.trial_seconds, {limits.trial_seconds:g} s, and was killed"
         return ""
 
-    def _replaced(self, worker: _Worker, reason: str) -> Iterator[Event]:
+    def _replaced(self, worker: _Worker, reason: str) -> Iterator[EngineEvent]:
         number = worker.trial
         worker.pipe.close()
         self._workers[self._workers.index(worker)] = self._start()
@@ -266,7 +266,7 @@ def _work(pipe: Connection, make_objective: MakeObjective) -> None:
         try:
             objective = objective or make_objective()
             _train(line, trial, objective)
-            event: Event = Ended(trial=trial.number)
+            event: EngineEvent = Ended(trial=trial.number)
         except (BrokenPipeError, EOFError, ConnectionResetError):
             return
         except Exception as error:
@@ -279,7 +279,7 @@ def _work(pipe: Connection, make_objective: MakeObjective) -> None:
 
 def _train(line: _Line, trial: Trial, objective: Objective) -> None:
     with closing(objective(trial)) as records:
-        for batch, asks in in_batches(records):
-            line.send(Progress(trial=trial.number, records=batch, asks=asks))
-            if asks and not line.receive():
+        for batch, awaits_decision in in_batches(records):
+            line.send(Progress(trial=trial.number, records=batch, awaits_decision=awaits_decision))
+            if awaits_decision and not line.receive():
                 return

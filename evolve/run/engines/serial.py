@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Generator, Iterator
 
-from evolve.run.engines.base import Ended, Event, Progress, in_batches
+from evolve.run.engines.base import Ended, EngineEvent, Progress, in_batches
 from evolve.run.engines.crash import crash_of
 from evolve.run.objective import MakeObjective
 from evolve.study.trial import Record, Trial
@@ -21,7 +21,7 @@ class SerialEngine:
         self._trial: Trial | None = None
         self._records: Generator[Record, None, None] | None = None
         self._batches: Iterator[tuple[list[Record], bool]] = iter(())
-        self._is_asking = False
+        self._awaits_decision = False
 
     def submit(self, trial: Trial) -> None:
         assert self._trial is None
@@ -29,24 +29,24 @@ class SerialEngine:
         self._records = self._objective(trial)
         self._batches = in_batches(self._records)
 
-    def events(self, timeout: float) -> list[Event]:  # noqa: ARG002 - training is the waiting
-        if self._trial is None or self._is_asking:
+    def events(self, timeout: float) -> list[EngineEvent]:  # noqa: ARG002 - training is the waiting
+        if self._trial is None or self._awaits_decision:
             return []
         number = self._trial.number
         try:
-            records, asks = next(self._batches)
+            records, awaits_decision = next(self._batches)
         except StopIteration:
             self._finish()
             return [Ended(trial=number)]
         except Exception as error:
             self._finish()
             return [crash_of(number, error, traceback.format_exc())]
-        self._is_asking = asks
-        return [Progress(trial=number, records=records, asks=asks)]
+        self._awaits_decision = awaits_decision
+        return [Progress(trial=number, records=records, awaits_decision=awaits_decision)]
 
-    def answer(self, trial: int, *, goes_on: bool) -> None:
-        assert self._is_asking and self._trial is not None and self._trial.number == trial
-        self._is_asking = False
+    def decide(self, trial: int, *, goes_on: bool) -> None:
+        assert self._awaits_decision and self._trial is not None and self._trial.number == trial
+        self._awaits_decision = False
         if not goes_on:
             self._close_records()
             self._batches = iter(())
@@ -59,7 +59,7 @@ class SerialEngine:
         self._finish()
 
     def _finish(self) -> None:
-        self._trial, self._records, self._batches, self._is_asking = None, None, iter(()), False
+        self._trial, self._records, self._batches, self._awaits_decision = None, None, iter(()), False
 
     def _close_records(self) -> None:
         if self._records is not None:

@@ -1,0 +1,101 @@
+"""What a run has come to, as a value: commands print it, and anything else may ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evolve.commands.output import opened_storage, write_report
+from evolve.run.detection import Weights
+from evolve.run.found import Found, found_by
+from evolve.run.run import Run
+from evolve.run.runner import StudyStopped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """How a run of a study ended, and what the study has found so far.
+
+    Attributes:
+        study: The study's name.
+        is_complete: Whether its budget of trials is spent.
+        reason: Why the run ended, in words.
+        report: The file with the report.
+        found: The best trial, verdicts, and the files made of them.
+    """
+
+    study: str
+    is_complete: bool
+    reason: str
+    report: Path
+    found: Found
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Everything that was written besides weights, by kind."""
+        return {"report": str(self.report), **self.found.files}
+
+    def as_mapping(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "study": self.study,
+            "is_complete": self.is_complete,
+            "reason": self.reason,
+            **self.found.as_mapping(),
+            "files": self.files,
+        }
+
+
+def result_of(run: Run, stopped: StudyStopped) -> RunResult:
+    """What a run that has ended comes to; writes the report, hyp.yaml and the weights of the best trial.
+
+    Args:
+        run: Where and with what the study ran.
+        stopped: The run's last event.
+    """
+    with opened_storage(run.storage_url, reads_only=True) as opened:
+        report = write_report(opened, run.study.name, run.folder / "report.html")
+        found = found_by(opened, run.study, run.folder)
+    return RunResult(
+        study=run.study.name, is_complete=stopped.is_complete, reason=stopped.reason, report=report, found=found
+    )
+
+
+def result_text(result: RunResult, *, nms_iou: float) -> str:
+    """The end of a run in lines for people.
+
+    Args:
+        result: What the run has come to.
+        nms_iou: Overlap of suppression, which every figure depends on.
+    """
+    found = result.found
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in found.verdicts.items())
+    lines = [f"study   {result.study}: {verdicts or 'no trial ended'}"]
+    if found.grounded is not None:
+        lines.append(f"nothing {found.grounded.text}")
+        remedies = found.grounded.remedies
+        lines += [f"change  {remedy.option} {remedy.value}: {remedy.reason}" for remedy in remedies]
+    elif best := found.best:
+        params = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in best.params.items())
+        lines.append(f"best    trial {best.number}: fitness {best.fitness:.4f}" + (f"  ({params})" if params else ""))
+        for split, metrics in best.metrics.items():
+            words = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+            seeds = f"mean of {best.seeds} seeds; " if best.seeds > 1 else ""
+            lines.append(f"{split:<8}{words}  ({seeds}suppression at IoU {nms_iou:g})")
+    lines += [f"{kind:<8}{path}" for kind, path in result.files.items()]
+    lines += [f"note    no weights from {problem}" for problem in found.problems]
+    return "\n".join([*lines, *_weights_lines(found.weights)])
+
+
+def _weights_lines(weights: Sequence[Weights]) -> list[str]:
+    lines = []
+    for kept in weights:
+        seed = f"seed {kept.seed}, " if len({each.seed for each in weights}) > 1 else ""
+        lines.append(
+            f"weights {kept.path}  ({seed}{kept.what} epoch {kept.epoch}, val map50 {kept.map50:.3f}, averaged)"
+        )
+    if weights:
+        lines.append(f'load    detector.checkpoint.load(Path("{weights[0].path}")).weights')
+    return lines

@@ -1,0 +1,115 @@
+"""The data of a run: checked, a study settled with what they hold, and compared with those of earlier trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from evolve.errors import StudyError
+from evolve.run.detection import check_data
+from evolve.storage.database import Storage
+from evolve.storage.ledger import EventKind
+from evolve.study import DIGITS, Study, planning
+from evolve.study.file import StudyFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataChecked:
+    """The data set is fit to train on.
+
+    Attributes:
+        summary: Counts of images, boxes and classes by split.
+        findings: What was clipped or left out: kind, file, line, message.
+        note: How the splits were made.
+        files: Digest of each image with its boxes, by name.
+    """
+
+    summary: dict[str, Any]
+    findings: list[dict[str, Any]]
+    note: str
+    files: dict[str, str] = field(default_factory=dict)
+
+
+SURVEY_SIZE = 416
+
+
+def survey(data: str, *, skip_unreadable: bool) -> DataChecked:
+    """What a data set holds, before it is known at which size it is trained on.
+
+    Raises:
+        EvolveError: It cannot be trained on; the text names files and lines.
+    """
+    size = Study.model_fields["image_size"].default if data in DIGITS else SURVEY_SIZE
+    return DataChecked(**check_data(data, image_size=size, skip_unreadable=skip_unreadable))
+
+
+def settled(file: StudyFile, *, stored: Study | None, device: str) -> tuple[Study, DataChecked | None]:
+    """A study with everything chosen that its file leaves to the data, and what the data hold if that was looked up.
+
+    Args:
+        file: The study as written.
+        stored: The study stored under its name, whose choices are kept.
+        device: torch's name of a device.
+
+    Raises:
+        EvolveError: The data cannot be trained on, or the study is not allowed.
+    """
+    if not file.data:
+        raise StudyError(
+            f"--data: {file.name} has no images of its own; name a YOLO data.yaml or a Pascal VOC folder: "
+            f"evolve run --study {file.name} --data PATH"
+        )
+    if stored is not None:
+        return file.settled_like(stored), None
+    if not planning.needs_data(file):
+        return file.preview(), None
+    checked = survey(file.data, skip_unreadable=bool(file.raw.get("skip_unreadable")))
+    facts = planning.DataFacts.from_summary(file.data, checked.summary)
+    return planning.settle(file, facts, is_cuda=device.startswith("cuda")), checked
+
+
+def epochs_of(updates: int, training: Mapping[str, Any], *, skip_unreadable: bool) -> int:
+    """Epochs in which a single training updates its weights at least so many times.
+
+    Args:
+        updates: At least 1.
+        training: Its data, batch_size and nominal_batch_size, where they are not a study's defaults.
+        skip_unreadable: Whether images that cannot be read are left out.
+
+    Raises:
+        EvolveError: The data cannot be trained on.
+    """
+    if updates < 1:
+        raise StudyError(f"--updates: {updates} is not at least 1")
+    defaults = {key: Study.model_fields[key].default for key in ("data", "batch_size")}
+    known = defaults | {key: value for key, value in training.items() if value is not None}
+    checked = survey(known["data"], skip_unreadable=skip_unreadable)
+    facts = planning.DataFacts.from_summary(known["data"], checked.summary)
+    return int(planning.epochs_for(updates, facts, known["batch_size"], known.get("nominal_batch_size")).value)
+
+
+def check_unchanged(storage: Storage, name: str, checked: DataChecked, *, accepts_changed: bool) -> None:
+    """Makes sure that trials can be compared with earlier ones, or that a person has accepted that they cannot.
+
+    Raises:
+        StudyError: The data have changed and nobody accepted that; the text says what.
+    """
+    from detector.datasets.listing import changes
+
+    ledger = storage.ledger
+    if name not in storage.study_names():
+        return
+    study_id = storage.study_id(name)
+    before = ledger.data_files(study_id)
+    if before is None or not (found := changes(before, checked.files)):
+        return
+    what = f"the data are not what earlier trials were trained on: {'; '.join(found)}"
+    if not accepts_changed:
+        raise StudyError(
+            f"study {name}: {what}. Give this one another --name, or go on with figures that do not compare: "
+            "--accept-changed-data"
+        )
+    ledger.accept_data(study_id, checked.files)
+    ledger.note_event(study_id, EventKind.DATA_CHANGED, what)
+    storage.forget_unfinished(study_id)
