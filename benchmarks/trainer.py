@@ -19,7 +19,7 @@ from itertools import islice
 
 import torch
 
-from detector.augment import Augmentation
+from detector.augment import without_augmentation
 from detector.batches import TrainingOrder, training_batches
 from detector.datasets import open_dataset
 from detector.datasets.listing import Dataset
@@ -58,10 +58,11 @@ def bare_seconds(trainer: Trainer, dataset: Dataset, plan: TrainingPlan, count: 
         epoch=0, seed=0, batch_size=plan.batch_size, image_size=plan.image_size, max_boxes=dataset.max_boxes
     )
     seconds = []
-    for batch in list(islice(training_batches(dataset.train, order, Augmentation.none()), count)):
+    values = without_augmentation(Hyperparameters())
+    for batch in list(islice(training_batches(dataset.train, order, values), count)):
         started = time.perf_counter()
         population._network.train()
-        loss = population._loss(population._network, batch, population._gains).terms_TS4.sum()
+        loss = population._loss(population._network, batch).terms_TS4.sum()
         loss.backward()
         if plan.device.startswith("cuda"):
             torch.cuda.synchronize()  # the loop waits for its telemetry in every step

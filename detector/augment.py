@@ -7,7 +7,8 @@ Shapes: M boxes of an image, S side of the square.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import cos, isfinite, pi, sin
+from math import cos, pi, sin
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torchvision.transforms.v2 import functional
 
 from detector.datasets.listing import Sample
 from detector.datasets.pictures import GREY
+from detector.hyperparameters import AUGMENTATION, Hyperparameters, names
 
 MIN_AREA_LEFT = 0.1  # a box that loses more of its area than this leaves over is not trained on
 MIN_SIDE_PX = 2.0
@@ -27,52 +29,18 @@ _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115,
 _RGB = torch.linalg.inv(_YIQ)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Augmentation:
-    """How much training images are varied; names and units are those of `Hyperparameters`.
-
-    Attributes:
-        fliplr: Probability of a horizontal flip, 0..1.
-        hsv_h: Largest change of hue as a fraction of the circle, 0..0.5.
-        hsv_s, hsv_v: Largest relative change of saturation and brightness, 0..1.
-        translate: Largest shift as a fraction of the square, 0..0.9.
-        scale: Largest relative change of size, 0..0.9.
-
-    Raises:
-        ValueError: A value is outside its range.
-    """
-
-    fliplr: float
-    hsv_h: float
-    hsv_s: float
-    hsv_v: float
-    translate: float
-    scale: float
-
-    def __post_init__(self) -> None:
-        limits = {"fliplr": 1.0, "hsv_h": 0.5, "hsv_s": 1.0, "hsv_v": 1.0, "translate": 0.9, "scale": 0.9}
-        for name, limit in limits.items():
-            value = getattr(self, name)
-            if not (isfinite(value) and 0 <= value <= limit):
-                raise ValueError(f"{name}: {value!r} is outside 0..{limit:g}")
-
-    @classmethod
-    def none(cls) -> Augmentation:
-        """No variation: images are letterboxed only."""
-        return cls(fliplr=0.0, hsv_h=0.0, hsv_s=0.0, hsv_v=0.0, translate=0.0, scale=0.0)
-
-    @property
-    def is_none(self) -> bool:
-        """Whether nothing is varied."""
-        return not (self.fliplr or self.translate or self.scale or self.recolours)
-
-    @property
-    def recolours(self) -> bool:
-        """Whether colours are varied."""
-        return bool(self.hsv_h or self.hsv_s or self.hsv_v)
+def without_augmentation(values: Hyperparameters) -> Hyperparameters:
+    """The same hyperparameters with all augmentation off: images are letterboxed only."""
+    off: dict[str, Any] = dict.fromkeys(names(AUGMENTATION), 0.0)
+    return replace(values, **off)
 
 
-def augment(sample: Sample, augmentation: Augmentation, generator: np.random.Generator, image_size: int) -> Sample:
+def augments(values: Hyperparameters) -> bool:
+    """Whether images are varied at all."""
+    return any(getattr(values, name) for name in names(AUGMENTATION))
+
+
+def augment(sample: Sample, values: Hyperparameters, generator: np.random.Generator, image_size: int) -> Sample:
     """A varied copy of a sample on a square of `image_size` pixels.
 
     Boxes are cut to the square; those that keep a tenth of their area or less, or are thinner than 2 px, are left out.
@@ -80,21 +48,21 @@ def augment(sample: Sample, augmentation: Augmentation, generator: np.random.Gen
 
     Args:
         sample: Any size.
-        augmentation: How much to vary it.
+        values: How much to vary it.
         generator: Seven numbers are drawn from it, whatever is varied.
         image_size: Side of the result in pixels.
     """
-    if augmentation.is_none:
+    if not augments(values):
         return letterbox(sample, image_size)
     flip, hue, saturation, brightness, right, down, larger = generator.uniform(-1, 1, _DRAWS).tolist()
-    zoom = 1 + augmentation.scale * larger
-    shift = (augmentation.translate * right * image_size, augmentation.translate * down * image_size)
+    zoom = 1 + values.scale * larger
+    shift = (values.translate * right * image_size, values.translate * down * image_size)
     varied = _onto_square(sample, image_size, zoom, shift)
-    if (flip + 1) / 2 < augmentation.fliplr:
+    if (flip + 1) / 2 < values.fliplr:
         varied = flipped(varied)
-    if augmentation.recolours:
-        gains = (1 + augmentation.hsv_s * saturation, 1 + augmentation.hsv_v * brightness)
-        varied = replace(varied, image=_recoloured(varied.image, augmentation.hsv_h * hue, *gains))
+    if values.hsv_h or values.hsv_s or values.hsv_v:
+        gains = (1 + values.hsv_s * saturation, 1 + values.hsv_v * brightness)
+        varied = replace(varied, image=_recoloured(varied.image, values.hsv_h * hue, *gains))
     return varied
 
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from detector.augment import Augmentation, augment, letterbox
+from detector.augment import augment, augments, letterbox
 from detector.datasets.listing import Sample, Split
+from detector.hyperparameters import Hyperparameters
 
 NO_LABEL = -1.0
 _ORDER, _IMAGE = 0, 1  # what a stream of random numbers is for
@@ -70,26 +71,26 @@ def num_batches(split: Split, batch_size: int) -> int:
 
 
 def training_batches(
-    split: Split, order: TrainingOrder, augmentation: Augmentation, *, is_prefetched: bool = False
+    split: Split, order: TrainingOrder, values: Hyperparameters, *, is_prefetched: bool = False
 ) -> Iterator[Batch]:
     """Batches of one epoch, shuffled and varied, all of the same shape.
 
     Args:
         split: Images to train on.
         order: Epoch, seed and shapes. The last batch is filled up from the start of the epoch's order.
-        augmentation: How much images are varied.
+        values: How much images are varied.
         is_prefetched: Whether a thread prepares the next batch while this one is used.
 
     Raises:
         ValueError: An image has more labels than `order.max_boxes`, or the split is empty.
     """
-    batches = _training_batches(split, order, augmentation)
+    batches = _training_batches(split, order, values)
     return prefetched(batches) if is_prefetched else batches
 
 
-def _training_batches(split: Split, order: TrainingOrder, augmentation: Augmentation) -> Iterator[Batch]:
+def _training_batches(split: Split, order: TrainingOrder, values: Hyperparameters) -> Iterator[Batch]:
     for rows in np.split(_shuffled(len(split), order), num_batches(split, order.batch_size)):
-        samples = [_training_sample(split, index, order, augmentation) for index in rows.tolist()]
+        samples = [_training_sample(split, index, order, values) for index in rows.tolist()]
         yield _collate(samples, order.max_boxes)
 
 
@@ -100,12 +101,12 @@ def _shuffled(count: int, order: TrainingOrder) -> np.ndarray:
     return np.resize(shuffled, -(-count // order.batch_size) * order.batch_size)
 
 
-def _training_sample(split: Split, index: int, order: TrainingOrder, augmentation: Augmentation) -> Sample:
+def _training_sample(split: Split, index: int, order: TrainingOrder, values: Hyperparameters) -> Sample:
     sample = split.sample(index, order.epoch)
-    if augmentation.is_none:
+    if not augments(values):
         return letterbox(sample, order.image_size)
     generator = np.random.default_rng([order.seed, order.epoch, _IMAGE, index])
-    return augment(sample, augmentation, generator, order.image_size)
+    return augment(sample, values, generator, order.image_size)
 
 
 def evaluation_batches(split: Split, *, batch_size: int, image_size: int, max_boxes: int) -> Iterator[Batch]:

@@ -1,6 +1,6 @@
-"""From raw head outputs to boxes, and what overlaps what; formats and overlaps are torchvision's.
+"""What overlaps what; formats and overlaps are torchvision's.
 
-Letters: T lanes, N images, A anchors of a scale, S cells a side, O = 5 + classes, M labels, K = A*S*S.
+Letters: T lanes, N images, A anchors of a scale, S cells a side, M labels, K = A*S*S.
 Boxes are fractions of the square training image, as centre and size (cxcywh) unless a name says xyxy.
 """
 
@@ -9,26 +9,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torchvision.ops import box_convert, box_iou
-
-
-def decode(raw_NTASS4: Tensor, anchors_A2: Tensor) -> Tensor:
-    """Boxes predicted by one head.
-
-    Args:
-        raw_NTASS4: The four box outputs tx, ty, tw, th of every anchor and cell.
-        anchors_A2: Anchor width and height as fractions of the image.
-
-    Returns:
-        Boxes cxcywh of the same shape. The size is not bounded: exp(tw) may overflow, and then is infinite.
-
-    Source: Redmon & Farhadi 2018, section 2.1: bx = sigmoid(tx) + cx, bw = pw * exp(tw).
-    """
-    cells = raw_NTASS4.shape[3]
-    steps = torch.arange(cells, device=raw_NTASS4.device, dtype=raw_NTASS4.dtype)
-    corner_SS2 = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)
-    centre = (raw_NTASS4[..., :2].sigmoid() + corner_SS2) / cells
-    size = raw_NTASS4[..., 2:].exp() * anchors_A2.to(raw_NTASS4.dtype)[:, None, None, :]
-    return torch.cat((centre, size), -1)
 
 
 def xyxy(boxes_4: Tensor) -> Tensor:

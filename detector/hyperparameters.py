@@ -1,4 +1,7 @@
-"""The numbers a detector is trained with, under the field's names; standard library only.
+"""The values a detector is trained with, each declared once, under the field's names; standard library only.
+
+Whatever depends on what a hyperparameter is (allowed values, what lanes share, keys without effect, the list that
+`evolve hyp` shows) is derived from the fields of `Hyperparameters`. Functions of the choices are in `detector.choices`.
 
 Gains weigh the four loss terms as `loss.py` defines them. Learning rates are those of SGD on a loss that is
 summed over the images of a batch, which is how ultralytics/yolov3 counts as well: lr0 0.01 means the same here.
@@ -9,74 +12,145 @@ its objectness gain with the area of the image and so arrives at a similar balan
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from math import isnan
+from dataclasses import dataclass, fields
 from typing import Any
 
-from detector.written_numbers import as_float
+from detector.declaration import CLASSES, VARIED, Declaration, choice, declared, number
 
-SCHEDULES = ("linear", "cosine", "steps")
+RATES, OPTIMIZER, WARMUP, LOSS = "rates", "optimizer", "warm-up", "loss"
+TARGETS, START, AVERAGE, AUGMENTATION = "targets", "start", "average", "augmentation"
+_WARMING = ("warmup_epochs",)
 
 
-def _number(default: float, low: float, high: float) -> Any:
-    return field(default=default, metadata={"low": low, "high": high})
+def _variation(default: float, high: float, meaning: str, unit: str) -> Any:
+    """An augmentation: images are made once for all lanes, and 0 leaves them as they are."""
+    needs = ((VARIED,),)
+    return number(default, 0.0, high, AUGMENTATION, meaning, unit=unit, is_shared=True, needs=needs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hyperparameters:
-    """One setting of everything a study may search over; checked when made.
-
-    Attributes:
-        lr0: Learning rate after warm-up.
-        lrf: Final learning rate as a fraction of lr0 (not an exponent).
-        schedule: Way from lr0 to lr0 * lrf: linear, cosine, or darknet's steps at 80 % and 90 % of the training.
-        momentum: Momentum of SGD after warm-up.
-        nesterov: Whether the momentum is Nesterov's.
-        weight_decay: L2 decay of convolution weights; biases and norms have none.
-        warmup_epochs: Length of the warm-up in epochs, fractions allowed, 0 for none.
-        warmup_momentum: Momentum at the first step of the warm-up.
-        warmup_bias_lr: Learning rate of biases at the first step; the other rates start at 0.
-        box, obj, noobj, cls: Gains of the four loss terms.
-        ignore_iou: A prediction that overlaps a label more than this is not asked to be background.
-        assign_iou: Anchors whose shape overlaps a label at least this much learn it too; 1 leaves the best alone.
-        clip_norm: Largest gradient norm of a lane, 0 for no clipping.
-        ema_decay: Decay of the moving average of the weights, 0 for none.
-        fliplr: Probability of a horizontal flip.
-        hsv_h, hsv_s, hsv_v: Largest relative change of hue (fraction of the circle), saturation and brightness.
-        translate: Largest shift as a fraction of the image.
-        scale: Largest relative change of size.
+    """One setting of everything a study may search over; checked when made. `declarations` tells what each means.
 
     Raises:
         ValueError: A value is outside its range, not finite, or of the wrong type.
     """
 
-    lr0: float = _number(0.01, 0.0, 1e6)
-    lrf: float = _number(0.01, 0.0, 1.0)
-    schedule: str = "linear"
-    momentum: float = _number(0.937, 0.0, 0.9999)
-    nesterov: bool = True
-    weight_decay: float = _number(5e-4, 0.0, 1.0)
-    warmup_epochs: float = _number(1.0, 0.0, 1e4)
-    warmup_momentum: float = _number(0.8, 0.0, 0.9999)
-    warmup_bias_lr: float = _number(0.1, 0.0, 1e6)
-    box: float = _number(0.5, 0.0, 1e4)
-    obj: float = _number(1.0, 0.0, 1e4)
-    noobj: float = _number(1.0, 0.0, 1e4)
-    cls: float = _number(0.5, 0.0, 1e4)
-    ignore_iou: float = _number(0.7, 0.0, 1.0)
-    assign_iou: float = _number(0.4, 0.0, 1.0)
-    clip_norm: float = _number(10.0, 0.0, 1e9)
-    ema_decay: float = _number(0.999, 0.0, 0.99999)
-    fliplr: float = _number(0.5, 0.0, 1.0)
-    hsv_h: float = _number(0.015, 0.0, 0.5)
-    hsv_s: float = _number(0.7, 0.0, 1.0)
-    hsv_v: float = _number(0.4, 0.0, 1.0)
-    translate: float = _number(0.1, 0.0, 0.9)
-    scale: float = _number(0.5, 0.0, 0.9)
+    lr0: float = number(0.01, 0.0, 1e6, RATES, "Learning rate after warm-up.")
+    lrf: float = number(
+        0.01,
+        0.0,
+        1.0,
+        RATES,
+        "Learning rate at the end, as a fraction of lr0 (not an exponent).",
+        unit="of lr0",
+        needs=(("schedule", "linear", "cosine", "steps"),),
+    )
+    schedule: str = choice(
+        RATES,
+        "Way from lr0 to lr0 * lrf; steps are darknet's, at 80 % and 90 % of the training.",
+        ("linear", "cosine", "steps", "constant"),
+    )
+    optimizer: str = choice(
+        OPTIMIZER, "Rule of the update: SGD with momentum, or AdamW with the momentum as its beta1.", ("sgd", "adamw")
+    )
+    momentum: float = number(0.937, 0.0, 0.9999, OPTIMIZER, "Momentum after warm-up.")
+    nesterov: bool = declared(
+        True,
+        OPTIMIZER,
+        "Whether the momentum is Nesterov's.",
+        choices=(False, True),
+        needs=(("momentum",), ("optimizer", "sgd")),
+    )
+    weight_decay: float = number(
+        5e-4, 0.0, 1.0, OPTIMIZER, "Decay of convolution weights, L2 in SGD; biases and norms have none."
+    )
+    warmup_epochs: float = number(
+        1.0, 0.0, 1e4, WARMUP, "Length of the warm-up, fractions allowed, 0 for none.", unit="epochs"
+    )
+    warmup: str = choice(
+        WARMUP,
+        "Way of the rates through the warm-up; quartic is darknet's burn-in.",
+        ("linear", "quartic"),
+        needs=(_WARMING,),
+    )
+    warmup_momentum: float = number(
+        0.8, 0.0, 0.9999, WARMUP, "Momentum at the first step of the warm-up.", needs=(_WARMING,)
+    )
+    warmup_bias_lr: float = number(
+        0.1,
+        0.0,
+        1e6,
+        WARMUP,
+        "Learning rate of biases at the first step; the other rates start at 0.",
+        needs=(_WARMING,),
+    )
+    box: float = number(0.5, 0.0, 1e4, LOSS, "Gain of the box term.")
+    obj: float = number(1.0, 0.0, 1e4, LOSS, "Gain of the objectness term where an object is.")
+    noobj: float = number(1.0, 0.0, 1e4, LOSS, "Gain of the objectness term where none is.")
+    cls: float = number(0.5, 0.0, 1e4, LOSS, "Gain of the class term.", needs=((CLASSES,),))
+    box_loss: str = choice(
+        LOSS,
+        "What the box term counts: one minus this overlap of prediction and label.",
+        ("giou", "iou", "diou", "ciou"),
+        is_shared=True,
+        needs=(("box",),),
+    )
+    objectness: str = choice(
+        LOSS,
+        "How the objectness terms count: binary cross-entropy, or focal, where easy places count less.",
+        ("bce", "focal"),
+        is_shared=True,
+    )
+    focal_gamma: float = number(
+        1.5, 0.0, 10.0, LOSS, "Exponent of the focal loss; 0 is BCE.", needs=(("objectness", "focal"),)
+    )
+    ignore_iou: float = number(
+        0.7,
+        0.0,
+        1.0,
+        TARGETS,
+        "A prediction that overlaps a label more than this is not asked to be background.",
+        unit="IoU",
+        needs=(("noobj",),),
+    )
+    assignment: str = choice(
+        TARGETS,
+        "Anchors that learn a label: the best and those above assign_iou, or the best alone.",
+        ("shape_overlap", "best_anchor"),
+        is_shared=True,
+    )
+    assign_iou: float = number(
+        0.4,
+        0.0,
+        1.0,
+        TARGETS,
+        "Anchors whose shape overlaps a label at least this much learn it too; 1 leaves the best alone.",
+        unit="IoU",
+        is_shared=True,
+        needs=(("assignment", "shape_overlap"),),
+    )
+    coding: str = choice(
+        TARGETS,
+        "How raw outputs become boxes: YOLOv3's exp, or sigmoids that bound the size to 4 anchors.",
+        ("exp", "bounded"),
+        is_shared=True,
+    )
+    initialiser: str = choice(
+        START, "Distribution of the first weights: torch's uniform one, or He's normal one.", ("uniform", "he_normal")
+    )
+    clip_norm: float = number(10.0, 0.0, 1e9, OPTIMIZER, "Largest gradient norm of a lane, 0 for no clipping.")
+    ema_decay: float = number(0.999, 0.0, 0.99999, AVERAGE, "Decay of the moving average of the weights, 0 for none.")
+    fliplr: float = _variation(0.5, 1.0, "Probability of a horizontal flip.", "probability")
+    hsv_h: float = _variation(0.015, 0.5, "Largest change of hue.", "of the circle")
+    hsv_s: float = _variation(0.7, 1.0, "Largest relative change of saturation.", "relative")
+    hsv_v: float = _variation(0.4, 1.0, "Largest relative change of brightness.", "relative")
+    translate: float = _variation(0.1, 0.9, "Largest shift.", "of the image")
+    scale: float = _variation(0.5, 0.9, "Largest relative change of size.", "relative")
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            _check(each.name, getattr(self, each.name), each.metadata)
+        for name, declaration in _DECLARATIONS.items():
+            declaration.check(getattr(self, name))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Hyperparameters:
@@ -88,17 +162,20 @@ class Hyperparameters:
         known = names()
         if unknown := sorted(set(values) - set(known)):
             raise ValueError(f"unknown hyperparameters {unknown}; known: {list(known)}")
-        return cls(**{name: _as_field_type(name, value) for name, value in values.items()})
+        return cls(**{name: _DECLARATIONS[name].parsed(value) for name, value in values.items()})
 
 
-AUGMENTATION = ("fliplr", "hsv_h", "hsv_s", "hsv_v", "translate", "scale")
-# Images and targets are made once for all lanes of a population, so its lanes must agree on these.
-SHARED_BY_LANES = ("assign_iou", *AUGMENTATION)
+_DECLARATIONS = {each.name: Declaration(name=each.name, **each.metadata) for each in fields(Hyperparameters)}
 
 
-def names() -> tuple[str, ...]:
-    """Names of all hyperparameters, in the order they are written to files."""
-    return tuple(each.name for each in fields(Hyperparameters))
+def declarations() -> Mapping[str, Declaration]:
+    """All hyperparameters by name, in the order they are written to files."""
+    return _DECLARATIONS
+
+
+def names(family: str = "") -> tuple[str, ...]:
+    """Names of all hyperparameters, or of one family, in the order they are written to files."""
+    return tuple(name for name, each in _DECLARATIONS.items() if family in ("", each.family))
 
 
 def numeric_range(name: str) -> tuple[float, float]:
@@ -107,37 +184,35 @@ def numeric_range(name: str) -> tuple[float, float]:
     Raises:
         KeyError: The hyperparameter is not known or not a number.
     """
-    metadata = {each.name: each.metadata for each in fields(Hyperparameters)}[name]
-    return metadata["low"], metadata["high"]
+    if _DECLARATIONS[name].choices:
+        raise KeyError(name)
+    return _DECLARATIONS[name].low, _DECLARATIONS[name].high
 
 
 def allowed_choices(name: str) -> tuple[object, ...]:
     """Values allowed for a categorical hyperparameter; empty for numbers."""
-    return {"schedule": SCHEDULES, "nesterov": (False, True)}.get(name, ())
+    return _DECLARATIONS[name].choices
 
 
-def _check(name: str, value: object, metadata: Mapping[str, float]) -> None:
-    if choices := allowed_choices(name):
-        if value not in choices or isinstance(value, bool) != isinstance(choices[0], bool):
-            raise ValueError(f"{name}: {value!r:.80} is not one of {list(choices)}")
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{name}: {value!r:.80} is not a number")
-    low, high = metadata["low"], metadata["high"]
-    if not low <= value <= high:  # nan is in no range, and a whole number may be too large for a float
-        raise ValueError(f"{name}: {value!r:.80} is outside {low:g}..{high:g}")
+def shared_names() -> tuple[str, ...]:
+    """Hyperparameters on which the lanes of a population must agree: what is made or computed once for all."""
+    return tuple(name for name, each in _DECLARATIONS.items() if each.is_shared)
 
 
-def _as_field_type(name: str, value: object) -> Any:
-    # A quoted number is text and 1 an integer; both are meant as numbers.
-    if allowed_choices(name) or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        number = as_float(value)
-        return value if isnan(number) else number
-    if isinstance(value, int):
-        try:
-            return float(value)
-        except OverflowError:
-            return value
-    return value
+def fuse_key(values: Hyperparameters) -> tuple[object, ...]:
+    """Equal for hyperparameters that may be trained in one population: the values of all that lanes share."""
+    return tuple(getattr(values, name) for name in shared_names())
+
+
+def without_effect(values: Hyperparameters, facts: Mapping[str, bool]) -> dict[str, str]:
+    """Hyperparameters that do nothing in a training, and why.
+
+    Args:
+        values: Of the training.
+        facts: Keys of `DATA_FACTS` and whether they hold, as far as anybody knows.
+    """
+    reasons = {
+        name: " and ".join(each.obstacles(lambda other: (getattr(values, other),), facts))
+        for name, each in _DECLARATIONS.items()
+    }
+    return {name: reason for name, reason in reasons.items() if reason}

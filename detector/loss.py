@@ -2,37 +2,49 @@
 
 Letters: T lanes, S scales (in `terms_TS4`), N images, A anchors of a scale, S cells a side, O = 5 + classes.
 All terms are in the units of ultralytics/yolov3, so that gains and learning rates mean the same there: means over
-the places they count, times the images of the batch. What differs is said at each term.
+the places they count, times the images of the batch. What differs is said at each term. How a term is computed may be
+chosen (`detector.choices`), which terms there are may not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, one_hot, softplus
-from torchvision.ops import generalized_box_iou_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
-from detector.boxes import best_overlap, decode, xyxy
+from detector.boxes import best_overlap, xyxy
+from detector.choices.box_losses import BOX_LOSSES
+from detector.choices.codings import CODINGS
+from detector.choices.objectness import OBJECTNESS
+from detector.hyperparameters import Hyperparameters, declarations
 from detector.targets import ScaleTargets
+from detector.telemetry import TERMS
 
 # Weight of each scale's objectness, coarsest first (ultralytics/yolov3 utils/loss.py: 4, 1, 0.4 from fine to coarse).
 OBJECTNESS_BALANCE = {2: (1.0, 4.0), 3: (0.4, 1.0, 4.0)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaneGains:
-    """What weighs the terms, one value a lane.
+class LaneValues:
+    """Hyperparameters of T lanes as the loss reads them.
 
     Attributes:
-        gains_T4: Gains of box, obj, noobj and cls.
-        ignore_iou_T: Overlap with a label above which a prediction is not asked to be background.
+        shared: Of any lane: read only where lanes agree.
+        numbers_T: Every numeric hyperparameter by name, one value a lane, each of shape (T,).
     """
 
-    gains_T4: Tensor
-    ignore_iou_T: Tensor
+    shared: Hyperparameters
+    numbers_T: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, values: Sequence[Hyperparameters], like: Tensor) -> LaneValues:
+        """The values of lanes that agree on what they share, with the type and device of a tensor."""
+        numeric = [name for name, each in declarations().items() if not each.choices]
+        rows = [[getattr(each, name) for each in values] for name in numeric]
+        return cls(shared=values[0], numbers_T=dict(zip(numeric, like.new_tensor(rows), strict=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +65,7 @@ def detection_loss(
     targets: Sequence[ScaleTargets],
     labels_NM5: Tensor,
     anchors: Sequence[Tensor],
-    weights: LaneGains,
+    values: LaneValues,
 ) -> LossParts:
     """Loss terms of every lane.
 
@@ -62,46 +74,46 @@ def detection_loss(
         targets: What each head should answer, the same for all lanes.
         labels_NM5: class, cx, cy, w, h; class -1 marks rows without a label.
         anchors: For each scale the sizes (A, 2) as fractions of the image.
-        weights: Gains and ignore threshold of each lane.
+        values: Hyperparameters of the lanes.
     """
     terms, logits = [], []
     balance = OBJECTNESS_BALANCE[len(heads)]
     for scale, (raw, target, anchors_A2) in enumerate(zip(heads, targets, anchors, strict=True)):
-        terms.append(_scale_terms(raw, target, labels_NM5, anchors_A2, weights.ignore_iou_T, balance[scale]))
+        terms.append(_scale_terms(raw, target, labels_NM5, anchors_A2, values, balance[scale]))
         logits.append(raw[..., :4].detach().abs().amax((0, 2, 3, 4, 5)))
     num_images = labels_NM5.shape[0]
-    terms_TS4 = torch.stack(terms, 1) * weights.gains_T4[:, None, :] * num_images
+    gains_T4 = torch.stack([values.numbers_T[term] for term in TERMS], -1)
+    terms_TS4 = torch.stack(terms, 1) * gains_T4[:, None, :] * num_images
     return LossParts(terms_TS4=terms_TS4, max_box_logit_T=torch.stack(logits).amax(0))
 
 
 def _scale_terms(
-    raw: Tensor, target: ScaleTargets, labels_NM5: Tensor, anchors_A2: Tensor, ignore_iou_T: Tensor, balance: float
+    raw: Tensor, target: ScaleTargets, labels_NM5: Tensor, anchors_A2: Tensor, values: LaneValues, balance: float
 ) -> Tensor:
     """Terms box, obj, noobj, cls of one scale without gains, shape (T, 4)."""
     is_object = target.is_object_NASS[:, None]
     num_objects = target.is_object_NASS.sum().clamp(min=1)
     places = target.is_object_NASS.numel()
     with torch.no_grad():
-        overlap = best_overlap(decode(raw[..., :4], anchors_A2), labels_NM5)
-        is_background = ~is_object & ~(overlap > ignore_iou_T[:, None, None, None])
-    box = _box_term(raw[..., :4], target, anchors_A2) / num_objects
-    logit = raw[..., 4]
-    # BCE against 1 and against 0, kept apart: obj / noobj is BCE's positive weight.
-    obj = _lane_sum(torch.where(is_object, softplus(-logit), 0)) / places * balance
-    noobj = _lane_sum(torch.where(is_background, softplus(logit), 0)) / places * balance
+        overlap = best_overlap(CODINGS[values.shared.coding](raw[..., :4], anchors_A2), labels_NM5)
+        is_background = ~is_object & ~(overlap > values.numbers_T["ignore_iou"][:, None, None, None])
+    box = _box_term(raw[..., :4], target, anchors_A2, values.shared) / num_objects
+    as_object, as_background = OBJECTNESS[values.shared.objectness](raw[..., 4], values.numbers_T)
+    obj = _lane_sum(torch.where(is_object, as_object, 0)) / places * balance
+    noobj = _lane_sum(torch.where(is_background, as_background, 0)) / places * balance
     return torch.stack((box, obj, noobj, _class_term(raw[..., 5:], target) / num_objects), -1)
 
 
-def _box_term(raw_NTASS4: Tensor, target: ScaleTargets, anchors_A2: Tensor) -> Tensor:
-    """Sum of (2 - w h)(1 - GIoU) over the objects, shape (T,).
+def _box_term(raw_NTASS4: Tensor, target: ScaleTargets, anchors_A2: Tensor, shared: Hyperparameters) -> Tensor:
+    """Sum of (2 - w h) times the chosen loss over the objects, shape (T,).
 
-    Source: GIoU, Rezatofighi et al. 2019; the factor 2 - w h is darknet's (yolo_layer.c, delta_yolo_box).
+    Source: the factor 2 - w h is darknet's (yolo_layer.c, delta_yolo_box).
     """
     is_object = target.is_object_NASS[:, None, ..., None]
     # Masked before exp: what overflows where no object is must not become 0 * inf in the gradient.
-    boxes = decode(torch.where(is_object, raw_NTASS4, 0), anchors_A2)
+    boxes = CODINGS[shared.coding](torch.where(is_object, raw_NTASS4, 0), anchors_A2)
     truth = target.boxes_NASS4[:, None].to(boxes.dtype)
-    loss = generalized_box_iou_loss(xyxy(boxes), xyxy(truth).expand_as(boxes))
+    loss = BOX_LOSSES[shared.box_loss](xyxy(boxes), xyxy(truth).expand_as(boxes))
     weight = 2 - truth[..., 2] * truth[..., 3]
     return _lane_sum(torch.where(is_object[..., 0], loss * weight, 0))
 

@@ -14,27 +14,13 @@ from faster_coco_eval import COCO, COCOeval_faster
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from detector.boxes import decode, xyxy
+from detector.boxes import xyxy
+from detector.choices.codings import CODINGS
+from detector.telemetry import Scores
 
 MIN_SCORE = 0.001
 MAX_CANDIDATES = 300
 MAX_DETECTIONS = 100  # COCO's largest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
-    """Means over the classes that have labels; all 0..1.
-
-    Attributes:
-        precision, recall: At the confidence with the best mean F1, IoU 0.5.
-        map50: Average precision at IoU 0.5.
-        map50_95: Mean of the average precisions at IoU 0.5, 0.55, ..., 0.95.
-    """
-
-    precision: float
-    recall: float
-    map50: float
-    map50_95: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +41,12 @@ class Detections:
 
 
 def detect(
-    heads: Sequence[Tensor], anchors: Sequence[Tensor], *, nms_iou: float, min_score: float = MIN_SCORE
+    heads: Sequence[Tensor],
+    anchors: Sequence[Tensor],
+    *,
+    nms_iou: float,
+    coding: str = "exp",
+    min_score: float = MIN_SCORE,
 ) -> Detections:
     """Boxes of a one-lane network after non-maximum suppression within each class.
 
@@ -63,11 +54,12 @@ def detect(
         heads: Raw outputs (N, 1, A, S, S, O), coarsest scale first.
         anchors: Sizes (A, 2) of each scale as fractions of the image.
         nms_iou: Overlap (0..1) above which the lower of two boxes of a class is left out.
+        coding: How raw outputs become boxes; a key of `CODINGS`.
         min_score: Detections below are left out.
     """
     boxes, scores = [], []
     for raw, anchors_A2 in zip(heads, anchors, strict=True):
-        boxes.append(xyxy(decode(raw[..., :4], anchors_A2)).flatten(1, 4))
+        boxes.append(xyxy(CODINGS[coding](raw[..., :4], anchors_A2)).flatten(1, 4))
         probability = raw[..., 4:5].sigmoid() * (raw[..., 5:].sigmoid() if raw.shape[-1] > 6 else 1.0)
         scores.append(probability.flatten(1, 4))
     return _suppress(torch.cat(boxes, 1), torch.cat(scores, 1), nms_iou, min_score)

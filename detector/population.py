@@ -6,43 +6,25 @@ Letters: T lanes, N images, M labels an image, S scales (in `terms_TS4`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from math import isfinite
 
 import torch
 from torch import Tensor
 
 from detector.batches import Batch
-from detector.hyperparameters import SHARED_BY_LANES, Hyperparameters
-from detector.loss import LaneGains, LossParts, detection_loss
-from detector.metrics import Evaluator, Scores, detect
+from detector.choices.initialisers import INITIALISERS
+from detector.hyperparameters import Hyperparameters, fuse_key, shared_names
+from detector.loss import LaneValues, LossParts, detection_loss
+from detector.metrics import Evaluator, detect
 from detector.models import Network, build_network
 from detector.models.network import HeadPrior, initialise_lane, lane_slice
 from detector.optimizer import LaneOptimizer
 from detector.plan import TrainingPlan
-from detector.schedule import Rates
 from detector.targets import assign
-from detector.telemetry import TERMS, LossTerms
+from detector.telemetry import TERMS, LossTerms, Measurement, Rates, Scores, values_of
 
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 FIRST_LOSS_SCALE = 2.0**14
 SCALE_GROWTH_STEPS = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
-    """What a batch did to one lane, before any update."""
-
-    loss: float
-    terms: LossTerms
-    grad_norm: float
-    update_ratio: float
-    max_box_logit: float
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether loss and gradient are numbers."""
-        return isfinite(self.loss) and isfinite(self.grad_norm)
 
 
 class Population:
@@ -68,15 +50,16 @@ class Population:
         self._num_classes = len(prior.class_share)
         self._anchors = [each.to(self._device, self._dtype) for each in anchors]
         self._network = self._build(len(values))
-        for slot, seed in enumerate(seeds):
-            initialise_lane(self._network, slot, seed=seed, prior=prior, image_size=plan.image_size)
+        for slot, (seed, each) in enumerate(zip(seeds, values, strict=True)):
+            start = INITIALISERS[each.initialiser]
+            initialise_lane(self._network, slot, seed=seed, prior=prior, image_size=plan.image_size, kernels=start)
         self._single = self._build(1).eval()
         self._optimizers = [LaneOptimizer(self._network, slot, each) for slot, each in enumerate(values)]
         if plan.precision == "float16":
             for optimizer in self._optimizers:
                 optimizer.loss_scale = FIRST_LOSS_SCALE
         self._good_steps = [0] * len(values)
-        self._set_lane_weights()
+        self._set_lane_values()
 
     @property
     def num_lanes(self) -> int:
@@ -91,16 +74,20 @@ class Population:
             rates: What each lane's update is going to apply.
         """
         self._network.train()
-        parts = self._loss(self._network, batch, self._gains)
+        parts = self._loss(self._network, batch)
         scale_T = torch.tensor([each.loss_scale for each in self._optimizers], dtype=self._dtype)
         loss_T = parts.terms_TS4.sum((1, 2))
         (loss_T * scale_T.to(self._device, non_blocking=True)).sum().backward()
-        norms = [optimizer.grad_norm() for optimizer in self._optimizers]
-        paired = zip(self._optimizers, rates, norms, strict=True)
-        ratios = [optimizer.update_ratio(rate, norm) for optimizer, rate, norm in paired]
-        columns = (loss_T.detach(), torch.stack(norms), torch.stack(ratios), parts.max_box_logit_T)
-        packed = torch.cat((torch.stack(columns, 1), parts.terms_TS4.detach().flatten(1)), 1)
-        return [_measurement(row) for row in packed.tolist()]  # sync point: the only one of a step
+        norms = [optimizer.propose(rate) for optimizer, rate in zip(self._optimizers, rates, strict=True)]
+        scalars_T = {
+            "loss": loss_T.detach(),
+            "grad_norm": torch.stack(norms),
+            "update_ratio": torch.stack([optimizer.update_ratio() for optimizer in self._optimizers]),
+            "max_box_logit": parts.max_box_logit_T,
+        }
+        packed = torch.cat((torch.stack([*scalars_T.values()], 1), parts.terms_TS4.detach().flatten(1)), 1)
+        rows = packed.tolist()  # sync point: the only one of a step
+        return [_measurement(rate, [*scalars_T], row) for rate, row in zip(rates, rows, strict=True)]
 
     def skip(self, slot: int) -> bool:
         """Drops the gradient of a lane whose measurement is not finite.
@@ -115,10 +102,10 @@ class Population:
         optimizer.loss_scale = max(optimizer.loss_scale / 2, 1.0)
         return was_overflow
 
-    def update(self, slot: int, rates: Rates, measured: Measurement) -> None:
+    def update(self, slot: int) -> None:
         """Takes the step of one lane that `measure` found finite."""
         optimizer = self._optimizers[slot]
-        optimizer.step(rates, measured.grad_norm)
+        optimizer.accept()
         self._good_steps[slot] += 1
         if self._plan.precision == "float16" and self._good_steps[slot] % SCALE_GROWTH_STEPS == 0:
             optimizer.loss_scale *= 2
@@ -139,24 +126,23 @@ class Population:
             parameter.grad = torch.cat([lane_slice(before.grad, each, old.lanes) for each in kept])
         for new_slot, optimizer in enumerate(self._optimizers):
             optimizer.bind(self._network, new_slot)
-        self._set_lane_weights()
+        self._set_lane_values()
 
     @torch.no_grad()
     def evaluate(self, slot: int, batches: Iterable[Batch]) -> tuple[Scores, dict[str, float]]:
         """Scores of a lane's averaged weights, and its loss terms summed over scales in units of the training loss."""
         self._single.load_lane(0, self._optimizers[slot].average)
-        gains = LaneGains(
-            gains_T4=self._gains.gains_T4[slot : slot + 1], ignore_iou_T=self._gains.ignore_iou_T[slot : slot + 1]
-        )
+        values = LaneValues.of([self._values[slot]], like=self._anchors[0])
         evaluator = Evaluator(num_classes=self._num_classes, image_size=self._plan.image_size)
         total, num_images = torch.zeros(len(TERMS), dtype=torch.float64), 0
         for batch in batches:
             heads = self._forward(self._single, batch.images)
-            terms = self._heads_loss(heads, batch.labels_NM5, gains).terms_TS4
+            terms = self._heads_loss(heads, batch.labels_NM5, values).terms_TS4
             # Terms count images; a mean over images times the batch size compares with training whatever the batch.
             total += terms.sum((0, 1)).double().cpu() * self._plan.batch_size
             num_images += len(batch.images)
-            evaluator.add(batch.labels_NM5, detect(heads, self._anchors, nms_iou=self._plan.nms_iou))
+            found = detect(heads, self._anchors, nms_iou=self._plan.nms_iou, coding=values.shared.coding)
+            evaluator.add(batch.labels_NM5, found)
         return evaluator.scores(), dict(zip(TERMS, (total / max(num_images, 1)).tolist(), strict=True))
 
     def lane_state(self, slot: int) -> tuple[dict[str, Tensor], dict[str, object]]:
@@ -174,16 +160,11 @@ class Population:
         network = build_network(self._plan.model, num_classes=self._num_classes, lanes=lanes)
         return network.to(self._device, self._dtype).to(memory_format=torch.channels_last)
 
-    def _set_lane_weights(self) -> None:
-        gains = [[getattr(each, term) for term in TERMS] for each in self._values]
-        ignore = [each.ignore_iou for each in self._values]
-        self._gains = LaneGains(
-            gains_T4=torch.tensor(gains, dtype=self._dtype, device=self._device),
-            ignore_iou_T=torch.tensor(ignore, dtype=self._dtype, device=self._device),
-        )
+    def _set_lane_values(self) -> None:
+        self._lane_values = LaneValues.of(self._values, like=self._anchors[0])
 
-    def _loss(self, network: Network, batch: Batch, gains: LaneGains) -> LossParts:
-        return self._heads_loss(self._forward(network, batch.images), batch.labels_NM5, gains)
+    def _loss(self, network: Network, batch: Batch) -> LossParts:
+        return self._heads_loss(self._forward(network, batch.images), batch.labels_NM5, self._lane_values)
 
     def _forward(self, network: Network, images: Tensor) -> list[Tensor]:
         images = images.to(self._device, non_blocking=True).to(self._dtype, memory_format=torch.channels_last) / 255
@@ -193,31 +174,28 @@ class Population:
         # The loss exponentiates: always in full precision.
         return [head.to(self._dtype) for head in heads]
 
-    def _heads_loss(self, heads: Sequence[Tensor], labels_NM5: Tensor, gains: LaneGains) -> LossParts:
+    def _heads_loss(self, heads: Sequence[Tensor], labels_NM5: Tensor, values: LaneValues) -> LossParts:
         labels_NM5 = labels_NM5.to(self._device, self._dtype, non_blocking=True)
         cells = [head.shape[3] for head in heads]
-        targets = assign(labels_NM5, self._anchors, cells, assign_iou=self._values[0].assign_iou)
-        return detection_loss(heads, targets, labels_NM5, self._anchors, gains)
+        shared = values.shared
+        targets = assign(labels_NM5, self._anchors, cells, assign_iou=shared.assign_iou, assignment=shared.assignment)
+        return detection_loss(heads, targets, labels_NM5, self._anchors, values)
 
 
 def check_lanes_agree(values: Sequence[Hyperparameters]) -> None:
-    """Makes sure that lanes have the same value of everything made once for all of them.
+    """Makes sure that lanes have the same value of everything made or computed once for all of them.
 
     Raises:
         ValueError: They do not.
     """
-    for name in SHARED_BY_LANES:
-        if len(found := {getattr(each, name) for each in values}) > 1:
-            raise ValueError(f"{name}: lanes of one population share their images, but have {sorted(found)}")
+    for name, *found in zip(shared_names(), *map(fuse_key, values), strict=True):
+        if len(set(found)) > 1:
+            raise ValueError(f"{name}: lanes of one population share it, but have {sorted(set(found))}")
 
 
-def _measurement(row: list[float]) -> Measurement:
-    loss, grad_norm, update_ratio, max_box_logit, *flat = row
-    by_term = {term: tuple(flat[place :: len(TERMS)]) for place, term in enumerate(TERMS)}
-    return Measurement(
-        loss=loss,
-        terms=LossTerms(**by_term),
-        grad_norm=grad_norm,
-        update_ratio=update_ratio,
-        max_box_logit=max_box_logit,
-    )
+def _measurement(rates: Rates, scalars: Sequence[str], row: Sequence[float]) -> Measurement:
+    """A row of numbers as a record: the scalars, then the terms of each scale."""
+    flat = row[len(scalars) :]
+    terms = LossTerms(**{term: tuple(flat[place :: len(TERMS)]) for place, term in enumerate(TERMS)})
+    values = values_of(rates) | dict(zip(scalars, row, strict=False))
+    return Measurement(terms=terms, **values)

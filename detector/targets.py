@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detector.boxes import shape_overlap
+from detector.choices.assignments import ASSIGNMENTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,24 +31,27 @@ class ScaleTargets:
 
 
 def assign(
-    labels_NM5: Tensor, anchors: Sequence[Tensor], cells: Sequence[int], *, assign_iou: float
+    labels_NM5: Tensor,
+    anchors: Sequence[Tensor],
+    cells: Sequence[int],
+    *,
+    assign_iou: float,
+    assignment: str = "shape_overlap",
 ) -> list[ScaleTargets]:
     """Targets of every head.
 
-    A label belongs to the cell that holds its centre and to the anchor, over all scales, that its shape overlaps
-    most; anchors that overlap it at least `assign_iou` learn it as well. Where two labels want the same place, one
-    for which the anchor is the best wins, then the later one.
+    A label belongs to the cell that holds its centre and to the anchors, over all scales, that the assignment gives
+    it. Where two labels want the same place, the one that wants the anchor more wins, then the later one.
 
     Args:
         labels_NM5: class, cx, cy, w, h as fractions of the image; class -1 marks rows without a label.
         anchors: For each scale the sizes (A, 2) as fractions of the image.
         cells: For each scale the cells a side.
-        assign_iou: Threshold of the shape overlap; 1 or more leaves the best anchor alone.
-
-    Source: Redmon & Farhadi 2018, section 2.1 (one prior for each object); the threshold is iou_thresh of later
-    darknet cfg files.
+        assign_iou: Threshold (0..1) of the assignment.
+        assignment: A key of `ASSIGNMENTS`.
     """
-    claims = _claims(labels_NM5, torch.cat(list(anchors)), assign_iou)
+    wishes = ASSIGNMENTS[assignment](labels_NM5[..., 3:], torch.cat(list(anchors)), assign_iou)
+    claims = _claims(labels_NM5, wishes)
     targets, first = [], 0
     for anchors_A2, side in zip(anchors, cells, strict=True):
         last = first + len(anchors_A2)
@@ -57,15 +60,12 @@ def assign(
     return targets
 
 
-def _claims(labels_NM5: Tensor, anchors_B2: Tensor, assign_iou: float) -> Tensor:
+def _claims(labels_NM5: Tensor, wishes_NMB: Tensor) -> Tensor:
     """Strength of each label's claim on each anchor, 0 for none; unique within an image. Shape (N, M, B)."""
     num_labels = labels_NM5.shape[1]
-    overlap_NMB = shape_overlap(labels_NM5[..., 3:], anchors_B2.to(labels_NM5.dtype))
-    is_best = torch.zeros_like(overlap_NMB, dtype=torch.bool)
-    is_best.scatter_(2, overlap_NMB.argmax(-1, keepdim=True), value=True)
     rank = torch.arange(1, num_labels + 1, device=labels_NM5.device)[None, :, None]
-    wants = (is_best | (overlap_NMB >= assign_iou)) & (labels_NM5[..., :1] >= 0)
-    return torch.where(wants, rank + num_labels * is_best, 0)
+    is_claimed = (wishes_NMB > 0) & (labels_NM5[..., :1] >= 0)
+    return torch.where(is_claimed, rank + num_labels * (wishes_NMB - 1), 0)
 
 
 def _scale_targets(labels_NM5: Tensor, claims_NMA: Tensor, side: int) -> ScaleTargets:

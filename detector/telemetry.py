@@ -5,8 +5,9 @@ Scales are ordered as the network's heads are: coarsest grid first (strides 32, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import isfinite
+from typing import Any
 
 TERMS = ("box", "obj", "noobj", "cls")
 
@@ -46,20 +47,59 @@ class LaneStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepTelemetry:
+class Rates:
+    """What an update applies.
+
+    Attributes:
+        lr: Learning rate of convolution weights and norm scales.
+        bias_lr: Learning rate of biases.
+        momentum: Momentum of all, 0 to below 1.
+        in_warmup: Whether the step is part of the warm-up.
+    """
+
+    lr: float
+    bias_lr: float
+    momentum: float
+    in_warmup: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement(Rates):
+    """What a batch did to one lane, before the update with these rates.
+
+    Attributes:
+        loss: Loss as optimised, from the network's output; equals `terms.total` up to rounding.
+        terms: Its parts.
+        grad_norm: Euclidean norm of the lane's gradient before clipping.
+        update_ratio: Norm of the update about to be made over the norm of the weights.
+        max_box_logit: Largest absolute raw box output.
+    """
+
+    loss: float
+    terms: LossTerms
+    grad_norm: float
+    update_ratio: float
+    max_box_logit: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether loss and gradient are numbers, so that the step may be taken."""
+        return isfinite(self.loss) and isfinite(self.grad_norm)
+
+    @property
+    def broken_terms(self) -> tuple[str, ...]:
+        """Terms whose sum over the scales is not finite."""
+        return tuple(name for name, value in self.terms.sums().items() if not isfinite(value))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTelemetry(Measurement):
     """One batch of one lane, measured before the update it leads to.
 
     Attributes:
         lane: Position of the lane in the population as it started.
         step: Batches seen before this one.
         epoch: Epoch of the batch.
-        loss: Loss as optimised, from the network's output; equals `terms.total` up to rounding.
-        terms: Its parts.
-        grad_norm: Euclidean norm of the lane's gradient before clipping.
-        update_ratio: Norm of the update about to be made over the norm of the weights.
-        lr, bias_lr, momentum: As applied in this step.
-        max_box_logit: Largest absolute raw box output.
-        in_warmup: Whether the step belongs to the warm-up.
         seconds: Wall time of the step, waiting for data included, shared by all lanes of the run.
         images_per_second: Images of one lane over `seconds`.
     """
@@ -67,26 +107,28 @@ class StepTelemetry:
     lane: int
     step: int
     epoch: int
-    loss: float
-    terms: LossTerms
-    grad_norm: float
-    update_ratio: float
-    lr: float
-    bias_lr: float
-    momentum: float
-    max_box_logit: float
-    in_warmup: bool
     seconds: float
     images_per_second: float
 
-    @property
-    def is_finite(self) -> bool:
-        """Whether loss and gradient are numbers, so that the step may be taken."""
-        return isfinite(self.loss) and isfinite(self.grad_norm)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """How well boxes were found: means over the classes that have labels, all 0..1.
+
+    Attributes:
+        precision, recall: At the confidence with the best mean F1, IoU 0.5.
+        map50: Average precision at IoU 0.5.
+        map50_95: Mean of the average precisions at IoU 0.5, 0.55, ..., 0.95 (COCO).
+    """
+
+    precision: float
+    recall: float
+    map50: float
+    map50_95: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EpochMetrics:
+class EpochMetrics(Scores):
     """How well a lane detects after an epoch.
 
     Attributes:
@@ -94,8 +136,6 @@ class EpochMetrics:
         epoch: The epoch just finished.
         step: Batches seen so far.
         split: Images measured on: val after each epoch, test once at the end.
-        precision, recall: At the confidence with the best F1, IoU 0.5, mean over classes.
-        map50, map50_95: Average precision at IoU 0.5 and over 0.5..0.95 (COCO), mean over classes.
         losses: Loss terms on `split`, summed over scales, in the units of the training loss.
         train_losses: The same terms, mean over the epoch's training steps.
         seconds: Wall time of the epoch, evaluation included.
@@ -105,10 +145,6 @@ class EpochMetrics:
     epoch: int
     step: int
     split: str
-    precision: float
-    recall: float
-    map50: float
-    map50_95: float
     losses: dict[str, float]
     train_losses: dict[str, float]
     seconds: float
@@ -135,3 +171,8 @@ class LaneEnded:
 
 
 Telemetry = LaneStarted | StepTelemetry | EpochMetrics | CheckpointSaved | LaneEnded
+
+
+def values_of(record: Rates | Scores) -> dict[str, Any]:
+    """Fields of a record by name, for one that holds them and more."""
+    return {each.name: getattr(record, each.name) for each in fields(record)}

@@ -8,28 +8,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from detector import checkpoint
-from detector.augment import Augmentation
+from detector.augment import without_augmentation
 from detector.batches import Batch, TrainingOrder, evaluation_batches, num_batches, training_batches
 from detector.checkpoint import Checkpoint, Found
 from detector.datasets.listing import Dataset, Split
 from detector.hyperparameters import Hyperparameters
-from detector.metrics import Scores
 from detector.plan import TrainingPlan
-from detector.population import Measurement, Population
+from detector.population import Population
 from detector.priors import choose_anchors, label_statistics
-from detector.schedule import Rates, rates_at
+from detector.schedule import rates_at
 from detector.telemetry import (
     TERMS,
     CheckpointSaved,
     EpochMetrics,
     LaneEnded,
     LaneStarted,
+    Measurement,
+    Rates,
+    Scores,
     StepTelemetry,
     Telemetry,
+    values_of,
 )
 
 
@@ -64,6 +67,11 @@ class _Lane:
     loss_sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TERMS, 0.0))
     train_losses: dict[str, float] = field(default_factory=dict)
     scores: Scores | None = None
+
+    def add(self, values: Measurement) -> None:
+        """Adds the terms of a batch to the sums of the epoch."""
+        for term, value in values.terms.sums().items():
+            self.loss_sums[term] += value
 
 
 class Trainer:
@@ -147,16 +155,21 @@ class Trainer:
         for lane in self._lanes:
             lane.loss_sums = dict.fromkeys(TERMS, 0.0)
         started = self._clock()
-        for place, batch in enumerate(self._batches(epoch)):
-            step = epoch * self._steps_per_epoch + place
-            rates = [self._rates(lane, step) for lane in self._lanes]
-            measured = self._population.measure(batch, rates)
+        for step, batch in enumerate(self._batches(epoch), start=epoch * self._steps_per_epoch):
+            measured = self._population.measure(batch, [self._rates(lane, step) for lane in self._lanes])
             seconds = self._clock() - started
-            for lane, rate, values in zip(self._lanes, rates, measured, strict=True):
-                _add(lane.loss_sums, values)
-                yield self._record(lane, step, epoch, rate, values, seconds)
+            for lane, values in zip(self._lanes, measured, strict=True):
+                lane.add(values)
+                yield StepTelemetry(
+                    lane=lane.number,
+                    step=step,
+                    epoch=epoch,
+                    seconds=seconds,
+                    images_per_second=self._plan.batch_size / max(seconds, 1e-9),
+                    **values_of(values),
+                )
             started = self._clock()
-            yield from self._update(step, rates, measured)
+            yield from self._update(step, measured)
             if not self._lanes:
                 return
         for lane in self._lanes:
@@ -171,28 +184,18 @@ class Trainer:
             max_boxes=self._dataset.max_boxes,
         )
         is_prefetched = self._plan.device.startswith("cuda")
-        return training_batches(self._dataset.train, order, self._augmentation(), is_prefetched=is_prefetched)
-
-    def _augmentation(self) -> Augmentation:
-        values = self._lanes[0].spec.values
+        values = self._lanes[0].spec.values  # lanes agree on augmentation
         if not self._dataset.augments:
-            return Augmentation.none()
-        return Augmentation(
-            fliplr=values.fliplr,
-            hsv_h=values.hsv_h,
-            hsv_s=values.hsv_s,
-            hsv_v=values.hsv_v,
-            translate=values.translate,
-            scale=values.scale,
-        )
+            values = without_augmentation(values)
+        return training_batches(self._dataset.train, order, values, is_prefetched=is_prefetched)
 
-    def _update(self, step: int, rates: Sequence[Rates], measured: Sequence[Measurement]) -> Iterator[Telemetry]:
+    def _update(self, step: int, measured: Sequence[Measurement]) -> Iterator[Telemetry]:
         """Steps every lane that may be stepped and takes the others out."""
         ended: list[_Lane] = []
         place = step % self._steps_per_epoch + 1
         # What is left at the end of an epoch is not carried over: a checkpoint holds no gradient.
         is_due = place % self._plan.accumulation == 0 or place == self._steps_per_epoch
-        for slot, (lane, rate, values) in enumerate(zip(self._lanes, rates, measured, strict=True)):
+        for slot, (lane, values) in enumerate(zip(self._lanes, measured, strict=True)):
             if lane.number in self._stopped:
                 ended.append(lane)
             elif not values.is_finite:
@@ -200,33 +203,13 @@ class Trainer:
                     ended.append(lane)
                     yield LaneEnded(lane=lane.number, step=step, is_diverged=True, reason=_reason(values))
             elif is_due:
-                self._population.update(slot, rate, values)
+                self._population.update(slot)
         self._drop(ended)
 
     def _drop(self, ended: Sequence[_Lane]) -> None:
         for lane in ended:
             self._population.drop(self._lanes.index(lane))
             self._lanes.remove(lane)
-
-    def _record(
-        self, lane: _Lane, step: int, epoch: int, rates: Rates, values: Measurement, seconds: float
-    ) -> StepTelemetry:
-        return StepTelemetry(
-            lane=lane.number,
-            step=step,
-            epoch=epoch,
-            loss=values.loss,
-            terms=values.terms,
-            grad_norm=values.grad_norm,
-            update_ratio=values.update_ratio,
-            lr=rates.lr,
-            bias_lr=rates.bias_lr,
-            momentum=rates.momentum,
-            max_box_logit=values.max_box_logit,
-            in_warmup=rates.in_warmup,
-            seconds=seconds,
-            images_per_second=self._plan.batch_size / max(seconds, 1e-9),
-        )
 
     def _rates(self, lane: _Lane, step: int) -> Rates:
         return rates_at(
@@ -248,41 +231,36 @@ class Trainer:
                 epoch=epoch,
                 step=(epoch + 1) * self._steps_per_epoch,
                 split=name,
-                precision=scores.precision,
-                recall=scores.recall,
-                map50=scores.map50,
-                map50_95=scores.map50_95,
                 losses=losses,
                 train_losses=lane.train_losses,
                 seconds=self._clock() - started,
+                **values_of(scores),
             )
         self._drop([lane for lane in self._lanes if lane.number in self._stopped])
 
     def _save(self, epoch: int) -> Iterator[Telemetry]:
         for slot, lane in enumerate(self._lanes):
-            if (path := lane.spec.checkpoint) is None:
-                continue
-            step = (epoch + 1) * self._steps_per_epoch
-            weights, optimizer = self._population.lane_state(slot)
-            checkpoint.save(
-                Checkpoint(
-                    plan=self._plan,
-                    values=lane.spec.values,
-                    seed=lane.spec.seed,
-                    names=self._dataset.names,
-                    anchors=tuple(tuple((w, h) for w, h in each.tolist()) for each in self._anchors),
-                    epoch=epoch,
-                    step=step,
-                    weights=weights,
-                    optimizer=optimizer,
-                    metrics={} if lane.scores is None else asdict(lane.scores),
-                    train_losses=lane.train_losses,
-                    origin=lane.spec.origin,
-                ),
-                path,
-                keeps_before=True,
-            )
-            yield CheckpointSaved(lane=lane.number, epoch=epoch, step=step, path=str(path))
+            if (path := lane.spec.checkpoint) is not None:
+                saved = self._checkpoint(slot, lane, epoch)
+                checkpoint.save(saved, path, keeps_before=True)
+                yield CheckpointSaved(lane=lane.number, epoch=epoch, step=saved.step, path=str(path))
+
+    def _checkpoint(self, slot: int, lane: _Lane, epoch: int) -> Checkpoint:
+        weights, optimizer = self._population.lane_state(slot)
+        return Checkpoint(
+            plan=self._plan,
+            values=lane.spec.values,
+            seed=lane.spec.seed,
+            names=self._dataset.names,
+            anchors=tuple(tuple((w, h) for w, h in each.tolist()) for each in self._anchors),
+            epoch=epoch,
+            step=(epoch + 1) * self._steps_per_epoch,
+            weights=weights,
+            optimizer=optimizer,
+            metrics={} if lane.scores is None else values_of(lane.scores),
+            train_losses=lane.train_losses,
+            origin=lane.spec.origin,
+        )
 
     def _resume(self) -> int:
         epochs = {self._resume_lane(slot, lane) for slot, lane in enumerate(self._lanes)}
@@ -301,13 +279,6 @@ class Trainer:
         return stored.epoch
 
 
-def _add(sums: dict[str, float], values: Measurement) -> None:
-    for term, value in values.terms.sums().items():
-        sums[term] += value
-
-
 def _reason(values: Measurement) -> str:
-    broken = [name for name, value in values.terms.sums().items() if value != value or abs(value) == float("inf")]
-    if broken:
-        return f"{' and '.join(broken)} loss is not finite"
-    return "gradient is not finite"
+    broken = values.broken_terms
+    return f"{' and '.join(broken)} loss is not finite" if broken else "gradient is not finite"

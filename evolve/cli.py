@@ -21,6 +21,7 @@ for command in (
     running.run,
     running.train,
     looking.studies,
+    looking.hyp,
     looking.show,
     looking.report,
     looking.dashboard,

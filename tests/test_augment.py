@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.augment import Augmentation, augment, flipped, letterbox
+from detector.augment import augment, augments, flipped, letterbox, without_augmentation
 from detector.datasets import Sample
-from detector.hyperparameters import Hyperparameters
+from detector.hyperparameters import AUGMENTATION, Hyperparameters, names
 
-NONE = Augmentation.none()
-STRONG = Augmentation(fliplr=0.5, hsv_h=0.1, hsv_s=0.7, hsv_v=0.4, translate=0.2, scale=0.5)
+NONE = without_augmentation(Hyperparameters())
+STRONG = Hyperparameters(fliplr=0.5, hsv_h=0.1, hsv_s=0.7, hsv_v=0.4, translate=0.2, scale=0.5)
 
 
 def _sample(height: int, width: int, boxes: list[tuple[float, float, float, float]]) -> Sample:
@@ -77,7 +77,7 @@ def test_flipping_twice_restores_image_and_boxes(height: int, width: int, x: flo
 
 @pytest.mark.parametrize("seed", range(12))
 def test_boxes_follow_the_pixels_through_scale_shift_and_flip(seed: int) -> None:
-    moving = Augmentation(fliplr=0.5, hsv_h=0.0, hsv_s=0.0, hsv_v=0.0, translate=0.2, scale=0.4)
+    moving = Hyperparameters(fliplr=0.5, hsv_h=0.0, hsv_s=0.0, hsv_v=0.0, translate=0.2, scale=0.4)
     varied = augment(_sample(150, 210, [(60.0, 40.0, 150.0, 110.0)]), moving, np.random.default_rng(seed), 160)
 
     assert varied.boxes_M4[0].tolist() == pytest.approx(_white_extent(varied.image), abs=1.5)
@@ -172,7 +172,7 @@ def test_flips_come_with_the_probability_asked_for() -> None:
 
 def test_grey_stays_grey_when_only_hue_and_saturation_vary() -> None:
     grey = replace(_sample(32, 32, []), image=torch.full((3, 32, 32), 130, dtype=torch.uint8))
-    colourful = Augmentation(fliplr=0.0, hsv_h=0.5, hsv_s=0.9, hsv_v=0.0, translate=0.0, scale=0.0)
+    colourful = Hyperparameters(fliplr=0.0, hsv_h=0.5, hsv_s=0.9, hsv_v=0.0, translate=0.0, scale=0.0)
     varied = augment(grey, colourful, np.random.default_rng(0), 32)
 
     assert bool(((varied.image.int() - 130).abs() <= 1).all())
@@ -196,13 +196,12 @@ def test_half_a_turn_of_hue_makes_red_bluish_and_brightness_scales() -> None:
     assert all(200 * 0.6 - 1 <= value <= 255 for value in values)
 
 
-def test_every_default_hyperparameter_is_allowed_and_values_outside_their_range_are_not() -> None:
-    values = Hyperparameters()
-    made = Augmentation(
-        **{name: getattr(values, name) for name in ("fliplr", "hsv_h", "hsv_s", "hsv_v", "translate", "scale")}
-    )
+def test_augmentation_is_on_by_default_and_all_of_it_is_switched_off_together() -> None:
+    values = Hyperparameters(lr0=0.5)
 
-    assert not made.is_none and NONE.is_none
-    for name, value in (("fliplr", 1.1), ("hsv_h", 0.6), ("scale", 0.95), ("translate", -0.1), ("hsv_s", float("nan"))):
-        with pytest.raises(ValueError, match=f"{name}: .* is outside 0"):
-            replace(NONE, **{name: value})
+    off = without_augmentation(values)
+
+    assert augments(values) and not augments(off)
+    assert off.lr0 == 0.5
+    for name in names(AUGMENTATION):
+        assert augments(replace(off, **{name: 0.1}))

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import box_convert
 
-from detector.augment import Augmentation
+from detector.augment import without_augmentation
 from detector.batches import Batch, TrainingOrder, evaluation_batches, num_batches, prefetched, training_batches
 from detector.datasets import Sample, open_dataset
+from detector.hyperparameters import Hyperparameters
 
-NONE = Augmentation.none()
-STRONG = Augmentation(fliplr=0.5, hsv_h=0.1, hsv_s=0.7, hsv_v=0.4, translate=0.2, scale=0.5)
+NONE = without_augmentation(Hyperparameters())
+STRONG = Hyperparameters(fliplr=0.5, hsv_h=0.1, hsv_s=0.7, hsv_v=0.4, translate=0.2, scale=0.5)
 ORDER = TrainingOrder(epoch=0, seed=0, batch_size=4, image_size=32, max_boxes=3)
 
 

@@ -160,3 +160,15 @@ def test_what_a_killed_writer_left_is_removed_when_it_is_old(tmp_path: Path) -> 
     checkpoint.remove_stale(tmp_path / "a.pt")
 
     assert not old.exists() and new.exists()
+
+
+def test_a_file_from_before_a_hyperparameter_was_added_is_read_with_its_default(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    checkpoint.save(a_checkpoint(), path)
+    content = torch.load(path, weights_only=True)
+    for name in ("optimizer", "box_loss", "coding"):
+        del content["values"][name]
+    del content["checksum"]
+    torch.save(content | {"checksum": checkpoint._checksum(content)}, path)
+
+    assert checkpoint.load(path).values == a_checkpoint().values

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from detector.hyperparameters import Hyperparameters, allowed_choices, names, numeric_range
 from detector.plan import MODELS
-from evolve.exchange.dialects import Context, detect, from_dialect, to_dialect
+from evolve.exchange.dialects import Context, RefusedError, detect, from_dialect, to_dialect
 from evolve.exchange.dialects.exact import plain, scaled
 from evolve.exchange.dialects.yolov3 import DEFAULTS, SAME
 
@@ -23,10 +23,11 @@ def numbers(name, **limits):
 
 
 def hyperparameters(**fixed):
+    """Any hyperparameters that a file of another trainer can be written for, but for what is fixed."""
     each = {
         name: st.sampled_from(allowed_choices(name)) if allowed_choices(name) else numbers(name) for name in names()
     }
-    return st.builds(Hyperparameters, **(each | fixed))
+    return st.builds(Hyperparameters, **(each | {"optimizer": st.just("sgd")} | fixed))
 
 
 contexts = st.builds(
@@ -114,7 +115,7 @@ def test_darknet_rounds_the_longest_warmup_down_so_that_it_can_be_read_back():
 
 
 @QUICK
-@given(values=hyperparameters(), context=contexts)
+@given(values=hyperparameters(optimizer=st.sampled_from(allowed_choices("optimizer"))), context=contexts)
 def test_native_gives_back_everything(values, context):
     assert_same(back("native", values, context), values, names())
 
@@ -161,3 +162,24 @@ def test_every_hyperparameter_is_either_in_the_yolov3_file_or_named_in_its_head(
 
     text = export.text()
     assert [each.name for each in fields(Hyperparameters) if each.name not in text] == []
+
+
+def test_a_choice_that_no_other_trainer_has_a_key_for_is_told() -> None:
+    export = to_dialect("yolov3", Hyperparameters(box_loss="diou", objectness="focal", focal_gamma=2.0), Context())
+
+    assert "box_loss diou" in export.notes[-1]
+    assert "focal_gamma 2.0" in export.notes[-1]
+
+
+@pytest.mark.parametrize("dialect", ["yolov3", "ultralytics", "yolov3-early", "darknet"])
+def test_rates_of_adamw_are_not_written_for_a_trainer_that_would_take_them_for_sgds(dialect: str) -> None:
+    values = Hyperparameters(optimizer="adamw", schedule="steps" if dialect == "darknet" else "linear")
+
+    with pytest.raises(RefusedError, match=r"optimizer adamw: .* allowed: hyperparameters that were found with sgd"):
+        to_dialect(dialect, values, Context())
+
+
+def test_darknet_writes_a_constant_schedule_as_its_policy() -> None:
+    body = to_dialect("darknet", Hyperparameters(schedule="constant"), Context()).body
+
+    assert "policy=constant" in body

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.hyperparameters import Hyperparameters, names, numeric_range
+from detector.hyperparameters import Hyperparameters, allowed_choices, names, numeric_range
 from evolve.study.hyp import HypError, read_hyp, write_hyp
 
 TRAINING = {"data": "digits-1", "model": "yolov3-tiny-compact", "epochs": 3}
@@ -15,9 +15,10 @@ TRAINING = {"data": "digits-1", "model": "yolov3-tiny-compact", "epochs": 3}
 
 @st.composite
 def hyperparameters(draw: st.DrawFn) -> Hyperparameters:
-    numeric = [name for name in names() if name not in ("schedule", "nesterov")]
+    numeric = [name for name in names() if not allowed_choices(name)]
     values = {name: draw(st.floats(*numeric_range(name), allow_subnormal=False)) for name in numeric}
-    return Hyperparameters(**values, schedule=draw(st.sampled_from(["linear", "cosine", "steps"])))
+    chosen = {name: draw(st.sampled_from(allowed_choices(name))) for name in names() if allowed_choices(name)}
+    return Hyperparameters.from_mapping(values | chosen)
 
 
 @given(values=hyperparameters())

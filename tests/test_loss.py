@@ -6,9 +6,12 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from detector.boxes import decode, xyxy
-from detector.loss import LaneGains, detection_loss
+from detector.boxes import xyxy
+from detector.choices.codings import exp
+from detector.hyperparameters import Hyperparameters
+from detector.loss import LaneValues, detection_loss
 from detector.targets import assign
+from detector.telemetry import TERMS
 
 ANCHORS = [torch.tensor([[0.5, 0.5], [0.6, 0.9], [0.9, 0.6]]), torch.tensor([[0.1, 0.1], [0.1, 0.2], [0.2, 0.1]])]
 LABELS = torch.tensor(
@@ -31,11 +34,8 @@ def loss_of(heads: list[torch.Tensor], *, gains: tuple[float, ...] = (1, 1, 1, 1
     labels = LABELS.double()
     anchors = [each.double() for each in ANCHORS]
     targets = assign(labels, anchors, CELLS, assign_iou=1.0)
-    weights = LaneGains(
-        gains_T4=torch.tensor([gains] * lanes, dtype=torch.float64),
-        ignore_iou_T=torch.full((lanes,), ignore, dtype=torch.float64),
-    )
-    return detection_loss(heads, targets, labels, anchors, weights), targets
+    values = Hyperparameters(**dict(zip(TERMS, gains, strict=True)), ignore_iou=ignore)
+    return detection_loss(heads, targets, labels, anchors, LaneValues.of([values] * lanes, like=labels)), targets
 
 
 def test_terms_scale_with_their_gains() -> None:
@@ -67,7 +67,7 @@ def test_the_box_term_is_one_minus_giou_scaled_for_small_boxes() -> None:
     where = target.is_object_NASS.nonzero()
     assert len(where) == 1
     n, a, y, x = where[0].tolist()
-    boxes = xyxy(decode(raw[..., :4], ANCHORS[1].double()))[n, 0, a, y, x]
+    boxes = xyxy(exp(raw[..., :4], ANCHORS[1].double()))[n, 0, a, y, x]
     truth = xyxy(target.boxes_NASS4)[n, a, y, x]
     area = float(target.boxes_NASS4[n, a, y, x, 2] * target.boxes_NASS4[n, a, y, x, 3])
     expected = (2 - area) * (1 - giou(boxes.tolist(), truth.tolist())) * 2  # images
@@ -111,11 +111,9 @@ def test_a_batch_without_labels_still_has_a_finite_loss_and_gradient() -> None:
     labels = torch.zeros(2, 3, 5, dtype=torch.float64)
     labels[..., 0] = -1
     anchors = [each.double() for each in ANCHORS]
-    weights = LaneGains(
-        gains_T4=torch.ones(2, 4, dtype=torch.float64), ignore_iou_T=torch.full((2,), 0.5, dtype=torch.float64)
-    )
+    values = LaneValues.of([Hyperparameters()] * 2, like=labels)
 
-    parts = detection_loss(heads, assign(labels, anchors, CELLS, assign_iou=0.3), labels, anchors, weights)
+    parts = detection_loss(heads, assign(labels, anchors, CELLS, assign_iou=0.3), labels, anchors, values)
     parts.terms_TS4.sum().backward()
 
     assert torch.isfinite(parts.terms_TS4).all()

@@ -6,38 +6,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.hyperparameters import SCHEDULES, Hyperparameters
-from detector.schedule import lr_factor, rates_at
+from detector.choices.schedules import SCHEDULES
+from detector.hyperparameters import Hyperparameters
+from detector.schedule import rates_at
 
 fractions = st.floats(0, 1)
 
 
-@given(schedule=st.sampled_from(SCHEDULES), lrf=st.floats(1e-6, 1))
-def test_every_schedule_starts_at_lr0_and_ends_at_lr0_times_lrf(schedule: str, lrf: float) -> None:
-    assert lr_factor(schedule, 0.0, lrf=lrf) == pytest.approx(1.0)
-    assert lr_factor(schedule, 1.0, lrf=lrf) == pytest.approx(lrf)
+@given(schedule=st.sampled_from([*SCHEDULES]), lrf=st.floats(1e-6, 1))
+def test_every_schedule_starts_at_lr0_and_all_but_the_constant_end_at_lr0_times_lrf(schedule: str, lrf: float) -> None:
+    assert SCHEDULES[schedule](0.0, lrf) == pytest.approx(1.0)
+    assert SCHEDULES[schedule](1.0, lrf) == pytest.approx(1.0 if schedule == "constant" else lrf)
 
 
-@given(schedule=st.sampled_from(SCHEDULES), lrf=fractions, early=fractions, late=fractions)
+@given(schedule=st.sampled_from([*SCHEDULES]), lrf=fractions, early=fractions, late=fractions)
 def test_no_schedule_ever_rises(schedule: str, lrf: float, early: float, late: float) -> None:
     early, late = sorted((early, late))
 
-    assert lr_factor(schedule, early, lrf=lrf) >= lr_factor(schedule, late, lrf=lrf) - 1e-12
+    assert SCHEDULES[schedule](early, lrf) >= SCHEDULES[schedule](late, lrf) - 1e-12
 
 
 def test_steps_drop_at_80_and_90_percent_as_darknets_do() -> None:
-    factors = [lr_factor("steps", at, lrf=0.01) for at in (0.0, 0.79, 0.8, 0.89, 0.9, 1.0)]
+    factors = [SCHEDULES["steps"](at, 0.01) for at in (0.0, 0.79, 0.8, 0.89, 0.9, 1.0)]
 
     assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
 def test_cosine_is_half_way_down_in_the_middle() -> None:
-    assert lr_factor("cosine", 0.5, lrf=0.2) == pytest.approx(0.6)
-
-
-def test_an_unknown_schedule_is_named_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"'poly' is not one of \['linear', 'cosine', 'steps'\]"):
-        lr_factor("poly", 0.5, lrf=0.1)
+    assert SCHEDULES["cosine"](0.5, 0.2) == pytest.approx(0.6)
 
 
 def test_warm_up_counts_steps_across_epochs_and_may_end_within_one() -> None:
@@ -72,3 +68,9 @@ def test_rates_are_finite_and_never_negative(step: int, warmup: float, lr0: floa
     rates = rates_at(step, total_steps=100, steps_per_epoch=10, values=values)
 
     assert all(math.isfinite(each) and each >= 0 for each in (rates.lr, rates.bias_lr, rates.momentum))
+
+
+def test_darknets_burn_in_rises_by_the_fourth_power() -> None:
+    values = Hyperparameters(lr0=0.1, lrf=1.0, warmup_epochs=1, warmup="quartic")
+
+    assert rates_at(5, total_steps=100, steps_per_epoch=10, values=values).lr == pytest.approx(0.1 / 16)

@@ -68,7 +68,7 @@ def test_a_space_written_and_read_again_is_the_same() -> None:
         ({"lr0": {"choices": "abc"}}, "lr0: choices 'abc' is not a list"),
         ({"lr0": {"choices": [0.1, -1]}}, "lr0: -1.0 is outside 0..1e+06"),
         ({"lr0": {"choices": [1, 1.0]}}, "lr0: choices [1.0, 1.0] repeats a value"),
-        ({"schedule": {"choices": ["linear", "cos"]}}, "schedule: 'cos' is not one of ['linear', 'cosine', 'steps']"),
+        ({"schedule": {"choices": ["linear", "cos"]}}, "schedule: 'cos' is not one of ['linear', 'cosine', 'steps',"),
         ({"schedule": {"low": 0, "high": 1}}, "schedule: has no low and high; write choices: ['linear',"),
         ({"nesterov": {"choices": [1]}}, "nesterov: 1 is not one of [False, True]"),
     ],

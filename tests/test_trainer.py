@@ -235,7 +235,7 @@ def test_gradients_add_up_to_the_nominal_batch_before_an_update() -> None:
 
 
 def test_lanes_that_disagree_on_what_they_share_are_refused() -> None:
-    with pytest.raises(ValueError, match="fliplr: lanes of one population share their images"):
+    with pytest.raises(ValueError, match="fliplr: lanes of one population share it, but have"):
         trainer([DIFFERENT[0], replace(DIFFERENT[0], fliplr=0.1)])
 
 

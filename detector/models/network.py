@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from detector.choices.initialisers import Initialiser, uniform
 from detector.models.darknet import ANCHORS_PER_SCALE, Row, rows_of
 from detector.models.layers import ConvBlock, LaneConv, concatenate, max_pool
 
@@ -106,21 +107,29 @@ def build_network(model: str, *, num_classes: int, lanes: int = 1) -> Network:
 
 
 @torch.no_grad()
-def initialise_lane(network: Network, lane: int, *, seed: int, prior: HeadPrior, image_size: int) -> None:
+def initialise_lane(
+    network: Network, lane: int, *, seed: int, prior: HeadPrior, image_size: int, kernels: Initialiser = uniform
+) -> None:
     """Sets one lane's weights from a seed, the same for every T, and its head biases from the prior.
 
-    Kernels are uniform in +-1/sqrt(fan in), torch's default for convolutions. The objectness bias makes the sum of
-    all objectness equal the expected number of objects; the class biases give the class shares. Drawn on the CPU in
-    float32, so that device and precision do not change the start.
+    The objectness bias makes the sum of all objectness equal the expected number of objects; the class biases give
+    the class shares. Kernels are drawn on the CPU in float32, so that device and precision do not change the start.
 
-    Source of the idea: Lin et al. 2017 (focal loss), section 4.1.
+    Args:
+        network: Of T lanes.
+        lane: From 0.
+        seed: Of the kernels.
+        prior: What the heads should answer at first.
+        image_size: Side of the training images in pixels.
+        kernels: Distribution of the kernels, one of `INITIALISERS`.
+
+    Source of the biases: Lin et al. 2017 (focal loss), section 4.1.
     """
     generator = torch.Generator().manual_seed(seed)
     for block in network.blocks.values():
         assert isinstance(block, ConvBlock)
         weight = lane_slice(block.conv.weight, lane, network.lanes)
-        bound = 1 / math.sqrt(weight[0].numel())
-        weight.copy_(torch.empty(weight.shape).uniform_(-bound, bound, generator=generator))
+        weight.copy_(kernels(weight.shape, generator))
     for block in network.blocks.values():
         if isinstance(block, ConvBlock) and block.bias is not None:
             lane_slice(block.bias, lane, network.lanes).copy_(_head_bias(network, prior, image_size))

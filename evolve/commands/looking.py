@@ -48,6 +48,23 @@ def studies(
     say_next("evolve run --study lr_sweep --dry-run", as_json=as_json)
 
 
+def hyp(
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="As the page of the documentation.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List all hyperparameters with default, range and meaning.
+
+    Example: `evolve hyp`
+    """
+    from evolve.commands import hyp_text
+
+    if as_markdown:
+        typer.echo(hyp_text.as_markdown(), nl=False)
+        return
+    say(hyp_text.as_json(), as_json=as_json, text=hyp_text.as_text)
+    say_next("evolve studies", as_json=as_json)
+
+
 def show(
     study: StudyName,
     trial: Annotated[int | None, typer.Argument(min=0, help="Number of a trial: all about it.")] = None,

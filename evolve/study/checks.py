@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 
-from detector.hyperparameters import AUGMENTATION
+from detector.declaration import CLASSES, VARIED
+from detector.hyperparameters import declarations
+from evolve.study.space import Choices
 from evolve.study.study import DIGITS, MEDIAN_STARTUP_TRIALS, Study
 
 
@@ -14,10 +16,22 @@ def warnings(study: Study) -> list[str]:
     return [warning for check in _CHECKS for warning in check(study)]
 
 
-def _unused_class_gain(study: Study) -> Iterator[str]:
-    if study.data == "digits-1":
-        for key in [f"{part}.cls" for part, given in _given(study) if "cls" in given]:
-            yield f"{key}: digits-1 has one class, so the class term of the loss is 0 whatever its gain"
+def _without_effect(study: Study) -> Iterator[str]:
+    """Hyperparameters that a study searches, or fixes at another value than the default, for nothing."""
+    facts = {VARIED: study.data not in DIGITS, CLASSES: study.data != "digits-1"}
+    fixed = study.hyperparameters({})
+
+    def possible(name: str) -> Sequence[object]:
+        searched = study.space.get(name)
+        if searched is None:
+            return (getattr(fixed, name),)
+        return searched.choices if isinstance(searched, Choices) else (searched.largest,)
+
+    for name, declared in declarations().items():
+        is_given = name in study.space or (name in study.fixed and study.fixed[name] != declared.default)
+        if is_given and (reasons := declared.obstacles(possible, facts)):
+            part = "space" if name in study.space else "hyperparameters"
+            yield f"{part}.{name}: has no effect: {' and '.join(reasons)}"
 
 
 def _endless_warmup(study: Study) -> Iterator[str]:
@@ -26,15 +40,6 @@ def _endless_warmup(study: Study) -> Iterator[str]:
     key = "space.warmup_epochs" if searched else "hyperparameters.warmup_epochs"
     if longest >= study.epochs:
         yield f"{key}: a warm-up of {longest:g} epochs does not end within a training of {study.epochs}"
-    if longest == 0:
-        for name in sorted({"warmup_momentum", "warmup_bias_lr"} & set(study.space)):
-            yield f"space.{name}: has no effect without a warm-up, and warmup_epochs is 0"
-
-
-def _unused_augmentation(study: Study) -> Iterator[str]:
-    if study.data in DIGITS:
-        for name in sorted(set(AUGMENTATION) & set(study.space)):
-            yield f"space.{name}: images of {study.data} are not augmented"
 
 
 def _ill_fitting_grid(study: Study) -> Iterator[str]:
@@ -68,14 +73,9 @@ def _unused_fixed_values(study: Study) -> Iterator[str]:
             yield f"hyperparameters.{name}: is searched as well, so the fixed value is never used"
 
 
-def _given(study: Study) -> tuple[tuple[str, Mapping[str, object]], ...]:
-    return ("space", study.space), ("hyperparameters", study.fixed)
-
-
 _CHECKS: tuple[Callable[[Study], Iterator[str]], ...] = (
-    _unused_class_gain,
+    _without_effect,
     _endless_warmup,
-    _unused_augmentation,
     _ill_fitting_grid,
     _idle_pruner,
     _unused_fixed_values,

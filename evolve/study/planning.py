@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from detector.hyperparameters import AUGMENTATION
+from detector.declaration import CLASSES, VARIED
+from detector.hyperparameters import declarations
 from evolve.study import DIGITS, Study
 from evolve.study.file import StudyFile
 
@@ -77,7 +78,7 @@ class Advice:
 
 def needs_data(file: StudyFile) -> bool:
     """Whether what the data hold decides anything about a study."""
-    return bool(file.open_keys) or bool({"cls", *AUGMENTATION} & set(file.searched))
+    return bool(file.open_keys) or any(declarations()[name].depends_on_data for name in file.searched)
 
 
 def settle(file: StudyFile, facts: DataFacts, *, is_cuda: bool) -> Study:
@@ -157,13 +158,10 @@ def epochs_for(updates: int, facts: DataFacts, batch_size: int, nominal_batch_si
 
 
 def _left_out(file: StudyFile, facts: DataFacts) -> Iterator[Decision]:
+    known = {CLASSES: len(facts.box_sides) > 1, VARIED: not facts.is_rendered}
     for name in file.searched:
-        if name == "cls" and len(facts.box_sides) == 1:
-            reason = "left out of the space: with one class the class term of the loss is 0 whatever its gain"
-            yield Decision(key="space.cls", value=None, reason=reason)
-        if name in AUGMENTATION and facts.is_rendered:
-            reason = "left out of the space: rendered digits are not augmented"
-            yield Decision(key=f"space.{name}", value=None, reason=reason)
+        if reasons := declarations()[name].missing_in_data(known):
+            yield Decision(key=f"space.{name}", value=None, reason=f"left out of the space: {' and '.join(reasons)}")
 
 
 def advice(study: Study, facts: DataFacts) -> tuple[Advice, ...]:

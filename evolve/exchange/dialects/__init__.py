@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
-from detector.hyperparameters import Hyperparameters
+from detector.hyperparameters import Hyperparameters, declarations, names
 from evolve.errors import StudyError, unknown_text
 from evolve.exchange.dialects import darknet, early, native, ultralytics, yolov3
 from evolve.exchange.dialects.context import Context, DialectError, Explanation, Export, Imported, RefusedError, Used
@@ -78,7 +79,23 @@ def to_dialect(dialect: str, values: Hyperparameters, context: Context) -> Expor
     Raises:
         RefusedError: A value would be read there with another meaning.
     """
-    return named(dialect).to_dialect(values, context)
+    export = named(dialect).to_dialect(values, context)
+    if dialect == native.NAME:
+        return export
+    if values.optimizer != "sgd":
+        raise RefusedError(
+            f"{dialect}: optimizer {values.optimizer}: the file would be read with SGD, for which its lr0 is none; "
+            "allowed: hyperparameters that were found with sgd"
+        )
+    return replace(export, notes=(*export.notes, _lost_choices(values)))
+
+
+def _lost_choices(values: Hyperparameters) -> str:
+    """A note on all that is chosen by a name, which no other trainer's file has a key for, and what belongs to it."""
+    chosen = [name for name, each in declarations().items() if isinstance(each.default, str) and name != "schedule"]
+    belonging = [name for name, each in declarations().items() if any(need in chosen for need, *_ in each.needs)]
+    text = ", ".join(f"{name} {getattr(values, name)}" for name in dict.fromkeys([*chosen, *belonging]))
+    return f"{text}: no keys for these; there they are as that trainer has them."
 
 
 def from_dialect(dialect: str, text: str, context: Context, *, origin: str) -> Imported:
@@ -143,7 +160,8 @@ def detect(text: str, *, origin: str) -> str:
     if any(line.strip().lower() in ("[net]", "[network]") for line in text.splitlines()):
         return darknet.NAME
     keys = set(read_yaml(text, origin))
-    fitting = [name for name, signs in _SIGNS.items() if keys & signs]
+    ours = set(names()) if keys & _SIGNS[native.NAME] else set()
+    fitting = [name for name, signs in _SIGNS.items() if keys & signs - (ours if name != native.NAME else set())]
     if early.NAME in fitting:  # the later of the early ones have the keys of v9, too
         return early.NAME
     if len(fitting) != 1:

@@ -12,8 +12,8 @@ from decimal import Decimal
 from fractions import Fraction
 from math import ceil, floor, prod
 
+from detector.choices.schedules import STEPS_AT
 from detector.hyperparameters import Hyperparameters, numeric_range
-from detector.schedule import STEPS_AT
 from evolve.exchange.dialects.context import (
     STRIDE,
     Context,
@@ -104,17 +104,17 @@ def _burn_in(values: Hyperparameters, updates_per_epoch: Fraction) -> int:
 
 
 def _refuse(values: Hyperparameters) -> None:
-    if values.lrf == 1 or values.schedule == "steps" or (values.schedule == "linear" and values.lrf == 0):
+    if values.lrf == 1 or values.schedule in ("steps", "constant") or (values.schedule == "linear" and values.lrf == 0):
         return
     raise RefusedError(
         f"{NAME}: schedule {values.schedule} to lrf {values.lrf:g}: no policy there does that (poly falls to 0, steps "
-        "falls in steps); allowed: schedule steps, linear with lrf 0, or lrf 1 (--schedule steps exports as if it "
-        "had been that)"
+        "falls in steps); allowed: schedule steps or constant, linear with lrf 0, or lrf 1 (--schedule steps exports "
+        "as if it had been that)"
     )
 
 
 def _policy(values: Hyperparameters, total: int) -> dict[str, str]:
-    if values.lrf == 1:
+    if values.lrf == 1 or values.schedule == "constant":
         return {"policy": "constant"}
     if values.schedule == "linear":
         return {"policy": "poly"}

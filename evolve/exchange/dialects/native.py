@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import ceil
 from typing import Any
 
-from detector.hyperparameters import AUGMENTATION, Hyperparameters, names
-from detector.schedule import lr_factor
+from detector.choices.schedules import SCHEDULES
+from detector.declaration import CLASSES
+from detector.hyperparameters import AUGMENTATION, Hyperparameters, declarations, names, without_effect
 from evolve.exchange.dialects.context import Context, Explanation, Export, Imported, Used, short
 from evolve.exchange.dialects.source import Source
 from evolve.study.hyp import HypError, hyp_text, parse_hyp
@@ -61,16 +61,17 @@ def training_in(text: str, origin: str) -> dict[str, Any]:
 
 
 def _as_written(source: Source, key: str) -> object:
-    if key == "nesterov":
+    default = declarations()[key].default
+    if isinstance(default, bool):
         return source.truth(key)
-    return source.text(key) if key == "schedule" else float(source.number(key))
+    return source.text(key) if isinstance(default, str) else float(source.number(key))
 
 
 def explain(source: Source, context: Context) -> Explanation:
     """What our trainer uses, and which keys do nothing."""
     values = from_source(source, context).values
     steps = ceil(values.warmup_epochs * context.batches)
-    lr_last = values.lr0 * lr_factor(values.schedule, 1.0, lrf=values.lrf)
+    lr_last = values.lr0 * SCHEDULES[values.schedule](1.0, values.lrf)
     used = [
         Used(name=name, given=source.text(name), used=short(getattr(values, name)), why="not rescaled")
         for name in ("box", "obj", "noobj", "cls", "weight_decay", "momentum")
@@ -82,18 +83,11 @@ def explain(source: Source, context: Context) -> Explanation:
     problems = []
     if steps >= context.total_batches:
         problems.append(f"warm-up of {steps} iterations is not over in a training of {context.total_batches}")
-    return Explanation(dialect=NAME, used=tuple(used), idle=dict(_idle(values, context)), problems=tuple(problems))
+    return Explanation(dialect=NAME, used=tuple(used), idle=_idle(values, context), problems=tuple(problems))
 
 
-def _idle(values: Hyperparameters, context: Context) -> Iterator[tuple[str, str]]:
-    if context.classes == 1:
-        yield "cls", "the class term is 0 with one class"
-    if values.warmup_epochs == 0:
-        for name in ("warmup_momentum", "warmup_bias_lr"):
-            yield name, "there is no warm-up"
-    if values.momentum == 0:
-        yield "nesterov", "momentum is 0"
-    if values.obj == 0 and values.noobj == 0:
-        yield "ignore_iou", "obj and noobj are 0"
-    if off := [name for name in AUGMENTATION if getattr(values, name) == 0]:
-        yield ", ".join(off), "0 switches it off"
+def _idle(values: Hyperparameters, context: Context) -> dict[str, str]:
+    idle = without_effect(values, {CLASSES: context.classes > 1})
+    if off := [name for name in names(AUGMENTATION) if getattr(values, name) == 0]:
+        idle[", ".join(off)] = "0 switches it off"
+    return idle

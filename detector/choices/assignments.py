@@ -1,0 +1,50 @@
+"""Which anchors learn a label.
+
+Letters: N images, M labels an image, B anchors of all scales.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from detector.boxes import shape_overlap as overlap_of_shapes
+
+
+def shape_overlap(wh_NM2: Tensor, anchors_B2: Tensor, assign_iou: float) -> Tensor:
+    """How much each label wants each anchor: 2 the one whose shape it overlaps most, 1 others above a threshold.
+
+    Args:
+        wh_NM2: Width and height of the labels, in the units of the anchors.
+        anchors_B2: Width and height of the anchors.
+        assign_iou: Overlap of shapes (0..1) from which an anchor is wanted; 1 or more leaves the best alone.
+
+    Returns:
+        Whole numbers of shape (N, M, B), 0 for anchors that are not wanted.
+
+    Source: Redmon & Farhadi 2018, section 2.1 (one prior for each object); the threshold is iou_thresh of later
+    darknet cfg files.
+    """
+    overlap_NMB = overlap_of_shapes(wh_NM2, anchors_B2.to(wh_NM2.dtype))
+    return torch.maximum(2 * _is_best(overlap_NMB), (overlap_NMB >= assign_iou).long())
+
+
+def best_anchor(wh_NM2: Tensor, anchors_B2: Tensor, assign_iou: float) -> Tensor:  # noqa: ARG001
+    """As `shape_overlap`, but the best anchor alone learns a label.
+
+    Source: Redmon & Farhadi 2018, section 2.1.
+    """
+    return 2 * _is_best(overlap_of_shapes(wh_NM2, anchors_B2.to(wh_NM2.dtype)))
+
+
+def _is_best(overlap_NMB: Tensor) -> Tensor:
+    best = torch.zeros_like(overlap_NMB, dtype=torch.long)
+    return best.scatter_(2, overlap_NMB.argmax(-1, keepdim=True), value=1)
+
+
+ASSIGNMENTS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "shape_overlap": shape_overlap,
+    "best_anchor": best_anchor,
+}

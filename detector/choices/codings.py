@@ -1,0 +1,53 @@
+"""Ways from raw head outputs to boxes.
+
+Letters: T lanes, N images, A anchors of a scale, S cells a side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def exp(raw_NTASS4: Tensor, anchors_A2: Tensor) -> Tensor:
+    """Boxes predicted by one head.
+
+    Args:
+        raw_NTASS4: The four box outputs tx, ty, tw, th of every anchor and cell.
+        anchors_A2: Anchor width and height as fractions of the image.
+
+    Returns:
+        Boxes of the same shape as centre and size (cxcywh), fractions of the image. The size is not bounded: exp(tw)
+        may overflow, and then is infinite.
+
+    Source: Redmon & Farhadi 2018, section 2.1: bx = sigmoid(tx) + cx, bw = pw * exp(tw).
+    """
+    centre = (raw_NTASS4[..., :2].sigmoid() + _corners(raw_NTASS4)) / raw_NTASS4.shape[3]
+    size = raw_NTASS4[..., 2:].exp() * _sizes(raw_NTASS4, anchors_A2)
+    return torch.cat((centre, size), -1)
+
+
+def bounded(raw_NTASS4: Tensor, anchors_A2: Tensor) -> Tensor:
+    """As `exp`, but no box is larger than four anchors, and centres reach half a cell beyond their own.
+
+    Source: ultralytics/yolov3 models/yolo.py (Detect): bx = 2 sigmoid(tx) - 0.5 + cx, bw = pw (2 sigmoid(tw))^2.
+    """
+    twice = raw_NTASS4.sigmoid() * 2
+    centre = (twice[..., :2] - 0.5 + _corners(raw_NTASS4)) / raw_NTASS4.shape[3]
+    size = twice[..., 2:].square() * _sizes(raw_NTASS4, anchors_A2)
+    return torch.cat((centre, size), -1)
+
+
+def _corners(raw_NTASS4: Tensor) -> Tensor:
+    """Column and row of every cell, shape (S, S, 2)."""
+    steps = torch.arange(raw_NTASS4.shape[3], device=raw_NTASS4.device, dtype=raw_NTASS4.dtype)
+    return torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)
+
+
+def _sizes(raw_NTASS4: Tensor, anchors_A2: Tensor) -> Tensor:
+    return anchors_A2.to(raw_NTASS4.dtype)[:, None, None, :]
+
+
+CODINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"exp": exp, "bounded": bounded}

@@ -1,0 +1,71 @@
+"""All hyperparameters for people: as a table on the terminal, and as the page of the documentation."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+from detector.declaration import DATA_FACTS, Declaration
+from detector.hyperparameters import declarations
+
+_HEAD = """# Hyperparameters
+
+Everything a study may fix or search over, by the name that study and hyp files use. This page is
+`evolve hyp --markdown`, made from the declarations in `detector/hyperparameters.py`.
+"""
+
+
+def as_json() -> dict[str, Any]:
+    """What is declared of each hyperparameter, by name."""
+    return {name: asdict(each) | {"allowed": each.allowed} for name, each in declarations().items()}
+
+
+def as_text() -> str:
+    """A line for each hyperparameter: name, default, range or choices, unit and meaning."""
+    rows = [(name, _default(each), f"{each.allowed} {each.unit}".strip()) for name, each in declarations().items()]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = []
+    for row, each in zip(rows, declarations().values(), strict=True):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  ".join([*cells, each.meaning]))
+    return "\n".join(lines)
+
+
+def as_markdown() -> str:
+    """The page of the documentation."""
+    parts = [_HEAD]
+    families = sorted(declarations().values(), key=lambda each: _families().index(each.family))
+    for family, members in groupby(families, key=lambda each: each.family):
+        parts.append(f"\n## {family.capitalize()}\n\n| name | default | allowed | meaning |\n|---|---|---|---|\n")
+        parts += [_row(each) for each in members]
+    return "".join(parts)
+
+
+def _families() -> list[str]:
+    return list(dict.fromkeys(each.family for each in declarations().values()))
+
+
+def _row(each: Declaration) -> str:
+    allowed = f"{each.allowed} {each.unit}".strip()
+    return f"| `{each.name}` | {_default(each)} | {allowed} | {' '.join([each.meaning, *_remarks(each)])} |\n"
+
+
+def _remarks(each: Declaration) -> list[str]:
+    """Sentences on what it needs, and on what lanes share."""
+    conditions = [_condition(*need) for need in each.needs]
+    remarks = [f"Has an effect only {' and '.join(conditions)}."] if conditions else []
+    return [*remarks, "One value for all lanes of a training."] if each.is_shared else remarks
+
+
+def _condition(needed: str, *users: str) -> str:
+    if needed in DATA_FACTS:
+        return f"with {needed}"
+    return f"where `{needed}` is {' or '.join(users) if users else 'above 0'}"
+
+
+def _default(each: Declaration) -> str:
+    default = each.default
+    if isinstance(default, bool):
+        return str(default).lower()
+    return f"{default:g}" if isinstance(default, float) else str(default)

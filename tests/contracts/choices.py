@@ -1,0 +1,32 @@
+"""All choices, for the contract that each must keep: a table joins here by the name of its hyperparameter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from detector.choices.assignments import ASSIGNMENTS
+from detector.choices.box_losses import BOX_LOSSES
+from detector.choices.codings import CODINGS
+from detector.choices.initialisers import INITIALISERS
+from detector.choices.objectness import OBJECTNESS
+from detector.choices.optimizers import OPTIMIZERS
+from detector.choices.schedules import SCHEDULES
+from detector.choices.warmups import WARMUPS
+from detector.hyperparameters import declarations
+
+TABLES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
+    "schedule": SCHEDULES,
+    "optimizer": OPTIMIZERS,
+    "warmup": WARMUPS,
+    "box_loss": BOX_LOSSES,
+    "objectness": OBJECTNESS,
+    "assignment": ASSIGNMENTS,
+    "coding": CODINGS,
+    "initialiser": INITIALISERS,
+}
+CHOICES = [(family, name) for family, table in TABLES.items() for name in table]
+# All that are no default, and one setting of defaults for the others.
+DIFFERENT = [CHOICES[0], *(each for each in CHOICES if each[1] != declarations()[each[0]].default)]
+# Those that a loss is made of.
+OF_THE_LOSS = [each for each in CHOICES if each[0] in ("box_loss", "objectness", "assignment", "coding")]
