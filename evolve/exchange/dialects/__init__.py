@@ -7,11 +7,14 @@ from typing import Any, Protocol
 from detector.hyperparameters import Hyperparameters
 from evolve.errors import StudyError, unknown_text
 from evolve.exchange.dialects import darknet, early, native, ultralytics, yolov3
+from evolve.exchange.dialects.cfg import is_cfg
 from evolve.exchange.dialects.context import Context, DialectError, Explanation, Export, Imported, RefusedError, Used
+from evolve.exchange.dialects.engine import Tabled
 from evolve.exchange.dialects.source import Source, read_yaml
 
 __all__ = [
     "DIALECTS",
+    "TABLES",
     "Context",
     "DialectError",
     "Explanation",
@@ -24,6 +27,7 @@ __all__ = [
     "explain",
     "from_dialect",
     "named",
+    "preset",
     "to_dialect",
     "training_in",
 ]
@@ -31,8 +35,6 @@ __all__ = [
 
 class Dialect(Protocol):
     """One trainer's way to write hyperparameters."""
-
-    NAME: str
 
     def to_dialect(self, values: Hyperparameters, context: Context) -> Export:
         """Ours -> theirs; raises `RefusedError`."""
@@ -43,17 +45,17 @@ class Dialect(Protocol):
     def explain(self, source: Source, context: Context) -> Explanation:
         """What the trainer makes of its own file."""
 
+    def read(self, text: str, origin: str) -> Source:
+        """Keys of a file's text; raises `DialectError`."""
 
-_MODULES: dict[str, Dialect] = {each.NAME: each for each in (native, yolov3, early, ultralytics, darknet)}
-DIALECTS = tuple(_MODULES)
+    def training_in(self, text: str, origin: str) -> dict[str, Any]:
+        """What a file says of the training that it is for, as fields of `Context`."""
 
-# Keys that only one dialect has.
-_SIGNS = {
-    native.NAME: {"noobj", "ignore_iou", "assign_iou", "schedule", "training", "nesterov", "clip_norm", "ema_decay"},
-    early.NAME: {"k", "xy", "wh", "conf", "conf_bpw", "giou"},
-    ultralytics.NAME: {"dfl", "optimizer", "nbs", "cos_lr", "close_mosaic", "imgsz", "batch"},
-    yolov3.NAME: {"anchor_t", "obj_pw", "fl_gamma"},
-}
+
+# A dialect is added by its table here.
+TABLES = {table.name: table for table in (yolov3.TABLE, early.TABLE, ultralytics.TABLE, darknet.TABLE)}
+_DIALECTS: dict[str, Dialect] = {native.NAME: native} | {name: Tabled(table=table) for name, table in TABLES.items()}
+DIALECTS = tuple(_DIALECTS)
 
 
 def named(dialect: str) -> Dialect:
@@ -62,9 +64,9 @@ def named(dialect: str) -> Dialect:
     Raises:
         StudyError: There is none.
     """
-    if dialect not in _MODULES:
+    if dialect not in _DIALECTS:
         raise StudyError(unknown_text("dialect", dialect, DIALECTS))
-    return _MODULES[dialect]
+    return _DIALECTS[dialect]
 
 
 def to_dialect(dialect: str, values: Hyperparameters, context: Context) -> Export:
@@ -93,21 +95,16 @@ def from_dialect(dialect: str, text: str, context: Context, *, origin: str) -> I
     Raises:
         DialectError: The file is not in the dialect, or a value is not allowed here.
     """
-    return named(dialect).from_source(source_of(dialect, text, origin=origin), context)
+    return named(dialect).from_source(named(dialect).read(text, origin), context)
 
 
-def source_of(dialect: str, text: str, *, origin: str) -> Source:
-    """Keys of a file with their places.
+def explain(dialect: str, text: str, context: Context, *, origin: str) -> Explanation:
+    """What a trainer makes of its own file; arguments as those of `from_dialect`.
 
     Raises:
-        DialectError: It cannot be read.
+        DialectError: The file cannot be read, or a value is not a number.
     """
-    named(dialect)
-    if dialect == darknet.NAME:
-        return darknet.read_cfg(text, origin)
-    if dialect == native.NAME:
-        native.check(text, origin)
-    return read_yaml(text, origin)
+    return named(dialect).explain(named(dialect).read(text, origin), context)
 
 
 def training_in(dialect: str, text: str, *, origin: str) -> dict[str, Any]:
@@ -117,21 +114,22 @@ def training_in(dialect: str, text: str, *, origin: str) -> dict[str, Any]:
         DialectError: It cannot be read.
         HypError: It is ours, and a key or value is not allowed.
     """
-    if dialect == native.NAME:
-        return native.training_in(text, origin)
-    source = source_of(dialect, text, origin=origin)
-    if dialect == ultralytics.NAME:
-        return ultralytics.training_in(source)
-    return darknet.training_in(source) if dialect == darknet.NAME else {}
+    return named(dialect).training_in(text, origin)
 
 
-def explain(dialect: str, text: str, context: Context, *, origin: str) -> Explanation:
-    """What a trainer makes of its own file.
+def preset(dialect: str, context: Context) -> Imported:
+    """Our hyperparameters that come nearest to a trainer's usual ones, and notes on what differs.
+
+    Args:
+        dialect: One of `TABLES`.
+        context: The training that they are for, on which the effective gains and the weight decay depend.
 
     Raises:
-        DialectError: The file cannot be read, or a value is not a number.
+        StudyError: There is no table of that name.
     """
-    return named(dialect).explain(source_of(dialect, text, origin=origin), context)
+    if dialect not in TABLES:
+        raise StudyError(unknown_text("dialect", dialect, TABLES))
+    return Tabled(table=TABLES[dialect]).preset(context)
 
 
 def detect(text: str, *, origin: str) -> str:
@@ -140,10 +138,11 @@ def detect(text: str, *, origin: str) -> str:
     Raises:
         StudyError: Its keys are of none or of several dialects.
     """
-    if any(line.strip().lower() in ("[net]", "[network]") for line in text.splitlines()):
+    if is_cfg(text):
         return darknet.NAME
     keys = set(read_yaml(text, origin))
-    fitting = [name for name, signs in _SIGNS.items() if keys & signs]
+    signs = {native.NAME: native.SIGNS} | {name: table.signs for name, table in TABLES.items()}
+    fitting = [name for name, only_there in signs.items() if keys & only_there]
     if early.NAME in fitting:  # the later of the early ones have the keys of v9, too
         return early.NAME
     if len(fitting) != 1:

@@ -11,7 +11,6 @@ from detector.plan import TrainingPlan
 from evolve.errors import EvolveError, StudyError
 
 LARGEST = {"classes": 1_000_000, "images": 1_000_000_000}
-STRIDE = 32  # image sizes are multiples of it
 
 
 class DialectError(EvolveError):
@@ -77,7 +76,7 @@ class Context:
     @property
     def accumulation(self) -> int:
         """Batches between two updates."""
-        return accumulation(self.nominal_batch_size, self.batch_size)
+        return TrainingPlan(batch_size=self.batch_size, nominal_batch_size=self.nominal_batch_size).accumulation
 
     @property
     def decay_factor(self) -> Fraction:
@@ -89,9 +88,13 @@ class Context:
         return replace(self, nominal_batch_size=images)
 
 
-def accumulation(nominal_batch_size: int, batch_size: int) -> int:
-    """Batches between two updates, as the ultralytics family and `TrainingPlan` count them."""
-    return max(round(nominal_batch_size / batch_size), 1)
+def is_image_size(side: int) -> bool:
+    """Whether images may have a side of so many pixels, as `TrainingPlan` allows."""
+    try:
+        TrainingPlan(image_size=side)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
