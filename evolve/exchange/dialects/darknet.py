@@ -7,7 +7,6 @@ loss summed in another way. Defaults are what it takes for a missing key (src/pa
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Context as DecimalContext
 from decimal import Decimal
 from fractions import Fraction
@@ -25,11 +24,11 @@ from evolve.exchange.dialects.table import (
     Fact,
     Fixed,
     Key,
+    Quantity,
     Table,
-    idle,
-    quantity,
-    said,
-    same,
+    read_same,
+    renamed,
+    silent_unless,
     unlike,
     written,
 )
@@ -78,8 +77,8 @@ def _has_policy(case: Case) -> bool:
     return lrf == 1 or schedule == "steps" or (schedule == "linear" and lrf == 0)
 
 
-def _write_steps(case: Case) -> str:
-    if _write_policy(_STEPS, case) != "steps":
+def _write_steps(key: Key, case: Case) -> str:
+    if _write_policy(key, case) != "steps":
         return ""
     return ",".join(str(ceil(part * (_total(case.context) - 1))) for part in STEPS_AT)
 
@@ -162,22 +161,42 @@ def _training(source: Source) -> dict[str, int]:
     return found
 
 
-def _late(case: Case) -> list[str]:
+def _late(case: Case) -> str | None:
     """Steps that the training does not reach."""
     if case.text("policy") != "steps":
-        return []
-    return [short(step) for step in numbers_of(case.source, "steps") if step >= case.number("max_batches")]
+        return None
+    late = [step for step in numbers_of(case.source, "steps") if step >= case.number("max_batches")]
+    return ", ".join(map(short, late)) or None
+
+
+def _is_unrounded(case: Case) -> bool:
+    return _exact_burn_in(case) != case.number("burn_in")
+
+
+def _is_steep(case: Case) -> bool:
+    return case.number("burn_in") > 0 and case.number("power") != 1
+
+
+def _is_cut(case: Case) -> bool:
+    return 0 != case.number("max_batches") <= case.number("burn_in")
 
 
 _FACTS: dict[str, Fact] = {
-    "exact_burn_in": _exact_burn_in,
+    "no_policy": silent_unless(lambda case: not _has_policy(case), lambda case: case.values.schedule),
+    "unrounded": silent_unless(_is_unrounded, _exact_burn_in),
+    "ramp": silent_unless(lambda case: case.values.warmup_epochs > 0, lambda _case: "ramps"),
     "ignore_thresh": lambda case: plain(case.values.ignore_iou),
     "epochs_there": lambda case: case.number("max_batches") * case.number("batch") / case.context.images,
     "burn_in_epochs": _burn_in_epochs,
     "lr_summed": lambda case: case.number("learning_rate") / case.number("batch"),
-    "late": lambda case: ", ".join(_late(case)),
+    "other_steps": silent_unless(_falls_otherwise, lambda case: case.text("steps")),
+    "steep": silent_unless(_is_steep, lambda case: case.text("power")),
+    "other_policy": silent_unless(lambda case: case.text("policy") != "steps", lambda case: case.text("policy")),
+    "late": _late,
+    "cut_at": silent_unless(_is_cut, lambda case: case.text("max_batches")),
+    "no_end": silent_unless(lambda case: case.number("max_batches") <= 0, lambda _case: "0"),
 }
-_STEPS = written("steps", _write_steps)
+_COLOURS = "saturation, exposure: drawn from 1..x or 1/x..1 there, from 1-x..1+x here."
 
 TABLE = Table(
     name=NAME,
@@ -190,116 +209,82 @@ TABLE = Table(
         written("width", lambda case: case.context.image_size),
         written("height", lambda case: case.context.image_size),
         written("channels", lambda _case: 3),
-        same("momentum", "0.9", why="heavy-ball"),
-        same("decay", "0.0001", ours="weight_decay", why="not rescaled"),
-        unlike("angle", "0", as_if="0"),
-        Key(name="saturation", default="1", ours="hsv_s", write=_write_plus_one, read=_read_minus_one),
-        Key(name="exposure", default="1", ours="hsv_v", write=_write_plus_one, read=_read_minus_one),
-        same("hue", "0", ours="hsv_h"),
-        same("learning_rate", "0.001", ours="lr0"),
-        Key(
-            name="burn_in",
-            default="0",
-            ours="warmup_epochs",
-            write=_write_burn_in,
-            read=lambda _key, case: float(_burn_in_epochs(case)),
-        ),
+        renamed("momentum", "momentum", "0.9", why="heavy-ball"),
+        renamed("decay", "weight_decay", "0.0001", why="not rescaled"),
+        *unlike("0", angle="0"),
+        Key("saturation", "1", "hsv_s", _write_plus_one, _read_minus_one),
+        Key("exposure", "1", "hsv_v", _write_plus_one, _read_minus_one),
+        renamed("hue", "hsv_h", "0"),
+        renamed("learning_rate", "lr0", "0.001"),
+        Key("burn_in", "0", "warmup_epochs", _write_burn_in, lambda _key, case: float(_burn_in_epochs(case))),
         written("power", lambda _case: 1, "4"),
         written("max_batches", lambda case: _total(case.context), "0"),
-        Key(name="policy", default="constant", ours="schedule", write=_write_policy, read=_read_policy),
-        _STEPS,
-        Key(name="scales", ours="lrf", write=_write_scales, read=_read_scales),
-        replace(same(YOLO, ours="ignore_iou", is_optional=True), write=None),
+        Key("policy", "constant", "schedule", _write_policy, _read_policy),
+        Key("steps", write=_write_steps),
+        Key("scales", None, "lrf", _write_scales, _read_scales),
+        Key(YOLO, None, "ignore_iou", read=read_same),
     ),
     fixed=(
-        Fixed(ours="nesterov", value=False, there="momentum is heavy-ball there."),
-        Fixed(ours="clip_norm", value=0.0, there="gradients are not clipped there."),
-        Fixed(ours="fliplr", value=0.5, there="half of the images are flipped there, always."),
-        Fixed(ours="warmup_momentum", value=lambda case: float(case.number("momentum"))),
-        Fixed(ours="warmup_bias_lr", value=0.0),
+        Fixed("nesterov", False, "momentum is heavy-ball there."),
+        Fixed("clip_norm", 0.0, "gradients are not clipped there."),
+        Fixed("fliplr", 0.5, "half of the images are flipped there, always."),
+        Fixed("warmup_momentum", lambda case: float(case.number("momentum"))),
+        Fixed("warmup_bias_lr", 0.0),
     ),
     absent=(
         Absent(
-            names=("box", "obj", "noobj", "cls"),
-            text="there are no gains; box deltas are squared errors, scaled by 2 - w h as here.",
+            ("box", "obj", "noobj", "cls"),
+            "there are no gains; box deltas are squared errors, scaled by 2 - w h as here.",
         ),
-        Absent(names=("ema_decay",), text="weights are not averaged there."),
-        Absent(names=("assign_iou",), text="no key in [net]."),
-        Absent(names=("translate", "scale"), text="no keys in [net]; see jitter of [yolo]."),
+        Absent(("ema_decay",), "weights are not averaged there."),
+        Absent(("assign_iou",), "no key in [net]."),
+        Absent(("translate", "scale"), "no keys in [net]; see jitter of [yolo]."),
     ),
     facts=_FACTS,
     refusals=(
-        said(
-            "schedule {schedule} to lrf {lrf}: no policy there does that (poly falls to 0, steps falls in steps); "
-            "allowed: schedule steps, linear with lrf 0, or lrf 1 (--schedule steps exports as if it had been that)",
-            lambda case: not _has_policy(case),
-        ),
+        "schedule {no_policy} to lrf {lrf}: no policy there does that (poly falls to 0, steps falls in steps); "
+        "allowed: schedule steps, linear with lrf 0, or lrf 1 (--schedule steps exports as if it had been that)",
     ),
     errors=_errors,
     training=_training,
     how=(
-        said("Put this in place of the [net] section of a cfg file."),
-        said("Set ignore_thresh={ignore_thresh} in each [yolo] section."),
-        said("power=1 makes burn-in linear, as here."),
+        "Put this in place of the [net] section of a cfg file.",
+        "Set ignore_thresh={ignore_thresh} in each [yolo] section.",
+        "power=1 makes burn-in linear, as here.",
     ),
     export_notes=(
-        said(
-            "learning_rate {lr0}: is a place to start, not a translation: there gradients are sums over the objects, "
-            "divided by batch; here they are means over the objects, times the images."
-        ),
-        said(
-            "warmup_epochs {warmup_epochs}: is {exact_burn_in} updates, {burn_in} in whole ones.",
-            lambda case: _exact_burn_in(case) != case.number("burn_in"),
-        ),
-        said(
-            "warmup_momentum, warmup_bias_lr: burn-in ramps the learning rate alone there, of biases from 0 too.",
-            lambda case: case.values.warmup_epochs > 0,
-        ),
-        said("saturation, exposure: drawn from 1..x or 1/x..1 there, from 1-x..1+x here."),
+        "learning_rate {lr0}: is a place to start, not a translation: there gradients are sums over the objects, "
+        "divided by batch; here they are means over the objects, times the images.",
+        "warmup_epochs {warmup_epochs}: is {unrounded} updates, {burn_in} in whole ones.",
+        "warmup_momentum, warmup_bias_lr: burn-in {ramp} the learning rate alone there, of biases from 0 too.",
+        _COLOURS,
     ),
     import_notes=(
-        said("learning_rate: is a place to start, not a translation; its losses are summed in another way."),
-        said("gains, assign_iou, ema_decay: have our defaults; the warm-up has darknet's: no clipping, no Nesterov."),
-        said("steps={steps}: here two equal drops, at 80 % and 90 % of the training.", _falls_otherwise),
-        said(
-            "burn_in: rises with the power {power} there, linearly here.",
-            lambda case: case.number("burn_in") > 0 and case.number("power") != 1,
-        ),
-        said("saturation, exposure: drawn from 1..x or 1/x..1 there, from 1-x..1+x here."),
+        "learning_rate: is a place to start, not a translation; its losses are summed in another way.",
+        "gains, assign_iou, ema_decay: have our defaults; the warm-up has darknet's: no clipping, no Nesterov.",
+        "steps={other_steps}: here two equal drops, at 80 % and 90 % of the training.",
+        "burn_in: rises with the power {steep} there, linearly here.",
+        _COLOURS,
     ),
     used=(
-        quantity("update", "every {batch} images", "subdivisions only save memory", given="batch"),
-        quantity("length", "{epochs_there} epochs", "max_batches x batch / images", given="max_batches"),
-        quantity("warm-up", "{burn_in} updates", "{burn_in_epochs} epochs, power {power}", given="burn_in"),
-        quantity("lr of a summed loss", "{lr_summed}", "learning_rate / batch", given="learning_rate"),
+        Quantity("update", "batch", "every {batch} images", "subdivisions only save memory"),
+        Quantity("length", "max_batches", "{epochs_there} epochs", "max_batches x batch / images"),
+        Quantity("warm-up", "burn_in", "{burn_in} updates", "{burn_in_epochs} epochs, power {power}"),
+        Quantity("lr of a summed loss", "learning_rate", "{lr_summed}", "learning_rate / batch"),
     ),
-    idle=(
-        idle(("steps", "scales"), "policy is {policy}", lambda case: case.text("policy") != "steps"),
-        idle("steps {late}", "the training ends at {max_batches}", lambda case: any(_late(case))),
-    ),
+    idle={
+        "steps": "policy is {other_policy}",
+        "scales": "policy is {other_policy}",
+        "steps {late}": "the training ends at {max_batches}",
+    },
     problems=(
-        said(
-            "burn-in of {burn_in} updates is not over in a training of {max_batches}",
-            lambda case: 0 != case.number("max_batches") <= case.number("burn_in"),
-        ),
-        said("max_batches is missing or 0: the training ends at once", lambda case: case.number("max_batches") <= 0),
+        "burn-in of {burn_in} updates is not over in a training of {cut_at}",
+        "max_batches is missing or {no_end}: the training ends at once",
     ),
     preset={
-        "batch": "64",
-        "subdivisions": "16",
-        "momentum": "0.9",
-        "decay": "0.0005",
-        "saturation": "1.5",
-        "exposure": "1.5",
-        "hue": "0.1",
-        "learning_rate": "0.001",
-        "burn_in": "1000",
-        "max_batches": "500200",
-        "policy": "steps",
-        "steps": "400000,450000",
-        "scales": "0.1,0.1",
-        YOLO: "0.7",
+        **{"batch": "64", "subdivisions": "16", "momentum": "0.9", "decay": "0.0005", "learning_rate": "0.001"},
+        **{"saturation": "1.5", "exposure": "1.5", "hue": "0.1", "burn_in": "1000", "max_batches": "500200"},
+        **{"policy": "steps", "steps": "400000,450000", "scales": "0.1,0.1", YOLO: "0.7"},
     },
     preset_of="yolov3.cfg",
-    names_missing=True,
 )

@@ -14,7 +14,18 @@ from math import ceil
 from detector.hyperparameters import AUGMENTATION, Hyperparameters
 from evolve.exchange.dialects.context import Context
 from evolve.exchange.dialects.exact import shortest
-from evolve.exchange.dialects.table import Absent, Among, Case, Fact, Fixed, Key, Table, idle, quantity, said, same
+from evolve.exchange.dialects.table import (
+    Absent,
+    Case,
+    Fact,
+    Fixed,
+    Key,
+    Quantity,
+    Table,
+    read_same,
+    renamed,
+    silent_unless,
+)
 
 NAME = "yolov3-early"
 # v7 and v8 fall to this part of lr0, whatever lrf says.
@@ -79,8 +90,10 @@ def _lr(case: Case, epoch: int) -> float:
     return float(case.number("lr0")) * _factor(case, epoch)
 
 
-def _warmups(case: Case) -> list[str]:
-    return [name for name in case.source if name.startswith("warmup_")]
+def _errors(case: Case) -> list[tuple[str, str]]:
+    case.number("lr0")  # which every file has, as it has lrf
+    text = f"{case.text('lrf')} is no exponent of ten of a falling rate; read the file with --from yolov3"
+    return [("lrf", text)] if case.number("lrf") >= 0 and not _is_later(case) else []
 
 
 _FACTS: dict[str, Fact] = {
@@ -89,112 +102,86 @@ _FACTS: dict[str, Fact] = {
     "first_lr": lambda case: _lr(case, 0),
     "last_lr": lambda case: _lr(case, case.context.epochs - 1),
     "last_epoch": lambda case: case.context.epochs - 1,
-    "begin": lambda case: f"{1 - case.values.lrf:.3g}",
-    "highest": lambda _case: HIGHEST_LRF,
-    "cosine_end": lambda _case: COSINE_END,
+    "no_power": silent_unless(lambda case: case.values.lrf == 0, lambda _case: "0"),
+    "low_begin": silent_unless(lambda case: case.values.lrf >= HIGHEST_LRF, lambda case: f"{1 - case.values.lrf:.3g}"),
     "burn_in": lambda case: _burn_in(case.context),
     "cut": lambda case: f", cut short by the epoch's {case.context.batches} batches" if _is_cut(case) else "",
     "done": lambda case: _done(case.context),
-    "jump": lambda case: (_done(case.context) / _burn_in(case.context)) ** 4,
+    "jump": silent_unless(_is_cut, lambda case: (_done(case.context) / _burn_in(case.context)) ** 4),
     "drops": lambda case: " and ".join(str(ceil(part * case.context.epochs)) for part in (0.8, 0.9)),
-    "warmups": lambda case: ", ".join(_warmups(case)),
+    "warmups": lambda case: ", ".join(name for name in case.source if name.startswith("warmup_")),
+    "later_lrf": silent_unless(_is_later, lambda case: case.text("lrf")),
+    "v7": silent_unless(_is_later, lambda _case: "v7"),
+    "linear": silent_unless(lambda case: not _is_later(case), lambda _case: "linear"),
+    "rising": silent_unless(lambda case: case.number("lrf") > 0, lambda case: case.text("lrf")),
+    "zero": silent_unless(lambda case: case.number("lrf") == 0, lambda _case: "0"),
 }
 
 TABLE = Table(
     name=NAME,
     keys=(
-        same("lr0"),
-        Key(name="lrf", ours="lrf", write=_write_exponent, read=_read_exponent),
-        same("momentum", is_optional=True, why="as it is"),
-        same("weight_decay", is_optional=True, why="as it is"),
-        *(Key(name=gain, is_optional=True, why="as it is") for gain in GAINS),
+        renamed("lr0", "lr0"),
+        Key("lrf", None, "lrf", _write_exponent, _read_exponent),
+        renamed("momentum", "momentum", why="as it is"),
+        renamed("weight_decay", "weight_decay", why="as it is"),
+        *(Key(gain, read=read_same, why="as it is") for gain in GAINS),
     ),
     signs=frozenset({"k", "xy", "wh", "conf", "conf_bpw", "giou"}),
     fixed=(
-        Fixed(ours="schedule", value=lambda case: "cosine" if _is_later(case) else "linear"),
-        Fixed(ours="warmup_epochs", value=_warmup_epochs),
-        Fixed(ours="warmup_momentum", value=_momentum),
-        Fixed(ours="warmup_bias_lr", value=lambda case: 0.1 if _is_later(case) else 0.0),
-    ),
-    among=(
-        Among(
-            ours="schedule",
-            values=("linear",),
-            otherwise=(
-                ": it is code there, not a key: 1 - 10^(lrf (1 - e/E)) while lrf counts, x0.1 at 80 % and 90 % in late "
-                "2019, a cosine to 0.05 in v7 and v8"
-            ),
+        Fixed(
+            "schedule",
+            ("linear",),
+            ": it is code there, not a key: 1 - 10^(lrf (1 - e/E)) while lrf counts, x0.1 at 80 % and 90 % in late "
+            "2019, a cosine to 0.05 in v7 and v8",
         ),
+        Fixed("schedule", lambda case: "cosine" if _is_later(case) else "linear"),
+        Fixed("warmup_epochs", _warmup_epochs),
+        Fixed("warmup_momentum", _momentum),
+        Fixed("warmup_bias_lr", lambda case: 0.1 if _is_later(case) else 0.0),
     ),
     absent=(
-        Absent(names=("box", "obj", "noobj", "cls"), text=f"{_NORMALISED}keep the gains of that trainer."),
-        Absent(
-            names=("nesterov", "clip_norm", "ema_decay", "ignore_iou", "assign_iou", *AUGMENTATION),
-            text="no keys there.",
-        ),
+        Absent(("box", "obj", "noobj", "cls"), f"{_NORMALISED}keep the gains of that trainer."),
+        Absent(("nesterov", "clip_norm", "ema_decay", "ignore_iou", "assign_iou", *AUGMENTATION), "no keys there."),
     ),
-    unconverted=(Absent(names=GAINS, text=f"{_NORMALISED}ours have their defaults."),),
+    unconverted=(Absent(GAINS, f"{_NORMALISED}ours have their defaults."),),
     facts=_FACTS,
     refusals=(
-        said(
-            "lrf 0: no power of ten is 0, and lrf 0 there means 10^0 = 1; take 0.0001, say",
-            lambda case: case.values.lrf == 0,
-        ),
-        said(
-            "lrf {lrf}: the schedule there begins at 1 - 10^lrf, {begin} of lr0; allowed: below {highest}",
-            lambda case: case.values.lrf >= HIGHEST_LRF,
-        ),
+        "lrf {no_power}: no power of ten is 0, and lrf 0 there means 10^0 = 1; take 0.0001, say",
+        f"lrf {{lrf}}: the schedule there begins at 1 - 10^lrf, {{low_begin}} of lr0; allowed: below {HIGHEST_LRF:g}",
     ),
-    errors=lambda case: (
-        [("lrf", f"{case.text('lrf')} is no exponent of ten of a falling rate; read the file with --from yolov3")]
-        if case.number("lrf") >= 0 and not _is_later(case)
-        else []
-    ),
+    errors=_errors,
     how=(
-        said("Put these values into the hyp of train.py (v6, 2019); leave its other keys as they are."),
-        said("lrf is an exponent of ten there: 10^lrf = {lrf}."),
+        "Put these values into the hyp of train.py (v6, 2019); leave its other keys as they are.",
+        "lrf is an exponent of ten there: 10^lrf = {lrf}.",
     ),
     export_notes=(
-        said(
-            "schedule linear: there 1 - 10^(lrf (1 - e/E)), which begins at {first} of lr0, stays high and ends at "
-            "{last}; commits of late 2019 (x0.1 at 80 % and 90 %) and v7, v8 (cosine to {cosine_end}) never read lrf."
-        ),
-        said(
-            "warmup_epochs {warmup_epochs}, warmup_momentum, warmup_bias_lr: no keys; burn-in is lr0 (i/n)^4 with n = "
-            "{burn_in} iterations in epoch 0 alone{cut}."
-        ),
+        "schedule linear: there 1 - 10^(lrf (1 - e/E)), which begins at {first} of lr0, stays high and ends at {last}; "
+        f"commits of late 2019 (x0.1 at 80 % and 90 %) and v7, v8 (cosine to {COSINE_END:g}) never read lrf.",
+        "warmup_epochs {warmup_epochs}, warmup_momentum, warmup_bias_lr: no keys; burn-in is lr0 (i/n)^4 with n = "
+        "{burn_in} iterations in epoch 0 alone{cut}.",
     ),
     import_notes=(
-        said("lrf {lrf}: v7 and v8 never read it; they fall by a cosine to {cosine_end}.", _is_later),
-        said("warm-up: as v7 and v8 have it, max(3 epochs, 500 iterations) with biases from 0.1.", _is_later),
-        said(
-            "schedule: linear stands in for 1 - 10^(lrf (1 - e/E)), which stays high for longer.",
-            lambda case: not _is_later(case),
-        ),
-        said(
-            "warm-up: as long as its burn-in, but linear where that has a power of 4.",
-            lambda case: not _is_later(case),
-        ),
+        f"lrf {{later_lrf}}: v7 and v8 never read it; they fall by a cosine to {COSINE_END:g}.",
+        "warm-up: as {v7} and v8 have it, max(3 epochs, 500 iterations) with biases from 0.1.",
+        "schedule: {linear} stands in for 1 - 10^(lrf (1 - e/E)), which stays high for longer.",
+        "warm-up: as long as its burn-in, but {linear} where that has a power of 4.",
     ),
     used=(
-        quantity("first lr", "{first_lr}", "1 - 10^(lrf (1 - e/E)), e = 0", given="lrf"),
-        quantity("last lr", "{last_lr}", "1 - 10^(lrf (1 - e/E)), e = {last_epoch}", given="lrf"),
-        quantity("burn-in", "{burn_in} iterations", "(i/n)^4 up to i = {done}, in epoch 0 alone"),
+        Quantity("first lr", "lrf", "{first_lr}", "1 - 10^(lrf (1 - e/E)), e = 0"),
+        Quantity("last lr", "lrf", "{last_lr}", "1 - 10^(lrf (1 - e/E)), e = {last_epoch}"),
+        Quantity("burn-in", "", "{burn_in} iterations", "(i/n)^4 up to i = {done}, in epoch 0 alone"),
     ),
-    idle=(
-        idle("{warmups}", "there is no such key; burn-in is code", lambda case: any(_warmups(case))),
-        idle("lrf (late 2019)", "x0.1 from epochs {drops}, instead"),
-        idle("lrf (v7, v8)", "cosine to {cosine_end} of lr0, instead"),
-    ),
+    idle={
+        "{warmups}": "there is no such key; burn-in is code",
+        "lrf (late 2019)": "x0.1 from epochs {drops}, instead",
+        "lrf (v7, v8)": f"cosine to {COSINE_END:g} of lr0, instead",
+    },
     problems=(
-        said("lrf {lrf} is read as an exponent of ten: the factor begins below 0", lambda case: case.number("lrf") > 0),
-        said("lrf 0 is read as 10^0: the factor is 1 - 1 = 0 in every epoch", lambda case: case.number("lrf") == 0),
-        said(
-            "burn-in of {burn_in} iterations is longer than epoch 0 of {batches}: it jumps to full lr from {jump} of it",
-            _is_cut,
-        ),
+        "lrf {rising} is read as an exponent of ten: the factor begins below 0",
+        "lrf {zero} is read as 10^0: the factor is 1 - 1 = 0 in every epoch",
+        "burn-in of {burn_in} iterations is longer than epoch 0 of {batches}: it jumps to full lr from {jump} of it",
     ),
     preset={"giou": "3.54", "lr0": "0.01", "lrf": "0.0005", "momentum": "0.937", "weight_decay": "0.000484"},
     preset_of="hyp of v7 and v8, 2020",
-    names_others=True,
+    foreign=None,
 )

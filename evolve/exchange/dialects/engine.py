@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -19,7 +19,7 @@ from evolve.exchange.dialects.context import (
     is_image_size,
 )
 from evolve.exchange.dialects.source import Entry, Source
-from evolve.exchange.dialects.table import Case, Fixed, Key, Sentence, Table, words
+from evolve.exchange.dialects.table import Case, Fixed, Table, words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +35,12 @@ class Tabled:
             RefusedError: A value would be read there with another meaning.
         """
         table = self.table
-        case = Case(table=table, context=context, source=Source(origin="", entries={}), values=values, is_export=True)
-        for reason in (*_beyond_choice(case), *_said(table.refusals, case)):
+        case = Case(table=table, context=context, source=_source("", {}), values=values, is_export=True)
+        for reason in (*_unknown_choices(case), *_said(table.refusals, case)):
             raise RefusedError(f"{table.name}: {reason}")
-        for key in table.keys:
-            if key.write is not None and (text := key.write(key, case)):
-                entries = {**case.source.entries, key.name: Entry(text=text, line=0, column=0)}
-                case = replace(case, source=Source(origin="", entries=entries))
-        body = "".join(f"{name}{table.between}{entry.text}\n" for name, entry in case.source.entries.items())
+        texts = {key.name: key.write(key, case) for key in table.keys if key.write}
+        case = replace(case, source=_source("", {name: text for name, text in texts.items() if text}))
+        body = "".join(f"{name}{table.between}{case.text(name)}\n" for name in case.source)
         return Export(
             dialect=table.name,
             body=table.head + body,
@@ -59,9 +57,12 @@ class Tabled:
         case = self._case(source, context)
         for key, text in self.table.errors(case):
             raise source.error(key, text)
-        read = {key.ours: key.read(key, case) for key in self.table.carried if key.read and _counts(key, source)}
-        read = self.table.adjust(read | {each.ours: _value(each, case) for each in _fixed_here(self.table)}, case)
-        values = source.hyperparameters(read, {key.ours: key.name for key in self.table.carried if key.name in source})
+        read = {key.ours: key.read(key, case) for key in self.table.carried if key.read}
+        read |= {fixed.ours: _value(fixed, case) for fixed in _fixed_here(self.table)}
+        values = source.hyperparameters(
+            {name: value for name, value in read.items() if value is not None},
+            {key.ours: key.name for key in self.table.carried if key.name in source},
+        )
         case = replace(case, values=values)
         return Imported(values=values, notes=(*_not_imported(case), *_said(self.table.import_notes, case)))
 
@@ -72,12 +73,8 @@ class Tabled:
             DialectError: A value is not a number.
         """
         case = self._case(source, context)
-        return Explanation(
-            dialect=self.table.name,
-            used=tuple(_used(case)),
-            idle=dict(_idle(case)),
-            problems=tuple(_problems(case)),
-        )
+        problems = tuple(_problems(case))
+        return Explanation(dialect=self.table.name, used=tuple(_used(case)), idle=dict(_idle(case)), problems=problems)
 
     def read(self, text: str, origin: str) -> Source:
         """Keys of a file's text.
@@ -97,58 +94,57 @@ class Tabled:
 
     def preset(self, context: Context) -> Imported:
         """Our values that come nearest to a usual training there, and what differs."""
-        entries = {name: Entry(text=text, line=0, column=0) for name, text in self.table.preset.items()}
-        source = Source(origin=f"preset of {self.table.name}", entries=entries)
+        source = _source(f"preset of {self.table.name}", {**self.table.defaults, **self.table.preset})
         imported = self.from_source(source, context)
         return replace(imported, notes=(f"preset: {self.table.preset_of}.", *imported.notes))
 
     def _case(self, source: Source, context: Context) -> Case:
         if self.table.nominal_batch_size is not None:
             context = context.with_nominal(self.table.nominal_batch_size)
-        # The file itself knows best what it is for.
-        try:
+        try:  # the file itself knows best what it is for
             context = replace(context, **_training_in(self.table, source))
         except ValueError as error:
             raise DialectError(f"{source.origin}: {error}") from None
         return Case(table=self.table, context=context, source=source)
 
 
-def _counts(key: Key, source: Source) -> bool:
-    """Whether a key has a value: its own, or the default that its trainer takes."""
-    return key.name in source or not key.is_optional
+def _source(origin: str, texts: Mapping[str, str]) -> Source:
+    """Keys that are of no file."""
+    return Source(origin=origin, entries={name: Entry(text=text, line=0, column=0) for name, text in texts.items()})
 
 
 def _training_in(table: Table, source: Source) -> dict[str, Any]:
     counts = {key.training: source.count(key.name) for key in table.keys if key.training}
-    said = {name: count for name, count in counts.items() if count is not None} | table.training(source)
-    if not is_image_size(said.get("image_size", 0)):
-        said.pop("image_size", None)  # its trainer takes another one
-    return said
+    found = {name: count for name, count in counts.items() if count is not None} | table.training(source)
+    if not is_image_size(found.get("image_size", 0)):
+        found.pop("image_size", None)  # its trainer takes another one
+    return found
 
 
-def _said(sentences: Iterable[Sentence], case: Case) -> Iterator[str]:
-    for sentence in sentences:
-        if sentence.when(case):
-            yield sentence.text.format_map(case)
-
-
-def _beyond_choice(case: Case) -> Iterator[str]:
-    for among in case.table.among:
-        value = getattr(case.values, among.ours)
-        if value not in among.values:
-            allowed = f"allowed: {', '.join(among.values)}{among.way_out}"
-            yield f"{among.ours} {value!r}{among.otherwise}; {allowed}"
+def _said(sentences: Iterable[str], case: Case) -> Iterator[str]:
+    return (said for sentence in sentences if (said := case.sentence(sentence)) is not None)
 
 
 # What is fixed there
 
 
-def _fixed_here(table: Table) -> Iterator[Fixed]:
+def _unknown_choices(case: Case) -> Iterator[str]:
+    """Why a choice of ours cannot be told to the trainer."""
+    for fixed in case.table.fixed:
+        value = getattr(case.values, fixed.ours, None)
+        if isinstance(fixed.value, tuple) and value not in fixed.value:
+            yield f"{fixed.ours} {value!r}{fixed.there}; allowed: {', '.join(fixed.value)}"
+
+
+def _fixed_here(table: Table) -> list[Fixed]:
     """What is fixed there and can be chosen here."""
-    for fixed in table.fixed:
-        choices = allowed_choices(fixed.ours)
-        if fixed.ours in names() and (not choices or callable(fixed.value) or fixed.value in choices):
-            yield fixed
+    return [
+        fixed
+        for fixed in table.fixed
+        if fixed.ours in names()
+        and not isinstance(fixed.value, tuple)
+        and (callable(fixed.value) or fixed.value in (allowed_choices(fixed.ours) or (fixed.value,)))
+    ]
 
 
 def _value(fixed: Fixed, case: Case) -> object:
@@ -161,37 +157,36 @@ def _value(fixed: Fixed, case: Case) -> object:
 def _not_exported(case: Case) -> Iterator[str]:
     table = case.table
     for fixed in table.fixed:
-        if fixed.there and fixed.ours not in names():
+        if not fixed.there or isinstance(fixed.value, tuple):
+            continue
+        if fixed.ours not in names():
             yield f"{fixed.ours}: {fixed.there}"
-        elif fixed.there and getattr(case.values, fixed.ours) != _value(fixed, case):
-            yield f"{fixed.ours} {case[fixed.ours]}: {fixed.there}"
+        elif getattr(case.values, fixed.ours) != _value(fixed, case):
+            yield f"{_with_values([fixed.ours], case)}: {fixed.there}"
     for absent in table.absent:
         yield f"{_with_values(absent.names, case)}: {absent.text}"
     if others := _unmentioned(case):
         yield f"{_with_values(others, case)}: no key there."
     if switched_off := [key for key in table.keys if key.as_if not in (None, key.default)]:
         listed = ", ".join(f"{key.name} is {key.as_if}" for key in switched_off)
-        yield f"{listed}: nothing was found with it here."
+        yield f"{listed}, since nothing was found with it here."
 
 
 def _with_values(ours: Iterable[str], case: Case) -> str:
-    return ", ".join(f"{name} {case[name]}" for name in ours)
+    return ", ".join(f"{name} {words(getattr(case.values, name))}" for name in ours)
 
 
 def _unmentioned(case: Case) -> list[str]:
     """Ours of which the table says nothing and that differ from their defaults, as new ones may."""
-    table = case.table
-    mentioned = {key.ours for key in table.keys} | {fixed.ours for fixed in table.fixed}
-    mentioned |= {name for absent in table.absent for name in absent.names}
+    mentioned = {key.ours for key in case.table.keys} | {fixed.ours for fixed in case.table.fixed}
+    mentioned |= {name for absent in case.table.absent for name in absent.names}
     usual = Hyperparameters()
     return [name for name in names() if name not in mentioned and getattr(case.values, name) != getattr(usual, name)]
 
 
 def _not_imported(case: Case) -> Iterator[str]:
     table, source = case.table, case.source
-    if table.names_missing and (
-        missing := [key.name for key in table.carried if key.default is not None and key.name not in source]
-    ):
+    if missing := [key.name for key in table.carried if key.default is not None and key.name not in source]:
         yield f"missing keys have that trainer's defaults: {', '.join(missing)}."
     for key in table.keys:
         if key.as_if is not None and case.number(key.name) != Fraction(key.as_if):
@@ -199,20 +194,18 @@ def _not_imported(case: Case) -> Iterator[str]:
     for lost in table.unconverted:
         if found := [name for name in lost.names if name in source]:
             yield f"{', '.join(found)}: {lost.text}"
-    if table.names_others and (others := _unknown(case)):
+    if table.foreign is None and (others := _foreign(case)):
         yield f"keys of no meaning here: {', '.join(others)}."
-    here = tuple(_fixed_here(table))
+    here = _fixed_here(table)
     for fixed in table.fixed:
-        if fixed not in here:
+        if fixed not in here and not isinstance(fixed.value, tuple):
             yield f"{fixed.ours} {fixed.value}: cannot be chosen here; {fixed.there}"
 
 
-def _unknown(case: Case) -> list[str]:
+def _foreign(case: Case) -> list[str]:
     """Keys of a file that its trainer does not have, as far as the table can tell."""
-    table = case.table
-    unconverted = {name for lost in table.unconverted for name in lost.names}
-    others = [name for name in case.source if name not in table.key_names and name not in unconverted]
-    return others if table.names_others else [name for name in others if name in table.foreign]
+    foreign, known = case.table.foreign, {key.name for key in case.table.keys}
+    return [name for name in case.source if name not in known and (foreign is None or name in foreign)]
 
 
 # Explanations
@@ -220,28 +213,21 @@ def _unknown(case: Case) -> list[str]:
 
 def _used(case: Case) -> Iterator[Used]:
     for key in case.table.keys:
-        if key.why and _counts(key, case.source):
-            why, number = key.why.format_map(case), key.read(key, case) if key.read else case.number(key.name)
-            yield Used(name=key.name, given=case.text(key.name), used=words(number), why=why)
-    for each in case.table.used:
-        if each.when(case):
-            yield Used(
-                name=each.name,
-                given=case.text(each.given),
-                used=each.used.format_map(case),
-                why=each.why.format_map(case),
-            )
+        if key.why and key.read and (number := key.read(key, case)) is not None:
+            why = case.sentence(key.why) or ""
+            yield Used(name=key.name, given=case.source.text(key.name), used=words(number), why=why)
+    for quantity in case.table.used:
+        if (used := case.sentence(quantity.used)) is not None:
+            why = case.sentence(quantity.why) or ""
+            yield Used(name=quantity.name, given=case.source.text(quantity.given), used=used, why=why)
 
 
 def _idle(case: Case) -> Iterator[tuple[str, str]]:
-    for each in case.table.idle:
-        if not each.when(case):
-            continue
-        text = each.text.format_map(case)
-        if isinstance(each.names, str):
-            yield each.names.format_map(case), text
-        else:
-            yield from ((name, text) for name in each.names if name in case.source)
+    known = {key.name for key in case.table.keys}
+    for template, reason in case.table.idle.items():
+        name, why = case.sentence(template), case.sentence(reason)
+        if name and why and (name in case.source or template not in known):
+            yield name, why
 
 
 def _problems(case: Case) -> Iterator[str]:
@@ -249,7 +235,7 @@ def _problems(case: Case) -> Iterator[str]:
     if table.if_missing:
         yield from (table.if_missing.format(key=name) for name in table.defaults if name not in source)
     if table.if_foreign:
-        yield from (table.if_foreign.format(key=name) for name in _unknown(case))
+        yield from (table.if_foreign.format(key=name) for name in _foreign(case))
     if table.is_pyyaml:
         for key in source.texts_for_numbers():
             yield f"{key}: {source.text(key)} is text to PyYAML; write it with a point"

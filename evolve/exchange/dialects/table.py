@@ -1,6 +1,7 @@
 """What a dialect says of itself as data: its keys, what is fixed there, what of ours it lacks, and its sentences.
 
-A key's coding converts both ways; a sentence is a template over the names of a `Case`. `engine` reads the tables.
+A key converts both ways. A sentence is a template over names: facts of the dialect, keys of the file, our values,
+fields of the context; a fact that is None silences it. `engine` reads the tables. Their rows are given by position.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from string import Formatter
 from typing import TypeAlias
 
 from detector.hyperparameters import Hyperparameters, names
@@ -19,7 +21,7 @@ from evolve.exchange.dialects.source import Source, read_yaml
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One file at hand, being written, read or explained; `case["name"]` is a name's words in a sentence.
+    """One file at hand, being written, read or explained.
 
     Attributes:
         table: The file's dialect.
@@ -47,14 +49,21 @@ class Case:
         """A key's text as written, or the dialect's default."""
         return self.source.text(key, self.table.defaults.get(key, ""))
 
-    def __getitem__(self, name: str) -> str:
+    def sentence(self, template: str) -> str | None:
+        """A template with its names filled in; None where one of its facts is None."""
+        found = {name: self._meaning(name) for _, name, _, _ in Formatter().parse(template) if name}
+        if None in found.values():
+            return None
+        return template.format(**{name: words(value) for name, value in found.items()})
+
+    def _meaning(self, name: str) -> object:
         if name in self.table.facts:
-            return words(self.table.facts[name](self))
+            return self.table.facts[name](self)
         if self.is_export and name in names():
-            return words(getattr(self.values, name))
+            return getattr(self.values, name)
         if name in self.source or name in self.table.defaults:
             return self.text(name)
-        return words(getattr(self.context, name))
+        return getattr(self.context, name)
 
 
 def words(value: object) -> str:
@@ -65,46 +74,26 @@ def words(value: object) -> str:
 
 
 Fact: TypeAlias = Callable[[Case], object]
-Condition: TypeAlias = Callable[[Case], bool]
 
 
-def always(_case: Case) -> bool:
-    """The condition of what is said, used or idle in every case."""
-    return True
+def silent_unless(condition: Callable[[Case], bool], fact: Fact = lambda _case: "") -> Fact:
+    """A fact that is None, and so silences its sentence, unless a condition holds."""
+    return lambda case: fact(case) if condition(case) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sentence:
-    """A sentence that is said in some cases.
-
-    Attributes:
-        text: A template: `{lr0}` is a key, a fact, one of our values or a field of the context.
-        when: Whether it is said.
-    """
-
-    text: str
-    when: Condition = always
-
-
-def said(text: str, when: Condition = always) -> Sentence:
-    """A sentence, always or in some cases."""
-    return Sentence(text=text, when=when)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Key:
     """A key of a dialect's file.
 
     Attributes:
         name: As that trainer calls it.
-        default: Text that the trainer takes where the key is missing; None where it has to be there.
+        default: Text that the trainer takes where the key is missing; None where there is no such text.
         ours: Our hyperparameter that the key carries; empty for none.
-        write: The key's text in an export; None where an export leaves the key out.
-        read: The value of `ours` that a file means; None where the key carries none.
+        write: The key's text in an export, empty to leave it out; None where an export never has it.
+        read: The value of `ours` that a file means, None where ours keeps its default; None for no reading.
         as_if: Text at which the trainer does what we do, of a key without counterpart; None for other keys.
-        why: The trainer's arithmetic on the key in words, of keys that are explained with what becomes of them.
+        why: The trainer's arithmetic on the key, of keys that are explained with what becomes of them; else empty.
         training: Field of `Context` that the key holds; empty for none.
-        is_optional: Whether a file without the key leaves ours at our default.
     """
 
     name: str
@@ -115,50 +104,47 @@ class Key:
     as_if: str | None = None
     why: str = ""
     training: str = ""
-    is_optional: bool = False
 
 
 def _write_same(key: Key, case: Case) -> str:
     return plain(getattr(case.values, key.ours))
 
 
-def _read_same(key: Key, case: Case) -> float:
-    return float(case.number(key.name))
+def read_same(key: Key, case: Case) -> float | None:
+    """The number as it is; None where the file lacks the key and its trainer has no default."""
+    return float(case.number(key.name)) if key.name in case.source or key.default is not None else None
 
 
-def same(name: str, default: str | None = None, *, ours: str = "", why: str = "", is_optional: bool = False) -> Key:
-    """A key whose number means the same in both trainers."""
-    return Key(
-        name=name,
-        default=default,
-        ours=ours or name,
-        write=_write_same,
-        read=_read_same,
-        why=why,
-        is_optional=is_optional,
-    )
+def renamed(name: str, ours: str, default: str | None = None, why: str = "") -> Key:
+    """A key whose number means the same in both trainers under two names."""
+    return Key(name, default, ours, _write_same, read_same, why=why)
+
+
+def same(**defaults: str) -> Iterable[Key]:
+    """Keys that mean the same in both trainers, with that trainer's defaults."""
+    return (renamed(name, name, default) for name, default in defaults.items())
 
 
 def times(name: str, default: str, factor: Callable[[Context], Fraction], *, ours: str = "", why: str = "") -> Key:
     """A key that its trainer multiplies by a factor above 0 before it means what ours means."""
     return Key(
-        name=name,
-        default=default,
-        ours=ours or name,
+        name,
+        default,
+        ours or name,
         write=lambda key, case: scaled(getattr(case.values, key.ours), 1 / factor(case.context)),
         read=lambda key, case: float(case.number(key.name) * factor(case.context)),
         why=why,
     )
 
 
-def unlike(name: str, default: str, *, as_if: str = "0.0") -> Key:
-    """A key of what is not done here; exports switch it off."""
-    return Key(name=name, default=default, as_if=as_if, write=lambda _key, _case: as_if)
+def unlike(as_if: str = "0.0", **defaults: str) -> Iterable[Key]:
+    """Keys of what is not done here, with that trainer's defaults; exports have the text at which it is not done."""
+    return (Key(name, text, write=lambda _key, _case: as_if, as_if=as_if) for name, text in defaults.items())
 
 
-def written(name: str, text: Callable[[Case], object], default: str | None = None, *, training: str = "") -> Key:
+def written(name: str, text: Callable[[Case], object], default: str | None = None, training: str = "") -> Key:
     """A key that an export needs besides hyperparameters."""
-    return Key(name=name, default=default, training=training, write=lambda _key, case: str(text(case)))
+    return Key(name, default, write=lambda _key, case: str(text(case)), training=training)
 
 
 def of_training(name: str, training: str) -> Key:
@@ -166,13 +152,14 @@ def of_training(name: str, training: str) -> Key:
     return written(name, lambda case: getattr(case.context, training), training=training)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Fixed:
     """What of ours a trainer always does, whatever its file says.
 
     Attributes:
         ours: Our hyperparameter; one that we do not have yet is a difference by itself.
-        value: What it is equal to there; a function where that depends on the file.
+        value: What it is equal to there; a function where the file decides; a tuple where some choices are known
+            there, and an export with another is refused.
         there: What is done there, in words; empty where another sentence of the table says it.
     """
 
@@ -181,26 +168,9 @@ class Fixed:
     there: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Among:
-    """A choice of ours of which a trainer knows some.
-
-    Attributes:
-        ours: Our hyperparameter.
-        values: What the trainer knows; an export with another is refused.
-        otherwise: What the trainer makes of another, in words.
-        way_out: What to do instead, in words.
-    """
-
-    ours: str
-    values: tuple[str, ...]
-    otherwise: str
-    way_out: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Absent:
-    """Names without counterpart in the other trainer, of ours in an export and of theirs in an import.
+    """Names without counterpart in the other trainer: of ours in an export, of theirs in an import.
 
     Attributes:
         names: Hyperparameters or keys.
@@ -211,48 +181,21 @@ class Absent:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Quantity:
     """A number that a trainer really uses, for `explain`.
 
     Attributes:
-        name: Of the quantity.
-        given: Key that it is from; empty for none.
+        name: What it is a number of.
+        given: Key that it is made of; empty for none.
         used: Template of the number after the trainer's arithmetic.
         why: Template of the arithmetic.
-        when: Whether there is such a number.
     """
 
     name: str
-    given: str = ""
+    given: str
     used: str
     why: str = ""
-    when: Condition = always
-
-
-def quantity(name: str, used: str, why: str = "", *, given: str = "", when: Condition = always) -> Quantity:
-    """A number that a trainer uses."""
-    return Quantity(name=name, used=used, why=why, given=given, when=when)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Idle:
-    """Keys without effect.
-
-    Attributes:
-        names: The keys, of which those in the file are named; or a template of a name that is said in any case.
-        text: Template of the reason.
-        when: Whether they have no effect.
-    """
-
-    names: tuple[str, ...] | str
-    text: str
-    when: Condition = always
-
-
-def idle(names: tuple[str, ...] | str, text: str, when: Condition = always) -> Idle:
-    """Keys without effect in some cases."""
-    return Idle(names=names, text=text, when=when)
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots, for what is kept of the first look-up
@@ -264,25 +207,22 @@ class Table:
         keys: In the order of the file.
         signs: Keys that no other dialect has.
         fixed: What of ours the trainer always does.
-        among: Choices of ours of which the trainer knows some.
         absent: Ours that the file cannot say.
         unconverted: Theirs that have no conversion to ours.
         facts: Quantities that sentences name, as functions of the file at hand.
-        refusals: Why else a file would be read with another meaning; the first that holds is the reason.
+        refusals: Why a file would be read with another meaning, besides choices; the first is the reason.
         errors: Key and text of what makes a file no file of the dialect, or of one that we cannot follow.
         how: How to train with an export there.
         export_notes, import_notes: What differs besides what the rest of the table tells.
-        used, idle, problems: What `explain` prints.
-        adjust: Values that a file means, corrected by what only the whole file shows.
+        used, problems: What `explain` prints, besides keys with a reason why.
+        idle: Why a key has no effect, by key, said where the file has it; or by a template of what is always named.
         training: Fields of `Context` that a file says, besides those of its keys.
         preset: Keys of a usual training there, laid over the defaults.
         preset_of: Whose training that is.
-        names_others: Whether keys that the table lacks are named in an import, as its trainer has no others.
-        foreign: Keys that its trainer is known not to have; with `names_others` all that the table lacks.
+        foreign: Keys that its trainer is known not to have; None for all that the table lacks.
         if_missing, if_foreign: What its trainer does without a key and with a foreign one, `{key}`; empty for nothing.
         is_pyyaml: Whether its trainer reads the file with PyYAML, for which 1e-4 is text.
         nominal_batch_size: Images between two updates there, where neither file nor anybody says; None for ours.
-        names_missing: Whether missing keys are named in an import, as the trainer's defaults were taken for them.
         read: Keys of a file's text; the second argument is the file's name for errors.
         head, between: How an export's text begins, and what stands between key and value.
     """
@@ -291,25 +231,21 @@ class Table:
     keys: tuple[Key, ...]
     signs: frozenset[str] = frozenset()
     fixed: tuple[Fixed, ...] = ()
-    among: tuple[Among, ...] = ()
     absent: tuple[Absent, ...] = ()
     unconverted: tuple[Absent, ...] = ()
     facts: Mapping[str, Fact] = field(default_factory=dict)
-    refusals: tuple[Sentence, ...] = ()
+    refusals: tuple[str, ...] = ()
     errors: Callable[[Case], Iterable[tuple[str, str]]] = lambda _case: ()
-    how: tuple[Sentence, ...] = ()
-    export_notes: tuple[Sentence, ...] = ()
-    import_notes: tuple[Sentence, ...] = ()
+    how: tuple[str, ...] = ()
+    export_notes: tuple[str, ...] = ()
+    import_notes: tuple[str, ...] = ()
     used: tuple[Quantity, ...] = ()
-    idle: tuple[Idle, ...] = ()
-    problems: tuple[Sentence, ...] = ()
-    adjust: Callable[[dict[str, object], Case], dict[str, object]] = lambda values, _case: values
+    idle: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
     training: Callable[[Source], dict[str, int]] = lambda _source: {}
     preset: Mapping[str, str] = field(default_factory=dict)
     preset_of: str = ""
-    names_others: bool = False
-    names_missing: bool = False
-    foreign: tuple[str, ...] = ()
+    foreign: tuple[str, ...] | None = ()
     if_missing: str = ""
     if_foreign: str = ""
     is_pyyaml: bool = False
@@ -317,11 +253,6 @@ class Table:
     read: Callable[[str, str], Source] = read_yaml
     head: str = ""
     between: str = ": "
-
-    @cached_property
-    def key_names(self) -> frozenset[str]:
-        """Names of all keys that the table knows, carried or not."""
-        return frozenset(key.name for key in self.keys)
 
     @cached_property
     def carried(self) -> tuple[Key, ...]:

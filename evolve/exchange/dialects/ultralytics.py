@@ -6,6 +6,7 @@ others (distribution focal loss, no objectness).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 from evolve.exchange.dialects.table import (
@@ -13,20 +14,23 @@ from evolve.exchange.dialects.table import (
     Case,
     Fact,
     Key,
+    Quantity,
     Table,
-    idle,
     of_training,
-    quantity,
-    said,
+    read_same,
     same,
+    silent_unless,
     times,
     unlike,
     written,
 )
-from evolve.exchange.dialects.yolov3 import ABSENT, FIXED, NO_MOMENTUM, NOMINAL, SCHEDULES
+from evolve.exchange.dialects.yolov3 import FAMILY_ABSENT, FAMILY_FIXED, IF_NO_MOMENTUM, NO_MOMENTUM, NOMINAL
 
 NAME = "ultralytics"
 _OVERRIDING = ("auto", "")
+_GAINS = {"box": "7.5", "cls": "0.5", "dfl": "1.5"}
+_DECAY = "x {batch_size} x {accumulation} / {nominal_batch_size} images"
+OLD_WARMUP_FLOOR = 100
 _NO_MAP = "gains have no lossless map, its losses are others; "
 
 
@@ -46,10 +50,13 @@ def _is_auto(case: Case) -> bool:
     return _optimizer(case, "auto") in _OVERRIDING
 
 
-def _without_foreign_rates(values: dict[str, object], case: Case) -> dict[str, object]:
-    """Learning rate and momentum of another optimizer than SGD say nothing of ours."""
-    dropped = () if _optimizer(case, "sgd") == "sgd" else ("lr0", "momentum")
-    return {name: value for name, value in values.items() if name not in dropped}
+def _read_of_sgd(key: Key, case: Case) -> float | None:
+    """A rate or momentum; those of another optimizer say nothing of ours."""
+    return read_same(key, case) if _optimizer(case, "sgd") == "sgd" else None
+
+
+def _used_by_sgd(name: str) -> Fact:
+    return lambda case: "chosen by optimizer: auto" if _is_auto(case) else case.number(name)
 
 
 def _warmup_iterations(case: Case) -> int:
@@ -65,17 +72,34 @@ def _is_no_power(case: Case) -> bool:
     return "cls_pw" in case.source and not 0 <= case.number("cls_pw") <= 1
 
 
+def _is_short(iterations: Fraction | float) -> bool:
+    """Whether a warm-up is one that older releases lengthen."""
+    return 0 < iterations < OLD_WARMUP_FLOOR
+
+
 _FACTS: dict[str, Fact] = {
-    "decay_images": lambda case: (
-        f"x {case.context.batch_size} x {case.context.accumulation} / {case.context.nominal_batch_size} images"
-    ),
     "images_per_update": lambda case: case.context.batch_size * case.context.accumulation,
-    "lr0_used": lambda case: "chosen by optimizer: auto" if _is_auto(case) else case.number("lr0"),
-    "momentum_used": lambda case: "chosen by optimizer: auto" if _is_auto(case) else case.number("momentum"),
+    "lr0_used": _used_by_sgd("lr0"),
+    "momentum_used": _used_by_sgd("momentum"),
     "length": _warmup_iterations,
-    "old_floor": lambda case: "older releases: at least 100" if 0 < _warmup_iterations(case) < 100 else "",
-    "last_lr": _last_lr,
-    "nbs_given": lambda case: case.source.text("nbs", "64"),
+    "floor": silent_unless(lambda case: _is_short(_warmup_iterations(case)), lambda _case: OLD_WARMUP_FLOOR),
+    "old_floor": silent_unless(
+        lambda case: _is_short(case.values.warmup_epochs * case.context.batches), lambda _case: OLD_WARMUP_FLOOR
+    ),
+    "long_warmup": silent_unless(
+        lambda case: case.values.warmup_epochs > case.context.epochs - 1, lambda case: case.values.warmup_epochs
+    ),
+    "last_lr": silent_unless(lambda case: not _is_auto(case) and not case.source.truth("cos_lr"), _last_lr),
+    "auto": silent_unless(lambda case: "optimizer" in case.source and _is_auto(case), lambda _case: "auto"),
+    "auto_or_missing": silent_unless(_is_auto, lambda _case: "auto"),
+    "other_optimizer": silent_unless(
+        lambda case: _optimizer(case, "sgd") not in ("sgd", *_OVERRIDING), lambda case: case.text("optimizer")
+    ),
+    "no": silent_unless(lambda case: case.number("warmup_epochs") == 0, lambda _case: "no"),
+    "single": silent_unless(lambda case: case.context.epochs == 1, lambda _case: "single"),
+    "no_mosaic": silent_unless(lambda case: case.number("mosaic") == 0, lambda _case: "0"),
+    "no_power": silent_unless(_is_no_power, lambda case: case.text("cls_pw")),
+    "if_no_momentum": IF_NO_MOMENTUM,
 }
 
 TABLE = Table(
@@ -86,97 +110,59 @@ TABLE = Table(
         of_training("batch", "batch_size"),
         of_training("nbs", "nominal_batch_size"),
         of_training("imgsz", "image_size"),
-        Key(name="cos_lr", ours="schedule", write=_write_cosine, read=_read_cosine),
-        same("lr0", "0.01"),
-        same("lrf", "0.01"),
-        same("momentum", "0.937"),
-        times("weight_decay", "0.0005", lambda context: context.decay_factor, why="{decay_images}"),
-        same("warmup_epochs", "3.0"),
-        same("warmup_momentum", "0.8"),
-        same("warmup_bias_lr", "0.1"),
-        same("hsv_h", "0.015"),
-        same("hsv_s", "0.7"),
-        same("hsv_v", "0.4"),
-        same("translate", "0.1"),
-        same("scale", "0.5"),
-        same("fliplr", "0.5"),
-        unlike("mosaic", "1.0"),
-        unlike("mixup", "0.0"),
-        unlike("copy_paste", "0.0"),
-        unlike("degrees", "0.0"),
-        unlike("shear", "0.0"),
-        unlike("perspective", "0.0"),
-        unlike("flipud", "0.0"),
-        Key(name="box", default="7.5", why="not rescaled"),
-        Key(name="cls", default="0.5", why="not rescaled"),
-        Key(name="dfl", default="1.5", why="not rescaled"),
+        Key("cos_lr", None, "schedule", _write_cosine, _read_cosine),
+        *(replace(key, read=_read_of_sgd) for key in same(lr0="0.01")),
+        *same(lrf="0.01"),
+        *(replace(key, read=_read_of_sgd) for key in same(momentum="0.937")),
+        times("weight_decay", "0.0005", lambda context: context.decay_factor, why=_DECAY),
+        *same(warmup_epochs="3.0", warmup_momentum="0.8", warmup_bias_lr="0.1"),
+        *same(hsv_h="0.015", hsv_s="0.7", hsv_v="0.4", translate="0.1", scale="0.5", fliplr="0.5"),
+        *unlike(
+            mosaic="1.0", mixup="0.0", copy_paste="0.0", degrees="0.0", shear="0.0", perspective="0.0", flipud="0.0"
+        ),
+        *(Key(name, text, read=read_same, why="not rescaled") for name, text in _GAINS.items()),
+        Key("cls_pw"),
+        Key("close_mosaic"),
     ),
     signs=frozenset({"dfl", "optimizer", "nbs", "cos_lr", "close_mosaic", "imgsz", "batch"}),
-    fixed=FIXED,
-    among=(SCHEDULES,),
+    fixed=FAMILY_FIXED,
     absent=(
-        Absent(names=("box", "obj", "noobj", "cls"), text=f"{_NO_MAP}box, cls and dfl stay at its defaults."),
-        *ABSENT,
+        Absent(("box", "obj", "noobj", "cls"), f"{_NO_MAP}box, cls and dfl stay at its defaults."),
+        *FAMILY_ABSENT,
     ),
-    unconverted=(Absent(names=("box", "cls", "dfl", "cls_pw"), text=f"{_NO_MAP}ours have their defaults."),),
+    unconverted=(Absent((*_GAINS, "cls_pw"), f"{_NO_MAP}ours have their defaults."),),
     facts=_FACTS,
     refusals=(NO_MOMENTUM,),
-    adjust=_without_foreign_rates,
     how=(
-        said("Train: yolo detect train cfg=FILE model=yolov3u.pt data=YOUR.yaml"),
-        said("optimizer is named because optimizer: auto would override lr0 and momentum."),
-        said("Converted for batch {batch_size}; another batch needs another export."),
+        "Train: yolo detect train cfg=FILE model=yolov3u.pt data=YOUR.yaml",
+        "optimizer is named because optimizer: auto would override lr0 and momentum.",
+        "Converted for batch {batch_size}; another batch needs another export.",
     ),
     export_notes=(
-        said(
-            "warmup_epochs {warmup_epochs}: newer releases end it an epoch before the last.",
-            lambda case: case.values.warmup_epochs > case.context.epochs - 1,
-        ),
-        said(
-            "warm-up: older releases use at least 100 iterations unless it is 0.",
-            lambda case: 0 < case.values.warmup_epochs * case.context.batches < 100,
-        ),
-        said("lr changes by the epoch there, by the batch here."),
+        "warmup_epochs {long_warmup}: newer releases end it an epoch before the last.",
+        "warm-up: older releases use at least {old_floor} iterations unless it is 0.",
+        "lr changes by the epoch there, by the batch here.",
     ),
     import_notes=(
-        said(
-            "lr0, momentum: optimizer auto overrode them there, so ours stay at their defaults.",
-            lambda case: _optimizer(case, "sgd") in _OVERRIDING,
-        ),
-        said(
-            "lr0, momentum: are those of {optimizer}, not of SGD, so ours stay at their defaults.",
-            lambda case: _optimizer(case, "sgd") not in ("sgd", *_OVERRIDING),
-        ),
+        "lr0, momentum: optimizer {auto} overrode them there, so ours stay at their defaults.",
+        "lr0, momentum: are those of {other_optimizer}, not of SGD, so ours stay at their defaults.",
     ),
     used=(
-        quantity("lr0", "{lr0_used}", given="lr0"),
-        quantity("momentum", "{momentum_used}", given="momentum"),
-        quantity("warm-up", "{length} iterations", "{old_floor}", given="warmup_epochs"),
-        quantity(
-            "last lr",
-            "{last_lr}",
-            "linear, by the epoch",
-            given="lrf",
-            when=lambda case: not _is_auto(case) and not case.source.truth("cos_lr"),
-        ),
-        quantity("update", "every {images_per_update} images", given="nbs"),
+        Quantity("lr0", "lr0", "{lr0_used}"),
+        Quantity("momentum", "momentum", "{momentum_used}"),
+        Quantity("warm-up", "warmup_epochs", "{length} iterations", "older releases: at least {floor}"),
+        Quantity("last lr", "lrf", "{last_lr}", "linear, by the epoch"),
+        Quantity("update", "nbs", "every {images_per_update} images"),
     ),
-    idle=(
-        idle(("lr0", "momentum"), "optimizer: auto overrides it; name the optimizer", _is_auto),
-        idle(
-            ("warmup_momentum", "warmup_bias_lr"),
-            "there is no warm-up",
-            lambda case: case.number("warmup_epochs") == 0,
-        ),
-        idle(
-            ("warmup_epochs",),
-            "a single epoch has no warm-up in newer releases",
-            lambda case: case.context.epochs == 1,
-        ),
-        idle(("close_mosaic",), "mosaic is 0", lambda case: case.number("mosaic") == 0),
-    ),
-    problems=(said("cls_pw {cls_pw}: is a class-imbalance power in 0..1 there, not a positive weight", _is_no_power),),
-    names_missing=True,
+    idle={
+        "lr0": "optimizer: {auto_or_missing} overrides it; name the optimizer",
+        "momentum": "optimizer: {auto_or_missing} overrides it; name the optimizer",
+        "warmup_momentum": "there is {no} warm-up",
+        "warmup_bias_lr": "there is {no} warm-up",
+        "warmup_epochs": "a {single} epoch has no warm-up in newer releases",
+        "close_mosaic": "mosaic is {no_mosaic}",
+    },
+    problems=("cls_pw {no_power}: is a class-imbalance power in 0..1 there, not a positive weight",),
     foreign=("obj", "obj_pw", "anchor_t", "iou_t", "fl_gamma", "noobj"),
     if_foreign="{key}: is not a key of the package, which stops on it",
     is_pyyaml=True,
