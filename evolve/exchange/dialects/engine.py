@@ -18,7 +18,7 @@ from evolve.exchange.dialects.context import (
     Used,
     is_image_size,
 )
-from evolve.exchange.dialects.source import Entry, Source
+from evolve.exchange.dialects.source import Entry, Source, as_decimal
 from evolve.exchange.dialects.table import Case, Fixed, Table, words
 
 
@@ -105,6 +105,9 @@ class Tabled:
             context = replace(context, **_training_in(self.table, source))
         except ValueError as error:
             raise DialectError(f"{source.origin}: {error}") from None
+        for name, default in self.table.defaults.items():
+            if as_decimal(default) is not None:
+                source.number(name, default)  # its trainer reads every number that it has a key for
         return Case(table=self.table, context=context, source=source)
 
 
