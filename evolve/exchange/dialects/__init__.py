@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from detector.hyperparameters import Hyperparameters
 from evolve.errors import StudyError, unknown_text
 from evolve.exchange.dialects import darknet, early, native, ultralytics, yolov3
 from evolve.exchange.dialects.cfg import is_cfg
 from evolve.exchange.dialects.context import Context, DialectError, Explanation, Export, Imported, RefusedError, Used
-from evolve.exchange.dialects.engine import Tabled
+from evolve.exchange.dialects.engine import Dialect, Tabled
 from evolve.exchange.dialects.source import Source, read_yaml
 
 __all__ = [
@@ -33,28 +33,9 @@ __all__ = [
 ]
 
 
-class Dialect(Protocol):
-    """One trainer's way to write hyperparameters."""
-
-    def to_dialect(self, values: Hyperparameters, context: Context) -> Export:
-        """Ours -> theirs; raises `RefusedError`."""
-
-    def from_source(self, source: Source, context: Context) -> Imported:
-        """Theirs -> ours; raises `DialectError`."""
-
-    def explain(self, source: Source, context: Context) -> Explanation:
-        """What the trainer makes of its own file."""
-
-    def read(self, text: str, origin: str) -> Source:
-        """Keys of a file's text; raises `DialectError`."""
-
-    def training_in(self, text: str, origin: str) -> dict[str, Any]:
-        """What a file says of the training that it is for, as fields of `Context`."""
-
-
 # A dialect is added by its table here.
 TABLES = {table.name: table for table in (yolov3.TABLE, early.TABLE, ultralytics.TABLE, darknet.TABLE)}
-_DIALECTS: dict[str, Dialect] = {native.NAME: native} | {name: Tabled(table=table) for name, table in TABLES.items()}
+_DIALECTS: dict[str, Dialect] = {native.NAME: native, **{name: Tabled(table) for name, table in TABLES.items()}}
 DIALECTS = tuple(_DIALECTS)
 
 
@@ -70,12 +51,7 @@ def named(dialect: str) -> Dialect:
 
 
 def to_dialect(dialect: str, values: Hyperparameters, context: Context) -> Export:
-    """Hyperparameters for another trainer.
-
-    Args:
-        dialect: One of `DIALECTS`.
-        values: In our meaning.
-        context: The training there.
+    """Hyperparameters in our meaning as a file for the training of another trainer.
 
     Raises:
         RefusedError: A value would be read there with another meaning.
@@ -84,13 +60,7 @@ def to_dialect(dialect: str, values: Hyperparameters, context: Context) -> Expor
 
 
 def from_dialect(dialect: str, text: str, context: Context, *, origin: str) -> Imported:
-    """Hyperparameters of another trainer's file.
-
-    Args:
-        dialect: One of `DIALECTS`.
-        text: Content of the file.
-        context: The training that the file was for.
-        origin: Name of the file, for errors.
+    """Hyperparameters of another trainer's file, whose text was for a training; `origin` names it in errors.
 
     Raises:
         DialectError: The file is not in the dialect, or a value is not allowed here.
@@ -99,7 +69,7 @@ def from_dialect(dialect: str, text: str, context: Context, *, origin: str) -> I
 
 
 def explain(dialect: str, text: str, context: Context, *, origin: str) -> Explanation:
-    """What a trainer makes of its own file; arguments as those of `from_dialect`.
+    """What a trainer makes of its own file.
 
     Raises:
         DialectError: The file cannot be read, or a value is not a number.
@@ -118,18 +88,14 @@ def training_in(dialect: str, text: str, *, origin: str) -> dict[str, Any]:
 
 
 def preset(dialect: str, context: Context) -> Imported:
-    """Our hyperparameters that come nearest to a trainer's usual ones, and notes on what differs.
-
-    Args:
-        dialect: One of `TABLES`.
-        context: The training that they are for, on which the effective gains and the weight decay depend.
+    """Our hyperparameters that come nearest to a trainer's usual ones in a training, and notes on what differs.
 
     Raises:
         StudyError: There is no table of that name.
     """
     if dialect not in TABLES:
         raise StudyError(unknown_text("dialect", dialect, TABLES))
-    return Tabled(table=TABLES[dialect]).preset(context)
+    return Tabled(TABLES[dialect]).preset(context)
 
 
 def detect(text: str, *, origin: str) -> str:

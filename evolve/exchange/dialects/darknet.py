@@ -19,7 +19,6 @@ from evolve.exchange.dialects.context import Context, is_image_size, short
 from evolve.exchange.dialects.exact import as_fraction, plain, shortest
 from evolve.exchange.dialects.source import Source
 from evolve.exchange.dialects.table import (
-    Absent,
     Case,
     Fact,
     Fixed,
@@ -231,15 +230,12 @@ TABLE = Table(
         Fixed("warmup_momentum", lambda case: float(case.number("momentum"))),
         Fixed("warmup_bias_lr", 0.0),
     ),
-    absent=(
-        Absent(
-            ("box", "obj", "noobj", "cls"),
-            "there are no gains; box deltas are squared errors, scaled by 2 - w h as here.",
-        ),
-        Absent(("ema_decay",), "weights are not averaged there."),
-        Absent(("assign_iou",), "no key in [net]."),
-        Absent(("translate", "scale"), "no keys in [net]; see jitter of [yolo]."),
-    ),
+    absent={
+        ("box", "obj", "noobj", "cls"): "there are no gains; boxes have squared errors, scaled by 2 - w h as here.",
+        ("ema_decay",): "weights are not averaged there.",
+        ("assign_iou",): "no key in [net].",
+        ("translate", "scale"): "no keys in [net]; see jitter of [yolo].",
+    },
     facts=_FACTS,
     refusals=(
         "schedule {no_policy} to lrf {lrf}: no policy there does that (poly falls to 0, steps falls in steps); "

@@ -15,7 +15,6 @@ from detector.hyperparameters import AUGMENTATION, Hyperparameters
 from evolve.exchange.dialects.context import Context
 from evolve.exchange.dialects.exact import shortest
 from evolve.exchange.dialects.table import (
-    Absent,
     Case,
     Fact,
     Fixed,
@@ -139,11 +138,11 @@ TABLE = Table(
         Fixed("warmup_momentum", _momentum),
         Fixed("warmup_bias_lr", lambda case: 0.1 if _is_later(case) else 0.0),
     ),
-    absent=(
-        Absent(("box", "obj", "noobj", "cls"), f"{_NORMALISED}keep the gains of that trainer."),
-        Absent(("nesterov", "clip_norm", "ema_decay", "ignore_iou", "assign_iou", *AUGMENTATION), "no keys there."),
-    ),
-    unconverted=(Absent(GAINS, f"{_NORMALISED}ours have their defaults."),),
+    absent={
+        ("box", "obj", "noobj", "cls"): f"{_NORMALISED}keep the gains of that trainer.",
+        ("nesterov", "clip_norm", "ema_decay", "ignore_iou", "assign_iou", *AUGMENTATION): "no keys there.",
+    },
+    unconverted={GAINS: f"{_NORMALISED}ours have their defaults."},
     facts=_FACTS,
     refusals=(
         "lrf {no_power}: no power of ten is 0, and lrf 0 there means 10^0 = 1; take 0.0001, say",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
 from detector.hyperparameters import Hyperparameters, allowed_choices, names
 from evolve.exchange.dialects.context import (
@@ -22,7 +22,17 @@ from evolve.exchange.dialects.source import Entry, Source, as_decimal
 from evolve.exchange.dialects.table import Case, Fixed, Table, words
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect(Protocol):
+    """One trainer's way to write hyperparameters."""
+
+    def to_dialect(self, values: Hyperparameters, context: Context) -> Export: ...
+    def from_source(self, source: Source, context: Context) -> Imported: ...
+    def explain(self, source: Source, context: Context) -> Explanation: ...
+    def read(self, text: str, origin: str) -> Source: ...
+    def training_in(self, text: str, origin: str) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Tabled:
     """A dialect that is given by a table."""
 
@@ -166,8 +176,7 @@ def _not_exported(case: Case) -> Iterator[str]:
             yield f"{fixed.ours}: {fixed.there}"
         elif getattr(case.values, fixed.ours) != _value(fixed, case):
             yield f"{_with_values([fixed.ours], case)}: {fixed.there}"
-    for absent in table.absent:
-        yield f"{_with_values(absent.names, case)}: {absent.text}"
+    yield from (f"{_with_values(absent, case)}: {text}" for absent, text in table.absent.items())
     if others := _unmentioned(case):
         yield f"{_with_values(others, case)}: no key there."
     if switched_off := [key for key in table.keys if key.as_if not in (None, key.default)]:
@@ -182,7 +191,7 @@ def _with_values(ours: Iterable[str], case: Case) -> str:
 def _unmentioned(case: Case) -> list[str]:
     """Ours of which the table says nothing and that differ from their defaults, as new ones may."""
     mentioned = {key.ours for key in case.table.keys} | {fixed.ours for fixed in case.table.fixed}
-    mentioned |= {name for absent in case.table.absent for name in absent.names}
+    mentioned |= {name for absent in case.table.absent for name in absent}
     usual = Hyperparameters()
     return [name for name in names() if name not in mentioned and getattr(case.values, name) != getattr(usual, name)]
 
@@ -194,9 +203,9 @@ def _not_imported(case: Case) -> Iterator[str]:
     for key in table.keys:
         if key.as_if is not None and case.number(key.name) != Fraction(key.as_if):
             yield f"{key.name} {case.text(key.name)}: is not done here (as if {key.as_if})."
-    for lost in table.unconverted:
-        if found := [name for name in lost.names if name in source]:
-            yield f"{', '.join(found)}: {lost.text}"
+    for lost, text in table.unconverted.items():
+        if found := [name for name in lost if name in source]:
+            yield f"{', '.join(found)}: {text}"
     if table.foreign is None and (others := _foreign(case)):
         yield f"keys of no meaning here: {', '.join(others)}."
     here = _fixed_here(table)

@@ -27,7 +27,9 @@ def scaled(value: float, factor: Fraction) -> str:
         value: Finite.
         factor: Above 0.
     """
-    return shortest(as_fraction(value) * factor, lambda read: float(read / factor) == value)
+    # From 2^53 on the decimal that people see may lie just between two floats.
+    exact = as_fraction(value) if abs(value) < 2**53 else Fraction(value)
+    return shortest(exact * factor, lambda read: float(read / factor) == value)
 
 
 def plain(value: float) -> str:

@@ -78,17 +78,6 @@ class Source:
             raise self.error(key, f"{self.entries[key].text!r:.80} is not a finite number")
         return Fraction(number)
 
-    def whole(self, key: str, default: str | None = None) -> int:
-        """A value that must be a whole number.
-
-        Raises:
-            DialectError: It is missing or not one.
-        """
-        number = self.number(key, default)
-        if number.denominator != 1:
-            raise self.error(key, f"{self.text(key)!r:.80} is not a whole number")
-        return int(number)
-
     def count(self, key: str) -> int | None:
         """A value that is a whole number from 1 to 999,999,999; None where it is missing or anything else."""
         text = self.text(key)

@@ -169,19 +169,6 @@ class Fixed:
 
 
 @dataclass(frozen=True, slots=True)
-class Absent:
-    """Names without counterpart in the other trainer: of ours in an export, of theirs in an import.
-
-    Attributes:
-        names: Hyperparameters or keys.
-        text: What that means.
-    """
-
-    names: tuple[str, ...]
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Quantity:
     """A number that a trainer really uses, for `explain`.
 
@@ -207,8 +194,8 @@ class Table:
         keys: In the order of the file.
         signs: Keys that no other dialect has.
         fixed: What of ours the trainer always does.
-        absent: Ours that the file cannot say.
-        unconverted: Theirs that have no conversion to ours.
+        absent: What it means that the file cannot say some of ours, by their names.
+        unconverted: What it means that some of theirs have no conversion to ours, by their names.
         facts: Quantities that sentences name, as functions of the file at hand.
         refusals: Why a file would be read with another meaning, besides choices; the first is the reason.
         errors: Key and text of what makes a file no file of the dialect, or of one that we cannot follow.
@@ -231,8 +218,8 @@ class Table:
     keys: tuple[Key, ...]
     signs: frozenset[str] = frozenset()
     fixed: tuple[Fixed, ...] = ()
-    absent: tuple[Absent, ...] = ()
-    unconverted: tuple[Absent, ...] = ()
+    absent: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    unconverted: Mapping[tuple[str, ...], str] = field(default_factory=dict)
     facts: Mapping[str, Fact] = field(default_factory=dict)
     refusals: tuple[str, ...] = ()
     errors: Callable[[Case], Iterable[tuple[str, str]]] = lambda _case: ()

@@ -10,7 +10,6 @@ from dataclasses import replace
 from fractions import Fraction
 
 from evolve.exchange.dialects.table import (
-    Absent,
     Case,
     Fact,
     Key,
@@ -126,11 +125,8 @@ TABLE = Table(
     ),
     signs=frozenset({"dfl", "optimizer", "nbs", "cos_lr", "close_mosaic", "imgsz", "batch"}),
     fixed=FAMILY_FIXED,
-    absent=(
-        Absent(("box", "obj", "noobj", "cls"), f"{_NO_MAP}box, cls and dfl stay at its defaults."),
-        *FAMILY_ABSENT,
-    ),
-    unconverted=(Absent((*_GAINS, "cls_pw"), f"{_NO_MAP}ours have their defaults."),),
+    absent={("box", "obj", "noobj", "cls"): f"{_NO_MAP}box, cls and dfl stay at its defaults.", **FAMILY_ABSENT},
+    unconverted={(*_GAINS, "cls_pw"): f"{_NO_MAP}ours have their defaults."},
     facts=_FACTS,
     refusals=(NO_MOMENTUM,),
     how=(

@@ -13,7 +13,6 @@ from math import cos, pi
 from evolve.exchange.dialects.context import Context
 from evolve.exchange.dialects.exact import as_fraction, scaled, shortest
 from evolve.exchange.dialects.table import (
-    Absent,
     Case,
     Fact,
     Fixed,
@@ -33,55 +32,41 @@ WARMUP_FLOOR = 100
 OLD_WARMUP_FLOOR = 1000
 CLIP_NORM = 10.0
 MOST_POSITIVE_WEIGHT = 1e12
+_DECAY = "x {batch_size} x {accumulation_there} / {nominal} images"
 
 
-def layer_factor(context: Context) -> Fraction:
-    """What train.py multiplies gains by for the number of detection layers."""
-    return Fraction(3, context.layers)
-
-
-def class_factor(context: Context) -> Fraction:
-    """What train.py multiplies cls by."""
-    return Fraction(context.classes, 80) * layer_factor(context)
-
-
-def area_factor(context: Context) -> Fraction:
+def _area_factor(context: Context) -> Fraction:
     """What train.py multiplies obj by."""
-    return Fraction(context.image_size, 640) ** 2 * layer_factor(context)
-
-
-def decay_factor(context: Context) -> Fraction:
-    """What train.py multiplies weight_decay by."""
-    return context.with_nominal(NOMINAL).decay_factor
-
-
-def _written_noobj(case: Case) -> Fraction:
-    """Our noobj as train.py has it, of the obj that is written."""
-    factor = area_factor(case.context)
-    return Fraction(scaled(case.values.noobj, 1 / factor)) * factor
+    return Fraction(context.image_size, 640) ** 2 * Fraction(3, context.layers)
 
 
 def _write_positive_weight(_key: Key, case: Case) -> str:
-    """BCE's weight of what is an object: our obj over our noobj."""
-    noobj = _written_noobj(case)
+    """BCE's weight of what is an object: our obj over our noobj, as train.py has it of the obj that is written."""
+    factor = _area_factor(case.context)
+    noobj = Fraction(scaled(case.values.noobj, 1 / factor)) * factor
     if noobj == 0:
         return "1.0"
     return shortest(as_fraction(case.values.obj) / noobj, lambda read: float(read * noobj) == case.values.obj)
 
 
 def _read_positive_weight(_key: Key, case: Case) -> float:
-    return float(case.number("obj_pw") * (case.number("obj") * area_factor(case.context)))
+    return float(case.number("obj_pw") * (case.number("obj") * _area_factor(case.context)))
 
 
 # Every key that train.py reads, in the file's order, with the defaults of hyp.scratch-low.
 _KEYS = (
     *same(lr0="0.01", lrf="0.01", momentum="0.937"),
-    times("weight_decay", "0.0005", decay_factor, why="x {batch_size} x {accumulation_there} / {nominal} images"),
+    times("weight_decay", "0.0005", lambda at: at.with_nominal(NOMINAL).decay_factor, why=_DECAY),
     *same(warmup_epochs="3.0", warmup_momentum="0.8", warmup_bias_lr="0.1"),
-    times("box", "0.05", layer_factor, why="x 3/{layers} layers"),
-    times("cls", "0.5", class_factor, why="x {classes}/80 classes x 3/{layers} layers"),
+    times("box", "0.05", lambda at: Fraction(3, at.layers), why="x 3/{layers} layers"),
+    times(
+        "cls",
+        "0.5",
+        lambda at: Fraction(at.classes * 3, 80 * at.layers),
+        why="x {classes}/80 classes x 3/{layers} layers",
+    ),
     *unlike("1.0", cls_pw="1.0"),
-    times("obj", "1.0", area_factor, ours="noobj", why="x ({image_size}/640)^2 x 3/{layers} layers"),
+    times("obj", "1.0", _area_factor, ours="noobj", why="x ({image_size}/640)^2 x 3/{layers} layers"),
     Key("obj_pw", "1.0", "obj", _write_positive_weight, _read_positive_weight),
     written("iou_t", lambda _case: "0.2", "0.2"),
     written("anchor_t", lambda _case: "4.0", "4.0"),
@@ -106,11 +91,11 @@ FAMILY_FIXED = (
     Fixed("nesterov", True, "SGD is always Nesterov's there."),
     Fixed("clip_norm", CLIP_NORM, f"gradients are clipped at {CLIP_NORM:g} there, always."),
 )
-FAMILY_ABSENT = (
-    Absent(("ignore_iou",), "no counterpart; every place without a label is background there."),
-    Absent(("assign_iou",), "no counterpart; labels are assigned in another way there."),
-    Absent(("ema_decay",), "the average of the weights has a fixed decay there."),
-)
+FAMILY_ABSENT: dict[tuple[str, ...], str] = {
+    ("ignore_iou",): "no counterpart; every place without a label is background there.",
+    ("assign_iou",): "no counterpart; labels are assigned in another way there.",
+    ("ema_decay",): "the average of the weights has a fixed decay there.",
+}
 NO_MOMENTUM = "momentum 0 stops that trainer: its SGD is Nesterov's, which needs one above 0{if_no_momentum}"
 IF_NO_MOMENTUM = silent_unless(lambda case: case.values.momentum == 0)
 
@@ -218,11 +203,11 @@ TABLE = Table(
         Fixed("assign", "shape_ratio", "a label is learned by anchors whose sides differ less than anchor_t times."),
     ),
     absent=FAMILY_ABSENT,
-    unconverted=(
-        Absent(("iou_t",), "is never read there."),
-        Absent(("anchor_t",), "labels are assigned in another way here."),
-        Absent(("anchors",), "are measured on the labels here."),
-    ),
+    unconverted={
+        ("iou_t",): "is never read there.",
+        ("anchor_t",): "labels are assigned in another way here.",
+        ("anchors",): "are measured on the labels here.",
+    },
     facts=_FACTS,
     refusals=(
         NO_MOMENTUM,
