@@ -105,7 +105,7 @@ def import_results(storage: Storage, results: Results, context: Context, *, name
     values, notes = _values(results, context, path)
     study = _study(values, results, context, name=name, origin=origin)
     trainings = [results.rows] if results.kind == "results.csv" else [(row,) for row in results.rows]
-    trials = [judged(study, rows, each, context, file=path.name) for rows, each in zip(trainings, values, strict=True)]
+    trials = [judged(study, rows, one, context, file=path.name) for rows, one in zip(trainings, values, strict=True)]
     facts = {"origin": str(path), "format": results.kind, "dialect": results.dialect, "device": "trained elsewhere"}
     summary = {"note": f"not looked at; imported from {path}", "imported": dict(origin.counts)}
     _store(storage, study, trials, facts=facts, summary=summary)

@@ -27,7 +27,7 @@ class Entry:
 
     Attributes:
         text: Characters of the value.
-        line, column: Where it begins, from 1.
+        line, column: Line and column where the value begins, from 1.
         is_text: Whether PyYAML takes it for text, although it looks like a number.
     """
 
@@ -107,7 +107,7 @@ class Source:
         """Hyperparameters made of this source.
 
         Args:
-            values: In our meaning.
+            values: Hyperparameters by our names, in our meaning.
             keys: Key of this source that each of our names came from, where it differs.
 
         Raises:

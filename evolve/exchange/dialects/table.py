@@ -86,7 +86,7 @@ class Key:
     """A key of a dialect's file.
 
     Attributes:
-        name: As that trainer calls it.
+        name: The trainer's name of the key.
         default: Text that the trainer takes where the key is missing; None where there is no such text.
         ours: Our hyperparameter that the key carries; empty for none.
         write: The key's text in an export, empty to leave it out; None where an export never has it.
@@ -190,8 +190,8 @@ class Table:
     """A dialect.
 
     Attributes:
-        name: As the command line calls it.
-        keys: In the order of the file.
+        name: The dialect's name on the command line.
+        keys: Keys in the order of the file.
         signs: Keys that no other dialect has.
         fixed: What of ours the trainer always does.
         absent: What it means that the file cannot say some of ours, by their names.

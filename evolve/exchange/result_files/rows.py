@@ -60,7 +60,7 @@ class Results:
     Attributes:
         kind: evolve.csv, evolve.txt, tune_results.ndjson, tune_results.csv or results.csv.
         dialect: Name of the dialect that its hyperparameters are in.
-        rows: In the order of the file, at least one; epochs for results.csv, trainings for the others.
+        rows: Rows in the order of the file, at least one; epochs for results.csv, trainings for the others.
         weights: Weights of the metrics in the fitness there.
         notes: What a reader should know.
     """
