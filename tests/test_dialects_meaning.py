@@ -22,7 +22,7 @@ from evolve.exchange.dialects import (
     to_dialect,
     yolov3,
 )
-from evolve.exchange.dialects.results import read_results
+from evolve.exchange.result_files import read_results
 from evolve.study.hyp import read_hyp
 
 OURS = Hyperparameters(box=0.05, obj=1.0, noobj=1.0, cls=0.5)

@@ -11,7 +11,7 @@ import pytest
 from evolve.errors import EvolveError
 from evolve.exchange.conversion import context_for, import_hyp
 from evolve.exchange.dialects import Context, DialectError, from_dialect
-from evolve.exchange.dialects.results import read_results
+from evolve.exchange.result_files import read_results
 from evolve.exchange.results import Origin, import_results
 from evolve.storage.database import Storage
 from evolve.study.hyp import HypError, read_hyp, write_whole
@@ -92,7 +92,7 @@ def test_a_hyp_file_with_a_value_of_two_meanings_is_refused(dialect: str, text: 
 def test_a_number_that_pyyaml_reads_in_octal_says_nothing_of_the_training(tmp_path: Path) -> None:
     (tmp_path / "args.yaml").write_text("lr0: 0.01\nepochs: 010\noptimizer: SGD\n")
 
-    _, notes = import_hyp(tmp_path / "args.yaml", "ultralytics", tmp_path / "ours.yaml", {})
+    notes = import_hyp(tmp_path / "args.yaml", "ultralytics", tmp_path / "ours.yaml", {}).notes
 
     assert "--epochs 300" in notes[0]  # assumed: neither eight nor ten is what the file surely means
 

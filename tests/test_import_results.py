@@ -11,7 +11,7 @@ from sqlalchemy import create_engine
 from dashboards.views.loading import load
 from evolve import cli
 from evolve.exchange.dialects import Context, DialectError, yolov3
-from evolve.exchange.dialects.results import read_results
+from evolve.exchange.result_files import read_results
 from evolve.exchange.results import Origin, import_results
 from evolve.search.samplers import DIVERGED, make_sampler
 from evolve.storage.database import Storage

@@ -1,19 +1,18 @@
-"""The commands that move hyperparameters between trainers, without their printing: export, import and explain."""
+"""Hyperparameters moved between trainers: export, import and explain, whose results are values that commands print."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-
 from detector import text_files
-from evolve.errors import EvolveError, StudyError
+from detector.hyperparameters import Hyperparameters
+from evolve.errors import StudyError
 from evolve.exchange.dialects import (
     Context,
+    DialectError,
     Explanation,
     detect,
     explain,
@@ -25,29 +24,81 @@ from evolve.exchange.dialects import (
 )
 from evolve.exchange.dialects.source import read_yaml
 from evolve.run.found import Best, export_hyp, provenance
-from evolve.storage import schema
 from evolve.storage.database import Storage
 from evolve.study import Study
 from evolve.study.hyp import write_whole
 
 MAX_RESULTS = 2**25  # bytes of a result file, of which a search of ten thousand trainings has four million
-# Options of the command line by what they set.
-OPTIONS = {each.name: f"--{each.name.replace('_', '-')}" for each in fields(Context)}
+# Options of the command line by the field of `Context` that they set.
+OPTIONS = {field.name: f"--{field.name.replace('_', '-')}" for field in fields(Context)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """A file that was written.
+    """A hyp file that was written with the best hyperparameters of a study.
 
     Attributes:
-        path: Of the file.
-        best: Trial that it is of.
+        study: Name of the study.
+        hyp: Path of the file.
+        dialect: Dialect of the file.
+        best: Trial whose hyperparameters the file has.
         notes: What could not be carried over, and why.
     """
 
-    path: Path
+    study: str
+    hyp: Path
+    dialect: str
     best: Best
+    notes: tuple[str, ...] = ()
+
+    def as_mapping(self) -> dict[str, Any]:
+        """For machines."""
+        return {**asdict(self), "hyp": str(self.hyp), "notes": list(self.notes)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedHyp:
+    """Our hyp.yaml that was written from a file of another trainer.
+
+    Attributes:
+        hyp: Path of our file.
+        dialect: Dialect of the other trainer's file.
+        notes: What was assumed, and what could not be carried over.
+    """
+
+    hyp: Path
+    dialect: str
     notes: tuple[str, ...]
+
+    def as_mapping(self) -> dict[str, Any]:
+        """For machines."""
+        return {"hyp": str(self.hyp), "dialect": self.dialect, "notes": list(self.notes)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """What a trainer makes of a hyp file.
+
+    Attributes:
+        dialect: Dialect of the file, which was converted to the trainer's where it is another one.
+        explanation: What the trainer makes of it.
+        notes: What was assumed, and what the conversion could not carry over.
+    """
+
+    dialect: str
+    explanation: Explanation
+    notes: tuple[str, ...]
+
+    def as_mapping(self) -> dict[str, Any]:
+        """For machines."""
+        found = self.explanation
+        return {
+            "dialect": found.dialect,
+            "used": [asdict(quantity) for quantity in found.used],
+            "no_effect": dict(found.idle),
+            "problems": list(found.problems),
+            "notes": list(self.notes),
+        }
 
 
 def export_study(
@@ -56,11 +107,11 @@ def export_study(
     """Writes the best hyperparameters of a study for another trainer.
 
     Args:
-        storage: Where the study is.
-        study_name: Of the study.
-        dialect: Of the file.
-        path: Where to.
-        chosen: Fields of the training there that differ from the study's, None where they do not.
+        storage: Database that has the study.
+        study_name: Name of the study.
+        dialect: Dialect of the file.
+        path: Path of the file to write.
+        chosen: Fields of `Context`, of the training there, that differ from the study's; None where they do not.
         schedule: Schedule to export instead of the one found, None for that.
 
     Raises:
@@ -72,7 +123,7 @@ def export_study(
     if dialect == native.NAME:
         if unused := [OPTIONS[name] for name in given] + ["--schedule"] * (schedule is not None):
             raise StudyError(f"{', '.join(unused)}: have no use with --to native, which says what the study trained")
-        return Exported(path=path, best=export_hyp(storage, study_name, path), notes=())
+        return Exported(study=study_name, hyp=path, dialect=dialect, best=export_hyp(storage, study_name, path))
     study, best, head = provenance(storage, study_name)
     values = study.hyperparameters(best.params)
     if schedule is not None and schedule != values.schedule:
@@ -80,10 +131,10 @@ def export_study(
         values = _with_schedule(values, schedule)
     export = to_dialect(dialect, values, _context_of(storage, study, given))
     write_whole(path, export.text(tuple(head)))
-    return Exported(path=path, best=best, notes=export.notes)
+    return Exported(study=study_name, hyp=path, dialect=dialect, best=best, notes=export.notes)
 
 
-def _with_schedule(values: Any, schedule: str) -> Any:
+def _with_schedule(values: Hyperparameters, schedule: str) -> Hyperparameters:
     try:
         return replace(values, schedule=schedule)
     except ValueError as error:
@@ -91,14 +142,8 @@ def _with_schedule(values: Any, schedule: str) -> Any:
 
 
 def _context_of(storage: Storage, study: Study, given: Mapping[str, Any]) -> Context:
-    table = schema.study
-    with storage.engine.connect() as connection:
-        query = select(table.c.data_summary).where(table.c.study_id == storage.study_id(study.name))
-        summary = json.loads(connection.scalar(query) or "{}")
-    known: dict[str, Any] = {
-        name: getattr(study, name) for name in ("model", "image_size", "batch_size", "nominal_batch_size", "epochs")
-    }
-    known |= {**_counts(summary), **given}
+    known: dict[str, Any] = {name: getattr(study, name) for name in OPTIONS if hasattr(study, name)}
+    known |= {**_counts(storage.data_summary(storage.study_id(study.name))), **given}
     if missing := [OPTIONS[name] for name in ("images", "classes") if name not in known]:
         raise StudyError(f"study {study.name}: its data was not looked at; say how many: {' and '.join(missing)}")
     return _checked(known)
@@ -114,9 +159,9 @@ def _counts(summary: Mapping[str, Any]) -> dict[str, int]:
     return found
 
 
-def _checked(fields_of_context: Mapping[str, Any]) -> Context:
+def _checked(known: Mapping[str, Any]) -> Context:
     try:
-        return Context(**fields_of_context)
+        return Context(**known)
     except ValueError as error:
         name, _, text = str(error).partition(": ")
         raise StudyError(f"{OPTIONS.get(name, name)}: {text}") from None
@@ -127,7 +172,7 @@ def context_for(chosen: Mapping[str, Any], own: Mapping[str, Any] | None = None)
 
     Args:
         chosen: Fields of `Context`, None where nothing was said.
-        own: Those that the file gives itself; an option stands before them.
+        own: Fields of `Context` that the file gives itself; an option stands before them.
 
     Raises:
         StudyError: A value is not allowed.
@@ -155,40 +200,34 @@ def _context_of_file(dialect: str, text: str, path: Path, chosen: Mapping[str, A
     return context, (*notes, *said)
 
 
-def counted(data: str, image_size: int) -> dict[str, int]:
-    """Training images and classes of a data set, after its check.
-
-    Raises:
-        EvolveError: It cannot be trained on.
-    """
+def _counted(chosen: Mapping[str, Any], data: str) -> dict[str, Any]:
+    """The same fields of a training with images and classes of a data set, where they were not given."""
     from evolve.run.detection import check_data
 
-    return _counts(check_data(data, image_size=image_size, skip_unreadable=False)["summary"])
+    found = check_data(data, image_size=chosen.get("image_size") or 64, skip_unreadable=False)
+    return {**chosen, **{name: count for name, count in _counts(found["summary"]).items() if chosen.get(name) is None}}
 
 
 def read_text(path: Path) -> str:
     """Content of a text file.
 
     Raises:
-        EvolveError: It cannot be read.
+        DialectError: It cannot be read.
     """
     try:
         return text_files.read_text(path, max_bytes=MAX_RESULTS)
     except text_files.TextFileError as error:
-        raise EvolveError(f"{path}: {error}") from None
+        raise DialectError(f"{path}: {error}") from None
 
 
-def import_hyp(path: Path, dialect: str | None, output: Path, chosen: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+def import_hyp(path: Path, dialect: str | None, output: Path, chosen: Mapping[str, Any]) -> ImportedHyp:
     """Writes another trainer's hyp file as our hyp.yaml.
 
     Args:
-        path: The file.
-        dialect: Of the file, None to tell it by its keys.
-        output: Where to.
-        chosen: Fields of the training that it was for, None where the file's own or usual values stand.
-
-    Returns:
-        The file's dialect, and what was assumed and what could not be carried over.
+        path: The other trainer's file.
+        dialect: Dialect of the file, None to tell it by its keys.
+        output: Path of our file.
+        chosen: Fields of `Context`, of the training that it was for; None where the file's own or usual values stand.
 
     Raises:
         EvolveError: The file does not fit, or its dialect cannot be told.
@@ -200,27 +239,27 @@ def import_hyp(path: Path, dialect: str | None, output: Path, chosen: Mapping[st
     export = to_dialect(native.NAME, imported.values, context)
     head = (f"Imported from {path.name}, a file of {read_as}.", *(f"- {note}" for note in imported.notes))
     write_whole(output, export.text(head))
-    return read_as, (*assumed, *imported.notes)
+    return ImportedHyp(hyp=output, dialect=read_as, notes=(*assumed, *imported.notes))
 
 
 def explain_hyp(
-    path: Path, dialect: str | None, trainer: str, chosen: Mapping[str, Any]
-) -> tuple[str, Explanation, tuple[str, ...]]:
+    path: Path, dialect: str | None, trainer: str, chosen: Mapping[str, Any], *, data: str | None = None
+) -> Explained:
     """What a trainer makes of a hyp file, written for it or converted to its dialect first.
 
     Args:
-        path: The file.
-        dialect: Of the file, None to tell it by its keys.
+        path: The hyp file.
+        dialect: Dialect of the file, None to tell it by its keys.
         trainer: Dialect of the trainer.
-        chosen: Fields of the training there, None where the file's own or usual values stand.
-
-    Returns:
-        The file's dialect, the explanation, and notes on what was assumed and on the conversion.
+        chosen: Fields of `Context`, of the training there; None where the file's own or usual values stand.
+        data: Data set whose images and classes are counted where they are not given; None for none.
 
     Raises:
-        EvolveError: The file does not fit, its dialect cannot be told, or the trainer's cannot say it.
+        EvolveError: The file does not fit, its dialect cannot be told, the trainer's cannot say it, or the data set
+            cannot be trained on.
     """
     named(trainer)
+    chosen = chosen if data is None else _counted(chosen, data)
     text = read_text(path)
     read_as = dialect or _detected(text, trainer, origin=str(path))
     context, notes = _context_of_file(read_as, text, path, chosen)
@@ -229,7 +268,8 @@ def explain_hyp(
         export = to_dialect(trainer, imported.values, context)
         text = export.text()
         notes = (*notes, f"{path.name}: is of {read_as}, converted first.", *imported.notes, *export.notes)
-    return read_as, explain(trainer, text, context, origin=str(path)), notes
+    found = explain(trainer, text, context, origin=str(path))
+    return Explained(dialect=read_as, explanation=found, notes=notes)
 
 
 def _detected(text: str, trainer: str, *, origin: str) -> str:
@@ -240,30 +280,3 @@ def _detected(text: str, trainer: str, *, origin: str) -> str:
         if trainer != "darknet" and read_yaml(text, origin):
             return trainer
         raise
-
-
-def explanation_text(found: Explanation, notes: tuple[str, ...]) -> str:
-    """An explanation as aligned lines."""
-    rows = [("", "in the file", "used", ""), *((u.name, u.given, u.used, u.why) for u in found.used)]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = [
-        "  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3])).rstrip()
-        for row in rows
-    ]
-    if found.idle:
-        width = max(map(len, found.idle))
-        lines += ["", "no effect", *(f"  {name:<{width}}  {why}" for name, why in found.idle.items())]
-    if found.problems:
-        lines += ["", "problems", *(f"  {each}" for each in found.problems)]
-    return "\n".join([*lines, *(["", "notes", *(f"  {each}" for each in notes)] if notes else [])])
-
-
-def explanation_json(found: Explanation, notes: tuple[str, ...]) -> dict[str, Any]:
-    """An explanation for machines."""
-    return {
-        "dialect": found.dialect,
-        "used": [asdict(each) for each in found.used],
-        "no_effect": dict(found.idle),
-        "problems": list(found.problems),
-        "notes": list(notes),
-    }

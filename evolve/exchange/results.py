@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import delete, insert
 
 from detector.hyperparameters import Hyperparameters, names, numeric_range
-from detector.text_files import TextFileError, read_text
 from evolve.errors import StudyError
+from evolve.exchange.conversion import context_for, read_text
 from evolve.exchange.dialects import Context, DialectError, from_dialect, named, ultralytics, yolov3
-from evolve.exchange.dialects.results import METRICS, Results, Row
 from evolve.exchange.dialects.source import Entry, Source
+from evolve.exchange.result_files import Results, read_results
+from evolve.exchange.trainings import SEED, ImportedTrial, judged
 from evolve.outcome.verdict import Verdict
 from evolve.search.pruners import make_pruner
 from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
@@ -27,7 +27,6 @@ from evolve.storage import schema
 from evolve.storage.database import Storage
 from evolve.study import Study
 
-SEED = 0
 # From the lowest value seen to the highest, ratios count rather than differences.
 LOG_RATIO = 10.0
 # Where nothing varied: how far around lr0 a search may go on.
@@ -41,8 +40,8 @@ class Origin:
     """Where results are from.
 
     Attributes:
-        path: Of the file; the hyp file beside a results.csv is read, too.
-        data: What a search that goes on trains on.
+        path: The result file; the hyp file beside a results.csv is read, too.
+        data: Data set that a search that goes on trains on.
         counts: Number of training images and of classes there, as far as they are known.
     """
 
@@ -52,34 +51,16 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImportedTrial:
-    """One training of somebody else's search.
-
-    Attributes:
-        values: Hyperparameters in our meaning.
-        verdict: converged, undertrained, diverged or failed.
-        reason: In words, with the place in the file.
-        fitness: At its end, nan if it diverged or failed.
-        epochs: Rows for `evolve_epoch` without the trial's id.
-    """
-
-    values: Hyperparameters
-    verdict: str
-    reason: str
-    fitness: float
-    epochs: tuple[dict[str, Any], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedStudy:
     """What was imported.
 
     Attributes:
-        study: As stored.
-        kind: Of the file.
-        verdicts: Count of trials by verdict.
+        study: The study as stored.
+        kind: Kind of the result file, such as evolve.csv.
+        verdicts: Number of trials by verdict.
         best: Number and fitness of the best trial, None where none counts.
-        notes: What could not be carried over, and what was assumed.
+        notes: What could not be carried over.
+        assumed: What was assumed of the trainings.
     """
 
     study: Study
@@ -87,17 +68,30 @@ class ImportedStudy:
     verdicts: Mapping[str, int]
     best: tuple[int, float] | None
     notes: tuple[str, ...]
+    assumed: tuple[str, ...] = ()
+
+    def as_mapping(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "study": self.study.name,
+            "kind": self.kind,
+            "verdicts": dict(self.verdicts),
+            "best": None if self.best is None else {"number": self.best[0], "fitness": self.best[1]},
+            "space": self.study.space.to_mapping(),
+            "notes": list(self.notes),
+            "assumed": list(self.assumed),
+        }
 
 
 def import_results(storage: Storage, results: Results, context: Context, *, name: str, origin: Origin) -> ImportedStudy:
     """Stores the trainings of a result file as a new study.
 
     Args:
-        storage: Where to.
+        storage: Where the study is stored.
         results: Content of the file.
-        context: The trainings that it is of.
-        name: Of the study.
-        origin: Where it is from.
+        context: The trainings that the file is of.
+        name: Name of the new study.
+        origin: The file, and what is known of its trainings.
 
     Raises:
         StudyError: A study of that name is there already, or the definition is not allowed.
@@ -110,22 +104,51 @@ def import_results(storage: Storage, results: Results, context: Context, *, name
         context = replace(context, epochs=len(results.rows))
     values, notes = _values(results, context, path)
     study = _study(values, results, context, name=name, origin=origin)
-    if results.kind == "results.csv":
-        trials = [_trained(study, results, values[0], context, path)]
-    else:
-        trials = [_judged(study, row, each, context, path) for row, each in zip(results.rows, values, strict=True)]
+    trainings = [results.rows] if results.kind == "results.csv" else [(row,) for row in results.rows]
+    trials = [judged(study, rows, one, context, file=path.name) for rows, one in zip(trainings, values, strict=True)]
     facts = {"origin": str(path), "format": results.kind, "dialect": results.dialect, "device": "trained elsewhere"}
     summary = {"note": f"not looked at; imported from {path}", "imported": dict(origin.counts)}
     _store(storage, study, trials, facts=facts, summary=summary)
-    ended = [each.verdict for each in trials]
+    ended = [str(trial.verdict) for trial in trials]
     number = storage.best(storage.study_id(name))
     return ImportedStudy(
         study=study,
         kind=results.kind,
-        verdicts={each: ended.count(each) for each in sorted(set(ended))},
+        verdicts={verdict: ended.count(verdict) for verdict in sorted(set(ended))},
         best=None if number is None else (number, trials[number].fitness),
         notes=(*results.notes, *notes),
     )
+
+
+def import_result_file(
+    storage: Storage,
+    path: Path,
+    chosen: Mapping[str, Any],
+    *,
+    columns: Sequence[str] = (),
+    name: str | None = None,
+    data: str | None = None,
+) -> ImportedStudy:
+    """Reads a result file and stores its trainings as a new study.
+
+    Args:
+        storage: Where the study is stored.
+        path: The result file, whose name's end says how to read it.
+        chosen: Fields of `Context`, of the trainings there; None where usual values stand.
+        columns: Names of the hyperparameters of an evolve.txt, in order; empty where their number tells.
+        name: Name of the new study; made of the file's where None.
+        data: Data set that a search that goes on trains on, None for none.
+
+    Raises:
+        StudyError: A study of that name is there already, or the definition is not allowed.
+        DialectError: A value does not fit; names line and column.
+    """
+    context, assumed = context_for(chosen)
+    counts = {key: chosen[key] for key in ("images", "classes") if chosen.get(key) is not None}
+    results = read_results(read_text(path), origin=str(path), columns=columns)
+    study_name = name or "import-" + "".join(letter if letter.isalnum() else "_" for letter in path.stem)
+    origin = Origin(path=path, data=data or "not-given", counts=counts)
+    return replace(import_results(storage, results, context, name=study_name, origin=origin), assumed=assumed)
 
 
 # Hyperparameters
@@ -137,9 +160,8 @@ def _values(results: Results, context: Context, origin: Path) -> tuple[list[Hype
         return _values_beside(results, context, origin)
     dialect = named(results.dialect)
     imported = [dialect.from_source(row.keys, context) for row in results.rows]
-    return [each.values for each in imported], list(
-        dict.fromkeys(note for each in imported[:NOTED_ROWS] for note in each.notes)
-    )
+    notes = dict.fromkeys(note for training in imported[:NOTED_ROWS] for note in training.notes)
+    return [training.values for training in imported], list(notes)
 
 
 def _values_beside(results: Results, context: Context, origin: Path) -> tuple[list[Hyperparameters], list[str]]:
@@ -147,7 +169,7 @@ def _values_beside(results: Results, context: Context, origin: Path) -> tuple[li
     for file, dialect in (("hyp.yaml", yolov3.NAME), ("args.yaml", ultralytics.NAME)):
         path = origin.with_name(file)
         if path.is_file():
-            found = from_dialect(dialect, _text(path), context, origin=str(path))
+            found = from_dialect(dialect, read_text(path), context, origin=str(path))
             return [found.values], [f"hyperparameters: read from {path} ({dialect}).", *found.notes]
     rates = [min(row.lr) for row in results.rows if row.lr]
     if not rates:
@@ -161,19 +183,12 @@ def _values_beside(results: Results, context: Context, origin: Path) -> tuple[li
     return [source.hyperparameters({"lr0": max(rates)})], [note]
 
 
-def _text(path: Path) -> str:
-    try:
-        return read_text(path)
-    except TextFileError as error:
-        raise DialectError(f"{path}: {error}") from None
-
-
 def _study(
     values: Sequence[Hyperparameters], results: Results, context: Context, *, name: str, origin: Origin
 ) -> Study:
     """A study whose space is what varied, as far as it varied."""
-    varying = {each: sorted({getattr(one, each) for one in values}) for each in names()}
-    space = {each: _parameter(found) for each, found in varying.items() if len(found) > 1}
+    varying = {key: sorted({getattr(one, key) for one in values}) for key in names()}
+    space = {key: _parameter(found) for key, found in varying.items() if len(found) > 1}
     if not space:
         space = {"lr0": _around(values[0].lr0)}
     mapping = {
@@ -185,7 +200,7 @@ def _study(
         "batch_size": context.batch_size,
         "nominal_batch_size": context.nominal_batch_size,
         "epochs": context.epochs,
-        "hyperparameters": {each: found[0] for each, found in varying.items() if each not in space},
+        "hyperparameters": {key: found[0] for key, found in varying.items() if key not in space},
         "space": space,
         "sampler": "tpe",
         "budget": {"trials": len(values)},
@@ -208,79 +223,6 @@ def _around(lr0: float) -> dict[str, Any]:
     return {"low": lr0 / LR_REACH, "high": high, "log": True}
 
 
-# Trials
-
-
-def _judged(study: Study, row: Row, values: Hyperparameters, context: Context, origin: Path) -> ImportedTrial:
-    """A training of which only the end is known."""
-    fitness, place = _fitness(study, row), f"{origin.name} line {row.line}"
-    verdict, reason = Verdict.CONVERGED, f"fitness {fitness:.3g}, trained elsewhere ({place})"
-    if row.failure:
-        verdict, reason, fitness = Verdict.FAILED, f"{row.failure} ({place})", nan
-    elif not isfinite(fitness):
-        verdict, reason = Verdict.DIVERGED, f"fitness or a metric is not finite ({place})"
-        fitness = nan
-    elif fitness < study.thresholds.floor:
-        verdict = Verdict.UNDERTRAINED
-        reason = f"fitness {fitness:.2g} never left the ground (below {study.thresholds.floor:g}; {place})"
-    last = _epoch(row, fitness, epoch=context.epochs - 1, context=context)
-    has_metrics = bool(row.metrics) and verdict is not Verdict.FAILED
-    return ImportedTrial(
-        values=values,
-        verdict=str(verdict),
-        reason=reason,
-        fitness=fitness,
-        epochs=(last,) if has_metrics else (),
-    )
-
-
-def _trained(study: Study, results: Results, values: Hyperparameters, context: Context, origin: Path) -> ImportedTrial:
-    """The training of a results.csv, all its epochs known."""
-    fitness = [_fitness(study, row) for row in results.rows]
-    place = f"{origin.name} line {results.rows[-1].line}"
-    last = fitness[-1]
-    verdict, reason = Verdict.CONVERGED, f"fitness {last:.3g} after {len(fitness)} epochs, trained elsewhere ({place})"
-    broken = [row.line for row, each in zip(results.rows, fitness, strict=True) if not _is_sound(row, each)]
-    if broken:
-        verdict, last = Verdict.DIVERGED, nan
-        reason = f"a loss or metric is not finite ({origin.name} line {broken[0]})"
-    elif last < study.thresholds.floor:
-        verdict, reason = Verdict.UNDERTRAINED, f"fitness {last:.2g} never left the ground ({place})"
-    epochs = tuple(
-        _epoch(row, each, epoch=number, context=context)
-        for number, (row, each) in enumerate(zip(results.rows, fitness, strict=True))
-    )
-    return ImportedTrial(values=values, verdict=str(verdict), reason=reason, fitness=last, epochs=epochs)
-
-
-def _is_sound(row: Row, fitness: float) -> bool:
-    return isfinite(fitness) and all(map(isfinite, row.train_losses.values()))
-
-
-def _fitness(study: Study, row: Row) -> float:
-    if row.fitness is not None:
-        # A tuner that was told NaN metrics may still have written a number.
-        return row.fitness if all(map(isfinite, row.metrics.values())) else nan
-    weights = study.fitness.model_dump()
-    # A metric without weight may be missing, and 0 * nan is nan.
-    known = {name: row.metrics.get(name, nan) if weights[name] else 0.0 for name in weights}
-    return study.fitness.score(**known)
-
-
-def _epoch(row: Row, fitness: float, *, epoch: int, context: Context) -> dict[str, Any]:
-    return {
-        "seed": SEED,
-        "split": "val",
-        "epoch": epoch,
-        "step": (epoch + 1) * context.batches,
-        "fitness": fitness,
-        **{name: row.metrics.get(name, nan) for name in set(METRICS.values())},
-        **{f"loss_{term}": row.losses.get(term, nan) for term in schema.TERMS},
-        **{f"train_{term}": row.train_losses.get(term, nan) for term in schema.TERMS},
-        "seconds": None,
-    }
-
-
 # Storing
 
 
@@ -297,10 +239,10 @@ def _store(
     study_id = int(opened._study_id)
     try:
         distributions = study.space.distributions()
-        opened.add_trials([_frozen(study, each, distributions) for each in trials])
+        opened.add_trials([_frozen(study, trial, distributions) for trial in trials])
         environment_id = storage.keep_environment({**facts, "evolve": version("evolve-yolo")})
-        ids = {each.number: each._trial_id for each in opened.get_trials(deepcopy=False)}
-        _write_rows(storage, study_id, [(ids[number], each) for number, each in enumerate(trials)], environment_id)
+        ids = {stored.number: stored._trial_id for stored in opened.get_trials(deepcopy=False)}
+        _write_rows(storage, study_id, [(ids[number], trial) for number, trial in enumerate(trials)], environment_id)
         storage.describe_data(study_id, summary, [])
     except BaseException:
         storage.optuna.delete_study(study_id)
@@ -313,16 +255,16 @@ def _store(
 def _frozen(study: Study, trial: ImportedTrial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
     state: TrialState = TrialState.COMPLETE
     value: float | None = trial.fitness
-    if trial.verdict == Verdict.DIVERGED:
+    if trial.verdict is Verdict.DIVERGED:
         state, value = divergence_state(study.sampler)
-    elif trial.verdict == Verdict.FAILED:
+    elif trial.verdict is Verdict.FAILED:
         state, value = TrialState.FAIL, None
     return create_trial(
         state=state,
         value=value,
         params={name: getattr(trial.values, name) for name in distributions},
         distributions=dict(distributions),
-        constraints={DIVERGED: 1.0} if trial.verdict == Verdict.DIVERGED else None,
+        constraints={DIVERGED: 1.0} if trial.verdict is Verdict.DIVERGED else None,
     )
 
 
@@ -338,36 +280,14 @@ def _write_rows(
             "environment_id": environment_id,
             "started": now,
             "ended": now,
-            "verdict": trial.verdict,
+            "verdict": str(trial.verdict),
             "reason": trial.reason,
             "fitness": trial.fitness,
         }
         for number, (trial_id, trial) in enumerate(trials)
     ]
-    epochs = [{**each, "trial_id": trial_id} for trial_id, trial in trials for each in trial.epochs]
+    epochs = [{**epoch, "trial_id": trial_id} for trial_id, trial in trials for epoch in trial.epochs]
     with storage.engine.begin() as connection:
         connection.execute(insert(schema.trial), rows)
         if epochs:
             connection.execute(insert(schema.epoch), epochs)
-
-
-def as_json(imported: ImportedStudy) -> dict[str, Any]:
-    """An imported study for machines."""
-    best = imported.best
-    return {
-        "study": imported.study.name,
-        "kind": imported.kind,
-        "verdicts": dict(imported.verdicts),
-        "best": None if best is None else {"number": best[0], "fitness": best[1]},
-        "space": imported.study.space.to_mapping(),
-        "notes": list(imported.notes),
-    }
-
-
-def imported_text(imported: ImportedStudy, assumed: Sequence[str]) -> str:
-    """An imported study in lines for people."""
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in imported.verdicts.items())
-    lines = [f"study   {imported.study.name}: {counts}  (from {imported.kind})"]
-    if imported.best is not None:
-        lines.append(f"best    trial {imported.best[0]}: fitness {imported.best[1]:.4f}")
-    return "\n".join([*lines, *(f"note    {each}" for each in (*assumed, *imported.notes))])

@@ -20,7 +20,7 @@ from detector.hyperparameters import Hyperparameters
 from evolve.errors import EvolveError
 from evolve.exchange.conversion import explain_hyp, import_hyp, read_text
 from evolve.exchange.dialects import Context, darknet, early, from_dialect, native, to_dialect, ultralytics, yolov3
-from evolve.exchange.dialects.results import read_results
+from evolve.exchange.result_files import read_results
 from evolve.exchange.results import Origin, import_results
 from evolve.storage.database import Storage
 from evolve.study.file import read_study

@@ -11,7 +11,6 @@ from detector.plan import TrainingPlan
 from evolve.errors import EvolveError, StudyError
 
 LARGEST = {"classes": 1_000_000, "images": 1_000_000_000}
-STRIDE = 32  # image sizes are multiples of it
 
 
 class DialectError(EvolveError):
@@ -77,7 +76,7 @@ class Context:
     @property
     def accumulation(self) -> int:
         """Batches between two updates."""
-        return accumulation(self.nominal_batch_size, self.batch_size)
+        return TrainingPlan(batch_size=self.batch_size, nominal_batch_size=self.nominal_batch_size).accumulation
 
     @property
     def decay_factor(self) -> Fraction:
@@ -89,9 +88,13 @@ class Context:
         return replace(self, nominal_batch_size=images)
 
 
-def accumulation(nominal_batch_size: int, batch_size: int) -> int:
-    """Batches between two updates, as the ultralytics family and `TrainingPlan` count them."""
-    return max(round(nominal_batch_size / batch_size), 1)
+def is_image_size(side: int) -> bool:
+    """Whether images may have a side of so many pixels, as `TrainingPlan` allows."""
+    try:
+        TrainingPlan(image_size=side)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +102,7 @@ class Export:
     """Hyperparameters as another trainer reads them.
 
     Attributes:
-        dialect: Of the body.
+        dialect: Dialect of the body.
         body: Text of the file without its head.
         how: How to train with it there, a line each.
         notes: What could not be carried over, and why.
@@ -114,7 +117,7 @@ class Export:
         """The whole file: a head of comments and the body.
 
         Args:
-            origin: Where the values are from, a line each.
+            origin: Lines that say where the values are from.
         """
         lines = [*origin, *self.how]
         if self.notes:
@@ -127,7 +130,7 @@ class Imported:
     """Hyperparameters read from another trainer's file.
 
     Attributes:
-        values: In our meaning.
+        values: Hyperparameters in our meaning.
         notes: What was not carried over, and why.
     """
 
@@ -140,10 +143,10 @@ class Used:
     """One number that a trainer really uses.
 
     Attributes:
-        name: Of the key or quantity.
-        given: As the file has it, empty if it does not.
-        used: As the trainer has it after its own arithmetic.
-        why: The arithmetic.
+        name: Name of the key or quantity.
+        given: Text of the key in the file, empty if it has none.
+        used: The number after the trainer's own arithmetic, with its unit.
+        why: The arithmetic in words.
     """
 
     name: str
@@ -157,7 +160,7 @@ class Explanation:
     """What a trainer makes of a hyp file.
 
     Attributes:
-        dialect: Of the trainer.
+        dialect: Dialect of the trainer.
         used: What it really uses.
         idle: Keys without effect, and why.
         problems: What stops it or turns its meaning around.

@@ -1,162 +1,188 @@
 """hyp of the early ultralytics/yolov3 (v6 to v8, 2019 and 2020), whose lrf is an exponent of ten.
 
 Only what describes the optimizer is carried: its losses are normalised in another way, so gains have no conversion.
+v7 and v8, told by their key giou and an lrf that is no exponent, never read lrf.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Context as DecimalContext
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil
 
-from detector.hyperparameters import Hyperparameters
-from evolve.exchange.dialects.context import Context, Explanation, Export, Imported, RefusedError, Used, short
-from evolve.exchange.dialects.exact import plain, shortest
-from evolve.exchange.dialects.source import Source
+from detector.hyperparameters import AUGMENTATION, Hyperparameters, names
+from evolve.exchange.dialects.context import Context
+from evolve.exchange.dialects.exact import shortest
+from evolve.exchange.dialects.table import (
+    SGD,
+    Case,
+    Fact,
+    Fixed,
+    Key,
+    Quantity,
+    Table,
+    read_same,
+    renamed,
+    silent_unless,
+)
 
 NAME = "yolov3-early"
 # v7 and v8 fall to this part of lr0, whatever lrf says.
 COSINE_END = 0.05
 HIGHEST_LRF = 0.5
-_CARRIED = ("momentum", "weight_decay")
 GAINS = ("k", "xy", "wh", "giou", "cls", "cls_pw", "conf", "conf_bpw", "obj", "obj_pw", "iou_t", "fl_gamma")
+_NORMALISED = "no conversion, its losses are normalised in another way; "
 _PRECISE = DecimalContext(prec=60)
 
 
-def to_dialect(values: Hyperparameters, context: Context) -> Export:
-    """lr0, lrf as an exponent of ten, momentum and weight decay for the early trainer.
-
-    Raises:
-        RefusedError: A value would be read there with another meaning.
-    """
-    _refuse(values)
-    keys = {"lr0": plain(values.lr0), "lrf": _exponent(values.lrf)}
-    keys |= {name: plain(getattr(values, name)) for name in _CARRIED}
-    body = "".join(f"{name}: {text}\n" for name, text in keys.items())
-    how = (
-        "Put these values into the hyp of train.py (v6, 2019); leave its other keys as they are.",
-        f"lrf is an exponent of ten there: 10^lrf = {short(values.lrf)}.",
-    )
-    return Export(dialect=NAME, body=body, how=how, notes=tuple(_lost(values, context)))
-
-
-def _refuse(values: Hyperparameters) -> None:
-    if values.schedule != "linear":
-        raise RefusedError(
-            f"{NAME}: schedule {values.schedule!r}: it is code there, not a key: 1 - 10^(lrf (1 - e/E)) while "
-            "lrf counts, x0.1 at 80 % and 90 % in late 2019, a cosine to 0.05 in v7 and v8; allowed: linear"
-        )
-    if values.lrf == 0:
-        raise RefusedError(f"{NAME}: lrf 0: no power of ten is 0, and lrf 0 there means 10^0 = 1; take 0.0001, say")
-    if values.lrf >= HIGHEST_LRF:
-        raise RefusedError(
-            f"{NAME}: lrf {values.lrf:g}: the schedule there begins at 1 - 10^lrf, {1 - values.lrf:.3g} of lr0; "
-            f"allowed: below {HIGHEST_LRF:g}"
-        )
-
-
-def _exponent(lrf: float) -> str:
+def _write_exponent(_key: Key, case: Case) -> str:
+    lrf = case.values.lrf
     target = _PRECISE.log10(Decimal(repr(lrf)))
     return shortest(Fraction(target), lambda read: _power_of_ten(read) == lrf)
+
+
+def _read_exponent(key: Key, case: Case) -> float:
+    return COSINE_END if _is_later(case) else _power_of_ten(case.number(key.name))
 
 
 def _power_of_ten(exponent: Fraction) -> float:
     return float(_PRECISE.power(10, _PRECISE.divide(Decimal(exponent.numerator), Decimal(exponent.denominator))))
 
 
-def _lost(values: Hyperparameters, context: Context) -> Iterator[str]:
-    gains = ", ".join(f"{name} {short(getattr(values, name))}" for name in ("box", "obj", "noobj", "cls"))
-    yield f"{gains}: no conversion, its losses are normalised in another way; keep the gains of that trainer."
-    first, last = (_factor(values.lrf, epoch, context.epochs) for epoch in (0, context.epochs - 1))
-    yield (
-        f"schedule linear: there 1 - 10^(lrf (1 - e/E)), which begins at {short(first)} of lr0, stays high and ends "
-        f"at {short(last)}; commits of late 2019 (x0.1 at 80 % and 90 %) and v7, v8 (cosine to 0.05) never read lrf."
-    )
-    burn_in, batches = _burn_in(context), context.batches
-    cut = f", cut short by the epoch's {batches} batches" if batches <= burn_in else ""
-    yield (
-        f"warmup_epochs {short(values.warmup_epochs)}, warmup_momentum, warmup_bias_lr: no keys; burn-in is "
-        f"lr0 (i/n)^4 with n = {burn_in} iterations in epoch 0 alone{cut}."
-    )
-    yield "nesterov, clip_norm, ema_decay, ignore_iou, assign_iou and augmentation: no keys there."
-
-
-def _factor(lrf: float, epoch: int, epochs: int) -> float:
-    return float(1 - lrf ** (1 - epoch / epochs))
+def _is_later(case: Case) -> bool:
+    """Whether the file is of v7 or v8."""
+    return case.number("lrf") >= 0 and "giou" in case.source
 
 
 def _burn_in(context: Context) -> int:
+    """Iterations of the burn-in of 2019."""
     return min(round(context.batches / 5 + 1), 1000)
 
 
-def from_source(source: Source, context: Context) -> Imported:
-    """Our values of an early hyp; gains and what it has no keys for have our defaults.
-
-    Raises:
-        DialectError: lrf is no exponent, or a value is not a number or not allowed here.
-    """
-    lrf = source.number("lrf")
-    is_later = lrf >= 0 and "giou" in source
-    if lrf >= 0 and not is_later:
-        raise source.error(
-            "lrf", f"{source.text('lrf')} is no exponent of ten of a falling rate; read the file with --from yolov3"
-        )
-    values: dict[str, object] = {"lr0": float(source.number("lr0"))}
-    values |= {name: float(source.number(name)) for name in _CARRIED if name in source}
-    if is_later:
-        length = Fraction(max(3 * context.batches, 500), context.batches)
-        values |= {"schedule": "cosine", "lrf": COSINE_END, "warmup_epochs": float(length), "warmup_bias_lr": 0.1}
-    else:
-        values |= {"schedule": "linear", "lrf": _power_of_ten(lrf), "warmup_bias_lr": 0.0}
-        values |= {"warmup_epochs": float(min(Fraction(_burn_in(context), context.batches), Fraction(1)))}
-    values["warmup_momentum"] = values.get("momentum", Hyperparameters().momentum)
-    imported = source.hyperparameters(values)
-    return Imported(values=imported, notes=tuple(_lost_in_import(source, is_later=is_later)))
+def _done(context: Context) -> int:
+    """The last iteration of burn-in, which ends with epoch 0."""
+    return min(_burn_in(context), context.batches - 1)
 
 
-def _lost_in_import(source: Source, *, is_later: bool) -> Iterator[str]:
-    if gains := [name for name in GAINS if name in source]:
-        yield f"{', '.join(gains)}: no conversion, its losses are normalised in another way; ours have their defaults."
-    if is_later:
-        yield f"lrf {source.text('lrf')}: v7 and v8 never read it; they fall by a cosine to {COSINE_END:g}."
-        yield "warm-up: as v7 and v8 have it, max(3 epochs, 500 iterations) with biases from 0.1."
-    else:
-        yield "schedule: linear stands in for 1 - 10^(lrf (1 - e/E)), which stays high for longer."
-        yield "warm-up: as long as its burn-in, but linear where that has a power of 4."
-    known = (*GAINS, *_CARRIED, "lr0", "lrf")
-    if others := [name for name in source if name not in known]:
-        yield f"keys of no meaning here: {', '.join(others)}."
+def _is_cut(case: Case) -> bool:
+    return case.context.batches <= _burn_in(case.context)
 
 
-def explain(source: Source, context: Context) -> Explanation:
-    """What the trainer of 2019 uses, and which keys do nothing."""
-    used, problems = [], []
-    lr0, exponent = source.number("lr0"), source.number("lrf")
-    if exponent > 0:
-        problems.append(f"lrf {source.text('lrf')} is read as an exponent of ten: the factor begins below 0")
-    elif exponent == 0:
-        problems.append("lrf 0 is read as 10^0: the factor is 1 - 1 = 0 in every epoch")
-    for name, epoch in (("first lr", 0), ("last lr", context.epochs - 1)):
-        factor = 1 - 10 ** (min(float(exponent), 9.0) * (1 - epoch / context.epochs))
-        why = f"1 - 10^(lrf (1 - e/E)), e = {epoch}"
-        used.append(Used(name=name, given=source.text("lrf"), used=short(float(lr0) * factor), why=why))
-    burn_in = _burn_in(context)
-    done = min(burn_in, context.batches - 1)
-    why = f"(i/n)^4 up to i = {done}, in epoch 0 alone"
-    used.append(Used(name="burn-in", given="", used=f"{burn_in} iterations", why=why))
-    if context.batches <= burn_in:
-        problems.append(
-            f"burn-in of {burn_in} iterations is longer than epoch 0 of {context.batches}: it jumps to full lr from "
-            f"{short((done / burn_in) ** 4)} of it"
-        )
-    used += [
-        Used(name=name, given=source.text(name), used=short(source.number(name)), why="as it is")
-        for name in (*_CARRIED, *GAINS)
-        if name in source
-    ]
-    idle = {name: "there is no such key; burn-in is code" for name in source if name.startswith("warmup_")}
-    idle["lrf (late 2019)"] = f"x0.1 from epochs {ceil(0.8 * context.epochs)} and {ceil(0.9 * context.epochs)}, instead"
-    idle["lrf (v7, v8)"] = "cosine to 0.05 of lr0, instead"
-    return Explanation(dialect=NAME, used=tuple(used), idle=idle, problems=tuple(problems))
+def _warmup_epochs(case: Case) -> float:
+    batches = case.context.batches
+    if _is_later(case):
+        return float(Fraction(max(3 * batches, 500), batches))
+    return float(min(Fraction(_burn_in(case.context), batches), Fraction(1)))
+
+
+def _momentum(case: Case) -> float:
+    return float(case.number("momentum")) if "momentum" in case.source else Hyperparameters().momentum
+
+
+def _factor(case: Case, epoch: int) -> float:
+    """Learning rate of an epoch over lr0; an exponent above 9 is as far from a training as 9 is."""
+    exponent = min(float(case.number("lrf")), 9.0)
+    return float(1 - 10 ** (exponent * (1 - epoch / case.context.epochs)))
+
+
+def _lr(case: Case, epoch: int) -> float:
+    return float(case.number("lr0")) * _factor(case, epoch)
+
+
+def _errors(case: Case) -> list[tuple[str, str]]:
+    case.number("lr0")  # which every file has, as it has lrf
+    text = f"{case.text('lrf')} is no exponent of ten of a falling rate; read the file with --from yolov3"
+    return [("lrf", text)] if case.number("lrf") >= 0 and not _is_later(case) else []
+
+
+_FACTS: dict[str, Fact] = {
+    "first": lambda case: _factor(case, 0),
+    "last": lambda case: _factor(case, case.context.epochs - 1),
+    "first_lr": lambda case: _lr(case, 0),
+    "last_lr": lambda case: _lr(case, case.context.epochs - 1),
+    "last_epoch": lambda case: case.context.epochs - 1,
+    "no_power": silent_unless(lambda case: case.values.lrf == 0, lambda _case: "0"),
+    "low_begin": silent_unless(lambda case: case.values.lrf >= HIGHEST_LRF, lambda case: f"{1 - case.values.lrf:.3g}"),
+    "burn_in": lambda case: _burn_in(case.context),
+    "cut": lambda case: f", cut short by the epoch's {case.context.batches} batches" if _is_cut(case) else "",
+    "done": lambda case: _done(case.context),
+    "jump": silent_unless(_is_cut, lambda case: (_done(case.context) / _burn_in(case.context)) ** 4),
+    "drops": lambda case: " and ".join(str(ceil(part * case.context.epochs)) for part in (0.8, 0.9)),
+    "warmups": lambda case: ", ".join(name for name in case.source if name.startswith("warmup_")),
+    "later_lrf": silent_unless(_is_later, lambda case: case.text("lrf")),
+    "v7": silent_unless(_is_later, lambda _case: "v7"),
+    "linear": silent_unless(lambda case: not _is_later(case), lambda _case: "linear"),
+    "rising": silent_unless(lambda case: case.number("lrf") > 0, lambda case: case.text("lrf")),
+    "zero": silent_unless(lambda case: case.number("lrf") == 0, lambda _case: "0"),
+}
+
+TABLE = Table(
+    name=NAME,
+    keys=(
+        renamed("lr0", "lr0"),
+        Key("lrf", None, "lrf", _write_exponent, _read_exponent),
+        renamed("momentum", "momentum", why="as it is"),
+        renamed("weight_decay", "weight_decay", why="as it is"),
+        *(Key(gain, read=read_same, why="as it is") for gain in GAINS),
+    ),
+    signs=frozenset({"k", "xy", "wh", "conf", "conf_bpw", "giou"}),
+    fixed=(
+        SGD,
+        Fixed(
+            "schedule",
+            ("linear",),
+            ": it is code there, not a key: 1 - 10^(lrf (1 - e/E)) while lrf counts, x0.1 at 80 % and 90 % in late "
+            "2019, a cosine to 0.05 in v7 and v8",
+        ),
+        Fixed("schedule", lambda case: "cosine" if _is_later(case) else "linear"),
+        Fixed("warmup_epochs", _warmup_epochs),
+        Fixed("warmup_momentum", _momentum),
+        Fixed("warmup_bias_lr", lambda case: 0.1 if _is_later(case) else 0.0),
+    ),
+    absent={
+        ("box", "obj", "noobj", "cls"): f"{_NORMALISED}keep the gains of that trainer.",
+        ("nesterov", "clip_norm", "ema_decay", "ignore_iou", "assign_iou", *names(AUGMENTATION)): "no keys there.",
+    },
+    unconverted={GAINS: f"{_NORMALISED}ours have their defaults."},
+    facts=_FACTS,
+    refusals=(
+        "lrf {no_power}: no power of ten is 0, and lrf 0 there means 10^0 = 1; take 0.0001, say",
+        f"lrf {{lrf}}: the schedule there begins at 1 - 10^lrf, {{low_begin}} of lr0; allowed: below {HIGHEST_LRF:g}",
+    ),
+    errors=_errors,
+    how=(
+        "Put these values into the hyp of train.py (v6, 2019); leave its other keys as they are.",
+        "lrf is an exponent of ten there: 10^lrf = {lrf}.",
+    ),
+    export_notes=(
+        "schedule linear: there 1 - 10^(lrf (1 - e/E)), which begins at {first} of lr0, stays high and ends at {last}; "
+        f"commits of late 2019 (x0.1 at 80 % and 90 %) and v7, v8 (cosine to {COSINE_END:g}) never read lrf.",
+        "warmup_epochs {warmup_epochs}, warmup_momentum, warmup_bias_lr: no keys; burn-in is lr0 (i/n)^4 with n = "
+        "{burn_in} iterations in epoch 0 alone{cut}.",
+    ),
+    import_notes=(
+        f"lrf {{later_lrf}}: v7 and v8 never read it; they fall by a cosine to {COSINE_END:g}.",
+        "warm-up: as {v7} and v8 have it, max(3 epochs, 500 iterations) with biases from 0.1.",
+        "schedule: {linear} stands in for 1 - 10^(lrf (1 - e/E)), which stays high for longer.",
+        "warm-up: as long as its burn-in, but {linear} where that has a power of 4.",
+    ),
+    used=(
+        Quantity("first lr", "lrf", "{first_lr}", "1 - 10^(lrf (1 - e/E)), e = 0"),
+        Quantity("last lr", "lrf", "{last_lr}", "1 - 10^(lrf (1 - e/E)), e = {last_epoch}"),
+        Quantity("burn-in", "", "{burn_in} iterations", "(i/n)^4 up to i = {done}, in epoch 0 alone"),
+    ),
+    idle={
+        "{warmups}": "there is no such key; burn-in is code",
+        "lrf (late 2019)": "x0.1 from epochs {drops}, instead",
+        "lrf (v7, v8)": f"cosine to {COSINE_END:g} of lr0, instead",
+    },
+    problems=(
+        "lrf {rising} is read as an exponent of ten: the factor begins below 0",
+        "lrf {zero} is read as 10^0: the factor is 1 - 1 = 0 in every epoch",
+        "burn-in of {burn_in} iterations is longer than epoch 0 of {batches}: it jumps to full lr from {jump} of it",
+    ),
+    preset={"giou": "3.54", "lr0": "0.01", "lrf": "0.0005", "momentum": "0.937", "weight_decay": "0.000484"},
+    preset_of="hyp of v7 and v8, 2020",
+    foreign=None,
+)

@@ -24,10 +24,12 @@ def scaled(value: float, factor: Fraction) -> str:
     """Shortest decimal text of value * factor from which division by the factor gives back the same float.
 
     Args:
-        value: Finite.
-        factor: Above 0.
+        value: A finite number.
+        factor: A factor above 0.
     """
-    return shortest(as_fraction(value) * factor, lambda read: float(read / factor) == value)
+    # From 2^53 on the decimal that people see may lie just between two floats.
+    exact = as_fraction(value) if abs(value) < 2**53 else Fraction(value)
+    return shortest(exact * factor, lambda read: float(read / factor) == value)
 
 
 def plain(value: float) -> str:

@@ -9,10 +9,12 @@ from detector.choices.schedules import SCHEDULES
 from detector.declaration import CLASSES
 from detector.hyperparameters import AUGMENTATION, Hyperparameters, declarations, names, without_effect
 from evolve.exchange.dialects.context import Context, Explanation, Export, Imported, Used, short
-from evolve.exchange.dialects.source import Source
+from evolve.exchange.dialects.source import Source, read_yaml
 from evolve.study.hyp import HypError, hyp_text, parse_hyp
 
 NAME = "native"
+# Keys that no other dialect has.
+SIGNS = frozenset({"noobj", "ignore_iou", "assign_iou", "schedule", "training", "nesterov", "clip_norm", "ema_decay"})
 # Of the training section; a context does not know data and precision.
 _TRAINING = ("model", "image_size", "batch_size", "nominal_batch_size", "epochs")
 
@@ -36,13 +38,15 @@ def from_source(source: Source, context: Context) -> Imported:  # noqa: ARG001
     return Imported(values=source.hyperparameters(values), notes=())
 
 
-def check(text: str, origin: str) -> None:
-    """Makes sure that the training section of a hyp file is allowed too.
+def read(text: str, origin: str) -> Source:
+    """Keys of a hyp file's text, whose training section is allowed too.
 
     Raises:
-        HypError: It is not.
+        DialectError: It cannot be read.
+        HypError: A key or value is not allowed.
     """
     parse_hyp(text, origin)
+    return read_yaml(text, origin)
 
 
 def training_in(text: str, origin: str) -> dict[str, Any]:

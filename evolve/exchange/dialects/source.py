@@ -27,7 +27,7 @@ class Entry:
 
     Attributes:
         text: Characters of the value.
-        line, column: Where it begins, from 1.
+        line, column: Line and column where the value begins, from 1.
         is_text: Whether PyYAML takes it for text, although it looks like a number.
     """
 
@@ -78,17 +78,6 @@ class Source:
             raise self.error(key, f"{self.entries[key].text!r:.80} is not a finite number")
         return Fraction(number)
 
-    def whole(self, key: str, default: str | None = None) -> int:
-        """A value that must be a whole number.
-
-        Raises:
-            DialectError: It is missing or not one.
-        """
-        number = self.number(key, default)
-        if number.denominator != 1:
-            raise self.error(key, f"{self.text(key)!r:.80} is not a whole number")
-        return int(number)
-
     def count(self, key: str) -> int | None:
         """A value that is a whole number from 1 to 999,999,999; None where it is missing or anything else."""
         text = self.text(key)
@@ -118,7 +107,7 @@ class Source:
         """Hyperparameters made of this source.
 
         Args:
-            values: In our meaning.
+            values: Hyperparameters by our names, in our meaning.
             keys: Key of this source that each of our names came from, where it differs.
 
         Raises:

@@ -6,197 +6,164 @@ others (distribution focal loss, no objectness).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
 
-from detector.hyperparameters import Hyperparameters
-from evolve.exchange.dialects.context import STRIDE, Context, Explanation, Export, Imported, Used, short
-from evolve.exchange.dialects.exact import scaled
-from evolve.exchange.dialects.source import Source
-from evolve.exchange.dialects.yolov3 import CLIP_NORM, NOMINAL, lost_to_the_family, refuse_what_sgd_refuses
+from evolve.exchange.dialects.table import (
+    Case,
+    Fact,
+    Key,
+    Quantity,
+    Table,
+    of_training,
+    read_same,
+    same,
+    silent_unless,
+    times,
+    unlike,
+    written,
+)
+from evolve.exchange.dialects.yolov3 import FAMILY_ABSENT, FAMILY_FIXED, IF_NO_MOMENTUM, NO_MOMENTUM, NOMINAL
 
 NAME = "ultralytics"
-
-DEFAULTS: Mapping[str, str] = {
-    "lr0": "0.01",
-    "lrf": "0.01",
-    "momentum": "0.937",
-    "weight_decay": "0.0005",
-    "warmup_epochs": "3.0",
-    "warmup_momentum": "0.8",
-    "warmup_bias_lr": "0.1",
-    "hsv_h": "0.015",
-    "hsv_s": "0.7",
-    "hsv_v": "0.4",
-    "translate": "0.1",
-    "scale": "0.5",
-    "fliplr": "0.5",
-}
-# What is not done here, with that trainer's defaults.
-_NOT_OURS: Mapping[str, str] = {
-    "mosaic": "1.0",
-    "mixup": "0.0",
-    "copy_paste": "0.0",
-    "degrees": "0.0",
-    "shear": "0.0",
-    "perspective": "0.0",
-    "flipud": "0.0",
-}
-_GAINS = ("box", "cls", "dfl")
-_UNKNOWN_THERE = ("obj", "obj_pw", "anchor_t", "iou_t", "fl_gamma", "noobj")
 _OVERRIDING = ("auto", "")
+_GAINS = {"box": "7.5", "cls": "0.5", "dfl": "1.5"}
+_DECAY = "x {batch_size} x {accumulation} / {nominal_batch_size} images"
+OLD_WARMUP_FLOOR = 100
+_NO_MAP = "gains have no lossless map, its losses are others; "
 
 
-def to_dialect(values: Hyperparameters, context: Context) -> Export:
-    """The args with which the package trains by our learning rates, momentum, weight decay and warm-up.
+def _write_cosine(_key: Key, case: Case) -> str:
+    return str(case.values.schedule == "cosine").lower()
 
-    Raises:
-        RefusedError: A value would be read there with another meaning.
-    """
-    refuse_what_sgd_refuses(values, NAME)
-    keys = {
-        "optimizer": "SGD",
-        "epochs": str(context.epochs),
-        "batch": str(context.batch_size),
-        "nbs": str(context.nominal_batch_size),
-        "imgsz": str(context.image_size),
-        "cos_lr": str(values.schedule == "cosine").lower(),
-    }
-    times = {name: Fraction(1) for name in DEFAULTS} | {"weight_decay": 1 / context.decay_factor}
-    keys |= {name: scaled(getattr(values, name), times[name]) for name in DEFAULTS}
-    keys |= dict.fromkeys(_NOT_OURS, "0.0")
-    body = "".join(f"{name}: {text}\n" for name, text in keys.items())
-    how = (
+
+def _read_cosine(key: Key, case: Case) -> str:
+    return "cosine" if case.source.truth(key.name) else "linear"
+
+
+def _optimizer(case: Case, default: str) -> str:
+    return case.source.text("optimizer", default).lower()
+
+
+def _is_auto(case: Case) -> bool:
+    return _optimizer(case, "auto") in _OVERRIDING
+
+
+def _read_of_sgd(key: Key, case: Case) -> float | None:
+    """A rate or momentum; those of another optimizer say nothing of ours."""
+    return read_same(key, case) if _optimizer(case, "sgd") == "sgd" else None
+
+
+def _used_by_sgd(name: str) -> Fact:
+    return lambda case: "chosen by optimizer: auto" if _is_auto(case) else case.number(name)
+
+
+def _warmup_iterations(case: Case) -> int:
+    return round(min(case.number("warmup_epochs"), Fraction(case.context.epochs - 1)) * case.context.batches)
+
+
+def _last_lr(case: Case) -> Fraction:
+    lrf = case.number("lrf")
+    return case.number("lr0") * (lrf + (1 - lrf) / case.context.epochs)
+
+
+def _is_no_power(case: Case) -> bool:
+    return "cls_pw" in case.source and not 0 <= case.number("cls_pw") <= 1
+
+
+def _is_short(iterations: Fraction | float) -> bool:
+    """Whether a warm-up is one that older releases lengthen."""
+    return 0 < iterations < OLD_WARMUP_FLOOR
+
+
+_FACTS: dict[str, Fact] = {
+    "images_per_update": lambda case: case.context.batch_size * case.context.accumulation,
+    "lr0_used": _used_by_sgd("lr0"),
+    "momentum_used": _used_by_sgd("momentum"),
+    "length": _warmup_iterations,
+    "floor": silent_unless(lambda case: _is_short(_warmup_iterations(case)), lambda _case: OLD_WARMUP_FLOOR),
+    "old_floor": silent_unless(
+        lambda case: _is_short(case.values.warmup_epochs * case.context.batches), lambda _case: OLD_WARMUP_FLOOR
+    ),
+    "long_warmup": silent_unless(
+        lambda case: case.values.warmup_epochs > case.context.epochs - 1, lambda case: case.values.warmup_epochs
+    ),
+    "last_lr": silent_unless(lambda case: not _is_auto(case) and not case.source.truth("cos_lr"), _last_lr),
+    "auto": silent_unless(lambda case: "optimizer" in case.source and _is_auto(case), lambda _case: "auto"),
+    "auto_or_missing": silent_unless(_is_auto, lambda _case: "auto"),
+    "other_optimizer": silent_unless(
+        lambda case: _optimizer(case, "sgd") not in ("sgd", *_OVERRIDING), lambda case: case.text("optimizer")
+    ),
+    "no": silent_unless(lambda case: case.number("warmup_epochs") == 0, lambda _case: "no"),
+    "single": silent_unless(lambda case: case.context.epochs == 1, lambda _case: "single"),
+    "no_mosaic": silent_unless(lambda case: case.number("mosaic") == 0, lambda _case: "0"),
+    "no_power": silent_unless(_is_no_power, lambda case: case.text("cls_pw")),
+    "if_no_momentum": IF_NO_MOMENTUM,
+}
+
+TABLE = Table(
+    name=NAME,
+    keys=(
+        written("optimizer", lambda _case: "SGD"),
+        of_training("epochs", "epochs"),
+        of_training("batch", "batch_size"),
+        of_training("nbs", "nominal_batch_size"),
+        of_training("imgsz", "image_size"),
+        Key("cos_lr", None, "schedule", _write_cosine, _read_cosine),
+        *(replace(key, read=_read_of_sgd) for key in same(lr0="0.01")),
+        *same(lrf="0.01"),
+        *(replace(key, read=_read_of_sgd) for key in same(momentum="0.937")),
+        times("weight_decay", "0.0005", lambda context: context.decay_factor, why=_DECAY),
+        *same(warmup_epochs="3.0", warmup_momentum="0.8", warmup_bias_lr="0.1"),
+        *same(hsv_h="0.015", hsv_s="0.7", hsv_v="0.4", translate="0.1", scale="0.5", fliplr="0.5"),
+        *unlike(
+            mosaic="1.0", mixup="0.0", copy_paste="0.0", degrees="0.0", shear="0.0", perspective="0.0", flipud="0.0"
+        ),
+        *(Key(name, text, read=read_same, why="not rescaled") for name, text in _GAINS.items()),
+        Key("cls_pw"),
+        Key("close_mosaic"),
+    ),
+    signs=frozenset({"dfl", "optimizer", "nbs", "cos_lr", "close_mosaic", "imgsz", "batch"}),
+    fixed=FAMILY_FIXED,
+    absent={("box", "obj", "noobj", "cls"): f"{_NO_MAP}box, cls and dfl stay at its defaults.", **FAMILY_ABSENT},
+    unconverted={(*_GAINS, "cls_pw"): f"{_NO_MAP}ours have their defaults."},
+    facts=_FACTS,
+    refusals=(NO_MOMENTUM,),
+    how=(
         "Train: yolo detect train cfg=FILE model=yolov3u.pt data=YOUR.yaml",
         "optimizer is named because optimizer: auto would override lr0 and momentum.",
-        f"Converted for batch {context.batch_size}; another batch needs another export.",
-    )
-    return Export(dialect=NAME, body=body, how=how, notes=tuple(_lost(values, context)))
-
-
-def _lost(values: Hyperparameters, context: Context) -> Iterator[str]:
-    gains = ", ".join(f"{name} {short(getattr(values, name))}" for name in ("box", "obj", "noobj", "cls"))
-    yield f"{gains}: gains have no lossless map, its losses are others; box, cls and dfl stay at its defaults."
-    if values.warmup_epochs > context.epochs - 1:
-        yield f"warmup_epochs {short(values.warmup_epochs)}: newer releases end it an epoch before the last."
-    if 0 < values.warmup_epochs * context.batches < 100:
-        yield "warm-up: older releases use at least 100 iterations unless it is 0."
-    yield from lost_to_the_family(values)
-    if values.clip_norm != CLIP_NORM:
-        yield f"clip_norm {short(values.clip_norm)}: gradients are clipped at {CLIP_NORM:g} there, always."
-    yield "mosaic and other augmentation that is not done here are 0; its defaults have mosaic 1.0."
-    yield "lr changes by the epoch there, by the batch here."
-
-
-def from_source(source: Source, context: Context) -> Imported:
-    """Our values of an args yaml; missing keys have the package's defaults, gains ours.
-
-    Raises:
-        DialectError: A value is not a number, or not allowed here.
-    """
-    read = {name: source.number(name, text) for name, text in DEFAULTS.items()}
-    values: dict[str, object] = {name: float(number) for name, number in read.items()}
-    values["weight_decay"] = float(read["weight_decay"] * _context_of(source, context).decay_factor)
-    values |= {"schedule": "cosine" if source.truth("cos_lr") else "linear", "nesterov": True, "clip_norm": CLIP_NORM}
-    optimizer = source.text("optimizer", "SGD")
-    if optimizer.lower() != "sgd":
-        del values["lr0"], values["momentum"]
-    return Imported(values=source.hyperparameters(values), notes=tuple(_lost_in_import(source, optimizer)))
-
-
-def training_in(source: Source) -> dict[str, int]:
-    """What the file itself says of batch, epochs and image size: fields of `Context`."""
-    keys = {"batch_size": "batch", "nominal_batch_size": "nbs", "epochs": "epochs", "image_size": "imgsz"}
-    # batch may be -1 or a part of the memory: then nobody but the trainer knows.
-    found = {name: count for name, key in keys.items() if (count := source.count(key)) is not None}
-    if found.get("image_size", 0) % STRIDE:
-        del found["image_size"]  # the trainer takes another one
-    return found
-
-
-def _context_of(source: Source, context: Context) -> Context:
-    """The context with what the file itself says."""
-    said: dict[str, Any] = {"nominal_batch_size": NOMINAL, **training_in(source)}
-    return replace(context, **said)
-
-
-def _lost_in_import(source: Source, optimizer: str) -> Iterator[str]:
-    if optimizer.lower() in _OVERRIDING:
-        yield "lr0, momentum: optimizer auto overrode them there, so ours stay at their defaults."
-    elif optimizer.lower() != "sgd":
-        yield f"lr0, momentum: are those of {optimizer}, not of SGD, so ours stay at their defaults."
-    if gains := [name for name in (*_GAINS, "cls_pw") if name in source]:
-        yield f"{', '.join(gains)}: gains have no lossless map, its losses are others; ours have their defaults."
-    for name, default in _NOT_OURS.items():
-        if source.number(name, default) != 0:
-            yield f"{name} {source.text(name, default)}: is not done here."
-    if missing := [name for name in DEFAULTS if name not in source]:
-        yield f"missing keys have that trainer's defaults: {', '.join(missing)}."
-
-
-def explain(source: Source, context: Context) -> Explanation:
-    """What the package uses after its own arithmetic, and which keys do nothing."""
-    context = _context_of(source, context)
-    return Explanation(
-        dialect=NAME,
-        used=tuple(_used(source, context)),
-        idle=dict(_idle(source, context)),
-        problems=tuple(_problems(source)),
-    )
-
-
-def _used(source: Source, context: Context) -> Iterator[Used]:
-    def given(name: str) -> str:
-        return source.text(name, DEFAULTS[name])
-
-    is_sgd = source.text("optimizer", "auto").lower() not in _OVERRIDING
-    for name in ("lr0", "momentum"):
-        number = short(source.number(name, DEFAULTS[name]))
-        used = number if is_sgd else "chosen by optimizer: auto"
-        yield Used(name=name, given=given(name), used=used)
-    decay = source.number("weight_decay", DEFAULTS["weight_decay"]) * context.decay_factor
-    why = f"x {context.batch_size} x {context.accumulation} / {context.nominal_batch_size} images"
-    yield Used(name="weight_decay", given=given("weight_decay"), used=short(decay), why=why)
-    asked = source.number("warmup_epochs", DEFAULTS["warmup_epochs"])
-    length = round(min(asked, Fraction(context.epochs - 1)) * context.batches)
-    why = "older releases: at least 100" if 0 < length < 100 else ""
-    yield Used(name="warm-up", given=given("warmup_epochs"), used=f"{length} iterations", why=why)
-    lrf = source.number("lrf", DEFAULTS["lrf"])
-    last = source.number("lr0", DEFAULTS["lr0"]) * (lrf + (1 - lrf) / context.epochs)
-    if is_sgd and not source.truth("cos_lr"):
-        yield Used(name="last lr", given=given("lrf"), used=short(last), why="linear, by the epoch")
-    for name, default in (("box", "7.5"), ("cls", "0.5"), ("dfl", "1.5")):
-        yield Used(
-            name=name, given=source.text(name, default), used=short(source.number(name, default)), why="not rescaled"
-        )
-    images = context.batch_size * context.accumulation
-    yield Used(name="update", given=source.text("nbs", "64"), used=f"every {images} images")
-
-
-def _idle(source: Source, context: Context) -> Iterator[tuple[str, str]]:
-    if source.text("optimizer", "auto").lower() in _OVERRIDING:
-        for name in ("lr0", "momentum"):
-            if name in source:
-                yield name, "optimizer: auto overrides it; name the optimizer"
-    if source.number("warmup_epochs", DEFAULTS["warmup_epochs"]) == 0:
-        for name in ("warmup_momentum", "warmup_bias_lr"):
-            if name in source:
-                yield name, "there is no warm-up"
-    if context.epochs == 1 and "warmup_epochs" in source:
-        yield "warmup_epochs", "a single epoch has no warm-up in newer releases"
-    if "close_mosaic" in source and source.number("mosaic", "1.0") == 0:
-        yield "close_mosaic", "mosaic is 0"
-
-
-def _problems(source: Source) -> Iterator[str]:
-    for name in _UNKNOWN_THERE:
-        if name in source:
-            yield f"{name}: is not a key of the package, which stops on it"
-    if "cls_pw" in source:
-        power = source.number("cls_pw")
-        if not 0 <= power <= 1:
-            yield f"cls_pw {source.text('cls_pw')}: is a class-imbalance power in 0..1 there, not a positive weight"
-    for key in source.texts_for_numbers():
-        yield f"{key}: {source.text(key)} is text to PyYAML; write it with a point"
+        "Converted for batch {batch_size}; another batch needs another export.",
+    ),
+    export_notes=(
+        "warmup_epochs {long_warmup}: newer releases end it an epoch before the last.",
+        "warm-up: older releases use at least {old_floor} iterations unless it is 0.",
+        "lr changes by the epoch there, by the batch here.",
+    ),
+    import_notes=(
+        "lr0, momentum: optimizer {auto} overrode them there, so ours stay at their defaults.",
+        "lr0, momentum: are those of {other_optimizer}, not of SGD, so ours stay at their defaults.",
+    ),
+    used=(
+        Quantity("lr0", "lr0", "{lr0_used}"),
+        Quantity("momentum", "momentum", "{momentum_used}"),
+        Quantity("warm-up", "warmup_epochs", "{length} iterations", "older releases: at least {floor}"),
+        Quantity("last lr", "lrf", "{last_lr}", "linear, by the epoch"),
+        Quantity("update", "nbs", "every {images_per_update} images"),
+    ),
+    idle={
+        "lr0": "optimizer: {auto_or_missing} overrides it; name the optimizer",
+        "momentum": "optimizer: {auto_or_missing} overrides it; name the optimizer",
+        "warmup_momentum": "there is {no} warm-up",
+        "warmup_bias_lr": "there is {no} warm-up",
+        "warmup_epochs": "a {single} epoch has no warm-up in newer releases",
+        "close_mosaic": "mosaic is {no_mosaic}",
+    },
+    problems=("cls_pw {no_power}: is a class-imbalance power in 0..1 there, not a positive weight",),
+    foreign=("obj", "obj_pw", "anchor_t", "iou_t", "fl_gamma", "noobj"),
+    if_foreign="{key}: is not a key of the package, which stops on it",
+    is_pyyaml=True,
+    preset={"optimizer": "SGD"},
+    preset_of="its defaults, but SGD named: its optimizer: auto chooses optimizer, lr0 and momentum by itself",
+    nominal_batch_size=NOMINAL,
+)
+DEFAULTS = {key.name: key.default for key in TABLE.carried if key.default is not None}
