@@ -127,6 +127,10 @@ class Scores:
     map50_95: float
 
 
+# In the order in which they are shown.
+METRICS = tuple(score.name for score in fields(Scores))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochMetrics(Scores):
     """How well a lane detects after an epoch.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, nan
 
@@ -15,6 +14,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, create_trial
 from scipy import stats
+
+from evolve.quiet import quiet_optuna
 
 MIN_TRIALS_FOR_IMPORTANCES = 8
 # Optuna asks for at least five trials above the quantile that PED-ANOVA compares with the rest.
@@ -210,7 +211,7 @@ def _frozen(param: Mapping[str, object], value: float, distributions: Mapping[st
 
 
 def _ped_anova(trials: Sequence[FrozenTrial], quantile: float) -> dict[str, float]:
-    with warnings.catch_warnings(), _quiet_optuna():
+    with warnings.catch_warnings(), quiet_optuna():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.simplefilter("ignore", UserWarning)  # about rare branches of conditional spaces
         study = optuna.create_study(direction="maximize")
@@ -220,14 +221,3 @@ def _ped_anova(trials: Sequence[FrozenTrial], quantile: float) -> dict[str, floa
         )
     total = sum(shares.values())
     return {name: share / total if total > 0 else 0.0 for name, share in shares.items()}
-
-
-@contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    # Optuna announces every study it makes; a pure function of rows has nothing to announce.
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from detector.telemetry import EpochMetrics
+from detector.telemetry import METRICS, EpochMetrics
 from evolve.errors import EvolveError, StorageError
 from evolve.run.detection import Weights, write_weights
 from evolve.storage.database import Storage
@@ -50,9 +50,6 @@ def best_of(storage: Storage, study_name: str) -> Best | None:
     return Best(
         number=number, params=trial.params, fitness=outcome.fitness, metrics=metrics, seeds=len(by_split["val"])
     )
-
-
-METRICS = ("precision", "recall", "map50", "map50_95")
 
 
 def _means(last: list[EpochMetrics]) -> dict[str, float]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from sqlalchemy import Connection, Engine, column, inspect, select, table, union_all
+from sqlalchemy import Connection, Engine, inspect, select, union_all
 
 from evolve.errors import StorageError
 from evolve.storage import schema
+from evolve.storage.optuna_tables import STUDIES
 
 LATEST = "latest"
 LISTED = 20  # names in an error; more would hide what it says
-_STUDIES = table("studies", column("study_id"), column("study_name"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +75,9 @@ def exact_study(engine: Engine, name: str) -> str:
 
 
 def _names(connection: Connection) -> list[str]:
-    if not inspect(connection).has_table(_STUDIES.name):
+    if not inspect(connection).has_table(STUDIES.name):
         return []
-    return list(connection.scalars(select(_STUDIES.c.study_name).order_by(_STUDIES.c.study_name)))
+    return list(connection.scalars(select(STUDIES.c.study_name).order_by(STUDIES.c.study_name)))
 
 
 def _latest(connection: Connection) -> str | None:
@@ -86,9 +86,9 @@ def _latest(connection: Connection) -> str | None:
         return None
     moments = (schema.study.c.created, schema.trial.c.started, schema.trial.c.ended)
     times = union_all(*(select(at.table.c.study_id, at.label("at")) for at in moments)).subquery()
-    query = select(_STUDIES.c.study_name).join(times, times.c.study_id == _STUDIES.c.study_id)
+    query = select(STUDIES.c.study_name).join(times, times.c.study_id == STUDIES.c.study_id)
     # A column that sorts NULL as the largest, as PostgreSQL does, must not hold one.
-    query = query.where(times.c.at.is_not(None)).order_by(times.c.at.desc(), _STUDIES.c.study_id.desc())
+    query = query.where(times.c.at.is_not(None)).order_by(times.c.at.desc(), STUDIES.c.study_id.desc())
     name: str | None = connection.scalar(query.limit(1))
     return name
 

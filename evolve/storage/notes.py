@@ -5,21 +5,20 @@ from __future__ import annotations
 import getpass
 import time
 
-from sqlalchemy import Connection, Engine, NullPool, column, create_engine, insert, select, table
+from sqlalchemy import Connection, Engine, NullPool, create_engine, insert, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from evolve.errors import StorageError
 from evolve.storage import schema
 from evolve.storage.migrations import make_current, revision_of
+from evolve.storage.optuna_tables import STUDIES, TRIALS
 from evolve.storage.sqlite import sqlite_file
 
 MAX_TEXT = 4000
 MAX_TAG = 64
 # A runner's transactions are over in milliseconds; a person who waits longer than this wants to know why.
 BUSY_SECONDS = 5
-_STUDIES = table("studies", column("study_id"), column("study_name"))
-_TRIALS = table("trials", column("trial_id"), column("study_id"), column("number"))
 
 
 def add_note(engine: Engine, study_name: str, number: int, text: str, *, tag: str = "") -> None:
@@ -90,15 +89,15 @@ def _write(engine: Engine, study_name: str, number: int, text: str, tag: str) ->
 
 
 def _trial_id(connection: Connection, study_name: str, number: int) -> int:
-    studies = select(_STUDIES.c.study_id).where(_STUDIES.c.study_name == study_name)
+    studies = select(STUDIES.c.study_id).where(STUDIES.c.study_name == study_name)
     study_id = connection.scalar(studies)
     if study_id is None:
-        names = list(connection.scalars(select(_STUDIES.c.study_name).order_by(_STUDIES.c.study_name).limit(20)))
+        names = list(connection.scalars(select(STUDIES.c.study_name).order_by(STUDIES.c.study_name).limit(20)))
         raise StorageError(f"study {study_name}: is not in {connection.engine.url}; stored: {names}")
-    mine = _TRIALS.c.study_id == study_id
-    found: int | None = connection.scalar(select(_TRIALS.c.trial_id).where(mine, _TRIALS.c.number == number))
+    mine = TRIALS.c.study_id == study_id
+    found: int | None = connection.scalar(select(TRIALS.c.trial_id).where(mine, TRIALS.c.number == number))
     if found is None:
-        last = connection.scalar(select(_TRIALS.c.number).where(mine).order_by(_TRIALS.c.number.desc()).limit(1))
+        last = connection.scalar(select(TRIALS.c.number).where(mine).order_by(TRIALS.c.number.desc()).limit(1))
         known = "it has no trials yet" if last is None else f"its trials are 0 to {last}"
         raise StorageError(f"study {study_name}: has no trial {number}; {known}")
     return found

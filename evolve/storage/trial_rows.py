@@ -14,40 +14,18 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    Float,
-    Integer,
-    String,
-    Text,
     and_,
-    column,
     func,
     select,
-    table,
 )
 
+from detector.telemetry import METRICS
 from evolve.errors import StorageError
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
+from evolve.storage.optuna_tables import PARAMS, STUDIES, TRIALS
 
-METRICS = ("precision", "recall", "map50", "map50_95")
 _WORDS = {"RUNNING": "running", "WAITING": "waiting"}
-
-_STUDIES = table("studies", column("study_id", Integer), column("study_name", String))
-_TRIALS = table(
-    "trials",
-    column("trial_id", Integer),
-    column("study_id", Integer),
-    column("number", Integer),
-    column("state", String),
-)
-_PARAMS = table(
-    "trial_params",
-    column("param_id", Integer),
-    column("trial_id", Integer),
-    column("param_name", String),
-    column("param_value", Float),
-    column("distribution_json", Text),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,13 +165,13 @@ def trial_rows(engine: Engine, study: str, *, number: int | None = None) -> list
         StorageError: There is no such study, or no such trial in it.
     """
     with engine.connect() as connection:
-        study_id = connection.scalar(select(_STUDIES.c.study_id).where(_STUDIES.c.study_name == study))
+        study_id = connection.scalar(select(STUDIES.c.study_id).where(STUDIES.c.study_name == study))
         if study_id is None:
             raise StorageError(f"study {study}: is not in {engine.url}")
-        chosen = _TRIALS.c.study_id == study_id
+        chosen = TRIALS.c.study_id == study_id
         if number is not None:
             _check_number(connection, study, chosen, number)
-            chosen &= _TRIALS.c.number == number
+            chosen &= TRIALS.c.number == number
         rows = _rows(connection, study, chosen)
     return sorted(rows, key=lambda row: (not row.is_trained_through, row.fitness is None, -(row.fitness or 0.0)))
 
@@ -201,14 +179,14 @@ def trial_rows(engine: Engine, study: str, *, number: int | None = None) -> list
 def description_of(engine: Engine, study: str) -> str:
     """What a study is to find out, in its own words; empty where it says nothing or evolve did not make it."""
     ours = schema.study
-    query = select(ours.c.config).join(_STUDIES, _STUDIES.c.study_id == ours.c.study_id)
+    query = select(ours.c.config).join(STUDIES, STUDIES.c.study_id == ours.c.study_id)
     with engine.connect() as connection:
-        config = connection.scalar(query.where(_STUDIES.c.study_name == study))
+        config = connection.scalar(query.where(STUDIES.c.study_name == study))
     return " ".join(str(json.loads(config or "{}").get("description", "")).split())
 
 
 def _check_number(connection: Connection, study: str, of_study: ColumnElement[bool], number: int) -> None:
-    last = connection.scalar(select(func.max(_TRIALS.c.number)).where(of_study))
+    last = connection.scalar(select(func.max(TRIALS.c.number)).where(of_study))
     if last is None or not 0 <= number <= last:
         known = "it has no trials yet" if last is None else f"its trials are 0 to {last}"
         raise StorageError(f"study {study}: has no trial {number}; {known}")
@@ -221,10 +199,10 @@ def _rows(connection: Connection, study: str, chosen: ColumnElement[bool]) -> li
     ours = schema.trial
     names = ("verdict", "reason", "fitness", "seconds", "diagnosis", "traceback")
     query = (
-        select(_TRIALS.c.trial_id, _TRIALS.c.number, _TRIALS.c.state, *(ours.c[name] for name in names))
-        .select_from(_TRIALS.outerjoin(ours, ours.c.trial_id == _TRIALS.c.trial_id))
+        select(TRIALS.c.trial_id, TRIALS.c.number, TRIALS.c.state, *(ours.c[name] for name in names))
+        .select_from(TRIALS.outerjoin(ours, ours.c.trial_id == TRIALS.c.trial_id))
         .where(chosen)
-        .order_by(_TRIALS.c.number)
+        .order_by(TRIALS.c.number)
     )
     return [
         TrialRow(
@@ -253,8 +231,8 @@ def _known(value: float | None) -> float | None:
 
 def _params(connection: Connection, chosen: ColumnElement[bool]) -> dict[int, dict[str, Any]]:
     """Parameters by trial id and name, in the order in which they were drawn."""
-    own = _PARAMS.c
-    of_chosen = _PARAMS.join(_TRIALS, _TRIALS.c.trial_id == own.trial_id)
+    own = PARAMS.c
+    of_chosen = PARAMS.join(TRIALS, TRIALS.c.trial_id == own.trial_id)
     # A choice is stored as its index, and Optuna lets no parameter change its choices or kind within a study.
     kinds = select(own.param_name, func.min(own.distribution_json)).select_from(of_chosen).where(chosen)
     distributions: dict[str, BaseDistribution] = {
@@ -273,7 +251,7 @@ def _last_epochs(
     """Metrics of the last epoch by trial id, seed and split."""
     epoch = schema.epoch
     keys = (epoch.c.trial_id, epoch.c.seed, epoch.c.split)
-    of_chosen = epoch.join(_TRIALS, _TRIALS.c.trial_id == epoch.c.trial_id)
+    of_chosen = epoch.join(TRIALS, TRIALS.c.trial_id == epoch.c.trial_id)
     last = select(*keys, func.max(epoch.c.epoch).label("last")).select_from(of_chosen).where(chosen)
     ends = last.group_by(*keys).subquery()
     is_last = and_(*(ends.c[key.name] == key for key in keys), ends.c.last == epoch.c.epoch)
@@ -287,7 +265,7 @@ def _last_epochs(
 def _trainings(connection: Connection, chosen: ColumnElement[bool]) -> dict[int, list[Training]]:
     own = schema.training.c
     query = select(own.trial_id, own.seed, own.verdict, own.reason, own.fitness, own.seconds)
-    query = query.join(_TRIALS, _TRIALS.c.trial_id == own.trial_id).where(chosen).order_by(own.trial_id, own.seed)
+    query = query.join(TRIALS, TRIALS.c.trial_id == own.trial_id).where(chosen).order_by(own.trial_id, own.seed)
     found: dict[int, list[Training]] = defaultdict(list)
     for trial_id, seed, verdict, reason, *numbers in connection.execute(query):
         fitness, seconds = map(_known, numbers)
@@ -299,7 +277,7 @@ def _notes(connection: Connection, chosen: ColumnElement[bool]) -> dict[int, lis
     own = schema.note.c
     found: dict[int, list[Note]] = defaultdict(list)
     query = select(own.trial_id, own.created, own.author, own.text, own.tag)
-    query = query.join(_TRIALS, _TRIALS.c.trial_id == own.trial_id).where(chosen).order_by(own.note_id)
+    query = query.join(TRIALS, TRIALS.c.trial_id == own.trial_id).where(chosen).order_by(own.note_id)
     for row in connection.execute(query):
         found[row.trial_id].append(Note(created=row.created, author=row.author, text=row.text, tag=row.tag))
     return found
@@ -308,7 +286,7 @@ def _notes(connection: Connection, chosen: ColumnElement[bool]) -> dict[int, lis
 def _events(connection: Connection, chosen: ColumnElement[bool]) -> dict[int, list[str]]:
     own = schema.event.c
     found: dict[int, list[str]] = defaultdict(list)
-    query = select(own.trial_id, own.kind, own.message).join(_TRIALS, _TRIALS.c.trial_id == own.trial_id)
+    query = select(own.trial_id, own.kind, own.message).join(TRIALS, TRIALS.c.trial_id == own.trial_id)
     for trial_id, kind, message in connection.execute(query.where(chosen).order_by(own.event_id)):
         found[trial_id].append(f"{kind.replace('_', ' ')}: {message}")
     return found
@@ -317,7 +295,7 @@ def _events(connection: Connection, chosen: ColumnElement[bool]) -> dict[int, li
 def _checkpoints(connection: Connection, chosen: ColumnElement[bool]) -> dict[int, list[Checkpoint]]:
     own = schema.checkpoint.c
     query = select(own.trial_id, own.seed, own.epoch, own.step, own.path)
-    query = query.join(_TRIALS, _TRIALS.c.trial_id == own.trial_id).where(chosen).order_by(own.trial_id, own.seed)
+    query = query.join(TRIALS, TRIALS.c.trial_id == own.trial_id).where(chosen).order_by(own.trial_id, own.seed)
     found: dict[int, list[Checkpoint]] = defaultdict(list)
     for row in connection.execute(query):
         found[row.trial_id].append(Checkpoint(seed=row.seed, epoch=row.epoch, step=row.step, path=row.path))

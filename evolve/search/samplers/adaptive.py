@@ -7,8 +7,7 @@ seed of the trial's own, in a study in memory that ends with the trial before, h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -18,6 +17,7 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from evolve.quiet import quiet_optuna
 from evolve.search.samplers.history import DIVERGED, has_diverged, trial_seed, with_fitness
 
 
@@ -41,7 +41,7 @@ class Replay:
     def __call__(self, history: Sequence[FrozenTrial], number: int) -> Mapping[str, Any]:
         """Parameters of a trial, as the sampler suggests them after the history."""
         sampler = self.make(trial_seed(self.study_seed, number))
-        with _silence():
+        with quiet_optuna():
             study = optuna.create_study(direction="maximize", sampler=sampler, storage=InMemoryStorage())
         study.add_trials(self.view(history))
         return study.ask(dict(self.distributions)).params
@@ -93,14 +93,3 @@ def all_valued(history: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         for each, fitness in valued
     ]
     return complete + [each for each in history if each.state is TrialState.RUNNING]
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keeps Optuna from announcing each study in memory."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
