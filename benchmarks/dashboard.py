@@ -25,8 +25,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution
 
-from dashboards.live_panels import STUDY
-from dashboards.panels import Panel
+from dashboards.panels import STUDY
+from dashboards.questions.panel import Panel
 from tests.processes import free_port
 from tests.synthetic import Plan, add_study, new_engine
 

@@ -19,11 +19,13 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 from sqlalchemy import Engine
 
-from dashboards import panels
+from dashboards.blocks import Cell, Column, Disclosure, Empty, Prose, Table, Tiles, VerdictCounts
+from dashboards.data.study import StudyView
+from dashboards.data.study_loading import load
 from dashboards.figures import theme
-from dashboards.panels import Block, Panel
-from dashboards.views import StudyView, load, wording
-from dashboards.views.blocks import Cell, Column, Disclosure, Empty, Prose, Table, Tiles, VerdictCounts
+from dashboards.panels import REPORT
+from dashboards.questions.panel import Block, Panel
+from evolve import formatting
 
 LONG_TABLE = 30
 
@@ -59,8 +61,8 @@ def render(view: StudyView) -> str:
         theme=_asset("theme.js"),
         verdict_style=theme.verdict_css(),
         head=_head(view),
-        links="".join(f'<a href="#{panel.key}">{escape(panel.title)}</a>' for panel in panels.REPORT[1:]),
-        sections="\n".join(_section(panel, view) for panel in panels.REPORT),
+        links="".join(f'<a href="#{panel.key}">{escape(panel.title)}</a>' for panel in REPORT[1:]),
+        sections="\n".join(_section(panel, view) for panel in REPORT),
         templates=_json(templates),
         on_dark=_json(theme.ON_DARK),
         plotly=get_plotlyjs(),
@@ -86,7 +88,7 @@ def _head(view: StudyView) -> str:
     last = max(
         (each for each in (*view.trials["started"], *view.trials["ended"]) if isfinite(each)), default=facts.created
     )
-    parts = (facts.text("model"), facts.text("data"), f"as of {wording.moment(last)}" if isfinite(last) else "")
+    parts = (facts.text("model"), facts.text("data"), f"as of {formatting.moment(last)}" if isfinite(last) else "")
     return f"<h1>{escape(facts.name)}</h1><p>{escape(' · '.join(part for part in parts if part))}</p>"
 
 
@@ -164,7 +166,7 @@ def _(block: Table) -> str:
     head = "".join(_heading(column, block.is_sortable) for column in block.columns)
     body = "\n".join(f"<tr>{_row(block.columns, row)}</tr>" for row in block.rows)
     classes = "scroll sortable" if block.is_sortable else "scroll"
-    count = f'<p class="count">{wording.counted(len(block.rows), "row")}</p>' if len(block.rows) > LONG_TABLE else ""
+    count = f'<p class="count">{formatting.counted(len(block.rows), "row")}</p>' if len(block.rows) > LONG_TABLE else ""
     return (
         f'{count}<div class="{classes}" tabindex="0"><table id="table-{escape(block.name)}">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
@@ -200,7 +202,7 @@ def _cell(column: Column, cell: Cell) -> str:
 
 def _number(column: Column, value: float) -> str:
     if column.digits is None or not isfinite(value):
-        return wording.number(value)
+        return formatting.number(value)
     return f"{value:.{column.digits}f}"
 
 

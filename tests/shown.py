@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from plotly.io.json import to_json_plotly
 
-from dashboards.app import page_of
-from dashboards.callbacks import panel_content
-from dashboards.components import Place
-from dashboards.live_panels import PAGES
-from dashboards.reading import Reader
+from dashboards.data.reader import Reader
+from dashboards.live.app import page_of
+from dashboards.live.callbacks import panel_content
+from dashboards.live.components import Place
+from dashboards.panels import PAGES
 from dashboards.state import PageState
 
 

@@ -29,21 +29,36 @@ from plotly.io.json import to_json_plotly
 from sqlalchemy import create_engine, func, insert, select, text, update
 from typer.testing import CliRunner
 
-from dashboards.app import make_app, page_of
-from dashboards.callbacks import fresh_options, only_selected, panel_content, stamp_of
-from dashboards.components import Place, draw_all, grid_rows
-from dashboards.controls import look_of, state_of, with_look
-from dashboards.delivery import as_csv
+from dashboards.blocks import Column, Prose, Table
+from dashboards.data.filters import narrowed
+from dashboards.data.reader import MAX_POINTS, Reader, UnavailableError, reading_engine
+from dashboards.data.shown import drawn_numbers
+from dashboards.data.study import ViewOptions
+from dashboards.data.study_loading import load
 from dashboards.figures.brush import mark_selected, trial_numbers
-from dashboards.live_panels import PAGES, STUDY
-from dashboards.reading import MAX_POINTS, Reader, UnavailableError, reading_engine
-from dashboards.security import Access, ExposureError, is_known_host
-from dashboards.server import DashboardError, make_dashboard_server
-from dashboards.state import AddressError, Hidden, PageState, Sort, Zoom, from_address, numbers_of, spans, to_address
-from dashboards.views import landscape, load
-from dashboards.views.blocks import Column, Prose, Table
-from dashboards.views.filters import Filters, Range, narrowed
-from dashboards.views.study import Focus, drawn_numbers
+from dashboards.live.app import make_app, page_of
+from dashboards.live.callbacks import fresh_options, only_selected, panel_content, stamp_of
+from dashboards.live.components import Place, draw_all, grid_rows
+from dashboards.live.controls import look_of, state_of, with_look
+from dashboards.live.delivery import as_csv
+from dashboards.live.security import Access, ExposureError, is_known_host
+from dashboards.live.server import DashboardError, make_dashboard_server
+from dashboards.panels import PAGES, STUDY
+from dashboards.questions import contour
+from dashboards.questions.contour import Contour
+from dashboards.state import (
+    AddressError,
+    Filters,
+    Hidden,
+    PageState,
+    Range,
+    Sort,
+    Zoom,
+    from_address,
+    numbers_of,
+    to_address,
+)
+from evolve import formatting
 from evolve.cli import app as cli
 from evolve.errors import StorageError
 from evolve.storage import schema
@@ -117,7 +132,7 @@ def test_an_address_holds_the_whole_state(
     )
 
     assert from_address(to_address(state)) == state
-    assert with_look(PageState(selected=state.selected), spans(selected), look_of(state)) == replace(
+    assert with_look(PageState(selected=state.selected), formatting.spans(selected), look_of(state)) == replace(
         PageState(), selected=state.selected, zooms=state.zooms, sorts=state.sorts, hidden=state.hidden
     )
     assert state.question == to_address(replace(state, selected=(), zooms=(), sorts=(), hidden=()))
@@ -125,7 +140,7 @@ def test_an_address_holds_the_whole_state(
 
 @given(numbers=st.sets(st.integers(0, 2000)))
 def test_numbers_are_written_as_runs_and_read_back(numbers: set[int]) -> None:
-    assert numbers_of(spans(numbers)) == sorted(numbers)
+    assert numbers_of(formatting.spans(numbers)) == sorted(numbers)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +315,7 @@ def test_pictures_draw_the_same_choice_of_many_trials_with_rare_verdicts_whole(t
     engine = new_engine(tmp_path / "many.db")
     verdicts = ("converged",) * 197 + ("diverged", "failed", "failed")
     add_study(engine, Plan(num_trials=200, verdicts=verdicts, log_steps=False, epochs=2))
-    view = replace(load(engine, NAME), focus=Focus(max_points=50, selected=frozenset({7})))
+    view = replace(load(engine, NAME), focus=ViewOptions(max_points=50, selected=frozenset({7})))
 
     numbers = drawn_numbers(view)
 
@@ -313,9 +328,9 @@ def test_pictures_draw_the_same_choice_of_many_trials_with_rare_verdicts_whole(t
 def test_a_smoothed_map_is_high_where_trials_are_good_and_empty_where_there_are_none(url: str) -> None:
     view = load(create_engine(url), NAME)
 
-    found = landscape.contour(view)
+    found = contour.rows(view)
 
-    assert isinstance(found, landscape.Contour)
+    assert isinstance(found, Contour)
     finite = found.fitness[found.fitness == found.fitness]
     trained = found.rows[found.rows["verdict"] != "diverged"]
     assert trained["fitness"].min() - 1e-9 <= finite.min() <= finite.max() <= trained["fitness"].max() + 1e-9
@@ -326,9 +341,9 @@ def test_the_map_of_fitness_is_empty_where_trials_only_diverged(tmp_path: Path) 
     engine = new_engine(tmp_path / "own.db")
     add_study(engine, Plan(num_trials=80, log_steps=False))
 
-    found = landscape.contour(load(engine, NAME))
+    found = contour.rows(load(engine, NAME))
 
-    assert isinstance(found, landscape.Contour)
+    assert isinstance(found, Contour)
     diverged = found.rows[found.rows["verdict"] == "diverged"]
     trained = found.rows[found.rows["verdict"] != "diverged"]
     beyond = found.x_values > trained["x"].max() * 1.5

@@ -10,17 +10,18 @@ import pytest
 from plotly.io.json import to_json_plotly
 from sqlalchemy import Engine, select, update
 
-from dashboards.app import page_of
-from dashboards.callbacks import panel_content
-from dashboards.components import CSS_DASHES, Place
-from dashboards.controls import state_of
+from dashboards.blocks import Empty, Prose, Table
+from dashboards.data.compared import CompareView
+from dashboards.data.reader import Reader, UnavailableError
 from dashboards.figures.series import curve_look, series
-from dashboards.pages.frame import selection_bar
-from dashboards.reading import Reader, UnavailableError
+from dashboards.live.app import page_of
+from dashboards.live.callbacks import panel_content
+from dashboards.live.components import CSS_DASHES, Place
+from dashboards.live.controls import state_of
+from dashboards.live.pages import frame
+from dashboards.questions import compared, compared_curves
+from dashboards.questions.compared_curves import Overlay
 from dashboards.state import AddressError, PageState, compared_of, compared_texts, from_address, to_address
-from dashboards.views import compare
-from dashboards.views.blocks import Empty, Prose, Table
-from dashboards.views.compare import CompareView, Overlay
 from evolve.storage import schema
 from tests.synthetic import Plan, add_study, new_engine
 
@@ -33,7 +34,7 @@ def engine(tmp_path: Path) -> Engine:
     return new_engine(tmp_path / "own.db")
 
 
-def compared(engine: Engine, *columns: tuple[str, int | None]) -> CompareView:
+def view_of(engine: Engine, *columns: tuple[str, int | None]) -> CompareView:
     view = Reader(str(engine.url)).view(PageState(page="/compare", compared=columns))
     assert isinstance(view, CompareView)
     return view
@@ -52,8 +53,8 @@ def test_of_more_than_have_room_the_best_are_shown_and_the_page_says_so(engine: 
     for number in range(5, 16):
         set_fitness(engine, number, number / 20)
 
-    view = compared(engine, *((NAME, number) for number in range(16)))
-    found = compare.outcomes(view)
+    view = view_of(engine, *((NAME, number) for number in range(16)))
+    found = compared.outcome_rows(view)
 
     assert [entry.number for entry in view.entries] == [15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4]
     assert isinstance(found, tuple) and isinstance(found[0], Prose)
@@ -64,7 +65,7 @@ def test_diverged_trials_fill_the_room_after_those_with_a_fitness_and_before_fai
     verdicts = ("failed", "diverged", "diverged", "diverged", *("converged",) * 10)
     add_study(engine, Plan(num_trials=14, verdicts=verdicts))
 
-    view = compared(engine, (NAME, None), *((NAME, number) for number in range(14)))
+    view = view_of(engine, (NAME, None), *((NAME, number) for number in range(14)))
 
     assert view.entries[0].is_study
     assert {entry.number for entry in view.entries[1:11]} == set(range(4, 14))
@@ -74,29 +75,29 @@ def test_diverged_trials_fill_the_room_after_those_with_a_fitness_and_before_fai
 def test_trials_that_all_have_room_stay_as_they_were_chosen(engine: Engine) -> None:
     add_study(engine, Plan(num_trials=16, verdicts=VERDICTS))
 
-    view = compared(engine, (NAME, 9), (NAME, 0), (NAME, 9))
+    view = view_of(engine, (NAME, 9), (NAME, 0), (NAME, 9))
 
     assert [entry.number for entry in view.entries] == [9, 0]
-    assert isinstance(compare.outcomes(view), tuple)
-    assert not any(isinstance(block, Prose) for block in compare.outcomes(view))  # type: ignore[union-attr]
+    assert isinstance(compared.outcome_rows(view), tuple)
+    assert not any(isinstance(block, Prose) for block in compared.outcome_rows(view))  # type: ignore[union-attr]
 
 
 def test_a_selection_is_compared_whole_and_the_bar_says_how_many_are_shown() -> None:
     state = PageState(page="/study", study=NAME, selected=tuple(range(2, 18)))
 
-    bar = selection_bar(state)
+    bar = frame.selection_bar(state)
 
     assert bar[0].children == "16 trials selected"
     assert bar[1].children == "compare the best 12"
     assert from_address(bar[1].href).compared == tuple((NAME, number) for number in state.selected)
-    few = selection_bar(PageState(page="/study", study=NAME, selected=(2, 5)))
+    few = frame.selection_bar(PageState(page="/study", study=NAME, selected=(2, 5)))
     assert few[1].children == "compare"
 
 
 def test_a_selection_too_scattered_for_an_address_is_not_linked() -> None:
     state = PageState(page="/study", study=NAME, selected=tuple(range(0, 20_000, 3)))
 
-    bar = selection_bar(state)
+    bar = frame.selection_bar(state)
 
     assert bar[1].children == "too scattered to compare: select fewer"
 
@@ -137,7 +138,7 @@ def test_a_trial_that_is_not_there_is_told_by_name(engine: Engine) -> None:
     add_study(engine, Plan(num_trials=2))
 
     with pytest.raises(UnavailableError, match="Study digits-lr has no trial 7"):
-        compared(engine, (NAME, 0), (NAME, 7))
+        view_of(engine, (NAME, 0), (NAME, 7))
 
 
 # Steps
@@ -150,7 +151,7 @@ def test_a_trial_that_diverged_early_has_all_its_steps_beside_a_long_one(engine:
         own = select(schema.step.c.step).where(schema.step.c.trial_id == 2)
         early = list(connection.scalars(own.order_by(schema.step.c.step)))
 
-    found = compare.steps(compared(engine, (NAME, 0), (NAME, 1)))
+    found = compared_curves.step_rows(view_of(engine, (NAME, 0), (NAME, 1)))
 
     assert isinstance(found, Overlay)
     assert [each.title for each in found.series] == ["loss, sum of all terms", "gradient norm", "learning rate"]
@@ -169,7 +170,7 @@ def test_an_early_divergence_gets_room_on_a_logarithmic_axis(engine: Engine, end
         connection.execute(step.delete().where(step.c.trial_id == 2))
         connection.execute(step.insert(), [dict(row) | {"trial_id": 2} for row in rows])
 
-    found = compare.steps(compared(engine, (NAME, 0), (NAME, 1)))
+    found = compared_curves.step_rows(view_of(engine, (NAME, 0), (NAME, 1)))
 
     assert isinstance(found, Overlay)
     assert {figure.layout.xaxis.type for figure in series(found.series)} == {kind}
@@ -181,7 +182,7 @@ def test_steps_are_those_of_the_seed_that_diverged(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(update(step).where(step.c.seed == 0).values(loss=1.0, grad_norm=1.0))
 
-    found = compare.steps(compared(engine, (NAME, 0)))
+    found = compared_curves.step_rows(view_of(engine, (NAME, 0)))
 
     assert isinstance(found, Overlay)
     assert np.isnan(found.series[0].curves[0][1].y[-1])
@@ -190,8 +191,8 @@ def test_steps_are_those_of_the_seed_that_diverged(engine: Engine) -> None:
 def test_without_steps_the_page_says_so(engine: Engine) -> None:
     add_study(engine, Plan(num_trials=2, log_steps=False))
 
-    assert isinstance(compare.steps(compared(engine, (NAME, 0))), Empty)
-    assert isinstance(compare.steps(compared(engine)), Empty)
+    assert isinstance(compared_curves.step_rows(view_of(engine, (NAME, 0))), Empty)
+    assert isinstance(compared_curves.step_rows(view_of(engine)), Empty)
 
 
 # Colours
@@ -208,7 +209,7 @@ def test_a_column_has_one_colour_in_all_pictures_and_in_the_heads_of_tables(engi
     view = reader.view(state)
     assert isinstance(view, CompareView)
 
-    for rows in (compare.steps(view), compare.curves(view)):
+    for rows in (compared_curves.step_rows(view), compared_curves.curve_rows(view)):
         assert isinstance(rows, Overlay)
         assert all(view.entries[slot].label == name for name, slot in rows.key.entries)
         for figure in series(rows.series):
@@ -228,7 +229,7 @@ def test_a_rate_of_zero_is_left_out_where_the_axis_is_logarithmic(engine: Engine
     with engine.begin() as connection:
         connection.execute(update(schema.step).where(schema.step.c.step == 0).values(lr=0.0))
 
-    rows = compare.steps(compared(engine, (NAME, 0)))
+    rows = compared_curves.step_rows(view_of(engine, (NAME, 0)))
     assert isinstance(rows, Overlay)
     rate = series(rows.series)[2].data[0].y
 
@@ -238,7 +239,7 @@ def test_a_rate_of_zero_is_left_out_where_the_axis_is_logarithmic(engine: Engine
 def test_a_cross_in_its_own_colour_is_where_a_trial_diverged(engine: Engine) -> None:
     add_study(engine, Plan(num_trials=3, verdicts=("diverged", "converged", "diverged")))
 
-    rows = compare.steps(compared(engine, *((NAME, number) for number in range(3))))
+    rows = compared_curves.step_rows(view_of(engine, *((NAME, number) for number in range(3))))
     assert isinstance(rows, Overlay)
     loss = series(rows.series)[0]
 
@@ -256,7 +257,7 @@ def test_a_trial_that_never_had_a_number_has_its_cross_on_the_lower_edge(engine:
         connection.execute(schema.step.delete().where(schema.step.c.step > 0))
         connection.execute(update(schema.step).values(loss=None))
 
-    rows = compare.steps(compared(engine, (NAME, 0)))
+    rows = compared_curves.step_rows(view_of(engine, (NAME, 0)))
     assert isinstance(rows, Overlay)
     cross = series(rows.series)[0].data[-1]
 
@@ -270,4 +271,4 @@ def test_tables_come_with_the_sentence_about_the_choice(engine: Engine) -> None:
     content: list[Any] = panel_content(Reader(str(engine.url)), Place(state=state, panel="outcomes"))
 
     assert "14 selected, the best 12 are shown" in str(to_json_plotly(content[0]))
-    assert isinstance(compare.settings(compared(engine, *state.compared)), Table)
+    assert isinstance(compared.setting_rows(view_of(engine, *state.compared)), Table)

@@ -16,17 +16,16 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution
 from sqlalchemy import select, update
 
-from dashboards.delivery import as_csv
-from dashboards.figures import curves as curve_figures
-from dashboards.figures import divergence as divergence_figures
-from dashboards.figures import landscape as landscape_figures
-from dashboards.figures import search as search_figures
-from dashboards.figures import series as series_figures
+from dashboards.blocks import Column, Table
+from dashboards.data.study import Parameter, ViewOptions
+from dashboards.data.study_loading import load
+from dashboards.data.trial_sets import VERDICTS
 from dashboards.figures import theme
+from dashboards.figures.series import COLORS
+from dashboards.live.delivery import as_csv
 from dashboards.panels import REPORT
-from dashboards.views import Parameter, curves, divergence, landscape, load, search
-from dashboards.views.blocks import Column, Table
-from dashboards.views.study import VERDICTS, Focus
+from dashboards.questions import approaches, contour, convergence, divergence_map, history, schedules, slices, timeline
+from dashboards.questions.edges import find_edges
 from evolve.outcome.forensics import LARGE_BOX_LOGIT, SIGN_UPDATE_RATIO
 from evolve.storage import schema
 from tests.synthetic import SPACE, Plan, add_study, new_engine
@@ -69,7 +68,7 @@ def of(figure, name):
 
 
 def test_history_draws_each_trial_at_its_number_and_stored_fitness(engine, mixed):
-    figure = search_figures.history(search.history(mixed))
+    figure = history.draw(history.rows(mixed))
     with engine.connect() as connection:
         query = select(schema.trial.c.number, schema.trial.c.fitness, schema.trial.c.verdict)
         rows = connection.execute(query.where(schema.trial.c.study_id == 1)).all()
@@ -83,7 +82,7 @@ def test_history_draws_each_trial_at_its_number_and_stored_fitness(engine, mixed
 
 
 def test_trials_without_a_fitness_stand_in_a_row_of_their_own(mixed):
-    figure = search_figures.history(search.history(mixed))
+    figure = history.draw(history.rows(mixed))
     rows = dict(zip(figure.layout.yaxis2.ticktext, figure.layout.yaxis2.tickvals, strict=True))
 
     assert set(rows) == {"diverged", "failed"}
@@ -93,14 +92,14 @@ def test_trials_without_a_fitness_stand_in_a_row_of_their_own(mixed):
 
 
 def test_the_best_so_far_is_a_line_of_steps_that_ends_at_the_best(mixed):
-    trace = of(search_figures.history(search.history(mixed)), "best so far")
+    trace = of(history.draw(history.rows(mixed)), "best so far")
 
     assert trace.line.shape == "hv"
     assert trace.y[-1] == mixed.best["fitness"]
 
 
 def test_slices_hold_each_value_and_fitness(mixed):
-    figures = {figure.layout.xaxis.title.text: figure for figure in search_figures.slices(search.slices(mixed))}
+    figures = {figure.layout.xaxis.title.text: figure for figure in slices.draw(slices.rows(mixed))}
     drawn = {(x, y) for x, y in points(figures["lr0"]) if isfinite(y)}
     trials = mixed.trials.set_index("number")
 
@@ -109,7 +108,7 @@ def test_slices_hold_each_value_and_fitness(mixed):
 
 
 def test_a_slice_is_logarithmic_where_the_space_is_and_marks_the_ends_of_the_range(mixed):
-    figures = {figure.layout.xaxis.title.text: figure for figure in search_figures.slices(search.slices(mixed))}
+    figures = {figure.layout.xaxis.title.text: figure for figure in slices.draw(slices.rows(mixed))}
 
     assert (figures["lr0"].layout.xaxis.type, figures["momentum"].layout.xaxis.type) == ("log", None)
     assert [shape.x0 for shape in figures["lr0"].layout.shapes] == [1e-4, 10.0]
@@ -132,7 +131,7 @@ def test_choices_stand_apart_and_never_reach_the_next_one(mixed):
 
 
 def test_convergence_draws_all_epochs_with_a_gap_between_trials(mixed):
-    figure = curve_figures.convergence(curves.convergence(mixed))
+    figure = convergence.draw(convergence.rows(mixed))
     rows = mixed.epochs[(mixed.epochs["split"] == "val")]
     drawn = {}
     for trace in figure.data:
@@ -149,7 +148,7 @@ def test_convergence_draws_all_epochs_with_a_gap_between_trials(mixed):
 
 
 def test_curves_of_a_large_study_are_a_few_traces(engine):
-    figure = curve_figures.convergence(curves.convergence(load(engine, "many")))
+    figure = convergence.draw(convergence.rows(load(engine, "many")))
 
     assert len(figure.data) <= 12
     assert any("10 to 90 %" in (trace.name or "") for trace in figure.data)
@@ -161,7 +160,7 @@ def test_a_missing_epoch_is_a_gap_and_not_a_bridge(tmp_path):
     with engine.begin() as connection:
         is_gap = (schema.epoch.c.epoch == 4) & (schema.epoch.c.split == "val")
         connection.execute(update(schema.epoch).where(is_gap).values(map50=float("nan")))
-    figure = curve_figures.convergence(curves.convergence(load(engine, "digits-lr")))
+    figure = convergence.draw(convergence.rows(load(engine, "digits-lr")))
 
     for trace in figure.data:
         assert np.isnan(np.asarray(trace.y, dtype=float)[4])
@@ -169,8 +168,8 @@ def test_a_missing_epoch_is_a_gap_and_not_a_bridge(tmp_path):
 
 
 def test_the_rate_as_applied_is_on_a_logarithmic_axis(mixed):
-    rate, momentum = curve_figures.schedules(curves.schedules(mixed))
-    found = curves.schedules(mixed)
+    rate, momentum = schedules.draw(schedules.rows(mixed))
+    found = schedules.rows(mixed)
     best = next(curve for curve in found.lr if curve.number == found.best_number)
 
     assert rate.layout.yaxis.type == "log"
@@ -179,7 +178,7 @@ def test_the_rate_as_applied_is_on_a_logarithmic_axis(mixed):
 
 
 def test_the_map_draws_diverged_trials_as_crosses_and_others_by_fitness(mixed):
-    figure = search_figures.divergence_map(search.divergence_map(mixed))
+    figure = divergence_map.draw(divergence_map.rows(mixed))
     cross = of(figure, "diverged")
     converged = of(figure, "converged")
 
@@ -193,15 +192,15 @@ def test_a_map_of_one_axis_has_a_row_for_each_verdict(tmp_path):
     engine = new_engine(tmp_path / "one.db")
     add_study(engine, Plan(num_trials=len(MIXED), verdicts=MIXED, space={"lr0": SPACE["lr0"]}))
     view = load(engine, "digits-lr")
-    figure = search_figures.divergence_map(search.divergence_map(view))
+    figure = divergence_map.draw(divergence_map.rows(view))
 
     assert set(figure.layout.yaxis.categoryarray) == set(MIXED) - {"waiting"}
     assert list(of(figure, "diverged").x) == [view.params["lr0"][2], view.params["lr0"][7]]
 
 
 def test_the_last_steps_hold_gradient_and_update(mixed):
-    found = divergence.approaches(mixed)
-    figures = divergence_figures.approaches(found)
+    found = approaches.rows(mixed)
+    figures = approaches.draw(found)
 
     assert len(figures) == 2
     for trace in found[0].traces:
@@ -210,8 +209,8 @@ def test_the_last_steps_hold_gradient_and_update(mixed):
 
 
 def test_the_last_steps_are_logarithmic_with_limits_and_what_was_not_finite(mixed):
-    found = divergence.approaches(mixed)[0]
-    figure = divergence_figures.approaches((found,))[0]
+    found = approaches.rows(mixed)[0]
+    figure = approaches.draw((found,))[0]
     layout = figure.layout
     limits = {shape.yref: shape.y0 for shape in layout.shapes if shape.yref != "paper"}
     term = found.traces[-1].name
@@ -226,11 +225,11 @@ def test_the_last_steps_are_logarithmic_with_limits_and_what_was_not_finite(mixe
 
 def test_the_edge_of_divergence_is_a_line_with_words_in_slices_and_maps(engine):
     view = load(engine, "many")
-    edge = next(each.edge for each in search.slices(view) if each.parameter.name == "lr0")
+    edge = next(each.edge for each in slices.rows(view) if each.parameter.name == "lr0")
     pictures = {
-        "slice": search_figures.slices(search.slices(view))[0],
-        "map": search_figures.divergence_map(search.divergence_map(view)),
-        "contour": landscape_figures.contour(landscape.contour(view)),
+        "slice": slices.draw(slices.rows(view))[0],
+        "map": divergence_map.draw(divergence_map.rows(view)),
+        "contour": contour.draw(contour.rows(view)),
     }
 
     for name, figure in pictures.items():
@@ -241,16 +240,16 @@ def test_the_edge_of_divergence_is_a_line_with_words_in_slices_and_maps(engine):
 
 def test_an_edge_on_the_upward_axis_is_a_level_line(engine):
     view = load(engine, "many")
-    view = replace(view, focus=Focus(pair=("momentum", "lr0")))
-    figure = search_figures.divergence_map(search.divergence_map(view))
-    edge = search.edges(view)[0]
+    view = replace(view, focus=ViewOptions(pair=("momentum", "lr0")))
+    figure = divergence_map.draw(divergence_map.rows(view))
+    edge = find_edges(view)[0]
 
     assert (edge.value, edge.value) in [(shape.y0, shape.y1) for shape in figure.layout.shapes]
 
 
 def test_every_divergence_is_a_cross_beneath_the_curves(engine):
     view = load(engine, "many")
-    figure = curve_figures.convergence(curves.convergence(view))
+    figure = convergence.draw(convergence.rows(view))
     count = int((view.trials["verdict"] == "diverged").sum())
     crosses = of(figure, f"diverged: {count}")
 
@@ -272,7 +271,7 @@ def contrast(color, other):
 
 
 def test_lines_stand_out_on_a_dark_card():
-    drawn = {theme.ACCENT, *(theme.style(verdict).color for verdict in VERDICTS), *series_figures.COLORS}
+    drawn = {theme.ACCENT, *(theme.style(verdict).color for verdict in VERDICTS), *COLORS}
 
     for color in drawn:
         assert contrast(theme.recoloured(color), theme.CARDS["dark"]) >= 4.5, color
@@ -288,8 +287,8 @@ def test_a_figure_on_a_dark_page_has_no_colour_that_is_too_faint(mixed):
 
 
 def test_many_trials_share_the_rows_of_those_that_ran_at_once(engine, mixed):
-    few = landscape_figures.timeline(landscape.timeline(mixed))
-    many = landscape_figures.timeline(landscape.timeline(load(engine, "many")))
+    few = timeline.draw(timeline.rows(mixed))
+    many = timeline.draw(timeline.rows(load(engine, "many")))
 
     assert few.layout.yaxis.title.text == "trial"
     assert many.layout.yaxis.title.text == "trials at once"
@@ -324,7 +323,7 @@ def test_columns_of_a_csv_differ_whatever_their_titles(titles):
 
 
 def test_a_place_in_a_strip_is_no_measurement_in_a_csv(mixed):
-    rows = list(csv.DictReader(io.StringIO(as_csv(search_figures.history(search.history(mixed))))))
+    rows = list(csv.DictReader(io.StringIO(as_csv(history.draw(history.rows(mixed))))))
     fitness = {row["curve"]: row["fitness"] for row in rows}
 
     assert fitness["diverged"] == fitness["failed"] == ""
@@ -332,7 +331,7 @@ def test_a_place_in_a_strip_is_no_measurement_in_a_csv(mixed):
 
 
 def test_hover_texts_name_trial_verdict_fitness_and_all_hyperparameters(mixed):
-    rows = search.history(mixed)
+    rows = history.rows(mixed)
     text = theme.hover_texts(rows.trials, rows.params)[0]
 
     assert text.startswith("<b>trial 0</b> converged<br>fitness ")

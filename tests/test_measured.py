@@ -8,7 +8,7 @@ from threading import Barrier
 import pandas as pd
 import pytest
 
-from dashboards.views.measured import Measured
+from dashboards.data.measured import Measured
 
 ROWS = pd.DataFrame({"number": [0, 0, 1, 2], "value": [1.0, 2.0, 3.0, 4.0]})
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.reading import Reader
+from dashboards.data.reader import Reader
 from dashboards.state import PageState
 from evolve.storage.database import open_engine
 from evolve.storage.notes import add_note

@@ -15,11 +15,10 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from sqlalchemy import update
 
-from dashboards import report
+from dashboards.data.study_loading import StudyNotFoundError, load
 from dashboards.figures import theme
 from dashboards.panels import REPORT
-from dashboards.report import write_report
-from dashboards.views import StudyNotFoundError, load
+from dashboards.report import render, write_report
 from evolve.storage import schema
 from tests.synthetic import SPACE, Plan, add_study, new_engine
 
@@ -103,7 +102,7 @@ def page(engine, tmp_path_factory):
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_has_a_page_with_all_sections_and_nothing_of_a_user_as_markup(engine, name):
-    text = report.render(load(engine, name))
+    text = render(load(engine, name))
     found = Page(text)
 
     assert [attrs["id"] for tag, attrs in found.tags if tag == "section"] == [panel.key for panel in REPORT]
@@ -115,7 +114,7 @@ def test_every_study_has_a_page_with_all_sections_and_nothing_of_a_user_as_marku
 
 
 def test_a_hostile_name_is_read_as_it_was_written(engine):
-    found = Page(report.render(load(engine, HOSTILE)))
+    found = Page(render(load(engine, HOSTILE)))
 
     assert HOSTILE in found.text
     assert all("alert(1)</script>" not in each for each in found.scripts)
@@ -134,7 +133,7 @@ def test_figures_on_the_page_hold_the_numbers_of_the_database(engine, page):
 
 
 def test_the_table_on_the_page_has_a_row_for_each_trial_with_rounded_numbers(engine):
-    text = report.render(load(engine, "plain"))
+    text = render(load(engine, "plain"))
     table = text[text.index('id="table-trials"') :]
     rows = re.findall(r"<tr>(.*?)</tr>", table[: table.index("</table>")], re.DOTALL)
     view = load(engine, "plain")
@@ -171,14 +170,14 @@ def test_figures_leave_their_template_to_the_page(page):
 
 
 def test_text_that_explains_emptiness_says_what_to_do(engine):
-    found = Page(report.render(load(engine, "empty")))
+    found = Page(render(load(engine, "empty")))
 
     assert "Start the study with evolve run" in found.text
     assert found.figures == []
 
 
 def test_a_traceback_is_whole_behind_its_last_line(engine):
-    found = Page(report.render(load(engine, "only failed")))
+    found = Page(render(load(engine, "only failed")))
 
     assert "Trials 0, 1 and 2: KeyError" in found.text
     assert f"T\n{HOSTILE}\nKeyError" in found.text
@@ -192,7 +191,7 @@ def test_metrics_that_are_no_numbers_are_shown_as_missing(tmp_path):
     with engine.begin() as connection:
         connection.execute(update(schema.epoch).values(dict.fromkeys(measured, float("nan"))))
         connection.execute(update(schema.trial).values(fitness=float("nan"), seconds=float("nan")))
-    found = Page(report.render(load(engine, "digits-lr")))
+    found = Page(render(load(engine, "digits-lr")))
 
     assert "3 trials: 3 converged. None has run to its end" in found.text
     assert "\N{EN DASH}" in found.text
@@ -207,7 +206,7 @@ def test_infinite_losses_and_gradients_do_not_break_the_page(tmp_path):
         connection.execute(update(schema.step).where(schema.step.c.step < 3).values(grad_norm=float("inf")))
         connection.execute(update(schema.trial).where(schema.trial.c.number == 2).values(fitness=float("inf")))
 
-    assert Page(report.render(load(engine, "digits-lr"))).figures
+    assert Page(render(load(engine, "digits-lr"))).figures
 
 
 def test_the_page_replaces_an_older_one_and_leaves_no_draft(engine, tmp_path):

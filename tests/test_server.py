@@ -24,8 +24,8 @@ import pytest
 from werkzeug.wrappers import Request
 
 from benchmarks.dashboard import Caller
-from dashboards.app import make_app
-from dashboards.connections import (
+from dashboards.live.app import make_app
+from dashboards.live.connections import (
     IDLE_SECONDS,
     MAX_BODY,
     MAX_HEADER,
@@ -34,8 +34,8 @@ from dashboards.connections import (
     STALLED_SECONDS,
     close_overdue,
 )
-from dashboards.security import Access, may_send_body
-from dashboards.server import make_dashboard_server, running
+from dashboards.live.security import Access, may_send_body
+from dashboards.live.server import make_dashboard_server, running
 from dashboards.state import MAX_SELECTED, PageState
 from tests.processes import environment
 from tests.synthetic import Plan, add_study, new_engine

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, select, update
 
-from dashboards.app import page_of
-from dashboards.reading import Reader
+from dashboards.blocks import Empty, Prose, Table, VerdictMark
+from dashboards.data.reader import Reader
+from dashboards.data.trial import TrialView
+from dashboards.live.app import page_of
+from dashboards.questions import trial_files, trial_outcome
+from dashboards.questions.trial_outcome import Explanation
 from dashboards.state import PageState
-from dashboards.views import trial
-from dashboards.views.blocks import Empty, Prose, Table, VerdictMark
-from dashboards.views.trial import Explanation, TrialView
 from evolve.outcome.forensics import Diagnosis
 from evolve.storage import schema
 from tests.shown import drawn
@@ -72,9 +73,9 @@ def test_the_seed_that_diverged_is_shown_first_and_the_page_says_why(engine: Eng
     shown, other = view_of(engine), view_of(engine, seed=2)
 
     assert (shown.seed, shown.diverged_seed) == (1, 1)
-    assert "those of seed 1, the one that diverged" in sentences_of(trial.summary(shown))
-    assert "those of seed 2, as chosen above; seed 1 is the one" in sentences_of(trial.summary(other))
-    assert "The training with seed 1 diverged." in sentences_of(trial.diagnosis(other))
+    assert "those of seed 1, the one that diverged" in sentences_of(trial_outcome.rows(shown))
+    assert "those of seed 2, as chosen above; seed 1 is the one" in sentences_of(trial_outcome.rows(other))
+    assert "The training with seed 1 diverged." in sentences_of(trial_outcome.diagnosis_rows(other))
 
 
 def test_of_several_seeds_that_trained_through_the_first_is_shown_and_of_one_nothing_is_said(engine: Engine) -> None:
@@ -83,9 +84,9 @@ def test_of_several_seeds_that_trained_through_the_first_is_shown_and_of_one_not
     single = Reader(str(engine.url)).view(PageState(page="/trial", study="single", number=0))
     assert isinstance(single, TrialView)
 
-    assert "those of seed 4, the first of 2." in sentences_of(trial.summary(view_of(engine)))
-    assert "those of seed 7, as chosen above." in sentences_of(trial.summary(view_of(engine, seed=7)))
-    assert "seed" not in sentences_of(trial.summary(single))
+    assert "those of seed 4, the first of 2." in sentences_of(trial_outcome.rows(view_of(engine)))
+    assert "those of seed 7, as chosen above." in sentences_of(trial_outcome.rows(view_of(engine, seed=7)))
+    assert "seed" not in sentences_of(trial_outcome.rows(single))
     assert single.diverged_seed == 0
 
 
@@ -95,7 +96,7 @@ def test_of_several_seeds_that_trained_through_the_first_is_shown_and_of_one_not
 def test_the_verdict_of_one_trial_is_not_counted(engine: Engine) -> None:
     add_study(engine, Plan(num_trials=1, verdicts=["converged"]))
 
-    assert trial.summary(view_of(engine)).verdict == VerdictMark("converged")
+    assert trial_outcome.rows(view_of(engine)).verdict == VerdictMark("converged")
     assert '"children":" 1"' not in drawn(Reader(str(engine.url)), PageState(page="/trial", study=NAME))
 
 
@@ -105,7 +106,7 @@ def test_a_pruned_trial_that_was_ahead_of_the_best_is_said_to_be_above_it(engine
         for number, fitness in enumerate((0.4, 0.5)):
             connection.execute(update(schema.trial).where(schema.trial.c.number == number).values(fitness=fitness))
 
-    assert trial.summary(view_of(engine, 1)).tiles.tiles[0].detail == "0.100 above trial 0"
+    assert trial_outcome.rows(view_of(engine, 1)).tiles.tiles[0].detail == "0.100 above trial 0"
 
 
 # Why it diverged
@@ -125,7 +126,7 @@ def test_a_diagnosis_is_sentences_then_the_table(engine: Engine) -> None:
     add_study(engine, Plan(num_trials=1, verdicts=["diverged"]))
 
     view = view_of(engine)
-    found = trial.diagnosis(view)
+    found = trial_outcome.diagnosis_rows(view)
 
     assert isinstance(found, Explanation)
     expected = Diagnosis.from_mapping(view.study.diagnoses[0]).sentences
@@ -140,7 +141,7 @@ def test_a_diagnosis_that_cannot_be_told_in_full_is_shown_as_it_is(engine: Engin
     with engine.begin() as connection:
         connection.execute(update(schema.trial).values(diagnosis=text))
 
-    found = trial.diagnosis(view_of(engine))
+    found = trial_outcome.diagnosis_rows(view_of(engine))
 
     assert isinstance(found, Explanation)
     assert found.sentences == (Prose("loss nan"),)
@@ -152,7 +153,7 @@ def test_a_trial_that_diverged_without_a_diagnosis_is_not_said_to_be_sound(engin
     with engine.begin() as connection:
         connection.execute(update(schema.trial).values(diagnosis=None))
 
-    found = trial.diagnosis(view_of(engine))
+    found = trial_outcome.diagnosis_rows(view_of(engine))
 
     assert isinstance(found, Empty) and found.text.startswith("This trial diverged, but no diagnosis")
 
@@ -164,7 +165,7 @@ def test_a_trial_that_diverged_in_its_first_epoch_says_why_it_has_no_checkpoint(
     add_study(engine, Plan(num_trials=1, verdicts=["diverged"]))
     end_in_first_epoch(engine, 0)
 
-    assert trial.checkpoint(view_of(engine)) == Empty(f"There is no checkpoint: {FIRST_EPOCH}.")
+    assert trial_files.checkpoint_rows(view_of(engine)) == Empty(f"There is no checkpoint: {FIRST_EPOCH}.")
 
 
 def test_each_seed_has_a_row_with_its_checkpoint_or_why_there_is_none(engine: Engine) -> None:
@@ -176,7 +177,7 @@ def test_each_seed_has_a_row_with_its_checkpoint_or_why_there_is_none(engine: En
             connection.execute(table.delete().where(table.c.seed == 2))
     keep_checkpoint(engine, 0)
 
-    found = trial.checkpoint(view_of(engine))
+    found = trial_files.checkpoint_rows(view_of(engine))
 
     assert isinstance(found, Table)
     assert [(row[0], row[-1]) for row in found.rows] == [
@@ -194,7 +195,7 @@ def test_weights_that_were_dropped_for_better_ones_are_said_to_be_removed(engine
         connection.execute(update(schema.study).values(config=json.dumps(config)))
         connection.execute(update(schema.trial).where(schema.trial.c.number == 1).values(fitness=0.99))
 
-    found = trial.checkpoint(view_of(engine))
+    found = trial_files.checkpoint_rows(view_of(engine))
 
     assert isinstance(found, Table)
     assert found.rows[0][-1] == "removed: the study keeps the weights of its best, trial 1"
@@ -208,4 +209,4 @@ def test_a_trial_that_is_not_over_says_when_its_checkpoint_comes(engine: Engine,
     add_study(engine, Plan(num_trials=1, verdicts=[verdict]))
     end_in_first_epoch(engine, 0)
 
-    assert trial.checkpoint(view_of(engine)) == Empty(f"There is no checkpoint: {said}.")
+    assert trial_files.checkpoint_rows(view_of(engine)) == Empty(f"There is no checkpoint: {said}.")

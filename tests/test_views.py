@@ -15,22 +15,34 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from sqlalchemy import event, insert, select, update
 from sqlalchemy.dialects import postgresql
 
-from dashboards.views import (
-    StudyNotFoundError,
-    curves,
-    divergence,
-    landscape,
-    load,
-    loading,
-    measured_loading,
-    queries,
-    search,
-    tables,
+from dashboards.blocks import Empty, Prose, Table
+from dashboards.data import queries
+from dashboards.data.filters import narrowed
+from dashboards.data.measured import NUM_LAST_STEPS, NUM_STEP_TRIALS, STEP_BUCKETS
+from dashboards.data.study_loading import FINDINGS_PER_KIND, StudyNotFoundError, load
+from dashboards.data.trial_sets import VERDICTS, spread_evenly
+from dashboards.figures.downsampling import downsample, joined, polyline
+from dashboards.questions import (
+    approaches,
+    convergence,
+    data_check,
+    diverged,
+    divergence_map,
+    headline,
+    history,
+    importances,
+    losses,
+    parallel,
+    schedules,
+    seeds,
+    setup,
+    slices,
+    timeline,
+    trials,
 )
-from dashboards.views.blocks import Empty, Prose, Table
-from dashboards.views.filters import Filters, narrowed
-from dashboards.views.study import VERDICTS, spread_evenly
-from dashboards.views.thinning import joined, polyline, thin
+from dashboards.questions.convergence import MAX_CURVES
+from dashboards.questions.edges import divergence_sentence
+from dashboards.state import Filters
 from evolve.storage import schema
 from tests.synthetic import SPACE, Plan, add_study, new_engine
 
@@ -189,15 +201,15 @@ def test_steps_of_few_trials_are_read_in_buckets_that_keep_the_extremes(own_engi
     found = load(own_engine, "digits-lr")
     with own_engine.connect() as connection:
         raw = pd.DataFrame(connection.execute(select(schema.step)).all())
-    width = -(-900 // measured_loading.STEP_BUCKETS)
+    width = -(-900 // STEP_BUCKETS)
     for number, rows in found.steps.groupby("number"):
         own = raw[raw["trial_id"] == found.trial(number)["trial_id"]]
         grouped = own.groupby(own["step"] // width)["loss"]
         assert rows["loss_low"].tolist() == grouped.min().tolist()
         assert rows["loss_high"].tolist() == grouped.max().tolist()
 
-    assert found.steps["number"].nunique() == measured_loading.NUM_STEP_TRIALS
-    assert len(found.steps) <= measured_loading.NUM_STEP_TRIALS * (measured_loading.STEP_BUCKETS + 1)
+    assert found.steps["number"].nunique() == NUM_STEP_TRIALS
+    assert len(found.steps) <= NUM_STEP_TRIALS * (STEP_BUCKETS + 1)
     assert found.best["number"] in set(found.steps["number"])
 
 
@@ -211,7 +223,7 @@ def test_the_last_steps_are_those_of_the_seed_that_diverged(own_engine):
 
     assert set(found.last_steps["seed"]) == {1}
     assert found.last_steps["step"].max() == end
-    assert found.last_steps["step"].min() == max(end - measured_loading.NUM_LAST_STEPS + 1, 0)
+    assert found.last_steps["step"].min() == max(end - NUM_LAST_STEPS + 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -250,9 +262,9 @@ def test_findings_are_counted_in_full_and_listed_in_part(own_engine):
     found = load(own_engine, "digits-lr")
 
     assert found.finding_counts == {"clipped": 7, "empty_image": 1, "outside": 120}
-    assert found.findings["kind"].value_counts()["outside"] == loading.FINDINGS_PER_KIND
-    assert "128 findings" in tables.data_check(found).note.text
-    assert "The first 58 are listed" in tables.data_check(found).note.text
+    assert found.findings["kind"].value_counts()["outside"] == FINDINGS_PER_KIND
+    assert "128 findings" in data_check.rows(found).note.text
+    assert "The first 58 are listed" in data_check.rows(found).note.text
 
 
 # Thinning
@@ -261,7 +273,7 @@ def test_findings_are_counted_in_full_and_listed_in_part(own_engine):
 @given(CURVE, st.integers(1, 20))
 def test_a_thinned_curve_keeps_ends_extremes_of_each_bucket_and_gaps(values, num_buckets):
     curve = np.asarray(values, dtype=float)
-    kept = thin(curve, num_buckets=num_buckets)
+    kept = downsample(curve, num_buckets=num_buckets)
 
     assert (np.diff(kept) > 0).all()
     assert len(kept) <= 3 * num_buckets + 2
@@ -280,7 +292,7 @@ def test_a_thinned_curve_keeps_ends_extremes_of_each_bucket_and_gaps(values, num
 
 def test_no_bucket_is_refused():
     with pytest.raises(ValueError, match="num_buckets: 0 is not at least 1"):
-        thin([1.0], num_buckets=0)
+        downsample([1.0], num_buckets=0)
 
 
 @given(st.lists(st.one_of(st.floats(-1e3, 1e3), st.none()), min_size=1, max_size=60), st.integers(1, 7))
@@ -344,7 +356,7 @@ def test_an_even_spread_has_both_ends_and_no_repeats(length, count):
 
 
 def test_history_has_every_trial_that_started_and_never_falls(mixed):
-    found = search.history(mixed)
+    found = history.rows(mixed)
 
     assert list(found.trials["number"]) == [0, 1, 2, 3, 4, 5, 7, 8]
     assert (np.diff(found.best) >= 0).all()
@@ -352,7 +364,7 @@ def test_history_has_every_trial_that_started_and_never_falls(mixed):
 
 
 def test_slices_hold_the_values_that_were_drawn(mixed):
-    found = {each.parameter.name: each.rows.set_index("number") for each in search.slices(mixed)}
+    found = {each.parameter.name: each.rows.set_index("number") for each in slices.rows(mixed)}
 
     assert list(found) == list(SPACE)
     for number in (0, 4, 7):
@@ -363,14 +375,14 @@ def test_slices_hold_the_values_that_were_drawn(mixed):
 def test_a_conditional_hyperparameter_is_drawn_where_it_has_a_value(view):
     params = view.params.astype({"momentum": float}).copy()
     params.loc[[1, 2], "momentum"] = nan
-    found = {each.parameter.name: each.rows for each in search.slices(replace(view, params=params))}
+    found = {each.parameter.name: each.rows for each in slices.rows(replace(view, params=params))}
 
     assert {1, 2}.isdisjoint(found["momentum"]["number"])
     assert {1, 2} <= set(found["lr0"]["number"])
 
 
 def test_the_map_is_over_the_learning_rate_and_the_next_axis(engine):
-    found = search.divergence_map(load(engine, "many"))
+    found = divergence_map.rows(load(engine, "many"))
 
     assert (found.x.name, found.y.name) == ("lr0", "momentum")
     assert any("Above lr0" in sentence for sentence in found.sentences)
@@ -379,22 +391,22 @@ def test_the_map_is_over_the_learning_rate_and_the_next_axis(engine):
 
 def test_the_sentence_of_the_map_counts_the_trials_of_the_study(engine):
     view = load(engine, "many")
-    sentence = search.divergence_map(view).sentences[0]
+    sentence = divergence_map.rows(view).sentences[0]
     edge = float(sentence.removeprefix("Above lr0 ").split(",")[0])
     decided = view.trials[~view.trials["verdict"].isin(["running", "failed"])]
     beyond = decided[view.params["lr0"].reindex(decided["number"]).to_numpy() > edge]
     diverged = (beyond["verdict"] == "diverged").sum()
 
     assert f", {diverged} of {len(beyond)} trials diverged; below, " in sentence
-    assert tables.headline(view).sentences[0].text == f"Where does the learning rate stop being safe? {sentence}"
+    assert headline.rows(view).sentences[0].text == f"Where does the learning rate stop being safe? {sentence}"
 
 
 def test_a_study_without_an_edge_says_how_many_diverged(own_engine):
     add_study(own_engine, Plan(num_trials=3, verdicts=["converged"] * 3))
     add_study(own_engine, Plan(name="lost", num_trials=3, verdicts=["diverged"] * 3))
 
-    assert search.answer(load(own_engine, "digits-lr")) == "None of 3 trials diverged."
-    assert search.answer(load(own_engine, "lost")) == "Every one of 3 trials diverged."
+    assert divergence_sentence(load(own_engine, "digits-lr")) == "None of 3 trials diverged."
+    assert divergence_sentence(load(own_engine, "lost")) == "Every one of 3 trials diverged."
 
 
 @pytest.mark.parametrize(
@@ -405,11 +417,11 @@ def test_an_edge_is_not_looked_for_among_one_or_two(own_engine, count, answer):
     space = {"lr0": FloatDistribution(0.1, 0.1)}
     add_study(own_engine, Plan(num_trials=8, space=space, verdicts=["diverged"] * count + ["converged"] * (8 - count)))
 
-    assert search.answer(load(own_engine, "digits-lr")) == answer
+    assert divergence_sentence(load(own_engine, "digits-lr")) == answer
 
 
 def test_the_edge_is_in_the_slice_of_its_hyperparameter_and_in_no_other(engine):
-    found = {each.parameter.name: each.edge for each in search.slices(load(engine, "many"))}
+    found = {each.parameter.name: each.edge for each in slices.rows(load(engine, "many"))}
     edge = found.pop("lr0")
 
     assert 0.3 < edge.value < 3
@@ -419,9 +431,9 @@ def test_the_edge_is_in_the_slice_of_its_hyperparameter_and_in_no_other(engine):
 
 def test_every_divergence_has_a_place_also_in_the_first_epoch(engine, mixed):
     view = load(engine, "many")
-    ends = curves.convergence(view).ends
+    ends = convergence.rows(view).ends
     diverged = view.trials.query("verdict == 'diverged'")
-    own = curves.convergence(mixed).ends.set_index("number")["x"]
+    own = convergence.rows(mixed).ends.set_index("number")["x"]
 
     assert ends["number"].tolist() == diverged["number"].tolist()
     assert ends["x"].tolist() == [view.diagnoses[number]["step"] / 20 for number in ends["number"]]
@@ -435,7 +447,7 @@ def test_trials_that_all_diverged_in_their_first_epoch_are_drawn(own_engine):
     change(own_engine, schema.trial, schema.trial.c.number == 1, diagnosis='{"step": 3, "epoch": 0}')
     with own_engine.begin() as connection:
         connection.execute(schema.epoch.delete())
-    found = curves.convergence(load(own_engine, "digits-lr"))
+    found = convergence.rows(load(own_engine, "digits-lr"))
 
     assert found.curves == ()
     assert found.ends["x"].tolist() == [0.5, 0.5]
@@ -446,16 +458,16 @@ def test_validation_losses_that_are_no_numbers_are_named(own_engine):
     rows = select(schema.trial.c.trial_id).where(schema.trial.c.number == 1).scalar_subquery()
     late = (schema.epoch.c.trial_id == rows) & (schema.epoch.c.epoch >= 7) & (schema.epoch.c.split == "val")
     change(own_engine, schema.epoch, late, loss_obj=nan)
-    found = curves.losses(load(own_engine, "digits-lr"))
+    found = losses.rows(load(own_engine, "digits-lr"))
 
     told = "Validation loss was not finite in 1 trial: trial 1 after epochs 8 to 10."
-    assert curves.not_finite_text(found.not_finite) == told
-    assert curves.not_finite_text(()) == ""
+    assert losses.not_finite_text(found.not_finite) == told
+    assert losses.not_finite_text(()) == ""
 
 
 def test_causes_are_counted_and_say_how_early_the_first_sign_was(engine):
     view = load(engine, "many")
-    found = divergence.causes_table(view)
+    found = diverged.causes_table(view)
     diagnoses = view.diagnoses.values()
     counted = {row[0]: row[1:] for row in found.rows}
     late = [each for each in diagnoses if (each["term"], each["scale"], each["in_warmup"]) == ("obj", 1, False)]
@@ -467,26 +479,26 @@ def test_causes_are_counted_and_say_how_early_the_first_sign_was(engine):
 
 
 def test_what_is_read_first_stands_before_the_hyperparameters(mixed):
-    trials = [column.title for column in tables.trials_table(mixed).columns]
-    diverged = [column.title for column in divergence.diverged_table(mixed).columns]
+    of_trials = [column.title for column in trials.rows(mixed).columns]
+    of_diverged = [column.title for column in diverged.diverged_table(mixed).columns]
 
-    assert trials.index("reason") < trials.index("lr0")
-    assert diverged[:2] == ["trial", "what happened"]
+    assert of_trials.index("reason") < of_trials.index("lr0")
+    assert of_diverged[:2] == ["trial", "what happened"]
 
 
 def test_no_interval_is_told_of_two_seeds(own_engine):
     add_study(own_engine, Plan(num_trials=3, verdicts=["converged"] * 3, seeds=(0, 1)))
     view = load(own_engine, "digits-lr")
-    tiles = {tile.label: tile.detail for tile in tables.headline(view).tiles.tiles}
+    tiles = {tile.label: tile.detail for tile in headline.rows(view).tiles.tiles}
     rows = view.seed_results.query(f"number == {view.best['number']} and split == 'val'")["map50"]
-    units = {column.title: column.unit for column in tables.trials_table(view).columns}
+    units = {column.title: column.unit for column in trials.rows(view).columns}
 
     assert tiles["mAP50, val"] == f"{rows.iloc[0]:.3f} and {rows.iloc[1]:.3f}, 2 seeds"
     assert units["fitness"] == "mean of 2 seeds"
 
 
 def test_one_seed_is_no_mean(mixed):
-    assert {column.title: column.unit for column in tables.trials_table(mixed).columns}["fitness"] == ""
+    assert {column.title: column.unit for column in trials.rows(mixed).columns}["fitness"] == ""
 
 
 def test_trials_that_ran_at_once_have_places_of_their_own(own_engine):
@@ -494,19 +506,19 @@ def test_trials_that_ran_at_once_have_places_of_their_own(own_engine):
     for number, (start, end) in enumerate([(0.0, 10.0), (1.0, 4.0), (5.0, 9.0), (6.0, 8.0)]):
         change(own_engine, schema.trial, schema.trial.c.number == number, started=start, ended=end)
 
-    assert landscape.timeline(load(own_engine, "digits-lr")).rows["place"].tolist() == [1, 2, 2, 3]
+    assert timeline.rows(load(own_engine, "digits-lr")).rows["place"].tolist() == [1, 2, 2, 3]
 
 
 @pytest.mark.parametrize(
     ("verdict", "rows", "text"),
     [
-        ("diverged", landscape.parallel, "None of the 2 trials shown ran to its end; 3 others did."),
-        ("diverged", tables.best_setting, "None of the 2 trials shown ran to its end; 3 others did."),
-        ("diverged", curves.losses, "None of the 2 trials shown ran to its end; 3 others did."),
-        ("diverged", search.importance, "None of the 2 trials shown ran to its end; 3 others did."),
-        ("converged", divergence.diverged_blocks, "None of the 2 trials shown diverged; 2 others did."),
-        ("failed", tables.best_setting, "The one trial shown never ran to its end; 3 others did."),
-        ("unjudged", search.history, "No trial passes the filters; they leave out all 9."),
+        ("diverged", parallel.rows, "None of the 2 trials shown ran to its end; 3 others did."),
+        ("diverged", headline.best_setting, "None of the 2 trials shown ran to its end; 3 others did."),
+        ("diverged", losses.rows, "None of the 2 trials shown ran to its end; 3 others did."),
+        ("diverged", importances.rows, "None of the 2 trials shown ran to its end; 3 others did."),
+        ("converged", diverged.rows, "None of the 2 trials shown diverged; 2 others did."),
+        ("failed", headline.best_setting, "The one trial shown never ran to its end; 3 others did."),
+        ("unjudged", history.rows, "No trial passes the filters; they leave out all 9."),
     ],
 )
 def test_a_filter_says_what_it_leaves(mixed, verdict, rows, text):
@@ -518,12 +530,12 @@ def test_a_filter_says_what_it_leaves(mixed, verdict, rows, text):
 def test_one_axis_makes_a_map_of_one(own_engine):
     add_study(own_engine, Plan(space={"lr0": SPACE["lr0"]}))
 
-    assert search.divergence_map(load(own_engine, "digits-lr")).y is None
+    assert divergence_map.rows(load(own_engine, "digits-lr")).y is None
 
 
 def test_importance_is_over_trials_that_ran_to_their_end(engine):
     view = load(engine, "many")
-    found = search.importance(view)
+    found = importances.rows(view)
 
     assert found.num_trials == view.trials["verdict"].isin(["converged", "undertrained"]).sum()
     assert found.shares[0][0] == "lr0"
@@ -533,11 +545,11 @@ def test_boolean_choices_have_importances_too(own_engine):
     space = {"lr0": SPACE["lr0"], "nesterov": CategoricalDistribution([False, True])}
     add_study(own_engine, Plan(num_trials=40, space=space, verdicts=["converged"] * 40))
 
-    assert {name for name, _ in search.importance(load(own_engine, "digits-lr")).shares} == {"lr0", "nesterov"}
+    assert {name for name, _ in importances.rows(load(own_engine, "digits-lr")).shares} == {"lr0", "nesterov"}
 
 
 def test_seeds_of_the_best_trials_come_with_their_interval(engine, view):
-    found = search.seed_spread(view)
+    found = seeds.rows(view)
     best = view.best
     raw = view.seed_results.query(f"number == {best['number']} and split == 'val'")["fitness"]
 
@@ -547,14 +559,14 @@ def test_seeds_of_the_best_trials_come_with_their_interval(engine, view):
 
 
 def test_one_seed_is_told_to_be_one(mixed):
-    found = search.seed_spread(mixed)
+    found = seeds.rows(mixed)
 
     assert isinstance(found, Empty)
     assert "`seeds`" in found.text
 
 
 def test_few_curves_are_all_drawn_and_equal_the_epochs(view):
-    found = curves.convergence(view)
+    found = convergence.rows(view)
     rows = view.epochs.query("split == 'val'")
 
     assert found.num_curves == len(found.curves) == rows["number"].nunique()
@@ -565,19 +577,19 @@ def test_few_curves_are_all_drawn_and_equal_the_epochs(view):
 
 def test_many_curves_are_thinned_to_a_choice_with_the_best_and_every_verdict(engine):
     view = load(engine, "many")
-    found = curves.convergence(view)
+    found = convergence.rows(view)
     table = view.epochs.query("split == 'val' and verdict in ['converged', 'undertrained']").pivot(
         index="number", columns="epoch", values="map50"
     )
 
-    assert len(found.curves) <= curves.MAX_CURVES + 1 < found.num_curves
+    assert len(found.curves) <= MAX_CURVES + 1 < found.num_curves
     assert found.best_number in {curve.number for curve in found.curves}
     assert {curve.verdict for curve in found.curves} == set(view.epochs["verdict"])
     np.testing.assert_allclose(found.band["median"], np.nanquantile(table, 0.5, axis=0))
 
 
 def test_the_loss_is_the_sum_of_its_terms(view):
-    total, terms = curves.losses(view), curves.loss_terms(view)
+    total, terms = losses.rows(view), losses.term_rows(view)
 
     assert [each.name for each in terms] == list(schema.TERMS)
     np.testing.assert_allclose(total.best["val"], sum(each.best["val"] for each in terms))
@@ -588,14 +600,14 @@ def test_the_loss_is_the_sum_of_its_terms(view):
 def test_equal_schedules_are_drawn_once(own_engine):
     space = {"lr0": FloatDistribution(0.1, 0.1)}
     add_study(own_engine, Plan(num_trials=6, space=space, verdicts=["converged", "pruned", "converged"] * 2))
-    found = curves.schedules(load(own_engine, "digits-lr"))
+    found = schedules.rows(load(own_engine, "digits-lr"))
 
     assert [curve.number for curve in found.lr] == [found.best_number]
     assert found.bias_lr is not None
 
 
 def test_the_rate_is_the_one_that_was_applied(engine, view):
-    found = {curve.number: curve for curve in curves.schedules(view).lr}
+    found = {curve.number: curve for curve in schedules.rows(view).lr}
     raw = pd.read_sql(select(schema.step.c.trial_id, schema.step.c.seed, schema.step.c.lr), engine)
     best = view.best
     own = raw[(raw["trial_id"] == best["trial_id"]) & (raw["seed"] == 0)]["lr"]
@@ -604,7 +616,7 @@ def test_the_rate_is_the_one_that_was_applied(engine, view):
 
 
 def test_the_table_of_divergence_shows_what_the_diagnosis_says(mixed):
-    found = divergence.diverged_table(mixed)
+    found = diverged.diverged_table(mixed)
     titles = [column.title for column in found.columns]
     row = dict(zip(titles, found.rows[0], strict=True))
     diagnosis = mixed.diagnoses[2]
@@ -625,13 +637,13 @@ def test_a_diagnosis_with_holes_is_shown_as_far_as_it_goes(own_engine, text):
     change(own_engine, schema.trial, schema.trial.c.number == 0, diagnosis=text)
     found = load(own_engine, "digits-lr")
 
-    assert divergence.diverged_table(found).rows[0][1] == "loss nan"
-    assert divergence.causes_table(found).rows[0][0] == "unknown"
-    assert isinstance(divergence.approaches(found), Empty)
+    assert diverged.diverged_table(found).rows[0][1] == "loss nan"
+    assert diverged.causes_table(found).rows[0][0] == "unknown"
+    assert isinstance(approaches.rows(found), Empty)
 
 
 def test_the_last_steps_end_at_zero_and_hold_the_gradient(engine, mixed):
-    found = divergence.approaches(mixed)
+    found = approaches.rows(mixed)
     raw = pd.read_sql(select(schema.step), engine)
 
     assert [each.end for each in found] == sorted(each.end for each in found)
@@ -649,11 +661,11 @@ def test_where_no_term_broke_the_whole_loss_is_shown(own_engine, text):
     add_study(own_engine, Plan(num_trials=1, verdicts=["diverged"]))
     change(own_engine, schema.trial, schema.trial.c.number == 0, diagnosis=text)
 
-    assert divergence.approaches(load(own_engine, "digits-lr"))[0].traces[-1].name == "loss, all terms"
+    assert approaches.rows(load(own_engine, "digits-lr"))[0].traces[-1].name == "loss, all terms"
 
 
 def test_the_headline_names_the_best_trial_and_counts_the_verdicts(mixed):
-    found = tables.headline(mixed)
+    found = headline.rows(mixed)
     text = " ".join(each.text for each in found.sentences)
     tiles = {tile.label: tile for tile in found.tiles.tiles}
 
@@ -669,14 +681,14 @@ def test_a_best_value_at_the_end_of_its_range_is_pointed_out(own_engine):
     add_study(own_engine, Plan(num_trials=1, verdicts=["converged"], space=space))
     found = load(own_engine, "digits-lr")
     params = found.params.assign(lr0=0.09901)
-    rows = {row[0]: row for row in tables.best_setting(replace(found, params=params)).rows}
+    rows = {row[0]: row for row in headline.best_setting(replace(found, params=params)).rows}
 
     assert rows["lr0"][-1] == "at the lower end: consider a lower one"
     assert rows["lr0"][1] == 0.09901
 
 
 def test_the_table_of_trials_has_all_parameters_and_the_last_line_of_a_traceback(mixed):
-    found = tables.trials_table(mixed)
+    found = trials.rows(mixed)
     titles = [column.title for column in found.columns]
     failed = dict(zip(titles, found.rows[4], strict=True))
 
@@ -689,32 +701,32 @@ def test_the_table_of_trials_has_all_parameters_and_the_last_line_of_a_traceback
 def test_the_same_failure_is_told_once(own_engine):
     add_study(own_engine, Plan(num_trials=3, verdicts=["failed"] * 3))
     change(own_engine, schema.trial, schema.trial.c.number == 1, traceback="Traceback\nKeyError: 'x'\n")
-    found = tables.failures(load(own_engine, "digits-lr"))
+    found = trials.failure_rows(load(own_engine, "digits-lr"))
 
     assert [each.summary.split(":")[0] for each in found] == ["Trials 0 and 2", "Trial 1"]
     assert found[1].text == "Traceback\nKeyError: 'x'\n"
 
 
 def test_no_failure_is_good_news(view):
-    assert tables.failures(view) == Prose("No trial failed.")
+    assert trials.failure_rows(view) == Prose("No trial failed.")
 
 
 def test_the_data_is_counted_by_split(view):
-    splits, facts = tables.data_check(view).summary
+    splits, facts = data_check.rows(view).summary
 
     assert splits.rows[0] == ("train", 640, 1893, "zero 640, one 620, two 633")
     assert ("source", "digits, rendered") in facts.rows
 
 
 def test_the_environment_says_how_many_trials_ran_in_it(view):
-    found = tables.environment(view)
+    found = setup.environment_rows(view)
 
     assert found[0].columns[0].title == "16 trials"
     assert ("torch", "2.14.1") in found[0].rows
 
 
 def test_a_table_with_a_ragged_row_is_refused(view):
-    table = tables.trials_table(view)
+    table = trials.rows(view)
 
     with pytest.raises(ValueError, match="row 0 has 1 cells for"):
         Table(name="trials", columns=table.columns, rows=((1,),))

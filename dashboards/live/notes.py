@@ -1,0 +1,90 @@
+"""The one thing that the pages write: a note on a trial, over a connection of its own beside the reader's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash.exceptions import PreventUpdate
+
+from dashboards.data.reader import Reader, UnavailableError
+from dashboards.live.callbacks import stamp_of
+from dashboards.live.components import attributes
+from dashboards.state import AddressError, PageState, from_address
+from evolve.errors import EvolveError
+from evolve.storage.notes import MAX_TAG, MAX_TEXT, leave_note
+
+
+def note_form() -> Any:
+    """Fields for a text and a tag, a button, and a place for what became of the note."""
+    # Without a maximum length in the browser, which cuts what is pasted and does not say so.
+    text = dcc.Textarea(
+        id="note-text",
+        placeholder=f"What is to be remembered of this trial, up to {MAX_TEXT:,} characters",
+        rows=3,
+        spellCheck=True,
+        className="field",
+    )
+    tag = dcc.Input(
+        id="note-tag",
+        type="text",
+        placeholder=f"tag, up to {MAX_TAG} characters",
+        autoComplete="off",
+        className="field",
+    )
+    return html.Div(
+        [
+            html.Label("A note", htmlFor="note-text", className="label"),
+            text,
+            html.Div([tag, html.Button("Save the note", id="note-save", n_clicks=0)], className="note-end"),
+            html.P(id="note-said", role="status", className="caption"),
+        ],
+        className="note-form",
+        role="group",
+        **attributes(aria_label="Write a note"),
+    )
+
+
+def add_notes(app: Dash, reader: Reader, storage_url: str) -> None:
+    @app.callback(
+        Output("note-said", "children"),
+        Output("note-text", "value"),
+        Output("note-tag", "value"),
+        Output("stamp", "data", allow_duplicate=True),
+        Input("note-save", "n_clicks"),
+        State("note-text", "value"),
+        State("note-tag", "value"),
+        State("question", "data"),
+        running=[(Output("note-save", "disabled"), True, False)],  # a second click would write it twice
+        prevent_initial_call=True,
+    )
+    def _save(clicks: int | None, text: object, tag: object, question: str) -> Any:
+        if not clicks:
+            raise PreventUpdate
+        try:
+            state = _trial_state(question)
+            leave_note(
+                storage_url,
+                study_name=state.study,
+                number=state.number,
+                text=str(text or ""),
+                tag=str(tag or ""),
+            )
+        except (EvolveError, AddressError) as error:
+            return str(error), no_update, no_update, no_update
+        return "The note is stored.", "", "", _stamp(reader, state)
+
+
+def _trial_state(question: object) -> PageState:
+    state = from_address(str(question or ""))
+    if state.page != "/trial":
+        raise AddressError(f"note: {state.page} is not the page of a trial, such as /trial?study=lr_sweep&trial=7")
+    return state
+
+
+def _stamp(reader: Reader, state: PageState) -> Any:
+    # The panels then show the note at once, not when the clock next asks.
+    try:
+        return stamp_of(reader, state)
+    except UnavailableError:
+        return no_update
