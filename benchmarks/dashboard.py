@@ -117,7 +117,7 @@ class Caller:
         """Bytes of panels."""
         return sum(self._panel(panel) for panel in STUDY if panel.key in keys)
 
-    def _panel(self, panel: Panel[Any]) -> int:
+    def _panel(self, panel: Panel) -> int:
         own = {"type": "panel", "key": panel.key, "lines": "yes" if panel.follows_selection else "no"}
         device = {"dark": False, "touch": False}
         said = {"question": "/study?study=large", "device": device, "selection": "", "look": {}, "id": own}

@@ -13,7 +13,6 @@ from itertools import groupby
 from math import isfinite
 from pathlib import Path
 from string import Template
-from typing import Any
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
@@ -23,7 +22,7 @@ from dashboards.blocks import Cell, Column, Disclosure, Empty, Prose, Table, Til
 from dashboards.data.study import StudyView
 from dashboards.data.study_loading import load
 from dashboards.figures import theme
-from dashboards.panels import REPORT
+from dashboards.panels import STUDY
 from dashboards.questions.panel import Block, Panel
 from evolve import formatting
 
@@ -61,8 +60,8 @@ def render(view: StudyView) -> str:
         theme=_asset("theme.js"),
         verdict_style=theme.verdict_css(),
         head=_head(view),
-        links="".join(f'<a href="#{panel.key}">{escape(panel.title)}</a>' for panel in REPORT[1:]),
-        sections="\n".join(_section(panel, view) for panel in REPORT),
+        links="".join(f'<a href="#{panel.key}">{escape(panel.title)}</a>' for panel in STUDY[1:]),
+        sections="\n".join(_section(panel, view) for panel in STUDY),
         templates=_json(templates),
         on_dark=_json(theme.ON_DARK),
         plotly=get_plotlyjs(),
@@ -92,7 +91,7 @@ def _head(view: StudyView) -> str:
     return f"<h1>{escape(facts.name)}</h1><p>{escape(' · '.join(part for part in parts if part))}</p>"
 
 
-def _section(panel: Panel[Any], view: StudyView) -> str:
+def _section(panel: Panel, view: StudyView) -> str:
     blocks = panel.draw(view)
     caption = f'<p class="caption">{escape(panel.caption)}</p>' if panel.caption else ""
     numbered = [(f"{panel.key}-{index}", block) for index, block in enumerate(blocks)]

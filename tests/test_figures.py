@@ -23,7 +23,7 @@ from dashboards.data.trial_sets import VERDICTS
 from dashboards.figures import theme
 from dashboards.figures.series import COLORS
 from dashboards.live.delivery import as_csv
-from dashboards.panels import REPORT
+from dashboards.panels import STUDY
 from dashboards.questions import approaches, contour, convergence, divergence_map, history, schedules, slices, timeline
 from dashboards.questions.edges import find_edges
 from evolve.outcome.forensics import LARGE_BOX_LOGIT, SIGN_UPDATE_RATIO
@@ -50,7 +50,7 @@ def mixed(engine):
 
 
 def figures_of(view):
-    return [(panel.key, block) for panel in REPORT for block in panel.draw(view) if type(block).__name__ == "Figure"]
+    return [(panel.key, block) for panel in STUDY for block in panel.draw(view) if type(block).__name__ == "Figure"]
 
 
 def points(figure, *, mode="markers"):
@@ -306,7 +306,7 @@ def test_labels_of_axes_have_the_page_behind_them():
 @pytest.mark.parametrize("name", ["mixed", "hostile", "many"])
 def test_every_csv_has_names_that_differ(engine, name):
     view = load(engine, name)
-    for panel in REPORT:
+    for panel in STUDY:
         for block in panel.draw(view):
             if isinstance(block, go.Figure | Table):
                 names = next(csv.reader(io.StringIO(as_csv(block))))

@@ -17,7 +17,7 @@ from sqlalchemy import update
 
 from dashboards.data.study_loading import StudyNotFoundError, load
 from dashboards.figures import theme
-from dashboards.panels import REPORT
+from dashboards.panels import STUDY
 from dashboards.report import render, write_report
 from evolve.storage import schema
 from tests.synthetic import SPACE, Plan, add_study, new_engine
@@ -105,7 +105,7 @@ def test_every_study_has_a_page_with_all_sections_and_nothing_of_a_user_as_marku
     text = render(load(engine, name))
     found = Page(text)
 
-    assert [attrs["id"] for tag, attrs in found.tags if tag == "section"] == [panel.key for panel in REPORT]
+    assert [attrs["id"] for tag, attrs in found.tags if tag == "section"] == [panel.key for panel in STUDY]
     # The page's own scripts: light and dark, templates, colours, plotly, ours, and one a figure.
     assert found.count("script") == 5 + len(found.figures) == 5 + found.count("figure")
     assert found.count("b") == text.count("</span> <b>")

@@ -17,6 +17,7 @@ from dashboards.data import queries
 from dashboards.data.study import StudyView, number_in
 from dashboards.figures import theme
 from dashboards.questions import diverged
+from dashboards.questions.panel import Panel
 from evolve import formatting
 from evolve.outcome.forensics import LARGE_BOX_LOGIT, SIGN_UPDATE_RATIO
 
@@ -185,3 +186,13 @@ def _mark_first_sign(figure: go.Figure, at: float) -> None:
         x=at, y=0, xref="x", yref="paper", text="first sign", showarrow=False, xanchor="right", yanchor="bottom",
         xshift=-4, font={"size": 11},
     )  # fmt: skip
+
+
+PANEL = Panel(
+    key="approach",
+    title="The last steps before divergence",
+    caption="A few of those trials, from the earliest to the latest to diverge, all on logarithmic axes. Dashed: "
+    "the limit above which trouble is near. Dotted: the first warning sign. A cross: not finite.",
+    rows=rows,
+    blocks=draw,
+)

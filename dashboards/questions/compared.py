@@ -8,6 +8,7 @@ from typing import Any
 
 from dashboards.blocks import Cell, Column, Empty, Prose, Table
 from dashboards.data.compared import CompareView, Entry
+from dashboards.questions.panel import Panel
 from evolve import formatting
 
 NOTHING = Empty(
@@ -75,3 +76,13 @@ def _settings(entry: Entry) -> dict[str, Cell]:
 
 def _cell(value: object) -> Cell:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else formatting.as_text(value)
+
+
+OUTCOME = Panel(key="outcomes", title="What became of each", rows=outcome_rows)
+
+SETTING = Panel(
+    key="settings",
+    title="What differs",
+    caption="Hyperparameters and settings; those that differ come first.",
+    rows=setting_rows,
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from dashboards.figures.curves import Curve
 from dashboards.figures.downsampling import polyline
 from dashboards.figures.series import Series, series
 from dashboards.questions.compared import NOTHING
-from dashboards.questions.panel import Block
+from dashboards.questions.panel import Block, Panel
 from evolve import analysis
 from evolve.storage.schema import TERMS
 
@@ -113,3 +114,20 @@ def _search(entry: Entry) -> Curve:
 
 def _blocks(found: Overlay, *, x: str) -> tuple[Block, ...]:
     return (found.key, *series(found.series, x=x))
+
+
+STEP = Panel(
+    key="steps",
+    title="How did training go, step by step?",
+    caption="Of each the seed that diverged, or its first. A cross in a trial's own colour is where it diverged.",
+    rows=step_rows,
+    blocks=partial(_blocks, x="steps trained"),
+)
+
+CURVE = Panel(
+    key="curves",
+    title="How did they converge?",
+    caption="After each epoch, mean over the seeds of a trial; a cross is the last number of one that diverged.",
+    rows=curve_rows,
+    blocks=partial(_blocks, x="trial"),
+)

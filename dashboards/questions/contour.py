@@ -17,6 +17,7 @@ from dashboards.data.trial_sets import finished
 from dashboards.figures import theme
 from dashboards.questions import parallel
 from dashboards.questions.edges import Edge, find_edges, mark_edges
+from dashboards.questions.panel import Panel
 
 GRID = 40
 # A kernel this wide, in shares of the range, smooths the noise of seeds and keeps a valley of a tenth of the range.
@@ -134,3 +135,15 @@ def draw(data: Contour) -> go.Figure:
     )
     mark_edges(figure, data.edges, x=data.x, y=data.y)
     return figure
+
+
+PANEL = Panel(
+    key="contour",
+    title="Fitness over two hyperparameters",
+    caption="A weighted mean of the trials nearby; empty where none is near or most of those diverged, marked by "
+    "crosses. It hides what other hyperparameters did, so read it with the pictures above.",
+    rows=rows,
+    blocks=draw,
+    has_pair=True,
+    has_points=True,
+)

@@ -18,7 +18,7 @@ from dashboards.data.trial_sets import TRAINED, VERDICTS, spread_evenly
 from dashboards.figures import theme
 from dashboards.figures.curves import Curve, add_band, add_best, add_by_verdict, add_line, quantile_band
 from dashboards.figures.downsampling import downsample
-from dashboards.questions.panel import Block
+from dashboards.questions.panel import Block, Panel
 
 MAX_CURVES = 60
 MAX_CURVE_BUCKETS = 40
@@ -170,3 +170,15 @@ def _blocks(found: Convergence) -> tuple[Block, ...]:
         return (figure,)
     shown = f"{len(found.curves):,} of {found.num_curves:,} trials are drawn, spread over the ranks of each verdict."
     return (Prose(shown), figure)
+
+
+PANEL = Panel(
+    key="convergence",
+    title="How did trials converge?",
+    caption="Average precision on the validation images after each epoch, mean over the seeds of a trial. A curve "
+    "that still rises at its end was trained too short. The strip beneath has a cross for every trial that "
+    "diverged, where it did.",
+    rows=rows,
+    blocks=_blocks,
+    follows_selection=True,
+)

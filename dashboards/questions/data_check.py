@@ -9,7 +9,7 @@ from typing import Any
 from dashboards.blocks import Cell, Column, Empty, Prose, Table
 from dashboards.data.study import StudyView
 from dashboards.questions import setup
-from dashboards.questions.panel import Block, as_they_are
+from dashboards.questions.panel import Block, Panel
 from evolve import formatting
 
 
@@ -74,4 +74,14 @@ def _count_cell(value: object) -> Cell:
 
 def _blocks(found: DataCheck) -> tuple[Block, ...]:
     findings = () if found.findings is None else (found.findings,)
-    return (*as_they_are(found.summary), found.note, *findings)
+    summary = found.summary if isinstance(found.summary, tuple) else (found.summary,)
+    return (*summary, found.note, *findings)
+
+
+PANEL = Panel(
+    key="data",
+    title="The data",
+    caption="What the data set holds, and what its check clipped or left out.",
+    rows=rows,
+    blocks=_blocks,
+)

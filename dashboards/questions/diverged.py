@@ -12,6 +12,7 @@ import pandas as pd
 from dashboards.blocks import Cell, Column, Empty, Table
 from dashboards.data.shown import none_shown
 from dashboards.data.study import StudyView, number_in
+from dashboards.questions.panel import Panel
 
 NONE_DIVERGED = "No trial diverged. To find where they do, raise the upper end of lr0 in the study's space."
 STRIDES = (32, 16, 8)
@@ -133,3 +134,12 @@ def _scale(scale: object) -> str:
     if isinstance(scale, int) and not isinstance(scale, bool) and 0 <= scale < len(STRIDES):
         return f"{scale}, stride {STRIDES[scale]}"
     return "" if scale is None else str(scale)
+
+
+PANEL = Panel(
+    key="diverged",
+    title="Why did they diverge?",
+    caption="The step whose loss or gradient was no longer a number, and what was seen before it. Steps and epochs "
+    "count from 0, scales from the coarsest grid.",
+    rows=rows,
+)

@@ -15,7 +15,7 @@ from dashboards.figures import theme
 from dashboards.figures.points import LEGEND
 from dashboards.questions import slices
 from dashboards.questions.edges import Edge, edge_sentence, find_edges, mark_edges
-from dashboards.questions.panel import Block
+from dashboards.questions.panel import Block, Panel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,3 +143,14 @@ def _map_of_one(data: DivergenceMap) -> go.Figure:
 
 def _blocks(found: DivergenceMap) -> tuple[Block, ...]:
     return (*(Prose(sentence) for sentence in found.sentences), draw(found))
+
+
+PANEL = Panel(
+    key="map",
+    title="Where does training diverge?",
+    caption="Brighter is better; crosses diverged.",
+    rows=rows,
+    blocks=_blocks,
+    has_pair=True,
+    has_points=True,
+)

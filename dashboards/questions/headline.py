@@ -14,7 +14,7 @@ from dashboards.data.shown import none_finished
 from dashboards.data.study import Parameter, StudyView
 from dashboards.data.trial_sets import VERDICTS, finished, started
 from dashboards.questions.edges import divergence_sentence
-from dashboards.questions.panel import Block
+from dashboards.questions.panel import Block, Panel
 from evolve import analysis, formatting
 
 EDGE = 0.05
@@ -196,3 +196,11 @@ def mean_text(view: StudyView) -> str:
 
 def _blocks(found: Headline) -> tuple[Block, ...]:
     return (*found.sentences, found.tiles, found.counts, found.setting)
+
+
+PANEL = Panel(
+    key="summary",
+    title="Summary",
+    rows=rows,
+    blocks=_blocks,
+)

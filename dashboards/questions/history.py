@@ -15,6 +15,7 @@ from dashboards.data.study import StudyView
 from dashboards.data.trial_sets import finished, started
 from dashboards.figures import theme
 from dashboards.figures.points import LEGEND, add_trials
+from dashboards.questions.panel import Panel
 from evolve import analysis
 
 
@@ -89,3 +90,14 @@ def _ring(figure: go.Figure, x: pd.Series[int], y: pd.Series[float]) -> None:
         name=f"best: trial {int(x.iloc[0])}",
         hoverinfo="skip",
     )
+
+
+PANEL = Panel(
+    key="history",
+    title="Did the search get better?",
+    caption="Every trial in the order it was asked for. The line is the best fitness of all trials so far that ran "
+    "to their end; trials without a fitness stand in the rows beneath.",
+    rows=rows,
+    blocks=draw,
+    has_points=True,
+)

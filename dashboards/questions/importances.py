@@ -9,7 +9,7 @@ from dashboards.data.shown import none_finished
 from dashboards.data.study import StudyView
 from dashboards.data.trial_sets import finished
 from dashboards.figures import theme
-from dashboards.questions.panel import Block
+from dashboards.questions.panel import Block, Panel
 from evolve import analysis
 from evolve.analysis import Importances
 
@@ -59,3 +59,13 @@ def draw(data: Importances) -> go.Figure:
 def _blocks(found: Importances) -> tuple[Block, ...]:
     basis = f"Over {found.num_trials:,} trials; the best {found.quantile * 100:.0f} % of them count as best."
     return (Prose(basis), draw(found))
+
+
+PANEL = Panel(
+    key="importances",
+    title="Which hyperparameters matter?",
+    caption="Share of each hyperparameter in what sets the best trials apart (PED-ANOVA). Trials that diverged do "
+    "not count here; the map below is about them.",
+    rows=rows,
+    blocks=_blocks,
+)

@@ -16,7 +16,7 @@ from dashboards.data.study import StudyView
 from dashboards.data.trial_sets import TRAINED
 from dashboards.figures import theme
 from dashboards.figures.curves import add_band, add_line, quantile_band
-from dashboards.questions.panel import Block
+from dashboards.questions.panel import Block, Panel
 from evolve.formatting import counted, listed, spans
 from evolve.storage.schema import TERMS
 
@@ -148,3 +148,22 @@ def _shown(data: Losses) -> NDArray[np.float64]:
 def _blocks(found: Losses) -> tuple[Block, ...]:
     told = not_finite_text(found.not_finite)
     return (draw(found), *([Prose(told)] if told else []))
+
+
+PANEL = Panel(
+    key="losses",
+    title="Do training and validation loss agree?",
+    caption="A validation loss that turns upwards while the training loss falls is over-fitting. Training loss is "
+    "measured on augmented images, so it may lie above.",
+    rows=rows,
+    blocks=_blocks,
+)
+
+TERM = Panel(
+    key="loss-terms",
+    title="Which term of the loss?",
+    caption="The same, for the terms the loss is the sum of: blue is the best trial, grey the median; solid lines "
+    "are training, dashed ones validation.",
+    rows=term_rows,
+    blocks=draw_terms,
+)

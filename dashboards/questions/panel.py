@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import plotly.graph_objects as go
 
@@ -14,11 +14,10 @@ from dashboards.data.study import StudyView
 from dashboards.data.trial_sets import started
 
 Block: TypeAlias = go.Figure | Table | Prose | Empty | Disclosure | Tiles | VerdictCounts | VerdictMark | Key
-Rows = TypeVar("Rows")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Panel(Generic[Rows]):
+class Panel:
     """One section of a page.
 
     Attributes:
@@ -26,7 +25,7 @@ class Panel(Generic[Rows]):
         title: What is shown.
         caption: How to read it.
         rows: From what the page is about, such as a study, to the rows shown, or why there are none.
-        blocks: From those rows to what is drawn, top to bottom.
+        blocks: From those rows to what is drawn, top to bottom; rows that are blocks already need none.
         follows_selection: Whether the rows depend on which trials are selected; other pictures only mark them.
         has_pair: Whether the rows depend on the chosen pair of hyperparameters.
         has_points: Whether each trial is a point, so that a choice of them is drawn where they are very many.
@@ -34,9 +33,9 @@ class Panel(Generic[Rows]):
 
     key: str
     title: str
-    caption: str
-    rows: Callable[[Any], Rows | Empty]
-    blocks: Callable[[Rows], tuple[Block, ...]]
+    caption: str = ""
+    rows: Callable[[Any], Any]
+    blocks: Callable[[Any], Block | tuple[Block, ...]] = lambda rows: rows
     follows_selection: bool = False
     has_pair: bool = False
     has_points: bool = False
@@ -46,8 +45,9 @@ class Panel(Generic[Rows]):
         found = self.rows(view)
         if isinstance(found, Empty):
             return (found,)
+        drawn = self.blocks(found)
         # At the end, so that a picture keeps its name when the study grows.
-        return self.blocks(found) + (_choice_note(view) if self.has_points else ())
+        return (drawn if isinstance(drawn, tuple) else (drawn,)) + (_choice_note(view) if self.has_points else ())
 
 
 def _choice_note(view: object) -> tuple[Block, ...]:
@@ -61,13 +61,3 @@ def _choice_note(view: object) -> tuple[Block, ...]:
             "filter draws those that pass; CSV has all."
         ),
     )
-
-
-def single(draw: Callable[[Any], go.Figure]) -> Callable[[Any], tuple[Block, ...]]:
-    """Blocks of a picture."""
-    return lambda rows: (draw(rows),)
-
-
-def as_they_are(blocks: Block | tuple[Block, ...]) -> tuple[Block, ...]:
-    """Blocks of rows that are blocks already."""
-    return blocks if isinstance(blocks, tuple) else (blocks,)

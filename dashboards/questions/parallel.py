@@ -17,7 +17,7 @@ from dashboards.data.study import Parameter, StudyView
 from dashboards.data.trial_sets import finished, spread_evenly
 from dashboards.figures import theme
 from dashboards.figures.downsampling import joined
-from dashboards.questions.panel import Block
+from dashboards.questions.panel import Block, Panel
 from evolve import formatting
 
 MAX_LINES = 300
@@ -166,3 +166,14 @@ def _blocks(found: Parallel) -> tuple[Block, ...]:
     notes += [f"{found.num_left_out} more hyperparameters have no room here"] if found.num_left_out else []
     figure = draw(found)
     return (Prose(f"{'; '.join(notes).capitalize()}."), figure) if notes else (figure,)
+
+
+PANEL = Panel(
+    key="parallel",
+    title="What do good settings have in common?",
+    caption="A line is a trial that ran to its end, brighter where its fitness is higher. On the live page, drag "
+    "over a part of an axis to select the trials that pass there.",
+    rows=rows,
+    blocks=_blocks,
+    follows_selection=True,
+)

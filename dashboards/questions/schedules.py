@@ -13,6 +13,7 @@ from dashboards.data.study import StudyView
 from dashboards.figures import theme
 from dashboards.figures.curves import Curve, add_best, add_by_verdict, add_line
 from dashboards.figures.downsampling import polyline
+from dashboards.questions.panel import Panel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,3 +81,12 @@ def draw(data: Schedules) -> tuple[go.Figure, ...]:
 
 def _all_values(curves: Sequence[Curve]) -> list[float]:
     return [float(value) for curve in curves for value in curve.y]
+
+
+PANEL = Panel(
+    key="schedule",
+    title="Learning rate and momentum as applied",
+    caption="What the optimizer was given at each step, warm-up included; each different curve is drawn once.",
+    rows=rows,
+    blocks=draw,
+)

@@ -13,6 +13,7 @@ from dashboards.data.shown import none_finished
 from dashboards.data.study import StudyView
 from dashboards.data.trial_sets import finished
 from dashboards.figures import theme
+from dashboards.questions.panel import Panel
 from evolve import analysis, formatting
 from evolve.analysis import Interval
 
@@ -76,3 +77,12 @@ def draw(data: SeedSpread) -> go.Figure:
 
 def _interval_text(name: str, mean: float, reach: float) -> str:
     return f"{name}: {formatting.score(mean)}" + (f" ± {formatting.score(reach)}" if isfinite(reach) else "")
+
+
+PANEL = Panel(
+    key="seeds",
+    title="Is the best trial better than the next?",
+    caption="The best trials with each of their seeds. Where intervals overlap widely, the order may be luck.",
+    rows=rows,
+    blocks=draw,
+)

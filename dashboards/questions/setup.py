@@ -9,6 +9,7 @@ from typing import Any
 from dashboards.blocks import Column, Empty, Table
 from dashboards.data.study import StudyView
 from dashboards.questions import headline
+from dashboards.questions.panel import Panel
 from evolve import formatting
 
 
@@ -66,3 +67,24 @@ def _flat(facts: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[str(key)] = value if not isinstance(value, list) else json.dumps(value)
     return flat
+
+
+EVENT = Panel(
+    key="events",
+    title="What else happened?",
+    caption="Workers that were lost, checkpoints that could not be used, data that changed. What was lost that way "
+    "was trained again.",
+    rows=event_rows,
+)
+
+PANEL = Panel(
+    key="setup",
+    title="What was asked",
+    rows=rows,
+)
+
+ENVIRONMENT = Panel(
+    key="environment",
+    title="Where it ran",
+    rows=environment_rows,
+)

@@ -13,6 +13,7 @@ from dashboards.data.study import Parameter, StudyView
 from dashboards.figures import theme
 from dashboards.figures.points import add_trials
 from dashboards.questions.edges import Edge, find_edges, mark_edges
+from dashboards.questions.panel import Panel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,3 +64,14 @@ def _slice(data: Slice) -> go.Figure:
     theme.mark_range(figure, parameter)
     mark_edges(figure, [data.edge] if data.edge else [], x=parameter)
     return figure
+
+
+PANEL = Panel(
+    key="slices",
+    title="Which settings are good?",
+    caption="Fitness against each hyperparameter. Dotted lines are the ends of the range that was searched: where "
+    "the best trials crowd at one, widen it.",
+    rows=rows,
+    blocks=draw,
+    has_points=True,
+)

@@ -8,6 +8,7 @@ from math import isfinite
 from dashboards.blocks import Cell, Column, Empty, Table, Tile, Tiles
 from dashboards.data.overview import Overview, StudySummary
 from dashboards.data.trial_sets import VERDICTS
+from dashboards.questions.panel import Panel
 from evolve import formatting
 
 NO_STUDIES = Empty("No study is stored here yet. Start one with `evolve run --study lr_sweep`; it appears by itself.")
@@ -63,3 +64,13 @@ def _row(study: StudySummary, verdicts: Sequence[str]) -> tuple[Cell, ...]:
         *(study.verdicts.get(verdict, 0) for verdict in verdicts),
         formatting.moment(study.last_seen),
     )
+
+
+TOTAL = Panel(key="totals", title="All studies", rows=total_rows)
+
+PANEL = Panel(
+    key="studies",
+    title="Each study",
+    caption="Those that run come first, then the latest.",
+    rows=rows,
+)

@@ -17,6 +17,7 @@ from dashboards.data.study import StudyView
 from dashboards.data.trial_sets import started
 from dashboards.figures import theme
 from dashboards.figures.downsampling import joined
+from dashboards.questions.panel import Panel
 from evolve import formatting
 
 # Heights in pixels: of a trial's own row, of a row that trials share, and of all rows together.
@@ -113,3 +114,13 @@ def draw(data: Timeline) -> go.Figure:
     axis |= {"autorange": "reversed"} if has_own_rows else {"range": [last + 0.6, 0.4], "showgrid": False}
     figure.update_layout(yaxis=axis)
     return figure
+
+
+PANEL = Panel(
+    key="timeline",
+    title="When did each trial run?",
+    caption="From the first step to the last thing known of a trial.",
+    rows=rows,
+    blocks=draw,
+    has_points=True,
+)

@@ -8,7 +8,8 @@ from dashboards.blocks import Empty
 from dashboards.data.trial import TrialView
 from dashboards.figures.curves import Curve
 from dashboards.figures.downsampling import polyline
-from dashboards.figures.series import Series
+from dashboards.figures.series import Series, series
+from dashboards.questions.panel import Panel
 from evolve.storage.schema import TERMS
 
 NO_STEPS = Empty("No steps of this trial are stored. They appear while it trains; a trial that failed early has none.")
@@ -84,3 +85,38 @@ def _curve(view: TrialView, x: Any, y: Any) -> Curve:
 
 def _scale(index: int) -> str:
     return f"stride {(32, 16, 8)[index]}"
+
+
+METRIC = Panel(
+    key="metrics",
+    title="Metrics by epoch",
+    caption="Measured on the validation images after each epoch.",
+    rows=metric_rows,
+    blocks=series,
+)
+
+LOSS = Panel(
+    key="losses",
+    title="Loss by step",
+    caption="Each term on the training batches, by the scale it was predicted at, and on the validation images "
+    "after each epoch. A cross marks a number that was not finite.",
+    rows=loss_rows,
+    blocks=series,
+)
+
+SCHEDULE = Panel(
+    key="schedule",
+    title="Learning rate and momentum as applied",
+    caption="What the optimizer was given, warm-up included.",
+    rows=schedule_rows,
+    blocks=series,
+)
+
+HEALTH = Panel(
+    key="health",
+    title="Signs of trouble",
+    caption="A single step that moves the weights by more than a fifth of themselves came before most divergences "
+    "seen so far.",
+    rows=health_rows,
+    blocks=series,
+)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from dashboards.blocks import Cell, Column, Disclosure, Empty, Prose, Table
 from dashboards.data.trial import TrialView
-from dashboards.questions.panel import Block
+from dashboards.questions.panel import Block, Panel
 from detector.hyperparameters import Hyperparameters
 from detector.yaml_text import dump
 from evolve import formatting
@@ -145,3 +145,22 @@ def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _reproduction_blocks(found: Reproduction) -> tuple[Block, ...]:
     return (found.note, found.text)
+
+
+SETTING = Panel(
+    key="setting",
+    title="Hyperparameters beside the best",
+    caption="Those that differ come first; the ratio is this trial's over the best's.",
+    rows=setting_rows,
+)
+
+REPRODUCTION = Panel(
+    key="reproduction",
+    title="Train it again",
+    rows=reproduction_rows,
+    blocks=_reproduction_blocks,
+)
+
+CHECKPOINT = Panel(key="checkpoint", title="Checkpoints", rows=checkpoint_rows)
+
+ENVIRONMENT = Panel(key="environment", title="Where it ran", rows=environment_rows)

@@ -10,7 +10,7 @@ from typing import Any
 from dashboards.blocks import Column, Disclosure, Empty, Prose, Table, Tile, Tiles, VerdictMark
 from dashboards.data.trial import TrialView
 from dashboards.questions import trial_files
-from dashboards.questions.panel import Block
+from dashboards.questions.panel import Block, Panel
 from evolve import formatting
 from evolve.outcome.forensics import Diagnosis
 
@@ -140,3 +140,16 @@ def _blocks(found: Summary) -> tuple[Block, ...]:
 
 def _diagnosis_blocks(found: Explanation) -> tuple[Block, ...]:
     return (*found.sentences, found.table)
+
+
+PANEL = Panel(key="summary", title="What became of it", rows=rows, blocks=_blocks)
+
+NOTE = Panel(key="notes", title="Notes", rows=note_rows)
+
+DIAGNOSIS = Panel(
+    key="diagnosis",
+    title="Diagnosis",
+    caption="Steps and epochs count from 0, scales from the coarsest grid.",
+    rows=diagnosis_rows,
+    blocks=_diagnosis_blocks,
+)

@@ -13,6 +13,7 @@ from dashboards.data.shown import none_shown, none_started
 from dashboards.data.study import Parameter, StudyView
 from dashboards.data.trial_sets import started
 from dashboards.questions import headline
+from dashboards.questions.panel import Panel
 from evolve import formatting
 
 MAX_FAILURES = 20
@@ -111,3 +112,16 @@ def _trial_list(members: list[tuple[int, str]]) -> str:
 
 def _is_nan(value: object) -> bool:
     return value is None or (isinstance(value, float) and value != value)
+
+
+PANEL = Panel(
+    key="trials",
+    title="All trials",
+    rows=rows,
+)
+
+FAILURE = Panel(
+    key="failures",
+    title="Trials that failed",
+    rows=failure_rows,
+)

@@ -22,7 +22,7 @@ def heading(title: str, *, details: Sequence[Any] = ()) -> Any:
     return html.Header([html.H1(title), *line])
 
 
-def sections(panels: Sequence[Panel[Any]], *, beneath: Mapping[str, Any] = NOTHING) -> list[Any]:
+def sections(panels: Sequence[Panel], *, beneath: Mapping[str, Any] = NOTHING) -> list[Any]:
     """Links to the panels, and a place for each.
 
     Args:
@@ -36,7 +36,7 @@ def sections(panels: Sequence[Panel[Any]], *, beneath: Mapping[str, Any] = NOTHI
     ]
 
 
-def _section(panel: Panel[Any], beneath: Any) -> Any:
+def _section(panel: Panel, beneath: Any) -> Any:
     kind = {"key": panel.key, "lines": "yes" if panel.follows_selection else "no"}
     caption = [html.P(panel.caption, className="caption")] if panel.caption else []
     return html.Section(

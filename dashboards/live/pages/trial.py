@@ -25,7 +25,7 @@ def page(view: TrialView, state: PageState) -> list[Any]:
     ]
 
 
-def _panels(view: TrialView) -> Sequence[Panel[Any]]:
+def _panels(view: TrialView) -> Sequence[Panel]:
     if view.verdict != "diverged":
         return TRIAL
     # Why it diverged is what its reader comes for.
