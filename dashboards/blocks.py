@@ -29,6 +29,11 @@ class Column:
     slot: int | None = None
     is_long: bool = False
 
+    @property
+    def heading(self) -> str:
+        """Title and unit on one line."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:

@@ -38,9 +38,11 @@ from dashboards.data.study_loading import load
 from dashboards.figures.brush import mark_selected, trial_numbers
 from dashboards.live.app import make_app, page_of
 from dashboards.live.callbacks import fresh_options, only_selected, panel_content, stamp_of
-from dashboards.live.components import Place, draw_all, grid_rows
+from dashboards.live.components import draw_all
+from dashboards.live.context import PanelContext
 from dashboards.live.controls import look_of, state_of, with_look
 from dashboards.live.delivery import as_csv
+from dashboards.live.grid import grid_rows
 from dashboards.live.security import Access, ExposureError, is_known_host
 from dashboards.live.server import DashboardError, make_dashboard_server
 from dashboards.panels import PAGES, STUDY
@@ -193,9 +195,9 @@ def test_a_page_opens_as_its_sender_left_it(reader: Reader) -> None:
     hidden = Hidden(figure="history-0", curve="diverged")
     state = PageState(page="/study", study=NAME, sorts=tuple(orders), hidden=(hidden,))
 
-    grid = found(panel_content(reader, Place(state=state, panel="trials")), "columnDefs")
+    grid = found(panel_content(reader, PanelContext(state=state, panel="trials")), "columnDefs")
     assert [each.get("sort") for each in grid.columnDefs][:4] == [None, None, "desc", None]
-    graph = found(panel_content(reader, Place(state=state, panel="history")), "figure")
+    graph = found(panel_content(reader, PanelContext(state=state, panel="history")), "figure")
     visible = {trace["name"]: trace.get("visible") for trace in graph.figure["data"]}
     assert visible.pop("diverged") == "legendonly"
     assert set(visible.values()) == {None}
@@ -293,7 +295,7 @@ def test_rows_are_as_high_as_their_sentences(reader: Reader) -> None:
     heights = {}
     for name, reasons in {"short": ["no"] * 9, "long": ["word " * 30] * 9, "few": ["no"] * 9 + ["word " * 30]}.items():
         table = Table(name="t", columns=columns, rows=tuple(enumerate(reasons)), is_sortable=True)
-        grid = found(draw_all((table,), Place(state=PageState(), panel="t")), "columnDefs")
+        grid = found(draw_all((table,), PanelContext(state=PageState(), panel="t")), "columnDefs")
         heights[name] = grid.dashGridOptions["rowHeight"]
 
         assert grid.columnDefs[1]["wrapText"]
@@ -392,7 +394,7 @@ def test_every_page_opens_and_nothing_of_a_user_is_markup(reader: Reader) -> Non
 
 
 def sent_as_list(reader: Reader, state: PageState) -> str:
-    contents = [panel_content(reader, Place(state=state, panel=panel.key)) for panel in PAGES[state.page]]
+    contents = [panel_content(reader, PanelContext(state=state, panel=panel.key)) for panel in PAGES[state.page]]
     return str(to_json_plotly(contents))
 
 
@@ -618,7 +620,7 @@ def test_databases_that_cannot_be_shown_say_why(tmp_path: Path) -> None:
     for path, why in ((empty, "missing"), (newer, "upgrade evolve"), (broken, "not a database")):
         reader = Reader(f"sqlite:///{path}")
         for state in (PageState(), PageState(page="/study", study=NAME)):
-            said = to_json_plotly(panel_content(reader, Place(state=state, panel=PAGES[state.page][0].key)))
+            said = to_json_plotly(panel_content(reader, PanelContext(state=state, panel=PAGES[state.page][0].key)))
             assert why in said, (path, said)
     with pytest.raises(UnavailableError, match="cannot be opened"):
         Reader("postgresql+nosuchdriver://x/y")
@@ -724,7 +726,7 @@ def test_a_writer_at_full_speed_and_a_reader_never_stop_each_other(tmp_path: Pat
         for state in (PageState(), PageState(page="/study", study=NAME), PageState(page="/trial", study=NAME)):
             stamps.add(reader.stamp(state))
             panel = PAGES[state.page][0].key
-            said = to_json_plotly(panel_content(reader, Place(state=state, panel=panel)))
+            said = to_json_plotly(panel_content(reader, PanelContext(state=state, panel=panel)))
             assert "cannot be" not in said
     writer.join(timeout=90)
 
@@ -823,7 +825,7 @@ def test_a_note_written_on_the_page_of_a_trial_is_stored_and_shown_at_once(noted
     row = reader.study(NAME).notes.iloc[0]
     assert (row["number"], row["text"], row["tag"]) == (1, f"{HOSTILE}\nsecond line", "odd")
     assert row["author"] == getpass.getuser()
-    shown = panel_content(reader, Place(state=trial, panel="notes"))
+    shown = panel_content(reader, PanelContext(state=trial, panel="notes"))
     assert HOSTILE in "".join(part for part in shown[0].children if isinstance(part, str))
 
 

@@ -16,11 +16,12 @@ from dashboards.data.reader import Reader, UnavailableError
 from dashboards.figures.series import curve_look, series
 from dashboards.live.app import page_of
 from dashboards.live.callbacks import panel_content
-from dashboards.live.components import CSS_DASHES, Place
+from dashboards.live.context import PanelContext
 from dashboards.live.controls import state_of
 from dashboards.live.pages import frame
 from dashboards.questions import compared, compared_curves
 from dashboards.questions.compared_curves import Overlay
+from dashboards.rendering import CSS_DASHES
 from dashboards.state import AddressError, PageState, compared_of, compared_texts, from_address, to_address
 from evolve.storage import schema
 from tests.synthetic import Plan, add_study, new_engine
@@ -218,7 +219,7 @@ def test_a_column_has_one_colour_in_all_pictures_and_in_the_heads_of_tables(engi
                 slot = next(at for at, entry in enumerate(view.entries) if entry.label == trace.legendgroup)
                 assert trace.marker.color == curve_look(slot)[0], trace.name
     for key in ("outcomes", "settings"):
-        sent = str(to_json_plotly(panel_content(reader, Place(state=state, panel=key))))
+        sent = str(to_json_plotly(panel_content(reader, PanelContext(state=state, panel=key))))
         for slot in range(5):
             color, dash = curve_look(slot)
             assert f"3px {CSS_DASHES[dash]} {color}" in sent
@@ -268,7 +269,7 @@ def test_tables_come_with_the_sentence_about_the_choice(engine: Engine) -> None:
     add_study(engine, Plan(num_trials=14, verdicts=("converged",) * 14))
     state = PageState(page="/compare", compared=tuple((NAME, number) for number in range(14)))
 
-    content: list[Any] = panel_content(Reader(str(engine.url)), Place(state=state, panel="outcomes"))
+    content: list[Any] = panel_content(Reader(str(engine.url)), PanelContext(state=state, panel="outcomes"))
 
     assert "14 selected, the best 12 are shown" in str(to_json_plotly(content[0]))
     assert isinstance(compared.setting_rows(view_of(engine, *state.compared)), Table)

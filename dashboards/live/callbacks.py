@@ -14,9 +14,11 @@ from plotly.io.json import to_json_plotly
 
 from dashboards.blocks import Empty, Table
 from dashboards.data.reader import Reader, UnavailableError
-from dashboards.live.components import Place, draw_all, grid_rows
+from dashboards.live.components import draw_all
+from dashboards.live.context import PanelContext
 from dashboards.live.controls import Look, state_of, with_look
 from dashboards.live.delivery import block_list
+from dashboards.live.grid import grid_rows
 from dashboards.live.pages import frame, study
 from dashboards.state import AddressError, PageState, from_address, to_address
 
@@ -74,7 +76,7 @@ def add_panels(app: Dash, reader: Reader) -> None:
             raise PreventUpdate
         state = with_look(from_address(question), selection, look)
         is_dark, is_touch = bool(device.get("dark")), bool(device.get("touch"))
-        content = panel_content(reader, Place(state=state, panel=own["key"], is_dark=is_dark, is_touch=is_touch))
+        content = panel_content(reader, PanelContext(state=state, panel=own["key"], is_dark=is_dark, is_touch=is_touch))
         # A panel that would look the same is left alone.
         mark = sha256(to_json_plotly(content).encode()).hexdigest()[:16]
         if mark == drawn:
@@ -126,15 +128,15 @@ def stamp_of(reader: Reader, state: PageState) -> str:
     return sha256(reader.stamp(state).encode()).hexdigest()[:16]
 
 
-def panel_content(reader: Reader, place: Place) -> list[Any]:
+def panel_content(reader: Reader, context: PanelContext) -> list[Any]:
     """What stands in a panel; a panel that cannot be drawn says why and leaves the others alone."""
     try:
-        return draw_all(block_list(reader, place.state, place.panel), place)
+        return draw_all(block_list(reader, context.state, context.panel), context)
     except UnavailableError as error:
-        return draw_all((Empty(str(error)),), place)
+        return draw_all((Empty(str(error)),), context)
     except Exception as error:
-        log.exception("panel %s of %s", place.panel, place.state.question)
-        return draw_all((Empty(f"This cannot be drawn: {type(error).__name__}: {error}"),), place)
+        log.exception("panel %s of %s", context.panel, context.state.question)
+        return draw_all((Empty(f"This cannot be drawn: {type(error).__name__}: {error}"),), context)
 
 
 def add_tables(app: Dash, reader: Reader) -> None:

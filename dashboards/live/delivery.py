@@ -118,7 +118,7 @@ def _rows(block: Block) -> Iterator[Iterable[object]]:
     if isinstance(block, go.Figure):
         yield from figure_rows(block)
     elif isinstance(block, Table):
-        yield _unique([f"{column.title}, {column.unit}" if column.unit else column.title for column in block.columns])
+        yield _unique([column.heading for column in block.columns])
         yield from block.rows
 
 
