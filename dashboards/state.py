@@ -117,7 +117,7 @@ class PageState:
     hidden: tuple[Hidden, ...] = ()
 
     @property
-    def question(self) -> str:
+    def query(self) -> str:
         """Address without what only marks, frames and orders: what the rows depend on."""
         return to_address(replace(self, selected=(), zooms=(), sorts=(), hidden=()))
 

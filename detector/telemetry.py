@@ -1,6 +1,6 @@
 """The records a training run yields; standard library only.
 
-Scales are ordered as the network's heads are: coarsest grid first (strides 32, 16, 8). Steps and epochs count from 0.
+Scales are ordered as the network's heads are: coarsest grid first. Steps and epochs count from 0.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 TERMS = ("box", "obj", "noobj", "cls")
+STRIDES = (32, 16, 8)  # pixels a cell, by scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

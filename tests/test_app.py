@@ -37,7 +37,7 @@ from dashboards.data.study import ViewOptions
 from dashboards.data.study_loading import load
 from dashboards.figures.brush import mark_selected, trial_numbers
 from dashboards.live.app import make_app, page_of
-from dashboards.live.callbacks import fresh_options, only_selected, panel_content, stamp_of
+from dashboards.live.callbacks import fresh_options, only_selected, panel_content, version_of
 from dashboards.live.components import draw_all
 from dashboards.live.context import PanelContext
 from dashboards.live.controls import look_of, state_of, with_look
@@ -137,7 +137,7 @@ def test_an_address_holds_the_whole_state(
     assert with_look(PageState(selected=state.selected), formatting.spans(selected), look_of(state)) == replace(
         PageState(), selected=state.selected, zooms=state.zooms, sorts=state.sorts, hidden=state.hidden
     )
-    assert state.question == to_address(replace(state, selected=(), zooms=(), sorts=(), hidden=()))
+    assert state.query == to_address(replace(state, selected=(), zooms=(), sorts=(), hidden=()))
 
 
 @given(numbers=st.sets(st.integers(0, 2000)))
@@ -317,7 +317,7 @@ def test_pictures_draw_the_same_choice_of_many_trials_with_rare_verdicts_whole(t
     engine = new_engine(tmp_path / "many.db")
     verdicts = ("converged",) * 197 + ("diverged", "failed", "failed")
     add_study(engine, Plan(num_trials=200, verdicts=verdicts, log_steps=False, epochs=2))
-    view = replace(load(engine, NAME), focus=ViewOptions(max_points=50, selected=frozenset({7})))
+    view = replace(load(engine, NAME), options=ViewOptions(max_points=50, selected=frozenset({7})))
 
     numbers = drawn_numbers(view)
 
@@ -583,17 +583,17 @@ def test_a_change_of_a_study_changes_its_stamp_and_its_view(tmp_path: Path) -> N
     add_study(engine, Plan(num_trials=4, verdicts=("converged", "running", "running", "waiting")))
     reader = Reader(f"sqlite:///{tmp_path / 'live.db'}")
     state = PageState(page="/study", study=NAME)
-    stamp, view = reader.stamp(state), reader.study(NAME)
+    stamp, view = reader.version(state), reader.study(NAME)
 
-    assert reader.stamp(state) == stamp
+    assert reader.version(state) == stamp
     assert reader.study(NAME) is view
     with engine.begin() as connection:
         connection.execute(update(schema.trial).where(schema.trial.c.number == 1).values(verdict="diverged", ended=2e9))
-    assert reader.stamp(state) != stamp
+    assert reader.version(state) != stamp
     assert reader.study(NAME).trial(1)["verdict"] == "diverged"
-    stamp = reader.stamp(state)
+    stamp = reader.version(state)
     add_note(engine, NAME, 0, "seen")
-    assert reader.stamp(state) != stamp
+    assert reader.version(state) != stamp
     assert list(reader.study(NAME).notes["text"]) == ["seen"]
 
 
@@ -602,7 +602,7 @@ def test_a_file_that_comes_later_is_found_then_and_never_made_by_reading(tmp_pat
     reader = Reader(f"sqlite:///{path}")
 
     with pytest.raises(UnavailableError, match="does not exist yet"):
-        reader.stamp(PageState())
+        reader.version(PageState())
     assert not path.exists()
     add_study(new_engine(path), Plan(num_trials=2))
     assert "digits-lr" in drawn(reader, PageState())
@@ -724,7 +724,7 @@ def test_a_writer_at_full_speed_and_a_reader_never_stop_each_other(tmp_path: Pat
     writer.start()
     while time.monotonic() < until:
         for state in (PageState(), PageState(page="/study", study=NAME), PageState(page="/trial", study=NAME)):
-            stamps.add(reader.stamp(state))
+            stamps.add(reader.version(state))
             panel = PAGES[state.page][0].key
             said = to_json_plotly(panel_content(reader, PanelContext(state=state, panel=panel)))
             assert "cannot be" not in said
@@ -814,14 +814,14 @@ def test_a_note_written_on_the_page_of_a_trial_is_stored_and_shown_at_once(noted
     url = f"sqlite:///{noted}"
     trial = from_address(TRIAL_PAGE)
     reader = Reader(url)
-    before = stamp_of(reader, trial)
+    before = version_of(reader, trial)
 
     answer = save_note(make_app(url).server.test_client(), TRIAL_PAGE, f" {HOSTILE}\nsecond line ", " odd ")
 
     said = answer.json["response"]
     assert said["note-said"]["children"] == "The note is stored."
     assert (said["note-text"]["value"], said["note-tag"]["value"]) == ("", "")
-    assert said["stamp"]["data"] == stamp_of(reader, trial) != before
+    assert said["stamp"]["data"] == version_of(reader, trial) != before
     row = reader.study(NAME).notes.iloc[0]
     assert (row["number"], row["text"], row["tag"]) == (1, f"{HOSTILE}\nsecond line", "odd")
     assert row["author"] == getpass.getuser()

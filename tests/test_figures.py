@@ -240,7 +240,7 @@ def test_the_edge_of_divergence_is_a_line_with_words_in_slices_and_maps(engine):
 
 def test_an_edge_on_the_upward_axis_is_a_level_line(engine):
     view = load(engine, "many")
-    view = replace(view, focus=ViewOptions(pair=("momentum", "lr0")))
+    view = replace(view, options=ViewOptions(pair=("momentum", "lr0")))
     figure = divergence_map.draw(divergence_map.rows(view))
     edge = find_edges(view)[0]
 

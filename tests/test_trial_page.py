@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, event, insert, select, update
 
 from dashboards.blocks import Empty, Prose, Table, VerdictMark
 from dashboards.data.reader import Reader
 from dashboards.data.trial import TrialView
 from dashboards.live.app import page_of
+from dashboards.live.callbacks import panel_content
+from dashboards.live.context import PanelContext
 from dashboards.questions import trial_files, trial_outcome
 from dashboards.questions.trial_outcome import Explanation
 from dashboards.state import PageState
@@ -97,7 +99,10 @@ def test_the_verdict_of_one_trial_is_not_counted(engine: Engine) -> None:
     add_study(engine, Plan(num_trials=1, verdicts=["converged"]))
 
     assert trial_outcome.rows(view_of(engine)).verdict == VerdictMark("converged")
-    assert '"children":" 1"' not in drawn(Reader(str(engine.url)), PageState(page="/trial", study=NAME))
+    count = '"children":["1"]},"type":"B"'
+    reader = Reader(str(engine.url))
+    assert count not in drawn(reader, PageState(page="/trial", study=NAME))
+    assert count in drawn(reader, PageState(page="/study", study=NAME))
 
 
 def test_a_pruned_trial_that_was_ahead_of_the_best_is_said_to_be_above_it(engine: Engine) -> None:
@@ -210,3 +215,61 @@ def test_a_trial_that_is_not_over_says_when_its_checkpoint_comes(engine: Engine,
     end_in_first_epoch(engine, 0)
 
     assert trial_files.checkpoint_rows(view_of(engine)) == Empty(f"There is no checkpoint: {said}.")
+
+
+# What is read
+
+
+def statements_of(reader: Reader) -> list[str]:
+    """A list that grows by each statement the reader makes from now on."""
+    said: list[str] = []
+    event.listen(reader._engine, "before_cursor_execute", lambda *given: said.append(str(given[2])))
+    return said
+
+
+def test_all_panels_of_a_page_share_one_reading_of_the_trial(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=2, seeds=(0, 1)))
+    reader, state = Reader(str(engine.url)), PageState(page="/trial", study=NAME, number=1)
+    said = statements_of(reader)
+
+    drawn(reader, state)
+    drawn(reader, state)
+
+    aggregated = [text for text in said if ("evolve_step" in text and "update_ratio" in text) or "loss_low" in text]
+    assert len(aggregated) == 2  # losses and health, of which nothing is read twice
+    assert sum("lr_low" in text for text in said) == 1
+    assert sum("FROM evolve_epoch" in text and "train_box" in text and "avg(" not in text for text in said) == 1
+    assert sum("distribution_json" in text for text in said) == 1
+
+
+def test_a_panel_reads_only_the_measurements_it_shows(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=2))
+    reader, state = Reader(str(engine.url)), PageState(page="/trial", study=NAME, number=1)
+    said = statements_of(reader)
+
+    page_of(reader, state)
+    panel_content(reader, PanelContext(state=state, panel="reproduction"))
+    before = [text for text in said if "_low" in text]
+    panel_content(reader, PanelContext(state=state, panel="schedule"))
+    after = [text for text in said if "_low" in text]
+
+    assert not before
+    assert len(after) == 1
+    assert "momentum_low" in after[0]
+    assert "grad_norm" not in after[0]
+
+
+def test_new_steps_of_the_seed_that_is_shown_are_read_though_another_has_more(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=1, seeds=(0, 1)))
+    step = schema.step.c
+    with engine.begin() as connection:
+        connection.execute(schema.step.delete().where(step.seed == 1, step.step > 5))
+    reader, state = Reader(str(engine.url)), PageState(page="/trial", study=NAME, number=0, seed=1)
+    before, version = reader.view(state), reader.version(state)
+    with engine.begin() as connection:
+        connection.execute(update(schema.step).where(step.seed == 1, step.step == 5).values(step=6))
+    after = reader.view(state)
+
+    assert isinstance(before, TrialView) and isinstance(after, TrialView)
+    assert reader.version(state) != version
+    assert after.measured.frame("rates")["last_step"].max() == 6

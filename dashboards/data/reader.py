@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from sys import maxsize
 from threading import Lock
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.engine import make_url
@@ -24,7 +24,7 @@ from dashboards.data.filters import narrowed
 from dashboards.data.overview import Overview, load_overview
 from dashboards.data.study import StudyView, ViewOptions
 from dashboards.data.study_loading import StudyNotFoundError, check_tables, load
-from dashboards.data.trial import load_trial
+from dashboards.data.trial import TrialView, load_outline, load_trial, trial_id_of
 from dashboards.state import PageState
 from evolve.errors import StorageError
 from evolve.storage import schema
@@ -33,8 +33,11 @@ from evolve.storage.sqlite import sqlite_file
 
 BUSY_SECONDS = 30
 KEPT_STUDIES = 8
-KEPT_ANSWERS = 24
+KEPT_QUERIES = 24
 MAX_POINTS = 1500  # trials that a picture draws; more are thinner than a pixel apart
+
+
+Made = TypeVar("Made")
 
 
 class UnavailableError(Exception):
@@ -62,6 +65,28 @@ def reading_engine(url: str) -> Engine:
     return engine
 
 
+class _Kept(Generic[Made]):
+    """The latest few of what was made, each as long as its version stays.
+
+    Args:
+        most: How many are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._made: OrderedDict[Hashable, tuple[object, Made]] = OrderedDict()
+
+    def get(self, key: Hashable, version: object, make: Callable[[], Made]) -> Made:
+        """What was made for the key; made now where there is none of this version."""
+        known = self._made.get(key)
+        if known is None or known[0] != version:
+            self._made[key] = known = (version, make())
+        self._made.move_to_end(key)
+        while len(self._made) > self._most:
+            self._made.popitem(last=False)
+        return known[1]
+
+
 class Reader:
     """The studies of one database, kept as long as nothing about them changes.
 
@@ -72,9 +97,11 @@ class Reader:
     def __init__(self, url: str) -> None:
         self._file: Path | None = sqlite_file(url)
         self._engine = reading_engine(url)
+        # One reader at a time: the others want the same rows and would only make it wait.
         self._lock = Lock()
-        self._studies: OrderedDict[str, tuple[str, StudyView]] = OrderedDict()
-        self._answers: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._studies: _Kept[StudyView] = _Kept(KEPT_STUDIES)
+        self._narrowed: _Kept[StudyView] = _Kept(KEPT_QUERIES)
+        self._trials: _Kept[TrialView] = _Kept(KEPT_QUERIES)
 
     @property
     def where(self) -> str:
@@ -85,24 +112,24 @@ class Reader:
         """Closes all connections."""
         self._engine.dispose()
 
-    def stamp(self, state: PageState) -> str:
+    def version(self, state: PageState) -> str:
         """A text that changes when what the page shows may have changed.
 
         Raises:
             UnavailableError: The database cannot be read, or has no such study.
         """
-        with told(), self._connected() as connection:
+        with explained(), self._connected() as connection:
             if state.page == "/":
                 # Progress of every study is one statement; the clock moves on what is said about running ones.
                 rows = connection.execute(trial_queries.outcome_counts()).all()
                 heartbeat = [row.heartbeat for row in connection.execute(trial_queries.studies_seen()).all()]
                 return repr((sorted(map(repr, rows)), heartbeat))
             names = [name for name, _ in state.compared] if state.page == "/compare" else [state.study]
-            stamps = [self._study_stamp(connection, name) for name in names]
+            versions = [self._study_version(connection, name) for name in names]
             if state.page == "/trial":
                 trial_id = _trial_id(connection, state.study, state.number)
-                stamps.append(repr(connection.execute(trial_queries.trial_progress(trial_id)).one()))
-            return ";".join(stamps)
+                versions.append(repr(load_outline(connection, trial_id)))
+            return ";".join(versions)
 
     def study(self, name: str) -> StudyView:
         """The study as it is now.
@@ -110,21 +137,11 @@ class Reader:
         Raises:
             UnavailableError: There is none, or the database cannot be read.
         """
-        # One reader at a time: the others want the same rows and would only make it wait.
-        with self._lock, told():
-            with self._connected() as connection:
-                stamp = self._study_stamp(connection, name)
-            known = self._studies.get(name)
-            if known is None or known[0] != stamp:
-                known = (stamp, load(self._engine, name))
-                self._studies[name] = known
-            self._studies.move_to_end(name)
-            while len(self._studies) > KEPT_STUDIES:
-                self._studies.popitem(last=False)
-            return known[1]
+        with self._lock, explained():
+            return self._study(name)[1]
 
     def view(self, state: PageState, *, has_all: bool = False) -> object:
-        """What the panels of a page are given.
+        """What the panels of a page are given; asked for by each of them, and made once for all.
 
         Args:
             state: What the page shows.
@@ -133,39 +150,49 @@ class Reader:
         Raises:
             UnavailableError: It cannot be read.
         """
-        if state.page == "/":
-            return self._overview()
-        if state.page == "/study":
-            return self._focused(state, maxsize if has_all else MAX_POINTS)
-        if state.page == "/trial":
-            with told():
-                return load_trial(self._engine, self.study(state.study), state.number, state.seed)
-        if state.page == "/compare":
-            return self._compared(state)
+        with explained():
+            if state.page == "/":
+                return self._overview()
+            if state.page == "/study":
+                return self._focused(state, maxsize if has_all else MAX_POINTS)
+            if state.page == "/trial":
+                return self._trial(state)
+            if state.page == "/compare":
+                return self._compared(state)
         raise UnavailableError(f"There is no page {state.page}. Start from the list of studies.")
 
     def study_names(self) -> list[str]:
         """Names of all studies."""
-        with told(), self._connected() as connection:
+        with explained(), self._connected() as connection:
             return list(connection.execute(queries.study_names(limit=1000)).scalars())
 
+    def _study(self, name: str) -> tuple[str, StudyView]:
+        with self._connected() as connection:
+            version = self._study_version(connection, name)
+        return version, self._studies.get(name, version, lambda: load(self._engine, name))
+
     def _overview(self) -> Overview:
-        with told(), self._connected():
+        with self._connected():
             return load_overview(self._engine, time.time())
 
     def _focused(self, state: PageState, max_points: int) -> StudyView:
-        whole = self.study(state.study)
-        key = (str(id(whole)), state.question)
         with self._lock:
-            narrow = self._answers.get(key)
-        if narrow is None or narrow[0] is not whole:
-            narrow = (whole, narrowed(whole, state.filters))
-            with self._lock:
-                self._answers[key] = narrow
-                while len(self._answers) > KEPT_ANSWERS:
-                    self._answers.popitem(last=False)
-        focus = ViewOptions(selected=frozenset(state.selected), pair=state.pair, max_points=max_points)
-        return replace(narrow[1], focus=focus)
+            version, whole = self._study(state.study)
+            narrow = self._narrowed.get(state.query, version, lambda: narrowed(whole, state.filters))
+        options = ViewOptions(selected=frozenset(state.selected), pair=state.pair, max_points=max_points)
+        return replace(narrow, options=options)
+
+    def _trial(self, state: PageState) -> TrialView:
+        with self._lock:
+            version, study = self._study(state.study)
+            trial_id = trial_id_of(study, state.number)
+            with self._engine.connect() as connection:
+                outline = load_outline(connection, trial_id)
+
+            def make() -> TrialView:
+                return load_trial(self._engine, study, state.number, outline, state.seed)
+
+            return self._trials.get(state.query, (version, outline), make)
 
     def _compared(self, state: PageState) -> CompareView:
         studies = {name: self.study(name) for name, _ in state.compared}
@@ -190,13 +217,13 @@ class Reader:
             connection.close()
             raise
 
-    def _study_stamp(self, connection: Connection, name: str) -> str:
+    def _study_version(self, connection: Connection, name: str) -> str:
         has_notes = schema.note.name in check_tables(self._engine)
         study = connection.execute(queries.study_by_name(name)).one_or_none()
         if study is None:
             raise StudyNotFoundError(f"There is no study named {name!r} here.")
-        statements = [trial_queries.study_stamp(study.study_id), trial_queries.epoch_stamp(study.study_id)]
-        statements += [trial_queries.note_stamp()] if has_notes else []
+        statements = [trial_queries.study_version(study.study_id), trial_queries.epoch_version(study.study_id)]
+        statements += [trial_queries.note_version()] if has_notes else []
         return repr([connection.execute(each).all() for each in statements])
 
 
@@ -210,7 +237,7 @@ def _trial_id(connection: Connection, name: str, number: int) -> int:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Turns what can go wrong with a database into text for people."""
     try:
         yield

@@ -19,10 +19,10 @@ def drawn_numbers(view: StudyView) -> set[int]:
     Rare verdicts stay whole, common ones are spread over the ranks of fitness; the best and the selected are kept.
     """
     started = view.trials[view.trials["verdict"] != "waiting"]
-    room = view.focus.max_points
+    room = view.options.max_points
     if len(started) <= room:
         return {int(number) for number in started["number"]}
-    kept = set(best_numbers(started, min(20, room))) | set(view.focus.selected)
+    kept = set(best_numbers(started, min(20, room))) | set(view.options.selected)
     groups = [list(part["number"]) for _, part in started.sort_values(["fitness", "number"]).groupby("verdict")]
     for left, group in zip(range(len(groups), 0, -1), sorted(groups, key=len), strict=True):
         chosen = spread_evenly([int(number) for number in group], max(room // left, 1))
@@ -58,7 +58,7 @@ def chosen_axes(view: StudyView) -> list[Parameter]:
     """The two axes the reader chose, or the learning rate (or the first axis) and the next one."""
     axes = {each.name: each for each in view.space if each.name in view.params}
     usual = sorted(axes.values(), key=lambda axis: (axis.name != "lr0", axis.is_categorical))
-    chosen = [axes[name] for name in dict.fromkeys(view.focus.pair) if name in axes]
+    chosen = [axes[name] for name in dict.fromkeys(view.options.pair) if name in axes]
     return (chosen + [axis for axis in usual if axis not in chosen])[:2]
 
 

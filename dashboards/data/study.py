@@ -127,7 +127,7 @@ class StudyView:
         events: What happened besides: number of the trial (missing where it is about the study), created, kind and
             message.
         left_out: Rows of the trials that filters left out; none where all are shown.
-        focus: What the reader looks at.
+        options: What the reader selected, and how many trials pictures draw.
     """
 
     facts: StudyFacts
@@ -143,7 +143,7 @@ class StudyView:
     notes: pd.DataFrame = field(default_factory=NO_NOTES.copy)
     events: pd.DataFrame = field(default_factory=NO_EVENTS.copy)
     left_out: pd.DataFrame = field(default_factory=lambda: NO_LEFT_OUT.copy())
-    focus: ViewOptions = field(default_factory=ViewOptions)
+    options: ViewOptions = field(default_factory=ViewOptions)
 
     @property
     def epochs(self) -> pd.DataFrame:

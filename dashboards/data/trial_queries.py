@@ -9,17 +9,6 @@ from sqlalchemy import Select, String, and_, cast, func, or_, select
 from dashboards.data.queries import studies, trial_values, trials
 from evolve.storage import schema
 
-TRIAL_MEASUREMENTS = (
-    "loss",
-    *(f"{term}_{scale}" for term in schema.TERMS for scale in range(schema.MAX_SCALES)),
-    "grad_norm",
-    "update_ratio",
-    "lr",
-    "bias_lr",
-    "momentum",
-    "max_box_logit",
-)
-
 
 def seed_lengths(trial_id: int) -> Select[Any]:
     """Seeds of a trial that have steps, the last step of each, and the scales its network has."""
@@ -35,10 +24,18 @@ def steps_at(trial_id: int, step_number: int) -> Select[Any]:
     return select(*columns).where(step.c.trial_id == trial_id, step.c.step == step_number).order_by(step.c.seed)
 
 
-def trial_epochs(trial_id: int) -> Select[Any]:
-    """Every epoch of a trial."""
+def epoch_counts(trial_id: int) -> Select[Any]:
+    """How many epochs of each seed and split of a trial are stored."""
     epoch = schema.epoch
-    return select(epoch).where(epoch.c.trial_id == trial_id).order_by(epoch.c.seed, epoch.c.split, epoch.c.epoch)
+    keys = (epoch.c.seed, epoch.c.split)
+    return select(*keys, func.count().label("num_epochs")).where(epoch.c.trial_id == trial_id).group_by(*keys)
+
+
+def seed_epochs(trial_id: int, seed: int) -> Select[Any]:
+    """Every epoch of one seed of a trial."""
+    epoch = schema.epoch
+    own = select(epoch).where(epoch.c.trial_id == trial_id, epoch.c.seed == seed)
+    return own.order_by(epoch.c.split, epoch.c.epoch)
 
 
 def trial_checkpoints(trial_id: int) -> Select[Any]:
@@ -46,14 +43,6 @@ def trial_checkpoints(trial_id: int) -> Select[Any]:
     table = schema.checkpoint
     columns = (table.c.seed, table.c.epoch, table.c.step, table.c.path)
     return select(*columns).where(table.c.trial_id == trial_id).order_by(table.c.seed)
-
-
-def trial_progress(trial_id: int) -> Select[Any]:
-    """How far the steps and epochs of a trial are stored."""
-    step, epoch = schema.step, schema.epoch
-    last = select(func.max(step.c.step)).where(step.c.trial_id == trial_id).scalar_subquery()
-    count = select(func.count()).select_from(epoch).where(epoch.c.trial_id == trial_id).scalar_subquery()
-    return select(last, count)
 
 
 def studies_seen() -> Select[Any]:
@@ -95,7 +84,7 @@ def outcome_counts() -> Select[Any]:
     )
 
 
-def study_stamp(study_id: int) -> Select[Any]:
+def study_version(study_id: int) -> Select[Any]:
     """Numbers that change whenever the trials of a study do; cheap, also at 10,000 trials."""
     ours = schema.trial
     return (
@@ -113,7 +102,7 @@ def study_stamp(study_id: int) -> Select[Any]:
     )
 
 
-def epoch_stamp(study_id: int) -> Select[Any]:
+def epoch_version(study_id: int) -> Select[Any]:
     """Count of the epochs of trials that run."""
     epoch = schema.epoch
     return (
@@ -123,6 +112,6 @@ def epoch_stamp(study_id: int) -> Select[Any]:
     )
 
 
-def note_stamp() -> Select[Any]:
+def note_version() -> Select[Any]:
     """The newest note."""
     return select(func.max(schema.note.c.note_id))

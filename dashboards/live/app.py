@@ -119,7 +119,7 @@ def _add_routing(app: Dash, reader: Reader) -> None:
             content = page_of(reader, state)
         except (AddressError, UnavailableError, EvolveError) as error:
             return frame.problem(str(error)), "", look_of(PageState()), ""
-        return content, formatting.spans(state.selected), look_of(state), state.question
+        return content, formatting.spans(state.selected), look_of(state), state.query
 
 
 def page_of(reader: Reader, state: PageState) -> list[Any]:

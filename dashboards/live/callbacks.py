@@ -50,9 +50,9 @@ def add_state(app: Dash) -> None:
             bar: Any = frame.selection_bar(state)
         except (AddressError, ValueError) as error:
             return no_update, no_update, [str(error)] * len(ctx.outputs_list[2]), no_update
-        asked = no_update if state.question == question else state.question
+        asked = no_update if state.query == question else state.query
         told = "" if state.filters.is_empty else "active"
-        return asked, [to_address(state), state.question], [told] * len(ctx.outputs_list[2]), bar
+        return asked, [to_address(state), state.query], [told] * len(ctx.outputs_list[2]), bar
 
 
 def add_panels(app: Dash, reader: Reader) -> None:
@@ -99,7 +99,7 @@ def add_panels(app: Dash, reader: Reader) -> None:
         same = [no_update] * len(controls)
         try:
             state = from_address(question)
-            stamp = stamp_of(reader, state)
+            stamp = version_of(reader, state)
             if stamp == before:
                 return no_update, "", same
             return stamp, "", fresh_options(reader, state, controls)
@@ -119,13 +119,13 @@ def fresh_options(reader: Reader, state: PageState, controls: Sequence[str]) -> 
     return [verdicts if key == "verdicts" else no_update for key in controls]
 
 
-def stamp_of(reader: Reader, state: PageState) -> str:
+def version_of(reader: Reader, state: PageState) -> str:
     """A short text that changes when what the page shows may have changed.
 
     Raises:
         UnavailableError: The database cannot be read, or has no such study.
     """
-    return sha256(reader.stamp(state).encode()).hexdigest()[:16]
+    return sha256(reader.version(state).encode()).hexdigest()[:16]
 
 
 def panel_content(reader: Reader, context: PanelContext) -> list[Any]:
@@ -135,7 +135,7 @@ def panel_content(reader: Reader, context: PanelContext) -> list[Any]:
     except UnavailableError as error:
         return draw_all((Empty(str(error)),), context)
     except Exception as error:
-        log.exception("panel %s of %s", context.panel, context.state.question)
+        log.exception("panel %s of %s", context.panel, context.state.query)
         return draw_all((Empty(f"This cannot be drawn: {type(error).__name__}: {error}"),), context)
 
 

@@ -70,7 +70,7 @@ def _graph(figure: go.Figure, context: PanelContext, index: int) -> Any:
     shown["layout"] |= {
         "template": theme.template(is_dark=context.is_dark),
         # The reader's zoom, selection and hidden curves outlast new data, as long as the question is the same.
-        "uirevision": context.state.question,
+        "uirevision": context.state.query,
         "dragmode": False if context.is_touch else "select" if has_trials else "zoom",
     }
     for zoom in context.state.zooms:

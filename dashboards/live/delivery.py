@@ -13,7 +13,7 @@ from flask import Flask, Response, request
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from dashboards.blocks import Table
-from dashboards.data.reader import Reader, UnavailableError, told
+from dashboards.data.reader import Reader, UnavailableError, explained
 from dashboards.figures.brush import figure_rows
 from dashboards.panels import PAGES
 from dashboards.questions.panel import Block
@@ -102,7 +102,7 @@ def block_list(reader: Reader, state: PageState, key: str, *, has_all: bool = Fa
     if not found:
         raise UnavailableError(f"There is no panel {key!r} on the page {state.page}.")
     # Panels read what they show; a database that is busy or gone is told of as everywhere.
-    with told():
+    with explained():
         return found[0].draw(reader.view(state, has_all=has_all))
 
 

@@ -8,7 +8,7 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
 from dashboards.data.reader import Reader, UnavailableError
-from dashboards.live.callbacks import stamp_of
+from dashboards.live.callbacks import version_of
 from dashboards.live.components import attributes
 from dashboards.state import AddressError, PageState, from_address
 from evolve.errors import EvolveError
@@ -85,6 +85,6 @@ def _trial_state(question: object) -> PageState:
 def _stamp(reader: Reader, state: PageState) -> Any:
     # The panels then show the note at once, not when the clock next asks.
     try:
-        return stamp_of(reader, state)
+        return version_of(reader, state)
     except UnavailableError:
         return no_update

@@ -56,7 +56,7 @@ def rows(view: StudyView) -> Convergence | Empty:
     best_number = None if best is None else int(best["number"])
     last = rows.drop_duplicates("number", keep="last")
     chosen = _faithful(last, best_number) if len(last) > MAX_CURVES else set(last["number"])
-    selected = frozenset(spread_evenly(sorted(view.focus.selected & set(last["number"])), MAX_CURVES))
+    selected = frozenset(spread_evenly(sorted(view.options.selected & set(last["number"])), MAX_CURVES))
     drawn = rows[rows["number"].isin(chosen | selected)]
     curves = tuple(_epoch_curve(part) for _, part in drawn.groupby("number"))
     trained = rows[rows["verdict"].isin(TRAINED)]

@@ -13,9 +13,9 @@ from dashboards.blocks import Cell, Column, Empty, Table
 from dashboards.data.shown import none_shown
 from dashboards.data.study import StudyView, number_in
 from dashboards.questions.panel import Panel
+from detector.telemetry import STRIDES
 
 NONE_DIVERGED = "No trial diverged. To find where they do, raise the upper end of lr0 in the study's space."
-STRIDES = (32, 16, 8)
 
 
 def diverged_table(view: StudyView) -> Table | Empty:

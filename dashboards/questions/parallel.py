@@ -54,8 +54,8 @@ def rows(view: StudyView) -> Parallel | Empty:
         waiting = "No trial has run to its end yet; lines over the hyperparameters are drawn once one has."
         return none_finished(view, waiting) if trials.empty else Empty(waiting)
     ranked = [int(each) for each in trials.sort_values(["fitness", "number"])["number"]]
-    selected = frozenset(spread_evenly(sorted(view.focus.selected & set(ranked)), MAX_LINES))
-    kept = set(spread_evenly(ranked, min(MAX_LINES, view.focus.max_points))) | selected
+    selected = frozenset(spread_evenly(sorted(view.options.selected & set(ranked)), MAX_LINES))
+    kept = set(spread_evenly(ranked, min(MAX_LINES, view.options.max_points))) | selected
     rows = trials[trials["number"].isin(kept)].reset_index(drop=True)
     shown = axes[:MAX_AXES]
     values = view.params.reindex(rows["number"])

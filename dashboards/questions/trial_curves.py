@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from dashboards.blocks import Empty
 from dashboards.data.trial import TrialView
 from dashboards.figures.curves import Curve
 from dashboards.figures.downsampling import polyline
 from dashboards.figures.series import Series, series
 from dashboards.questions.panel import Panel
+from detector.telemetry import STRIDES
 from evolve.storage.schema import TERMS
 
 NO_STEPS = Empty("No steps of this trial are stored. They appear while it trains; a trial that failed early has none.")
@@ -19,7 +22,7 @@ METRICS = ("map50", "map50_95", "precision", "recall")
 
 def metric_rows(view: TrialView) -> tuple[Series, ...] | Empty:
     """Average precision, precision and recall on the validation images by epoch."""
-    rows = view.epochs[view.epochs["split"] == "val"]
+    rows = _validated(view)
     if rows.empty:
         return NO_EPOCHS
     epochs = rows["epoch"] + 1
@@ -36,13 +39,14 @@ def metric_rows(view: TrialView) -> tuple[Series, ...] | Empty:
 
 def loss_rows(view: TrialView) -> tuple[Series, ...] | Empty:
     """Each term of the loss by step and scale, with its validation value after each epoch."""
-    if view.steps.empty:
+    steps = view.measured.frame("losses")
+    if steps.empty:
         return NO_STEPS
-    val = view.epochs[view.epochs["split"] == "val"]
-    found = [Series(title="loss, all terms", curves=(_named(view, "loss", "training"),), is_log=True)]
+    val = _validated(view)
+    found = [Series(title="loss, all terms", curves=(_named(view, steps, "loss", "training"),), is_log=True)]
     for term in TERMS:
-        known = [scale for scale in range(view.num_scales) if view.steps[f"{term}_{scale}_low"].notna().any()]
-        scales = tuple(_named(view, f"{term}_{scale}", _scale(scale)) for scale in known)
+        known = [scale for scale in range(view.outline.num_scales) if steps[f"{term}_{scale}_low"].notna().any()]
+        scales = tuple(_named(view, steps, f"{term}_{scale}", f"stride {STRIDES[scale]}") for scale in known)
         points = (("validation", _curve(view, val["step"], val[f"loss_{term}"])),) if len(val) else ()
         found.append(Series(title=f"{term} loss", curves=scales, is_log=True, points=points))
     return tuple(found)
@@ -50,18 +54,20 @@ def loss_rows(view: TrialView) -> tuple[Series, ...] | Empty:
 
 def schedule_rows(view: TrialView) -> tuple[Series, ...] | Empty:
     """Learning rate and momentum as applied."""
-    if view.steps.empty:
+    steps = view.measured.frame("rates")
+    if steps.empty:
         return NO_STEPS
-    rates = (_named(view, "lr", "weights"), _named(view, "bias_lr", "biases"))
+    rates = (_named(view, steps, "lr", "weights"), _named(view, steps, "bias_lr", "biases"))
     return (
         Series(title="learning rate", curves=rates, is_log=True),
-        Series(title="momentum", curves=(_named(view, "momentum", "momentum"),)),
+        Series(title="momentum", curves=(_named(view, steps, "momentum", "momentum"),)),
     )
 
 
 def health_rows(view: TrialView) -> tuple[Series, ...] | Empty:
     """What tells a training in trouble: gradient norm, update-to-weight ratio, largest box logit."""
-    if view.steps.empty:
+    steps = view.measured.frame("health")
+    if steps.empty:
         return NO_STEPS
     names = {
         "grad_norm": "gradient norm",
@@ -69,22 +75,23 @@ def health_rows(view: TrialView) -> tuple[Series, ...] | Empty:
         "max_box_logit": "largest box logit",
     }
     return tuple(
-        Series(title=title, curves=(_named(view, name, title),), is_log=name != "max_box_logit")
+        Series(title=title, curves=(_named(view, steps, name, title),), is_log=name != "max_box_logit")
         for name, title in names.items()
     )
 
 
-def _named(view: TrialView, column: str, name: str) -> tuple[str, Curve]:
-    x, y = polyline(view.steps, column)
+def _validated(view: TrialView) -> pd.DataFrame:
+    epochs = view.measured.frame("epochs")
+    return epochs[epochs["split"] == "val"]
+
+
+def _named(view: TrialView, steps: pd.DataFrame, column: str, name: str) -> tuple[str, Curve]:
+    x, y = polyline(steps, column)
     return name, Curve(number=view.number, verdict=view.verdict, x=x, y=y)
 
 
 def _curve(view: TrialView, x: Any, y: Any) -> Curve:
     return Curve(number=view.number, verdict=view.verdict, x=x.to_numpy(dtype=float), y=y.to_numpy(dtype=float))
-
-
-def _scale(index: int) -> str:
-    return f"stride {(32, 16, 8)[index]}"
 
 
 METRIC = Panel(

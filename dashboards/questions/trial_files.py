@@ -8,16 +8,13 @@ from dataclasses import asdict, dataclass
 from math import nan
 from typing import Any
 
-import pandas as pd
-
 from dashboards.blocks import Cell, Column, Disclosure, Empty, Prose, Table
 from dashboards.data.trial import TrialView
 from dashboards.questions.panel import Block, Panel
 from detector.hyperparameters import Hyperparameters
 from detector.yaml_text import dump
 from evolve import formatting
-
-TRAINING_KEYS = ("data", "model", "image_size", "batch_size", "nominal_batch_size", "epochs", "precision", "nms_iou")
+from evolve.study.hyp import TRAINING_KEYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +46,7 @@ def setting_rows(view: TrialView) -> Table | Empty:
 
 def checkpoint_rows(view: TrialView) -> Table | Empty:
     """Where the weights of each seed are, or why there are none."""
-    stored = {int(row["seed"]): row for row in _records(view.checkpoints)}
+    stored = {row.seed: row for row in view.outline.checkpoints}
     seeds = sorted({*stored, *view.seeds, *_planned_seeds(view)})
     if not stored and len(seeds) < 2:
         why = _no_checkpoint(view, seeds[0]) if seeds else "nothing of this trial is stored"
@@ -62,7 +59,7 @@ def checkpoint_rows(view: TrialView) -> Table | Empty:
     )
     removed = _removed(view)
     rows = tuple(
-        (seed, stored[seed]["epoch"], stored[seed]["step"], removed or stored[seed]["path"])
+        (seed, stored[seed].epoch, stored[seed].step, removed or stored[seed].path)
         if seed in stored
         else (seed, nan, nan, f"none: {_no_checkpoint(view, seed)}")
         for seed in seeds
@@ -137,10 +134,6 @@ def _all_hyperparameters(view: TrialView) -> dict[str, Any]:
 
 def _ratio(own: float | str, other: float | str | None) -> Cell:
     return own / other if isinstance(own, float) and isinstance(other, float) and other else nan
-
-
-def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
 
 
 def _reproduction_blocks(found: Reproduction) -> tuple[Block, ...]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 from dashboards.blocks import Column, Disclosure, Empty, Prose, Table, Tile, Tiles, VerdictMark
 from dashboards.data.trial import TrialView
-from dashboards.questions import trial_files
 from dashboards.questions.panel import Block, Panel
 from evolve import formatting
 from evolve.outcome.forensics import Diagnosis
@@ -59,7 +58,7 @@ def rows(view: TrialView) -> Summary:
 
 def note_rows(view: TrialView) -> tuple[Prose, ...] | Empty:
     """What people wrote about the trial, oldest first."""
-    rows = trial_files._records(view.study.notes[view.study.notes["number"] == view.number])
+    rows = view.study.notes[view.study.notes["number"] == view.number].to_dict("records")
     return tuple(_note(row) for row in rows) or Empty("Nobody has written about this trial yet.")
 
 
@@ -127,7 +126,7 @@ def _when(row: Mapping[str, Any]) -> str:
     return f"from {formatting.moment(row['started'])}" if isfinite(row["started"]) else ""
 
 
-def _note(row: Mapping[str, Any]) -> Prose:
+def _note(row: Mapping[Hashable, Any]) -> Prose:
     tag = f"#{row['tag']} " if row["tag"] else ""
     who = f"{row['author']}, " if row["author"] else ""
     return Prose(f"{tag}{row['text']} ({who}{formatting.moment(row['created'])})")
