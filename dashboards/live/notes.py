@@ -4,45 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Input, Output, State, no_update
 from dash.exceptions import PreventUpdate
 
 from dashboards.data.reader import Reader, UnavailableError
 from dashboards.live.callbacks import version_of
-from dashboards.live.components import attributes
 from dashboards.state import AddressError, PageState, from_address
 from evolve.errors import EvolveError
-from evolve.storage.notes import MAX_TAG, MAX_TEXT, leave_note
-
-
-def note_form() -> Any:
-    """Fields for a text and a tag, a button, and a place for what became of the note."""
-    # Without a maximum length in the browser, which cuts what is pasted and does not say so.
-    text = dcc.Textarea(
-        id="note-text",
-        placeholder=f"What is to be remembered of this trial, up to {MAX_TEXT:,} characters",
-        rows=3,
-        spellCheck=True,
-        className="field",
-    )
-    tag = dcc.Input(
-        id="note-tag",
-        type="text",
-        placeholder=f"tag, up to {MAX_TAG} characters",
-        autoComplete="off",
-        className="field",
-    )
-    return html.Div(
-        [
-            html.Label("A note", htmlFor="note-text", className="label"),
-            text,
-            html.Div([tag, html.Button("Save the note", id="note-save", n_clicks=0)], className="note-end"),
-            html.P(id="note-said", role="status", className="caption"),
-        ],
-        className="note-form",
-        role="group",
-        **attributes(aria_label="Write a note"),
-    )
+from evolve.storage.notes import leave_note
 
 
 def add_notes(app: Dash, reader: Reader, storage_url: str) -> None:

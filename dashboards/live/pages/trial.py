@@ -8,11 +8,12 @@ from typing import Any
 from dash import dcc, html
 
 from dashboards.data.trial import TrialView
-from dashboards.live.notes import note_form
+from dashboards.live.components import attributes
 from dashboards.live.pages import frame
 from dashboards.panels import TRIAL
 from dashboards.questions.panel import Panel
 from dashboards.state import PageState, to_address
+from evolve.storage.notes import MAX_TAG, MAX_TEXT
 
 
 def page(view: TrialView, state: PageState) -> list[Any]:
@@ -21,7 +22,7 @@ def page(view: TrialView, state: PageState) -> list[Any]:
     return [
         frame.heading(f"Trial {view.number}", details=["of ", study]),
         html.Div([*_neighbours(view, state), *_seeds(view)], className="steps"),
-        *frame.sections(_panels(view), beneath={"notes": note_form()}),
+        *frame.sections(_panels(view), beneath={"notes": _note_form()}),
     ]
 
 
@@ -64,3 +65,33 @@ def _seeds(view: TrialView) -> list[Any]:
             className="choice small",
         ),
     ]
+
+
+def _note_form() -> Any:
+    """Fields for a text and a tag, a button, and a place for what became of the note."""
+    # Without a maximum length in the browser, which cuts what is pasted and does not say so.
+    text = dcc.Textarea(
+        id="note-text",
+        placeholder=f"What is to be remembered of this trial, up to {MAX_TEXT:,} characters",
+        rows=3,
+        spellCheck=True,
+        className="field",
+    )
+    tag = dcc.Input(
+        id="note-tag",
+        type="text",
+        placeholder=f"tag, up to {MAX_TAG} characters",
+        autoComplete="off",
+        className="field",
+    )
+    return html.Div(
+        [
+            html.Label("A note", htmlFor="note-text", className="label"),
+            text,
+            html.Div([tag, html.Button("Save the note", id="note-save", n_clicks=0)], className="note-end"),
+            html.P(id="note-said", role="status", className="caption"),
+        ],
+        className="note-form",
+        role="group",
+        **attributes(aria_label="Write a note"),
+    )
