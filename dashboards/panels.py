@@ -28,10 +28,7 @@ from dashboards.questions import (
     trials,
 )
 
-STUDIES = (
-    studies.TOTAL,
-    studies.PANEL,
-)
+STUDIES = (studies.TOTAL, studies.PANEL)
 STUDY = (
     headline.PANEL,
     history.PANEL,
@@ -68,10 +65,5 @@ TRIAL = (
     trial_files.CHECKPOINT,
     trial_files.ENVIRONMENT,
 )
-COMPARE = (
-    compared.OUTCOME,
-    compared.SETTING,
-    compared_curves.STEP,
-    compared_curves.CURVE,
-)
+COMPARE = (compared.OUTCOME, compared.SETTING, compared_curves.STEP, compared_curves.CURVE)
 PAGES = {"/": STUDIES, "/study": STUDY, "/trial": TRIAL, "/compare": COMPARE}

@@ -33,11 +33,7 @@ TERMS = schema.TERMS
 STEP_MEASUREMENTS = ("loss", "lr", "bias_lr", "momentum")
 STEP_TERMS = tuple(f"{term}_{scale}" for term in TERMS for scale in range(schema.MAX_SCALES))
 PRECISIONS = ("precision", "recall", "map50", "map50_95")
-EPOCH_MEASUREMENTS = (
-    "fitness",
-    *PRECISIONS,
-    *(f"{part}_{term}" for part in ("train", "loss") for term in TERMS),
-)
+EPOCH_MEASUREMENTS = ("fitness", *PRECISIONS, *(f"{part}_{term}" for part in ("train", "loss") for term in TERMS))
 # Types are kept plain: Optuna's enumerations come back as text from every database; to be compared they are cast.
 studies = table("studies", column("study_id", Integer), column("study_name", String))
 trials = table(
@@ -106,9 +102,7 @@ def trial_rows(study_id: int) -> Select[Any]:
                 )
             ),
         )
-        .select_from(
-            trials.outerjoin(ours, ours.c.trial_id == trials.c.trial_id).outerjoin(trial_values, first_value),
-        )
+        .select_from(trials.outerjoin(ours, ours.c.trial_id == trials.c.trial_id).outerjoin(trial_values, first_value))
         .where(trials.c.study_id == study_id)
         .order_by(trials.c.number)
     )
@@ -321,11 +315,7 @@ def _strict_mean(values: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _extremes(values: ColumnElement[Any]) -> dict[str, ColumnElement[Any]]:
-    return {
-        "low": func.min(values),
-        "high": func.max(values),
-        "missing": func.count() - func.count(values),
-    }
+    return {"low": func.min(values), "high": func.max(values), "missing": func.count() - func.count(values)}
 
 
 def _any_of(conditions: list[ColumnElement[bool]]) -> ColumnElement[bool]:

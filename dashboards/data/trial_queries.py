@@ -88,13 +88,7 @@ def study_version(study_id: int) -> Select[Any]:
     """Numbers that change whenever the trials of a study do; cheap, also at 10,000 trials."""
     ours = schema.trial
     return (
-        select(
-            trials.c.state,
-            func.count(),
-            func.count(ours.c.ended),
-            func.max(ours.c.ended),
-            func.max(ours.c.started),
-        )
+        select(trials.c.state, func.count(), func.count(ours.c.ended), func.max(ours.c.ended), func.max(ours.c.started))
         .select_from(trials.outerjoin(ours, ours.c.trial_id == trials.c.trial_id))
         .where(trials.c.study_id == study_id)
         .group_by(trials.c.state)

@@ -125,13 +125,7 @@ def new_figure(*, height: int, x: str, y: str, **layout: Any) -> go.Figure:
         margin={"l": 8, "r": 12, "t": 12, "b": 8},
         hovermode="closest",
         showlegend=False,
-        legend={
-            "orientation": "h",
-            "x": 0,
-            "xanchor": "left",
-            "y": 1.02,
-            "yanchor": "bottom",
-        },
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         xaxis={"title": {"text": label(x)}, "automargin": True, "zeroline": False},
         yaxis={"title": {"text": label(y)}, "automargin": True, "zeroline": False},
     )

@@ -33,11 +33,7 @@ def add_notes(app: Dash, reader: Reader, storage_url: str) -> None:
         try:
             state = _trial_state(question)
             leave_note(
-                storage_url,
-                study_name=state.study,
-                number=state.number,
-                text=str(text or ""),
-                tag=str(tag or ""),
+                storage_url, study_name=state.study, number=state.number, text=str(text or ""), tag=str(tag or "")
             )
         except (EvolveError, AddressError) as error:
             return str(error), no_update, no_update, no_update

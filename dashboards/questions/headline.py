@@ -198,9 +198,4 @@ def _blocks(found: Headline) -> tuple[Block, ...]:
     return (*found.sentences, found.tiles, found.counts, found.setting)
 
 
-PANEL = Panel(
-    key="summary",
-    title="Summary",
-    rows=rows,
-    blocks=_blocks,
-)
+PANEL = Panel(key="summary", title="Summary", rows=rows, blocks=_blocks)

@@ -77,14 +77,6 @@ EVENT = Panel(
     rows=event_rows,
 )
 
-PANEL = Panel(
-    key="setup",
-    title="What was asked",
-    rows=rows,
-)
+PANEL = Panel(key="setup", title="What was asked", rows=rows)
 
-ENVIRONMENT = Panel(
-    key="environment",
-    title="Where it ran",
-    rows=environment_rows,
-)
+ENVIRONMENT = Panel(key="environment", title="Where it ran", rows=environment_rows)

@@ -68,9 +68,4 @@ def _row(study: StudySummary, verdicts: Sequence[str]) -> tuple[Cell, ...]:
 
 TOTAL = Panel(key="totals", title="All studies", rows=total_rows)
 
-PANEL = Panel(
-    key="studies",
-    title="Each study",
-    caption="Those that run come first, then the latest.",
-    rows=rows,
-)
+PANEL = Panel(key="studies", title="Each study", caption="Those that run come first, then the latest.", rows=rows)

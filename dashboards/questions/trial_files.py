@@ -147,12 +147,7 @@ SETTING = Panel(
     rows=setting_rows,
 )
 
-REPRODUCTION = Panel(
-    key="reproduction",
-    title="Train it again",
-    rows=reproduction_rows,
-    blocks=_reproduction_blocks,
-)
+REPRODUCTION = Panel(key="reproduction", title="Train it again", rows=reproduction_rows, blocks=_reproduction_blocks)
 
 CHECKPOINT = Panel(key="checkpoint", title="Checkpoints", rows=checkpoint_rows)
 

@@ -114,14 +114,6 @@ def _is_nan(value: object) -> bool:
     return value is None or (isinstance(value, float) and value != value)
 
 
-PANEL = Panel(
-    key="trials",
-    title="All trials",
-    rows=rows,
-)
+PANEL = Panel(key="trials", title="All trials", rows=rows)
 
-FAILURE = Panel(
-    key="failures",
-    title="Trials that failed",
-    rows=failure_rows,
-)
+FAILURE = Panel(key="failures", title="Trials that failed", rows=failure_rows)

@@ -75,11 +75,7 @@ def _labelled(title: str, control: Any) -> Any:
 
 def _checklist(key: str, choices: list[str], chosen: tuple[str, ...]) -> Any:
     return dcc.Checklist(
-        id={"type": "filter", "key": key},
-        options=options(choices),
-        value=list(chosen),
-        inline=True,
-        className="chips",
+        id={"type": "filter", "key": key}, options=options(choices), value=list(chosen), inline=True, className="chips"
     )
 
 
