@@ -120,7 +120,7 @@ class Caller:
     def _panel(self, panel: Panel) -> int:
         own = {"type": "panel", "key": panel.key, "lines": "yes" if panel.follows_selection else "no"}
         device = {"dark": False, "touch": False}
-        said = {"question": "/study?study=large", "device": device, "selection": "", "look": {}, "id": own}
+        said = {"query": "/study?study=large", "device": device, "selection": "", "view": {}, "id": own}
         return self._ask('"panel"}.children', own, said | {"data-asked": "now", "data-drawn": ""})
 
     def _ask(self, output: str, own: dict[str, str], said: dict[str, Any]) -> int:

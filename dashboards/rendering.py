@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 
 from dashboards.blocks import Cell, Column, Disclosure, Empty, Key, Prose, Table, Tiles, VerdictCounts, VerdictMark
 from dashboards.figures import theme
-from dashboards.figures.series import curve_look
+from dashboards.figures.series import curve_style
 from dashboards.questions.panel import Block
 from evolve import formatting
 
@@ -145,5 +145,5 @@ def _verdict(verdict: str) -> Element:
 
 
 def _swatch(slot: int) -> Element:
-    color, dash = curve_look(slot)
+    color, dash = curve_style(slot)
     return element("span", class_="swatch", style=f"border-top: 3px {CSS_DASHES[dash]} {color}")

@@ -40,7 +40,7 @@ from dashboards.live.app import make_app, page_of
 from dashboards.live.callbacks import fresh_options, only_selected, panel_content, version_of
 from dashboards.live.components import draw_all
 from dashboards.live.context import PanelContext
-from dashboards.live.controls import look_of, state_of, with_look
+from dashboards.live.controls import state_of, view_state_of, with_view_state
 from dashboards.live.delivery import as_csv
 from dashboards.live.grid import grid_rows
 from dashboards.live.security import Access, ExposureError, is_known_host
@@ -134,9 +134,9 @@ def test_an_address_holds_the_whole_state(
     )
 
     assert from_address(to_address(state)) == state
-    assert with_look(PageState(selected=state.selected), formatting.spans(selected), look_of(state)) == replace(
-        PageState(), selected=state.selected, zooms=state.zooms, sorts=state.sorts, hidden=state.hidden
-    )
+    assert with_view_state(
+        PageState(selected=state.selected), formatting.spans(selected), view_state_of(state)
+    ) == replace(PageState(), selected=state.selected, zooms=state.zooms, sorts=state.sorts, hidden=state.hidden)
     assert state.query == to_address(replace(state, selected=(), zooms=(), sorts=(), hidden=()))
 
 
@@ -583,17 +583,17 @@ def test_a_change_of_a_study_changes_its_stamp_and_its_view(tmp_path: Path) -> N
     add_study(engine, Plan(num_trials=4, verdicts=("converged", "running", "running", "waiting")))
     reader = Reader(f"sqlite:///{tmp_path / 'live.db'}")
     state = PageState(page="/study", study=NAME)
-    stamp, view = reader.version(state), reader.study(NAME)
+    version, view = reader.version(state), reader.study(NAME)
 
-    assert reader.version(state) == stamp
+    assert reader.version(state) == version
     assert reader.study(NAME) is view
     with engine.begin() as connection:
         connection.execute(update(schema.trial).where(schema.trial.c.number == 1).values(verdict="diverged", ended=2e9))
-    assert reader.version(state) != stamp
+    assert reader.version(state) != version
     assert reader.study(NAME).trial(1)["verdict"] == "diverged"
-    stamp = reader.version(state)
+    version = reader.version(state)
     add_note(engine, NAME, 0, "seen")
-    assert reader.version(state) != stamp
+    assert reader.version(state) != version
     assert list(reader.study(NAME).notes["text"]) == ["seen"]
 
 
@@ -720,11 +720,11 @@ def test_a_writer_at_full_speed_and_a_reader_never_stop_each_other(tmp_path: Pat
     url, until = f"sqlite:///{path}", time.monotonic() + seconds
     writer = threading.Thread(target=write_at_full_speed, args=(url, until, errors))
     reader = Reader(url)
-    stamps = set()
+    versions = set()
     writer.start()
     while time.monotonic() < until:
         for state in (PageState(), PageState(page="/study", study=NAME), PageState(page="/trial", study=NAME)):
-            stamps.add(reader.version(state))
+            versions.add(reader.version(state))
             panel = PAGES[state.page][0].key
             said = to_json_plotly(panel_content(reader, PanelContext(state=state, panel=panel)))
             assert "cannot be" not in said
@@ -732,7 +732,7 @@ def test_a_writer_at_full_speed_and_a_reader_never_stop_each_other(tmp_path: Pat
 
     assert not writer.is_alive()
     assert errors == []
-    assert len(stamps) > 3
+    assert len(versions) > 3
 
 
 # Notes
@@ -772,7 +772,7 @@ def test_a_note_needs_a_trial_and_something_to_say(tmp_path: Path) -> None:
         add_note(engine, NAME, 0, "a\0b", tag="\ud83d")
 
 
-def save_note(client: Any, question: Any, text: Any, tag: Any = "", *, method: str = "POST", **headers: str) -> Any:
+def save_note(client: Any, query: Any, text: Any, tag: Any = "", *, method: str = "POST", **headers: str) -> Any:
     """The answer to a click on the button of a trial's page, as a browser sends it."""
     with_site = {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"} | {
         name.replace("_", "-"): value for name, value in headers.items()
@@ -781,9 +781,9 @@ def save_note(client: Any, question: Any, text: Any, tag: Any = "", *, method: s
         ("note-said", "children"),
         ("note-text", "value"),
         ("note-tag", "value"),
-        ("stamp", "data@" + NOTE_STAMP),
+        ("version", "data@" + NOTE_VERSION),
     ]
-    values = [("note-text", "value", text), ("note-tag", "value", tag), ("question", "data", question)]
+    values = [("note-text", "value", text), ("note-tag", "value", tag), ("query", "data", query)]
     asked = {
         "output": f"..{'...'.join(f'{name}.{what}' for name, what in names)}..",
         "outputs": [{"id": name, "property": what} for name, what in names],
@@ -795,7 +795,7 @@ def save_note(client: Any, question: Any, text: Any, tag: Any = "", *, method: s
 
 
 # Dash tells outputs that several callbacks write apart by the hash of what each of them hears.
-NOTE_STAMP = sha256(b"note-save.n_clicks").hexdigest()
+NOTE_VERSION = sha256(b"note-save.n_clicks").hexdigest()
 
 
 @pytest.fixture
@@ -821,7 +821,7 @@ def test_a_note_written_on_the_page_of_a_trial_is_stored_and_shown_at_once(noted
     said = answer.json["response"]
     assert said["note-said"]["children"] == "The note is stored."
     assert (said["note-text"]["value"], said["note-tag"]["value"]) == ("", "")
-    assert said["stamp"]["data"] == version_of(reader, trial) != before
+    assert said["version"]["data"] == version_of(reader, trial) != before
     row = reader.study(NAME).notes.iloc[0]
     assert (row["number"], row["text"], row["tag"]) == (1, f"{HOSTILE}\nsecond line", "odd")
     assert row["author"] == getpass.getuser()
@@ -830,7 +830,7 @@ def test_a_note_written_on_the_page_of_a_trial_is_stored_and_shown_at_once(noted
 
 
 @pytest.mark.parametrize(
-    ("question", "text", "tag", "why"),
+    ("query", "text", "tag", "why"),
     [
         (TRIAL_PAGE, "  ", None, "neither a text nor a tag"),
         (TRIAL_PAGE, "x" * 4001, "", "note: 4001 characters with a tag of 0; allowed are 4000 and 64"),
@@ -845,9 +845,9 @@ def test_a_note_written_on_the_page_of_a_trial_is_stored_and_shown_at_once(noted
     ],
 )
 def test_a_wrong_note_is_refused_in_words_and_stays_in_its_field(
-    noted: Path, question: Any, text: str, tag: Any, why: str
+    noted: Path, query: Any, text: str, tag: Any, why: str
 ) -> None:
-    answer = save_note(make_app(f"sqlite:///{noted}").server.test_client(), question, text, tag)
+    answer = save_note(make_app(f"sqlite:///{noted}").server.test_client(), query, text, tag)
 
     assert answer.status_code == 200
     assert why in answer.json["response"]["note-said"]["children"]

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, select, update
 from dashboards.blocks import Empty, Prose, Table
 from dashboards.data.compared import CompareView
 from dashboards.data.reader import Reader, UnavailableError
-from dashboards.figures.series import curve_look, series
+from dashboards.figures.series import curve_style, series
 from dashboards.live.app import page_of
 from dashboards.live.callbacks import panel_content
 from dashboards.live.context import PanelContext
@@ -217,11 +217,11 @@ def test_a_column_has_one_colour_in_all_pictures_and_in_the_heads_of_tables(engi
             assert not figure.layout.showlegend
             for trace in figure.data:
                 slot = next(at for at, entry in enumerate(view.entries) if entry.label == trace.legendgroup)
-                assert trace.marker.color == curve_look(slot)[0], trace.name
+                assert trace.marker.color == curve_style(slot)[0], trace.name
     for key in ("outcomes", "settings"):
         sent = str(to_json_plotly(panel_content(reader, PanelContext(state=state, panel=key))))
         for slot in range(5):
-            color, dash = curve_look(slot)
+            color, dash = curve_style(slot)
             assert f"3px {CSS_DASHES[dash]} {color}" in sent
 
 
@@ -246,8 +246,8 @@ def test_a_cross_in_its_own_colour_is_where_a_trial_diverged(engine: Engine) -> 
 
     crosses = [trace for trace in loss.data if trace.marker.symbol == "x"]
     assert [(cross.legendgroup, cross.marker.color) for cross in crosses] == [
-        (f"{NAME} · 0", curve_look(0)[0]),
-        (f"{NAME} · 2", curve_look(2)[0]),
+        (f"{NAME} · 0", curve_style(0)[0]),
+        (f"{NAME} · 2", curve_style(2)[0]),
     ]
     assert all(np.isfinite(cross.y).all() for cross in crosses)
 
@@ -262,7 +262,7 @@ def test_a_trial_that_never_had_a_number_has_its_cross_on_the_lower_edge(engine:
     assert isinstance(rows, Overlay)
     cross = series(rows.series)[0].data[-1]
 
-    assert (cross.yaxis, list(cross.x), cross.marker.color) == ("y2", [1.0], curve_look(0)[0])
+    assert (cross.yaxis, list(cross.x), cross.marker.color) == ("y2", [1.0], curve_style(0)[0])
 
 
 def test_tables_come_with_the_sentence_about_the_choice(engine: Engine) -> None:

@@ -325,9 +325,9 @@ def bodies(url: str) -> list[dict[str, Any]]:
         "address.search": f"?study={NAME}",
         "returned.data": [],
         "clock.n_intervals": 1,
-        "question.data": f"/study?study={NAME}",
+        "query.data": f"/study?study={NAME}",
         "selection.data": "1-3",
-        "look.data": {"zooms": [["history-0", "xaxis", 0, 9.5]], "sorts": [["t-0", 1, True]], "hidden": [["a", "b"]]},
+        "view.data": {"zooms": [["history-0", "xaxis", 0, 9.5]], "sorts": [["t-0", 1, True]], "hidden": [["a", "b"]]},
         "device.data": {"dark": False, "touch": False},
         "panel.data-asked": "now",
         "panel.id": {"type": "panel", "key": "trials", "lines": "no"},
@@ -338,7 +338,7 @@ def bodies(url: str) -> list[dict[str, Any]]:
         "note-text.value": "",
     }
     own: dict[str, Any] = {kind: values[f"{kind}.id"] for kind in ("panel", "grid")}
-    own |= {"filter": {"type": "filter", "key": "verdicts"}, "told": {"type": "told", "key": "filters"}}
+    own |= {"filter": {"type": "filter", "key": "verdicts"}, "message": {"type": "message", "key": "filters"}}
 
     def part(identity: str, what: str) -> Any:
         if not identity.startswith("{"):
@@ -389,7 +389,7 @@ def test_every_callback_answers_what_pages_ask(url: str) -> None:
 def test_the_largest_selection_fits_into_a_body(url: str) -> None:
     scattered = ",".join(str(10**6 + 2 * each) for each in range(MAX_SELECTED))
     (body,) = (each for each in bodies(url) if "data-drawn" in each["output"])
-    body["inputs"][0]["value"] = json.dumps([f"/study?study={NAME}", "stamp", {}, scattered])
+    body["inputs"][0]["value"] = json.dumps([f"/study?study={NAME}", "version", {}, scattered])
     for part in body["state"]:
         part["value"] = scattered if part["id"] == "selection" else part["value"]
 

@@ -89,13 +89,13 @@ def _x_axis(data: Series, shown: list[Curve]) -> dict[str, Any]:
     return theme.integer_axis(longest)
 
 
-def curve_look(slot: int) -> tuple[str, str]:
+def curve_style(slot: int) -> tuple[str, str]:
     """Colour of the curve in a place, counted from 0, and Plotly's name of its dashes."""
     return COLORS[slot % len(COLORS)], DASHES[slot // len(COLORS) % len(DASHES)]
 
 
 def _add(figure: go.Figure, name: str, curve: Curve, *, slot: int, is_points: bool) -> None:
-    color, dash = curve_look(slot)
+    color, dash = curve_style(slot)
     is_short = len(curve.x) < 12
     figure.add_scatter(
         x=curve.x,
@@ -113,7 +113,7 @@ def _add(figure: go.Figure, name: str, curve: Curve, *, slot: int, is_points: bo
 def _mark_end(figure: go.Figure, name: str, curve: Curve, *, slot: int, is_log: bool) -> None:
     if not len(curve.x):
         return
-    color, dash = curve_look(slot)
+    color, dash = curve_style(slot)
     drawn = np.flatnonzero(np.isfinite(curve.y) & ((curve.y > 0) | (not is_log)))
     # Without a single number it has no height, so that the cross stands on the lower edge.
     x, y = (curve.x[drawn[-1]], curve.y[drawn[-1]]) if len(drawn) else (curve.x[-1], 0.02)

@@ -9,18 +9,19 @@ from dash import Dash, Input, Output, ctx, dcc, html
 from dashboards.data.reader import Reader, UnavailableError
 from dashboards.data.trial import TrialView
 from dashboards.figures import theme
-from dashboards.live.callbacks import add_clientside, add_panels, add_state, add_tables
-from dashboards.live.controls import look_of
+from dashboards.live.callbacks import add_clientside, add_clock, add_panels, add_state, add_tables
+from dashboards.live.controls import view_state_of
 from dashboards.live.delivery import PLOTLY_PATH, compress, serve_data, serve_plotly
 from dashboards.live.notes import add_notes
-from dashboards.live.pages import compare, frame, studies, study, trial
+from dashboards.live.pages import compare, frame, study, trial
 from dashboards.live.requests import check_asked
 from dashboards.live.security import Access, protect
+from dashboards.panels import STUDIES
 from dashboards.state import AddressError, PageState, from_address
 from evolve import formatting
 from evolve.errors import EvolveError
 
-LOOK_SECONDS = 2.0
+CHECK_SECONDS = 2.0
 INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -65,6 +66,7 @@ def make_app(storage_url: str, access: Access | None = None) -> Dash:
     _add_routing(app, reader)
     add_state(app)
     add_panels(app, reader)
+    add_clock(app, reader)
     add_tables(app, reader)
     add_notes(app, reader, storage_url)
     add_clientside(app)
@@ -78,13 +80,13 @@ def make_app(storage_url: str, access: Access | None = None) -> Dash:
 
 
 def _layout() -> Any:
-    stores: dict[str, Any] = dict.fromkeys(("question", "selection", "stamp"), "")
-    stores |= {"seen": [], "look": look_of(PageState()), "device": None, "written": [], "returned": []}
+    stores: dict[str, Any] = dict.fromkeys(("query", "selection", "version"), "")
+    stores |= {"seen": [], "view": view_state_of(PageState()), "device": None, "written": [], "returned": []}
     return html.Div(
         [
             dcc.Location(id="address", refresh=False),
             *(dcc.Store(id=name, data=value) for name, value in stores.items()),
-            dcc.Interval(id="clock", interval=int(LOOK_SECONDS * 1000)),
+            dcc.Interval(id="clock", interval=int(CHECK_SECONDS * 1000)),
             html.Div(
                 [
                     dcc.Link("evolve", href="/", className="brand"),
@@ -105,8 +107,8 @@ def _add_routing(app: Dash, reader: Reader) -> None:
     @app.callback(
         Output("page", "children"),
         Output("selection", "data"),
-        Output("look", "data"),
-        Output("question", "data"),
+        Output("view", "data"),
+        Output("query", "data"),
         Input("address", "pathname"),
         Input("address", "search"),
         Input("returned", "data"),
@@ -118,8 +120,8 @@ def _add_routing(app: Dash, reader: Reader) -> None:
             state = from_address(address)
             content = page_of(reader, state)
         except (AddressError, UnavailableError, EvolveError) as error:
-            return frame.problem(str(error)), "", look_of(PageState()), ""
-        return content, formatting.spans(state.selected), look_of(state), state.query
+            return frame.problem(str(error)), "", view_state_of(PageState()), ""
+        return content, formatting.spans(state.selected), view_state_of(state), state.query
 
 
 def page_of(reader: Reader, state: PageState) -> list[Any]:
@@ -129,7 +131,7 @@ def page_of(reader: Reader, state: PageState) -> list[Any]:
         UnavailableError: There is no such page, or what it is about cannot be read.
     """
     if state.page == "/":
-        return studies.page(reader.where)
+        return [frame.heading("Studies", details=[reader.where]), *frame.sections(STUDIES)]
     if state.page == "/study":
         return study.page(reader.study(state.study), state)
     if state.page == "/trial":

@@ -16,7 +16,7 @@ from dashboards.blocks import Empty, Table
 from dashboards.data.reader import Reader, UnavailableError
 from dashboards.live.components import draw_all
 from dashboards.live.context import PanelContext
-from dashboards.live.controls import Look, state_of, with_look
+from dashboards.live.controls import ViewState, state_of, with_view_state
 from dashboards.live.delivery import block_list
 from dashboards.live.grid import grid_rows
 from dashboards.live.pages import frame, study
@@ -27,30 +27,30 @@ log = logging.getLogger(__name__)
 
 def add_state(app: Dash) -> None:
     @app.callback(
-        Output("question", "data", allow_duplicate=True),
+        Output("query", "data", allow_duplicate=True),
         Output("written", "data"),
-        Output({"type": "told", "key": ALL}, "children"),
+        Output({"type": "message", "key": ALL}, "children"),
         Output("selected", "children"),
         Input({"type": "filter", "key": ALL}, "value"),
         Input({"type": "range", "name": ALL, "end": ALL}, "value"),
         Input({"type": "pair", "axis": ALL}, "value"),
         Input("selection", "data"),
-        Input("look", "data"),
-        State("question", "data"),
+        Input("view", "data"),
+        State("query", "data"),
         prevent_initial_call=True,
     )
     def _gather(
-        _filters: Any, _ranges: Any, _pair: Any, selection: str, look: Look, question: str
+        _filters: Any, _ranges: Any, _pair: Any, selection: str, view_state: ViewState, query: str
     ) -> tuple[Any, Any, Any, Any]:
-        if not question:
+        if not query:
             raise PreventUpdate
         values = [(each["id"], each.get("value")) for group in ctx.inputs_list[:3] for each in group]
         try:
-            state = state_of(from_address(question), values, selection, look)
+            state = state_of(from_address(query), values, selection, view_state)
             bar: Any = frame.selection_bar(state)
         except (AddressError, ValueError) as error:
             return no_update, no_update, [str(error)] * len(ctx.outputs_list[2]), no_update
-        asked = no_update if state.query == question else state.query
+        asked = no_update if state.query == query else state.query
         told = "" if state.filters.is_empty else "active"
         return asked, [to_address(state), state.query], [told] * len(ctx.outputs_list[2]), bar
 
@@ -63,18 +63,18 @@ def add_panels(app: Dash, reader: Reader) -> None:
         Output(panel, "children"),
         Output(panel, "data-drawn"),
         Input(panel, "data-asked"),
-        State("question", "data"),
+        State("query", "data"),
         State("device", "data"),
         State("selection", "data"),
-        State("look", "data"),
+        State("view", "data"),
         State(panel, "data-drawn"),
         State(panel, "id"),
         prevent_initial_call=True,
     )
-    def _fill(_asked: str, question: str, device: Any, selection: str, look: Look, drawn: str, own: Any) -> Any:
-        if not (question and device):
+    def _fill(_asked: str, query: str, device: Any, selection: str, view_state: ViewState, drawn: str, own: Any) -> Any:
+        if not (query and device):
             raise PreventUpdate
-        state = with_look(from_address(question), selection, look)
+        state = with_view_state(from_address(query), selection, view_state)
         is_dark, is_touch = bool(device.get("dark")), bool(device.get("touch"))
         content = panel_content(reader, PanelContext(state=state, panel=own["key"], is_dark=is_dark, is_touch=is_touch))
         # A panel that would look the same is left alone.
@@ -83,26 +83,28 @@ def add_panels(app: Dash, reader: Reader) -> None:
             raise PreventUpdate
         return content, mark
 
+
+def add_clock(app: Dash, reader: Reader) -> None:
     @app.callback(
-        Output("stamp", "data"),
+        Output("version", "data"),
         Output("news", "children"),
         Output({"type": "filter", "key": ALL}, "options"),
         Input("clock", "n_intervals"),
-        State("question", "data"),
-        State("stamp", "data"),
+        State("query", "data"),
+        State("version", "data"),
         prevent_initial_call=True,
     )
-    def _look(_count: int, question: str, before: str) -> Any:
-        if not question:
+    def _check_version(_count: int, query: str, before: str) -> Any:
+        if not query:
             raise PreventUpdate
         controls = [output["id"]["key"] for output in ctx.outputs_list[2]]
         same = [no_update] * len(controls)
         try:
-            state = from_address(question)
-            stamp = version_of(reader, state)
-            if stamp == before:
+            state = from_address(query)
+            version = version_of(reader, state)
+            if version == before:
                 return no_update, "", same
-            return stamp, "", fresh_options(reader, state, controls)
+            return version, "", fresh_options(reader, state, controls)
         except UnavailableError as error:
             return no_update, str(error), same
 
@@ -143,15 +145,15 @@ def add_tables(app: Dash, reader: Reader) -> None:
     @app.callback(
         Output({"type": "grid", "panel": MATCH, "index": MATCH}, "getRowsResponse"),
         Input({"type": "grid", "panel": MATCH, "index": MATCH}, "getRowsRequest"),
-        State("question", "data"),
+        State("query", "data"),
         State("selection", "data"),
         State({"type": "grid", "panel": MATCH, "index": MATCH}, "id"),
         prevent_initial_call=True,
     )
-    def _rows(asked: dict[str, Any] | None, question: str, selection: str, own: dict[str, Any]) -> Any:
-        if not asked or not question:
+    def _rows(asked: dict[str, Any] | None, query: str, selection: str, own: dict[str, Any]) -> Any:
+        if not asked or not query:
             raise PreventUpdate
-        state = with_look(from_address(question), selection, {})
+        state = with_view_state(from_address(query), selection, {})
         try:
             blocks = block_list(reader, state, own["panel"])
         except UnavailableError:
@@ -174,7 +176,7 @@ def add_clientside(app: Dash) -> None:
     """Adds what the browser does by itself, in the page's script."""
     graphs, grids = ({"type": kind, "panel": ALL, "index": ALL} for kind in ("graph", "grid"))
     panels = {"type": "panel", "key": ALL, "lines": ALL}
-    asks = [Input(name, "data") for name in ("seen", "question", "stamp", "device", "selection")]
+    asks = [Input(name, "data") for name in ("seen", "query", "version", "device", "selection")]
     _there(app, "device", Output("device", "data"), Input("page", "id"), at_start=True)
     _there(app, "watch", Output("page", "title"), Input("page", "children"), at_start=True)
     # One callback for all panels: the page's script takes some milliseconds for each.
@@ -184,9 +186,9 @@ def add_clientside(app: Dash) -> None:
     marked = [Input(graphs, "selectedData"), Input(graphs, "clickData")]
     _there(app, "select", selection, *marked, State("selection", "data"))
     _there(app, "highlight", Output("selected", "title"), Input("selection", "data"))
-    looks = [Input(graphs, "relayoutData"), Input(graphs, "restyleData"), Input(grids, "getRowsRequest")]
-    _there(app, "look", Output("look", "data", allow_duplicate=True), *looks, State("look", "data"))
-    changes = [Input(name, "data") for name in ("stamp", "question", "selection")]
+    changes_of_view = [Input(graphs, "relayoutData"), Input(graphs, "restyleData"), Input(grids, "getRowsRequest")]
+    _there(app, "view", Output("view", "data", allow_duplicate=True), *changes_of_view, State("view", "data"))
+    changes = [Input(name, "data") for name in ("version", "query", "selection")]
     _there(app, "refresh", Output("news", "title"), *changes)
     _there(app, "clear", Output("page", "lang"), Input({"type": "clear", "what": ALL}, "n_clicks"))
 

@@ -69,7 +69,7 @@ def _graph(figure: go.Figure, context: PanelContext, index: int) -> Any:
     shown["data"] = [_trace(trace, gone) for trace in shown["data"]]
     shown["layout"] |= {
         "template": theme.template(is_dark=context.is_dark),
-        # The reader's zoom, selection and hidden curves outlast new data, as long as the question is the same.
+        # The reader's zoom, selection and hidden curves outlast new data, as long as the query is the same.
         "uirevision": context.state.query,
         "dragmode": False if context.is_touch else "select" if has_trials else "zoom",
     }

@@ -31,7 +31,7 @@ def most_connections() -> int:
 
 
 class GatedParser(HTTPRequestParser):  # type: ignore[misc]  # it declares no types
-    """Waitress' parser with the one question it has no setting for: whether a body is waited for.
+    """Waitress' parser with the one query it has no setting for: whether a body is waited for.
 
     Args:
         adjustments: Waitress' own.

@@ -9,10 +9,12 @@ from typing import Any, TypeAlias
 from dashboards.state import Filters, Hidden, PageState, Range, Sort, Zoom, compared_of, numbers_of
 
 # In the browser: figure, axis and ends of each zoom; table, column and direction of each order; figure and curve.
-Look: TypeAlias = dict[str, list[list[Any]]]
+ViewState: TypeAlias = dict[str, list[list[Any]]]
 
 
-def state_of(before: PageState, values: list[tuple[dict[str, str], Any]], selection: str, look: Look) -> PageState:
+def state_of(
+    before: PageState, values: list[tuple[dict[str, str], Any]], selection: str, view_state: ViewState
+) -> PageState:
     """The state that the controls of a page say.
 
     Args:
@@ -26,7 +28,7 @@ def state_of(before: PageState, values: list[tuple[dict[str, str], Any]], select
     """
     said = {key: value for identity, value in values if (key := identity.get("key"))}
     pair = {identity["axis"]: value or "" for identity, value in values if identity["type"] == "pair"}
-    state = with_look(before, selection, look)
+    state = with_view_state(before, selection, view_state)
     if state.page == "/study":
         filters = Filters(
             states=tuple(said.get("states") or ()),
@@ -42,7 +44,7 @@ def state_of(before: PageState, values: list[tuple[dict[str, str], Any]], select
     return state
 
 
-def with_look(state: PageState, selection: str, look: Look) -> PageState:
+def with_view_state(state: PageState, selection: str, view_state: ViewState) -> PageState:
     """The state with what the browser holds of selection, zoom, order and hidden curves.
 
     Raises:
@@ -53,18 +55,18 @@ def with_look(state: PageState, selection: str, look: Look) -> PageState:
         selected=tuple(numbers_of(selection or "")),
         zooms=tuple(
             Zoom(figure=str(figure), axis=str(axis), low=float(low), high=float(high))
-            for figure, axis, low, high in look.get("zooms", ())
+            for figure, axis, low, high in view_state.get("zooms", ())
         ),
         sorts=tuple(
             Sort(table=str(table), column=int(column), is_descending=bool(is_descending))
-            for table, column, is_descending in look.get("sorts", ())
+            for table, column, is_descending in view_state.get("sorts", ())
         ),
-        hidden=tuple(Hidden(figure=str(figure), curve=str(curve)) for figure, curve in look.get("hidden", ())),
+        hidden=tuple(Hidden(figure=str(figure), curve=str(curve)) for figure, curve in view_state.get("hidden", ())),
     )
 
 
-def look_of(state: PageState) -> Look:
-    """What the browser holds of a state: the inverse of `with_look`, but for the selection."""
+def view_state_of(state: PageState) -> ViewState:
+    """What the browser holds of a state: the inverse of `with_view_state`, but for the selection."""
     return {
         "zooms": [[each.figure, each.axis, each.low, each.high] for each in state.zooms],
         "sorts": [[each.table, each.column, each.is_descending] for each in state.sorts],

@@ -19,35 +19,35 @@ def add_notes(app: Dash, reader: Reader, storage_url: str) -> None:
         Output("note-said", "children"),
         Output("note-text", "value"),
         Output("note-tag", "value"),
-        Output("stamp", "data", allow_duplicate=True),
+        Output("version", "data", allow_duplicate=True),
         Input("note-save", "n_clicks"),
         State("note-text", "value"),
         State("note-tag", "value"),
-        State("question", "data"),
+        State("query", "data"),
         running=[(Output("note-save", "disabled"), True, False)],  # a second click would write it twice
         prevent_initial_call=True,
     )
-    def _save(clicks: int | None, text: object, tag: object, question: str) -> Any:
+    def _save(clicks: int | None, text: object, tag: object, query: str) -> Any:
         if not clicks:
             raise PreventUpdate
         try:
-            state = _trial_state(question)
+            state = _trial_state(query)
             leave_note(
                 storage_url, study_name=state.study, number=state.number, text=str(text or ""), tag=str(tag or "")
             )
         except (EvolveError, AddressError) as error:
             return str(error), no_update, no_update, no_update
-        return "The note is stored.", "", "", _stamp(reader, state)
+        return "The note is stored.", "", "", _version(reader, state)
 
 
-def _trial_state(question: object) -> PageState:
-    state = from_address(str(question or ""))
+def _trial_state(query: object) -> PageState:
+    state = from_address(str(query or ""))
     if state.page != "/trial":
         raise AddressError(f"note: {state.page} is not the page of a trial, such as /trial?study=lr_sweep&trial=7")
     return state
 
 
-def _stamp(reader: Reader, state: PageState) -> Any:
+def _version(reader: Reader, state: PageState) -> Any:
     # The panels then show the note at once, not when the clock next asks.
     try:
         return version_of(reader, state)

@@ -32,7 +32,7 @@ Whole: TypeAlias = Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)]
 Flag: TypeAlias = Annotated[bool, Field(strict=True)]
 
 
-class _Look(BaseModel):
+class _ViewState(BaseModel):
     zooms: list[tuple[String, String, Number, Number]] = Field(default_factory=list)
     sorts: list[tuple[String, Whole, Flag]] = Field(default_factory=list)
     hidden: list[tuple[String, String]] = Field(default_factory=list)
@@ -69,10 +69,10 @@ _KINDS: dict[str, Any] = {
     "address.search": Text,
     "returned.data": tuple[String, Number] | Texts,
     "clock.n_intervals": Whole | None,
-    "question.data": Text,
+    "query.data": Text,
     "selection.data": Text,
-    "stamp.data": Text,
-    "look.data": _Look,
+    "version.data": Text,
+    "view.data": _ViewState,
     "device.data": _Device | None,
     "panel.data-asked": Text,
     "panel.data-drawn": Text,
@@ -103,7 +103,7 @@ def check_asked(app: Dash) -> None:
     """Has the server answer 400 to what no page of ours asks of a callback."""
 
     server: Flask = app.server
-    one_at_a_time = Lock()  # half a megabyte of empty objects takes twenty while it is looked at
+    one_at_a_time = Lock()  # half a megabyte of empty objects takes twenty while it is checked at
 
     @server.before_request
     def _check() -> Response | None:
@@ -206,7 +206,7 @@ def _name_of(identity: Any) -> str:
 
 
 def _tell_addresses(server: Flask) -> None:
-    # A question that a page holds is an address; the callbacks that draw read it as they are asked.
+    # A query that a page holds is an address; the callbacks that draw read it as they are asked.
     @server.errorhandler(AddressError)
     def _tell(error: AddressError) -> Response:
         return _bad(error)

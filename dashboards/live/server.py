@@ -29,7 +29,7 @@ from dashboards.live.security import FIELD, Access, ExposureError, may_send_body
 from dashboards.state import PageState, to_address
 from evolve.errors import EvolveError
 
-LOOK_SECONDS = 0.2  # between looks for connections that take too long
+CHECK_SECONDS = 0.2  # between changes_of_view for connections that take too long
 START = PageState()
 
 
@@ -83,13 +83,13 @@ class DashboardServer:
 
     def run(self) -> None:
         """Answers until it is stopped."""
-        looked = 0.0
+        checked = 0.0
         channels = self._waitress.active_channels
         while not self._is_stopped:
-            wasyncore.loop(timeout=LOOK_SECONDS, use_poll=True, map=self._waitress._map, count=1)
+            wasyncore.loop(timeout=CHECK_SECONDS, use_poll=True, map=self._waitress._map, count=1)
             now = time.time()
-            if len(channels) > self._most or not 0 <= now - looked < LOOK_SECONDS:
-                looked = now
+            if len(channels) > self._most or not 0 <= now - checked < CHECK_SECONDS:
+                checked = now
                 close_overdue(list(channels.values()), now, self._most)
 
     def stop(self) -> None:

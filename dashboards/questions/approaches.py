@@ -50,7 +50,7 @@ class Approach:
         end: Step that was not finite.
         steps: Steps relative to the end, rising to 0.
         traces: Largest box logit, update over weights, gradient norm, and the term of the loss that broke.
-        first_sign: First sign of trouble, relative to the end; NaN if unknown.
+        first_warning: First sign of trouble, relative to the end; NaN if unknown.
     """
 
     number: int
@@ -58,7 +58,7 @@ class Approach:
     end: int
     steps: NDArray[np.float64]
     traces: tuple[Trace, ...]
-    first_sign: float
+    first_warning: float
 
 
 def rows(view: StudyView) -> tuple[Approach, ...] | Empty:
@@ -74,7 +74,7 @@ def rows(view: StudyView) -> tuple[Approach, ...] | Empty:
 def _approach_of(view: StudyView, number: int, rows: pd.DataFrame) -> Approach:
     end = int(rows["end"].iloc[0])
     diagnosis = view.diagnoses.get(number, {})
-    first_sign = number_in(diagnosis, "first_sign_step")
+    first_warning = number_in(diagnosis, "first_sign_step")
     return Approach(
         number=number,
         setting=", ".join(
@@ -89,7 +89,7 @@ def _approach_of(view: StudyView, number: int, rows: pd.DataFrame) -> Approach:
             Trace(name="gradient norm", values=_finite(rows["grad_norm"])),
             _broken_term(rows, diagnosis),
         ),
-        first_sign=first_sign - end,
+        first_warning=first_warning - end,
     )
 
 
@@ -125,8 +125,8 @@ def _draw(data: Approach) -> go.Figure:
         domain = [max(top - 1 / len(data.traces) + GAP, 0.0), top]
         figure.update_layout({f"yaxis{axis[1:]}": _axis(trace) | {"domain": domain}})
         _add(figure, data, trace, axis)
-    if np.isfinite(data.first_sign) and data.first_sign >= data.steps.min(initial=0):
-        _mark_first_sign(figure, data.first_sign)
+    if np.isfinite(data.first_warning) and data.first_warning >= data.steps.min(initial=0):
+        _mark_first_warning(figure, data.first_warning)
     return figure
 
 
@@ -180,7 +180,7 @@ def _add_broken(figure: go.Figure, data: Approach, trace: Trace, axis: str, step
     )
 
 
-def _mark_first_sign(figure: go.Figure, at: float) -> None:
+def _mark_first_warning(figure: go.Figure, at: float) -> None:
     theme.add_mark(figure, at)
     figure.add_annotation(
         x=at, y=0, xref="x", yref="paper", text="first sign", showarrow=False, xanchor="right", yanchor="bottom",

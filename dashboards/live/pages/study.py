@@ -51,7 +51,7 @@ def _controls(view: StudyView, state: PageState) -> Any:
     axes = view.space[:MAX_NAMES]
     return html.Details(
         [
-            html.Summary(["Filters", html.Span(id={"type": "told", "key": "filters"}, className="told")]),
+            html.Summary(["Filters", html.Span(id={"type": "message", "key": "filters"}, className="message")]),
             html.Div(
                 [
                     _labelled("verdict", _checklist("verdicts", verdicts, filters.verdicts)),
