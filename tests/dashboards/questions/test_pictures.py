@@ -1,4 +1,4 @@
-"""Figures hold the numbers of the database, say what they show, and let no text of a user pass as markup."""
+"""Pictures hold the numbers of the database, say what they show, and let no text of a user pass as markup."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from dashboards.data.study import Parameter, ViewOptions
 from dashboards.data.study_loading import load
 from dashboards.data.trial_sets import VERDICTS
 from dashboards.figures import theme
-from dashboards.figures.series import COLORS
 from dashboards.live.delivery import as_csv
 from dashboards.panels import STUDY
 from dashboards.questions import approaches, contour, convergence, divergence_map, history, schedules, slices, timeline
@@ -258,27 +257,6 @@ def test_every_divergence_is_a_cross_beneath_the_curves(engine):
     assert figure.layout.xaxis.range[0] == 0
 
 
-def luminance(color):
-    """Relative luminance of a colour such as #0072B2, after WCAG 2.2."""
-    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def contrast(color, other):
-    low, high = sorted([luminance(color), luminance(other)])
-    return (high + 0.05) / (low + 0.05)
-
-
-def test_lines_stand_out_on_a_dark_card():
-    drawn = {theme.ACCENT, *(theme.style(verdict).color for verdict in VERDICTS), *COLORS}
-
-    for color in drawn:
-        assert contrast(theme.recoloured(color), theme.CARDS["dark"]) >= 4.5, color
-    assert contrast(theme.ACCENT, theme.CARDS["light"]) >= 4.5
-    assert len({theme.recoloured(color) for color in drawn}) == len(drawn)
-
-
 def test_a_figure_on_a_dark_page_has_no_colour_that_is_too_faint(mixed):
     for key, figure in figures_of(mixed):
         found = json.dumps(theme.recoloured(json.loads(figure.to_json())))
@@ -294,13 +272,6 @@ def test_many_trials_share_the_rows_of_those_that_ran_at_once(engine, mixed):
     assert many.layout.yaxis.title.text == "trials at once"
     assert {y for trace in many.data for y in trace.y if not np.isnan(y)} == {1.0}
     assert min(trace.line.width for trace in many.data) >= 10
-
-
-def test_labels_of_axes_have_the_page_behind_them():
-    for name, is_dark in (("light", False), ("dark", True)):
-        behind = theme.template(is_dark=is_dark)["layout"]["annotationdefaults"]["bgcolor"]
-
-        assert behind.startswith(theme.CARDS[name])
 
 
 @pytest.mark.parametrize("name", ["mixed", "hostile", "many"])
@@ -357,54 +328,7 @@ def test_no_markup_of_a_user_reaches_a_figure(engine):
             assert forbidden not in text
 
 
-@pytest.mark.parametrize("text", [HOSTILE, "a\n\tb", "x" * 500, "", "%{y}", "&lt;b&gt;"])
-def test_a_label_is_one_short_line_without_markup(text):
-    found = theme.label(text)
-
-    assert not {"<", ">", "\n", "\t"} & set(found)
-    assert "%{" not in found
-    assert len(text) <= 80 or found.endswith("…")
-
-
-def test_no_two_verdicts_look_alike():
-    looks = [theme.style(verdict) for verdict in VERDICTS]
-
-    assert len({(look.color, look.symbol) for look in looks}) == len(VERDICTS)
-    assert len({look.symbol for look in looks}) == len(VERDICTS)
-    assert len({look.color for look in looks[:5]}) == 5
-
-
-def test_a_verdict_of_a_later_version_is_still_drawn():
-    assert theme.style("melted") == theme.style("unjudged")
-
-
-@pytest.mark.parametrize(("low", "high"), [(1e-6, 10.0), (0.01, 0.03), (0.5, 2e7), (1.0, 1.0)])
-def test_logarithmic_axes_have_a_few_round_labels_in_range(low, high):
-    axis = theme.log_axis(low, high)
-    shown = [tick for tick in axis["tickvals"] if low / 2 <= tick <= high * 2]
-
-    assert 1 <= len(shown) <= 8
-    assert len(axis["tickvals"]) == len(axis["ticktext"])
-
-
-def test_templates_differ_in_ink_and_leave_the_background_to_the_page():
-    light, dark = theme.template(is_dark=False)["layout"], theme.template(is_dark=True)["layout"]
-
-    assert light["font"]["color"] != dark["font"]["color"]
-    assert light["paper_bgcolor"] == dark["paper_bgcolor"] == "rgba(0,0,0,0)"
-
-
 def test_figures_carry_no_colour_of_ink_so_that_any_page_may_show_them(mixed):
     for key, figure in figures_of(mixed):
         assert figure.layout.paper_bgcolor is None, key
         assert figure.layout.font.color is None, key
-
-
-@given(low=st.floats(1e-9, 1e9), ratio=st.floats(1, 1e6))
-def test_an_axis_of_measurements_has_two_numbers_at_least(low: float, ratio: float) -> None:
-    axis = theme.log_axis_over([low, float("nan"), low * ratio])
-
-    if axis:
-        assert sum(low <= tick <= low * ratio for tick in axis["tickvals"]) >= 2
-    else:
-        assert ratio < 5.1, "a wide range is logarithmic"
