@@ -25,8 +25,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution
 
-from dashboards.live_panels import STUDY
-from dashboards.panels import Panel
+from dashboards.panels import STUDY
+from dashboards.questions.panel import Panel
 from tests.processes import free_port
 from tests.synthetic import Plan, add_study, new_engine
 
@@ -117,10 +117,10 @@ class Caller:
         """Bytes of panels."""
         return sum(self._panel(panel) for panel in STUDY if panel.key in keys)
 
-    def _panel(self, panel: Panel[Any]) -> int:
+    def _panel(self, panel: Panel) -> int:
         own = {"type": "panel", "key": panel.key, "lines": "yes" if panel.follows_selection else "no"}
         device = {"dark": False, "touch": False}
-        said = {"question": "/study?study=large", "device": device, "selection": "", "look": {}, "id": own}
+        said = {"query": "/study?study=large", "device": device, "selection": "", "view": {}, "id": own}
         return self._ask('"panel"}.children', own, said | {"data-asked": "now", "data-drawn": ""})
 
     def _ask(self, output: str, own: dict[str, str], said: dict[str, Any]) -> int:

@@ -7,8 +7,50 @@ from dataclasses import dataclass, field, replace
 from math import inf, isfinite, isnan
 from urllib.parse import parse_qs, urlencode
 
-from dashboards.views.filters import Filters, Range
-from dashboards.views.wording import spans
+from evolve import formatting
+
+PROGRESS = ("running", "ended")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """What is asked of one hyperparameter: a number between two ends, or one of some choices.
+
+    Raises:
+        ValueError: The ends are the wrong way round.
+    """
+
+    name: str
+    low: float = -inf
+    high: float = inf
+    choices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise ValueError(f"range of {self.name}: {self.low:g} is not at or below {self.high:g}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Which trials are shown; what is empty leaves all.
+
+    Attributes:
+        states: How far a trial is, as in `PROGRESS`, or Optuna's states, such as COMPLETE.
+        verdicts: Ours, such as diverged.
+        ranges: Of hyperparameters; a trial without the hyperparameter is left out.
+        text: Words that must all occur in number, verdict, reason, choices, notes or tags.
+    """
+
+    states: tuple[str, ...] = ()
+    verdicts: tuple[str, ...] = ()
+    ranges: tuple[Range, ...] = ()
+    text: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every trial passes."""
+        return not (self.states or self.verdicts or self.ranges or self.text.strip())
+
 
 MAX_ADDRESS = 16_000
 MAX_SELECTED = 20_000
@@ -75,7 +117,7 @@ class PageState:
     hidden: tuple[Hidden, ...] = ()
 
     @property
-    def question(self) -> str:
+    def query(self) -> str:
         """Address without what only marks, frames and orders: what the rows depend on."""
         return to_address(replace(self, selected=(), zooms=(), sorts=(), hidden=()))
 
@@ -100,7 +142,7 @@ def to_search(state: PageState) -> str:
     pairs += [_range_pair(each) for each in state.filters.ranges]
     pairs += [("text", state.filters.text)] if state.filters.text.strip() else []
     pairs += [(key, name) for key, name in zip(("x", "y"), state.pair, strict=True) if name]
-    pairs += [("selected", spans(state.selected))] if state.selected else []
+    pairs += [("selected", formatting.spans(state.selected))] if state.selected else []
     pairs += [("zoom", f"{each.low:.6g},{each.high:.6g},{each.axis},{each.figure}") for each in state.zooms]
     pairs += [("sort", f"{each.column},{DIRECTIONS[each.is_descending]},{each.table}") for each in state.sorts]
     pairs += [("hide", f"{each.figure},{each.curve}") for each in state.hidden]
@@ -157,7 +199,7 @@ def compared_texts(compared: Iterable[tuple[str, int | None]]) -> list[str]:
 
 def _compared_texts(name: str, numbers: Sequence[int | None]) -> list[str]:
     if len(numbers) > MAX_APART:
-        return [f"{spans(number for number in numbers if number is not None)}:{name}"]
+        return [f"{formatting.spans(number for number in numbers if number is not None)}:{name}"]
     return [f"{'' if number is None else number}:{name}" for number in numbers]
 
 

@@ -1,6 +1,6 @@
 """The records a training run yields; standard library only.
 
-Scales are ordered as the network's heads are: coarsest grid first (strides 32, 16, 8). Steps and epochs count from 0.
+Scales are ordered as the network's heads are: coarsest grid first. Steps and epochs count from 0.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from math import isfinite
 from typing import Any
 
 TERMS = ("box", "obj", "noobj", "cls")
+STRIDES = (32, 16, 8)  # pixels a cell, by scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from dashboards.reading import Reader
+from dashboards.data.reader import Reader
+from dashboards.data.trial import TrialView
+from dashboards.questions import trial_files
+from dashboards.questions.trial_files import Reproduction
 from dashboards.state import PageState
-from dashboards.views.trial import Reproduction, TrialView, reproduction
 from evolve.cli import app
 from tests.processes import ROOT, environment, evolve
 from tests.small_study import SMALL
@@ -78,7 +80,7 @@ def test_what_a_trials_page_says_trains_it_again_to_the_last_bit(
 ) -> None:
     folder, _ = done
     before = trial_view(folder, "small", 1)
-    said = reproduction(before)
+    said = trial_files.reproduction_rows(before)
     assert isinstance(said, Reproduction)
 
     places = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -89,7 +91,9 @@ def test_what_a_trials_page_says_trains_it_again_to_the_last_bit(
     after = trial_view(tmp_path, "train-trial_1", 0)
     assert before.verdict == after.verdict == "diverged"
     assert before.row["reason"] == after.row["reason"]
-    pd.testing.assert_frame_equal(before.steps.drop(columns="trial_id"), after.steps.drop(columns="trial_id"))
+    for name in ("losses", "rates", "health"):
+        first, again = (view.measured.frame(name).drop(columns="trial_id") for view in (before, after))
+        pd.testing.assert_frame_equal(first, again)
 
 
 def trial_view(folder: Path, study: str, number: int) -> TrialView:

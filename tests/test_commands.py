@@ -77,7 +77,7 @@ def test_the_dashboard_opens_at_the_page_of_the_study(evolve: Evolve, monkeypatc
     def serve(storage: str, *, announce: Callable[[str], None], page: PageState, **_: object) -> None:
         announce(f"http://127.0.0.1:8050{to_address(page)}")
 
-    monkeypatch.setattr("dashboards.server.serve", serve)
+    monkeypatch.setattr("dashboards.live.server.serve", serve)
 
     told = json.loads(evolve("dashboard", "lr", "--json").stdout)
 
@@ -89,7 +89,7 @@ def test_the_dashboard_opens_at_the_page_of_the_study(evolve: Evolve, monkeypatc
 def test_a_token_that_shows_in_the_list_of_processes_is_remarked_on(
     evolve: Evolve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashboards.server.serve", lambda *_, **__: None)
+    monkeypatch.setattr("dashboards.live.server.serve", lambda *_, **__: None)
 
     assert "EVOLVE_TOKEN does not" in evolve("dashboard", "--token", "twelve signs").stderr
     assert evolve("dashboard", env={"EVOLVE_TOKEN": "twelve signs"}).stderr == ""

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from sqlalchemy import create_engine
 
-from dashboards.views.loading import load
+from dashboards.data.study_loading import load
 from evolve import cli
 from evolve.exchange.dialects import Context, DialectError, yolov3
 from evolve.exchange.result_files import read_results

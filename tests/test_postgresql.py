@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.reading import Reader
+from dashboards.data.reader import Reader
 from dashboards.state import PageState
 from evolve.storage.database import open_engine
 from evolve.storage.notes import add_note
@@ -74,16 +74,16 @@ def test_every_page_opens(trained: str, state: PageState) -> None:
 
     assert "cannot be drawn" not in said
     assert "cannot be read" not in said
-    assert reader.stamp(state) == reader.stamp(state)
+    assert reader.version(state) == reader.version(state)
 
 
 def test_a_note_is_a_change_that_readers_see(trained: str) -> None:
     reader, state = Reader(trained), PageState(page="/study", study="small")
-    before = reader.stamp(state)
+    before = reader.version(state)
 
     add_note(open_engine(trained), "small", 1, "too fast")
 
-    assert reader.stamp(state) != before
+    assert reader.version(state) != before
     assert list(reader.study("small").notes["text"]) == ["too fast"]
 
 

@@ -87,7 +87,7 @@
   let shown = "";
   window.addEventListener("popstate", () => {
     const address = window.location.pathname + window.location.search;
-    // Dash itself sees another page; another question on this one it does not.
+    // Dash itself sees another page; another query on this one it does not.
     if (address !== shown && shown.startsWith(window.location.pathname)) {
       window.dash_clientside.set_props("returned", { data: [address, Date.now()] });
     }
@@ -118,19 +118,19 @@
   window.dash_clientside.evolve = {
     device: () => device(),
     // What each panel in sight should show; nothing where it shows that already.
-    ask: (inSight, question, stamp, reader, selection, before, ids) =>
+    ask: (inSight, query, version, reader, selection, before, ids) =>
       ids.map((id, at) => {
-        if (!inSight.includes(id.key) || !question || !reader) return nothing();
-        const wanted = JSON.stringify([question, stamp, reader, id.lines === "yes" ? selection : ""]);
+        if (!inSight.includes(id.key) || !query || !reader) return nothing();
+        const wanted = JSON.stringify([query, version, reader, id.lines === "yes" ? selection : ""]);
         return wanted === before[at] ? nothing() : wanted;
       }),
-    // A new question is a step that the browser's way back undoes; a zoom or an order is not.
-    address: ([address, question] = []) => {
+    // A new query is a step that the browser's way back undoes; a zoom or an order is not.
+    address: ([address, query] = []) => {
       if (!address || address.split("?")[0] !== window.location.pathname) return nothing();
-      const before = window.history.state?.question;
-      const isStep = before !== undefined && before !== question;
+      const before = window.history.state?.query;
+      const isStep = before !== undefined && before !== query;
       shown = address;
-      window.history[isStep ? "pushState" : "replaceState"]({ question }, "", address + window.location.hash);
+      window.history[isStep ? "pushState" : "replaceState"]({ query }, "", address + window.location.hash);
       return nothing();
     },
     select: (_boxes, _clicks, before) => {
@@ -153,7 +153,7 @@
       plots().forEach((plot) => mark(plot, selected));
       return nothing();
     },
-    look: (_zooms, _curves, _orders, before) => {
+    view: (_zooms, _curves, _orders, before) => {
       const after = { ...before };
       for (const { prop_id: property, value } of window.dash_clientside.callback_context.triggered) {
         const [name, what] = placeOf(property);

@@ -1,1 +1,1 @@
-"""Pictures: rows in, Plotly figures out; nothing here knows on which page a figure is shown."""
+"""What the figures of all questions share."""

@@ -1,8 +1,9 @@
-"""Figures about training: convergence, losses, learning rate and momentum."""
+"""Curves of trials, and the band most of them lie in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,67 +12,35 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from dashboards.figures import theme
-from dashboards.views.curves import Convergence, Curve, Losses, Schedules
-from dashboards.views.thinning import joined
+from dashboards.figures.downsampling import joined
+from evolve import analysis
+
+BAND = (0.1, 0.5, 0.9)
+BAND_COLUMNS = ("low", "median", "high")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A measurement of one trial over epochs or steps; NaN is a gap."""
+
+    number: int
+    verdict: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+
 
 BAND_FILL = "rgba(138,143,152,0.22)"
 
 
-def convergence(data: Convergence) -> go.Figure:
-    """Average precision by epoch, one trace for each verdict, the best trial in front, a cross for each divergence."""
-    figure = theme.new_figure(height=420, x="epochs trained", y="mAP50, validation", showlegend=True)
-    last = max([*(curve.x[-1] for curve in data.curves), *data.ends["x"]])
-    figure.update_layout(xaxis=theme.integer_axis(last) | {"range": [0, 1.02 * last or 1.0]})
-    if len(data.band):
-        _add_band(figure, data.band, "10 to 90 % of trained trials")
-        _add_line(figure, data.band["epoch"], data.band["median"], "median of trained trials", dash="dash")
-    others = [curve for curve in data.curves if curve.number != data.best_number]
-    if data.selected:
-        _add_by_verdict(
-            figure, [curve for curve in others if curve.number not in data.selected], opacity=0.12, showlegend=False
-        )
-        others = [curve for curve in others if curve.number in data.selected]
-    _add_by_verdict(figure, others, opacity=0.75 if len(others) <= 40 else 0.5)
-    for curve in data.curves:
-        if curve.number == data.best_number:
-            _add_best(figure, curve, f"best: trial {curve.number}")
-    _add_ends(figure, [curve for curve in others if curve.verdict == "diverged"])
-    if len(data.ends):
-        _add_divergences(figure, data)
-    return figure
+def quantile_band(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    table = rows.pivot(index="number", columns="epoch", values=column)
+    if table.empty:
+        return pd.DataFrame({"epoch": [], **{name: [] for name in BAND_COLUMNS}}, dtype=float)
+    levels = dict(zip(BAND_COLUMNS, analysis.quantiles(table, at=BAND), strict=True))
+    return pd.DataFrame({"epoch": table.columns.to_numpy(dtype=float) + 1, **levels})
 
 
-def losses(data: Losses) -> go.Figure:
-    """Training and validation loss of the best trial, and of the median trial with its band."""
-    return _losses(data, height=380, y="loss, sum of all terms", showlegend=True)
-
-
-def loss_terms(data: tuple[Losses, ...]) -> tuple[go.Figure, ...]:
-    """The same for each term, one small figure each."""
-    return tuple(_losses(each, height=250, y=f"{each.name} loss", showlegend=False) for each in data)
-
-
-def schedules(data: Schedules) -> tuple[go.Figure, ...]:
-    """Learning rate and momentum by step, each in its own figure."""
-    rate = theme.new_figure(height=330, x="step", y="learning rate", showlegend=True)
-    rate.update_layout(yaxis=theme.log_axis_over(_all_values(data.lr)))
-    momentum = theme.new_figure(height=330, x="step", y="momentum")
-    for figure, curves in ((rate, data.lr), (momentum, data.momentum)):
-        others = [curve for curve in curves if curve.number != data.best_number]
-        _add_by_verdict(figure, others, opacity=0.8)
-        for curve in curves:
-            if curve.number == data.best_number:
-                _add_best(figure, curve, f"best: trial {curve.number}")
-    if data.bias_lr is not None:
-        _add_line(rate, data.bias_lr.x, data.bias_lr.y, "its biases", dash="dot", color=theme.ACCENT)
-    return rate, momentum
-
-
-def _all_values(curves: Sequence[Curve]) -> list[float]:
-    return [float(value) for curve in curves for value in curve.y]
-
-
-def _add_by_verdict(figure: go.Figure, curves: Sequence[Curve], *, opacity: float, showlegend: bool = True) -> None:
+def add_by_verdict(figure: go.Figure, curves: Sequence[Curve], *, opacity: float, showlegend: bool = True) -> None:
     for verdict in dict.fromkeys(curve.verdict for curve in sorted(curves, key=_verdict_rank)):
         members = [curve for curve in curves if curve.verdict == verdict]
         x, y, owners = joined([(curve.x, curve.y) for curve in members])
@@ -92,12 +61,7 @@ def _add_by_verdict(figure: go.Figure, curves: Sequence[Curve], *, opacity: floa
         )
 
 
-def _verdict_rank(curve: Curve) -> int:
-    known = list(theme.VERDICT_STYLES)
-    return known.index(curve.verdict) if curve.verdict in known else len(known)
-
-
-def _add_best(figure: go.Figure, curve: Curve, name: str) -> None:
+def add_best(figure: go.Figure, curve: Curve, name: str) -> None:
     figure.add_scatter(
         x=curve.x,
         y=curve.y,
@@ -110,76 +74,7 @@ def _add_best(figure: go.Figure, curve: Curve, name: str) -> None:
     )
 
 
-def _add_ends(figure: go.Figure, curves: Sequence[Curve]) -> None:
-    ends = [(curve, np.flatnonzero(np.isfinite(curve.y))) for curve in curves]
-    points = [(curve.x[finite[-1]], curve.y[finite[-1]], curve.number) for curve, finite in ends if len(finite)]
-    if not points:
-        return
-    x, y, numbers = zip(*points, strict=True)
-    figure.add_scatter(
-        x=x,
-        y=y,
-        mode="markers",
-        marker=theme.marker("diverged", 1),
-        name="last epoch before divergence",
-        customdata=numbers,
-        hovertemplate="<b>trial %{customdata}</b> diverged after this epoch<br>%{x}: %{y:.3f}<extra></extra>",
-    )
-
-
-def _add_divergences(figure: go.Figure, data: Convergence) -> None:
-    # Every one, also of trials that finished no epoch and so have no curve.
-    strip = theme.add_strip(figure, ["diverged"], is_alone=not data.curves)
-    figure.add_scatter(
-        x=data.ends["x"],
-        y=[strip["diverged"]] * len(data.ends),
-        yaxis="y2",
-        mode="markers",
-        marker=theme.marker("diverged", len(data.ends)),
-        name=f"diverged: {len(data.ends):,}",
-        customdata=data.ends["number"],
-        hovertemplate="<b>trial %{customdata}</b> diverged<br>after %{x:.2f} epochs<extra></extra>",
-    )
-
-
-def _losses(data: Losses, *, height: int, y: str, showlegend: bool) -> go.Figure:
-    figure = theme.new_figure(height=height, x="epochs trained", y=y, showlegend=showlegend)
-    figure.update_layout(xaxis=theme.integer_axis(data.train["epoch"].max()))
-    if data.num_trials > 2:
-        _add_band(figure, data.val, f"10 to 90 % of {data.num_trials:,} trials, validation")
-        _add_line(figure, data.train["epoch"], data.train["median"], "median, training")
-        _add_line(figure, data.val["epoch"], data.val["median"], "median, validation", dash="dash")
-    if len(data.best):
-        name = f"trial {data.best_number}"
-        _add_line(figure, data.best["epoch"], data.best["train"], f"{name}, training", color=theme.ACCENT, width=2.5)
-        _add_line(
-            figure,
-            data.best["epoch"],
-            data.best["val"],
-            f"{name}, validation",
-            color=theme.ACCENT,
-            width=2.5,
-            dash="dash",
-        )
-    if _spans_decades(data):
-        figure.update_layout(yaxis=theme.log_axis_over(_shown(data)))
-    else:
-        figure.update_layout(yaxis={"rangemode": "tozero"})
-    return figure
-
-
-def _spans_decades(data: Losses) -> bool:
-    shown = _shown(data)
-    positive = shown[np.isfinite(shown) & (shown > 0)]
-    return bool(len(positive)) and bool(positive.max() > 30 * positive.min())
-
-
-def _shown(data: Losses) -> NDArray[np.float64]:
-    shown = pd.concat([data.best["train"], data.best["val"], data.val["high"], data.val["low"]])
-    return np.asarray(shown, dtype=np.float64)
-
-
-def _add_band(figure: go.Figure, band: pd.DataFrame, name: str) -> None:
+def add_band(figure: go.Figure, band: pd.DataFrame, name: str) -> None:
     edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
     kept = band[np.isfinite(band["low"]) & np.isfinite(band["high"])]  # Plotly cannot fill across a gap
     figure.add_scatter(x=kept["epoch"], y=kept["low"], showlegend=False, legendgroup=name, **edge)
@@ -188,7 +83,7 @@ def _add_band(figure: go.Figure, band: pd.DataFrame, name: str) -> None:
     )
 
 
-def _add_line(figure: go.Figure, x: object, y: object, name: str, **line: Any) -> None:
+def add_line(figure: go.Figure, x: object, y: object, name: str, **line: Any) -> None:
     figure.add_scatter(
         x=x,
         y=y,
@@ -197,3 +92,8 @@ def _add_line(figure: go.Figure, x: object, y: object, name: str, **line: Any) -
         name=name,
         hovertemplate=f"{theme.label(name)}<br>%{{x:,.0f}}: %{{y:.4g}}<extra></extra>",
     )
+
+
+def _verdict_rank(curve: Curve) -> int:
+    known = list(theme.VERDICT_STYLES)
+    return known.index(curve.verdict) if curve.verdict in known else len(known)

@@ -1,8 +1,8 @@
-"""Figures of named curves over steps, epochs or trials: one trial's telemetry, several trials side by side."""
+"""One trial: its steps and epochs, what became of it, and how to train it again."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,32 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from dashboards.figures import theme
-from dashboards.views.curves import Curve
-from dashboards.views.trial import Series
+from dashboards.figures.curves import Curve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Curves that share an axis.
+
+    Attributes:
+        title: On the y axis, with its unit.
+        curves: Name and curve, by step unless `by_epoch`.
+        is_log: Whether the axis is logarithmic where the values are positive.
+        by_epoch: Whether x counts epochs.
+        points: Curves drawn as points, of fewer values.
+        slots: Which colour each curve has, the same in all pictures of a page; in order where there are none.
+        is_overlay: Whether each curve is another trial, named by a key outside the picture: a cross in its own colour
+            marks where it diverged, and an early one gets room on a logarithmic x axis.
+    """
+
+    title: str
+    curves: tuple[tuple[str, Curve], ...]
+    is_log: bool = False
+    by_epoch: bool = False
+    points: tuple[tuple[str, Curve], ...] = ()
+    slots: tuple[int, ...] = ()
+    is_overlay: bool = False
+
 
 # Okabe and Ito's colours in the order in which neighbours differ most; a second round is dashed.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -65,13 +89,13 @@ def _x_axis(data: Series, shown: list[Curve]) -> dict[str, Any]:
     return theme.integer_axis(longest)
 
 
-def curve_look(slot: int) -> tuple[str, str]:
+def curve_style(slot: int) -> tuple[str, str]:
     """Colour of the curve in a place, counted from 0, and Plotly's name of its dashes."""
     return COLORS[slot % len(COLORS)], DASHES[slot // len(COLORS) % len(DASHES)]
 
 
 def _add(figure: go.Figure, name: str, curve: Curve, *, slot: int, is_points: bool) -> None:
-    color, dash = curve_look(slot)
+    color, dash = curve_style(slot)
     is_short = len(curve.x) < 12
     figure.add_scatter(
         x=curve.x,
@@ -89,7 +113,7 @@ def _add(figure: go.Figure, name: str, curve: Curve, *, slot: int, is_points: bo
 def _mark_end(figure: go.Figure, name: str, curve: Curve, *, slot: int, is_log: bool) -> None:
     if not len(curve.x):
         return
-    color, dash = curve_look(slot)
+    color, dash = curve_style(slot)
     drawn = np.flatnonzero(np.isfinite(curve.y) & ((curve.y > 0) | (not is_log)))
     # Without a single number it has no height, so that the cross stands on the lower edge.
     x, y = (curve.x[drawn[-1]], curve.y[drawn[-1]]) if len(drawn) else (curve.x[-1], 0.02)

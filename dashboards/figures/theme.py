@@ -16,8 +16,9 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboards.views import wording
-from dashboards.views.study import VERDICTS, Parameter
+from dashboards.data.study import Parameter
+from dashboards.data.trial_sets import VERDICTS
+from evolve import formatting
 
 ACCENT = "#0072B2"  # the best trial, everywhere
 NEUTRAL = "#8A8F98"
@@ -101,14 +102,14 @@ def hover_texts(rows: pd.DataFrame, params: pd.DataFrame) -> list[str]:
         for number, *row in params[names].astype(object).itertuples(name=None)
     }
     return [
-        f"{trial_title(number, verdict)}<br>fitness {wording.score(fitness)}{settings.get(number, '')}"
+        f"{trial_title(number, verdict)}<br>fitness {formatting.score(fitness)}{settings.get(number, '')}"
         for number, verdict, fitness in rows[["number", "verdict", "fitness"]].itertuples(index=False)
     ]
 
 
 def _hover_value(value: object) -> str:
     # Numbers need no escape, and there are thousands of them.
-    return wording.number(value) if isinstance(value, float) else label(value)
+    return formatting.number(value) if isinstance(value, float) else label(value)
 
 
 def trial_title(number: int | str, verdict: str) -> str:
@@ -124,13 +125,7 @@ def new_figure(*, height: int, x: str, y: str, **layout: Any) -> go.Figure:
         margin={"l": 8, "r": 12, "t": 12, "b": 8},
         hovermode="closest",
         showlegend=False,
-        legend={
-            "orientation": "h",
-            "x": 0,
-            "xanchor": "left",
-            "y": 1.02,
-            "yanchor": "bottom",
-        },
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         xaxis={"title": {"text": label(x)}, "automargin": True, "zeroline": False},
         yaxis={"title": {"text": label(y)}, "automargin": True, "zeroline": False},
     )
@@ -221,7 +216,7 @@ def log_axis(low: float, high: float, *, most: int = 7) -> dict[str, Any]:
     else:
         every = ceil((last - first + 1) / most)
         ticks = [10.0**power for power in range(first, last + 1, every)]
-    return {"type": "log", "tickvals": ticks, "ticktext": [wording.number(tick) for tick in ticks]}
+    return {"type": "log", "tickvals": ticks, "ticktext": [formatting.number(tick) for tick in ticks]}
 
 
 def log_axis_over(values: Iterable[float], *, most: int = 7) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def dashboard(
 
     Example: `evolve dashboard`, `evolve dashboard lr_sweep --no-browser`
     """
-    from dashboards.server import serve
+    from dashboards.live.server import serve
     from dashboards.state import PageState
 
     name = None if study is None else _readable_study(storage, study)
@@ -164,7 +164,7 @@ def dashboard(
 
 def _readable_study(storage: str, word: str) -> str:
     """Name of the study that a word means, asked of a database that is only read."""
-    from dashboards.reading import UnavailableError, reading_engine
+    from dashboards.data.reader import UnavailableError, reading_engine
 
     check_exists(storage)
     try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dashboards.server import make_dashboard_server, running
+from dashboards.live.server import make_dashboard_server, running
 from evolve.storage.sqlite import tune
 from tests.browser.large import large_study
 from tests.synthetic import Plan, add_study, new_engine

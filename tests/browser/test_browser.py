@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import create_engine, func, insert, select, update
 from sqlalchemy.exc import OperationalError
 
-from dashboards.live_panels import COMPARE, STUDIES, STUDY, TRIAL
+from dashboards.panels import COMPARE, STUDIES, STUDY, TRIAL
 from dashboards.report import write_report
 from evolve.storage import schema
 from evolve.storage.sqlite import tune

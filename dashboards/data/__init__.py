@@ -1,0 +1,1 @@
+"""What the pages read: nothing is written, and nothing here draws."""

@@ -1,0 +1,126 @@
+"""All studies of a database as they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, nan
+from typing import Any
+
+from sqlalchemy import Engine
+
+from dashboards.data import trial_queries
+from dashboards.data.frames import read_json
+from dashboards.data.study_loading import VERDICT_OF_STATE, check_tables
+from dashboards.data.trial_sets import TRAINED
+
+ALIVE_SECONDS = 90  # a runner says much more often that it lives
+ENDED = ("COMPLETE", "PRUNED", "FAIL")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudySummary:
+    """One study in a few numbers.
+
+    Attributes:
+        name: As given to Optuna.
+        model, data: What was trained on what; empty if unknown.
+        verdicts: Count of trials by verdict.
+        num_ended: Trials that will not change.
+        num_planned: The budget, or 0 where there is none.
+        best: Best fitness of the trials that ran to their end.
+        first_started, last_seen: Seconds since 1970, NaN if unknown.
+        is_running: Whether a runner has been heard of lately.
+    """
+
+    name: str
+    model: str
+    data: str
+    verdicts: Mapping[str, int]
+    num_ended: int
+    num_planned: int
+    best: float
+    first_started: float
+    last_seen: float
+    is_running: bool
+
+    @property
+    def num_trials(self) -> int:
+        """All trials."""
+        return sum(self.verdicts.values())
+
+    @property
+    def seconds_left(self) -> float:
+        """Time until the budget is spent, at the pace so far; NaN where nothing can be said."""
+        left = self.num_planned - self.num_ended
+        if not self.is_running or left <= 0 or not self.num_ended:
+            return nan
+        return left * (self.last_seen - self.first_started) / self.num_ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """All studies, those that run first, then the latest."""
+
+    studies: tuple[StudySummary, ...]
+    where: str
+
+
+def load_overview(engine: Engine, now: float) -> Overview:
+    """Every study of a database, in two statements.
+
+    Args:
+        engine: A database with Optuna's tables and ours.
+        now: Seconds since 1970.
+    """
+    check_tables(engine)
+    with engine.connect() as connection:
+        rows = connection.execute(trial_queries.studies_seen()).all()
+        groups: dict[int, list[Any]] = {}
+        for group in connection.execute(trial_queries.outcome_counts()).all():
+            groups.setdefault(group.study_id, []).append(group)
+    found = [_summary(row, groups.get(row.study_id, []), now) for row in rows]
+    ordered = sorted(found, key=lambda each: (not each.is_running, -_or_zero(each.last_seen), each.name))
+    return Overview(studies=tuple(ordered), where=engine.url.render_as_string(hide_password=True))
+
+
+def _summary(row: Any, groups: Sequence[Any], now: float) -> StudySummary:
+    config = read_json(row.config)
+    budget = config.get("budget")
+    planned = budget.get("trials") if isinstance(budget, Mapping) else None
+    verdicts: dict[str, int] = {}
+    for group in groups:
+        verdict = group.verdict or VERDICT_OF_STATE.get(group.state, "unjudged")
+        verdicts[verdict] = verdicts.get(verdict, 0) + group.number_of
+    moments = [each for group in groups for each in (group.last_started, group.last_ended) if isfinite(_nan(each))]
+    heartbeat = _nan(row.heartbeat)
+    return StudySummary(
+        name=row.study_name,
+        model=str(config.get("model") or ""),
+        data=str(config.get("data") or ""),
+        verdicts=verdicts,
+        num_ended=sum(group.number_of for group in groups if group.state in ENDED),
+        num_planned=int(planned) if isinstance(planned, int) and planned > 0 else 0,
+        best=_best(groups),
+        first_started=min((_nan(each.first_started) for each in groups if each.first_started), default=nan),
+        last_seen=max([*moments, *([heartbeat] if isfinite(heartbeat) else [])], default=_nan(row.created)),
+        is_running=bool(now - heartbeat < ALIVE_SECONDS),
+    )
+
+
+def _best(groups: Sequence[Any]) -> float:
+    found = []
+    for group in groups:
+        if group.verdict in TRAINED:
+            found.append(_nan(group.fitness))
+        elif group.verdict is None and group.state == "COMPLETE":
+            found.append(_nan(group.value))
+    return max((each for each in found if isfinite(each)), default=nan)
+
+
+def _nan(value: float | None) -> float:
+    return nan if value is None else float(value)
+
+
+def _or_zero(value: float) -> float:
+    return value if isfinite(value) else 0.0

@@ -1,0 +1,322 @@
+"""The SQL behind a study's pages: Optuna's tables and ours, in statements every database understands.
+
+Optuna is not asked itself, since it reads one trial at a time: 10,000 trials take it 13 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    FromClause,
+    Integer,
+    Select,
+    String,
+    Text,
+    and_,
+    case,
+    column,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    table,
+)
+
+from evolve.storage import schema
+
+TERMS = schema.TERMS
+STEP_MEASUREMENTS = ("loss", "lr", "bias_lr", "momentum")
+STEP_TERMS = tuple(f"{term}_{scale}" for term in TERMS for scale in range(schema.MAX_SCALES))
+PRECISIONS = ("precision", "recall", "map50", "map50_95")
+EPOCH_MEASUREMENTS = ("fitness", *PRECISIONS, *(f"{part}_{term}" for part in ("train", "loss") for term in TERMS))
+# Types are kept plain: Optuna's enumerations come back as text from every database; to be compared they are cast.
+studies = table("studies", column("study_id", Integer), column("study_name", String))
+trials = table(
+    "trials",
+    column("trial_id", Integer),
+    column("study_id", Integer),
+    column("number", Integer),
+    column("state", String),
+)
+trial_params = table(
+    "trial_params",
+    column("param_id", Integer),
+    column("trial_id", Integer),
+    column("param_name", String),
+    column("param_value", Float),
+    column("distribution_json", Text),
+)
+trial_values = table(
+    "trial_values",
+    column("trial_id", Integer),
+    column("objective", Integer),
+    column("value", Float),
+    column("value_type", String),
+)
+
+
+def study_by_name(name: str) -> Select[Any]:
+    """Id of the study, and its row of ours where there is one."""
+    ours = schema.study
+    return (
+        select(studies.c.study_id, ours.c.config, ours.c.created, ours.c.data_summary)
+        .select_from(studies.outerjoin(ours, ours.c.study_id == studies.c.study_id))
+        .where(studies.c.study_name == name)
+    )
+
+
+def study_names(limit: int) -> Select[Any]:
+    """Names of the studies there are."""
+    return select(studies.c.study_name).order_by(studies.c.study_name).limit(limit)
+
+
+def trial_rows(study_id: int) -> Select[Any]:
+    """One row a trial: Optuna's number, state and value, and what we know besides."""
+    ours = schema.trial
+    first_value = and_(trial_values.c.trial_id == trials.c.trial_id, trial_values.c.objective == 0)
+    return (
+        select(
+            trials.c.trial_id,
+            trials.c.number,
+            trials.c.state,
+            trial_values.c.value,
+            trial_values.c.value_type,
+            ours.c.trial_id.label("our_id"),
+            *(
+                ours.c[name]
+                for name in (
+                    "environment_id",
+                    "started",
+                    "ended",
+                    "seconds",
+                    "verdict",
+                    "reason",
+                    "diagnosis",
+                    "traceback",
+                    "fitness",
+                )
+            ),
+        )
+        .select_from(trials.outerjoin(ours, ours.c.trial_id == trials.c.trial_id).outerjoin(trial_values, first_value))
+        .where(trials.c.study_id == study_id)
+        .order_by(trials.c.number)
+    )
+
+
+def param_rows(study_id: int) -> Select[Any]:
+    """One row for each trial and hyperparameter; a choice is its index."""
+    # Without the distribution, which is the same text in each row and twice as long to read as all else.
+    return (
+        select(trials.c.number, trial_params.c.param_name, trial_params.c.param_value)
+        .select_from(trial_params.join(trials, trials.c.trial_id == trial_params.c.trial_id))
+        .where(trials.c.study_id == study_id)
+    )
+
+
+def distribution_rows(study_id: int) -> Select[Any]:
+    """Every distribution a hyperparameter was drawn from, those of early trials first."""
+    own = trial_params.c
+    return (
+        select(own.param_name, own.distribution_json)
+        .select_from(trial_params.join(trials, trials.c.trial_id == own.trial_id))
+        .where(trials.c.study_id == study_id)
+        .group_by(own.param_name, own.distribution_json)
+        .order_by(func.min(own.param_id))
+    )
+
+
+def epoch_rows(study_id: int) -> Select[Any]:
+    """Means over the seeds by trial, split and epoch; missing where a seed has no number, as AVG would hide it."""
+    epoch = schema.epoch
+    keys = (epoch.c.trial_id, epoch.c.split, epoch.c.epoch)
+    means = (_strict_mean(epoch.c[name]).label(name) for name in EPOCH_MEASUREMENTS)
+    return (
+        select(*keys, func.count().label("num_seeds"), func.max(epoch.c.step).label("step"), *means)
+        .where(epoch.c.trial_id.in_(_trials_of(study_id)))
+        .group_by(*keys)
+        .order_by(*keys)
+    )
+
+
+def last_epoch_rows(study_id: int) -> Select[Any]:
+    """The last epoch of each trial and split: means over the seeds, as above."""
+    epoch = schema.epoch
+    keys = (epoch.c.trial_id, epoch.c.split)
+    last = (
+        select(*keys, func.max(epoch.c.epoch).label("last_epoch"))
+        .where(epoch.c.trial_id.in_(_trials_of(study_id)))
+        .group_by(*keys)
+        .subquery()
+    )
+    is_last = and_(*(last.c[key.name] == key for key in keys), last.c.last_epoch == epoch.c.epoch)
+    means = (_strict_mean(epoch.c[name]).label(name) for name in PRECISIONS)
+    return select(*keys, epoch.c.epoch, *means).select_from(epoch.join(last, is_last)).group_by(*keys, epoch.c.epoch)
+
+
+def seed_rows(trial_ids: Collection[int]) -> Select[Any]:
+    """The last epoch of each seed and split of the given trials."""
+    epoch = schema.epoch
+    keys = (epoch.c.trial_id, epoch.c.seed, epoch.c.split)
+    last = (
+        select(*keys, func.max(epoch.c.epoch).label("last_epoch"))
+        .where(epoch.c.trial_id.in_(trial_ids))
+        .group_by(*keys)
+        .subquery()
+    )
+    is_last = and_(*(last.c[key.name] == key for key in keys), last.c.last_epoch == epoch.c.epoch)
+    return (
+        select(*keys, epoch.c.epoch, epoch.c.fitness, epoch.c.map50, epoch.c.map50_95)
+        .select_from(epoch.join(last, is_last))
+        .order_by(*keys)
+    )
+
+
+def step_ranges(trial_ids: Collection[int]) -> Select[Any]:
+    """The first seed of each given trial and its last step."""
+    step = schema.step
+    first = _first_seeds(trial_ids)
+    return (
+        select(step.c.trial_id, step.c.seed, func.max(step.c.step).label("last_step"))
+        .select_from(step.join(first, and_(first.c.trial_id == step.c.trial_id, first.c.seed == step.c.seed)))
+        .group_by(step.c.trial_id, step.c.seed)
+    )
+
+
+def step_buckets(seeds: Mapping[int, int], width: int, names: Sequence[str] = STEP_MEASUREMENTS) -> Select[Any]:
+    """Lowest and highest value of every `width` steps of one seed of each trial, and the count of missing numbers.
+
+    Args:
+        seeds: Which seed to read, by trial id.
+        width: Steps in a bucket; 1 returns the steps themselves.
+        names: Measurements to read.
+    """
+    step = schema.step
+    # Written out, since a bound number would make the two uses of the expression differ for PostgreSQL.
+    bucket = step.c.step // literal_column(str(int(width)), Integer)
+    extremes = [
+        expression.label(f"{name}_{what}") for name in names for what, expression in _extremes(step.c[name]).items()
+    ]
+    return (
+        select(
+            step.c.trial_id,
+            func.min(step.c.step).label("first_step"),
+            func.max(step.c.step).label("last_step"),
+            *extremes,
+        )
+        .where(_any_of([and_(step.c.trial_id == trial_id, step.c.seed == seed) for trial_id, seed in seeds.items()]))
+        .group_by(step.c.trial_id, bucket)
+        .order_by(step.c.trial_id, bucket)
+    )
+
+
+def steps_up_to(ends: Mapping[int, int], count: int) -> Select[Any]:
+    """The `count` steps that end with the given one, of all seeds of each trial.
+
+    Args:
+        ends: Last step to read, by trial id.
+        count: Steps to read.
+    """
+    step = schema.step
+    windows = [
+        and_(step.c.trial_id == trial_id, step.c.step > end - count, step.c.step <= end)
+        for trial_id, end in ends.items()
+    ]
+    names = (
+        "trial_id",
+        "seed",
+        "step",
+        "loss",
+        "grad_norm",
+        "update_ratio",
+        "max_box_logit",
+        "num_scales",
+        *STEP_TERMS,
+    )
+    return (
+        select(*(step.c[name] for name in names))
+        .where(_any_of(windows))
+        .order_by(step.c.trial_id, step.c.seed, step.c.step)
+    )
+
+
+def finding_counts(study_id: int) -> Select[Any]:
+    """Count of findings of the data check by kind."""
+    finding = schema.data_finding
+    return (
+        select(finding.c.kind, func.count().label("number_of"))
+        .where(finding.c.study_id == study_id)
+        .group_by(finding.c.kind)
+        .order_by(finding.c.kind)
+    )
+
+
+def finding_rows(study_id: int, limit_per_kind: int) -> Select[Any]:
+    """The first findings of each kind."""
+    finding = schema.data_finding
+    rank = func.row_number().over(partition_by=finding.c.kind, order_by=finding.c.finding_id).label("rank")
+    ranked = (
+        select(finding.c.finding_id, finding.c.kind, finding.c.file, finding.c.line, finding.c.message, rank)
+        .where(finding.c.study_id == study_id)
+        .subquery()
+    )
+    columns = (ranked.c.kind, ranked.c.file, ranked.c.line, ranked.c.message)
+    return select(*columns).where(ranked.c.rank <= limit_per_kind).order_by(ranked.c.kind, ranked.c.finding_id)
+
+
+def environment_rows(environment_ids: Collection[str]) -> Select[Any]:
+    """Facts of the given environments."""
+    environment = schema.environment
+    return select(environment.c.environment_id, environment.c.facts).where(
+        environment.c.environment_id.in_(environment_ids)
+    )
+
+
+def note_rows(study_id: int) -> Select[Any]:
+    """Notes on the trials of a study, oldest first."""
+    note = schema.note
+    columns = (trials.c.number, note.c.created, note.c.author, note.c.text, note.c.tag)
+    return (
+        select(*columns)
+        .select_from(note.join(trials, trials.c.trial_id == note.c.trial_id))
+        .where(trials.c.study_id == study_id)
+        .order_by(note.c.note_id)
+    )
+
+
+def event_rows(study_id: int) -> Select[Any]:
+    """What happened to a study besides its trials' results, in order; events of the study itself have no number."""
+    event = schema.event
+    columns = (trials.c.number, event.c.created, event.c.kind, event.c.message)
+    return (
+        select(*columns)
+        .select_from(event.outerjoin(trials, trials.c.trial_id == event.c.trial_id))
+        .where(event.c.study_id == study_id)
+        .order_by(event.c.event_id)
+    )
+
+
+def _trials_of(study_id: int) -> Select[Any]:
+    return select(trials.c.trial_id).where(trials.c.study_id == study_id)
+
+
+def _first_seeds(trial_ids: Collection[int]) -> FromClause:
+    step = schema.step
+    first = func.min(step.c.seed).label("seed")
+    return select(step.c.trial_id, first).where(step.c.trial_id.in_(trial_ids)).group_by(step.c.trial_id).subquery()
+
+
+def _strict_mean(values: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case((func.count(values) == func.count(), func.avg(values, type_=Float())))
+
+
+def _extremes(values: ColumnElement[Any]) -> dict[str, ColumnElement[Any]]:
+    return {"low": func.min(values), "high": func.max(values), "missing": func.count() - func.count(values)}
+
+
+def _any_of(conditions: list[ColumnElement[bool]]) -> ColumnElement[bool]:
+    return or_(false(), *conditions)

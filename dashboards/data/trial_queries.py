@@ -1,0 +1,111 @@
+"""The SQL behind the page of one trial, the list of studies, and what tells that anything is new."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, String, and_, cast, func, or_, select
+
+from dashboards.data.queries import studies, trial_values, trials
+from evolve.storage import schema
+
+
+def seed_lengths(trial_id: int) -> Select[Any]:
+    """Seeds of a trial that have steps, the last step of each, and the scales its network has."""
+    step = schema.step
+    columns = (step.c.seed, func.max(step.c.step).label("last_step"), func.max(step.c.num_scales).label("num_scales"))
+    return select(*columns).where(step.c.trial_id == trial_id).group_by(step.c.seed).order_by(step.c.seed)
+
+
+def steps_at(trial_id: int, step_number: int) -> Select[Any]:
+    """Loss and gradient norm of one step in each training of a trial, by seed."""
+    step = schema.step
+    columns = (step.c.seed, step.c.loss, step.c.grad_norm)
+    return select(*columns).where(step.c.trial_id == trial_id, step.c.step == step_number).order_by(step.c.seed)
+
+
+def epoch_counts(trial_id: int) -> Select[Any]:
+    """How many epochs of each seed and split of a trial are stored."""
+    epoch = schema.epoch
+    keys = (epoch.c.seed, epoch.c.split)
+    return select(*keys, func.count().label("num_epochs")).where(epoch.c.trial_id == trial_id).group_by(*keys)
+
+
+def seed_epochs(trial_id: int, seed: int) -> Select[Any]:
+    """Every epoch of one seed of a trial."""
+    epoch = schema.epoch
+    own = select(epoch).where(epoch.c.trial_id == trial_id, epoch.c.seed == seed)
+    return own.order_by(epoch.c.split, epoch.c.epoch)
+
+
+def trial_checkpoints(trial_id: int) -> Select[Any]:
+    """The last checkpoint of each seed of a trial."""
+    table = schema.checkpoint
+    columns = (table.c.seed, table.c.epoch, table.c.step, table.c.path)
+    return select(*columns).where(table.c.trial_id == trial_id).order_by(table.c.seed)
+
+
+def studies_seen() -> Select[Any]:
+    """Every study with our row of it and who runs it."""
+    ours, lease = schema.study, schema.lease
+    return (
+        select(studies.c.study_id, studies.c.study_name, ours.c.config, ours.c.created, lease.c.heartbeat)
+        .select_from(
+            studies.outerjoin(ours, ours.c.study_id == studies.c.study_id).outerjoin(
+                lease, lease.c.study_id == studies.c.study_id
+            )
+        )
+        .order_by(studies.c.study_name)
+    )
+
+
+def outcome_counts() -> Select[Any]:
+    """Trials of each study by state and verdict, with the best fitness and the first and last moment of each group."""
+    ours = schema.trial
+    finite = and_(
+        trial_values.c.trial_id == trials.c.trial_id,
+        trial_values.c.objective == 0,
+        or_(trial_values.c.value_type.is_(None), cast(trial_values.c.value_type, String) == "FINITE"),
+    )
+    return (
+        select(
+            trials.c.study_id,
+            trials.c.state,
+            ours.c.verdict,
+            func.count().label("number_of"),
+            func.max(ours.c.fitness).label("fitness"),
+            func.max(trial_values.c.value).label("value"),
+            func.min(ours.c.started).label("first_started"),
+            func.max(ours.c.started).label("last_started"),
+            func.max(ours.c.ended).label("last_ended"),
+        )
+        .select_from(trials.outerjoin(ours, ours.c.trial_id == trials.c.trial_id).outerjoin(trial_values, finite))
+        .group_by(trials.c.study_id, trials.c.state, ours.c.verdict)
+    )
+
+
+def study_version(study_id: int) -> Select[Any]:
+    """Numbers that change whenever the trials of a study do; cheap, also at 10,000 trials."""
+    ours = schema.trial
+    return (
+        select(trials.c.state, func.count(), func.count(ours.c.ended), func.max(ours.c.ended), func.max(ours.c.started))
+        .select_from(trials.outerjoin(ours, ours.c.trial_id == trials.c.trial_id))
+        .where(trials.c.study_id == study_id)
+        .group_by(trials.c.state)
+        .order_by(trials.c.state)
+    )
+
+
+def epoch_version(study_id: int) -> Select[Any]:
+    """Count of the epochs of trials that run."""
+    epoch = schema.epoch
+    return (
+        select(func.count())
+        .select_from(epoch.join(trials, trials.c.trial_id == epoch.c.trial_id))
+        .where(trials.c.study_id == study_id, cast(trials.c.state, String) == "RUNNING")
+    )
+
+
+def note_version() -> Select[Any]:
+    """The newest note."""
+    return select(func.max(schema.note.c.note_id))

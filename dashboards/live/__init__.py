@@ -1,0 +1,1 @@
+"""The live pages: what is shown, what happens when something changes, and what serves it."""

@@ -1,0 +1,87 @@
+"""The data, and what its check found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dashboards.blocks import Cell, Column, Empty, Prose, Table
+from dashboards.data.study import StudyView
+from dashboards.questions import setup
+from dashboards.questions.panel import Block, Panel
+from evolve import formatting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataCheck:
+    """What the data set holds and what its check found."""
+
+    summary: tuple[Table, ...] | Empty
+    findings: Table | None
+    note: Prose
+
+
+def rows(view: StudyView) -> DataCheck:
+    """Counts of images and boxes, and what was clipped or left out."""
+    total = sum(view.finding_counts.values())
+    kinds = [f"{count:,} {kind.replace('_', ' ')}" for kind, count in view.finding_counts.items()]
+    if not total:
+        clean = Prose("The data check found nothing to report: no box was clipped or left out.")
+        return DataCheck(summary=_data_summary(view), findings=None, note=clean)
+    shown = "" if total == len(view.findings) else f" The first {len(view.findings):,} are listed."
+    columns = (
+        Column(title="kind"),
+        Column(title="file"),
+        Column(title="line", kind="number", digits=0),
+        Column(title="what"),
+    )
+    rows = tuple(view.findings[["kind", "file", "line", "message"]].itertuples(index=False, name=None))
+    return DataCheck(
+        summary=_data_summary(view),
+        findings=Table(name="findings", columns=columns, rows=rows, is_sortable=True),
+        note=Prose(f"{formatting.counted(total, 'finding')}: {formatting.listed(kinds)}.{shown}"),
+    )
+
+
+def _data_summary(view: StudyView) -> tuple[Table, ...] | Empty:
+    summary = view.facts.data_summary
+    if not summary:
+        return Empty("No counts of images and boxes are stored for this study; `evolve run` counts them.")
+    splits = summary.get("splits")
+    counted = {str(name): each for name, each in splits.items()} if isinstance(splits, Mapping) else {}
+    # What was found is told from the findings themselves.
+    rest = {str(key): formatting.as_text(value) for key, value in summary.items() if key not in ("splits", "findings")}
+    facts = {key.replace("_", " "): value for key, value in rest.items() if value}
+    tables = (_splits_table(counted) if counted else None, setup.pairs("data-facts", "data", facts) if facts else None)
+    return tuple(table for table in tables if table is not None)
+
+
+def _splits_table(splits: Mapping[str, Any]) -> Table:
+    keys = list(dict.fromkeys(key for each in splits.values() for key in each))
+    is_nested = {key: any(isinstance(each.get(key), Mapping) for each in splits.values()) for key in keys}
+    columns = (
+        Column(title="split"),
+        *(Column(title=str(key).replace("_", " "), kind="text" if is_nested[key] else "number") for key in keys),
+    )
+    rows = tuple((name, *(_count_cell(each.get(key)) for key in keys)) for name, each in splits.items())
+    return Table(name="data-splits", columns=columns, rows=rows)
+
+
+def _count_cell(value: object) -> Cell:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else formatting.as_text(value)
+
+
+def _blocks(found: DataCheck) -> tuple[Block, ...]:
+    findings = () if found.findings is None else (found.findings,)
+    summary = found.summary if isinstance(found.summary, tuple) else (found.summary,)
+    return (*summary, found.note, *findings)
+
+
+PANEL = Panel(
+    key="data",
+    title="The data",
+    caption="What the data set holds, and what its check clipped or left out.",
+    rows=rows,
+    blocks=_blocks,
+)

@@ -1,0 +1,201 @@
+"""The study in a few words and numbers, and its best trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf, isfinite, log, nan
+from typing import Any
+
+import pandas as pd
+
+from dashboards.blocks import Cell, Column, Empty, Prose, Table, Tile, Tiles, VerdictCounts
+from dashboards.data.shown import none_finished
+from dashboards.data.study import Parameter, StudyView
+from dashboards.data.trial_sets import VERDICTS, finished, started
+from dashboards.questions.edges import divergence_sentence
+from dashboards.questions.panel import Block, Panel
+from evolve import analysis, formatting
+
+EDGE = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """The study in a few words and numbers."""
+
+    sentences: tuple[Prose, ...]
+    tiles: Tiles
+    counts: VerdictCounts
+    setting: Table | Empty
+
+
+def rows(view: StudyView) -> Headline:
+    """What was asked, what came out, and the best trial."""
+    question_and_answer = " ".join(part for part in (view.facts.text("description"), divergence_sentence(view)) if part)
+    sentences = (question_and_answer, _asked(view), _answered(view))
+    return Headline(
+        sentences=tuple(Prose(text) for text in sentences if text),
+        tiles=Tiles(_tiles(view)),
+        counts=VerdictCounts(verdict_counts(view)),
+        setting=best_setting(view),
+    )
+
+
+def verdict_counts(view: StudyView) -> tuple[tuple[str, int], ...]:
+    """Count of trials by verdict, without those that did not occur."""
+    counts = view.trials["verdict"].value_counts()
+    return tuple((verdict, int(counts[verdict])) for verdict in VERDICTS if verdict in counts)
+
+
+def best_setting(view: StudyView) -> Table | Empty:
+    """Hyperparameters of the best trial beside the ranges that were searched."""
+    best = view.best
+    if best is None:
+        return none_finished(
+            view,
+            "No trial has run to its end yet, so there is no best one. Wait for one, or lower the upper end of lr0 "
+            "if all of them diverge.",
+        )
+    params = view.params_of(int(best["number"]))
+    axes = [axis for axis in view.space if axis.name in params]
+    if not axes:
+        return Empty("No hyperparameter was searched. Name some under `space` in the study's file.")
+    columns = (
+        Column(title="hyperparameter"),
+        Column(title=f"trial {int(best['number'])}", kind="number"),
+        Column(title="from", kind="number"),
+        Column(title="to", kind="number"),
+        Column(title="scale"),
+        Column(title="place in the range", kind="place"),
+        Column(title=""),
+    )
+    rows = tuple((axis.name, params[axis.name], *range_cells(axis), *_place(axis, params[axis.name])) for axis in axes)
+    return Table(name="best-setting", columns=columns, rows=rows)
+
+
+def range_cells(axis: Parameter) -> tuple[Cell, Cell, str]:
+    if axis.is_categorical:
+        return "", "", f"one of {formatting.listed(axis.choices, limit=8)}"
+    low, high = (nan if abs(end) == inf else end for end in (axis.low, axis.high))
+    return low, high, "log" if axis.is_log else "linear"
+
+
+def _place(axis: Parameter, value: Cell) -> tuple[Cell, str]:
+    if axis.is_categorical or not axis.has_range or isinstance(value, str):
+        return "", ""
+    low, high, at = (log(each) if axis.is_log else each for each in (axis.low, axis.high, value))
+    place = (at - low) / (high - low)
+    if place < EDGE:
+        return place, "at the lower end: consider a lower one"
+    if place > 1 - EDGE:
+        return place, "at the upper end: consider a higher one"
+    return place, ""
+
+
+def _asked(view: StudyView) -> str:
+    facts = view.facts
+    names = [axis.name for axis in view.space]
+    size = facts.text("image_size")
+    subject = " ".join(
+        part
+        for part in (
+            f"of {facts.text('model')}" if facts.text("model") else "",
+            f"on {facts.text('data')}" if facts.text("data") else "",
+            f"at {size} px" if size else "",
+        )
+        if part
+    )
+    searched = f"{formatting.counted(len(names), 'hyperparameter')} {subject}".strip()
+    how = facts.text("sampler")
+    sampler = f" with the sampler {how}" if how else ""
+    return f"The study searches {searched}{sampler}: {formatting.listed(names)}." if names else ""
+
+
+def _answered(view: StudyView) -> str:
+    trials = started(view.trials)
+    if trials.empty:
+        return "No trial has started yet."
+    best = view.best
+    spent = _training_seconds(trials)
+    counts = [f"{count:,} {verdict}" for verdict, count in verdict_counts(view)]
+    effort = f" in {formatting.duration(spent)} of training" if isfinite(spent) else ""
+    told = f"{formatting.counted(len(trials), 'trial')}{effort}: {formatting.listed(counts)}."
+    if best is None:
+        others = (
+            "" if view.left_out.empty else f"; {formatting.counted(len(finished(view.left_out)), 'trial')} left out did"
+        )
+        return f"{told} None has run to its end{others}."
+    result = f"The best is trial {best['number']}, with a fitness of {formatting.score(best['fitness'])}"
+    return f"{told} {result}{_precisions(best, view.facts.text('nms_iou'))}."
+
+
+def _precisions(best: Mapping[str, Any], nms_iou: str) -> str:
+    parts = [
+        f"{formatting.score(best[column])} on {what} images"
+        for column, what in (("map50", "validation"), ("test_map50", "test"))
+        if isfinite(best[column])
+    ]
+    overlap = f" (suppression at IoU {nms_iou})" if nms_iou else ""
+    return f" and an mAP50 of {formatting.listed(parts)}{overlap}" if parts else ""
+
+
+def _tiles(view: StudyView) -> tuple[Tile, ...]:
+    best = view.best
+    trials = started(view.trials)
+    diverged = int((trials["verdict"] == "diverged").sum())
+    tiles = []
+    if best is not None:
+        number = int(best["number"])
+        tiles += [
+            Tile(
+                label="best fitness",
+                value=formatting.score(best["fitness"]),
+                detail=", ".join(part for part in (f"trial {number}", mean_text(view)) if part),
+            ),
+            Tile(label="mAP50, val", value=formatting.score(best["map50"]), detail=_seed_detail(view, number, "val")),
+            Tile(
+                label="mAP50, test",
+                value=formatting.score(best["test_map50"]),
+                detail=_seed_detail(view, number, "test"),
+            ),
+        ]
+    share = f"{diverged / len(trials):.0%} of {len(trials):,}" if len(trials) else ""
+    tiles += [
+        Tile(label="trials", value=f"{len(trials):,}", detail=f"{len(finished(trials)):,} ran to their end"),
+        Tile(label="diverged", value=f"{diverged:,}", detail=share),
+        Tile(label="training time", value=formatting.duration(_training_seconds(trials)), detail="over all trials"),
+    ]
+    return tuple(tiles)
+
+
+def _training_seconds(trials: pd.DataFrame) -> float:
+    # Not a number, rather than nothing, where no trial has a time.
+    return float(trials["seconds"].sum(min_count=1))
+
+
+def _seed_detail(view: StudyView, number: int, split: str) -> str:
+    rows = view.seed_results
+    values = [float(value) for value in rows[(rows["number"] == number) & (rows["split"] == split)]["map50"]]
+    known = [value for value in values if isfinite(value)]
+    if not known:
+        return "not measured"
+    if len(known) == 1:
+        return "one seed"
+    interval = analysis.mean_interval(known)
+    if not isfinite(interval.low):
+        return f"{formatting.listed([formatting.score(value) for value in known])}, {len(known)} seeds"
+    low, high = formatting.score(max(interval.low, 0.0)), formatting.score(min(interval.high, 1.0))
+    return f"{low} to {high} (95 %, {interval.num_values} seeds)"
+
+
+def mean_text(view: StudyView) -> str:
+    num_seeds = len(view.facts.seeds)
+    return f"mean of {num_seeds} seeds" if num_seeds > 1 else ""
+
+
+def _blocks(found: Headline) -> tuple[Block, ...]:
+    return (*found.sentences, found.tiles, found.counts, found.setting)
+
+
+PANEL = Panel(key="summary", title="Summary", rows=rows, blocks=_blocks)

@@ -1,0 +1,169 @@
+"""Do training and validation loss agree?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from dashboards.blocks import Empty, Prose
+from dashboards.data.shown import none_finished
+from dashboards.data.study import StudyView
+from dashboards.data.trial_sets import TRAINED
+from dashboards.figures import theme
+from dashboards.figures.curves import add_band, add_line, quantile_band
+from dashboards.questions.panel import Block, Panel
+from evolve.formatting import counted, listed, spans
+from evolve.storage.schema import TERMS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """Training and validation loss by epoch.
+
+    Attributes:
+        name: Which term, or total.
+        best_number: Trial of the best fitness, or None.
+        best: Its epochs with train and val.
+        train, val: 10, 50 and 90 % over the trials that ran to their end, by epoch.
+        num_trials: How many those are.
+        not_finite: Every trial with a validation loss that was no number, and after which epochs, counted from 1.
+    """
+
+    name: str
+    best_number: int | None
+    best: pd.DataFrame
+    train: pd.DataFrame
+    val: pd.DataFrame
+    num_trials: int
+    not_finite: tuple[tuple[int, tuple[int, ...]], ...] = ()
+
+
+def rows(view: StudyView) -> Losses | Empty:
+    """The whole loss of the best trial and of all that ran to their end, on training and validation images."""
+    return _rows_of(view, "total", TERMS)
+
+
+def term_rows(view: StudyView) -> tuple[Losses, ...] | Empty:
+    """The same for each term of the loss."""
+    terms = [_rows_of(view, term, (term,)) for term in TERMS]
+    if missing := [each for each in terms if isinstance(each, Empty)]:
+        return missing[0]
+    return tuple(each for each in terms if isinstance(each, Losses))
+
+
+def not_finite_text(found: Sequence[tuple[int, tuple[int, ...]]]) -> str:
+    """Which trials had a validation loss that was no number, and after which epochs; empty where none had."""
+    if not found:
+        return ""
+    told = [
+        f"trial {number} after {'epoch' if len(epochs) == 1 else 'epochs'} {spans(epochs).replace('-', ' to ')}"
+        for number, epochs in found
+    ]
+    return f"Validation loss was not finite in {counted(len(found), 'trial')}: {listed(told, limit=8)}."
+
+
+def _not_finite(rows: pd.DataFrame) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    broken = rows[~np.isfinite(rows["val"].to_numpy(dtype=float))]
+    return tuple(
+        (int(str(number)), tuple(int(epoch) + 1 for epoch in part["epoch"]))
+        for number, part in broken.groupby("number")
+    )
+
+
+def _rows_of(view: StudyView, name: str, terms: tuple[str, ...]) -> Losses | Empty:
+    rows = view.epochs[view.epochs["split"] == "val"]
+    rows = rows.assign(
+        train=sum(rows[f"train_{term}"] for term in terms), val=sum(rows[f"loss_{term}"] for term in terms)
+    )
+    not_finite, rows = _not_finite(rows), rows[rows["verdict"].isin(TRAINED)]
+    if rows.empty:
+        waiting = none_finished(view, "No trial has run to its end yet; losses are compared once one has.")
+        return Empty(" ".join(part for part in (waiting.text, not_finite_text(not_finite)) if part))
+    best = view.best
+    number = None if best is None else int(best["number"])
+    own = rows[rows["number"] == number]
+    return Losses(
+        name=name,
+        best_number=number,
+        best=own.assign(epoch=own["epoch"] + 1)[["epoch", "train", "val"]].reset_index(drop=True),
+        train=quantile_band(rows, "train"),
+        val=quantile_band(rows, "val"),
+        num_trials=rows["number"].nunique(),
+        not_finite=not_finite,
+    )
+
+
+def draw(data: Losses) -> go.Figure:
+    """Training and validation loss of the best trial, and of the median trial with its band."""
+    return _draw(data, height=380, y="loss, sum of all terms", showlegend=True)
+
+
+def draw_terms(data: tuple[Losses, ...]) -> tuple[go.Figure, ...]:
+    """The same for each term, one small figure each."""
+    return tuple(_draw(each, height=250, y=f"{each.name} loss", showlegend=False) for each in data)
+
+
+def _draw(data: Losses, *, height: int, y: str, showlegend: bool) -> go.Figure:
+    figure = theme.new_figure(height=height, x="epochs trained", y=y, showlegend=showlegend)
+    figure.update_layout(xaxis=theme.integer_axis(data.train["epoch"].max()))
+    if data.num_trials > 2:
+        add_band(figure, data.val, f"10 to 90 % of {data.num_trials:,} trials, validation")
+        add_line(figure, data.train["epoch"], data.train["median"], "median, training")
+        add_line(figure, data.val["epoch"], data.val["median"], "median, validation", dash="dash")
+    if len(data.best):
+        name = f"trial {data.best_number}"
+        add_line(figure, data.best["epoch"], data.best["train"], f"{name}, training", color=theme.ACCENT, width=2.5)
+        add_line(
+            figure,
+            data.best["epoch"],
+            data.best["val"],
+            f"{name}, validation",
+            color=theme.ACCENT,
+            width=2.5,
+            dash="dash",
+        )
+    if _spans_decades(data):
+        figure.update_layout(yaxis=theme.log_axis_over(_shown(data)))
+    else:
+        figure.update_layout(yaxis={"rangemode": "tozero"})
+    return figure
+
+
+def _spans_decades(data: Losses) -> bool:
+    shown = _shown(data)
+    positive = shown[np.isfinite(shown) & (shown > 0)]
+    return bool(len(positive)) and bool(positive.max() > 30 * positive.min())
+
+
+def _shown(data: Losses) -> NDArray[np.float64]:
+    shown = pd.concat([data.best["train"], data.best["val"], data.val["high"], data.val["low"]])
+    return np.asarray(shown, dtype=np.float64)
+
+
+def _blocks(found: Losses) -> tuple[Block, ...]:
+    told = not_finite_text(found.not_finite)
+    return (draw(found), *([Prose(told)] if told else []))
+
+
+PANEL = Panel(
+    key="losses",
+    title="Do training and validation loss agree?",
+    caption="A validation loss that turns upwards while the training loss falls is over-fitting. Training loss is "
+    "measured on augmented images, so it may lie above.",
+    rows=rows,
+    blocks=_blocks,
+)
+
+TERM = Panel(
+    key="loss-terms",
+    title="Which term of the loss?",
+    caption="The same, for the terms the loss is the sum of: blue is the best trial, grey the median; solid lines "
+    "are training, dashed ones validation.",
+    rows=term_rows,
+    blocks=draw_terms,
+)

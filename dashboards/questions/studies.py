@@ -1,0 +1,71 @@
+"""All studies of a database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+
+from dashboards.blocks import Cell, Column, Empty, Table, Tile, Tiles
+from dashboards.data.overview import Overview, StudySummary
+from dashboards.data.trial_sets import VERDICTS
+from dashboards.questions.panel import Panel
+from evolve import formatting
+
+NO_STUDIES = Empty("No study is stored here yet. Start one with `evolve run --study lr_sweep`; it appears by itself.")
+
+
+def total_rows(view: Overview) -> Tiles | Empty:
+    """All studies together."""
+    if not view.studies:
+        return NO_STUDIES
+    running = sum(each.is_running for each in view.studies)
+    trials = sum(each.num_trials for each in view.studies)
+    return Tiles(
+        (
+            Tile(label="studies", value=f"{len(view.studies):,}", detail=f"{running:,} running"),
+            Tile(label="trials", value=f"{trials:,}", detail="in all studies"),
+            Tile(label="diverged", value=f"{sum(each.verdicts.get('diverged', 0) for each in view.studies):,}"),
+        )
+    )
+
+
+def rows(view: Overview) -> Table | Empty:
+    """A row for each study: counts by outcome, the best value, progress, time left."""
+    if not view.studies:
+        return NO_STUDIES
+    present = [verdict for verdict in VERDICTS if any(verdict in each.verdicts for each in view.studies)]
+    columns = (
+        Column(title="study"),
+        Column(title="model"),
+        Column(title="data"),
+        Column(title="best fitness", kind="number", digits=3),
+        Column(title="progress", kind="place"),
+        Column(title="trials"),
+        Column(title="time left"),
+        *(Column(title=verdict, kind="number", digits=0) for verdict in present),
+        Column(title="last heard of"),
+    )
+    rows = tuple(_row(each, present) for each in view.studies)
+    return Table(name="studies", columns=columns, rows=rows, links_to="study")
+
+
+def _row(study: StudySummary, verdicts: Sequence[str]) -> tuple[Cell, ...]:
+    planned = f" of {study.num_planned:,}" if study.num_planned else ""
+    share = min(study.num_ended / study.num_planned, 1.0) if study.num_planned else ""
+    left = formatting.duration(study.seconds_left) if isfinite(study.seconds_left) else ""
+    return (
+        study.name,
+        study.model,
+        study.data,
+        study.best,
+        share,
+        f"{study.num_ended:,}{planned}",
+        left or ("running" if study.is_running else "finished" if share == 1 else "stopped"),
+        *(study.verdicts.get(verdict, 0) for verdict in verdicts),
+        formatting.moment(study.last_seen),
+    )
+
+
+TOTAL = Panel(key="totals", title="All studies", rows=total_rows)
+
+PANEL = Panel(key="studies", title="Each study", caption="Those that run come first, then the latest.", rows=rows)

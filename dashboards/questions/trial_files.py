@@ -1,0 +1,154 @@
+"""What a trial was trained with, where its weights are, and how to train it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import nan
+from typing import Any
+
+from dashboards.blocks import Cell, Column, Disclosure, Empty, Prose, Table
+from dashboards.data.trial import TrialView
+from dashboards.questions.panel import Block, Panel
+from detector.hyperparameters import Hyperparameters
+from detector.yaml_text import dump
+from evolve import formatting
+from evolve.study.hyp import TRAINING_KEYS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduction:
+    """The file and the command that train this trial again."""
+
+    note: Prose
+    text: Disclosure
+
+
+def setting_rows(view: TrialView) -> Table | Empty:
+    """Hyperparameters beside those of the study's best trial, the ones furthest apart first."""
+    own = view.study.params_of(view.number)
+    if not own:
+        return Empty("This trial has no hyperparameters of its own; it trained with the study's.")
+    best = view.study.best
+    others = {} if best is None else view.study.params_of(int(best["number"]))
+    title = "best" if best is None else f"best: trial {best['number']}"
+    columns = (
+        Column(title="hyperparameter"),
+        Column(title=f"trial {view.number}", kind="number"),
+        Column(title=title, kind="number"),
+        Column(title="ratio", kind="number", digits=2),
+    )
+    names = sorted(own, key=lambda name: own[name] == others.get(name))
+    rows = tuple((name, own[name], others.get(name, nan), _ratio(own[name], others.get(name))) for name in names)
+    return Table(name="setting", columns=columns, rows=rows)
+
+
+def checkpoint_rows(view: TrialView) -> Table | Empty:
+    """Where the weights of each seed are, or why there are none."""
+    stored = {row.seed: row for row in view.outline.checkpoints}
+    seeds = sorted({*stored, *view.seeds, *_planned_seeds(view)})
+    if not stored and len(seeds) < 2:
+        why = _no_checkpoint(view, seeds[0]) if seeds else "nothing of this trial is stored"
+        return Empty(f"There is no checkpoint: {why}.")
+    columns = (
+        Column(title="seed", kind="number", digits=0),
+        Column(title="epoch", kind="number", digits=0),
+        Column(title="step", kind="number", digits=0),
+        Column(title="file", unit="in the run folder of the study"),
+    )
+    removed = _removed(view)
+    rows = tuple(
+        (seed, stored[seed].epoch, stored[seed].step, removed or stored[seed].path)
+        if seed in stored
+        else (seed, nan, nan, f"none: {_no_checkpoint(view, seed)}")
+        for seed in seeds
+    )
+    return Table(name="checkpoint", columns=columns, rows=rows)
+
+
+def environment_rows(view: TrialView) -> Table | Empty:
+    """Versions and machine the trial was trained with."""
+    identity = view.row["environment_id"]
+    facts = next((each for name, each, _ in view.study.environments if name == identity), None)
+    if not facts:
+        return Empty("No environment is stored for this trial.")
+    rows = tuple((str(key), formatting.as_text(value)) for key, value in facts.items())
+    return Table(name="environment", columns=(Column(title="what"), Column(title="value")), rows=rows)
+
+
+def reproduction_rows(view: TrialView) -> Reproduction | Empty:
+    """A shell command that writes the trial's hyp file and trains with it."""
+    config = view.study.facts.config
+    if not config:
+        return Empty("This study was not made by `evolve run`, so there is no command that trains it again.")
+    stem = f"trial-{view.number}"
+    text = dump(_all_hyperparameters(view))
+    text += dump({"training": {key: config[key] for key in TRAINING_KEYS if config.get(key) is not None}})
+    seeds = ",".join(str(each) for each in view.study.facts.seeds)
+    command = f"evolve train --hyp {shlex.quote(stem + '.yaml')}" + (f" --seeds {shlex.quote(seeds)}" if seeds else "")
+    return Reproduction(
+        note=Prose("Paste this into a shell where `evolve` is installed. The seeds are those of the study."),
+        text=Disclosure(summary=command, text=f"cat > {stem}.yaml <<'END_OF_HYP'\n{text}END_OF_HYP\n{command}\n"),
+    )
+
+
+def _planned_seeds(view: TrialView) -> list[int]:
+    return [seed for seed in view.study.facts.seeds if isinstance(seed, int)]
+
+
+def _no_checkpoint(view: TrialView, seed: int) -> str:
+    is_over = view.verdict not in ("running", "waiting")
+    if seed not in view.finished:
+        if not is_over:
+            return "its training has not begun"
+        return "not trained, since another seed diverged" if view.verdict == "diverged" else "no training is stored"
+    if view.finished[seed]:
+        return "none is stored"
+    if not is_over:
+        return "the first is written after the first epoch"
+    if view.verdict == "diverged" and view.diverged_seed in (seed, None):
+        return "diverged in the first epoch, before the first checkpoint"
+    return "ended in the first epoch, before the first checkpoint"
+
+
+def _removed(view: TrialView) -> str:
+    best = view.study.best
+    if best is None or best["number"] == view.number or view.study.facts.config.get("keep_weights") != "best":
+        return ""
+    if view.verdict not in ("converged", "undertrained", "pruned"):
+        return ""
+    return f"removed: the study keeps the weights of its best, trial {best['number']}"
+
+
+def _all_hyperparameters(view: TrialView) -> dict[str, Any]:
+    fixed = view.study.facts.config.get("hyperparameters")
+    given = dict(fixed) if isinstance(fixed, Mapping) else {}
+    chosen = given | view.study.params_of(view.number)
+    try:
+        # With all defaults written out, so that a later version trains the same.
+        return asdict(Hyperparameters.from_mapping(chosen))
+    except (ValueError, TypeError):
+        return chosen
+
+
+def _ratio(own: float | str, other: float | str | None) -> Cell:
+    return own / other if isinstance(own, float) and isinstance(other, float) and other else nan
+
+
+def _reproduction_blocks(found: Reproduction) -> tuple[Block, ...]:
+    return (found.note, found.text)
+
+
+SETTING = Panel(
+    key="setting",
+    title="Hyperparameters beside the best",
+    caption="Those that differ come first; the ratio is this trial's over the best's.",
+    rows=setting_rows,
+)
+
+REPRODUCTION = Panel(key="reproduction", title="Train it again", rows=reproduction_rows, blocks=_reproduction_blocks)
+
+CHECKPOINT = Panel(key="checkpoint", title="Checkpoints", rows=checkpoint_rows)
+
+ENVIRONMENT = Panel(key="environment", title="Where it ran", rows=environment_rows)

@@ -1,0 +1,154 @@
+"""What became of a trial, what people wrote about it, and why it diverged."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from dashboards.blocks import Column, Disclosure, Empty, Prose, Table, Tile, Tiles, VerdictMark
+from dashboards.data.trial import TrialView
+from dashboards.questions.panel import Block, Panel
+from evolve import formatting
+from evolve.outcome.forensics import Diagnosis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What became of a trial, in a few words and numbers."""
+
+    verdict: VerdictMark
+    sentences: tuple[Prose, ...]
+    tiles: Tiles
+    traceback: Disclosure | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a trial diverged: in sentences, and with all numbers."""
+
+    sentences: tuple[Prose, ...]
+    table: Table
+
+
+def rows(view: TrialView) -> Summary:
+    """Verdict, reason, which seed is shown, and numbers."""
+    row = view.row
+    best = view.study.best
+    behind = "" if best is None or not isfinite(row["fitness"]) else _behind(row, best)
+    tiles = (
+        Tile(label="fitness", value=formatting.score(row["fitness"]), detail=behind),
+        Tile(label="mAP50, val", value=formatting.score(row["map50"]), detail="last epoch, mean of seeds"),
+        Tile(label="mAP50, test", value=formatting.score(row["test_map50"]), detail="of the last epoch"),
+        Tile(label="epochs", value=f"{row['epochs']:,}", detail=_asked(view, "epochs")),
+        Tile(label="training time", value=formatting.duration(row["seconds"]), detail=_when(row)),
+        Tile(
+            label="seeds", value=str(len(view.seeds) or "none"), detail=f"shown: seed {view.seed}" if view.seeds else ""
+        ),
+    )
+    trace = row["traceback"]
+    return Summary(
+        verdict=VerdictMark(view.verdict),
+        sentences=tuple(Prose(text) for text in (row["reason"], _which_seed(view)) if text),
+        tiles=Tiles(tiles),
+        traceback=Disclosure(summary=formatting.last_line(trace), text=trace) if trace else None,
+    )
+
+
+def note_rows(view: TrialView) -> tuple[Prose, ...] | Empty:
+    """What people wrote about the trial, oldest first."""
+    rows = view.study.notes[view.study.notes["number"] == view.number].to_dict("records")
+    return tuple(_note(row) for row in rows) or Empty("Nobody has written about this trial yet.")
+
+
+def diagnosis_rows(view: TrialView) -> Explanation | Empty:
+    """The diagnosis of a trial that diverged, in sentences and as it was stored."""
+    found = view.study.diagnoses.get(view.number)
+    if not found:
+        if view.verdict == "diverged":
+            return Empty(
+                "This trial diverged, but no diagnosis of it is stored; its reason is under What became of it."
+            )
+        return Empty("This trial did not diverge, so there is nothing to diagnose.")
+    told = _told(found)
+    # What the sentences say is not said again; where there are none, the stored summary is all there is.
+    rows = tuple(
+        (key.replace("_", " "), formatting.as_text(value))
+        for key, value in found.items()
+        if value is not None and not (told and key == "summary")
+    )
+    columns = (Column(title="diagnosis"), Column(title="value"))
+    sentences = (_whose(view), *(told or (str(found.get("summary") or view.row["reason"]),)))
+    return Explanation(
+        sentences=tuple(Prose(text) for text in sentences if text),
+        table=Table(name="diagnosis", columns=columns, rows=rows),
+    )
+
+
+def _which_seed(view: TrialView) -> str:
+    if len(view.seeds) < 2:
+        return ""
+    shown = f"Steps and epochs below are those of seed {view.seed}"
+    if view.seed == view.diverged_seed:
+        return f"{shown}, the one that diverged; its others are chosen above."
+    if view.diverged_seed is not None:
+        return f"{shown}, as chosen above; seed {view.diverged_seed} is the one that diverged."
+    return f"{shown}, the first of {len(view.seeds)}." if view.seed == view.seeds[0] else f"{shown}, as chosen above."
+
+
+def _whose(view: TrialView) -> str:
+    if len(view.seeds) < 2 or view.diverged_seed is None:
+        return ""
+    return f"The training with seed {view.diverged_seed} diverged."
+
+
+def _told(stored: Mapping[str, Any]) -> tuple[str, ...]:
+    try:
+        return Diagnosis.from_mapping(stored).sentences
+    except (KeyError, TypeError, ValueError):
+        return ()  # of another program or version, or cut short
+
+
+def _behind(row: Mapping[str, Any], best: Mapping[str, Any]) -> str:
+    if row["number"] == best["number"]:
+        return "the best of the study"
+    lead = row["fitness"] - best["fitness"]  # of a trial that was pruned, it may be above
+    return f"{formatting.score(abs(lead))} {'above' if lead > 0 else 'below'} trial {best['number']}"
+
+
+def _asked(view: TrialView, key: str) -> str:
+    asked = view.study.facts.text(key)
+    return f"of {asked}" if asked else ""
+
+
+def _when(row: Mapping[str, Any]) -> str:
+    return f"from {formatting.moment(row['started'])}" if isfinite(row["started"]) else ""
+
+
+def _note(row: Mapping[Hashable, Any]) -> Prose:
+    tag = f"#{row['tag']} " if row["tag"] else ""
+    who = f"{row['author']}, " if row["author"] else ""
+    return Prose(f"{tag}{row['text']} ({who}{formatting.moment(row['created'])})")
+
+
+def _blocks(found: Summary) -> tuple[Block, ...]:
+    traceback = () if found.traceback is None else (found.traceback,)
+    return (found.verdict, *found.sentences, found.tiles, *traceback)
+
+
+def _diagnosis_blocks(found: Explanation) -> tuple[Block, ...]:
+    return (*found.sentences, found.table)
+
+
+PANEL = Panel(key="summary", title="What became of it", rows=rows, blocks=_blocks)
+
+NOTE = Panel(key="notes", title="Notes", rows=note_rows)
+
+DIAGNOSIS = Panel(
+    key="diagnosis",
+    title="Diagnosis",
+    caption="Steps and epochs count from 0, scales from the coarsest grid.",
+    rows=diagnosis_rows,
+    blocks=_diagnosis_blocks,
+)

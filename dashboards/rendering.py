@@ -1,0 +1,149 @@
+"""Blocks of panels as a tree of elements: what a block looks like is said here, for the report and the live pages.
+
+The two differ in pictures and tables, which are leaves that each of them draws, and in how a tree is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from math import isfinite
+from typing import TypeAlias
+
+import plotly.graph_objects as go
+
+from dashboards.blocks import Cell, Column, Disclosure, Empty, Key, Prose, Table, Tiles, VerdictCounts, VerdictMark
+from dashboards.figures import theme
+from dashboards.figures.series import curve_style
+from dashboards.questions.panel import Block
+from evolve import formatting
+
+CSS_DASHES = {"solid": "solid", "dash": "dashed", "dot": "dotted"}
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """An HTML element: its tag, what it holds, and its attributes by their HTML names, `style` as CSS."""
+
+    tag: str
+    children: tuple[Node, ...]
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A picture or table in its place among the blocks of a panel, counted from 0."""
+
+    block: go.Figure | Table
+    index: int
+
+
+Node: TypeAlias = Element | Leaf | str
+
+
+def element(tag: str, *children: Node, **attributes: str) -> Element:
+    """An element; an underscore at the end of an attribute's name is left out, as in `class_`."""
+    return Element(tag, children, {name.rstrip("_"): value for name, value in attributes.items()})
+
+
+def panel_body(blocks: Iterable[Block]) -> list[Node]:
+    """All blocks of a panel, top to bottom; neighbouring pictures share a row."""
+    body: list[Node] = []
+    for is_figure, members in groupby(enumerate(blocks), key=lambda item: isinstance(item[1], go.Figure)):
+        nodes = [_node(block, index) for index, block in members]
+        # Three in a row at most, and no row with a single one where that can be had.
+        columns = len(nodes) if len(nodes) < 3 else 2 if len(nodes) == 4 else 3
+        body += [element("div", *nodes, class_=f"figures columns-{columns}")] if is_figure else nodes
+    return body
+
+
+def _node(block: Block, index: int) -> Node:
+    match block:
+        case Prose(text):
+            return element("p", *_text_nodes(text))
+        case Empty(text):
+            return element("p", *_text_nodes(text), class_="empty")
+        case Disclosure():
+            return element("details", element("summary", block.summary), element("pre", block.text))
+        case Tiles(tiles):
+            shown = [
+                (element("dt", each.label), element("dd", each.value), element("dd", each.detail)) for each in tiles
+            ]
+            return element("dl", *(element("div", *parts) for parts in shown), class_="tiles")
+        case VerdictCounts(counts):
+            items = (element("li", _verdict(name), " ", element("b", f"{count:,}")) for name, count in counts)
+            return element("ul", *items, class_="verdicts")
+        case Key(entries):
+            items = (element("li", _swatch(slot), name) for name, slot in entries)
+            return element("ul", *items, class_="verdicts key")
+        case VerdictMark(verdict):
+            return element("p", element("b", _verdict(verdict)))
+        case go.Figure() | Table():
+            return Leaf(block, index)
+    raise TypeError(f"no way to draw a {type(block).__name__}")
+
+
+def table_element(table: Table, link_of: Callable[[Cell], str] = lambda _: "") -> Element:
+    """A table as it stands in a page; its headings are buttons where it can be sorted.
+
+    Args:
+        table: What to show.
+        link_of: Address of what a cell of the first column names; empty where it has no page.
+    """
+    head = (_heading(column, is_button=table.is_sortable) for column in table.columns)
+    body = (element("tr", *_cells(table, row, link_of(row[0]))) for row in table.rows)
+    whole = element("table", element("thead", element("tr", *head)), element("tbody", *body), id=f"table-{table.name}")
+    return element("div", whole, class_="scroll sortable" if table.is_sortable else "scroll", tabindex="0")
+
+
+def cell_text(column: Column, cell: Cell) -> str:
+    """A cell as people read it."""
+    if isinstance(cell, str):
+        return cell
+    value = float(cell)
+    return formatting.number(value) if column.digits is None or not isfinite(value) else f"{value:,.{column.digits}f}"
+
+
+def _heading(column: Column, *, is_button: bool) -> Element:
+    title: list[Node] = [] if column.slot is None else [_swatch(column.slot)]
+    title += [column.title, *([element("small", column.unit)] if column.unit else [])]
+    inner = [element("button", *title, type="button")] if is_button else title
+    return element("th", *inner, scope="col", class_=column.kind)
+
+
+def _cells(table: Table, row: Iterable[Cell], link: str) -> list[Element]:
+    cells = [_cell(column, cell) for column, cell in zip(table.columns, row, strict=True)]
+    if link:
+        first = cells[0]
+        cells[0] = Element(first.tag, (element("a", *first.children, href=link),), first.attributes)
+    return cells
+
+
+def _cell(column: Column, cell: Cell) -> Element:
+    if column.kind == "verdict":
+        return element("td", _verdict(str(cell)))
+    if isinstance(cell, str):
+        # Cut where the column is narrow, so that the title has it whole.
+        return element("td", cell, class_="text long" if column.is_long else "text", title=cell)
+    if column.kind == "place":
+        place = element("span", style=f"--at: {float(cell):.3f}", title=f"{float(cell):.0%}")
+        return element("td", place, class_="place")
+    return element("td", cell_text(column, cell), class_="number")
+
+
+def _text_nodes(text: str) -> list[Node]:
+    # Words in backticks are names of commands and keys.
+    parts = re.split(r"`([^`]+)`", text)
+    return [element("code", part) if index % 2 else part for index, part in enumerate(parts) if part]
+
+
+def _verdict(verdict: str) -> Element:
+    known = verdict if verdict in theme.VERDICT_STYLES else "unjudged"
+    return element("span", verdict, class_=f"verdict verdict-{known}")
+
+
+def _swatch(slot: int) -> Element:
+    color, dash = curve_style(slot)
+    return element("span", class_="swatch", style=f"border-top: 3px {CSS_DASHES[dash]} {color}")

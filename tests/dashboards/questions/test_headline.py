@@ -1,0 +1,70 @@
+"""The headline and the best trials."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from optuna.distributions import FloatDistribution
+
+from dashboards.blocks import Empty
+from dashboards.data.study_loading import load
+from dashboards.data.trial_sets import VERDICTS
+from dashboards.questions import headline, seeds, trials
+from tests.dashboards.examples import MIXED
+from tests.synthetic import SPACE, Plan, add_study
+
+
+def test_no_interval_is_told_of_two_seeds(own_engine):
+    add_study(own_engine, Plan(num_trials=3, verdicts=["converged"] * 3, seeds=(0, 1)))
+    view = load(own_engine, "digits-lr")
+    tiles = {tile.label: tile.detail for tile in headline.rows(view).tiles.tiles}
+    rows = view.seed_results.query(f"number == {view.best['number']} and split == 'val'")["map50"]
+    units = {column.title: column.unit for column in trials.rows(view).columns}
+
+    assert tiles["mAP50, val"] == f"{rows.iloc[0]:.3f} and {rows.iloc[1]:.3f}, 2 seeds"
+    assert units["fitness"] == "mean of 2 seeds"
+
+
+def test_one_seed_is_no_mean(mixed):
+    assert {column.title: column.unit for column in trials.rows(mixed).columns}["fitness"] == ""
+
+
+def test_seeds_of_the_best_trials_come_with_their_interval(engine, view):
+    found = seeds.rows(view)
+    best = view.best
+    raw = view.seed_results.query(f"number == {best['number']} and split == 'val'")["fitness"]
+
+    assert found.numbers[0] == best["number"]
+    assert found.values[0] == tuple(raw)
+    assert found.intervals[0].mean == pytest.approx(best["fitness"])
+
+
+def test_one_seed_is_told_to_be_one(mixed):
+    found = seeds.rows(mixed)
+
+    assert isinstance(found, Empty)
+    assert "`seeds`" in found.text
+
+
+def test_the_headline_names_the_best_trial_and_counts_the_verdicts(mixed):
+    found = headline.rows(mixed)
+    text = " ".join(each.text for each in found.sentences)
+    tiles = {tile.label: tile for tile in found.tiles.tiles}
+
+    assert dict(found.counts.counts) == {verdict: MIXED.count(verdict) for verdict in VERDICTS if verdict in MIXED}
+    assert f"best is trial {mixed.best['number']}" in text
+    assert tiles["best fitness"].value == f"{mixed.best['fitness']:.3f}"
+    assert tiles["mAP50, test"].value == f"{mixed.best['test_map50']:.3f}"
+    assert tiles["diverged"].detail == "25% of 8"
+
+
+def test_a_best_value_at_the_end_of_its_range_is_pointed_out(own_engine):
+    space = {"lr0": FloatDistribution(0.099, 0.1), "box": SPACE["box"]}
+    add_study(own_engine, Plan(num_trials=1, verdicts=["converged"], space=space))
+    found = load(own_engine, "digits-lr")
+    params = found.params.assign(lr0=0.09901)
+    rows = {row[0]: row for row in headline.best_setting(replace(found, params=params)).rows}
+
+    assert rows["lr0"][-1] == "at the lower end: consider a lower one"
+    assert rows["lr0"][1] == 0.09901
