@@ -20,7 +20,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, select
 
-from dashboards.reading import Reader
+from dashboards.data.reader import Reader
 from dashboards.report import write_report
 from evolve.errors import StorageError
 from evolve.storage import schema
