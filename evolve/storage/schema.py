@@ -67,7 +67,7 @@ def scalar_names(record: type[Any]) -> tuple[str, ...]:
 
 def _scalars(record: type[Any], *, keys: tuple[str, ...]) -> Iterator[Column[Any]]:
     types = {field.name: str(field.type) for field in fields(record)}
-    for name in scalar_names(record):
+    for name in (*keys, *(name for name in scalar_names(record) if name not in keys)):
         kind = types[name]
         yield Column(name, _TYPES[kind], primary_key=name in keys, autoincrement=False, nullable=kind == "float")
 
