@@ -25,17 +25,19 @@ HEALTH = ("grad_norm", "update_ratio", "max_box_logit")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outline:
-    """How far a trial is stored: rows of three short statements, equal as long as nothing of the trial is new.
+    """How far a trial is stored: rows of four short statements, equal as long as nothing of the trial is new.
 
     Attributes:
         lengths: Seed, last step and count of scales of each seed that has steps.
         epochs: Seed, split and count of epochs.
         checkpoints: Seed, epoch, step and path of the last checkpoint of each seed.
+        trainings: Seed, verdict, fitness, seconds and reason of each training that has ended.
     """
 
     lengths: tuple[Any, ...]
     epochs: tuple[Any, ...]
     checkpoints: tuple[Any, ...]
+    trainings: tuple[Any, ...]
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -110,8 +112,10 @@ def load_outline(connection: Connection, trial_id: int) -> Outline:
         trial_queries.seed_lengths(trial_id),
         trial_queries.epoch_counts(trial_id),
         trial_queries.trial_checkpoints(trial_id),
+        trial_queries.trial_trainings(trial_id),
     )
-    return Outline(**dict(zip(("lengths", "epochs", "checkpoints"), _all(connection, statements), strict=True)))
+    lengths, epochs, checkpoints, trainings = _all(connection, statements)
+    return Outline(lengths=lengths, epochs=epochs, checkpoints=checkpoints, trainings=trainings)
 
 
 def load_trial(engine: Engine, study: StudyView, number: int, outline: Outline, seed: int | None = None) -> TrialView:

@@ -45,6 +45,13 @@ def trial_checkpoints(trial_id: int) -> Select[Any]:
     return select(*columns).where(table.c.trial_id == trial_id).order_by(table.c.seed)
 
 
+def trial_trainings(trial_id: int) -> Select[Any]:
+    """How each training of a trial ended that has."""
+    table = schema.training
+    columns = (table.c.seed, table.c.verdict, table.c.fitness, table.c.seconds, table.c.reason)
+    return select(*columns).where(table.c.trial_id == trial_id).order_by(table.c.seed)
+
+
 def studies_seen() -> Select[Any]:
     """Every study with our row of it and who runs it."""
     ours, lease = schema.study, schema.lease

@@ -21,6 +21,7 @@ class Summary:
     verdict: VerdictMark
     sentences: tuple[Prose, ...]
     tiles: Tiles
+    trainings: Table | None
     traceback: Disclosure | None
 
 
@@ -52,6 +53,7 @@ def rows(view: TrialView) -> Summary:
         verdict=VerdictMark(view.verdict),
         sentences=tuple(Prose(text) for text in (row["reason"], _which_seed(view)) if text),
         tiles=Tiles(tiles),
+        trainings=_trainings(view) if len(view.outline.trainings) > 1 else None,
         traceback=Disclosure(summary=formatting.last_line(trace), text=trace) if trace else None,
     )
 
@@ -84,6 +86,22 @@ def diagnosis_rows(view: TrialView) -> Explanation | Empty:
         sentences=tuple(Prose(text) for text in sentences if text),
         table=Table(name="diagnosis", columns=columns, rows=rows),
     )
+
+
+def _trainings(view: TrialView) -> Table:
+    """How each of several trainings ended; of databases from before it was kept, some verdicts are not known."""
+    columns = (
+        Column(title="seed", kind="number", digits=0),
+        Column(title="verdict", kind="verdict"),
+        Column(title="fitness", kind="number"),
+        Column(title="time", kind="number", unit="s", digits=1),
+        Column(title="reason", is_long=True),
+    )
+    rows = tuple(
+        (training.seed, training.verdict or "", training.fitness, training.seconds, training.reason)
+        for training in view.outline.trainings
+    )
+    return Table(name="trainings", columns=columns, rows=rows)
 
 
 def _which_seed(view: TrialView) -> str:
@@ -133,8 +151,8 @@ def _note(row: Mapping[Hashable, Any]) -> Prose:
 
 
 def _blocks(found: Summary) -> tuple[Block, ...]:
-    traceback = () if found.traceback is None else (found.traceback,)
-    return (found.verdict, *found.sentences, found.tiles, *traceback)
+    others = tuple(block for block in (found.trainings, found.traceback) if block is not None)
+    return (found.verdict, *found.sentences, found.tiles, *others)
 
 
 def _diagnosis_blocks(found: Explanation) -> tuple[Block, ...]:

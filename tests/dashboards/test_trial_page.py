@@ -95,6 +95,30 @@ def test_of_several_seeds_that_trained_through_the_first_is_shown_and_of_one_not
 # What became of it
 
 
+def test_each_of_several_trainings_has_a_row_with_what_became_of_it(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=2, verdicts=["diverged", "converged"], seeds=(4, 7)))
+    training = schema.training.c
+    with engine.begin() as connection:
+        first = (training.trial_id == 1) & (training.seed == 4)
+        sound = {"verdict": "converged", "fitness": 0.5, "reason": "flat at the end", "diagnosis": None}
+        connection.execute(update(schema.training).where(first).values(sound))
+
+    found = trial_outcome.rows(view_of(engine)).trainings
+    page = drawn(Reader(str(engine.url)), PageState(page="/trial", study=NAME, number=0))
+
+    assert found is not None
+    assert found.rows[0][:3] == (4, "converged", 0.5)
+    assert found.rows[1][:2] == (7, "diverged")
+    assert found.rows[1][4].startswith("loss nan at step")
+    assert "flat at the end" in page
+
+
+def test_of_a_single_training_the_trial_says_it_all(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=1, verdicts=["converged"]))
+
+    assert trial_outcome.rows(view_of(engine)).trainings is None
+
+
 def test_the_verdict_of_one_trial_is_not_counted(engine: Engine) -> None:
     add_study(engine, Plan(num_trials=1, verdicts=["converged"]))
 
