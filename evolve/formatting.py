@@ -20,6 +20,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"
 
 
+def parameter(value: object) -> str:
+    """A hyperparameter as it can be typed again: four significant digits, or its name."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def score(value: float) -> str:
     """A fitness or average precision to three decimals."""
     return f"{value:.3f}" if isfinite(value) else number(value)
@@ -36,6 +41,22 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours:,} h {minutes} min"
+
+
+def elapsed(seconds: float) -> str:
+    """A time that a terminal counts up or down, in whole seconds; empty where it is unknown."""
+    if not isfinite(seconds):
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def rough_duration(seconds: float) -> str:
+    """A time that is only guessed, in one unit."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def moment(seconds: float) -> str:

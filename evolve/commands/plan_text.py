@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from detector.plan import TrainingPlan
+from evolve.formatting import rough_duration
 from evolve.run.data import DataChecked
 from evolve.run.detection import measure_cost
 from evolve.run.run import Run
@@ -48,8 +49,8 @@ class Estimate:
     def text(self) -> str:
         """For people."""
         of_all = f" of {self.allowed_trials}" if self.trials < self.allowed_trials else ""
-        step, whole = f"{self.step_seconds * 1e3:.1f} ms on {self.device}", minutes(self.total_seconds)
-        ends, training = minutes(self.start_seconds), minutes(self.training_seconds)
+        step, whole = f"{self.step_seconds * 1e3:.1f} ms on {self.device}", rough_duration(self.total_seconds)
+        ends, training = rough_duration(self.start_seconds), rough_duration(self.training_seconds)
         return (
             f"cost: {self.trials}{of_all} trials x {self.seeds} seeds x {self.steps} steps at {step}, {self.workers} "
             f"at once: about {whole} ({ends} to start and end, {training} a training with its validations; measured "
@@ -129,7 +130,7 @@ def describe(study: Study, open_keys: Collection[str] = ()) -> str:
         open_keys: What is chosen from the data when it runs.
     """
     plan: TrainingPlan = study.training_plan("cpu", study.seeds[0])
-    limit = "" if study.budget.seconds is None else f", at most {minutes(study.budget.seconds)}"
+    limit = "" if study.budget.seconds is None else f", at most {rough_duration(study.budget.seconds)}"
     lines = [
         f"study    {study.name}: {' '.join(study.description.split())}",
         f"data     {study.data} at {plan.image_size} px, batch {plan.batch_size}"
@@ -149,10 +150,3 @@ def _range_text(parameter: Any) -> str:
     if isinstance(parameter, Choices):
         return ", ".join(str(each) for each in parameter.choices)
     return f"{parameter.low:g} .. {parameter.high:g}{' (log)' if getattr(parameter, 'log', False) else ''}"
-
-
-def minutes(seconds: float) -> str:
-    """A duration for people."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

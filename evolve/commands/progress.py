@@ -17,6 +17,7 @@ from rich.text import Text
 
 from detector.telemetry import EpochMetrics, LaneStarted, StepTelemetry
 from evolve.commands.plan_text import data_lines
+from evolve.formatting import elapsed, parameter
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.run.data import DataChecked
 from evolve.run.runner import (
@@ -110,7 +111,7 @@ class Progress:
         elif isinstance(event, TrialEnded):
             self._say_ended(event)
         elif isinstance(event, StudyStopped):
-            self._say(f"{event.reason}; {self._num_ended} trials in {_duration(self._clock() - self._started)}")
+            self._say(f"{event.reason}; {self._num_ended} trials in {elapsed(self._clock() - self._started)}")
         if self._live is not None:
             self._live.update(self._table())
 
@@ -154,7 +155,7 @@ class Progress:
         self._console.print(text if is_markup else escape(text), soft_wrap=True, highlight=False)
 
     def _table(self) -> Table:
-        running = _duration(self._clock() - self._started)
+        running = elapsed(self._clock() - self._started)
         best = f"; best trial {self._best[1]}: fitness {self._best[0]:.3f}" if self._best[1] >= 0 else ""
         table = Table(
             title=f"{self._study.name}: {self._num_ended} of {self._study.budget.trials} trials ended, {running}{best}",
@@ -171,7 +172,7 @@ def _line(row: _Row, study: Study, now: float) -> str:
     """Where a trial stands, for a terminal that does not redraw or a file."""
     assert row.step is not None
     metric = f"  map50 {row.map50:.3f}" if isfinite(row.map50) else ""
-    left = _duration(row.seconds_left(now))
+    left = elapsed(row.seconds_left(now))
     return (
         f"trial {row.trial.number:<4} epoch {row.step.epoch + 1}/{study.epochs}  loss {row.step.loss:.3f}{metric}  "
         f"{row.step.images_per_second:.0f} images/s" + (f"  {left} left" if left else "")
@@ -188,21 +189,9 @@ def _cells(row: _Row, study: Study, now: float) -> tuple[str, ...]:
         "" if step is None else f"{step.lr:.2g}",
         f"{row.map50:.3f}" if isfinite(row.map50) else "",
         "" if step is None else f"{step.images_per_second:.0f}",
-        _duration(row.seconds_left(now)),
+        elapsed(row.seconds_left(now)),
     )
 
 
 def _params(trial: Trial) -> str:
-    return "  ".join(f"{name} {_short(value)}" for name, value in trial.params.items())
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _duration(seconds: float) -> str:
-    if not isfinite(seconds):
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+    return "  ".join(f"{name} {parameter(value)}" for name, value in trial.params.items())

@@ -244,14 +244,15 @@ def _say_advice(run: Run, checked: DataChecked) -> None:
     """Before anything is trained: what would keep it from learning, and what the mend would cost here."""
     if not (found := _advice(run, checked)):
         return
-    from evolve.commands.plan_text import estimate, minutes
+    from evolve.commands.plan_text import estimate
+    from evolve.formatting import rough_duration
     from evolve.run.run import mended
 
     for obstacle in found:
         typer.echo(f"note    {obstacle.reason}: {obstacle.option} {obstacle.value}", err=True)
     seconds = estimate(mended(run, found, checked)).total_seconds
     instead = {obstacle.option: obstacle.value for obstacle in found}
-    typer.echo(f"note    about {minutes(seconds)} here: {typed_again(instead=instead)}", err=True)
+    typer.echo(f"note    about {rough_duration(seconds)} here: {typed_again(instead=instead)}", err=True)
 
 
 def _train(run: Run, *, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from evolve.formatting import parameter
 from evolve.storage.trial_rows import TrialRow
 
 GAP = "  "
@@ -25,7 +26,7 @@ def heading(study: str, description: str, rows: Sequence[TrialRow], *, width: in
     lines = [f"study   {study}: {description}" if description else f"study   {study}"]
     lines.append(f"trials  {len(rows)}: {words}" if rows else "trials  none yet")
     if rows and rows[0].is_trained_through:
-        params = ", ".join(f"{name} {short(value)}" for name, value in rows[0].params.items())
+        params = ", ".join(f"{name} {parameter(value)}" for name, value in rows[0].params.items())
         lines.append(
             f"best    trial {rows[0].number}: fitness {rows[0].fitness:.4f}" + (f"  ({params})" * bool(params))
         )
@@ -44,7 +45,7 @@ def trial_table(rows: Sequence[TrialRow], *, limit: int, width: int | None) -> s
     shown = rows[:limit]
     names = list(dict.fromkeys(name for row in rows for name in row.params))
     fixed = [["trial", "verdict", "fitness"], *(_fixed_cells(row) for row in shown)]
-    params = {name: [name, *(short(row.params.get(name)) for row in shown)] for name in names}
+    params = {name: [name, *(value_text(row.params.get(name)) for row in shown)] for name in names}
     kept = _fitting(params, _width_of(fixed), width)
     reasons = ["reason", *(" ".join(row.reason.split()) for row in shown)]
     cells = [[*first, *(params[name][line] for name in kept)] for line, first in enumerate(fixed)]
@@ -71,11 +72,9 @@ def cut(text: str, width: int | None) -> str:
     return f"{words} …" if words.strip() else f"{text[: max(width - 1, 0)]}…"
 
 
-def short(value: object) -> str:
+def value_text(value: object) -> str:
     """A hyperparameter to four digits; empty where a trial has none."""
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "" if value is None else parameter(value)
 
 
 def _fixed_cells(row: TrialRow) -> list[str]:

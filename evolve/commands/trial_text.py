@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evolve.commands.trial_table import note_text, short
+from evolve.commands.trial_table import note_text, value_text
 from evolve.storage.trial_rows import Checkpoint, Note, Training, TrialRow
 
 LABEL = 12  # characters before what a line says
@@ -78,7 +78,7 @@ def _metric_words(metrics: Mapping[str, float]) -> str:
 def _diagnosis(diagnosis: Mapping[str, Any]) -> list[str]:
     """Its numbers; the summary stands as the reason already."""
     facts = {name: value for name, value in diagnosis.items() if name != "summary" and value is not None}
-    return [f"{name.replace('_', ' ')} {short(value)}" for name, value in facts.items()]
+    return [f"{name.replace('_', ' ')} {value_text(value)}" for name, value in facts.items()]
 
 
 def _note(note: Note) -> str:

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from detector.telemetry import METRICS, EpochMetrics
+from evolve import formatting
 from evolve.errors import EvolveError, StorageError
 from evolve.run.detection import Weights, write_weights
 from evolve.storage.database import Storage
@@ -171,7 +172,7 @@ def provenance(storage: Storage, study_name: str) -> tuple[Study, Best, list[str
             f"{split}: {_metric_words(metrics)} (suppression at IoU {study.nms_iou:g})."
             for split, metrics in best.metrics.items()
         ),
-        f"Searched: {', '.join(f'{k} = {_short(v)}' for k, v in best.params.items()) or 'nothing'}.",
+        f"Searched: {', '.join(f'{k} = {formatting.parameter(v)}' for k, v in best.params.items()) or 'nothing'}.",
         "Versions: "
         + ", ".join(f"{name} {facts[name]}" for name in ("evolve", "torch", "optuna") if name in facts)
         + f"; {facts.get('device', '')}; commit {facts.get('commit', 'unknown')}.",
@@ -198,10 +199,6 @@ def _weights(study: Study) -> str:
 
 def _metric_words(metrics: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def as_json(best: Best | None) -> dict[str, Any] | None:
