@@ -17,6 +17,7 @@ from evolve.errors import StorageError
 from evolve.storage import schema
 from evolve.storage.database import Storage, open_engine
 from evolve.storage.lease import LEASE_SECONDS, Lease
+from evolve.storage.migrations import latest
 from evolve.storage.sqlite import BUSY_SECONDS, sqlite_file
 from evolve.study.trial import Record
 from tests.fakes import metrics_of, step_of
@@ -171,7 +172,7 @@ def test_a_database_of_a_newer_version_is_left_alone(storage: Storage) -> None:
     with storage.engine.begin() as connection:
         connection.execute(update(schema.revision).values(version_num="0099"))
 
-    with pytest.raises(StorageError, match=f"of revision 0099, this evolve reads up to {schema.REVISION}; upgrade"):
+    with pytest.raises(StorageError, match=f"of revision 0099, this evolve reads up to {latest()}; upgrade"):
         Storage(storage.url)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, Engine, Table, event, inspect
 
 from evolve.storage import schema
-from evolve.storage.migrations import revision_of
+from evolve.storage.migrations import latest, revision_of
 
 
 def read_as_current(engine: Engine) -> None:
@@ -18,12 +18,12 @@ def read_as_current(engine: Engine) -> None:
 
     @event.listens_for(engine, "engine_connect")
     def _stand_in(connection: Connection) -> None:
-        if connection.info.get("revision") == schema.REVISION:
+        if connection.info.get("revision") == latest():
             return
         before = connection.info.get("views", ())
         revision = revision_of(connection)
         # A database without tables of ours is nothing to be read, and says so elsewhere.
-        views = {} if revision in (None, schema.REVISION) else dict(_views(connection))
+        views = {} if revision in (None, latest()) else dict(_views(connection))
         if before or views:
             _replace(connection, tuple(before), views)
         connection.info.update(revision=revision, views=tuple(views))

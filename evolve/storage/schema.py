@@ -29,8 +29,6 @@ from sqlalchemy import (
 from detector.telemetry import TERMS as TERMS
 from detector.telemetry import EpochMetrics, StepTelemetry
 
-# The last of the migrations; what has been migrated says so in `evolve_version`.
-REVISION = "0002"
 # What an evolve that knows no migrations refuses.
 SCHEMA_VERSION = 2
 MAX_SCALES = 3

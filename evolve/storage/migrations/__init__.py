@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -10,6 +11,14 @@ from sqlalchemy import Connection, func, insert, inspect, select
 
 from evolve.errors import StorageError
 from evolve.storage import schema
+
+FOLDER = Path(__file__).parent
+
+
+@cache
+def latest() -> str:
+    """The last migration: of this revision are the tables that `schema` declares."""
+    return max(path.name[:4] for path in FOLDER.glob("versions/[0-9][0-9][0-9][0-9]_*.py"))
 
 
 def revision_of(connection: Connection) -> str | None:
@@ -25,10 +34,10 @@ def revision_of(connection: Connection) -> str | None:
     if found is None and tables.has_table(schema.schema_version.name):
         version = connection.scalar(select(func.max(schema.schema_version.c.version)))
         found = None if version is None else f"{version:04}"
-    if found is not None and found > schema.REVISION:
+    if found is not None and found > latest():
         raise StorageError(
             f"storage {connection.engine.url}: its tables are of revision {found}, this evolve reads up to "
-            f"{schema.REVISION}; upgrade evolve"
+            f"{latest()}; upgrade evolve"
         )
     return found
 
@@ -46,8 +55,8 @@ def make_current(connection: Connection) -> None:
     if revision is None:
         schema.metadata.create_all(connection)
         connection.execute(insert(schema.schema_version).values(version=schema.SCHEMA_VERSION))
-        connection.execute(insert(schema.revision).values(version_num=schema.REVISION))
-    elif revision != schema.REVISION:
+        connection.execute(insert(schema.revision).values(version_num=latest()))
+    elif revision != latest():
         config = alembic_config(connection)
         if not inspect(connection).has_table(schema.revision.name):
             command.stamp(config, revision)
@@ -61,6 +70,6 @@ def alembic_config(connection: Connection | None = None) -> Config:
         connection: Where they are run, within its transaction.
     """
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
