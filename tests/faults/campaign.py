@@ -249,7 +249,7 @@ def measured(url: str) -> dict[str, list[tuple[Any, ...]]]:
     with engine.connect() as connection:
         for table, order in (("evolve_step", "seed, step"), ("evolve_epoch", "seed, split, epoch")):
             names = [each["name"] for each in inspect(engine).get_columns(table) if each["name"] not in clock]
-            names.sort(key=lambda name: name not in order)  # what tells rows apart comes first
+            names.sort(key=lambda name: (name not in order, name))  # what tells rows apart comes first
             columns = ", ".join(f"rows.{name}" for name in names)
             query = (
                 f"select trial.number, {columns} from {table} as rows "
