@@ -146,6 +146,8 @@ def test_a_dry_run_prints_plan_and_cost_and_leaves_nothing(tmp_path: Path) -> No
         (["run", "--study", "lr_sweep", "--seeds", "1_0"], 2, "--seeds: '1_0' is not a list of whole numbers"),
         (["run", "--study", "lr_sweep", "--seeds", f"{10**20}"], 2, f"--seeds: [{10**20}] is not a list of different"),
         (["run", "--study", "lr_sweep", "--epochs", f"{10**20}"], 2, f"--epochs: {10**20} is above 1,000,000"),
+        (["run", "--study", "lr_sweep", "--epochs", "1_0"], 2, "'1_0' is not a whole number, such as 12"),
+        (["run", "--study", "lr_sweep", "--workers", "0"], 2, "0 is not at least 1"),
         (["run", "--study", "lr_sweep", "--data", "~nosuchuser/x"], 1, "no user ~nosuchuser"),
         (["run", "--study", "lr_sweep", "--data", "nowhere"], 1, "data nowhere"),
         (["run", "--study", "lr_sweep", "--data", "x" * 5000], 1, "data xxx"),

@@ -7,6 +7,27 @@ from typing import Annotated
 
 import typer
 
+from detector.written_numbers import MAX_CHARACTERS, is_whole
+
+
+def whole(text: str) -> int:
+    """The whole number that a text shows; Python's own reading takes `1_0` for ten, too.
+
+    Raises:
+        typer.BadParameter: It shows none.
+    """
+    if len(text) > MAX_CHARACTERS or not is_whole(text):
+        raise typer.BadParameter(f"{text!r:.40} is not a whole number, such as 12")
+    return int(text)
+
+
+def at_least_one(text: str) -> int:
+    """As `whole`, of a number that counts something there must be."""
+    if (number := whole(text)) < 1:
+        raise typer.BadParameter(f"{number} is not at least 1")
+    return number
+
+
 DEFAULT_STORAGE = "sqlite:///runs/evolve.db"
 RUNS = Path("runs")
 
@@ -23,9 +44,17 @@ DataOption = Annotated[
     typer.Option("--data", help="digits-1, digits-3, digits-10, a YOLO data.yaml, or a Pascal VOC folder."),
 ]
 ModelOption = Annotated[str | None, typer.Option("--model", help="yolov3, yolov3-spp, yolov3-tiny, or -compact ones.")]
-EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Epochs of every training.")]
+EpochsOption = Annotated[
+    int | None, typer.Option("--epochs", help="Epochs of every training.", parser=whole, metavar="<int>")
+]
 UpdatesOption = Annotated[
-    int | None, typer.Option("--updates", help="Updates of the weights in every training, in place of --epochs.")
+    int | None,
+    typer.Option(
+        "--updates",
+        help="Updates of the weights in every training, in place of --epochs.",
+        parser=whole,
+        metavar="<int>",
+    ),
 ]
 NmsOption = Annotated[
     float | None,
@@ -40,19 +69,33 @@ AcceptDataOption = Annotated[
     bool,
     typer.Option("--accept-changed-data", help="Go on although earlier trials were trained on other data; recorded."),
 ]
-SizeOption = Annotated[int | None, typer.Option("--image-size", help="Side of the training images, a multiple of 32.")]
-BatchOption = Annotated[int | None, typer.Option("--batch-size", "--batch", help="Images in a batch.")]
+SizeOption = Annotated[
+    int | None,
+    typer.Option("--image-size", help="Side of the training images, a multiple of 32.", parser=whole, metavar="<int>"),
+]
+BatchOption = Annotated[
+    int | None, typer.Option("--batch-size", "--batch", help="Images in a batch.", parser=whole, metavar="<int>")
+]
 SeedsOption = Annotated[str | None, typer.Option("--seeds", help="Training seeds, such as 0,1,2.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes that train at once.")]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", help="Processes that train at once.", parser=at_least_one, metavar="<int>")
+]
 DIALECT_NAMES = "native, yolov3, yolov3-early, ultralytics or darknet"
 ToOption = Annotated[str, typer.Option("--to", help=f"Trainer: {DIALECT_NAMES}.")]
 FromOption = Annotated[
     str | None, typer.Option("--from", help=f"Trainer that the file is of: {DIALECT_NAMES}; else told by its keys.")
 ]
-ImagesOption = Annotated[int | None, typer.Option("--images", help="Number of training images.")]
-ClassesOption = Annotated[int | None, typer.Option("--classes", help="Number of classes.")]
+ImagesOption = Annotated[
+    int | None, typer.Option("--images", help="Number of training images.", parser=whole, metavar="<int>")
+]
+ClassesOption = Annotated[
+    int | None, typer.Option("--classes", help="Number of classes.", parser=whole, metavar="<int>")
+]
 NominalOption = Annotated[
-    int | None, typer.Option("--nominal-batch-size", help="Images between two updates, where one can choose.")
+    int | None,
+    typer.Option(
+        "--nominal-batch-size", help="Images between two updates, where one can choose.", parser=whole, metavar="<int>"
+    ),
 ]
 NameOption = Annotated[str | None, typer.Option("--name", help="Name to store it under.")]
