@@ -67,8 +67,8 @@ def measured_of_study(
     Args:
         engine: The database of the study.
         study_id: Optuna's.
-        trials: All trials; rows of later ones are left out.
-        params: Their hyperparameters.
+        trials: A row for each trial of the study; what later trials measured is left out.
+        params: A row of hyperparameters by the number of each trial.
         diagnoses: Diagnosis of each diverged trial by number.
     """
     readers: dict[FrameName, Callable[[Connection], pd.DataFrame]] = {
@@ -84,8 +84,8 @@ def step_trials(trials: pd.DataFrame, params: pd.DataFrame, count: int) -> list[
     """Numbers of the trials whose steps are worth reading: the best, and others spread over the learning rates.
 
     Args:
-        trials: All trials.
-        params: Their hyperparameters; without lr0 the trials are spread over their numbers.
+        trials: A row for each trial of the study.
+        params: A row of hyperparameters by the number of each trial; without lr0 the trials are spread over their numbers.
         count: How many at most.
     """
     started = trials[trials["verdict"] != "waiting"]["number"]

@@ -37,7 +37,7 @@ def none_shown(view: StudyView, what: str, are_meant: Callable[[pd.DataFrame], p
     Args:
         view: A study, narrowed or not.
         what: What the trials would have done, such as `diverged`.
-        are_meant: Those that did, of rows of trials.
+        are_meant: From rows of trials to the rows of those that did.
     """
     if view.left_out.empty:
         return ""

@@ -71,7 +71,7 @@ def close_overdue(channels: Iterable[HTTPChannel], now: float, most: int) -> Non
     Nothing is closed for which a thread works, unless its answer is not taken.
 
     Args:
-        channels: All connections.
+        channels: Every connection that is open.
         now: Seconds of the clock by which they were opened.
         most: How many may stay.
     """

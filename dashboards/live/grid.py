@@ -105,9 +105,9 @@ def grid_rows(table: Table, request: dict[str, Any], study: str) -> dict[str, An
     """The rows a grid asks for, sorted as it asks, each cell as text.
 
     Args:
-        table: All rows.
+        table: The table with all its rows.
         request: startRow, endRow and sortModel.
-        study: For links to its trials.
+        study: Name of the study, for links to its trials.
     """
     rows = list(table.rows)
     for order in reversed(request.get("sortModel") or []):

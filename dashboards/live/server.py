@@ -157,7 +157,7 @@ def serve(
     """Serves until interrupted.
 
     Args:
-        storage, host, port, token: As above.
+        storage, host, port, token: As `make_dashboard_server` takes them.
         page: Which page is announced and opened.
         opens_browser: Whether a browser is opened where a person sits at the terminal.
         announce: Is told the page's address as soon as pages can be asked for.

@@ -31,7 +31,7 @@ class Trace:
 
     Attributes:
         name: What was measured.
-        values: By step; NaN where not finite.
+        values: The measurement at each step, shape (steps,); NaN where it was not finite.
         limit: Value above which training is in danger; NaN if there is none.
     """
 
@@ -46,7 +46,7 @@ class Approach:
 
     Attributes:
         number: The trial.
-        setting: Its first hyperparameter, as text.
+        setting: Name and value of its learning rate, or of the first hyperparameter, as text.
         end: Step that was not finite.
         steps: Steps relative to the end, rising to 0.
         traces: Largest box logit, update over weights, gradient norm, and the term of the loss that broke.

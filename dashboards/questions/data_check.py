@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from dashboards.blocks import Cell, Column, Empty, Prose, Table
@@ -13,22 +12,13 @@ from dashboards.questions.panel import Block, Panel
 from evolve import formatting
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataCheck:
-    """What the data set holds and what its check found."""
-
-    summary: tuple[Table, ...] | Empty
-    findings: Table | None
-    note: Prose
-
-
-def rows(view: StudyView) -> DataCheck:
+def rows(view: StudyView) -> tuple[Block, ...]:
     """Counts of images and boxes, and what was clipped or left out."""
     total = sum(view.finding_counts.values())
     kinds = [f"{count:,} {kind.replace('_', ' ')}" for kind, count in view.finding_counts.items()]
     if not total:
         clean = Prose("The data check found nothing to report: no box was clipped or left out.")
-        return DataCheck(summary=_data_summary(view), findings=None, note=clean)
+        return (*_data_summary(view), clean)
     shown = "" if total == len(view.findings) else f" The first {len(view.findings):,} are listed."
     columns = (
         Column(title="kind"),
@@ -37,17 +27,14 @@ def rows(view: StudyView) -> DataCheck:
         Column(title="what"),
     )
     rows = tuple(view.findings[["kind", "file", "line", "message"]].itertuples(index=False, name=None))
-    return DataCheck(
-        summary=_data_summary(view),
-        findings=Table(name="findings", columns=columns, rows=rows, is_sortable=True),
-        note=Prose(f"{formatting.counted(total, 'finding')}: {formatting.listed(kinds)}.{shown}"),
-    )
+    note = Prose(f"{formatting.counted(total, 'finding')}: {formatting.listed(kinds)}.{shown}")
+    return (*_data_summary(view), note, Table(name="findings", columns=columns, rows=rows, is_sortable=True))
 
 
-def _data_summary(view: StudyView) -> tuple[Table, ...] | Empty:
+def _data_summary(view: StudyView) -> tuple[Table | Empty, ...]:
     summary = view.facts.data_summary
     if not summary:
-        return Empty("No counts of images and boxes are stored for this study; `evolve run` counts them.")
+        return (Empty("No counts of images and boxes are stored for this study; `evolve run` counts them."),)
     splits = summary.get("splits")
     counted = {str(name): each for name, each in splits.items()} if isinstance(splits, Mapping) else {}
     # What was found is told from the findings themselves.
@@ -72,16 +59,9 @@ def _count_cell(value: object) -> Cell:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else formatting.as_text(value)
 
 
-def _blocks(found: DataCheck) -> tuple[Block, ...]:
-    findings = () if found.findings is None else (found.findings,)
-    summary = found.summary if isinstance(found.summary, tuple) else (found.summary,)
-    return (*summary, found.note, *findings)
-
-
 PANEL = Panel(
     key="data",
     title="The data",
     caption="What the data set holds, and what its check clipped or left out.",
     rows=rows,
-    blocks=_blocks,
 )

@@ -25,7 +25,7 @@ class DivergenceMap:
     Attributes:
         x, y: Axes.
         rows: number, verdict, fitness, and the values x and y.
-        params: All hyperparameters by number.
+        params: A row of hyperparameters by the number of each trial.
         sentences: What parts the diverged trials from the others.
         edges: The same as values, for each axis of the study that has one.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import inf, isfinite, log, nan
 from typing import Any
 
@@ -20,26 +19,11 @@ from evolve import analysis, formatting
 EDGE = 0.05
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Headline:
-    """The study in a few words and numbers."""
-
-    sentences: tuple[Prose, ...]
-    tiles: Tiles
-    counts: VerdictCounts
-    setting: Table | Empty
-
-
-def rows(view: StudyView) -> Headline:
+def rows(view: StudyView) -> tuple[Block, ...]:
     """What was asked, what came out, and the best trial."""
     question_and_answer = " ".join(part for part in (view.facts.text("description"), divergence_sentence(view)) if part)
-    sentences = (question_and_answer, _asked(view), _answered(view))
-    return Headline(
-        sentences=tuple(Prose(text) for text in sentences if text),
-        tiles=Tiles(_tiles(view)),
-        counts=VerdictCounts(verdict_counts(view)),
-        setting=best_setting(view),
-    )
+    sentences = (Prose(text) for text in (question_and_answer, _asked(view), _answered(view)) if text)
+    return (*sentences, Tiles(_tiles(view)), VerdictCounts(verdict_counts(view)), best_setting(view))
 
 
 def verdict_counts(view: StudyView) -> tuple[tuple[str, int], ...]:
@@ -194,8 +178,4 @@ def mean_text(view: StudyView) -> str:
     return f"mean of {num_seeds} seeds" if num_seeds > 1 else ""
 
 
-def _blocks(found: Headline) -> tuple[Block, ...]:
-    return (*found.sentences, found.tiles, found.counts, found.setting)
-
-
-PANEL = Panel(key="summary", title="Summary", rows=rows, blocks=_blocks)
+PANEL = Panel(key="summary", title="Summary", rows=rows)

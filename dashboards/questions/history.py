@@ -25,7 +25,7 @@ class History:
 
     Attributes:
         trials: Rows with number, verdict and fitness.
-        params: Their hyperparameters by number.
+        params: A row of hyperparameters by the number of each of these trials.
         best: Best fitness up to each row.
         best_number: Trial of the best fitness, or None.
     """

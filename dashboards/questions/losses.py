@@ -28,7 +28,7 @@ class Losses:
     Attributes:
         name: Which term, or total.
         best_number: Trial of the best fitness, or None.
-        best: Its epochs with train and val.
+        best: Rows with epoch, train and val of that trial.
         train, val: 10, 50 and 90 % over the trials that ran to their end, by epoch.
         num_trials: How many those are.
         not_finite: Every trial with a validation loss that was no number, and after which epochs, counted from 1.

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import nan
 from typing import Any
 
 from dashboards.blocks import Cell, Column, Disclosure, Empty, Prose, Table
 from dashboards.data.trial import TrialView
-from dashboards.questions.panel import Block, Panel
+from dashboards.questions.panel import Panel
 from detector.hyperparameters import Hyperparameters
 from detector.yaml_text import dump
 from evolve import formatting
 from evolve.study.hyp import TRAINING_KEYS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reproduction:
-    """The file and the command that train this trial again."""
-
-    note: Prose
-    text: Disclosure
 
 
 def setting_rows(view: TrialView) -> Table | Empty:
@@ -77,7 +69,7 @@ def environment_rows(view: TrialView) -> Table | Empty:
     return Table(name="environment", columns=(Column(title="what"), Column(title="value")), rows=rows)
 
 
-def reproduction_rows(view: TrialView) -> Reproduction | Empty:
+def reproduction_rows(view: TrialView) -> tuple[Prose, Disclosure] | Empty:
     """A shell command that writes the trial's hyp file and trains with it."""
     config = view.study.facts.config
     if not config:
@@ -87,10 +79,9 @@ def reproduction_rows(view: TrialView) -> Reproduction | Empty:
     text += dump({"training": {key: config[key] for key in TRAINING_KEYS if config.get(key) is not None}})
     seeds = ",".join(str(each) for each in view.study.facts.seeds)
     command = f"evolve train --hyp {shlex.quote(stem + '.yaml')}" + (f" --seeds {shlex.quote(seeds)}" if seeds else "")
-    return Reproduction(
-        note=Prose("Paste this into a shell where `evolve` is installed. The seeds are those of the study."),
-        text=Disclosure(summary=command, text=f"cat > {stem}.yaml <<'END_OF_HYP'\n{text}END_OF_HYP\n{command}\n"),
-    )
+    note = Prose("Paste this into a shell where `evolve` is installed. The seeds are those of the study.")
+    script = f"cat > {stem}.yaml <<'END_OF_HYP'\n{text}END_OF_HYP\n{command}\n"
+    return note, Disclosure(summary=command, text=script)
 
 
 def _planned_seeds(view: TrialView) -> list[int]:
@@ -136,10 +127,6 @@ def _ratio(own: float | str, other: float | str | None) -> Cell:
     return own / other if isinstance(own, float) and isinstance(other, float) and other else nan
 
 
-def _reproduction_blocks(found: Reproduction) -> tuple[Block, ...]:
-    return (found.note, found.text)
-
-
 SETTING = Panel(
     key="setting",
     title="Hyperparameters beside the best",
@@ -147,7 +134,7 @@ SETTING = Panel(
     rows=setting_rows,
 )
 
-REPRODUCTION = Panel(key="reproduction", title="Train it again", rows=reproduction_rows, blocks=_reproduction_blocks)
+REPRODUCTION = Panel(key="reproduction", title="Train it again", rows=reproduction_rows)
 
 CHECKPOINT = Panel(key="checkpoint", title="Checkpoints", rows=checkpoint_rows)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
@@ -14,26 +13,7 @@ from evolve import formatting
 from evolve.outcome.forensics import Diagnosis
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """What became of a trial, in a few words and numbers."""
-
-    verdict: VerdictMark
-    sentences: tuple[Prose, ...]
-    tiles: Tiles
-    trainings: Table | None
-    traceback: Disclosure | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """Why a trial diverged: in sentences, and with all numbers."""
-
-    sentences: tuple[Prose, ...]
-    table: Table
-
-
-def rows(view: TrialView) -> Summary:
+def rows(view: TrialView) -> tuple[Block, ...]:
     """Verdict, reason, which seed is shown, and numbers."""
     row = view.row
     best = view.study.best
@@ -49,13 +29,10 @@ def rows(view: TrialView) -> Summary:
         ),
     )
     trace = row["traceback"]
-    return Summary(
-        verdict=VerdictMark(view.verdict),
-        sentences=tuple(Prose(text) for text in (row["reason"], _which_seed(view)) if text),
-        tiles=Tiles(tiles),
-        trainings=_trainings(view) if len(view.outline.trainings) > 1 else None,
-        traceback=Disclosure(summary=formatting.last_line(trace), text=trace) if trace else None,
-    )
+    sentences = (Prose(text) for text in (row["reason"], _which_seed(view)) if text)
+    traceback = [Disclosure(summary=formatting.last_line(trace), text=trace)] if trace else []
+    trainings = [_trainings(view)] if len(view.outline.trainings) > 1 else []
+    return (VerdictMark(view.verdict), *sentences, Tiles(tiles), *trainings, *traceback)
 
 
 def note_rows(view: TrialView) -> tuple[Prose, ...] | Empty:
@@ -64,7 +41,7 @@ def note_rows(view: TrialView) -> tuple[Prose, ...] | Empty:
     return tuple(_note(row) for row in rows) or Empty("Nobody has written about this trial yet.")
 
 
-def diagnosis_rows(view: TrialView) -> Explanation | Empty:
+def diagnosis_rows(view: TrialView) -> tuple[Block, ...] | Empty:
     """The diagnosis of a trial that diverged, in sentences and as it was stored."""
     found = view.study.diagnoses.get(view.number)
     if not found:
@@ -82,10 +59,7 @@ def diagnosis_rows(view: TrialView) -> Explanation | Empty:
     )
     columns = (Column(title="diagnosis"), Column(title="value"))
     sentences = (_whose(view), *(told or (str(found.get("summary") or view.row["reason"]),)))
-    return Explanation(
-        sentences=tuple(Prose(text) for text in sentences if text),
-        table=Table(name="diagnosis", columns=columns, rows=rows),
-    )
+    return (*(Prose(text) for text in sentences if text), Table(name="diagnosis", columns=columns, rows=rows))
 
 
 def _trainings(view: TrialView) -> Table:
@@ -150,16 +124,7 @@ def _note(row: Mapping[Hashable, Any]) -> Prose:
     return Prose(f"{tag}{row['text']} ({who}{formatting.moment(row['created'])})")
 
 
-def _blocks(found: Summary) -> tuple[Block, ...]:
-    others = tuple(block for block in (found.trainings, found.traceback) if block is not None)
-    return (found.verdict, *found.sentences, found.tiles, *others)
-
-
-def _diagnosis_blocks(found: Explanation) -> tuple[Block, ...]:
-    return (*found.sentences, found.table)
-
-
-PANEL = Panel(key="summary", title="What became of it", rows=rows, blocks=_blocks)
+PANEL = Panel(key="summary", title="What became of it", rows=rows)
 
 NOTE = Panel(key="notes", title="Notes", rows=note_rows)
 
@@ -168,5 +133,4 @@ DIAGNOSIS = Panel(
     title="Diagnosis",
     caption="Steps and epochs count from 0, scales from the coarsest grid.",
     rows=diagnosis_rows,
-    blocks=_diagnosis_blocks,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from plotly.io.json import to_json_plotly
 from sqlalchemy import update
@@ -15,6 +15,7 @@ from dashboards.panels import PAGES
 from dashboards.state import PageState
 
 HOSTILE = '<img src=x onerror="alert(1)"> ../%2e%2e/ {{7*7}} ${1} \u202e "quoted" & more'
+Kind = TypeVar("Kind")
 NAME = "digits-lr"
 TOKEN = "correct-horse-battery"
 OUTCOMES = ("converged", "diverged", "pruned", "failed", "running", "undertrained", "waiting")
@@ -66,3 +67,8 @@ def change(engine, table, condition, **values):
     with engine.begin() as connection:
         changed = connection.execute(update(table).where(condition).values(**values)).rowcount
     assert changed
+
+
+def of_kind(blocks: Any, kind: type[Kind]) -> list[Kind]:
+    """The blocks of one kind, in their order."""
+    return [block for block in blocks if isinstance(block, kind)]

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, insert, select, update
 
-from dashboards.blocks import Empty, Prose, Table, VerdictMark
+from dashboards.blocks import Empty, Prose, Table, Tiles, VerdictMark
 from dashboards.data.reader import Reader
 from dashboards.data.trial import TrialView
 from dashboards.live.app import page_of
 from dashboards.live.callbacks import panel_content
 from dashboards.live.context import PanelContext
 from dashboards.questions import trial_files, trial_outcome
-from dashboards.questions.trial_outcome import Explanation
 from dashboards.state import PageState
 from evolve.outcome.forensics import Diagnosis
 from evolve.storage import schema
+from tests.dashboards.examples import of_kind
 from tests.shown import drawn
 from tests.synthetic import Plan, add_study, new_engine
 
@@ -61,7 +61,7 @@ def keep_checkpoint(engine: Engine, seed: int) -> None:
 
 
 def sentences_of(found: Any) -> str:
-    return " ".join(sentence.text for sentence in found.sentences)
+    return " ".join(sentence.text for sentence in of_kind(found, Prose))
 
 
 # Which seed
@@ -103,10 +103,9 @@ def test_each_of_several_trainings_has_a_row_with_what_became_of_it(engine: Engi
         sound = {"verdict": "converged", "fitness": 0.5, "reason": "flat at the end", "diagnosis": None}
         connection.execute(update(schema.training).where(first).values(sound))
 
-    found = trial_outcome.rows(view_of(engine)).trainings
+    (found,) = (block for block in trial_outcome.rows(view_of(engine)) if isinstance(block, Table))
     page = drawn(Reader(str(engine.url)), PageState(page="/trial", study=NAME, number=0))
 
-    assert found is not None
     assert found.rows[0][:3] == (4, "converged", 0.5)
     assert found.rows[1][:2] == (7, "diverged")
     assert found.rows[1][4].startswith("loss nan at step")
@@ -116,13 +115,13 @@ def test_each_of_several_trainings_has_a_row_with_what_became_of_it(engine: Engi
 def test_of_a_single_training_the_trial_says_it_all(engine: Engine) -> None:
     add_study(engine, Plan(num_trials=1, verdicts=["converged"]))
 
-    assert trial_outcome.rows(view_of(engine)).trainings is None
+    assert not any(isinstance(block, Table) for block in trial_outcome.rows(view_of(engine)))
 
 
 def test_the_verdict_of_one_trial_is_not_counted(engine: Engine) -> None:
     add_study(engine, Plan(num_trials=1, verdicts=["converged"]))
 
-    assert trial_outcome.rows(view_of(engine)).verdict == VerdictMark("converged")
+    assert VerdictMark("converged") in trial_outcome.rows(view_of(engine))
     count = '"children":["1"]},"type":"B"'
     reader = Reader(str(engine.url))
     assert count not in drawn(reader, PageState(page="/trial", study=NAME))
@@ -135,7 +134,7 @@ def test_a_pruned_trial_that_was_ahead_of_the_best_is_said_to_be_above_it(engine
         for number, fitness in enumerate((0.4, 0.5)):
             connection.execute(update(schema.trial).where(schema.trial.c.number == number).values(fitness=fitness))
 
-    assert trial_outcome.rows(view_of(engine, 1)).tiles.tiles[0].detail == "0.100 above trial 0"
+    assert of_kind(trial_outcome.rows(view_of(engine, 1)), Tiles)[0].tiles[0].detail == "0.100 above trial 0"
 
 
 # Why it diverged
@@ -157,10 +156,9 @@ def test_a_diagnosis_is_sentences_then_the_table(engine: Engine) -> None:
     view = view_of(engine)
     found = trial_outcome.diagnosis_rows(view)
 
-    assert isinstance(found, Explanation)
     expected = Diagnosis.from_mapping(view.study.diagnoses[0]).sentences
-    assert found.sentences == tuple(Prose(text) for text in expected)
-    titles = [row[0] for row in found.table.rows]
+    assert of_kind(found, Prose) == [Prose(text) for text in expected]
+    titles = [row[0] for row in of_kind(found, Table)[0].rows]
     assert "step" in titles and "summary" not in titles
 
 
@@ -172,9 +170,8 @@ def test_a_diagnosis_that_cannot_be_told_in_full_is_shown_as_it_is(engine: Engin
 
     found = trial_outcome.diagnosis_rows(view_of(engine))
 
-    assert isinstance(found, Explanation)
-    assert found.sentences == (Prose("loss nan"),)
-    assert found.table.rows
+    assert of_kind(found, Prose) == [Prose("loss nan")]
+    assert of_kind(found, Table)[0].rows
 
 
 def test_a_trial_that_diverged_without_a_diagnosis_is_not_said_to_be_sound(engine: Engine) -> None:

@@ -28,7 +28,7 @@ def test_the_sentence_of_the_map_counts_the_trials_of_the_study(engine):
     diverged = (beyond["verdict"] == "diverged").sum()
 
     assert f", {diverged} of {len(beyond)} trials diverged; below, " in sentence
-    assert headline.rows(view).sentences[0].text == f"Where does the learning rate stop being safe? {sentence}"
+    assert headline.rows(view)[0].text == f"Where does the learning rate stop being safe? {sentence}"
 
 
 def test_a_study_without_an_edge_says_how_many_diverged(own_engine):

@@ -7,18 +7,18 @@ from dataclasses import replace
 import pytest
 from optuna.distributions import FloatDistribution
 
-from dashboards.blocks import Empty
+from dashboards.blocks import Empty, Prose, Tiles, VerdictCounts
 from dashboards.data.study_loading import load
 from dashboards.data.trial_sets import VERDICTS
 from dashboards.questions import headline, seeds, trials
-from tests.dashboards.examples import MIXED
+from tests.dashboards.examples import MIXED, of_kind
 from tests.synthetic import SPACE, Plan, add_study
 
 
 def test_no_interval_is_told_of_two_seeds(own_engine):
     add_study(own_engine, Plan(num_trials=3, verdicts=["converged"] * 3, seeds=(0, 1)))
     view = load(own_engine, "digits-lr")
-    tiles = {tile.label: tile.detail for tile in headline.rows(view).tiles.tiles}
+    tiles = {tile.label: tile.detail for tile in of_kind(headline.rows(view), Tiles)[0].tiles}
     rows = view.seed_results.query(f"number == {view.best['number']} and split == 'val'")["map50"]
     units = {column.title: column.unit for column in trials.rows(view).columns}
 
@@ -49,10 +49,12 @@ def test_one_seed_is_told_to_be_one(mixed):
 
 def test_the_headline_names_the_best_trial_and_counts_the_verdicts(mixed):
     found = headline.rows(mixed)
-    text = " ".join(each.text for each in found.sentences)
-    tiles = {tile.label: tile for tile in found.tiles.tiles}
+    text = " ".join(each.text for each in of_kind(found, Prose))
+    tiles = {tile.label: tile for tile in of_kind(found, Tiles)[0].tiles}
 
-    assert dict(found.counts.counts) == {verdict: MIXED.count(verdict) for verdict in VERDICTS if verdict in MIXED}
+    assert dict(of_kind(found, VerdictCounts)[0].counts) == {
+        verdict: MIXED.count(verdict) for verdict in VERDICTS if verdict in MIXED
+    }
     assert f"best is trial {mixed.best['number']}" in text
     assert tiles["best fitness"].value == f"{mixed.best['fitness']:.3f}"
     assert tiles["mAP50, test"].value == f"{mixed.best['test_map50']:.3f}"
