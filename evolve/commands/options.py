@@ -47,6 +47,9 @@ ModelOption = Annotated[str | None, typer.Option("--model", help="yolov3, yolov3
 EpochsOption = Annotated[
     int | None, typer.Option("--epochs", help="Epochs of every training.", parser=whole, metavar="<int>")
 ]
+TrialsOption = Annotated[
+    int | None, typer.Option("--trials", help="Trials in all, earlier ones included.", parser=whole, metavar="<int>")
+]
 UpdatesOption = Annotated[
     int | None,
     typer.Option(

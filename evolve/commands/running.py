@@ -33,9 +33,9 @@ from evolve.commands.options import (
     SkipOption,
     StorageOption,
     StudyOption,
+    TrialsOption,
     UpdatesOption,
     WorkersOption,
-    whole,
 )
 from evolve.commands.output import opened_storage, say, say_next, stored_study
 from evolve.errors import StudyError, shown
@@ -55,10 +55,7 @@ def run(
     model: ModelOption = None,
     epochs: EpochsOption = None,
     updates: UpdatesOption = None,
-    trials: Annotated[
-        int | None,
-        typer.Option("--trials", help="Trials in all, earlier ones included.", parser=whole, metavar="<int>"),
-    ] = None,
+    trials: TrialsOption = None,
     seconds: Annotated[
         float | None, typer.Option("--seconds", help="Start no trial that would not be over within this time.")
     ] = None,
