@@ -31,7 +31,7 @@ def write_report(engine: Engine, study_name: str, path: Path) -> Path:
 
     Args:
         engine: A database with Optuna's tables and ours.
-        study_name: As given to Optuna.
+        study_name: Name of the study in Optuna's tables.
         path: File to write or replace; its folder is made if need be.
 
     Raises:

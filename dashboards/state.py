@@ -37,7 +37,7 @@ class Filters:
     Attributes:
         states: How far a trial is, as in `PROGRESS`, or Optuna's states, such as COMPLETE.
         verdicts: Ours, such as diverged.
-        ranges: Of hyperparameters; a trial without the hyperparameter is left out.
+        ranges: Allowed values of hyperparameters; a trial without the hyperparameter is left out.
         text: Words that must all occur in number, verdict, reason, choices, notes or tags.
     """
 
@@ -98,7 +98,7 @@ class PageState:
     Attributes:
         page: Path, such as /study.
         study: Name of the study, on the pages of a study and of a trial.
-        number, seed: Of the trial page; None is the usual seed.
+        number, seed: Trial and training seed of the trial page; None is the usual seed.
         compared: Study and trial of each column; no trial stands for the whole study.
         filters, pair: What the reader asked for: the rows shown depend on it.
         selected, zooms, sorts, hidden: What the reader marked, framed, ordered and took away.

@@ -47,7 +47,7 @@ def augment(sample: Sample, values: Hyperparameters, generator: np.random.Genera
     Where nothing is to be done the sample itself comes back, so its tensors must not be written to.
 
     Args:
-        sample: Any size.
+        sample: Image of any size with its boxes.
         values: How much to vary it.
         generator: Seven numbers are drawn from it, whatever is varied.
         image_size: Side of the result in pixels.
@@ -70,7 +70,7 @@ def letterbox(sample: Sample, image_size: int) -> Sample:
     """The sample resized to fit a square, its aspect kept, centred on grey; itself if it fits already.
 
     Args:
-        sample: Any size.
+        sample: Image of any size with its boxes.
         image_size: Side of the square in pixels.
     """
     if sample.height == sample.width == image_size:

@@ -41,12 +41,12 @@ class Checkpoint:
 
     Attributes:
         plan, values, seed: The training it belongs to.
-        names: Classes.
+        names: Class names by index.
         anchors: Anchor sizes by scale, as fractions of the image.
         epoch: Last finished epoch.
-        step: Batches seen.
+        step: Number of batches seen.
         weights: One-lane network state.
-        optimizer: Of `LaneOptimizer.state`; empty in a file kept for its weights alone, where `weights` are averages.
+        optimizer: What `LaneOptimizer.state` holds; empty in a file kept for its weights, where `weights` are averages.
         metrics: Precision, recall, map50 and map50_95 of the averaged weights on the validation images, 0..1; empty
             where they were not measured.
         train_losses: Mean over the epoch's batches of each loss term, by name.
@@ -96,7 +96,7 @@ def save(checkpoint: Checkpoint, path: Path, *, keeps_before: bool = False) -> N
 
     Args:
         checkpoint: What is written.
-        path: Where.
+        path: File to write or replace.
         keeps_before: Whether the file that was there is kept as `before_path`.
 
     Raises:
@@ -200,9 +200,9 @@ def latest(
     """The state to go on from: of the last checkpoint and the one before it, the first that is whole and one's own.
 
     Args:
-        path: Of the last checkpoint.
+        path: File of the last checkpoint.
         plan, values, seed: The training that is to go on.
-        origin: As the files must say.
+        origin: Text that the files must have as their origin.
         last_epoch: The last epoch that whoever asks knows of, -1 for none; a file of a later one is not used. None
             for no such limit.
     """

@@ -22,13 +22,13 @@ class Declaration:
     """What is known of a hyperparameter besides its value in a training.
 
     Attributes:
-        name: Its key in every file.
+        name: Key of the hyperparameter in every file.
         family: What it belongs to, such as "rates" or "augmentation".
         meaning: One sentence for people.
         default: Value where none is given.
         low, high: Smallest and largest number allowed; both 0 where there are choices.
         choices: Values allowed, of one type; empty for numbers.
-        unit: Of the number, empty where it has none.
+        unit: Unit of the number, empty where it has none.
         is_shared: Whether the lanes of a population must agree on it.
         needs: What it has no effect without, all of them: the name of a number that must be above 0, or of a choice
             followed by the values that use it, or a key of `DATA_FACTS`.
@@ -109,7 +109,7 @@ def declared(default: object, family: str, meaning: str, **known: Any) -> Any:
 
     Args:
         default: Value where none is given.
-        family, meaning: As in `Declaration`.
+        family, meaning: Group of the hyperparameter, and one sentence for people.
         known: Further attributes of `Declaration`.
     """
     return field(default=default, metadata={"default": default, "family": family, "meaning": meaning, **known})

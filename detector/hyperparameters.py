@@ -208,7 +208,7 @@ def without_effect(values: Hyperparameters, facts: Mapping[str, bool]) -> dict[s
     """Hyperparameters that do nothing in a training, and why.
 
     Args:
-        values: Of the training.
+        values: Hyperparameters of the training.
         facts: Keys of `DATA_FACTS` and whether they hold, as far as anybody knows.
     """
     reasons = {

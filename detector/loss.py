@@ -32,7 +32,7 @@ class LaneValues:
     """Hyperparameters of T lanes as the loss reads them.
 
     Attributes:
-        shared: Of any lane: read only where lanes agree.
+        shared: Hyperparameters of any lane, read only where lanes agree.
         numbers_T: Every numeric hyperparameter by name, one value a lane, each of shape (T,).
     """
 

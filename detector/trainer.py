@@ -41,8 +41,8 @@ class LaneSpec:
     """One lane of a training.
 
     Attributes:
-        values: Its hyperparameters.
-        seed: Of its weights.
+        values: Hyperparameters of the lane.
+        seed: Seed of the lane's first weights.
         checkpoint: File written after each epoch, the one before it kept; None for none.
         start: What to go on from; nothing for a training from its beginning.
         origin: Written to the file, for whoever looks for something to go on from.

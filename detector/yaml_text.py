@@ -47,7 +47,7 @@ class Scalar:
     """A value as written.
 
     Attributes:
-        text: Its characters, without quotes.
+        text: Characters of the value, without quotes.
         line, column: Where it begins, from 1.
         tag: Short name of the type it is said to have, such as str; empty where its characters decide.
     """
@@ -143,7 +143,7 @@ def value_of(node: Node, *, as_text: bool = False) -> Any:
     """The value that a node stands for.
 
     Args:
-        node: Of `compose`.
+        node: A node that `compose` returned.
         as_text: Whether its scalars are kept as written; one that is null stays None unless it is within a list.
 
     Raises:

@@ -154,7 +154,7 @@ def importances(
 
     Args:
         params: Hyperparameters of each completed, feasible trial, choices as text; a conditional one may be missing.
-        fitness: Its fitness; trials whose fitness is not finite are left out.
+        fitness: Fitness of each of these trials; those whose fitness is not finite are left out.
         distributions: Optuna's JSON of each hyperparameter, all that were in use; the widest range counts.
 
     Source: Watanabe et al., PED-ANOVA, IJCAI 2023.

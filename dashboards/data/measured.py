@@ -66,9 +66,9 @@ def measured_of_study(
 
     Args:
         engine: The database of the study.
-        study_id: Optuna's.
+        study_id: Optuna's id of the study.
         trials: All trials; rows of later ones are left out.
-        params: Their hyperparameters.
+        params: Hyperparameters of these trials.
         diagnoses: Diagnosis of each diverged trial by number.
     """
     readers: dict[FrameName, Callable[[Connection], pd.DataFrame]] = {
@@ -86,7 +86,7 @@ def step_trials(trials: pd.DataFrame, params: pd.DataFrame, count: int) -> list[
     Args:
         trials: All trials.
         params: Their hyperparameters; without lr0 the trials are spread over their numbers.
-        count: How many at most.
+        count: Trials to choose at most.
     """
     started = trials[trials["verdict"] != "waiting"]["number"]
     best = best_numbers(trials, 1)

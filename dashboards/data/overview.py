@@ -23,7 +23,7 @@ class StudySummary:
     """One study in a few numbers.
 
     Attributes:
-        name: As given to Optuna.
+        name: Name of the study in Optuna's tables.
         model, data: What was trained on what; empty if unknown.
         verdicts: Count of trials by verdict.
         num_ended: Trials that will not change.

@@ -71,7 +71,7 @@ class _Kept(Generic[Made]):
     """The latest few of what was made, each as long as its version stays.
 
     Args:
-        most: How many are kept.
+        most: Number of entries kept at most.
     """
 
     def __init__(self, most: int) -> None:

@@ -32,7 +32,7 @@ def load(engine: Engine, study_name: str) -> StudyView:
 
     Args:
         engine: A database with Optuna's tables and ours.
-        study_name: As given to Optuna.
+        study_name: Name of the study in Optuna's tables.
 
     Raises:
         StudyNotFoundError: There is no such study.

@@ -73,7 +73,7 @@ def close_overdue(channels: Iterable[HTTPChannel], now: float, most: int) -> Non
     Args:
         channels: All connections.
         now: Seconds of the clock by which they were opened.
-        most: How many may stay.
+        most: Number of connections that may stay.
     """
     num_open, waiting = 0, []
     for channel in channels:

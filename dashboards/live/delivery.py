@@ -90,9 +90,9 @@ def block_list(reader: Reader, state: PageState, key: str, *, has_all: bool = Fa
     """The blocks of one panel.
 
     Args:
-        reader: The database.
+        reader: Reads the database.
         state: What the page shows.
-        key: Which panel.
+        key: Key of the panel.
         has_all: Whether every trial is drawn, however many there are.
 
     Raises:

@@ -124,7 +124,7 @@ def check_body(body: bytes, callbacks: Mapping[str, Any]) -> None:
     """Checks what is asked of a callback.
 
     Args:
-        body: As sent.
+        body: Bytes of the request as they were sent.
         callbacks: What Dash knows of each callback, by its outputs.
 
     Raises:

@@ -60,7 +60,7 @@ def protect(server: Flask, access: Access, script_hashes: Callable[[], Collectio
     """Checks every request and sets the headers of every answer.
 
     Args:
-        server: To protect.
+        server: Flask application to protect.
         access: Who may read.
         script_hashes: Quoted hashes of the scripts that stand in the page itself.
     """

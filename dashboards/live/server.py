@@ -157,13 +157,13 @@ def serve(
     """Serves until interrupted.
 
     Args:
-        storage, host, port, token: As above.
+        storage, host, port, token: Passed on to `make_dashboard_server`.
         page: Which page is announced and opened.
         opens_browser: Whether a browser is opened where a person sits at the terminal.
-        announce: Is told the page's address as soon as pages can be asked for.
+        announce: Called with the page's address as soon as pages can be requested.
 
     Raises:
-        DashboardError: As above.
+        DashboardError: The database or the port cannot be used, or others could read without a token.
     """
     server = make_dashboard_server(storage, host=host, port=port, token=token)
     # What is loaded by now stays; without this the collector looks through all of it whenever many rows are read.

@@ -22,7 +22,6 @@ from evolve import formatting
 from evolve.outcome.forensics import LARGE_BOX_LOGIT, SIGN_UPDATE_RATIO
 
 HEIGHT, GAP = 640, 0.035
-HEIGHT, GAP = 640, 0.035
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +44,12 @@ class Approach:
     """The last steps of a trial that diverged.
 
     Attributes:
-        number: The trial.
-        setting: Its first hyperparameter, as text.
+        number: Number of the trial within the study, from 0.
+        setting: Name and value of the trial's first hyperparameter, as text.
         end: Step that was not finite.
         steps: Steps relative to the end, rising to 0.
         traces: Largest box logit, update over weights, gradient norm, and the term of the loss that broke.
-        first_warning: First sign of trouble, relative to the end; NaN if unknown.
+        first_warning: First step whose update was too large, relative to the end; NaN if unknown.
     """
 
     number: int

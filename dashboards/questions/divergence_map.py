@@ -23,7 +23,7 @@ class DivergenceMap:
     """Where in the space trainings diverge; `y` is None if the study has one axis.
 
     Attributes:
-        x, y: Axes.
+        x, y: Hyperparameters on the two axes.
         rows: number, verdict, fitness, and the values x and y.
         params: All hyperparameters by number.
         sentences: What parts the diverged trials from the others.

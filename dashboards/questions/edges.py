@@ -25,7 +25,7 @@ class Edge:
     """A value of one hyperparameter that parts the trials that diverged from the others.
 
     Attributes:
-        name: The hyperparameter.
+        name: Name of the hyperparameter.
         value: Most trials at or beyond it diverged, in the hyperparameter's own unit.
         is_above: Whether beyond means larger.
         beyond, others: Trials on either side, and how many of them diverged.

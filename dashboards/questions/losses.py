@@ -26,11 +26,11 @@ class Losses:
     """Training and validation loss by epoch.
 
     Attributes:
-        name: Which term, or total.
+        name: Name of a term of the loss, or total.
         best_number: Trial of the best fitness, or None.
-        best: Its epochs with train and val.
+        best: Epochs of that trial with its train and val loss.
         train, val: 10, 50 and 90 % over the trials that ran to their end, by epoch.
-        num_trials: How many those are.
+        num_trials: Number of trials that ran to their end.
         not_finite: Every trial with a validation loss that was no number, and after which epochs, counted from 1.
     """
 

@@ -24,9 +24,9 @@ class Update:
 
     Attributes:
         lr: Learning rate.
-        momentum: As in `Rates`, 0 to below 1.
+        momentum: Momentum, 0 to below 1.
         weight_decay: 0 for kinds that have none.
-        values: Of the lane, for what a rule needs besides.
+        values: Hyperparameters of the lane, for what a rule needs besides.
     """
 
     lr: float
@@ -39,8 +39,8 @@ def sgd(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, up
     """Changes weights and state in place by one step of SGD.
 
     Args:
-        weights: Of one kind.
-        gradients: Of the same shapes, clipped.
+        weights: Weights of one kind, changed in place.
+        gradients: Clipped gradients of these weights, each of the same shape.
         state: Filled at the first step.
         update: What to apply. At a momentum of 0 the state is left as it is.
 

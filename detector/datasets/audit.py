@@ -34,7 +34,7 @@ class Entry:
 
     Attributes:
         image: Image file.
-        label_file: Its label file, or None where there is none.
+        label_file: Label file of the image, or None where there is none.
         objects: Objects in the order of the label file.
         is_normalised: Whether boxes are fractions of the image's width and height rather than pixels.
         stated_size: Width and height as the label file states them, if it does.

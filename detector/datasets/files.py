@@ -75,7 +75,7 @@ def build(listing: Listing, audit: Audit, store: PictureStore, seed: int) -> Dat
         listing: Entries by part. Without val, part of train is held out.
         audit: What the reader noted so far; says whether images that cannot be read are left out.
         store: Decodes images and keeps them.
-        seed: Of the random choice of held-out images.
+        seed: Seed of the random choice of held-out images.
 
     Raises:
         UnreadableImagesError: Images cannot be read, and nothing else is wrong.

@@ -123,7 +123,7 @@ class Dataset:
     Attributes:
         source: What it was opened from.
         names: Class names by index.
-        train, val, test: Its parts; test may be missing.
+        train, val, test: Images of each split; test may be missing.
         findings: What the check clipped, left out or noticed.
         note: How the parts were made, and other things to know.
         max_boxes: Largest number of boxes in any image of any part, at least 1.
@@ -170,7 +170,7 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...
     """How the files of a data set differ from what they were, in a phrase for each kind of change; empty if they don't.
 
     Args:
-        before, now: As `Dataset.files`.
+        before, now: Split, size and boxes of each file by its name, as `Dataset.files` has them.
     """
     both = before.keys() & now.keys()
     moved = {name for name in both if before[name].partition(":")[0] != now[name].partition(":")[0]}

@@ -24,7 +24,7 @@ class Row:
     Attributes:
         kind: conv, maxpool, upsample, add, route or yolo.
         filters: Output channels of one lane.
-        size, stride: Of the kernel; an upsampling's factor is its stride.
+        size, stride: Side and stride of the kernel in pixels; an upsampling's factor is its stride.
         is_normalised: Whether batch norm and leaky ReLU follow a convolution; without them it has a bias.
         sources: Rows read, besides the row before: the other summand of add, all inputs of route.
         scale: Number of the head for a yolo row.

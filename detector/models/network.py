@@ -116,9 +116,9 @@ def initialise_lane(
     the class shares. Kernels are drawn on the CPU in float32, so that device and precision do not change the start.
 
     Args:
-        network: Of T lanes.
-        lane: From 0.
-        seed: Of the kernels.
+        network: A network of T lanes, changed in place.
+        lane: Index of the lane, 0 to T - 1.
+        seed: Seed that the kernels are drawn with.
         prior: What the heads should answer at first.
         image_size: Side of the training images in pixels.
         kernels: Distribution of the kernels, one of `INITIALISERS`.

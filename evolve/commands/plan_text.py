@@ -22,12 +22,12 @@ class Estimate:
 
     Attributes:
         trials, workers, steps: Trainings are trials times seeds; steps are those of one training.
-        allowed_trials: Of the budget; no more than `trials` of them fit into its time.
-        step_seconds: Of one batch, measured.
-        training_seconds: Of one training, evaluation included.
-        total_seconds: Of the study.
-        device: Where it was measured.
-        start_seconds: Of the study, to load program and data before the first step and to write the report.
+        allowed_trials: Trials that the budget allows; no more than `trials` of them fit into its time.
+        step_seconds: Measured time of one batch.
+        training_seconds: Time of one training, evaluation included.
+        total_seconds: Time of the whole study.
+        device: torch's name of the device it was measured on.
+        start_seconds: Time to load program and data before the first step and to write the report.
     """
 
     trials: int

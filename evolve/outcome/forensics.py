@@ -32,16 +32,16 @@ class Diagnosis:
         scale: Scale of the term, from 0 (coarsest); None for gradient and loss.
         value: What it was: nan, inf, or the largest term.
         num_terms: How many terms, counted by scale, were no numbers; all of them point at the weights.
-        lr, bias_lr, momentum, in_warmup: As applied in that step.
+        lr, bias_lr, momentum, in_warmup: Rates applied in that step, and whether it belongs to the warm-up.
         last_finite_loss: Loss of the last step before with a finite one; nan if there is none.
         loss_growth: That loss over the mean of the first five.
         last_finite_grad_norm: Gradient norm of the last step with a finite one; nan if there is none.
-        last_finite_grad_step: That step, or None.
+        last_finite_grad_step: Step of that gradient norm, or None.
         first_sign_step: First step whose update was above `SIGN_UPDATE_RATIO` of the weights, or None.
-        steps_ahead: Steps from that sign to the end, or None.
+        steps_ahead: Steps from that first warning to the end, or None.
         max_update_ratio: Largest update over weights; nan if none was measured.
         max_box_logit: Largest absolute raw box output up to that step; nan if none was finite.
-        seed: Of the training; None in what was stored before seeds were.
+        seed: Seed of the training that diverged; None in diagnoses stored before seeds were.
     """
 
     step: int
@@ -171,7 +171,7 @@ def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded, *, seed: int | No
     Args:
         steps: Records of one lane in order, from its first step on.
         ended: Last record of the lane.
-        seed: That it was trained with.
+        seed: Seed of the training.
 
     Raises:
         ValueError: There are no steps.

@@ -74,7 +74,7 @@ def epochs_of(updates: int, training: Mapping[str, Any], *, skip_unreadable: boo
 
     Args:
         updates: At least 1.
-        training: Its data, batch_size and nominal_batch_size, where they are not a study's defaults.
+        training: Values of data, batch_size and nominal_batch_size, where they are not a study's defaults.
         skip_unreadable: Whether images that cannot be read are left out.
 
     Raises:

@@ -20,8 +20,8 @@ class Best:
     """The best trial of a study.
 
     Attributes:
-        number: Of the trial.
-        params: As searched.
+        number: Number of the trial within the study, from 0.
+        params: Values of the searched hyperparameters by name.
         fitness: Mean over the seeds on the validation images.
         metrics: Means over the seeds of precision, recall, map50 and map50_95 by split.
         seeds: Number of seeds that count.

@@ -77,7 +77,7 @@ class StudyStopped:
     """The last event.
 
     Attributes:
-        reason: In words.
+        reason: Why the run ended, in words.
         is_complete: Whether the budget of trials is spent.
         is_failed: Whether something a person must put right ended it.
     """
@@ -111,13 +111,13 @@ class StudyRun:
     """One run of a study, up to its budget.
 
     Args:
-        study: What to search.
-        storage: Where everything is kept.
-        engine: Where trials train.
-        environment_id: Of `Storage.keep_environment`.
+        study: Definition of what is searched, and how.
+        storage: Database that keeps trials and records.
+        engine: Trains the trials, up to its capacity at once.
+        environment_id: Row of packages and machine that `Storage.keep_environment` returned.
         data_files: Digest of each file that is trained on.
         should_stop: Asked often; True ends the run, and unfinished trials go on in the next.
-        clock: Seconds, for the time budget.
+        clock: Returns seconds of a clock that never goes back, for the time budget.
 
     Raises:
         StorageError: The study is stored with another definition.

@@ -35,7 +35,7 @@ class Ledger:
         """What the study's checkpoints carry: of this study, in this database, on these data; made with the first call.
 
         Args:
-            study_id: Optuna's id.
+            study_id: Optuna's id of the study.
             files: Digest of each file of the data set.
         """
         table = schema.identity

@@ -27,10 +27,10 @@ class Removable:
     """A stored study that nobody runs, and what removing it would remove.
 
     Attributes:
-        name: Of the study.
-        study_id: Optuna's.
-        trials: How many it has.
-        folder: Its run folder, which may not exist.
+        name: Name of the study.
+        study_id: Optuna's id of the study.
+        trials: Number of trials in the study.
+        folder: Run folder of the study, which may not exist.
         size: Bytes of the files in the folder.
     """
 
@@ -51,7 +51,7 @@ def removable(engine: Engine, name: str, runs: Path) -> Removable:
 
     Args:
         engine: A database that holds the study.
-        name: Of the study, whole.
+        name: Name of the study, written in full.
         runs: Folder with a folder for each study.
 
     Raises:

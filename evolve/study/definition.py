@@ -97,7 +97,7 @@ def problems_of(error: ValidationError, known: Mapping[str, Sequence[str]]) -> l
     """Everything pydantic found wrong, by key path.
 
     Args:
-        error: As raised.
+        error: The exception that pydantic raised.
         known: The keys that are allowed, by the path of the mapping that has them.
     """
     return [problem for each in error.errors() for problem in _translated(each, known)]

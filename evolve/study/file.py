@@ -34,7 +34,7 @@ class StudyFile:
 
     Attributes:
         path: Where it was read.
-        raw: As written, options of the command line in place of the file's values.
+        raw: Values as the file has them, replaced by those of the command line where it gives any.
         options: Option of the command line by the key path it replaced.
     """
 
@@ -76,7 +76,7 @@ class StudyFile:
         """The study with everything chosen.
 
         Args:
-            values: Of the open keys.
+            values: Value chosen for each key left open, by its name.
             decisions: Why, by key; `space.NAME` leaves a hyperparameter out of the space.
 
         Raises:

@@ -18,7 +18,7 @@ def derived_name(name: str, chosen: Mapping[str, Any]) -> str:
     """The study's name, followed by what the command line changed in its definition.
 
     Args:
-        name: Of the study.
+        name: Name that the study has without them.
         chosen: Options of the command line, None where the study's own value stands.
     """
     parts = [name]

@@ -24,7 +24,7 @@ class Range:
     """Numbers between two ends, both included.
 
     Attributes:
-        low, high: The ends.
+        low, high: Smallest and largest value.
         log: Whether equal ratios count as equal steps.
         step: Distance of the allowed values from `low` on, or None for all numbers.
         points: Number of values in a grid, or None to fit the budget of trials.

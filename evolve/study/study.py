@@ -69,7 +69,7 @@ class Study(Definition):
         description: What the study is to find out.
         data: digits-1, digits-3, digits-10 (made on the fly), or a path, relative to the working directory.
         skip_unreadable: Whether images that cannot be read are left out rather than stop the study.
-        model, image_size, batch_size, nominal_batch_size, epochs, precision, nms_iou: As `detector.plan` has them.
+        model, image_size, batch_size, nominal_batch_size, epochs, precision, nms_iou: Attributes of `TrainingPlan`.
         fixed: Hyperparameters that differ from the detector's defaults; written as `hyperparameters`.
         space: Hyperparameters that vary.
         sampler: How parameters are chosen.

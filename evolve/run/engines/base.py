@@ -35,8 +35,8 @@ class Crashed:
     """The trial's training raised, or its process died.
 
     Attributes:
-        reason: One line.
-        traceback: As printed by Python, or what is known of a dead process.
+        reason: What went wrong, in one line.
+        traceback: Traceback printed by Python, or what is known of a dead process.
         is_fatal: Whether other trials must fail in the same way, such as on a full disk.
         by_machine: Whether the process was lost rather than the training at fault, so that it may be tried again.
     """

@@ -41,7 +41,7 @@ class Limits:
         silent_seconds: Without a heartbeat, as when it is stopped or the machine is out of memory.
         stuck_seconds: Without a record of its training, while it lives; loading program and data is part of that.
         hurried_seconds: The same once the time of the study is up.
-        times_longest: Of the longest wait for a record so far; the larger of the two counts.
+        times_longest: Multiple of the longest wait for a record so far that is allowed, where that is more.
         trial_seconds: For one trial at one go; None for no limit.
     """
 
@@ -84,7 +84,7 @@ class ProcessEngine:
         preload: Modules that workers need, imported once for all of them. Importing them may not start threads or use
             a device.
         limits: How long a worker is waited for.
-        clock: Seconds.
+        clock: Returns seconds of a clock that never goes back.
 
     Raises:
         ValueError: Fewer than one worker.
