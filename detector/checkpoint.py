@@ -102,7 +102,7 @@ def save(checkpoint: Checkpoint, path: Path, *, keeps_before: bool = False) -> N
     Raises:
         OSError: The disk is full or the folder cannot be written.
     """
-    content = {each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}
+    content = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
     content |= {"format": FORMAT, "plan": asdict(checkpoint.plan), "values": asdict(checkpoint.values)}
     content = _on_cpu(content)
     content["checksum"] = _checksum(content)
@@ -246,9 +246,9 @@ def _on_cpu(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.detach().cpu()
     if isinstance(value, Mapping):
-        return {key: _on_cpu(each) for key, each in value.items()}
+        return {key: _on_cpu(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_on_cpu(each) for each in value)
+        return type(value)(_on_cpu(item) for item in value)
     return value
 
 
@@ -271,15 +271,15 @@ def _pieces(value: Any) -> Iterator[Any]:
             yield from _pieces(value[key])
     elif isinstance(value, (list, tuple)):
         yield f"[{len(value)}".encode()
-        for each in value:
-            yield from _pieces(each)
+        for item in value:
+            yield from _pieces(item)
     else:
         yield repr(value).encode()
 
 
 def _not_finite(weights: Mapping[str, Tensor]) -> str:
     """Name of the first tensor with a value that is no finite number; empty where there is none."""
-    names: Sequence[str] = [name for name, each in weights.items() if not bool(torch.isfinite(each).all())]
+    names: Sequence[str] = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
     return names[0] if names else ""
 
 

@@ -49,7 +49,7 @@ class Declaration:
     def allowed(self) -> str:
         """Range or choices as text."""
         if self.choices:
-            return ", ".join(str(each).lower() if isinstance(each, bool) else str(each) for each in self.choices)
+            return ", ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in self.choices)
         return f"{self.low:g}..{self.high:g}"
 
     def check(self, value: object) -> None:
@@ -75,7 +75,7 @@ class Declaration:
                 both ends are enough.
             facts: Keys of `DATA_FACTS` and whether they hold, as far as anybody knows.
         """
-        others = [each for each in self.needs if each[0] not in DATA_FACTS]
+        others = [need for need in self.needs if need[0] not in DATA_FACTS]
         found = [_unmet(needed, users, possible(needed)) for needed, *users in others]
         return [*self.missing_in_data(facts), *(reason for reason in found if reason)]
 
@@ -129,4 +129,4 @@ def _unmet(needed: str, users: Sequence[str], values: Collection[object]) -> str
     """Why none of the values of what is needed is of use; empty if one is."""
     if any(value in users if users else value for value in values):
         return ""
-    return f"{needed} is {' or '.join(f'{each:g}' if isinstance(each, float) else str(each) for each in values)}"
+    return f"{needed} is {' or '.join(f'{value:g}' if isinstance(value, float) else str(value) for value in values)}"

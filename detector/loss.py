@@ -42,8 +42,8 @@ class LaneValues:
     @classmethod
     def of(cls, values: Sequence[Hyperparameters], like: Tensor) -> LaneValues:
         """The values of lanes that agree on what they share, with the type and device of a tensor."""
-        numeric = [name for name, each in declarations().items() if not each.choices]
-        rows = [[getattr(each, name) for each in values] for name in numeric]
+        numeric = [name for name, declaration in declarations().items() if not declaration.choices]
+        rows = [[getattr(lane, name) for lane in values] for name in numeric]
         return cls(shared=values[0], numbers_T=dict(zip(numeric, like.new_tensor(rows), strict=True)))
 
 

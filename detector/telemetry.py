@@ -180,4 +180,4 @@ Telemetry = LaneStarted | StepTelemetry | EpochMetrics | CheckpointSaved | LaneE
 
 def values_of(record: Rates | Scores) -> dict[str, Any]:
     """Fields of a record by name, for one that holds them and more."""
-    return {each.name: getattr(record, each.name) for each in fields(record)}
+    return {field.name: getattr(record, field.name) for field in fields(record)}

@@ -102,8 +102,8 @@ class Trainer:
         self._anchors = choose_anchors(plan.anchors, model=plan.model, statistics=statistics)
         self._population = Population(
             plan,
-            [each.values for each in lanes],
-            [each.seed for each in lanes],
+            [lane.values for lane in lanes],
+            [lane.seed for lane in lanes],
             prior=statistics.prior,
             anchors=self._anchors,
         )
@@ -252,7 +252,7 @@ class Trainer:
             values=lane.spec.values,
             seed=lane.spec.seed,
             names=self._dataset.names,
-            anchors=tuple(tuple((w, h) for w, h in each.tolist()) for each in self._anchors),
+            anchors=tuple(tuple((w, h) for w, h in sizes_A2.tolist()) for sizes_A2 in self._anchors),
             epoch=epoch,
             step=(epoch + 1) * self._steps_per_epoch,
             weights=weights,

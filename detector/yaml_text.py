@@ -150,7 +150,7 @@ def value_of(node: Node, *, as_text: bool = False) -> Any:
         YamlError: A number is beyond what a float holds, or a scalar is not of the type that its tag says.
     """
     if isinstance(node, Sequence):
-        return [_text_or_value(each, as_text=as_text) for each in node.items]
+        return [_text_or_value(item, as_text=as_text) for item in node.items]
     if isinstance(node, Mapping):
         return {key_of(key): _text_or_value(value, as_text=as_text) for key, value in node.items}
     return node.text if as_text and (node.tag or node.text not in _NULLS) else _scalar(node)

@@ -123,7 +123,7 @@ def _steps(connection: Connection, trials: pd.DataFrame, params: pd.DataFrame) -
 def _last_steps(
     connection: Connection, trials: pd.DataFrame, diagnoses: Mapping[int, Mapping[str, Any]]
 ) -> pd.DataFrame:
-    known = {number: each["step"] for number, each in sorted(diagnoses.items()) if _is_step(each.get("step"))}
+    known = {number: found["step"] for number, found in sorted(diagnoses.items()) if _is_step(found.get("step"))}
     chosen = spread_evenly(sorted(known, key=lambda number: int(known[number])), NUM_LAST_STEP_TRIALS)
     ends = {trial_id: int(known[number]) for number, trial_id in zip(chosen, _ids(trials, chosen), strict=True)}
     frame = read_frame(connection, queries.steps_up_to(ends, NUM_LAST_STEPS)).merge(

@@ -44,7 +44,7 @@ def add_state(app: Dash) -> None:
     ) -> tuple[Any, Any, Any, Any]:
         if not query:
             raise PreventUpdate
-        values = [(each["id"], each.get("value")) for group in ctx.inputs_list[:3] for each in group]
+        values = [(control["id"], control.get("value")) for group in ctx.inputs_list[:3] for control in group]
         try:
             state = state_of(from_address(query), values, selection, view_state)
             bar: Any = frame.selection_bar(state)

@@ -102,12 +102,12 @@ def _broken_term(rows: pd.DataFrame, diagnosis: Mapping[str, Any]) -> Trace:
 
 def _finite(values: pd.Series[float]) -> NDArray[np.float64]:
     numbers = values.to_numpy(dtype=float)
-    return np.where([isfinite(each) for each in numbers], numbers, nan)
+    return np.where([isfinite(number) for number in numbers], numbers, nan)
 
 
 def draw(data: tuple[Approach, ...]) -> tuple[go.Figure, ...]:
     """What was measured before the end, one above the other, one figure for each trial."""
-    return tuple(_draw(each) for each in data)
+    return tuple(_draw(approach) for approach in data)
 
 
 def _draw(data: Approach) -> go.Figure:

@@ -84,7 +84,7 @@ def range_cells(axis: Parameter) -> tuple[Cell, Cell, str]:
 def _place(axis: Parameter, value: Cell) -> tuple[Cell, str]:
     if axis.is_categorical or not axis.has_range or isinstance(value, str):
         return "", ""
-    low, high, at = (log(each) if axis.is_log else each for each in (axis.low, axis.high, value))
+    low, high, at = (log(number) if axis.is_log else number for number in (axis.low, axis.high, value))
     place = (at - low) / (high - low)
     if place < EDGE:
         return place, "at the lower end: consider a lower one"

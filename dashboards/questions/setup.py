@@ -63,7 +63,7 @@ def _flat(facts: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in facts.items():
         if isinstance(value, Mapping):
-            flat.update({f"{key} {inner}": each for inner, each in value.items()})
+            flat.update({f"{key} {inner}": item for inner, item in value.items()})
         else:
             flat[str(key)] = value if not isinstance(value, list) else json.dumps(value)
     return flat

@@ -61,7 +61,7 @@ def sgd(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, up
         maximize=False,
     )
     if update.momentum:
-        state["momentum"] = [each for each in buffers if each is not None]
+        state["momentum"] = [buffer for buffer in buffers if buffer is not None]
 
 
 def adamw(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, update: Update) -> None:
@@ -70,9 +70,9 @@ def adamw(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, 
     Source: Loshchilov & Hutter 2019, algorithm 2; torch.optim.AdamW.
     """
     if not state:
-        state["mean"] = [torch.zeros_like(each) for each in weights]
-        state["mean_square"] = [torch.zeros_like(each) for each in weights]
-        state["steps"] = [torch.zeros((), dtype=torch.float32, device=each.device) for each in weights]
+        state["mean"] = [torch.zeros_like(weight) for weight in weights]
+        state["mean_square"] = [torch.zeros_like(weight) for weight in weights]
+        state["steps"] = [torch.zeros((), dtype=torch.float32, device=weight.device) for weight in weights]
     torch_adamw(
         [*weights],
         [*gradients],

@@ -176,21 +176,21 @@ def _names(root: Path, annotations: Iterable[Annotation]) -> tuple[str, ...]:
                 raise DataError(f"{file}: {list(names)!r:.80}; allowed: at least one class name a file, each once")
             check_classes(names, str(file))
             return names
-    return tuple(sorted({each.name for annotation in annotations for each in annotation.objects}))
+    return tuple(sorted({found.name for annotation in annotations for found in annotation.objects}))
 
 
 def _entry(image: Path, annotation: Annotation | None, names: tuple[str, ...], first: float, audit: Audit) -> Entry:
     if annotation is None:
         return Entry(image=image, label_file=None)
     objects = []
-    for each in annotation.objects:
-        if each.name not in names:
+    for found in annotation.objects:
+        if found.name not in names:
             known = ", ".join(name[:40] for name in names[:10]) + (", ..." if len(names) > 10 else "")
-            audit.problem(annotation.file, each.line, f"class {each.name!r:.80} is not known; allowed: {known}")
+            audit.problem(annotation.file, found.line, f"class {found.name!r:.80} is not known; allowed: {known}")
             continue
-        if each.is_difficult:
-            audit.finding("difficult", annotation.file, each.line, f"{each.name} is marked difficult; kept")
-        objects.append(LabelledObject(label=names.index(each.name), box=_box(each.corners, first), line=each.line))
+        if found.is_difficult:
+            audit.finding("difficult", annotation.file, found.line, f"{found.name} is marked difficult; kept")
+        objects.append(LabelledObject(label=names.index(found.name), box=_box(found.corners, first), line=found.line))
     return Entry(image=image, label_file=annotation.file, objects=tuple(objects), stated_size=annotation.size)
 
 

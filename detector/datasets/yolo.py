@@ -170,7 +170,7 @@ def _entry(image: Path, names: tuple[str, ...], audit: Audit) -> Entry:
     parsed = (
         _object(line, number, file, names, audit) for number, line in enumerate(label_lines(file, audit), start=1)
     )
-    objects = tuple(each for each in parsed if each is not None)
+    objects = tuple(labelled for labelled in parsed if labelled is not None)
     return Entry(image=image, label_file=file, objects=objects, is_normalised=True)
 
 

@@ -138,7 +138,7 @@ def describe(study: Study, open_keys: Collection[str] = ()) -> str:
         f"search   {study.sampler} sampler, {study.pruner} pruner, {study.budget.trials} trials{limit}",
         f"fitness  {', '.join(f'{k} {v:g}' for k, v in study.fitness.model_dump().items() if v)}",
     ]
-    lines += [f"space    {name:<16} {_range_text(each)}" for name, each in study.space.items()]
+    lines += [f"space    {name:<16} {_range_text(parameter)}" for name, parameter in study.space.items()]
     if open_keys:
         lines.append(f"chosen   from the data when it runs: {', '.join(open_keys)}")
     fixed = ", ".join(f"{name} {value}" for name, value in study.fixed.items() if name not in study.space)
@@ -147,7 +147,7 @@ def describe(study: Study, open_keys: Collection[str] = ()) -> str:
 
 def _range_text(parameter: Any) -> str:
     if isinstance(parameter, Choices):
-        return ", ".join(str(each) for each in parameter.choices)
+        return ", ".join(str(choice) for choice in parameter.choices)
     return f"{parameter.low:g} .. {parameter.high:g}{' (log)' if getattr(parameter, 'log', False) else ''}"
 
 

@@ -92,7 +92,7 @@ def result_text(result: RunResult, *, nms_iou: float) -> str:
 def _weights_lines(weights: Sequence[Weights]) -> list[str]:
     lines = []
     for kept in weights:
-        seed = f"seed {kept.seed}, " if len({each.seed for each in weights}) > 1 else ""
+        seed = f"seed {kept.seed}, " if len({file.seed for file in weights}) > 1 else ""
         lines.append(
             f"weights {kept.path}  ({seed}{kept.what} epoch {kept.epoch}, val map50 {kept.map50:.3f}, averaged)"
         )

@@ -194,10 +194,10 @@ def _stored(storage: str, name: str, chosen: dict[str, Any], budget: dict[str, A
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:
-    words = [each.strip() for each in text.split(",")]
-    if not all(is_whole(each) and len(each) <= MAX_CHARACTERS for each in words):
+    words = [word.strip() for word in text.split(",")]
+    if not all(is_whole(word) and len(word) <= MAX_CHARACTERS for word in words):
         raise StudyError(f"{option}: {shown(text)} is not a list of whole numbers such as 0,1,2")
-    return tuple(int(each) for each in words)
+    return tuple(int(word) for word in words)
 
 
 def _say_choices(study: Study) -> None:
@@ -312,7 +312,7 @@ def _stop_signals() -> Iterator[Any]:
         asked.append(number)
         typer.echo("stopping; unfinished trials go on with the next run (Ctrl-C again to stop at once)", err=True)
 
-    before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: bool(asked)
     finally:

@@ -72,7 +72,7 @@ class Diagnosis:
             parts.append(f"update ratio above {SIGN_UPDATE_RATIO:g} from step {self.first_sign_step}")
         if self.max_box_logit > LARGE_BOX_LOGIT:
             parts.append(f"box logit {self.max_box_logit:.3g}: a box's size is its exponential, which overflows")
-        return "; ".join(each for each in parts if each)
+        return "; ".join(part for part in parts if part)
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -181,9 +181,9 @@ def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded, *, seed: int | No
     index = _start_of_end(steps)
     broken, before = steps[index], steps[:index]
     term, scale, value = _first_broken(broken)
-    graded = [each for each in steps[: index + 1] if isfinite(each.grad_norm)]
-    signs = [each.step for each in steps[: index + 1] if each.update_ratio > SIGN_UPDATE_RATIO]
-    lossy = [each.loss for each in before if isfinite(each.loss)] + ([broken.loss] if broken.is_finite else [])
+    graded = [step for step in steps[: index + 1] if isfinite(step.grad_norm)]
+    signs = [step.step for step in steps[: index + 1] if step.update_ratio > SIGN_UPDATE_RATIO]
+    lossy = [step.loss for step in before if isfinite(step.loss)] + ([broken.loss] if broken.is_finite else [])
     return Diagnosis(
         step=broken.step,
         epoch=broken.epoch,
@@ -201,8 +201,8 @@ def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded, *, seed: int | No
         last_finite_grad_step=graded[-1].step if graded else None,
         first_sign_step=signs[0] if signs else None,
         steps_ahead=broken.step - signs[0] if signs else None,
-        max_update_ratio=_largest(each.update_ratio for each in steps[: index + 1]),
-        max_box_logit=_largest(each.max_box_logit for each in steps[: index + 1] if isfinite(each.max_box_logit)),
+        max_update_ratio=_largest(step.update_ratio for step in steps[: index + 1]),
+        max_box_logit=_largest(step.max_box_logit for step in steps[: index + 1] if isfinite(step.max_box_logit)),
         seed=seed,
     )
 
@@ -216,7 +216,7 @@ def _start_of_end(steps: Sequence[StepTelemetry]) -> int:
 
 
 def _broken_terms(step: StepTelemetry) -> list[tuple[str, int, float]]:
-    return [each for each in _terms(step) if not isfinite(each[2])]
+    return [term for term in _terms(step) if not isfinite(term[2])]
 
 
 def _terms(step: StepTelemetry) -> list[tuple[str, int, float]]:
@@ -230,7 +230,7 @@ def _first_broken(step: StepTelemetry) -> tuple[str, int | None, float]:
         return "loss", None, step.loss
     if not isfinite(step.grad_norm):
         return "gradient", None, step.grad_norm
-    return max(_terms(step), key=lambda each: each[2])
+    return max(_terms(step), key=lambda term: term[2])
 
 
 def _growth(losses: Sequence[float]) -> float:
@@ -241,7 +241,7 @@ def _growth(losses: Sequence[float]) -> float:
 
 
 def _largest(values: Iterable[float]) -> float:
-    return max((each for each in values if each == each), default=nan)  # nan is not equal to itself
+    return max((value for value in values if value == value), default=nan)  # nan is not equal to itself
 
 
 def _as_json(value: Any) -> Any:

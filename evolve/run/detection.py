@@ -329,8 +329,8 @@ def measure_cost(study: Study, device: str, *, num_threads: int) -> Cost:
     lane = LaneSpec(values=study.hyperparameters(study.baseline_params()))
     trainer = Trainer(study.training_plan(device, study.seeds[0]), dataset, [lane])
     with contextlib.closing(trainer.fit()) as training:
-        steps = (each for each in training if isinstance(each, StepTelemetry))
-        seconds = [each.seconds for each in itertools.islice(steps, MEASURED_STEPS)]
+        steps = (record for record in training if isinstance(record, StepTelemetry))
+        seconds = [step.seconds for step in itertools.islice(steps, MEASURED_STEPS)]
     started = time.perf_counter()
     trainer.evaluate_once()
     evaluation_seconds = time.perf_counter() - started

@@ -53,7 +53,7 @@ def best_of(storage: Storage, study_name: str) -> Best | None:
 
 
 def _means(last: list[EpochMetrics]) -> dict[str, float]:
-    return {name: fmean(getattr(each, name) for each in last) for name in METRICS}
+    return {name: fmean(getattr(epoch, name) for epoch in last) for name in METRICS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

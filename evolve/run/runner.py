@@ -144,7 +144,7 @@ class StudyRun:
         self._lost_in_a_row = 0
         self._typical_seconds = 0.0  # of the last trial that trained through
         self._origin = storage.ledger.origin(self.study_id, data_files or {})
-        asked = [each for each in self._optuna.get_trials(deepcopy=False) if each.state != TrialState.WAITING]
+        asked = [trial for trial in self._optuna.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
         self._num_asked = len(asked)
 
     @property
@@ -200,7 +200,7 @@ class StudyRun:
         return self._begun(self._optuna.ask())
 
     def _begun(self, optuna_trial: Any) -> _UnderWay:
-        params = {name: suggest(optuna_trial, name, each) for name, each in self._distributions.items()}
+        params = {name: suggest(optuna_trial, name, distribution) for name, distribution in self._distributions.items()}
         trial = Trial(study=self._study.name, number=optuna_trial.number, params=params, seeds=self._study.seeds)
         return _UnderWay(trial, optuna_trial)
 
@@ -270,7 +270,7 @@ class StudyRun:
         return WorkerLost(trial=under_way.trial, reason=event.reason, is_retried=not is_over)
 
     def _passed_over(self, under_way: _UnderWay, event: Progress) -> Iterator[CheckpointPassedOver]:
-        starts = [each.telemetry for each in event.records if isinstance(each.telemetry, LaneStarted)]
+        starts = [record.telemetry for record in event.records if isinstance(record.telemetry, LaneStarted)]
         for reason in (reason for start in starts for reason in start.passed_over):
             self._note(under_way, EventKind.CHECKPOINT_PASSED_OVER, reason)
             yield CheckpointPassedOver(trial=under_way.trial, reason=reason)
@@ -281,8 +281,8 @@ class StudyRun:
 
     def _progress(self, under_way: _UnderWay, event: Progress) -> TrialProgressed:
         """Stores records before anything else learns of them, then decides whether the trial goes on."""
-        epochs = [each for each in event.records if isinstance(each.telemetry, EpochMetrics)]
-        fitness = {_key(each): self._study.fitness.of(_metrics(each)) for each in epochs}
+        epochs = [record for record in event.records if isinstance(record.telemetry, EpochMetrics)]
+        fitness = {_key(record): self._study.fitness.of(_metrics(record)) for record in epochs}
         self._storage.records.write(under_way.trial_id, event.records, fitness)
         for record in event.records:
             if isinstance(record.telemetry, LaneEnded):

@@ -69,7 +69,7 @@ def _check(text: str, tag: str) -> None:
             f"note: {len(text)} characters with a tag of {len(tag)}; allowed are {MAX_TEXT} and {MAX_TAG}"
         )
     # PostgreSQL stores no NUL, and no database half of a surrogate pair.
-    if wrong := sorted({each for each in text + tag if each == "\0" or "\ud800" <= each <= "\udfff"}):
+    if wrong := sorted({char for char in text + tag if char == "\0" or "\ud800" <= char <= "\udfff"}):
         raise StorageError(f"note: holds {', '.join(map(ascii, wrong))}; allowed are characters that are text")
 
 

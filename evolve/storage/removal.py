@@ -86,7 +86,7 @@ def remove_study(engine: Engine, study: Removable) -> None:
     with _held(engine, study), engine.begin() as connection:
         present = set(inspect(connection).get_table_names())
         environments = list(_environments_of_no_other(connection, study.study_id))
-        for rows in reversed([each for each in _TABLES if each.name in present]):
+        for rows in reversed([table for table in _TABLES if table.name in present]):
             _delete_rows(connection, rows, study.study_id)
         table = schema.environment
         connection.execute(delete(table).where(table.c.environment_id.in_(environments)))

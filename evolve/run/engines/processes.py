@@ -129,7 +129,7 @@ class ProcessEngine:
         return found
 
     def decide(self, trial: int, *, goes_on: bool) -> None:
-        worker = next(each for each in self._workers if each.trial == trial)
+        worker = next(worker for worker in self._workers if worker.trial == trial)
         worker.is_decided, worker.recorded = True, self._clock()
         with suppress(OSError):  # a worker that died while it waited is found at the next look at its pipe
             worker.pipe.send(goes_on)

@@ -45,7 +45,7 @@ class CmaEs:
         """
         optimizer = self._optimizer()
         ended = [
-            (np.array(to_unit(self.distributions, each.params)), -fitness) for each, fitness in with_fitness(history)
+            (np.array(to_unit(self.distributions, trial.params)), -fitness) for trial, fitness in with_fitness(history)
         ]
         size = optimizer.population_size
         for start in range(0, len(ended) - size + 1, size):
