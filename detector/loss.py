@@ -71,7 +71,7 @@ def detection_loss(
 
     Args:
         heads: Raw outputs (N, T, A, S, S, O), coarsest scale first.
-        targets: What each head should answer, the same for all lanes.
+        targets: Targets of each head, the same for all lanes.
         labels_NM5: class, cx, cy, w, h; class -1 marks rows without a label.
         anchors: For each scale the sizes (A, 2) as fractions of the image.
         values: Hyperparameters of the lanes.

@@ -126,7 +126,7 @@ class Trainer:
         self._stopped.add(lane)
 
     def fit(self) -> Generator[Telemetry, None, None]:
-        """Trains to the end, yielding what happens."""
+        """Trains to the end, yielding a record of each event."""
         for lane in self._lanes:
             yield LaneStarted(
                 lane=lane.number,
@@ -274,7 +274,7 @@ class Trainer:
             return -1
         checkpoint.check_same_training(stored, self._plan, lane.spec.values, lane.spec.seed)
         self._population.load_lane(slot, dict(stored.weights), dict(stored.optimizer))
-        # Told again with the test metrics, if the last epoch is over already.
+        # Yielded again with the test metrics, if the last epoch is over already.
         lane.train_losses = dict(stored.train_losses)
         return stored.epoch
 

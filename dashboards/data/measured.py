@@ -31,7 +31,7 @@ class Measured:
         self._lock = RLock()
 
     def frame(self, name: FrameName) -> pd.DataFrame:
-        """The frame of that name; what its reader raises is raised, and the next who asks tries again."""
+        """The frame of that name; what its reader raises is raised, and the next call tries again."""
         with self._lock:
             if name not in self._frames:
                 self._frames[name] = self._readers[name]()

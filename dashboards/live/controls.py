@@ -21,7 +21,7 @@ def state_of(
         before: What the page is about, and what it showed.
         values: Identity and value of each control.
         selection: Selected trials as text.
-        look: What is zoomed, ordered and hidden.
+        view_state: What is zoomed, ordered and hidden.
 
     Raises:
         ValueError: A control holds what cannot be understood.

@@ -101,7 +101,7 @@ def block_list(reader: Reader, state: PageState, key: str, *, has_all: bool = Fa
     found = [panel for panel in PAGES.get(state.page, ()) if panel.key == key]
     if not found:
         raise UnavailableError(f"There is no panel {key!r} on the page {state.page}.")
-    # Panels read what they show; a database that is busy or gone is told of as everywhere.
+    # Panels read what they show; a database that is busy or gone is reported as everywhere.
     with explained():
         return found[0].draw(reader.view(state, has_all=has_all))
 
@@ -127,9 +127,9 @@ def _unique(names: Sequence[str]) -> list[str]:
     found: list[str] = []
     for name in names:
         count = 1
-        while (told := name if count == 1 else f"{name} {count}") in found:
+        while (numbered := name if count == 1 else f"{name} {count}") in found:
             count += 1
-        found.append(told)
+        found.append(numbered)
     return found
 
 

@@ -47,7 +47,7 @@ class DashboardServer:
     """
 
     def __init__(self, application: Any, listener: socket.socket, access: Access) -> None:
-        # A line for each request that waits is noise; errors are still told.
+        # A line for each request that waits is noise; errors are still logged.
         logging.getLogger("waitress").setLevel(logging.ERROR)
         self.port = int(listener.getsockname()[1])
         self._access = access

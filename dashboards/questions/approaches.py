@@ -19,7 +19,7 @@ from dashboards.figures import theme
 from dashboards.questions import diverged
 from dashboards.questions.panel import Panel
 from evolve import formatting
-from evolve.outcome.forensics import LARGE_BOX_LOGIT, SIGN_UPDATE_RATIO
+from evolve.outcome.forensics import LARGE_BOX_LOGIT, WARNING_UPDATE
 
 HEIGHT, GAP = 640, 0.035
 
@@ -84,7 +84,7 @@ def _approach_of(view: StudyView, number: int, rows: pd.DataFrame) -> Approach:
         steps=rows["step"].to_numpy(dtype=float) - end,
         traces=(
             Trace(name="largest box logit", values=_finite(rows["max_box_logit"]), limit=LARGE_BOX_LOGIT),
-            Trace(name="update / weights", values=_finite(rows["update_ratio"]), limit=SIGN_UPDATE_RATIO),
+            Trace(name="update / weights", values=_finite(rows["update_ratio"]), limit=WARNING_UPDATE),
             Trace(name="gradient norm", values=_finite(rows["grad_norm"])),
             _broken_term(rows, diagnosis),
         ),

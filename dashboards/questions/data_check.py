@@ -50,7 +50,7 @@ def _data_summary(view: StudyView) -> tuple[Table, ...] | Empty:
         return Empty("No counts of images and boxes are stored for this study; `evolve run` counts them.")
     splits = summary.get("splits")
     counted = {str(name): facts for name, facts in splits.items()} if isinstance(splits, Mapping) else {}
-    # What was found is told from the findings themselves.
+    # What was found is said by the findings themselves.
     rest = {str(key): formatting.as_text(value) for key, value in summary.items() if key not in ("splits", "findings")}
     facts = {key.replace("_", " "): value for key, value in rest.items() if value}
     tables = (_splits_table(counted) if counted else None, setup.pairs("data-facts", "data", facts) if facts else None)

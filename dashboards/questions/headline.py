@@ -32,8 +32,8 @@ class Headline:
 
 def rows(view: StudyView) -> Headline:
     """What was asked, what came out, and the best trial."""
-    question_and_answer = " ".join(part for part in (view.facts.text("description"), divergence_sentence(view)) if part)
-    sentences = (question_and_answer, _asked(view), _answered(view))
+    purpose_and_edge = " ".join(part for part in (view.facts.text("description"), divergence_sentence(view)) if part)
+    sentences = (purpose_and_edge, _asked(view), _outcome(view))
     return Headline(
         sentences=tuple(Prose(text) for text in sentences if text),
         tiles=Tiles(_tiles(view)),
@@ -112,7 +112,7 @@ def _asked(view: StudyView) -> str:
     return f"The study searches {searched}{sampler}: {formatting.listed(names)}." if names else ""
 
 
-def _answered(view: StudyView) -> str:
+def _outcome(view: StudyView) -> str:
     trials = started(view.trials)
     if trials.empty:
         return "No trial has started yet."
@@ -120,14 +120,14 @@ def _answered(view: StudyView) -> str:
     spent = _training_seconds(trials)
     counts = [f"{count:,} {verdict}" for verdict, count in verdict_counts(view)]
     effort = f" in {formatting.duration(spent)} of training" if isfinite(spent) else ""
-    told = f"{formatting.counted(len(trials), 'trial')}{effort}: {formatting.listed(counts)}."
+    outcomes = f"{formatting.counted(len(trials), 'trial')}{effort}: {formatting.listed(counts)}."
     if best is None:
         others = (
             "" if view.left_out.empty else f"; {formatting.counted(len(finished(view.left_out)), 'trial')} left out did"
         )
-        return f"{told} None has run to its end{others}."
+        return f"{outcomes} None has run to its end{others}."
     result = f"The best is trial {best['number']}, with a fitness of {formatting.score(best['fitness'])}"
-    return f"{told} {result}{_precisions(best, view.facts.text('nms_iou'))}."
+    return f"{outcomes} {result}{_precisions(best, view.facts.text('nms_iou'))}."
 
 
 def _precisions(best: Mapping[str, Any], nms_iou: str) -> str:

@@ -118,7 +118,7 @@ def upright_entry(entry: Entry, size: tuple[int, int], orientation: int, audit: 
         entry: Image and objects.
         size: Width and height of the image, upright.
         orientation: EXIF orientation by which the image was turned, 1 to 8.
-        audit: Is told about an image that was turned, and about boxes that were.
+        audit: Collects images that were turned, and boxes that were.
     """
     if orientation == 1:
         return entry
@@ -157,7 +157,7 @@ def check_entry(entry: Entry, size: tuple[int, int], audit: Audit) -> list[Label
     Args:
         entry: Image and objects.
         size: Width and height of the image file, upright.
-        audit: Is told about boxes that were cut or left out, and images without boxes.
+        audit: Collects boxes that were cut or left out, and images without boxes.
     """
     if entry.label_file is None:
         audit.finding("no_label_file", entry.image, None, "no label file; the image counts as background")

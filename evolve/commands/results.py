@@ -9,9 +9,9 @@ from typing import Any
 
 from evolve.commands.output import opened_storage, write_report
 from evolve.run.detection import Weights
+from evolve.run.events import StudyStopped
 from evolve.run.found import Found, found_by
 from evolve.run.run import Run
-from evolve.run.runner import StudyStopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

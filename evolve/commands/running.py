@@ -41,9 +41,9 @@ from evolve.errors import StudyError, shown
 
 if TYPE_CHECKING:
     from evolve.run.data import DataChecked
+    from evolve.run.events import StudyStopped
     from evolve.run.found import Found
     from evolve.run.run import Run
-    from evolve.run.runner import StudyStopped
     from evolve.study import Study
     from evolve.study.planning import Advice
 
@@ -260,8 +260,8 @@ def _train(run: Run, *, as_json: bool) -> None:
 
     from evolve.commands.progress import Progress
     from evolve.run.data import DataChecked
+    from evolve.run.events import StudyStopped
     from evolve.run.run import run_study
-    from evolve.run.runner import StudyStopped
 
     console = Console(stderr=True)
     stopped: StudyStopped | None = None

@@ -1,4 +1,4 @@
-"""Ask, run, judge, tell, store: a study from its first trial to its last, as a stream of events."""
+"""Ask, run, judge, store, tell: a study from its first trial to its last, as a stream of events."""
 
 from __future__ import annotations
 
@@ -15,6 +15,15 @@ from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted
 from evolve.outcome.training import TrialOutcome, fold
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, Progress
+from evolve.run.events import (
+    CheckpointPassedOver,
+    RunEvent,
+    StudyStopped,
+    TrialEnded,
+    TrialProgressed,
+    TrialStarted,
+    WorkerLost,
+)
 from evolve.run.judging import judged, stopped
 from evolve.search.pruners import apply, decide, make_pruner
 from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
@@ -29,65 +38,6 @@ POLL_SECONDS = 0.5
 HOPELESS_FAILURES = 3
 # A trial whose worker is lost goes on in another one, once between two epochs.
 RETRIES = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialStarted:
-    """A trial begins to train, or goes on from where it was stopped."""
-
-    trial: Trial
-    is_resumed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialProgressed:
-    """Records of a trial, already stored."""
-
-    trial: Trial
-    records: tuple[Record, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerLost:
-    """A trial's worker died or was killed; the trial goes on from its last checkpoint."""
-
-    trial: Trial
-    reason: str
-    is_retried: bool  # in this run; else in the next
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckpointPassedOver:
-    """A trial did not go on from a checkpoint that is there, but from one before it or from its beginning."""
-
-    trial: Trial
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialEnded:
-    """A trial is judged, told and stored."""
-
-    trial: Trial
-    outcome: TrialOutcome
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StudyStopped:
-    """The last event.
-
-    Attributes:
-        reason: Why the run ended, in words.
-        is_complete: Whether the budget of trials is spent.
-        is_failed: Whether something a person must put right ended it.
-    """
-
-    reason: str
-    is_complete: bool
-    is_failed: bool = False
-
-
-RunEvent = TrialStarted | TrialProgressed | WorkerLost | CheckpointPassedOver | TrialEnded | StudyStopped
 
 
 @dataclass(slots=True)
@@ -178,7 +128,7 @@ class StudyRun:
     # Asking
 
     def _unfinished(self) -> list[_UnderWay]:
-        """Trials that an earlier run left behind, under their own numbers; those only left untold are told."""
+        """Trials that an earlier run left behind, under their own numbers; Optuna is told of those that had ended."""
         found = []
         for frozen in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             under_way = self._begun(optuna.trial.Trial(self._optuna, frozen._trial_id))

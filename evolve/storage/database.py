@@ -75,7 +75,7 @@ class Storage:
         self.engine = open_engine(url, patience=self._patience, reads_only=reads_only)
         self.ledger = Ledger(self.engine)
         self.records = Records(self.engine)
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # what happens is told by the runner
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # the runner reports what goes on
         if reads_only:
             with self.engine.connect() as connection:
                 if not all(inspect(connection).has_table(name) for name in (schema.study.name, "studies")):
@@ -210,7 +210,7 @@ class Storage:
 
     @contextmanager
     def lease(self, study_id: int, name: str) -> Iterator[Lease]:
-        """The right to run a study, given back at the end.
+        """The right to run a study, released at the end.
 
         Raises:
             StorageError: Another process is running it.

@@ -92,7 +92,7 @@ study = Table(
     Column("data_summary", Text, nullable=False, default="{}"),  # JSON: counts of images, boxes, classes by split
 )
 
-# Who is running a study now: at most one row a study, taken and given back by the runner.
+# Who is running a study now: at most one row a study, taken and released by the runner.
 lease = Table(
     "evolve_lease",
     metadata,
@@ -179,7 +179,7 @@ identity = Table(
     Column("data_files", Text, nullable=False),  # JSON: digest of size and labels by file
 )
 
-# What happened to a study that is no result of a trial: a worker that died, a checkpoint passed over, changed data.
+# Events of a study that are no result of a trial: a worker that died, a checkpoint passed over, changed data.
 event = Table(
     "evolve_event",
     metadata,

@@ -26,7 +26,7 @@ class Patience:
 
     Args:
         seconds: In all; once they are over, nothing waits any more, so that a run can come to its end.
-        say: Is told once that and for how long there may be a wait.
+        say: Called once with a message that and for how long there may be a wait.
         clock: Returns seconds of a clock that never goes back.
     """
 

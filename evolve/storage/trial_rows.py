@@ -96,7 +96,7 @@ class TrialRow:
         by_seed: Metrics of the last epoch by seed and split (val, test).
         diagnosis: How it diverged, None where it did not.
         notes: Notes on the trial, oldest first.
-        events: What happened to it besides, such as a worker that was lost; oldest first.
+        events: Other events of the trial, such as a worker that was lost; oldest first.
         checkpoints: Last file of weights of each training, by seed.
         traceback: Python traceback of a failed training, empty without a failure.
     """

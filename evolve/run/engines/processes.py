@@ -131,7 +131,7 @@ class ProcessEngine:
     def decide(self, trial: int, *, goes_on: bool) -> None:
         worker = next(worker for worker in self._workers if worker.trial == trial)
         worker.is_decided, worker.recorded = True, self._clock()
-        with suppress(OSError):  # a worker that died while it waited is found at the next look at its pipe
+        with suppress(OSError):  # a worker that died while it waited is found at the next read of its pipe
             worker.pipe.send(goes_on)
 
     def hurry(self) -> None:
@@ -243,7 +243,7 @@ class _Line:
         """Until the driver is gone; then the process ends, even in the middle of a step that never does."""
         parent: Any = multiprocessing.parent_process()
         while not wait([parent.sentinel], _HEARTBEAT_SECONDS):
-            with suppress(OSError):  # a closed pipe is the main thread's to find, or the next look at the driver
+            with suppress(OSError):  # a closed pipe is the main thread's to find, or the next check of the driver
                 self.send(_HEARTBEAT)
         os._exit(1)
 

@@ -1,7 +1,7 @@
 """Optuna's own samplers, made anew for every trial and shown a copy of the history.
 
 Optuna's samplers keep random state, and some keep what they suggested in the study. Both would make a study that was
-stopped ask other questions than one that was not, and would count a half-asked trial twice. A fresh sampler with a
+stopped suggest other values than one that was not, and would count a half-suggested trial twice. A fresh sampler with a
 seed of the trial's own, in a study in memory that ends with the trial before, has neither.
 """
 

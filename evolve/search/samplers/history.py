@@ -92,7 +92,7 @@ def history_before(
 ) -> list[FrozenTrial]:
     """Copies of the trials before a number that have all their parameters, moved into the space, in order.
 
-    Later trials and the trial itself are left out, so that asking it again after a crash gives the same answer. A
+    Later trials and the trial itself are left out, so that asking again after a crash gives the same suggestion. A
     value that is not finite counts as diverged. Failed trials are kept; those yet without parameters are left out.
     """
     earlier = sorted((trial for trial in trials if trial.number < number), key=lambda trial: trial.number)
