@@ -31,7 +31,7 @@ def write_report(engine: Engine, study_name: str, path: Path) -> Path:
 
     Args:
         engine: A database with Optuna's tables and ours.
-        study_name: Name of the study, as it stands in Optuna's table.
+        study_name: Name of the study in Optuna's tables.
         path: File to write or replace; its folder is made if need be.
 
     Raises:
@@ -82,7 +82,7 @@ def _inside_script(text: str) -> str:
 def _head(view: StudyView) -> str:
     facts = view.facts
     last = max(
-        (each for each in (*view.trials["started"], *view.trials["ended"]) if isfinite(each)), default=facts.created
+        (when for when in (*view.trials["started"], *view.trials["ended"]) if isfinite(when)), default=facts.created
     )
     parts = (facts.text("model"), facts.text("data"), f"as of {moment(last)}" if isfinite(last) else "")
     return f"<h1>{escape(facts.name)}</h1><p>{escape(' · '.join(part for part in parts if part))}</p>"

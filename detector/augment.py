@@ -20,9 +20,9 @@ from detector.datasets.listing import Sample
 from detector.datasets.pictures import GREY
 from detector.hyperparameters import AUGMENTATION, Hyperparameters, names
 
-MIN_AREA_LEFT = 0.1  # a box that loses more of its area than this leaves over is not trained on
-MIN_SIDE_PX = 2.0
-_DRAWS = 7
+# A box that keeps no more of its area, or has a shorter side, is not trained on (box_candidates of ultralytics/yolov3).
+MIN_AREA_LEFT, MIN_SIDE_PX = 0.1, 2.0
+_DRAWS = 7  # flip, hue, saturation, brightness, right, down, larger
 
 # RGB to luma and two axes of chroma; hue turns the chroma, saturation stretches it. FCC 1953 (NTSC), YIQ.
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
@@ -47,7 +47,7 @@ def augment(sample: Sample, values: Hyperparameters, generator: np.random.Genera
     Where nothing is to be done the sample itself comes back, so its tensors must not be written to.
 
     Args:
-        sample: Any size.
+        sample: Image of any size with its boxes.
         values: How much to vary it.
         generator: Seven numbers are drawn from it, whatever is varied.
         image_size: Side of the result in pixels.
@@ -70,7 +70,7 @@ def letterbox(sample: Sample, image_size: int) -> Sample:
     """The sample resized to fit a square, its aspect kept, centred on grey; itself if it fits already.
 
     Args:
-        sample: Any size.
+        sample: Image of any size with its boxes.
         image_size: Side of the square in pixels.
     """
     if sample.height == sample.width == image_size:

@@ -43,8 +43,8 @@ class TrainingOrder:
     """Which epoch of which training, and the shape of its batches.
 
     Attributes:
-        epoch: From 0.
-        seed: Of the order and of augmentation.
+        epoch: Index of the epoch, from 0.
+        seed: Seed of the order of images and of augmentation.
         batch_size: Images in a batch, N.
         image_size: Side of the images in pixels, S.
         max_boxes: Labels of an image at most, M.

@@ -41,12 +41,12 @@ class Checkpoint:
 
     Attributes:
         plan, values, seed: The training it belongs to.
-        names: Classes.
+        names: Class names by index.
         anchors: Anchor sizes by scale, as fractions of the image.
         epoch: Last finished epoch.
-        step: Batches seen.
+        step: Number of batches seen.
         weights: One-lane network state.
-        optimizer: Of `LaneOptimizer.state`; empty in a file kept for its weights alone, where `weights` are averages.
+        optimizer: What `LaneOptimizer.state` holds; empty in a file kept for its weights, where `weights` are averages.
         metrics: Precision, recall, map50 and map50_95 of the averaged weights on the validation images, 0..1; empty
             where they were not measured.
         train_losses: Mean over the epoch's batches of each loss term, by name.
@@ -96,13 +96,13 @@ def save(checkpoint: Checkpoint, path: Path, *, keeps_before: bool = False) -> N
 
     Args:
         checkpoint: What is written.
-        path: Where.
+        path: File to write or replace.
         keeps_before: Whether the file that was there is kept as `before_path`.
 
     Raises:
         OSError: The disk is full or the folder cannot be written.
     """
-    content = {each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}
+    content = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
     content |= {"format": FORMAT, "plan": asdict(checkpoint.plan), "values": asdict(checkpoint.values)}
     content = _on_cpu(content)
     content["checksum"] = _checksum(content)
@@ -200,10 +200,10 @@ def latest(
     """The state to go on from: of the last checkpoint and the one before it, the first that is whole and one's own.
 
     Args:
-        path: Of the last checkpoint.
+        path: File of the last checkpoint.
         plan, values, seed: The training that is to go on.
-        origin: As the files must say.
-        last_epoch: The last epoch that whoever asks knows of, -1 for none; a file of a later one is not used. None
+        origin: Text that the files must have as their origin.
+        last_epoch: The last epoch that the caller knows of, -1 for none; a file of a later one is not used. None
             for no such limit.
     """
     passed_over: list[str] = []
@@ -246,9 +246,9 @@ def _on_cpu(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.detach().cpu()
     if isinstance(value, Mapping):
-        return {key: _on_cpu(each) for key, each in value.items()}
+        return {key: _on_cpu(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_on_cpu(each) for each in value)
+        return type(value)(_on_cpu(item) for item in value)
     return value
 
 
@@ -271,15 +271,15 @@ def _pieces(value: Any) -> Iterator[Any]:
             yield from _pieces(value[key])
     elif isinstance(value, (list, tuple)):
         yield f"[{len(value)}".encode()
-        for each in value:
-            yield from _pieces(each)
+        for item in value:
+            yield from _pieces(item)
     else:
         yield repr(value).encode()
 
 
 def _not_finite(weights: Mapping[str, Tensor]) -> str:
     """Name of the first tensor with a value that is no finite number; empty where there is none."""
-    names: Sequence[str] = [name for name, each in weights.items() if not bool(torch.isfinite(each).all())]
+    names: Sequence[str] = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
     return names[0] if names else ""
 
 

@@ -22,13 +22,13 @@ class Declaration:
     """What is known of a hyperparameter besides its value in a training.
 
     Attributes:
-        name: Its key in every file.
+        name: Key of the hyperparameter in every file.
         family: What it belongs to, such as "rates" or "augmentation".
         meaning: One sentence for people.
         default: Value where none is given.
         low, high: Smallest and largest number allowed; both 0 where there are choices.
         choices: Values allowed, of one type; empty for numbers.
-        unit: Of the number, empty where it has none.
+        unit: Unit of the number, empty where it has none.
         is_shared: Whether the lanes of a population must agree on it.
         needs: What it has no effect without, all of them: the name of a number that must be above 0, or of a choice
             followed by the values that use it, or a key of `DATA_FACTS`.
@@ -49,7 +49,7 @@ class Declaration:
     def allowed(self) -> str:
         """Range or choices as text."""
         if self.choices:
-            return ", ".join(str(each).lower() if isinstance(each, bool) else str(each) for each in self.choices)
+            return ", ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in self.choices)
         return f"{self.low:g}..{self.high:g}"
 
     def check(self, value: object) -> None:
@@ -75,7 +75,7 @@ class Declaration:
                 both ends are enough.
             facts: Keys of `DATA_FACTS` and whether they hold, as far as anybody knows.
         """
-        others = [each for each in self.needs if each[0] not in DATA_FACTS]
+        others = [need for need in self.needs if need[0] not in DATA_FACTS]
         found = [_unmet(needed, users, possible(needed)) for needed, *users in others]
         return [*self.missing_in_data(facts), *(reason for reason in found if reason)]
 
@@ -109,7 +109,7 @@ def declared(default: object, family: str, meaning: str, **known: Any) -> Any:
 
     Args:
         default: Value where none is given.
-        family, meaning: As in `Declaration`.
+        family, meaning: Group of the hyperparameter, and one sentence for people.
         known: Further attributes of `Declaration`.
     """
     return field(default=default, metadata={"default": default, "family": family, "meaning": meaning, **known})
@@ -129,4 +129,4 @@ def _unmet(needed: str, users: Sequence[str], values: Collection[object]) -> str
     """Why none of the values of what is needed is of use; empty if one is."""
     if any(value in users if users else value for value in values):
         return ""
-    return f"{needed} is {' or '.join(f'{each:g}' if isinstance(each, float) else str(each) for each in values)}"
+    return f"{needed} is {' or '.join(f'{value:g}' if isinstance(value, float) else str(value) for value in values)}"

@@ -165,7 +165,7 @@ class Hyperparameters:
         return cls(**{name: _DECLARATIONS[name].parsed(value) for name, value in values.items()})
 
 
-_DECLARATIONS = {each.name: Declaration(name=each.name, **each.metadata) for each in fields(Hyperparameters)}
+_DECLARATIONS = {field.name: Declaration(name=field.name, **field.metadata) for field in fields(Hyperparameters)}
 
 
 def declarations() -> Mapping[str, Declaration]:
@@ -175,7 +175,7 @@ def declarations() -> Mapping[str, Declaration]:
 
 def names(family: str = "") -> tuple[str, ...]:
     """Names of all hyperparameters, or of one family, in the order they are written to files."""
-    return tuple(name for name, each in _DECLARATIONS.items() if family in ("", each.family))
+    return tuple(name for name, declaration in _DECLARATIONS.items() if family in ("", declaration.family))
 
 
 def numeric_range(name: str) -> tuple[float, float]:
@@ -196,7 +196,7 @@ def allowed_choices(name: str) -> tuple[object, ...]:
 
 def shared_names() -> tuple[str, ...]:
     """Hyperparameters on which the lanes of a population must agree: what is made or computed once for all."""
-    return tuple(name for name, each in _DECLARATIONS.items() if each.is_shared)
+    return tuple(name for name, declaration in _DECLARATIONS.items() if declaration.is_shared)
 
 
 def fuse_key(values: Hyperparameters) -> tuple[object, ...]:
@@ -208,11 +208,11 @@ def without_effect(values: Hyperparameters, facts: Mapping[str, bool]) -> dict[s
     """Hyperparameters that do nothing in a training, and why.
 
     Args:
-        values: Of the training.
+        values: Hyperparameters of the training.
         facts: Keys of `DATA_FACTS` and whether they hold, as far as anybody knows.
     """
     reasons = {
-        name: " and ".join(each.obstacles(lambda other: (getattr(values, other),), facts))
-        for name, each in _DECLARATIONS.items()
+        name: " and ".join(declaration.obstacles(lambda other: (getattr(values, other),), facts))
+        for name, declaration in _DECLARATIONS.items()
     }
     return {name: reason for name, reason in reasons.items() if reason}

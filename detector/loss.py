@@ -32,7 +32,7 @@ class LaneValues:
     """Hyperparameters of T lanes as the loss reads them.
 
     Attributes:
-        shared: Of any lane: read only where lanes agree.
+        shared: Hyperparameters of any lane, read only where lanes agree.
         numbers_T: Every numeric hyperparameter by name, one value a lane, each of shape (T,).
     """
 
@@ -42,8 +42,8 @@ class LaneValues:
     @classmethod
     def of(cls, values: Sequence[Hyperparameters], like: Tensor) -> LaneValues:
         """The values of lanes that agree on what they share, with the type and device of a tensor."""
-        numeric = [name for name, each in declarations().items() if not each.choices]
-        rows = [[getattr(each, name) for each in values] for name in numeric]
+        numeric = [name for name, declaration in declarations().items() if not declaration.choices]
+        rows = [[getattr(lane, name) for lane in values] for name in numeric]
         return cls(shared=values[0], numbers_T=dict(zip(numeric, like.new_tensor(rows), strict=True)))
 
 
@@ -71,7 +71,7 @@ def detection_loss(
 
     Args:
         heads: Raw outputs (N, T, A, S, S, O), coarsest scale first.
-        targets: What each head should answer, the same for all lanes.
+        targets: Targets of each head, the same for all lanes.
         labels_NM5: class, cx, cy, w, h; class -1 marks rows without a label.
         anchors: For each scale the sizes (A, 2) as fractions of the image.
         values: Hyperparameters of the lanes.

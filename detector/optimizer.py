@@ -77,7 +77,7 @@ class LaneOptimizer:
         gradients = dict(zip(self._gradients, torch._foreach_mul([*self._gradients.values()], factor), strict=True))
         states: dict[str, State] = {}
         for kind, names in self._names.items():
-            states[kind] = {key: list(torch._foreach_clone(each)) for key, each in self._states[kind].items()}
+            states[kind] = {key: list(torch._foreach_clone(tensors)) for key, tensors in self._states[kind].items()}
             chosen = [weights[name] for name in names], [gradients[name] for name in names]
             OPTIMIZERS[self._values.optimizer](*chosen, states[kind], self._update(kind, rates))
         self._proposal = _Proposal(weights=weights, states=states)
@@ -122,7 +122,7 @@ class LaneOptimizer:
         for kind, state in self._states.items():
             for key, tensors in state.items():
                 by_name = zip(self._names[kind], tensors, strict=True)
-                remembered.setdefault(key, {}).update((name, each.cpu().clone()) for name, each in by_name)
+                remembered.setdefault(key, {}).update((name, tensor.cpu().clone()) for name, tensor in by_name)
         return {
             "average": {name: value.cpu().clone() for name, value in self.average.items()},
             **remembered,

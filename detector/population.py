@@ -48,13 +48,13 @@ class Population:
         self._device = torch.device(plan.device)
         self._dtype = torch.float64 if plan.precision == "float64" else torch.float32
         self._num_classes = len(prior.class_share)
-        self._anchors = [each.to(self._device, self._dtype) for each in anchors]
+        self._anchors = [anchors_A2.to(self._device, self._dtype) for anchors_A2 in anchors]
         self._network = self._build(len(values))
-        for slot, (seed, each) in enumerate(zip(seeds, values, strict=True)):
-            start = INITIALISERS[each.initialiser]
+        for slot, (seed, lane_values) in enumerate(zip(seeds, values, strict=True)):
+            start = INITIALISERS[lane_values.initialiser]
             initialise_lane(self._network, slot, seed=seed, prior=prior, image_size=plan.image_size, kernels=start)
         self._single = self._build(1).eval()
-        self._optimizers = [LaneOptimizer(self._network, slot, each) for slot, each in enumerate(values)]
+        self._optimizers = [LaneOptimizer(self._network, slot, lane_values) for slot, lane_values in enumerate(values)]
         if plan.precision == "float16":
             for optimizer in self._optimizers:
                 optimizer.loss_scale = FIRST_LOSS_SCALE
@@ -75,7 +75,7 @@ class Population:
         """
         self._network.train()
         parts = self._loss(self._network, batch)
-        scale_T = torch.tensor([each.loss_scale for each in self._optimizers], dtype=self._dtype)
+        scale_T = torch.tensor([optimizer.loss_scale for optimizer in self._optimizers], dtype=self._dtype)
         loss_T = parts.terms_TS4.sum((1, 2))
         (loss_T * scale_T.to(self._device, non_blocking=True)).sum().backward()
         norms = [optimizer.propose(rate) for optimizer, rate in zip(self._optimizers, rates, strict=True)]
@@ -114,7 +114,7 @@ class Population:
     def drop(self, slot: int) -> None:
         """Takes a lane out; the others keep their weights, momentum and gradient bit by bit."""
         old = self._network
-        kept = [each for each in range(self.num_lanes) if each != slot]
+        kept = [old_slot for old_slot in range(self.num_lanes) if old_slot != slot]
         del self._optimizers[slot], self._values[slot], self._good_steps[slot]
         if not kept:
             return
@@ -123,7 +123,7 @@ class Population:
             self._network.load_lane(new_slot, old.lane_state(old_slot))
         for parameter, before in zip(self._network.parameters(), old.parameters(), strict=True):
             assert before.grad is not None
-            parameter.grad = torch.cat([lane_slice(before.grad, each, old.lanes) for each in kept])
+            parameter.grad = torch.cat([lane_slice(before.grad, old_slot, old.lanes) for old_slot in kept])
         for new_slot, optimizer in enumerate(self._optimizers):
             optimizer.bind(self._network, new_slot)
         self._set_lane_values()

@@ -17,7 +17,7 @@ from detector.choices.assignments import ASSIGNMENTS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleTargets:
-    """What one head should answer.
+    """Targets of one head.
 
     Attributes:
         is_object_NASS: Whether an anchor and cell own a label.

@@ -70,7 +70,7 @@ class Measurement(Rates):
 
     Attributes:
         loss: Loss as optimised, from the network's output; equals `terms.total` up to rounding.
-        terms: Its parts.
+        terms: Terms of the loss by scale, times their gains.
         grad_norm: Euclidean norm of the lane's gradient before clipping.
         update_ratio: Norm of the update about to be made over the norm of the weights.
         max_box_logit: Largest absolute raw box output.
@@ -138,7 +138,7 @@ class EpochMetrics(Scores):
 
     Attributes:
         lane: Position of the lane in the population as it started.
-        epoch: The epoch just finished.
+        epoch: Index of the epoch just finished, from 0.
         step: Batches seen so far.
         split: Images measured on: val after each epoch, test once at the end.
         losses: Loss terms on `split`, summed over scales, in the units of the training loss.
@@ -180,4 +180,4 @@ Telemetry = LaneStarted | StepTelemetry | EpochMetrics | CheckpointSaved | LaneE
 
 def values_of(record: Rates | Scores) -> dict[str, Any]:
     """Fields of a record by name, for one that holds them and more."""
-    return {each.name: getattr(record, each.name) for each in fields(record)}
+    return {field.name: getattr(record, field.name) for field in fields(record)}

@@ -41,8 +41,8 @@ class LaneSpec:
     """One lane of a training.
 
     Attributes:
-        values: Its hyperparameters.
-        seed: Of its weights.
+        values: Hyperparameters of the lane.
+        seed: Seed of the lane's first weights.
         checkpoint: File written after each epoch, the one before it kept; None for none.
         start: What to go on from; nothing for a training from its beginning.
         origin: Written to the file, for whoever looks for something to go on from.
@@ -102,8 +102,8 @@ class Trainer:
         self._anchors = choose_anchors(plan.anchors, model=plan.model, statistics=statistics)
         self._population = Population(
             plan,
-            [each.values for each in lanes],
-            [each.seed for each in lanes],
+            [lane.values for lane in lanes],
+            [lane.seed for lane in lanes],
             prior=statistics.prior,
             anchors=self._anchors,
         )
@@ -126,7 +126,7 @@ class Trainer:
         self._stopped.add(lane)
 
     def fit(self) -> Generator[Telemetry, None, None]:
-        """Trains to the end, yielding what happens."""
+        """Trains to the end, yielding a record of each event."""
         for lane in self._lanes:
             yield LaneStarted(
                 lane=lane.number,
@@ -252,7 +252,7 @@ class Trainer:
             values=lane.spec.values,
             seed=lane.spec.seed,
             names=self._dataset.names,
-            anchors=tuple(tuple((w, h) for w, h in each.tolist()) for each in self._anchors),
+            anchors=tuple(tuple((w, h) for w, h in sizes_A2.tolist()) for sizes_A2 in self._anchors),
             epoch=epoch,
             step=(epoch + 1) * self._steps_per_epoch,
             weights=weights,
@@ -274,7 +274,7 @@ class Trainer:
             return -1
         checkpoint.check_same_training(stored, self._plan, lane.spec.values, lane.spec.seed)
         self._population.load_lane(slot, dict(stored.weights), dict(stored.optimizer))
-        # Told again with the test metrics, if the last epoch is over already.
+        # Yielded again with the test metrics, if the last epoch is over already.
         lane.train_losses = dict(stored.train_losses)
         return stored.epoch
 

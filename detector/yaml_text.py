@@ -47,7 +47,7 @@ class Scalar:
     """A value as written.
 
     Attributes:
-        text: Its characters, without quotes.
+        text: Characters of the value, without quotes.
         line, column: Where it begins, from 1.
         tag: Short name of the type it is said to have, such as str; empty where its characters decide.
     """
@@ -143,14 +143,14 @@ def value_of(node: Node, *, as_text: bool = False) -> Any:
     """The value that a node stands for.
 
     Args:
-        node: Of `compose`.
+        node: A node that `compose` returned.
         as_text: Whether its scalars are kept as written; one that is null stays None unless it is within a list.
 
     Raises:
         YamlError: A number is beyond what a float holds, or a scalar is not of the type that its tag says.
     """
     if isinstance(node, Sequence):
-        return [_text_or_value(each, as_text=as_text) for each in node.items]
+        return [_text_or_value(item, as_text=as_text) for item in node.items]
     if isinstance(node, Mapping):
         return {key_of(key): _text_or_value(value, as_text=as_text) for key, value in node.items}
     return node.text if as_text and (node.tag or node.text not in _NULLS) else _scalar(node)

@@ -38,7 +38,7 @@ class Problem:
 
     def under(self, parent: str) -> Problem:
         """The same problem as seen from a definition that holds this one under the key `parent`."""
-        return Problem(path=".".join(each for each in (parent, self.path) if each), text=self.text)
+        return Problem(path=".".join(key for key in (parent, self.path) if key), text=self.text)
 
 
 class DefinitionError(ValueError):
@@ -46,7 +46,7 @@ class DefinitionError(ValueError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("; ".join(str(each) for each in self.problems))
+        super().__init__("; ".join(str(problem) for problem in self.problems))
 
 
 def shown(value: object) -> str:

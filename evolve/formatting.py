@@ -72,7 +72,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def listed(items: Sequence[str], *, limit: int = 6) -> str:
-    """Items with commas and a final `and`; beyond the limit their number is told."""
+    """Items with commas and a final `and`; of those beyond the limit the number."""
     if len(items) > limit:
         return f"{', '.join(items[:limit])} and {len(items) - limit:,} more"
     return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
@@ -114,14 +114,14 @@ def as_text(value: object) -> str:
     if isinstance(value, Mapping):
         return _mapping_text(value)
     if isinstance(value, Sequence):
-        return ", ".join(as_text(each) for each in value)
+        return ", ".join(as_text(item) for item in value)
     return str(value)
 
 
 def _mapping_text(value: Mapping[Any, Any]) -> str:
-    filled = {key: each for key, each in value.items() if each is not None and each != {}}
+    filled = {key: item for key, item in value.items() if item is not None and item != {}}
     name = filled.pop("name", None)
-    options = ", ".join(f"{key} {as_text(each)}" for key, each in filled.items())
+    options = ", ".join(f"{key} {as_text(item)}" for key, item in filled.items())
     if name is None:
         return options
     return f"{as_text(name)} ({options})" if options else as_text(name)

@@ -1,4 +1,4 @@
-"""Optuna kept from announcing what it makes, as it does also for studies that only answer a question."""
+"""Optuna kept from announcing what it makes, as it does also for studies in memory that only serve a query."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ def few_scenes(source: str = "digits-1", *, train: int = 32, val: int = 8, test:
 
     def scenes(part: str, count: int) -> DigitScenes:
         names = CLASS_NAMES[source]
-        return DigitScenes(DigitSettings(part=part, names=names, image_size=64, seed=0, num_scenes=count))
+        return DigitScenes(DigitSettings(split=part, names=names, image_size=64, seed=0, num_scenes=count))
 
     whole = open_digits(source, image_size=64)
     return replace(whole, train=scenes("train", train), val=scenes("val", val), test=scenes("test", test))

@@ -93,7 +93,7 @@ def test_stamps_touch_all_four_sides_of_their_box() -> None:
 
 
 def test_ink_changes_the_background_inside_its_box_only() -> None:
-    settings = DigitSettings(part="train", names=("digit",), image_size=64, seed=0, num_scenes=40)
+    settings = DigitSettings(split="train", names=("digit",), image_size=64, seed=0, num_scenes=40)
     scenes = DigitScenes(settings)
     for index in range(40):
         scene = scenes.sample(index, 0)
@@ -135,7 +135,7 @@ def test_a_digits_data_set_is_not_augmented_and_counts_itself(digits: Dataset) -
 
 
 def test_stamps_kept_in_memory_or_drawn_one_by_one_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = DigitSettings(part="val", names=("digit",), image_size=64, seed=0, num_scenes=5)
+    settings = DigitSettings(split="val", names=("digit",), image_size=64, seed=0, num_scenes=5)
     together = DigitScenes(settings)
     monkeypatch.setattr("detector.datasets.digits._STAMP_BYTES", 100_000)
     one_by_one = DigitScenes(settings)
@@ -150,10 +150,10 @@ def test_unknown_digits_and_settings_are_refused_with_what_is_allowed(digits: Da
         open_dataset("digits-4", image_size=64)
     with pytest.raises(ValueError, match="image_size 16"):
         open_dataset("digits", image_size=16)
-    with pytest.raises(ValueError, match=r"part: 'all' is not one of"):
-        DigitSettings(part="all", names=("digit",), image_size=64, seed=0, num_scenes=1)
+    with pytest.raises(ValueError, match=r"split: 'all' is not one of"):
+        DigitSettings(split="all", names=("digit",), image_size=64, seed=0, num_scenes=1)
     with pytest.raises(ValueError, match="names"):
-        DigitSettings(part="val", names=("cat",), image_size=64, seed=0, num_scenes=1)
+        DigitSettings(split="val", names=("cat",), image_size=64, seed=0, num_scenes=1)
     with pytest.raises(IndexError, match="scene 640 of 640"):
         digits.train.sample(640, 0)
 

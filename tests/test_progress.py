@@ -13,7 +13,7 @@ from evolve.commands.progress import LINE_SECONDS, Progress
 from evolve.outcome.training import TrialOutcome
 from evolve.outcome.verdict import Verdict
 from evolve.run.data import DataChecked
-from evolve.run.runner import RunEvent, StudyStopped, TrialEnded, TrialProgressed, TrialStarted
+from evolve.run.events import RunEvent, StudyStopped, TrialEnded, TrialProgressed, TrialStarted
 from evolve.study.trial import Record, Trial
 from tests.fakes import fake_study, metrics_of, step_of
 

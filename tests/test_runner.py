@@ -21,7 +21,8 @@ from evolve.errors import StorageError
 from evolve.outcome.forensics import Diagnosis
 from evolve.outcome.training import TrialOutcome
 from evolve.run.engines import ProcessEngine, SerialEngine
-from evolve.run.runner import StudyRun, StudyStopped, TrialEnded, TrialStarted
+from evolve.run.events import StudyStopped, TrialEnded, TrialStarted
+from evolve.run.runner import StudyRun
 from evolve.storage.database import Storage
 from evolve.study import Study
 from tests.fakes import STEPS_PER_EPOCH, UNLUCKY_SEED, fake_study, make_fake

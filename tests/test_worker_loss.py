@@ -10,7 +10,8 @@ import pytest
 from optuna.trial import TrialState
 
 from evolve.run.engines import Limits, ProcessEngine
-from evolve.run.runner import StudyRun, StudyStopped, TrialEnded, WorkerLost
+from evolve.run.events import StudyStopped, TrialEnded, WorkerLost
+from evolve.run.runner import StudyRun
 from evolve.storage.database import Storage
 from evolve.study import Study
 from tests.fakes import fake_study, make_fake

@@ -20,9 +20,9 @@ def narrowed(view: StudyView, filters: Filters) -> StudyView:
         passes &= _progress(trials).isin(filters.states) | trials["state"].isin(filters.states)
     if filters.verdicts:
         passes &= trials["verdict"].isin(filters.verdicts)
-    for each in filters.ranges:
-        if each.name in view.params:
-            passes &= _in_range(view.params[each.name].reindex(trials["number"]), each).to_numpy()
+    for asked in filters.ranges:
+        if asked.name in view.params:
+            passes &= _in_range(view.params[asked.name].reindex(trials["number"]), asked).to_numpy()
     for word in filters.text.lower().split():
         passes &= _texts(view).str.contains(word, regex=False).to_numpy()
     return restricted(view, {int(number) for number in trials[passes]["number"]})
@@ -39,7 +39,7 @@ def restricted(view: StudyView, numbers: set[int]) -> StudyView:
         trials=own(view.trials),
         params=view.params[view.params.index.isin(numbers)],
         measured=view.measured.restricted(numbers),
-        diagnoses={number: each for number, each in view.diagnoses.items() if number in numbers},
+        diagnoses={number: diagnosis for number, diagnosis in view.diagnoses.items() if number in numbers},
         notes=own(view.notes),
         left_out=view.trials[~view.trials["number"].isin(numbers)].reset_index(drop=True),
     )

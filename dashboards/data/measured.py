@@ -31,7 +31,7 @@ class Measured:
         self._lock = RLock()
 
     def frame(self, name: FrameName) -> pd.DataFrame:
-        """The frame of that name; what its reader raises is raised, and the next who asks tries again."""
+        """The frame of that name; what its reader raises is raised, and the next call tries again."""
         with self._lock:
             if name not in self._frames:
                 self._frames[name] = self._readers[name]()
@@ -66,9 +66,9 @@ def measured_of_study(
 
     Args:
         engine: The database of the study.
-        study_id: Optuna's.
-        trials: A row for each trial of the study; what later trials measured is left out.
-        params: A row of hyperparameters by the number of each trial.
+        study_id: Optuna's id of the study.
+        trials: All trials; rows of later ones are left out.
+        params: Hyperparameters of these trials.
         diagnoses: Diagnosis of each diverged trial by number.
     """
     readers: dict[FrameName, Callable[[Connection], pd.DataFrame]] = {
@@ -84,9 +84,9 @@ def step_trials(trials: pd.DataFrame, params: pd.DataFrame, count: int) -> list[
     """Numbers of the trials whose steps are worth reading: the best, and others spread over the learning rates.
 
     Args:
-        trials: A row for each trial of the study.
-        params: A row of hyperparameters for each trial; without lr0 the trials are spread over their numbers.
-        count: How many at most.
+        trials: All trials.
+        params: Their hyperparameters; without lr0 the trials are spread over their numbers.
+        count: Trials to choose at most.
     """
     started = trials[trials["verdict"] != "waiting"]["number"]
     best = best_numbers(trials, 1)
@@ -123,7 +123,7 @@ def _steps(connection: Connection, trials: pd.DataFrame, params: pd.DataFrame) -
 def _last_steps(
     connection: Connection, trials: pd.DataFrame, diagnoses: Mapping[int, Mapping[str, Any]]
 ) -> pd.DataFrame:
-    known = {number: each["step"] for number, each in sorted(diagnoses.items()) if _is_step(each.get("step"))}
+    known = {number: found["step"] for number, found in sorted(diagnoses.items()) if _is_step(found.get("step"))}
     chosen = spread_evenly(sorted(known, key=lambda number: int(known[number])), NUM_LAST_STEP_TRIALS)
     ends = {trial_id: int(known[number]) for number, trial_id in zip(chosen, _ids(trials, chosen), strict=True)}
     frame = read_frame(connection, queries.steps_up_to(ends, NUM_LAST_STEPS)).merge(

@@ -23,7 +23,7 @@ class StudySummary:
     """One study in a few numbers.
 
     Attributes:
-        name: Name of the study, as it stands in Optuna's table.
+        name: Name of the study in Optuna's tables.
         model, data: What was trained on what; empty if unknown.
         verdicts: Count of trials by verdict.
         num_ended: Trials that will not change.
@@ -92,7 +92,7 @@ def _summary(row: Any, groups: Sequence[Any], now: float) -> StudySummary:
     for group in groups:
         verdict = group.verdict or VERDICT_OF_STATE.get(group.state, "unjudged")
         verdicts[verdict] = verdicts.get(verdict, 0) + group.number_of
-    moments = [each for group in groups for each in (group.last_started, group.last_ended) if isfinite(_nan(each))]
+    moments = [time for group in groups for time in (group.last_started, group.last_ended) if isfinite(_nan(time))]
     heartbeat = _nan(row.heartbeat)
     return StudySummary(
         name=row.study_name,
@@ -102,7 +102,7 @@ def _summary(row: Any, groups: Sequence[Any], now: float) -> StudySummary:
         num_ended=sum(group.number_of for group in groups if group.state in ENDED),
         num_planned=int(planned) if isinstance(planned, int) and planned > 0 else 0,
         best=_best(groups),
-        first_started=min((_nan(each.first_started) for each in groups if each.first_started), default=nan),
+        first_started=min((_nan(group.first_started) for group in groups if group.first_started), default=nan),
         last_seen=max([*moments, *([heartbeat] if isfinite(heartbeat) else [])], default=_nan(row.created)),
         is_running=bool(now - heartbeat < ALIVE_SECONDS),
     )
@@ -115,7 +115,7 @@ def _best(groups: Sequence[Any]) -> float:
             found.append(_nan(group.fitness))
         elif group.verdict is None and group.state == "COMPLETE":
             found.append(_nan(group.value))
-    return max((each for each in found if isfinite(each)), default=nan)
+    return max((fitness for fitness in found if isfinite(fitness)), default=nan)
 
 
 def _nan(value: float | None) -> float:

@@ -289,7 +289,7 @@ def note_rows(study_id: int) -> Select[Any]:
 
 
 def event_rows(study_id: int) -> Select[Any]:
-    """What happened to a study besides its trials' results, in order; events of the study itself have no number."""
+    """Events of a study besides its trials' results, in order; events of the study itself have no number."""
     event = schema.event
     columns = (trials.c.number, event.c.created, event.c.kind, event.c.message)
     return (

@@ -46,7 +46,7 @@ class UnavailableError(Exception):
 
 
 def reading_engine(url: str) -> Engine:
-    """An engine that cannot write: SQLite is told to refuse, and no statement leaves a transaction open.
+    """An engine that cannot write: SQLite refuses to, and no statement leaves a transaction open.
 
     Raises:
         UnavailableError: The URL is not one, or its driver is missing.
@@ -71,7 +71,7 @@ class _Kept(Generic[Made]):
     """The latest few of what was made, each as long as its version stays.
 
     Args:
-        most: How many are kept.
+        most: Number of entries kept at most.
     """
 
     def __init__(self, most: int) -> None:
@@ -156,7 +156,7 @@ class Reader:
             if state.page == "/":
                 return self._overview()
             if state.page == "/study":
-                return self._focused(state, maxsize if has_all else MAX_POINTS)
+                return self._filtered(state, maxsize if has_all else MAX_POINTS)
             if state.page == "/trial":
                 return self._trial(state)
             if state.page == "/compare":
@@ -177,7 +177,7 @@ class Reader:
         with self._connected():
             return load_overview(self._engine, time.time())
 
-    def _focused(self, state: PageState, max_points: int) -> StudyView:
+    def _filtered(self, state: PageState, max_points: int) -> StudyView:
         with self._lock:
             version, whole = self._study(state.study)
             narrow = self._narrowed.get(state.query, version, lambda: narrowed(whole, state.filters))
@@ -226,7 +226,7 @@ class Reader:
             raise StudyNotFoundError(f"There is no study named {name!r} here.")
         statements = [trial_queries.study_version(study.study_id), trial_queries.epoch_version(study.study_id)]
         statements += [trial_queries.note_version()] if has_notes else []
-        return repr([connection.execute(each).all() for each in statements])
+        return repr([connection.execute(statement).all() for statement in statements])
 
 
 def _trial_id(connection: Connection, name: str, number: int) -> int:

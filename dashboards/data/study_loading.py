@@ -32,7 +32,7 @@ def load(engine: Engine, study_name: str) -> StudyView:
 
     Args:
         engine: A database with Optuna's tables and ours.
-        study_name: Name of the study, as it stands in Optuna's table.
+        study_name: Name of the study in Optuna's tables.
 
     Raises:
         StudyNotFoundError: There is no such study.
@@ -160,15 +160,15 @@ def _space(configured: object, distributions: Mapping[str, Sequence[str]]) -> tu
 
 
 def _drawn(name: str, distributions: Sequence[Mapping[str, Any]]) -> Parameter:
-    attributes = [each["attributes"] for each in distributions]
-    choices = tuple(dict.fromkeys(str(choice) for each in attributes for choice in each.get("choices", ())))
+    attributes = [distribution["attributes"] for distribution in distributions]
+    choices = tuple(dict.fromkeys(str(choice) for known in attributes for choice in known.get("choices", ())))
     if choices:
         return Parameter(name=name, choices=choices)
     return Parameter(
         name=name,
-        low=min(each["low"] for each in attributes),
-        high=max(each["high"] for each in attributes),
-        is_log=all(each.get("log", False) for each in attributes),
+        low=min(known["low"] for known in attributes),
+        high=max(known["high"] for known in attributes),
+        is_log=all(known.get("log", False) for known in attributes),
     )
 
 

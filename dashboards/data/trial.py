@@ -56,11 +56,11 @@ class TrialView:
 
     Attributes:
         study: The whole study.
-        number: The trial.
+        number: Number of the trial within the study, from 0.
         seed: Whose steps and epochs are shown.
         diverged_seed: The one that diverged; None where none did, or it is not known.
         outline: How far the trial is stored.
-        measured: Steps and epochs of that seed, each frame read when a panel first asks for it.
+        measured: Steps and epochs of that seed, each frame read when a panel first needs it.
     """
 
     study: StudyView
@@ -124,7 +124,7 @@ def load_trial(engine: Engine, study: StudyView, number: int, outline: Outline, 
     Args:
         engine: The database of the study.
         study: The whole study.
-        number: The trial.
+        number: Number of the trial within the study, from 0.
         outline: How far it is stored.
         seed: Whose steps to show; by default the one that diverged, or the first.
 
@@ -164,9 +164,9 @@ def diverged_seed(
 
     Args:
         connection: The database of the trial.
-        trial_id: Optuna's.
-        diagnosis: As stored, empty where there is none. Where it holds no seed, its step is looked at in each training.
-        seeds: That have steps.
+        trial_id: Optuna's id of the trial.
+        diagnosis: Stored diagnosis, empty where there is none. Without a seed, its step is looked up in each training.
+        seeds: Seeds whose trainings have steps.
     """
     if not diagnosis:
         return None

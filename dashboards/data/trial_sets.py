@@ -9,7 +9,7 @@ import pandas as pd
 
 from evolve.outcome.verdict import TRAINED_THROUGH
 
-# What became of a trial, in the order it is told; the last two are for trials that are not (or not only) ours.
+# What became of a trial, in the order it is shown; the last two are for trials that are not (or not only) ours.
 VERDICTS = ("converged", "undertrained", "worsened", "diverged", "pruned", "failed", "running", "waiting", "unjudged")
 TRAINED = (*TRAINED_THROUGH, "unjudged")  # ran to their end, so that their fitness can be compared
 

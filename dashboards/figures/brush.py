@@ -13,7 +13,7 @@ def mark_selected(figure: go.Figure, numbers: Collection[int]) -> go.Figure:
     """A copy in which the points of other trials are faint; without a selection the figure itself.
 
     Args:
-        figure: Its traces tell in `customdata` of which trial a point is.
+        figure: A figure whose traces have the trial number of each point in `customdata`.
         numbers: Selected trials.
     """
     if not numbers:

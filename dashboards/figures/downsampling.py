@@ -46,7 +46,7 @@ def polyline(buckets: pd.DataFrame, column: str) -> tuple[NDArray[np.float64], N
 
     Args:
         buckets: Rows with first_step, last_step, COLUMN_low, COLUMN_high and COLUMN_missing, by first_step.
-        column: Which measurement.
+        column: Name of the measurement.
     """
     steps: list[float] = []
     values: list[float] = []

@@ -44,15 +44,15 @@ def add_state(app: Dash) -> None:
     ) -> tuple[Any, Any, Any, Any]:
         if not query:
             raise PreventUpdate
-        values = [(each["id"], each.get("value")) for group in ctx.inputs_list[:3] for each in group]
+        values = [(control["id"], control.get("value")) for group in ctx.inputs_list[:3] for control in group]
         try:
             state = state_of(from_address(query), values, selection, view_state)
             bar: Any = frame.selection_bar(state)
         except (AddressError, ValueError) as error:
             return no_update, no_update, [str(error)] * len(ctx.outputs_list[2]), no_update
         asked = no_update if state.query == query else state.query
-        told = "" if state.filters.is_empty else "active"
-        return asked, [to_address(state), state.query], [told] * len(ctx.outputs_list[2]), bar
+        mark = "" if state.filters.is_empty else "active"
+        return asked, [to_address(state), state.query], [mark] * len(ctx.outputs_list[2]), bar
 
 
 def add_panels(app: Dash, reader: Reader) -> None:

@@ -1,4 +1,4 @@
-"""What goes over the wire: compressed answers, and the data of each picture and table as CSV."""
+"""What goes over the wire: compressed responses, and the data of each picture and table as CSV."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dashboards.state import AddressError, PageState, from_address
 
 PLOTLY_PATH = f"/plotly.js?v={get_plotlyjs_version()}"
 LEAST_BYTES = 800
-LEVEL = 6
+LEVEL = 6  # zlib's default
 TEXTS = ("text/", "application/json", "application/javascript", "image/svg+xml")
 # A spreadsheet takes a cell that begins with one of these for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -90,9 +90,9 @@ def block_list(reader: Reader, state: PageState, key: str, *, has_all: bool = Fa
     """The blocks of one panel.
 
     Args:
-        reader: The database.
+        reader: Reads the database.
         state: What the page shows.
-        key: Which panel.
+        key: Key of the panel.
         has_all: Whether every trial is drawn, however many there are.
 
     Raises:
@@ -101,7 +101,7 @@ def block_list(reader: Reader, state: PageState, key: str, *, has_all: bool = Fa
     found = [panel for panel in PAGES.get(state.page, ()) if panel.key == key]
     if not found:
         raise UnavailableError(f"There is no panel {key!r} on the page {state.page}.")
-    # Panels read what they show; a database that is busy or gone is told of as everywhere.
+    # Panels read what they show; a database that is busy or gone is reported as everywhere.
     with explained():
         return found[0].draw(reader.view(state, has_all=has_all))
 
@@ -127,9 +127,9 @@ def _unique(names: Sequence[str]) -> list[str]:
     found: list[str] = []
     for name in names:
         count = 1
-        while (told := name if count == 1 else f"{name} {count}") in found:
+        while (numbered := name if count == 1 else f"{name} {count}") in found:
             count += 1
-        found.append(told)
+        found.append(numbered)
     return found
 
 

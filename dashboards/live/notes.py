@@ -48,7 +48,7 @@ def _trial_state(query: object) -> PageState:
 
 
 def _version(reader: Reader, state: PageState) -> Any:
-    # The panels then show the note at once, not when the clock next asks.
+    # The panels then show the note at once, not at the clock's next query.
     try:
         return version_of(reader, state)
     except UnavailableError:

@@ -124,7 +124,7 @@ def check_body(body: bytes, callbacks: Mapping[str, Any]) -> None:
     """Checks what is asked of a callback.
 
     Args:
-        body: The bytes of the request.
+        body: Bytes of the request as they were sent.
         callbacks: What Dash knows of each callback, by its outputs.
 
     Raises:
@@ -144,10 +144,10 @@ def check_body(body: bytes, callbacks: Mapping[str, Any]) -> None:
     wanted = callback["output"]
     outputs = wanted if isinstance(wanted, list | tuple) else [wanted]
     given = asked.get("outputs")
-    known = [{"id": each.component_id_str(), "property": each.component_property} for each in outputs]
+    known = [{"id": output.component_id_str(), "property": output.component_property} for output in outputs]
     _check_parts("outputs", given if isinstance(given, list) else [given], known, has_values=False)
     changed = asked.get("changedPropIds", [])
-    if not isinstance(changed, list) or not all(isinstance(each, str) for each in changed):
+    if not isinstance(changed, list) or not all(isinstance(name, str) for name in changed):
         raise AskedError("callback: changedPropIds is not a list of names")
 
 
@@ -158,8 +158,8 @@ def _check_parts(where: str, given: Any, known: Sequence[Mapping[str, str]], *, 
         is_many = '["ALL"]' in expected["id"]
         if is_many is not isinstance(part, list):
             raise AskedError(f"callback: {where}: {expected['id']} is {'a list' if is_many else 'one'}")
-        for each in part if is_many else [part]:
-            _check_part(where, each, expected, has_values=has_values)
+        for item in part if is_many else [part]:
+            _check_part(where, item, expected, has_values=has_values)
 
 
 def _check_part(where: str, part: Any, expected: Mapping[str, str], *, has_values: bool) -> None:

@@ -29,7 +29,7 @@ from dashboards.live.security import FIELD, Access, ExposureError, may_send_body
 from dashboards.state import PageState, to_address
 from evolve.errors import EvolveError
 
-CHECK_SECONDS = 0.2  # between changes_of_view for connections that take too long
+CHECK_SECONDS = 0.2  # between two checks for connections that take too long
 START = PageState()
 
 
@@ -41,13 +41,13 @@ class DashboardServer:
     """A server that listens already; `run` answers until another thread, or a signal's handler, calls `stop`.
 
     Args:
-        application: What answers, as WSGI has it.
+        application: WSGI application that makes the responses.
         listener: A bound socket.
         access: Who may read.
     """
 
     def __init__(self, application: Any, listener: socket.socket, access: Access) -> None:
-        # A line for each request that waits is noise; errors are still told.
+        # A line for each request that waits is noise; errors are still logged.
         logging.getLogger("waitress").setLevel(logging.ERROR)
         self.port = int(listener.getsockname()[1])
         self._access = access
@@ -157,13 +157,13 @@ def serve(
     """Serves until interrupted.
 
     Args:
-        storage, host, port, token: As `make_dashboard_server` takes them.
+        storage, host, port, token: Passed on to `make_dashboard_server`.
         page: Which page is announced and opened.
         opens_browser: Whether a browser is opened where a person sits at the terminal.
-        announce: Is told the page's address as soon as pages can be asked for.
+        announce: Called with the page's address as soon as pages can be requested.
 
     Raises:
-        DashboardError: As above.
+        DashboardError: The database or the port cannot be used, or others could read without a token.
     """
     server = make_dashboard_server(storage, host=host, port=port, token=token)
     # What is loaded by now stays; without this the collector looks through all of it whenever many rows are read.

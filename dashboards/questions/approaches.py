@@ -19,9 +19,8 @@ from dashboards.figures import theme
 from dashboards.questions import diverged
 from dashboards.questions.panel import Panel
 from evolve import formatting
-from evolve.outcome.forensics import LARGE_BOX_LOGIT, SIGN_UPDATE_RATIO
+from evolve.outcome.forensics import LARGE_BOX_LOGIT, WARNING_UPDATE
 
-HEIGHT, GAP = 640, 0.035
 HEIGHT, GAP = 640, 0.035
 
 
@@ -45,12 +44,12 @@ class Approach:
     """The last steps of a trial that diverged.
 
     Attributes:
-        number: The trial.
-        setting: Name and value of its learning rate, or of the first hyperparameter, as text.
+        number: Number of the trial within the study, from 0.
+        setting: Name and value of the trial's first hyperparameter, as text.
         end: Step that was not finite.
         steps: Steps relative to the end, rising to 0.
         traces: Largest box logit, update over weights, gradient norm, and the term of the loss that broke.
-        first_warning: First sign of trouble, relative to the end; NaN if unknown.
+        first_warning: First step whose update was too large, relative to the end; NaN if unknown.
     """
 
     number: int
@@ -85,7 +84,7 @@ def _approach_of(view: StudyView, number: int, rows: pd.DataFrame) -> Approach:
         steps=rows["step"].to_numpy(dtype=float) - end,
         traces=(
             Trace(name="largest box logit", values=_finite(rows["max_box_logit"]), limit=LARGE_BOX_LOGIT),
-            Trace(name="update / weights", values=_finite(rows["update_ratio"]), limit=SIGN_UPDATE_RATIO),
+            Trace(name="update / weights", values=_finite(rows["update_ratio"]), limit=WARNING_UPDATE),
             Trace(name="gradient norm", values=_finite(rows["grad_norm"])),
             _broken_term(rows, diagnosis),
         ),
@@ -103,12 +102,12 @@ def _broken_term(rows: pd.DataFrame, diagnosis: Mapping[str, Any]) -> Trace:
 
 def _finite(values: pd.Series[float]) -> NDArray[np.float64]:
     numbers = values.to_numpy(dtype=float)
-    return np.where([isfinite(each) for each in numbers], numbers, nan)
+    return np.where([isfinite(number) for number in numbers], numbers, nan)
 
 
 def draw(data: tuple[Approach, ...]) -> tuple[go.Figure, ...]:
     """What was measured before the end, one above the other, one figure for each trial."""
-    return tuple(_draw(each) for each in data)
+    return tuple(_draw(approach) for approach in data)
 
 
 def _draw(data: Approach) -> go.Figure:

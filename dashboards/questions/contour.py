@@ -31,7 +31,7 @@ class Contour:
     """Fitness over two hyperparameters, smoothed.
 
     Attributes:
-        x, y: Axes.
+        x, y: Hyperparameters on the two axes.
         x_values, y_values: Where the map is known, shape (GRID,) each.
         fitness: Shape (GRID, GRID), rows are y; NaN far from every trial, and where most of those near diverged.
         rows: number, verdict, fitness, and the values x and y of the trials behind it and of those that diverged.
@@ -144,6 +144,5 @@ PANEL = Panel(
     "crosses. It hides what other hyperparameters did, so read it with the pictures above.",
     rows=rows,
     blocks=draw,
-    has_pair=True,
     has_points=True,
 )

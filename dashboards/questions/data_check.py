@@ -36,8 +36,8 @@ def _data_summary(view: StudyView) -> tuple[Table | Empty, ...]:
     if not summary:
         return (Empty("No counts of images and boxes are stored for this study; `evolve run` counts them."),)
     splits = summary.get("splits")
-    counted = {str(name): each for name, each in splits.items()} if isinstance(splits, Mapping) else {}
-    # What was found is told from the findings themselves.
+    counted = {str(name): facts for name, facts in splits.items()} if isinstance(splits, Mapping) else {}
+    # What was found is said by the findings themselves.
     rest = {str(key): formatting.as_text(value) for key, value in summary.items() if key not in ("splits", "findings")}
     facts = {key.replace("_", " "): value for key, value in rest.items() if value}
     tables = (_splits_table(counted) if counted else None, setup.pairs("data-facts", "data", facts) if facts else None)
@@ -45,13 +45,13 @@ def _data_summary(view: StudyView) -> tuple[Table | Empty, ...]:
 
 
 def _splits_table(splits: Mapping[str, Any]) -> Table:
-    keys = list(dict.fromkeys(key for each in splits.values() for key in each))
-    is_nested = {key: any(isinstance(each.get(key), Mapping) for each in splits.values()) for key in keys}
+    keys = list(dict.fromkeys(key for facts in splits.values() for key in facts))
+    is_nested = {key: any(isinstance(facts.get(key), Mapping) for facts in splits.values()) for key in keys}
     columns = (
         Column(title="split"),
         *(Column(title=str(key).replace("_", " "), kind="text" if is_nested[key] else "number") for key in keys),
     )
-    rows = tuple((name, *(_count_cell(each.get(key)) for key in keys)) for name, each in splits.items())
+    rows = tuple((name, *(_count_cell(facts.get(key)) for key in keys)) for name, facts in splits.items())
     return Table(name="data-splits", columns=columns, rows=rows)
 
 

@@ -39,8 +39,8 @@ def diverged_table(view: StudyView) -> Table | Empty:
     rows = []
     for number, reason in zip(trials["number"], trials["reason"], strict=True):
         diagnosis = view.diagnoses.get(int(number), {})
-        told = str(diagnosis.get("summary") or reason)
-        rows.append((int(number), told, *setting_cells(view, int(number)), *_diagnosis_cells(diagnosis)))
+        summary = str(diagnosis.get("summary") or reason)
+        rows.append((int(number), summary, *setting_cells(view, int(number)), *_diagnosis_cells(diagnosis)))
     return Table(name="diverged", columns=columns, rows=tuple(rows), is_sortable=True, links_to="trial")
 
 
@@ -82,7 +82,7 @@ def none_diverged(view: StudyView) -> Empty:
 
 
 def cause(diagnosis: Mapping[str, Any]) -> str:
-    """What broke, such as `box loss at scale 1`; a diagnosis that does not say so is told to be unknown."""
+    """What broke, such as `box loss at scale 1`; unknown where the diagnosis does not say so."""
     term, scale = str(diagnosis.get("term") or ""), diagnosis.get("scale")
     if not term:
         return "unknown"
@@ -105,7 +105,7 @@ def _median(values: Sequence[float]) -> float:
 
 
 def setting_columns(view: StudyView) -> tuple[Column, ...]:
-    axis = next((each for each in view.space if each.name == "lr0"), view.space[0] if view.space else None)
+    axis = next((axis for axis in view.space if axis.name == "lr0"), view.space[0] if view.space else None)
     if axis is None or axis.name not in view.params:
         return ()
     return (Column(title=axis.name, kind="text" if axis.is_categorical else "number"),)
@@ -116,14 +116,14 @@ def setting_cells(view: StudyView, number: int) -> tuple[Cell, ...]:
 
 
 def _diagnosis_cells(diagnosis: Mapping[str, Any]) -> tuple[Cell, ...]:
-    step, sign = number_in(diagnosis, "step"), number_in(diagnosis, "first_sign_step")
+    step, warning = number_in(diagnosis, "step"), number_in(diagnosis, "first_sign_step")
     return (
         step,
         number_in(diagnosis, "epoch"),
         str(diagnosis.get("term") or ""),
         _scale(diagnosis.get("scale")),
         _phase(diagnosis).removesuffix(" warm-up"),
-        step - sign,
+        step - warning,
         number_in(diagnosis, "lr"),
         number_in(diagnosis, "last_finite_grad_norm"),
     )

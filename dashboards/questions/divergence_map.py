@@ -23,7 +23,7 @@ class DivergenceMap:
     """Where in the space trainings diverge; `y` is None if the study has one axis.
 
     Attributes:
-        x, y: Axes.
+        x, y: Hyperparameters on the two axes.
         rows: number, verdict, fitness, and the values x and y.
         params: A row of hyperparameters by the number of each trial.
         sentences: What parts the diverged trials from the others.
@@ -151,6 +151,5 @@ PANEL = Panel(
     caption="Brighter is better; crosses diverged.",
     rows=rows,
     blocks=_blocks,
-    has_pair=True,
     has_points=True,
 )

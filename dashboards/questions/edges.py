@@ -25,7 +25,7 @@ class Edge:
     """A value of one hyperparameter that parts the trials that diverged from the others.
 
     Attributes:
-        name: The hyperparameter.
+        name: Name of the hyperparameter.
         value: Most trials at or beyond it diverged, in the hyperparameter's own unit.
         is_above: Whether beyond means larger.
         beyond, others: Trials on either side, and how many of them diverged.
@@ -68,9 +68,9 @@ def divergence_sentence(view: StudyView) -> str:
         return f"None of {counted(len(decided), 'trial')} diverged."
     if diverged == len(decided):
         return f"Every one of {counted(len(decided), 'trial')} diverged."
-    told = f"{diverged:,} of {counted(len(decided), 'trial')} diverged"
+    count = f"{diverged:,} of {counted(len(decided), 'trial')} diverged"
     # Of one or two nobody can tell.
-    return f"{told}; no single hyperparameter tells which." if diverged >= LEAST_DIVERGED else f"{told}."
+    return f"{count}; no single hyperparameter tells which." if diverged >= LEAST_DIVERGED else f"{count}."
 
 
 def _edge(view: StudyView, trials: pd.DataFrame, axis: Parameter) -> Edge | None:

@@ -22,7 +22,7 @@ EDGE = 0.05
 def rows(view: StudyView) -> tuple[Block, ...]:
     """What was asked, what came out, and the best trial."""
     question_and_answer = " ".join(part for part in (view.facts.text("description"), divergence_sentence(view)) if part)
-    sentences = (Prose(text) for text in (question_and_answer, _asked(view), _answered(view)) if text)
+    sentences = (Prose(text) for text in (question_and_answer, _asked(view), _outcome(view)) if text)
     return (*sentences, Tiles(_tiles(view)), VerdictCounts(verdict_counts(view)), best_setting(view))
 
 
@@ -68,7 +68,7 @@ def range_cells(axis: Parameter) -> tuple[Cell, Cell, str]:
 def _place(axis: Parameter, value: Cell) -> tuple[Cell, str]:
     if axis.is_categorical or not axis.has_range or isinstance(value, str):
         return "", ""
-    low, high, at = (log(each) if axis.is_log else each for each in (axis.low, axis.high, value))
+    low, high, at = (log(number) if axis.is_log else number for number in (axis.low, axis.high, value))
     place = (at - low) / (high - low)
     if place < EDGE:
         return place, "at the lower end: consider a lower one"
@@ -96,7 +96,7 @@ def _asked(view: StudyView) -> str:
     return f"The study searches {searched}{sampler}: {formatting.listed(names)}." if names else ""
 
 
-def _answered(view: StudyView) -> str:
+def _outcome(view: StudyView) -> str:
     trials = started(view.trials)
     if trials.empty:
         return "No trial has started yet."
@@ -104,14 +104,14 @@ def _answered(view: StudyView) -> str:
     spent = _training_seconds(trials)
     counts = [f"{count:,} {verdict}" for verdict, count in verdict_counts(view)]
     effort = f" in {formatting.duration(spent)} of training" if isfinite(spent) else ""
-    told = f"{formatting.counted(len(trials), 'trial')}{effort}: {formatting.listed(counts)}."
+    outcomes = f"{formatting.counted(len(trials), 'trial')}{effort}: {formatting.listed(counts)}."
     if best is None:
         others = (
             "" if view.left_out.empty else f"; {formatting.counted(len(finished(view.left_out)), 'trial')} left out did"
         )
-        return f"{told} None has run to its end{others}."
+        return f"{outcomes} None has run to its end{others}."
     result = f"The best is trial {best['number']}, with a fitness of {formatting.score(best['fitness'])}"
-    return f"{told} {result}{_precisions(best, view.facts.text('nms_iou'))}."
+    return f"{outcomes} {result}{_precisions(best, view.facts.text('nms_iou'))}."
 
 
 def _precisions(best: Mapping[str, Any], nms_iou: str) -> str:

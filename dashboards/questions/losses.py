@@ -26,11 +26,11 @@ class Losses:
     """Training and validation loss by epoch.
 
     Attributes:
-        name: Which term, or total.
+        name: Name of a term of the loss, or total.
         best_number: Trial of the best fitness, or None.
-        best: Rows with epoch, train and val of that trial.
+        best: Epochs of that trial with its train and val loss.
         train, val: 10, 50 and 90 % over the trials that ran to their end, by epoch.
-        num_trials: How many those are.
+        num_trials: Number of trials that ran to their end.
         not_finite: Every trial with a validation loss that was no number, and after which epochs, counted from 1.
     """
 
@@ -51,20 +51,20 @@ def rows(view: StudyView) -> Losses | Empty:
 def term_rows(view: StudyView) -> tuple[Losses, ...] | Empty:
     """The same for each term of the loss."""
     terms = [_rows_of(view, term, (term,)) for term in TERMS]
-    if missing := [each for each in terms if isinstance(each, Empty)]:
+    if missing := [term for term in terms if isinstance(term, Empty)]:
         return missing[0]
-    return tuple(each for each in terms if isinstance(each, Losses))
+    return tuple(term for term in terms if isinstance(term, Losses))
 
 
 def not_finite_text(found: Sequence[tuple[int, tuple[int, ...]]]) -> str:
     """Which trials had a validation loss that was no number, and after which epochs; empty where none had."""
     if not found:
         return ""
-    told = [
+    texts = [
         f"trial {number} after {'epoch' if len(epochs) == 1 else 'epochs'} {spans(epochs).replace('-', ' to ')}"
         for number, epochs in found
     ]
-    return f"Validation loss was not finite in {counted(len(found), 'trial')}: {listed(told, limit=8)}."
+    return f"Validation loss was not finite in {counted(len(found), 'trial')}: {listed(texts, limit=8)}."
 
 
 def _not_finite(rows: pd.DataFrame) -> tuple[tuple[int, tuple[int, ...]], ...]:
@@ -105,7 +105,7 @@ def draw(data: Losses) -> go.Figure:
 
 def draw_terms(data: tuple[Losses, ...]) -> tuple[go.Figure, ...]:
     """The same for each term, one small figure each."""
-    return tuple(_draw(each, height=250, y=f"{each.name} loss", showlegend=False) for each in data)
+    return tuple(_draw(term, height=250, y=f"{term.name} loss", showlegend=False) for term in data)
 
 
 def _draw(data: Losses, *, height: int, y: str, showlegend: bool) -> go.Figure:
@@ -146,8 +146,8 @@ def _shown(data: Losses) -> NDArray[np.float64]:
 
 
 def _blocks(found: Losses) -> tuple[Block, ...]:
-    told = not_finite_text(found.not_finite)
-    return (draw(found), *([Prose(told)] if told else []))
+    warning = not_finite_text(found.not_finite)
+    return (draw(found), *([Prose(warning)] if warning else []))
 
 
 PANEL = Panel(

@@ -46,7 +46,7 @@ def environment_rows(view: StudyView) -> tuple[Table, ...] | Empty:
 
 
 def event_rows(view: StudyView) -> Table | Empty:
-    """What happened to the study besides the results of its trials."""
+    """Events of the study besides the results of its trials."""
     if view.events.empty:
         return Empty("Nothing: no worker was lost, every checkpoint could be used, and the data stayed as they were.")
     columns = (Column(title="trial", kind="number"), Column(title="event"), Column(title="what", is_long=True))
@@ -63,7 +63,7 @@ def _flat(facts: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in facts.items():
         if isinstance(value, Mapping):
-            flat.update({f"{key} {inner}": each for inner, each in value.items()})
+            flat.update({f"{key} {inner}": item for inner, item in value.items()})
         else:
             flat[str(key)] = value if not isinstance(value, list) else json.dumps(value)
     return flat

@@ -30,7 +30,7 @@ def rows(view: StudyView) -> tuple[Slice, ...] | Empty:
     trials = drawn_trials(view)
     if trials.empty:
         return none_started(view)
-    axes = [each for each in view.space if each.name in view.params]
+    axes = [axis for axis in view.space if axis.name in view.params]
     if not axes:
         return Empty("No hyperparameter was searched. Name some under `space` in the study's file.")
     found = {edge.name: edge for edge in find_edges(view)}
@@ -48,7 +48,7 @@ def with_values(trials: pd.DataFrame, view: StudyView, axes: dict[str, Parameter
 
 def draw(data: tuple[Slice, ...]) -> tuple[go.Figure, ...]:
     """Fitness against each hyperparameter, one small figure each."""
-    return tuple(_slice(each) for each in data)
+    return tuple(_slice(item) for item in data)
 
 
 def _slice(data: Slice) -> go.Figure:

@@ -79,7 +79,7 @@ def draw(data: Timeline) -> go.Figure:
     Few trials have a row each; many would be a thread, and share the rows of those that ran at once.
     """
     longest = float(data.rows["end"].max())
-    _, unit, name = next(each for each in UNITS if longest >= each[0])
+    _, unit, name = next(found for found in UNITS if longest >= found[0])
     has_own_rows = len(data.rows) <= MAX_ROWS
     column, title = ("number", "trial") if has_own_rows else ("place", "trials at once")
     num_rows = len(data.rows) if has_own_rows else int(data.rows["place"].max())
@@ -105,7 +105,7 @@ def draw(data: Timeline) -> go.Figure:
             marker={"size": width if has_own_rows else 2, "color": theme.style(verdict).color, "symbol": "square"},
             name=verdict,
             customdata=part["number"].to_numpy()[owners],
-            text=[formatting.duration(float(each)) for each in (part["end"] - part["start"]).to_numpy()[owners]],
+            text=[formatting.duration(float(seconds)) for seconds in (part["end"] - part["start"]).to_numpy()[owners]],
             hovertemplate=f"{theme.trial_title('%{customdata}', verdict)}<br>%{{text}}<extra></extra>",
             connectgaps=False,
         )

@@ -16,7 +16,7 @@ def uniform(shape: torch.Size, generator: Generator) -> Tensor:
 
     Args:
         shape: Filters, channels of one group, height and width.
-        generator: Of the CPU.
+        generator: Random generator on the CPU.
 
     Source: torch.nn.Conv2d's default.
     """

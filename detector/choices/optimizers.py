@@ -24,9 +24,9 @@ class Update:
 
     Attributes:
         lr: Learning rate.
-        momentum: As in `Rates`, 0 to below 1.
+        momentum: Momentum, 0 to below 1.
         weight_decay: 0 for kinds that have none.
-        values: Of the lane, for what a rule needs besides.
+        values: Hyperparameters of the lane, for what a rule needs besides.
     """
 
     lr: float
@@ -39,8 +39,8 @@ def sgd(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, up
     """Changes weights and state in place by one step of SGD.
 
     Args:
-        weights: Of one kind.
-        gradients: Of the same shapes, clipped.
+        weights: Weights of one kind, changed in place.
+        gradients: Clipped gradients of these weights, each of the same shape.
         state: Filled at the first step.
         update: What to apply. At a momentum of 0 the state is left as it is.
 
@@ -61,7 +61,7 @@ def sgd(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, up
         maximize=False,
     )
     if update.momentum:
-        state["momentum"] = [each for each in buffers if each is not None]
+        state["momentum"] = [buffer for buffer in buffers if buffer is not None]
 
 
 def adamw(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, update: Update) -> None:
@@ -70,9 +70,9 @@ def adamw(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, 
     Source: Loshchilov & Hutter 2019, algorithm 2; torch.optim.AdamW.
     """
     if not state:
-        state["mean"] = [torch.zeros_like(each) for each in weights]
-        state["mean_square"] = [torch.zeros_like(each) for each in weights]
-        state["steps"] = [torch.zeros((), dtype=torch.float32, device=each.device) for each in weights]
+        state["mean"] = [torch.zeros_like(weight) for weight in weights]
+        state["mean_square"] = [torch.zeros_like(weight) for weight in weights]
+        state["steps"] = [torch.zeros((), dtype=torch.float32, device=weight.device) for weight in weights]
     torch_adamw(
         [*weights],
         [*gradients],

@@ -14,7 +14,7 @@ def linear(progress: float, lrf: float) -> float:
 
     Args:
         progress: 0 at the first step of a training, 1 at the last.
-        lrf: The fraction at the end.
+        lrf: Fraction of the learning rate at the end, 0 to 1.
 
     Source: ultralytics/yolov3 train.py.
     """

@@ -29,7 +29,7 @@ def open_dataset(
     Args:
         source: digits, digits-1, digits-3 or digits-10; a YOLO data.yaml or a folder with one; a Pascal VOC folder.
         image_size: Side of the square images that will be trained on, in pixels.
-        seed: Of rendered training scenes, and of the choice of images held out where no split is given.
+        seed: Seed of rendered training scenes, and of the choice of images held out where no split is given.
         cache_mb: Memory for decoded pictures in MiB; the rest is decoded when needed.
         skip_unreadable: Whether images that cannot be read are left out, each with a finding, instead of ending the
             check. The other images stay in the splits they would be in anyway.

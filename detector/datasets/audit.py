@@ -34,7 +34,7 @@ class Entry:
 
     Attributes:
         image: Image file.
-        label_file: Its label file, or None where there is none.
+        label_file: Label file of the image, or None where there is none.
         objects: Objects in the order of the label file.
         is_normalised: Whether boxes are fractions of the image's width and height rather than pixels.
         stated_size: Width and height as the label file states them, if it does.
@@ -118,7 +118,7 @@ def upright_entry(entry: Entry, size: tuple[int, int], orientation: int, audit: 
         entry: Image and objects.
         size: Width and height of the image, upright.
         orientation: EXIF orientation by which the image was turned, 1 to 8.
-        audit: Is told about an image that was turned, and about boxes that were.
+        audit: Collects images that were turned, and boxes that were.
     """
     if orientation == 1:
         return entry
@@ -157,7 +157,7 @@ def check_entry(entry: Entry, size: tuple[int, int], audit: Audit) -> list[Label
     Args:
         entry: Image and objects.
         size: Width and height of the image file, upright.
-        audit: Is told about boxes that were cut or left out, and images without boxes.
+        audit: Collects boxes that were cut or left out, and images without boxes.
     """
     if entry.label_file is None:
         audit.finding("no_label_file", entry.image, None, "no label file; the image counts as background")
@@ -168,31 +168,31 @@ def check_entry(entry: Entry, size: tuple[int, int], audit: Audit) -> list[Label
     if not entry.objects:
         audit.finding("no_objects", entry.label_file, None, "no objects; the image counts as background")
     kept: dict[tuple[int, Box], LabelledObject] = {}
-    for each in entry.objects:
-        if (each.label, each.box) in kept:
-            audit.finding("repeated_box", entry.label_file, each.line, "the same box again; left out")
-        elif (inside := _inside(each, entry, size, audit)) is not None:
-            kept[each.label, each.box] = inside
+    for labelled in entry.objects:
+        if (labelled.label, labelled.box) in kept:
+            audit.finding("repeated_box", entry.label_file, labelled.line, "the same box again; left out")
+        elif (inside := _inside(labelled, entry, size, audit)) is not None:
+            kept[labelled.label, labelled.box] = inside
     return list(kept.values())
 
 
-def _inside(each: LabelledObject, entry: Entry, size: tuple[int, int], audit: Audit) -> LabelledObject | None:
+def _inside(labelled: LabelledObject, entry: Entry, size: tuple[int, int], audit: Audit) -> LabelledObject | None:
     width, height = size
-    x0, y0, x1, y1 = each.box
+    x0, y0, x1, y1 = labelled.box
     if entry.is_normalised:
         x0, y0, x1, y1 = x0 * width, y0 * height, x1 * width, y1 * height
     shown = f"box {x0:g} {y0:g} {x1:g} {y1:g} in an image of {_times(size)} pixels"
     file = entry.label_file or entry.image
     if x1 <= x0 or y1 <= y0:
-        audit.finding("no_area", file, each.line, f"{shown} has no area; left out")
+        audit.finding("no_area", file, labelled.line, f"{shown} has no area; left out")
         return None
     cut = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
     if cut[2] <= cut[0] or cut[3] <= cut[1]:
-        audit.finding("outside", file, each.line, f"{shown} lies outside; left out")
+        audit.finding("outside", file, labelled.line, f"{shown} lies outside; left out")
         return None
     if max(cut[0] - x0, cut[1] - y0, x1 - cut[2], y1 - cut[3]) > ROUNDING_PX:
-        audit.finding("clipped", file, each.line, f"{shown} reaches beyond it; cut to the image")
-    return LabelledObject(label=each.label, box=cut, line=each.line)
+        audit.finding("clipped", file, labelled.line, f"{shown} reaches beyond it; cut to the image")
+    return LabelledObject(label=labelled.label, box=cut, line=labelled.line)
 
 
 def _times(size: tuple[int, int] | None) -> str:

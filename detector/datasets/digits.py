@@ -1,8 +1,8 @@
 """Scenes of real handwritten digits on cluttered backgrounds, rendered anew for every training epoch.
 
 Digits: Alpaydin & Kaynak, Optical Recognition of Handwritten Digits (UCI 1998), as scikit-learn ships them: 1,797
-images of 8 x 8. Each goes to one part only (70 % train, 15 % val, 15 % test within each class), so no part shows ink
-of another. A scene is a function of (seed, part, epoch, index); val and test scenes do not depend on the seed, so
+images of 8 x 8. Each goes to one split only (70 % train, 15 % val, 15 % test within each class), so no split shows ink
+of another. A scene is a function of (seed, split, epoch, index); val and test scenes do not depend on the seed, so
 that trainings with different seeds are measured on the same images.
 """
 
@@ -29,7 +29,7 @@ CLASS_NAMES: dict[str, tuple[str, ...]] = {
 MAX_DIGITS = 3
 NUM_SCENES = {"train": 640, "val": 128, "test": 256}
 
-_PARTS = ("train", "val", "test")
+_SPLITS = ("train", "val", "test")
 _SHARES = (0.7, 0.85)  # ends of the train and val shares of each class
 # Measured with the tiny compact network, 400 batches of 16, one class: mAP50 0.5 with sides from 12, 0.9 from 22.
 _MIN_SIDE, _MAX_SIDE, _NUM_SIDES = 22 / 64, 44 / 64, 9  # of an 8 x 8 digit, fraction of the image
@@ -42,7 +42,7 @@ U16 = NDArray[np.uint16]
 
 
 class DigitImages(NamedTuple):
-    """Digits of one part: `pixels` (K, 8, 8) uint8 from 0 to 16, `digits` (K,), `source` (K,) rows of load_digits."""
+    """Digits of one split: `pixels` (K, 8, 8) uint8 from 0 to 16, `digits` (K,), `source` (K,) rows of load_digits."""
 
     pixels: NDArray[np.uint8]
     digits: NDArray[np.int64]
@@ -51,25 +51,25 @@ class DigitImages(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DigitSettings:
-    """What a part of a digits data set is rendered from.
+    """What a split of a digits data set is rendered from.
 
     Attributes:
-        part: train, val or test.
+        split: train, val or test.
         names: Class names, one of the values of `CLASS_NAMES`.
         image_size: Side of the scenes in pixels, at least 32.
         seed: Seed of the training scenes.
-        num_scenes: Scenes in the part.
+        num_scenes: Scenes in the split.
     """
 
-    part: str
+    split: str
     names: tuple[str, ...]
     image_size: int
     seed: int
     num_scenes: int
 
     def __post_init__(self) -> None:
-        if self.part not in _PARTS:
-            raise ValueError(f"part: {self.part!r} is not one of {list(_PARTS)}")
+        if self.split not in _SPLITS:
+            raise ValueError(f"split: {self.split!r} is not one of {list(_SPLITS)}")
         if self.names not in CLASS_NAMES.values():
             raise ValueError(f"names: {self.names!r} is not one of {list(CLASS_NAMES.values())}")
         if self.image_size < 32 or self.num_scenes < 1 or self.seed < 0:
@@ -80,19 +80,19 @@ class DigitSettings:
 
 
 class DigitScenes:
-    """One part of a digits data set, rendered when asked for."""
+    """One split of a digits data set, rendered when asked for."""
 
     def __init__(self, settings: DigitSettings) -> None:
         self.settings = settings
-        self._seed = settings.seed if settings.part == "train" else 0
-        self._part = _PARTS.index(settings.part)
-        pool = digit_images(settings.part)
+        self._seed = settings.seed if settings.split == "train" else 0
+        self._split = _SPLITS.index(settings.split)
+        pool = digit_images(settings.split)
         is_one_class = len(settings.names) == 1
         shown = np.isin(pool.digits, range(10) if is_one_class else [int(name) for name in settings.names])
         self._pixels = pool.pixels[shown]
         self._labels = [0 if is_one_class else digit for digit in pool.digits[shown].tolist()]
         self._sides = _sides(settings.image_size)
-        self._bank, self._levels = background_bank(self._part, self._seed, settings.image_size)
+        self._bank, self._levels = background_bank(self._split, self._seed, settings.image_size)
         stamp_bytes = 2 * sum(side**2 for side in self._sides) // _NUM_SIDES  # about, on average
         num_stamps = _NUM_SIDES * len(self._pixels)
         fits = stamp_bytes * num_stamps <= _STAMP_BYTES
@@ -105,19 +105,19 @@ class DigitScenes:
 
     def _draw_epoch(self, epoch: int) -> list[list[float]]:
         # Seeding a generator for each scene would cost a quarter of the scene.
-        generator = np.random.default_rng([self._seed, self._part, epoch])
+        generator = np.random.default_rng([self._seed, self._split, epoch])
         numbers: list[list[float]] = generator.random((len(self), 4 + MAX_DIGITS * _DRAWS)).tolist()
         return numbers
 
     def sample(self, index: int, epoch: int) -> Sample:
-        """Scene `index`; those of the training part differ from epoch to epoch.
+        """Scene `index`; those of the training split differ from epoch to epoch.
 
         Raises:
-            IndexError: `index` is not one of the part's scenes.
+            IndexError: `index` is not one of the split's scenes.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"scene {index} of {len(self)}")
-        draws = self._draws(epoch if self._part == 0 else 0)[index]
+        draws = self._draws(epoch if self._split == 0 else 0)[index]
         image, level = self._background(draws)
         boxes: list[tuple[int, int, int, int]] = []
         labels: list[int] = []
@@ -161,9 +161,9 @@ def open_digits(source: str, *, image_size: int, seed: int = 0) -> Dataset:
     names = CLASS_NAMES[source]
     train, val, test = (
         DigitScenes(
-            DigitSettings(part=part, names=names, image_size=image_size, seed=seed, num_scenes=NUM_SCENES[part])
+            DigitSettings(split=split, names=names, image_size=image_size, seed=seed, num_scenes=NUM_SCENES[split])
         )
-        for part in _PARTS
+        for split in _SPLITS
     )
     return Dataset(
         source=source,
@@ -179,22 +179,22 @@ def open_digits(source: str, *, image_size: int, seed: int = 0) -> Dataset:
 
 
 @cache
-def digit_images(part: str) -> DigitImages:
-    """Digits of a part: 70 % of each class for train, 15 % each for val and test, the same in every run."""
+def digit_images(split: str) -> DigitImages:
+    """Digits of a split: 70 % of each class for train, 15 % each for val and test, the same in every run."""
     from sklearn.datasets import load_digits  # a second of importing that other data sets are spared
 
     bunch = load_digits()
     digits = np.asarray(bunch.target, dtype=np.int64)
     generator = np.random.default_rng(0)
     rows = np.sort(
-        np.concatenate([_share(generator.permutation(np.flatnonzero(digits == d)), part) for d in range(10)])
+        np.concatenate([_share(generator.permutation(np.flatnonzero(digits == d)), split) for d in range(10)])
     )
     return DigitImages(np.asarray(bunch.images[rows], dtype=np.uint8), digits[rows], rows)
 
 
-def _share(rows: NDArray[np.int64], part: str) -> NDArray[np.int64]:
+def _share(rows: NDArray[np.int64], split: str) -> NDArray[np.int64]:
     ends = [0, *(round(share * len(rows)) for share in _SHARES), len(rows)]
-    number = _PARTS.index(part)
+    number = _SPLITS.index(split)
     return rows[ends[number] : ends[number + 1]]
 
 
@@ -255,14 +255,14 @@ def _print(region: NDArray[np.uint8], stamp: U16, ink: U16) -> None:
     region[...] = blended
 
 
-def background_bank(part: int, seed: int, image_size: int) -> tuple[NDArray[np.uint8], list[float]]:
+def background_bank(split: int, seed: int, image_size: int) -> tuple[NDArray[np.uint8], list[float]]:
     """Backgrounds twice as wide as a scene, (K, 3, 2 S, 2 S) uint8, and the mean level of each.
 
     Gradients, grain, blobs, bars, arcs and short strokes: clutter of the digits' own stroke width, but no digits.
     """
     side = 2 * image_size
     count = min(max(_BANK_BYTES // (3 * side * side), 6), 64)
-    generator = np.random.default_rng([seed, part, image_size, 77])
+    generator = np.random.default_rng([seed, split, image_size, 77])
     bank = np.stack([_background(generator, side) for _ in range(count)])
     return bank, [float(level) for level in bank.mean(axis=(1, 2, 3))]
 

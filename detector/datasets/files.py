@@ -30,7 +30,7 @@ class Listing:
         source: The file or folder it was read from.
         names: Class names by index.
         entries: Entries of train, val and test, whichever the data set tells apart; train is always there.
-        note: Where the parts come from.
+        note: Where the splits come from.
     """
 
     source: str
@@ -49,7 +49,7 @@ class Annotated:
 
 
 class FileSplit:
-    """Images of one part, from memory or from disk."""
+    """Images of one split, from memory or from disk."""
 
     def __init__(self, items: Sequence[Annotated], store: PictureStore) -> None:
         self._items = tuple(items)
@@ -72,60 +72,60 @@ def build(listing: Listing, audit: Audit, store: PictureStore, seed: int) -> Dat
     """A data set from what a format's reader found: every image is decoded and every box checked.
 
     Args:
-        listing: Entries by part. Without val, part of train is held out.
+        listing: Entries by split. Without val, some of train is held out.
         audit: What the reader noted so far; says whether images that cannot be read are left out.
         store: Decodes images and keeps them.
-        seed: Of the random choice of held-out images.
+        seed: Seed of the random choice of held-out images.
 
     Raises:
         UnreadableImagesError: Images cannot be read, and nothing else is wrong.
         DataError: Anything else prevents training.
     """
     entries, note = with_held_out(listing, seed)
-    parts: dict[str, list[Annotated]] = {}
+    kept: dict[str, list[Annotated]] = {}
     seen: dict[bytes, tuple[str, Path]] = {}
-    for part, listed in entries.items():
-        parts[part] = []
+    for split, listed in entries.items():
+        kept[split] = []
         for entry in _once(listed, audit):
             if (picture := _read(entry, store, audit)) is not None:
-                _note_twin(picture, entry.image, part, seen, audit)
-                parts[part].append(_annotated(entry, picture, audit))
+                _note_duplicate(picture, entry.image, split, seen, audit)
+                kept[split].append(_annotated(entry, picture, audit))
     audit.raise_problems()
-    _refuse_empty(listing.source, parts, entries)
+    _refuse_empty(listing.source, kept, entries)
     note_misspelt(listing.names, [entry for listed in entries.values() for entry in listed], audit)
-    counts = {part: _counts(items, len(listing.names)) for part, items in parts.items()}
+    counts = {split: _counts(items, len(listing.names)) for split, items in kept.items()}
     if not sum(counts["train"]):
-        raise DataError(f"{listing.source}: no box in the {len(parts['train'])} training images; allowed: at least one")
+        raise DataError(f"{listing.source}: no box in the {len(kept['train'])} training images; allowed: at least one")
     for name, count in zip(listing.names, counts["train"], strict=True):
         if not count:
             audit.finding("unused_class", Path(listing.source), None, f"class {name} has no box in the training split")
     return Dataset(
         source=listing.source,
         names=listing.names,
-        train=FileSplit(parts["train"], store),
-        val=FileSplit(parts["val"], store),
-        test=FileSplit(parts["test"], store) if "test" in parts else None,
+        train=FileSplit(kept["train"], store),
+        val=FileSplit(kept["val"], store),
+        test=FileSplit(kept["test"], store) if "test" in kept else None,
         findings=tuple(audit.findings),
         note=note,
-        max_boxes=max(max(len(item.labels_M) for items in parts.values() for item in items), 1),
+        max_boxes=max(max(len(item.labels_M) for items in kept.values() for item in items), 1),
         augments=True,
         box_counts=counts,
-        files=_digests(Path(listing.source), parts),
+        files=_digests(Path(listing.source), kept),
     )
 
 
 def with_held_out(listing: Listing, seed: int) -> tuple[dict[str, list[Entry]], str]:
-    """Entries with a val part, and a note on how it was made.
+    """Entries with a val split, and a note on how it was made.
 
     Without val, a tenth of train is held out for it, and another tenth for test if that is missing too.
 
     Raises:
-        DataError: A part that is listed has no images, or there are too few to hold one out.
+        DataError: A split that is listed has no images, or there are too few to hold one out.
     """
-    entries = {part: list(listed) for part, listed in listing.entries.items()}
-    for part, listed in entries.items():
+    entries = {split: list(listed) for split, listed in listing.entries.items()}
+    for split, listed in entries.items():
         if not listed:
-            raise DataError(f"{listing.source}: no images in {part}; allowed: at least one")
+            raise DataError(f"{listing.source}: no images in {split}; allowed: at least one")
     if "val" in entries:
         return entries, listing.note
     pool = entries.pop("train")
@@ -134,11 +134,13 @@ def with_held_out(listing: Listing, seed: int) -> tuple[dict[str, list[Entry]], 
     missing = ["val"] if "test" in entries else ["val", "test"]
     tenth = max(round(len(pool) / 10), 1)
     order = np.random.default_rng(seed).permutation(len(pool))
-    held_out = {part: np.sort(order[n * tenth : (n + 1) * tenth]) for n, part in enumerate(missing)}
+    held_out = {split: np.sort(order[n * tenth : (n + 1) * tenth]) for n, split in enumerate(missing)}
     rest = np.sort(order[len(missing) * tenth :])
     chosen = {"train": rest, **held_out}
-    note = f"{listing.note}; of {len(pool)} images {', '.join(f'{len(rows)} {part}' for part, rows in chosen.items())}"
-    return {part: [pool[row] for row in rows] for part, rows in chosen.items()} | entries, f"{note} by seed {seed}"
+    note = (
+        f"{listing.note}; of {len(pool)} images {', '.join(f'{len(rows)} {split}' for split, rows in chosen.items())}"
+    )
+    return {split: [pool[row] for row in rows] for split, rows in chosen.items()} | entries, f"{note} by seed {seed}"
 
 
 def _once(listed: Sequence[Entry], audit: Audit) -> list[Entry]:
@@ -163,15 +165,13 @@ def _read(entry: Entry, store: PictureStore, audit: Audit) -> Picture | None:
     return picture
 
 
-def _refuse_empty(
-    source: str, parts: Mapping[str, Sequence[Annotated]], entries: Mapping[str, Sequence[Entry]]
-) -> None:
-    for part, items in parts.items():
+def _refuse_empty(source: str, kept: Mapping[str, Sequence[Annotated]], entries: Mapping[str, Sequence[Entry]]) -> None:
+    for split, items in kept.items():
         if not items:
-            images = sorted({str(entry.image) for entry in entries[part]})
+            images = sorted({str(entry.image) for entry in entries[split]})
             shown = ", ".join(images[:10]) + (", ..." if len(images) > 10 else "")
             raise DataError(
-                f"{source}: none of the {len(images)} images in {part} can be read ({shown}); allowed: at least one"
+                f"{source}: none of the {len(images)} images in {split} can be read ({shown}); allowed: at least one"
             )
 
 
@@ -185,20 +185,22 @@ def _annotated(entry: Entry, picture: Picture, audit: Audit) -> Annotated:
     return Annotated(image=entry.image, boxes_M4=boxes_M4 * scale, labels_M=labels_M)
 
 
-def _note_twin(picture: Picture, image: Path, part: str, seen: dict[bytes, tuple[str, Path]], audit: Audit) -> None:
+def _note_duplicate(
+    picture: Picture, image: Path, split: str, seen: dict[bytes, tuple[str, Path]], audit: Audit
+) -> None:
     digest = blake2b(f"{tuple(picture.image.shape)}".encode() + picture.image.numpy().tobytes(), digest_size=16)
-    other_part, other = seen.setdefault(digest.digest(), (part, image))
-    if (other_part, other) == (part, image):
+    other_split, other = seen.setdefault(digest.digest(), (split, image))
+    if (other_split, other) == (split, image):
         return
-    kind = "same_image" if other_part == part else "leak"
-    audit.finding(kind, image, None, f"in {part}: same pixels as {other} in {other_part}; both kept")
+    kind = "same_image" if other_split == split else "leak"
+    audit.finding(kind, image, None, f"in {split}: same pixels as {other} in {other_split}; both kept")
 
 
-def _digests(source: Path, parts: Mapping[str, Sequence[Annotated]]) -> dict[str, str]:
+def _digests(source: Path, kept: Mapping[str, Sequence[Annotated]]) -> dict[str, str]:
     """Of each image: its split, and a digest of the size of its file and of its boxes and classes."""
     root = source if source.is_dir() else source.parent
     return {
-        os.path.relpath(item.image, root): f"{part}:{_digest(item)}" for part, items in parts.items() for item in items
+        os.path.relpath(item.image, root): f"{split}:{_digest(item)}" for split, items in kept.items() for item in items
     }
 
 

@@ -18,7 +18,7 @@ LABEL_LISTS = ("classes.txt", "labels.txt", "names.txt", "notes.txt", "readme.tx
 _MAX_BYTES = 2**24
 _MAX_NAMES = 10
 _MAX_CLASSES = 100  # a slip may name a class of any number
-_PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+_SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
 
 def voc_folders(root: Path) -> tuple[Path, Path] | None:
@@ -72,7 +72,7 @@ def _has(folder: Path, suffixes: tuple[str, ...]) -> bool:
 
 
 def _yolo_labels(root: Path) -> tuple[Path, list[Path]] | None:
-    """The folder that holds YOLO's text files, and these; it may have a folder for each part."""
+    """The folder that holds YOLO's text files, and these; it may have a folder for each split."""
     for folder in (*_named(root, LABEL_FOLDERS), *_named(root, IMAGE_FOLDERS)):
         files = [
             file for file in sorted(folder.rglob("*.txt")) if file.is_file() and file.name.lower() not in LABEL_LISTS
@@ -114,12 +114,12 @@ def _has_below(folder: Path) -> bool:
 
 
 def _places(images: Path | None) -> dict[str, str]:
-    parts = {}
-    for part, names in _PARTS.items():
+    splits = {}
+    for split, names in _SPLITS.items():
         folder = next((name for name in names if images is not None and (images / name).is_dir()), None)
         if folder is not None:
-            parts[part] = f"images/{folder}"
-    return parts if "train" in parts else {"train": "images"}
+            splits[split] = f"images/{folder}"
+    return splits if "train" in splits else {"train": "images"}
 
 
 def _class_names(root: Path, labels: Path, files: list[Path]) -> list[str]:

@@ -105,7 +105,7 @@ KINDS = {
 
 
 class Split(Protocol):
-    """Images of one part of a data set, by index."""
+    """Images of one split of a data set, by index."""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -123,12 +123,12 @@ class Dataset:
     Attributes:
         source: What it was opened from.
         names: Class names by index.
-        train, val, test: Its parts; test may be missing.
+        train, val, test: Images of each split; test may be missing.
         findings: What the check clipped, left out or noticed.
-        note: How the parts were made, and other things to know.
-        max_boxes: Largest number of boxes in any image of any part, at least 1.
+        note: How the splits were made, and other things to know.
+        max_boxes: Largest number of boxes in any image of any split, at least 1.
         augments: Whether training images may be flipped, shifted, resized and recoloured.
-        box_counts: Boxes by class of the parts that know them; others are counted by looking.
+        box_counts: Boxes by class of the splits that know them; others are counted by looking.
         files: What tells whether an image is the one it was, by its name: split, size of the file and boxes.
     """
 
@@ -145,9 +145,9 @@ class Dataset:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def splits(self) -> dict[str, Split]:
-        """The parts that exist, by name."""
-        parts = {"train": self.train, "val": self.val}
-        return parts if self.test is None else {**parts, "test": self.test}
+        """The splits that exist, by name."""
+        splits = {"train": self.train, "val": self.val}
+        return splits if self.test is None else {**splits, "test": self.test}
 
     def summary(self) -> dict[str, Any]:
         """Counts of images, boxes and findings, as JSON can hold them."""
@@ -170,7 +170,7 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...
     """How the files of a data set differ from what they were, in a phrase for each kind of change; empty if they don't.
 
     Args:
-        before, now: As `Dataset.files`.
+        before, now: Split, size and boxes of each file by its name, as `Dataset.files` has them.
     """
     both = before.keys() & now.keys()
     moved = {name for name in both if before[name].partition(":")[0] != now[name].partition(":")[0]}

@@ -67,7 +67,7 @@ def _mend_jpeg(data: bytes) -> Mended:
 
 def _blank_share(pixels: NDArray[np.uint8]) -> float:
     """Share of pixels in the blank end of a JPEG: blocks go by row, so every row ends blank from some place on."""
-    is_blank: NDArray[np.bool_] = np.logical_or.reduce([pixels == each for each in _BLANKS]).all(axis=2)
+    is_blank: NDArray[np.bool_] = np.logical_or.reduce([pixels == blank for blank in _BLANKS]).all(axis=2)
     blank_by_row = np.minimum.accumulate(is_blank[:, ::-1], axis=1).sum(axis=1)[::-1]
     is_in_end = np.minimum.accumulate(blank_by_row > 0)
     return float(blank_by_row[is_in_end].sum()) / is_blank.size

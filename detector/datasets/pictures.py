@@ -90,7 +90,7 @@ def read_picture(path: Path, *, longest: int) -> Picture:
     """Decode an image file, turn it upright by its EXIF tag and shrink it.
 
     A file that is cut short is used if at most a tenth of its pixels is missing, an EXIF block that makes no sense is
-    passed over, and of an animation the first frame is used; all of that is told as flaws of the picture.
+    passed over, and of an animation the first frame is used; all of that becomes flaws of the picture.
 
     Args:
         path: Image file.

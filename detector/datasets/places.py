@@ -19,7 +19,7 @@ def check_classes(names: Collection[str], place: str) -> None:
     """Makes sure that texts can be the names of classes.
 
     Args:
-        names: The texts.
+        names: Class names to check.
         place: Where they are written, for errors.
 
     Raises:
@@ -35,7 +35,7 @@ def expanded(path: str, place: str) -> Path:
     """A path with `~` and `~user` as the folders they stand for.
 
     Args:
-        path: As written.
+        path: Text of the path as somebody wrote it.
         place: Where it is written, for errors.
 
     Raises:

@@ -25,7 +25,7 @@ def note_misspelt(names: Sequence[str], entries: Iterable[Entry], audit: Audit) 
     Args:
         names: Class names by index.
         entries: Images and their labels.
-        audit: Is told of both names, their numbers of labels, and the label files of the rarer one.
+        audit: Collects both names, their numbers of labels, and the label files of the rarer one.
     """
     places: dict[int, list[Place]] = defaultdict(list)
     for entry in entries:

@@ -1,4 +1,4 @@
-"""Data sets in Pascal VOC's layout: an XML file for each image, and text files that list the parts.
+"""Data sets in Pascal VOC's layout: an XML file for each image, and text files that list the splits.
 
 Corners are pixels counted from 1 and inclusive, as VOC's development kit defines them, unless some corner of the
 data set is 0: then its pixels are counted from 0. Source: Everingham et al., VOC2012 development kit, 2012.
@@ -53,7 +53,7 @@ def read_voc(root: Path, audit: Audit) -> Listing:
 
     Args:
         root: Folder of XML files and images, in folders named as `detector.datasets.layout` lists them or in itself.
-        audit: Is told what is wrong with annotations and split files.
+        audit: Collects what is wrong with annotations and split files.
 
     Raises:
         DataError: The folder is not laid out like VOC, or its split files leave no training images.
@@ -71,8 +71,8 @@ def read_voc(root: Path, audit: Audit) -> Listing:
     first = 0.0 if any(0 in labelled.corners[:2] for labelled in objects) else 1.0
     stems, note = _parts(root, images, audit)
     entries = {
-        part: [_entry(images[stem], annotations.get(stem), names, first, audit) for stem in listed]
-        for part, listed in stems.items()
+        split: [_entry(images[stem], annotations.get(stem), names, first, audit) for stem in listed]
+        for split, listed in stems.items()
     }
     return Listing(source=str(root), names=names, entries=entries, note=f"{note}; corners counted from {first:g}")
 
@@ -176,21 +176,21 @@ def _names(root: Path, annotations: Iterable[Annotation]) -> tuple[str, ...]:
                 raise DataError(f"{file}: {list(names)!r:.80}; allowed: at least one class name a file, each once")
             check_classes(names, str(file))
             return names
-    return tuple(sorted({each.name for annotation in annotations for each in annotation.objects}))
+    return tuple(sorted({found.name for annotation in annotations for found in annotation.objects}))
 
 
 def _entry(image: Path, annotation: Annotation | None, names: tuple[str, ...], first: float, audit: Audit) -> Entry:
     if annotation is None:
         return Entry(image=image, label_file=None)
     objects = []
-    for each in annotation.objects:
-        if each.name not in names:
+    for found in annotation.objects:
+        if found.name not in names:
             known = ", ".join(name[:40] for name in names[:10]) + (", ..." if len(names) > 10 else "")
-            audit.problem(annotation.file, each.line, f"class {each.name!r:.80} is not known; allowed: {known}")
+            audit.problem(annotation.file, found.line, f"class {found.name!r:.80} is not known; allowed: {known}")
             continue
-        if each.is_difficult:
-            audit.finding("difficult", annotation.file, each.line, f"{each.name} is marked difficult; kept")
-        objects.append(LabelledObject(label=names.index(each.name), box=_box(each.corners, first), line=each.line))
+        if found.is_difficult:
+            audit.finding("difficult", annotation.file, found.line, f"{found.name} is marked difficult; kept")
+        objects.append(LabelledObject(label=names.index(found.name), box=_box(found.corners, first), line=found.line))
     return Entry(image=image, label_file=annotation.file, objects=tuple(objects), stated_size=annotation.size)
 
 
@@ -203,20 +203,20 @@ def _box(corners: Box, first: float) -> Box:
 
 def _parts(root: Path, images: Mapping[str, Path], audit: Audit) -> tuple[dict[str, list[str]], str]:
     files = _split_files(root)
-    parts = {part: _stems(file, images, audit) for part, file in files.items()}
-    if not parts:
+    splits = {split: _stems(file, images, audit) for split, file in files.items()}
+    if not splits:
         return {"train": sorted(images)}, "no split files"
-    both = parts.pop("trainval", None)
-    if "train" not in parts and both is not None:
-        others = set(parts.get("val", ()))
-        parts["train"] = [stem for stem in both if stem not in others]
-    if "train" not in parts:
+    both = splits.pop("trainval", None)
+    if "train" not in splits and both is not None:
+        others = set(splits.get("val", ()))
+        splits["train"] = [stem for stem in both if stem not in others]
+    if "train" not in splits:
         raise DataError(
             f"{root}: split files for {', '.join(files)} only; allowed: train.txt or trainval.txt among them"
         )
-    _note_unlisted(root, set(images).difference(*parts.values()), audit)
+    _note_unlisted(root, set(images).difference(*splits.values()), audit)
     return {
-        part: parts[part] for part in ("train", "val", "test") if part in parts
+        split: splits[split] for split in ("train", "val", "test") if split in splits
     }, "parts as the split files list them"
 
 
@@ -224,8 +224,8 @@ def _split_files(root: Path) -> dict[str, Path]:
     sets = _child(root, "imagesets")
     folders = [folder for folder in (_child(sets, "main") if sets else None, sets, root) if folder is not None]
     for folder in folders:
-        files = {part: folder / f"{part}.txt" for part in ("train", "val", "test", "trainval")}
-        if present := {part: file for part, file in files.items() if file.is_file()}:
+        files = {split: folder / f"{split}.txt" for split in ("train", "val", "test", "trainval")}
+        if present := {split: file for split, file in files.items() if file.is_file()}:
             return present
     return {}
 

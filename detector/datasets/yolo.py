@@ -20,7 +20,7 @@ from detector.text_files import TextFileError, read_text
 from detector.written_numbers import as_float
 from detector.yaml_text import YamlError, load
 
-_PARTS = ("train", "val", "test")
+_SPLITS = ("train", "val", "test")
 _NUMBERS = ("class", "centre x", "centre y", "width", "height")
 _MAX_NODES = 20_000  # a list of as many names, or a mapping of half
 _MAX_PATH = 300  # characters of one that are shown
@@ -32,7 +32,7 @@ def read_yolo(file: Path, audit: Audit) -> Listing:
 
     Args:
         file: The data.yaml.
-        audit: Is told what is wrong with label files and listings.
+        audit: Collects what is wrong with label files and listings.
 
     Raises:
         DataError: The data.yaml itself cannot be used.
@@ -41,10 +41,10 @@ def read_yolo(file: Path, audit: Audit) -> Listing:
     names = _names(config, file)
     root = _root(config, file)
     entries: dict[str, list[Entry]] = {}
-    for part in _PARTS:
-        if places := _places(config, part, file):
-            images = [image for place in places for image in _images(_resolved(place, root, file, part), root, audit)]
-            entries[part] = [_entry(image, names, audit) for image in images]
+    for split in _SPLITS:
+        if places := _places(config, split, file):
+            images = [image for place in places for image in _images(_resolved(place, root, file, split), root, audit)]
+            entries[split] = [_entry(image, names, audit) for image in images]
     if "train" not in entries:
         raise DataError(
             f"{file}: train: missing; allowed: a folder, a list of folders, or a .txt file that lists images"
@@ -101,27 +101,27 @@ def _root(config: Mapping[str, Any], file: Path) -> Path:
     return root
 
 
-def _places(config: Mapping[str, Any], part: str, file: Path) -> list[str]:
-    value = config.get(part)
+def _places(config: Mapping[str, Any], split: str, file: Path) -> list[str]:
+    value = config.get(split)
     places = [value] if isinstance(value, str) else value or []
     if not isinstance(places, list) or not all(isinstance(place, str) and place for place in places):
         allowed = "a folder, a list of folders, or a .txt file of images"
-        raise DataError(f"{file}: {part}: {value!r:.80}; allowed: {allowed}")
+        raise DataError(f"{file}: {split}: {value!r:.80}; allowed: {allowed}")
     return places
 
 
-def _resolved(place: str, root: Path, file: Path, part: str) -> Path:
+def _resolved(place: str, root: Path, file: Path, split: str) -> Path:
     # Exports of annotation services say ../train/images for a folder beside data.yaml.
-    tried = [root / expanded(place, f"{file}: {part}"), *([root / place[3:]] if place.startswith("../") else [])]
+    tried = [root / expanded(place, f"{file}: {split}"), *([root / place[3:]] if place.startswith("../") else [])]
     for path in tried:
         if is_there(path, Path.exists):
             if path.resolve() == Path(path.resolve().anchor):
                 raise DataError(
-                    f"{file}: {part}: {path.resolve()} is the whole file system; allowed: a folder of images"
+                    f"{file}: {split}: {path.resolve()} is the whole file system; allowed: a folder of images"
                 )
             return path
     raise DataError(
-        f"{file}: {part}: no {str(tried[0])[:_MAX_PATH]}; allowed: an existing folder, or a .txt file that lists images"
+        f"{file}: {split}: no {tried[0]!s:.{_MAX_PATH}}; allowed: an existing folder, or a .txt file that lists images"
     )
 
 
@@ -170,7 +170,7 @@ def _entry(image: Path, names: tuple[str, ...], audit: Audit) -> Entry:
     parsed = (
         _object(line, number, file, names, audit) for number, line in enumerate(label_lines(file, audit), start=1)
     )
-    objects = tuple(each for each in parsed if each is not None)
+    objects = tuple(labelled for labelled in parsed if labelled is not None)
     return Entry(image=image, label_file=file, objects=objects, is_normalised=True)
 
 

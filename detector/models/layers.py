@@ -80,7 +80,7 @@ def concatenate(parts: Sequence[Tensor], lanes: int) -> Tensor:
 
     Args:
         parts: Tensors of shape (N, T*C_i, H, W).
-        lanes: T.
+        lanes: Number of lanes, T.
 
     Returns:
         Tensor of shape (N, T * sum(C_i), H, W), channels last if the parts are.

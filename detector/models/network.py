@@ -20,7 +20,7 @@ from detector.models.layers import ConvBlock, LaneConv, concatenate, max_pool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadPrior:
-    """What the heads should answer before they have learned anything.
+    """Outputs that the heads should have before they have learned anything.
 
     Attributes:
         boxes_per_image: Expected number of objects in an image.
@@ -116,10 +116,10 @@ def initialise_lane(
     the class shares. Kernels are drawn on the CPU in float32, so that device and precision do not change the start.
 
     Args:
-        network: Of T lanes.
-        lane: From 0.
-        seed: Of the kernels.
-        prior: What the heads should answer at first.
+        network: A network of T lanes, changed in place.
+        lane: Index of the lane, 0 to T - 1.
+        seed: Seed that the kernels are drawn with.
+        prior: Outputs that the heads should have at first.
         image_size: Side of the training images in pixels.
         kernels: Distribution of the kernels, one of `INITIALISERS`.
 

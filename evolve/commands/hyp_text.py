@@ -18,44 +18,44 @@ Everything a study may fix or search over, by the name that study and hyp files 
 
 def as_json() -> dict[str, Any]:
     """What is declared of each hyperparameter, by name."""
-    return {name: asdict(each) | {"allowed": each.allowed} for name, each in declarations().items()}
+    return {name: asdict(known) | {"allowed": known.allowed} for name, known in declarations().items()}
 
 
 def as_text() -> str:
     """A line for each hyperparameter: name, default, range or choices, unit and meaning."""
-    rows = [(name, _default(each), f"{each.allowed} {each.unit}".strip()) for name, each in declarations().items()]
+    rows = [(name, _default(known), f"{known.allowed} {known.unit}".strip()) for name, known in declarations().items()]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = []
-    for row, each in zip(rows, declarations().values(), strict=True):
+    for row, known in zip(rows, declarations().values(), strict=True):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        lines.append("  ".join([*cells, each.meaning]))
+        lines.append("  ".join([*cells, known.meaning]))
     return "\n".join(lines)
 
 
 def as_markdown() -> str:
     """The page of the documentation."""
     parts = [_HEAD]
-    families = sorted(declarations().values(), key=lambda each: _families().index(each.family))
-    for family, members in groupby(families, key=lambda each: each.family):
+    families = sorted(declarations().values(), key=lambda known: _families().index(known.family))
+    for family, members in groupby(families, key=lambda known: known.family):
         parts.append(f"\n## {family.capitalize()}\n\n| name | default | allowed | meaning |\n|---|---|---|---|\n")
-        parts += [_row(each) for each in members]
+        parts += [_row(declaration) for declaration in members]
     return "".join(parts)
 
 
 def _families() -> list[str]:
-    return list(dict.fromkeys(each.family for each in declarations().values()))
+    return list(dict.fromkeys(declaration.family for declaration in declarations().values()))
 
 
-def _row(each: Declaration) -> str:
-    allowed = f"{each.allowed} {each.unit}".strip()
-    return f"| `{each.name}` | {_default(each)} | {allowed} | {' '.join([each.meaning, *_remarks(each)])} |\n"
+def _row(known: Declaration) -> str:
+    allowed = f"{known.allowed} {known.unit}".strip()
+    return f"| `{known.name}` | {_default(known)} | {allowed} | {' '.join([known.meaning, *_remarks(known)])} |\n"
 
 
-def _remarks(each: Declaration) -> list[str]:
+def _remarks(known: Declaration) -> list[str]:
     """Sentences on what it needs, and on what lanes share."""
-    conditions = [_condition(*need) for need in each.needs]
+    conditions = [_condition(*need) for need in known.needs]
     remarks = [f"Has an effect only {' and '.join(conditions)}."] if conditions else []
-    return [*remarks, "One value for all lanes of a training."] if each.is_shared else remarks
+    return [*remarks, "One value for all lanes of a training."] if known.is_shared else remarks
 
 
 def _condition(needed: str, *users: str) -> str:

@@ -37,13 +37,13 @@ def studies(
         definition = file.preview()
         say(dict(file.raw) | {}, as_json=as_json, text=lambda: describe(definition, file.open_keys))
         return
-    found = {each: read_study(str(path)).preview() for each, path in available_studies()}
-    summaries = {each: first_sentence(study.description) for each, study in found.items()}
+    found = {name: read_study(str(path)).preview() for name, path in available_studies()}
+    summaries = {name: first_sentence(study.description) for name, study in found.items()}
     width = max(map(len, summaries), default=0)
     say(
-        {each: study.to_mapping() for each, study in found.items()},
+        {name: study.to_mapping() for name, study in found.items()},
         as_json=as_json,
-        text=lambda: "\n".join(f"{each:<{width}}  {text}" for each, text in summaries.items()),
+        text=lambda: "\n".join(f"{name:<{width}}  {text}" for name, text in summaries.items()),
     )
     say_next("evolve run --study lr_sweep --dry-run", as_json=as_json)
 

@@ -94,9 +94,9 @@ def say(result: Any, *, as_json: bool, text: Any) -> None:
 def without_nan(value: Any) -> Any:
     """The same for strict JSON: what is not a number is null."""
     if isinstance(value, dict):
-        return {key: without_nan(each) for key, each in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [without_nan(each) for each in value]
+        return [without_nan(item) for item in value]
     return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value
 
 

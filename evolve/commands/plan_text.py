@@ -23,12 +23,12 @@ class Estimate:
 
     Attributes:
         trials, workers, steps: Trainings are trials times seeds; steps are those of one training.
-        allowed_trials: Of the budget; no more than `trials` of them fit into its time.
-        step_seconds: Of one batch, measured.
-        training_seconds: Of one training, evaluation included.
-        total_seconds: Of the study.
-        device: Where it was measured.
-        start_seconds: Of the study, to load program and data before the first step and to write the report.
+        allowed_trials: Trials that the budget allows; no more than `trials` of them fit into its time.
+        step_seconds: Measured time of one batch.
+        training_seconds: Time of one training, evaluation included.
+        total_seconds: Time of the whole study.
+        device: torch's name of the device it was measured on.
+        start_seconds: Time to load program and data before the first step and to write the report.
     """
 
     trials: int
@@ -139,7 +139,7 @@ def describe(study: Study, open_keys: Collection[str] = ()) -> str:
         f"search   {study.sampler} sampler, {study.pruner} pruner, {study.budget.trials} trials{limit}",
         f"fitness  {', '.join(f'{k} {v:g}' for k, v in study.fitness.model_dump().items() if v)}",
     ]
-    lines += [f"space    {name:<16} {_range_text(each)}" for name, each in study.space.items()]
+    lines += [f"space    {name:<16} {_range_text(parameter)}" for name, parameter in study.space.items()]
     if open_keys:
         lines.append(f"chosen   from the data when it runs: {', '.join(open_keys)}")
     fixed = ", ".join(f"{name} {value}" for name, value in study.fixed.items() if name not in study.space)
@@ -148,5 +148,5 @@ def describe(study: Study, open_keys: Collection[str] = ()) -> str:
 
 def _range_text(parameter: Any) -> str:
     if isinstance(parameter, Choices):
-        return ", ".join(str(each) for each in parameter.choices)
+        return ", ".join(str(choice) for choice in parameter.choices)
     return f"{parameter.low:g} .. {parameter.high:g}{' (log)' if getattr(parameter, 'log', False) else ''}"

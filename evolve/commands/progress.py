@@ -20,7 +20,7 @@ from evolve.commands.plan_text import data_lines
 from evolve.formatting import elapsed, parameter
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.run.data import DataChecked
-from evolve.run.runner import (
+from evolve.run.events import (
     CheckpointPassedOver,
     RunEvent,
     StudyStopped,
@@ -56,7 +56,6 @@ class _Row:
     first_step: int = 0
     total_steps: int = 0
     step: StepTelemetry | None = None
-    fitness_words: str = ""
     map50: float = float("nan")
     said: float = 0.0
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from evolve.commands.output import opened_storage, write_report
 from evolve.run.detection import Weights
+from evolve.run.events import StudyStopped
 from evolve.run.found import Found, found_by
 from evolve.run.run import Run
-from evolve.run.runner import StudyStopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ def result_text(result: RunResult, *, nms_iou: float) -> str:
 def _weights_lines(weights: Sequence[Weights]) -> list[str]:
     lines = []
     for kept in weights:
-        seed = f"seed {kept.seed}, " if len({each.seed for each in weights}) > 1 else ""
+        seed = f"seed {kept.seed}, " if len({file.seed for file in weights}) > 1 else ""
         lines.append(
             f"weights {kept.path}  ({seed}{kept.what} epoch {kept.epoch}, val map50 {kept.map50:.3f}, averaged)"
         )

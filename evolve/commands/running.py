@@ -42,9 +42,9 @@ from evolve.errors import StudyError, shown
 
 if TYPE_CHECKING:
     from evolve.run.data import DataChecked
+    from evolve.run.events import StudyStopped
     from evolve.run.found import Found
     from evolve.run.run import Run
-    from evolve.run.runner import StudyStopped
     from evolve.study import Study
     from evolve.study.planning import Advice
 
@@ -195,10 +195,10 @@ def _stored(storage: str, name: str, chosen: dict[str, Any], budget: dict[str, A
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:
-    words = [each.strip() for each in text.split(",")]
-    if not all(is_whole(each) and len(each) <= MAX_CHARACTERS for each in words):
+    words = [word.strip() for word in text.split(",")]
+    if not all(is_whole(word) and len(word) <= MAX_CHARACTERS for word in words):
         raise StudyError(f"{option}: {shown(text)} is not a list of whole numbers such as 0,1,2")
-    return tuple(int(each) for each in words)
+    return tuple(int(word) for word in words)
 
 
 def _say_choices(study: Study) -> None:
@@ -262,8 +262,8 @@ def _train(run: Run, *, as_json: bool) -> None:
 
     from evolve.commands.progress import Progress
     from evolve.run.data import DataChecked
+    from evolve.run.events import StudyStopped
     from evolve.run.run import run_study
-    from evolve.run.runner import StudyStopped
 
     console = Console(stderr=True)
     stopped: StudyStopped | None = None
@@ -314,7 +314,7 @@ def _stop_signals() -> Iterator[Any]:
         asked.append(number)
         typer.echo("stopping; unfinished trials go on with the next run (Ctrl-C again to stop at once)", err=True)
 
-    before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: bool(asked)
     finally:

@@ -13,11 +13,11 @@ LEAST_REASON = 24  # characters of a reason that hyperparameters leave it
 
 
 def heading(study: str, description: str, rows: Sequence[TrialRow], *, width: int | None) -> str:
-    """What the study asks, what became of its trials, and the best of them, a line each.
+    """What the study is to find out, what became of its trials, and the best of them, a line each.
 
     Args:
-        study: Its name.
-        description: What it is to find out, or empty.
+        study: Name of the study.
+        description: Purpose of the study in words, or empty.
         rows: All its trials, the best first.
         width: Characters of a line; None does not cut.
     """

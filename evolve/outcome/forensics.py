@@ -1,6 +1,6 @@
 """Why a training blew up, from its telemetry alone.
 
-The sign to look for is a single update larger than a fifth of the weights: on small networks it flagged every run
+The warning to look for is a single update larger than a fifth of the weights: on small networks it flagged every run
 that became NaN and no healthy one, some 15 steps ahead. That was fitted and tested on one network: a lead, not a law.
 """
 
@@ -14,8 +14,8 @@ from typing import Any
 
 from detector.telemetry import TERMS, LaneEnded, StepTelemetry
 
-# Norm of an update over the norm of the weights.
-SIGN_UPDATE_RATIO = 0.2
+# Norm of an update over the norm of the weights, from which on a training is in danger; measured, see above.
+WARNING_UPDATE = 0.2
 # The area of a box e^44 times its anchor is more than float32 holds.
 LARGE_BOX_LOGIT = 44.0
 
@@ -32,16 +32,16 @@ class Diagnosis:
         scale: Scale of the term, from 0 (coarsest); None for gradient and loss.
         value: What it was: nan, inf, or the largest term.
         num_terms: How many terms, counted by scale, were no numbers; all of them point at the weights.
-        lr, bias_lr, momentum, in_warmup: As applied in that step.
+        lr, bias_lr, momentum, in_warmup: Rates applied in that step, and whether it belongs to the warm-up.
         last_finite_loss: Loss of the last step before with a finite one; nan if there is none.
         loss_growth: That loss over the mean of the first five.
         last_finite_grad_norm: Gradient norm of the last step with a finite one; nan if there is none.
-        last_finite_grad_step: That step, or None.
-        first_sign_step: First step whose update was above `SIGN_UPDATE_RATIO` of the weights, or None.
-        steps_ahead: Steps from that sign to the end, or None.
+        last_finite_grad_step: Step of that gradient norm, or None.
+        first_sign_step: First step whose update was above `WARNING_UPDATE` of the weights, or None.
+        steps_ahead: Steps from that first warning to the end, or None.
         max_update_ratio: Largest update over weights; nan if none was measured.
         max_box_logit: Largest absolute raw box output up to that step; nan if none was finite.
-        seed: Of the training; None in what was stored before seeds were.
+        seed: Seed of the training that diverged; None in diagnoses stored before seeds were.
     """
 
     step: int
@@ -66,18 +66,18 @@ class Diagnosis:
 
     @property
     def summary(self) -> str:
-        """One line: what, where, and the signs before."""
+        """One line: what, where, and the warnings before."""
         parts = [self._what(), self._before(), f"lr {self.lr:.3g} {'in' if self.in_warmup else 'after'} warm-up"]
         if self.first_sign_step is not None:
-            parts.append(f"update ratio above {SIGN_UPDATE_RATIO:g} from step {self.first_sign_step}")
+            parts.append(f"update ratio above {WARNING_UPDATE:g} from step {self.first_sign_step}")
         if self.max_box_logit > LARGE_BOX_LOGIT:
             parts.append(f"box logit {self.max_box_logit:.3g}: a box's size is its exponential, which overflows")
-        return "; ".join(each for each in parts if each)
+        return "; ".join(part for part in parts if part)
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """The same for people who have time: what broke, what came before, the rates, and the signs."""
-        found = (self._what_sentence(), self._before_sentence(), self._rates_sentence(), self._sign_sentence())
+        """The same for people who have time: what broke, what came before, the rates, and the warnings."""
+        found = (self._what_sentence(), self._before_sentence(), self._rates_sentence(), self._warning_sentence())
         return tuple(sentence for sentence in (*found, self._box_sentence()) if sentence)
 
     def to_json(self) -> str:
@@ -148,12 +148,12 @@ class Diagnosis:
         rates = f"the learning rate was {self.lr:.3g} ({self.bias_lr:.3g} for biases)"
         return f"{when}: {rates}, the momentum {self.momentum:.3g}."
 
-    def _sign_sentence(self) -> str:
+    def _warning_sentence(self) -> str:
         if self.first_sign_step is None:
-            return f"No single update before it was above {SIGN_UPDATE_RATIO:g} of the weights, the sign to look for."
+            return f"No single update before it was above {WARNING_UPDATE:g} of the weights, the sign to look for."
         ahead = f", {self.steps_ahead} steps ahead" if self.steps_ahead else ""
         return (
-            f"The first sign was at step {self.first_sign_step}{ahead}: an update above {SIGN_UPDATE_RATIO:g} of the "
+            f"The first sign was at step {self.first_sign_step}{ahead}: an update above {WARNING_UPDATE:g} of the "
             f"weights; the largest was {self.max_update_ratio:.3g} of them."
         )
 
@@ -171,7 +171,7 @@ def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded, *, seed: int | No
     Args:
         steps: Records of one lane in order, from its first step on.
         ended: Last record of the lane.
-        seed: That it was trained with.
+        seed: Seed of the training.
 
     Raises:
         ValueError: There are no steps.
@@ -181,9 +181,9 @@ def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded, *, seed: int | No
     index = _start_of_end(steps)
     broken, before = steps[index], steps[:index]
     term, scale, value = _first_broken(broken)
-    graded = [each for each in steps[: index + 1] if isfinite(each.grad_norm)]
-    signs = [each.step for each in steps[: index + 1] if each.update_ratio > SIGN_UPDATE_RATIO]
-    lossy = [each.loss for each in before if isfinite(each.loss)] + ([broken.loss] if broken.is_finite else [])
+    graded = [step for step in steps[: index + 1] if isfinite(step.grad_norm)]
+    warnings = [step.step for step in steps[: index + 1] if step.update_ratio > WARNING_UPDATE]
+    lossy = [step.loss for step in before if isfinite(step.loss)] + ([broken.loss] if broken.is_finite else [])
     return Diagnosis(
         step=broken.step,
         epoch=broken.epoch,
@@ -199,10 +199,10 @@ def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded, *, seed: int | No
         loss_growth=_growth(lossy),
         last_finite_grad_norm=graded[-1].grad_norm if graded else nan,
         last_finite_grad_step=graded[-1].step if graded else None,
-        first_sign_step=signs[0] if signs else None,
-        steps_ahead=broken.step - signs[0] if signs else None,
-        max_update_ratio=_largest(each.update_ratio for each in steps[: index + 1]),
-        max_box_logit=_largest(each.max_box_logit for each in steps[: index + 1] if isfinite(each.max_box_logit)),
+        first_sign_step=warnings[0] if warnings else None,
+        steps_ahead=broken.step - warnings[0] if warnings else None,
+        max_update_ratio=_largest(step.update_ratio for step in steps[: index + 1]),
+        max_box_logit=_largest(step.max_box_logit for step in steps[: index + 1] if isfinite(step.max_box_logit)),
         seed=seed,
     )
 
@@ -216,7 +216,7 @@ def _start_of_end(steps: Sequence[StepTelemetry]) -> int:
 
 
 def _broken_terms(step: StepTelemetry) -> list[tuple[str, int, float]]:
-    return [each for each in _terms(step) if not isfinite(each[2])]
+    return [term for term in _terms(step) if not isfinite(term[2])]
 
 
 def _terms(step: StepTelemetry) -> list[tuple[str, int, float]]:
@@ -230,7 +230,7 @@ def _first_broken(step: StepTelemetry) -> tuple[str, int | None, float]:
         return "loss", None, step.loss
     if not isfinite(step.grad_norm):
         return "gradient", None, step.grad_norm
-    return max(_terms(step), key=lambda each: each[2])
+    return max(_terms(step), key=lambda term: term[2])
 
 
 def _growth(losses: Sequence[float]) -> float:
@@ -241,7 +241,7 @@ def _growth(losses: Sequence[float]) -> float:
 
 
 def _largest(values: Iterable[float]) -> float:
-    return max((each for each in values if each == each), default=nan)  # nan is not equal to itself
+    return max((value for value in values if value == value), default=nan)  # nan is not equal to itself
 
 
 def _as_json(value: Any) -> Any:

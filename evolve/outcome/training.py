@@ -37,7 +37,7 @@ class TrialOutcome:
         reason: In words, headed by the seed of that training where the trial has several.
         fitness: Mean over its trainings at their last epochs; NaN where one diverged or failed.
         diagnosis: JSON of the first divergence's diagnosis; None where nothing diverged.
-        traceback: Of a failure; None without one.
+        traceback: Python traceback of a failed training; None without a failure.
     """
 
     verdict: Verdict
@@ -53,7 +53,7 @@ def fold(trainings: Mapping[int, TrainingOutcome], *, num_seeds: int, traceback:
     Args:
         trainings: By seed, at least one; between equally bad ones the first counts.
         num_seeds: Trainings that the trial would have had; after one that diverges or fails, no further one begins.
-        traceback: Of what ended the trial from outside.
+        traceback: Traceback of what ended the trial from outside, None where nothing did.
 
     Example: seeds 0 and 1 with verdicts converged and diverged make a diverged trial, whose reason begins with
     `seed 1:` and ends with `(the others: 1 converged)`.

@@ -72,7 +72,7 @@ def judge(fitness: Sequence[float], *, losses: LossCurves, ended: LaneEnded, thr
 
     Args:
         fitness: On the validation images, after each epoch.
-        losses: Of the same epochs.
+        losses: Training and validation losses of the same epochs.
         ended: Last record of the lane.
         thresholds: Where the verdict turns.
     """

@@ -1,1 +1,1 @@
-"""A study that runs: workers, trials asked for, judged and told, and what has been found."""
+"""A study that runs: workers, trials suggested, trained and judged, and what has been found."""

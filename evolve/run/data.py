@@ -31,7 +31,7 @@ class DataChecked:
     files: dict[str, str] = field(default_factory=dict)
 
 
-SURVEY_SIZE = 416
+SURVEY_SIZE = 416  # pixels; the published anchors are of images this large
 
 
 def survey(data: str, *, skip_unreadable: bool) -> DataChecked:
@@ -74,7 +74,7 @@ def epochs_of(updates: int, training: Mapping[str, Any], *, skip_unreadable: boo
 
     Args:
         updates: At least 1.
-        training: Its data, batch_size and nominal_batch_size, where they are not a study's defaults.
+        training: Values of data, batch_size and nominal_batch_size, where they are not a study's defaults.
         skip_unreadable: Whether images that cannot be read are left out.
 
     Raises:

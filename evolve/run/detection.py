@@ -127,10 +127,10 @@ class Weights:
     """A file with the averaged weights of one epoch of a training.
 
     Attributes:
-        path: The file.
-        seed: Of the training.
+        path: File of the weights.
+        seed: Seed of the training.
         what: best or last epoch.
-        epoch: Which one, from 0.
+        epoch: Index of that epoch, from 0.
         map50: On the validation images; NaN if unknown.
     """
 
@@ -174,7 +174,7 @@ def make_objective(study: Study, *, device: str, run_folder: Path, num_threads: 
         study: What is trained.
         device: torch's name of the device.
         run_folder: Where checkpoints go.
-        num_threads: Of torch, for the whole process.
+        num_threads: Threads that torch uses in the whole process, at least 1.
     """
     import torch
 
@@ -189,7 +189,7 @@ def check_data(data: str, *, image_size: int, skip_unreadable: bool) -> dict[str
     """What a data set holds: summary, findings, note and files, after a check from end to end.
 
     Args:
-        data: As in a study.
+        data: Name of built-in data or a path, the same as `Study.data`.
         image_size: Pixels that will be trained on; images are decoded no larger than that needs.
         skip_unreadable: Whether images that cannot be read are left out.
 
@@ -293,8 +293,8 @@ class Cost:
     """What a training costs, measured over a few steps.
 
     Attributes:
-        device: Where.
-        steps: Of a whole training.
+        device: torch's name of the device it was measured on.
+        steps: Number of batches in a whole training.
         step_seconds: Median time of a batch.
         evaluation_seconds: Time of one evaluation on the validation images.
         test_seconds: Time of the evaluation on the test images at the end; 0 where there are none.
@@ -329,8 +329,8 @@ def measure_cost(study: Study, device: str, *, num_threads: int) -> Cost:
     lane = LaneSpec(values=study.hyperparameters(study.baseline_params()))
     trainer = Trainer(study.training_plan(device, study.seeds[0]), dataset, [lane])
     with contextlib.closing(trainer.fit()) as training:
-        steps = (each for each in training if isinstance(each, StepTelemetry))
-        seconds = [each.seconds for each in itertools.islice(steps, MEASURED_STEPS)]
+        steps = (record for record in training if isinstance(record, StepTelemetry))
+        seconds = [step.seconds for step in itertools.islice(steps, MEASURED_STEPS)]
     started = time.perf_counter()
     trainer.evaluate_once()
     evaluation_seconds = time.perf_counter() - started

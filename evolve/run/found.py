@@ -21,8 +21,8 @@ class Best:
     """The best trial of a study.
 
     Attributes:
-        number: Of the trial.
-        params: As searched.
+        number: Number of the trial within the study, from 0.
+        params: Values of the searched hyperparameters by name.
         fitness: Mean over the seeds on the validation images.
         metrics: Means over the seeds of precision, recall, map50 and map50_95 by split.
         seeds: Number of seeds that count.
@@ -54,7 +54,7 @@ def best_of(storage: Storage, study_name: str) -> Best | None:
 
 
 def _means(last: list[EpochMetrics]) -> dict[str, float]:
-    return {name: fmean(getattr(each, name) for each in last) for name in METRICS}
+    return {name: fmean(getattr(epoch, name) for epoch in last) for name in METRICS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

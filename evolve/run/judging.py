@@ -12,7 +12,7 @@ from evolve.outcome.verdict import LossCurves, Verdict, judge
 from evolve.storage.database import Storage
 from evolve.study import Study
 
-FIRST_STEPS = 5
+FIRST_STEPS = 5  # whose mean loss is the start, as in a diagnosis
 
 
 def judged(study: Study, storage: Storage, trial_id: int, seed: int, ended: LaneEnded) -> TrainingOutcome:
@@ -23,7 +23,7 @@ def judged(study: Study, storage: Storage, trial_id: int, seed: int, ended: Lane
         storage: Where all records of the training are.
         trial_id: Optuna's id of the trial.
         seed: Seed of the training.
-        ended: Its last record.
+        ended: Last record of the training.
     """
     epochs = storage.records.epochs(trial_id).get(seed, [])
     fitness = [study.fitness.of(metrics) for metrics in epochs]

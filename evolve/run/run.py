@@ -22,7 +22,8 @@ from evolve.run.detection import (
     threads_for,
 )
 from evolve.run.engines import Limits, ProcessEngine
-from evolve.run.runner import RunEvent, StudyRun, TrialEnded
+from evolve.run.events import RunEvent, TrialEnded
+from evolve.run.runner import StudyRun
 from evolve.storage.database import Storage
 from evolve.study import Study, planning
 

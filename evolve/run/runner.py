@@ -1,4 +1,4 @@
-"""Ask, run, judge, tell, store: a study from its first trial to its last, as a stream of events."""
+"""Ask, run, judge, store, tell: a study from its first trial to its last, as a stream of events."""
 
 from __future__ import annotations
 
@@ -15,6 +15,15 @@ from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted
 from evolve.outcome.training import TrialOutcome, fold
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, Progress
+from evolve.run.events import (
+    CheckpointPassedOver,
+    RunEvent,
+    StudyStopped,
+    TrialEnded,
+    TrialProgressed,
+    TrialStarted,
+    WorkerLost,
+)
 from evolve.run.judging import judged, stopped
 from evolve.search.pruners import apply, decide, make_pruner
 from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
@@ -29,65 +38,6 @@ POLL_SECONDS = 0.5
 HOPELESS_FAILURES = 3
 # A trial whose worker is lost goes on in another one, once between two epochs.
 RETRIES = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialStarted:
-    """A trial begins to train, or goes on from where it was stopped."""
-
-    trial: Trial
-    is_resumed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialProgressed:
-    """Records of a trial, already stored."""
-
-    trial: Trial
-    records: tuple[Record, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerLost:
-    """A trial's worker died or was killed; the trial goes on from its last checkpoint."""
-
-    trial: Trial
-    reason: str
-    is_retried: bool  # in this run; else in the next
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckpointPassedOver:
-    """A trial did not go on from a checkpoint that is there, but from one before it or from its beginning."""
-
-    trial: Trial
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialEnded:
-    """A trial is judged, told and stored."""
-
-    trial: Trial
-    outcome: TrialOutcome
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StudyStopped:
-    """The last event.
-
-    Attributes:
-        reason: In words.
-        is_complete: Whether the budget of trials is spent.
-        is_failed: Whether something a person must put right ended it.
-    """
-
-    reason: str
-    is_complete: bool
-    is_failed: bool = False
-
-
-RunEvent = TrialStarted | TrialProgressed | WorkerLost | CheckpointPassedOver | TrialEnded | StudyStopped
 
 
 @dataclass(slots=True)
@@ -111,13 +61,13 @@ class StudyRun:
     """One run of a study, up to its budget.
 
     Args:
-        study: What to search.
-        storage: Where everything is kept.
-        engine: Where trials train.
-        environment_id: Of `Storage.keep_environment`.
+        study: Definition of what is searched, and how.
+        storage: Database that keeps trials and records.
+        engine: Trains the trials, up to its capacity at once.
+        environment_id: Row of packages and machine that `Storage.keep_environment` returned.
         data_files: Digest of each file that is trained on.
         should_stop: Asked often; True ends the run, and unfinished trials go on in the next.
-        clock: Seconds, for the time budget.
+        clock: Returns seconds of a clock that never goes back, for the time budget.
 
     Raises:
         StorageError: The study is stored with another definition.
@@ -144,7 +94,7 @@ class StudyRun:
         self._lost_in_a_row = 0
         self._typical_seconds = 0.0  # of the last trial that trained through
         self._origin = storage.ledger.origin(self.study_id, data_files or {})
-        asked = [each for each in self._optuna.get_trials(deepcopy=False) if each.state != TrialState.WAITING]
+        asked = [trial for trial in self._optuna.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
         self._num_asked = len(asked)
 
     @property
@@ -178,7 +128,7 @@ class StudyRun:
     # Asking
 
     def _unfinished(self) -> list[_UnderWay]:
-        """Trials that an earlier run left behind, under their own numbers; those only left untold are told."""
+        """Trials that an earlier run left behind, under their own numbers; Optuna is told of those that had ended."""
         found = []
         for frozen in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             under_way = self._begun(optuna.trial.Trial(self._optuna, frozen._trial_id))
@@ -200,7 +150,7 @@ class StudyRun:
         return self._begun(self._optuna.ask())
 
     def _begun(self, optuna_trial: Any) -> _UnderWay:
-        params = {name: suggest(optuna_trial, name, each) for name, each in self._distributions.items()}
+        params = {name: suggest(optuna_trial, name, distribution) for name, distribution in self._distributions.items()}
         trial = Trial(study=self._study.name, number=optuna_trial.number, params=params, seeds=self._study.seeds)
         return _UnderWay(trial, optuna_trial)
 
@@ -270,7 +220,7 @@ class StudyRun:
         return WorkerLost(trial=under_way.trial, reason=event.reason, is_retried=not is_over)
 
     def _passed_over(self, under_way: _UnderWay, event: Progress) -> Iterator[CheckpointPassedOver]:
-        starts = [each.telemetry for each in event.records if isinstance(each.telemetry, LaneStarted)]
+        starts = [record.telemetry for record in event.records if isinstance(record.telemetry, LaneStarted)]
         for reason in (reason for start in starts for reason in start.passed_over):
             self._note(under_way, EventKind.CHECKPOINT_PASSED_OVER, reason)
             yield CheckpointPassedOver(trial=under_way.trial, reason=reason)
@@ -281,8 +231,8 @@ class StudyRun:
 
     def _progress(self, under_way: _UnderWay, event: Progress) -> TrialProgressed:
         """Stores records before anything else learns of them, then decides whether the trial goes on."""
-        epochs = [each for each in event.records if isinstance(each.telemetry, EpochMetrics)]
-        fitness = {_key(each): self._study.fitness.of(_metrics(each)) for each in epochs}
+        epochs = [record for record in event.records if isinstance(record.telemetry, EpochMetrics)]
+        fitness = {_key(record): self._study.fitness.of(_metrics(record)) for record in epochs}
         self._storage.records.write(under_way.trial_id, event.records, fitness)
         for record in event.records:
             if isinstance(record.telemetry, LaneEnded):

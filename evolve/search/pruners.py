@@ -1,4 +1,4 @@
-"""When a trial that still trains is stopped: Optuna's pruners, told about epochs."""
+"""When a trial that still trains is stopped: Optuna's pruners, given the fitness of epochs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def make_pruner(study: Study) -> BasePruner:
 def decide(study: optuna.Study, trial_id: int, *, epoch: int, fitness: float) -> Decision:
     """Whether a trial should stop after an epoch, whose fitness is stored first; the decision itself is not.
 
-    Asked again for the same epoch before the decision is applied, the answer is the same.
+    Called again for the same epoch before the decision is applied, it decides the same.
 
     Raises:
         ValueError: The fitness is not finite. Such a trial has diverged; Optuna would rank an infinite value first,
@@ -66,7 +66,7 @@ def decide(study: optuna.Study, trial_id: int, *, epoch: int, fitness: float) ->
         raise ValueError(f"trial {trial_id}, epoch {epoch}: fitness {fitness} is not finite; tell it as diverged")
     storage = study._storage
     storage.set_trial_intermediate_value(trial_id, epoch, fitness)
-    # Pruners of rungs write to the trial that it has passed one, and then answer in another way.
+    # Pruners of rungs write to the trial that it has passed one, and then decide in another way.
     recording: Any = _RecordingStorage(storage)
     asked = copy(study)
     asked._storage = recording

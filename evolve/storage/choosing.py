@@ -20,7 +20,7 @@ class Choice:
     """A stored study, and how a word came to mean it.
 
     Attributes:
-        name: Of the study.
+        name: Name of the study that was chosen.
         why: In words; empty where the word is the name itself.
     """
 

@@ -75,7 +75,7 @@ class Storage:
         self.engine = open_engine(url, patience=self._patience, reads_only=reads_only)
         self.ledger = Ledger(self.engine)
         self.records = Records(self.engine)
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # what happens is told by the runner
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # the runner reports what goes on
         if reads_only:
             with self.engine.connect() as connection:
                 if not all(inspect(connection).has_table(name) for name in (schema.study.name, "studies")):
@@ -173,7 +173,7 @@ class Storage:
 
     def study_names(self) -> list[str]:
         """Names of all studies, evolve's and others."""
-        return sorted(each.study_name for each in self.optuna.get_all_studies())
+        return sorted(study.study_name for study in self.optuna.get_all_studies())
 
     def study_id(self, name: str) -> int:
         """Optuna's id of a study.
@@ -194,7 +194,7 @@ class Storage:
             connection.execute(update(table).where(table.c.study_id == study_id).values(data_summary=text))
             connection.execute(delete(found).where(found.c.study_id == study_id))
             if findings:
-                connection.execute(insert(found), [{**each, "study_id": study_id} for each in findings])
+                connection.execute(insert(found), [{**finding, "study_id": study_id} for finding in findings])
 
     def keep_environment(self, facts: Mapping[str, str]) -> str:
         """Stores the versions and the machine once; returns their id."""
@@ -210,7 +210,7 @@ class Storage:
 
     @contextmanager
     def lease(self, study_id: int, name: str) -> Iterator[Lease]:
-        """The right to run a study, given back at the end.
+        """The right to run a study, released at the end.
 
         Raises:
             StorageError: Another process is running it.

@@ -35,8 +35,8 @@ class Lease:
     Args:
         engine: The database.
         study_id: Optuna's id of the study.
-        name: Of the study, for messages.
-        sleep: Waits so many seconds between two looks at a heartbeat.
+        name: Name of the study, for messages.
+        sleep: Waits so many seconds between two readings of a heartbeat.
     """
 
     def __init__(

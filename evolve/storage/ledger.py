@@ -1,4 +1,4 @@
-"""What a study has to remember beside its trials: its identity, its data, the pruner's decisions, and what happened."""
+"""What a study has to remember beside its trials: its identity, its data, the pruner's decisions, and its events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from evolve.study.trial import Decision
 
 
 class EventKind(StrEnum):
-    """What happened to a study that is no result of a trial."""
+    """Events of a study that are no result of a trial."""
 
     WORKER_LOST = "worker_lost"  # its process died or was silent for too long; the trial goes on in another
     CHECKPOINT_PASSED_OVER = "checkpoint_passed_over"
@@ -35,7 +35,7 @@ class Ledger:
         """What the study's checkpoints carry: of this study, in this database, on these data; made with the first call.
 
         Args:
-            study_id: Optuna's id.
+            study_id: Optuna's id of the study.
             files: Digest of each file of the data set.
         """
         table = schema.identity
@@ -81,13 +81,13 @@ class Ledger:
     # Events
 
     def note_event(self, study_id: int, kind: EventKind, message: str, *, trial_id: int | None = None) -> None:
-        """Stores that something happened."""
+        """Stores an event."""
         values = {"study_id": study_id, "trial_id": trial_id, "created": time.time(), "kind": kind, "message": message}
         with self._engine.begin() as connection:
             connection.execute(insert(schema.event).values(**values))
 
     def trials_with(self, study_id: int, kind: EventKind) -> set[int]:
-        """Numbers of the trials to which something of a kind has happened."""
+        """Numbers of the trials that have an event of a kind."""
         table, trial = schema.event, schema.trial
         query = select(trial.c.number).join(table, trial.c.trial_id == table.c.trial_id)
         query = query.where(table.c.study_id == study_id, table.c.kind == kind)

@@ -26,8 +26,8 @@ def add_note(engine: Engine, study_name: str, number: int, text: str, *, tag: st
 
     Args:
         engine: A database that holds the study.
-        study_name: As given to Optuna.
-        number: Of the trial.
+        study_name: Name of the study in Optuna's tables.
+        number: Number of the trial within the study, from 0.
         text: Up to 4000 characters.
         tag: One word or a few, up to 64 characters, by which trials are found again.
 
@@ -48,10 +48,10 @@ def leave_note(url: str, *, study_name: str, number: int, text: str, tag: str = 
 
     Args:
         url: SQLAlchemy URL of a database that holds the study.
-        study_name, number, text, tag: As above.
+        study_name, number, text, tag: The same as in `add_note`.
 
     Raises:
-        StorageError: As above, or there is no database, or something else writes to it for more than 5 seconds.
+        StorageError: `add_note` fails, there is no database, or something else writes to it for more than 5 seconds.
     """
     file = sqlite_file(url)
     if file is not None and not file.exists():
@@ -69,7 +69,7 @@ def _check(text: str, tag: str) -> None:
             f"note: {len(text)} characters with a tag of {len(tag)}; allowed are {MAX_TEXT} and {MAX_TAG}"
         )
     # PostgreSQL stores no NUL, and no database half of a surrogate pair.
-    if wrong := sorted({each for each in text + tag if each == "\0" or "\ud800" <= each <= "\udfff"}):
+    if wrong := sorted({char for char in text + tag if char == "\0" or "\ud800" <= char <= "\udfff"}):
         raise StorageError(f"note: holds {', '.join(map(ascii, wrong))}; allowed are characters that are text")
 
 

@@ -25,9 +25,9 @@ class Records:
         """Stores records of one trial in one transaction.
 
         Args:
-            trial_id: Optuna's id.
+            trial_id: Optuna's id of the trial.
             records: In the order they came.
-            fitness: Of each epoch among them, by seed, split and epoch.
+            fitness: Fitness of each epoch among the records, by seed, split and epoch.
         """
         steps = [
             step_row(trial_id, record.seed, record.telemetry)

@@ -27,10 +27,10 @@ class Removable:
     """A stored study that nobody runs, and what removing it would remove.
 
     Attributes:
-        name: Of the study.
-        study_id: Optuna's.
-        trials: How many it has.
-        folder: Its run folder, which may not exist.
+        name: Name of the study.
+        study_id: Optuna's id of the study.
+        trials: Number of trials in the study.
+        folder: Run folder of the study, which may not exist.
         size: Bytes of the files in the folder.
     """
 
@@ -51,7 +51,7 @@ def removable(engine: Engine, name: str, runs: Path) -> Removable:
 
     Args:
         engine: A database that holds the study.
-        name: Of the study, whole.
+        name: Name of the study, written in full.
         runs: Folder with a folder for each study.
 
     Raises:
@@ -86,7 +86,7 @@ def remove_study(engine: Engine, study: Removable) -> None:
     with _held(engine, study), engine.begin() as connection:
         present = set(inspect(connection).get_table_names())
         environments = list(_environments_of_no_other(connection, study.study_id))
-        for rows in reversed([each for each in _TABLES if each.name in present]):
+        for rows in reversed([table for table in _TABLES if table.name in present]):
             _delete_rows(connection, rows, study.study_id)
         table = schema.environment
         connection.execute(delete(table).where(table.c.environment_id.in_(environments)))

@@ -31,7 +31,7 @@ from detector.telemetry import EpochMetrics, StepTelemetry
 
 # What an evolve that knows no migrations refuses.
 SCHEMA_VERSION = 2
-MAX_SCALES = 3
+MAX_SCALES = 3  # heads of yolov3; tiny has two
 
 
 class Real(TypeDecorator[float]):
@@ -90,7 +90,7 @@ study = Table(
     Column("data_summary", Text, nullable=False, default="{}"),  # JSON: counts of images, boxes, classes by split
 )
 
-# Who is running a study now: at most one row a study, taken and given back by the runner.
+# Who is running a study now: at most one row a study, taken and released by the runner.
 lease = Table(
     "evolve_lease",
     metadata,
@@ -177,7 +177,7 @@ identity = Table(
     Column("data_files", Text, nullable=False),  # JSON: digest of size and labels by file
 )
 
-# What happened to a study that is no result of a trial: a worker that died, a checkpoint passed over, changed data.
+# Events of a study that are no result of a trial: a worker that died, a checkpoint passed over, changed data.
 event = Table(
     "evolve_event",
     metadata,

@@ -26,8 +26,8 @@ class Patience:
 
     Args:
         seconds: In all; once they are over, nothing waits any more, so that a run can come to its end.
-        say: Is told once that and for how long there may be a wait.
-        clock: Seconds.
+        say: Called once with a message that and for how long there may be a wait.
+        clock: Returns seconds of a clock that never goes back.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ def tune(engine: Engine, *, reads_only: bool = False) -> None:
     """Sets up every SQLite connection of an engine; other databases stay as they are.
 
     Args:
-        engine: Of SQLAlchemy.
+        engine: SQLAlchemy's engine of a database of any kind.
         reads_only: Whether nothing may be written, not even the file's mode.
     """
     if engine.dialect.name != "sqlite":

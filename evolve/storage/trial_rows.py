@@ -35,7 +35,7 @@ class Note:
     Attributes:
         created: Seconds since 1970.
         author: Name of the account, empty where it had none.
-        text, tag: As written; one of them may be empty.
+        text, tag: The note and its tag as they were written; one of them may be empty.
     """
 
     created: float
@@ -49,7 +49,7 @@ class Checkpoint:
     """The last file of weights that a training wrote; it may have been removed since.
 
     Attributes:
-        seed: Of the training.
+        seed: Seed of the training that wrote it.
         epoch: At whose end it was written.
         step: Steps done by then.
         path: Relative to the run folder of the study.
@@ -86,19 +86,19 @@ class TrialRow:
 
     Attributes:
         study: Name of the study.
-        number: Of the trial in it, from 0.
+        number: Number of the trial within the study, from 0.
         verdict: What became of it; running or waiting while nothing has, unjudged where evolve did not train it.
         fitness: Mean over the seeds on the validation images, None where there is none.
-        params: As searched.
-        reason: Of the verdict, in words.
-        seconds: Of training over all seeds, None while it trains.
+        params: Values of the searched hyperparameters by name.
+        reason: Why the verdict is what it is, in words.
+        seconds: Training time summed over all seeds, None while it trains.
         trainings: How each of its trainings ended, by seed; none for those that have not.
         by_seed: Metrics of the last epoch by seed and split (val, test).
         diagnosis: How it diverged, None where it did not.
-        notes: Oldest first.
-        events: What happened to it besides, such as a worker that was lost; oldest first.
-        checkpoints: By seed.
-        traceback: Of a failure, empty without one.
+        notes: Notes on the trial, oldest first.
+        events: Other events of the trial, such as a worker that was lost; oldest first.
+        checkpoints: Last file of weights of each training, by seed.
+        traceback: Python traceback of a failed training, empty without a failure.
     """
 
     study: str
@@ -159,7 +159,7 @@ def trial_rows(engine: Engine, study: str, *, number: int | None = None) -> list
     Args:
         engine: A database with Optuna's tables and ours.
         study: Name of the study.
-        number: Of the only trial to read; None reads all.
+        number: Number of the only trial to read; None reads all.
 
     Raises:
         StorageError: There is no such study, or no such trial in it.

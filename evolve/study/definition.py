@@ -97,10 +97,10 @@ def problems_of(error: ValidationError, known: Mapping[str, Sequence[str]]) -> l
     """Everything pydantic found wrong, by key path.
 
     Args:
-        error: As raised.
+        error: The exception that pydantic raised.
         known: The keys that are allowed, by the path of the mapping that has them.
     """
-    return [problem for each in error.errors() for problem in _translated(each, known)]
+    return [problem for found in error.errors() for problem in _translated(found, known)]
 
 
 _WORDS = {
@@ -121,15 +121,15 @@ _WORDS = {
 
 
 def _translated(error: Any, known: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
-    path, context = ".".join(str(each) for each in error["loc"]), error.get("ctx", {})
+    path, context = ".".join(str(key) for key in error["loc"]), error.get("ctx", {})
     cause = context.get("error")
     if isinstance(cause, DefinitionError):
-        yield from (each.under(path) for each in cause.problems)
+        yield from (problem.under(path) for problem in cause.problems)
     elif isinstance(cause, ValueError):
         yield Problem(path=path, text=str(cause))
     elif error["type"] == "extra_forbidden":
         *parents, key = error["loc"]
-        parent = ".".join(str(each) for each in parents)
+        parent = ".".join(str(name) for name in parents)
         yield Problem(path=parent, text=unknown_text("key", key, known.get(parent, ())))
     else:
         words = _WORDS.get(error["type"], "{input}: " + error["msg"].replace("{", "{{").replace("}", "}}"))

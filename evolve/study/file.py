@@ -34,7 +34,7 @@ class StudyFile:
 
     Attributes:
         path: Where it was read.
-        raw: As written, options of the command line in place of the file's values.
+        raw: Values as the file has them, replaced by those of the command line where it gives any.
         options: Option of the command line by the key path it replaced.
     """
 
@@ -76,7 +76,7 @@ class StudyFile:
         """The study with everything chosen.
 
         Args:
-            values: Of the open keys.
+            values: Value chosen for each key left open, by its name.
             decisions: Why, by key; `space.NAME` leaves a hyperparameter out of the space.
 
         Raises:
@@ -84,7 +84,7 @@ class StudyFile:
         """
         closed = {key: value for key, value in self.raw.items() if key != "updates"} | dict(values)
         if isinstance(space := closed.get("space"), Mapping):
-            closed["space"] = {name: each for name, each in space.items() if f"space.{name}" not in decisions}
+            closed["space"] = {name: parameter for name, parameter in space.items() if f"space.{name}" not in decisions}
         return validated(closed | {"decisions": dict(decisions)}, self._placed)
 
     def settled_like(self, stored: Study) -> Study:
@@ -121,7 +121,7 @@ def available_studies() -> list[tuple[str, Path]]:
     # A package without __init__ has several places; importlib.resources stumbles over those of an editable install.
     package = find_spec("studies")
     places = package.submodule_search_locations if package else None
-    folders = [Path("studies"), *(Path(each) for each in places or ())]
+    folders = [Path("studies"), *(Path(place) for place in places or ())]
     found = {path.stem: path for folder in reversed(folders) for path in folder.glob("*.yaml")}
     return sorted(found.items())
 

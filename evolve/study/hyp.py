@@ -93,7 +93,7 @@ def write_hyp(path: Path, values: Hyperparameters, *, training: Mapping[str, Any
 
     Args:
         path: Where to; its folder is made.
-        values: All hyperparameters.
+        values: Hyperparameters, all of them.
         training: Values of `TRAINING_KEYS`.
         header: Lines for the head, without the comment sign.
     """

@@ -18,7 +18,7 @@ def derived_name(name: str, chosen: Mapping[str, Any]) -> str:
     """The study's name, followed by what the command line changed in its definition.
 
     Args:
-        name: Of the study.
+        name: Name that the study has without them.
         chosen: Options of the command line, None where the study's own value stands.
     """
     parts = [name]
@@ -28,7 +28,7 @@ def derived_name(name: str, chosen: Mapping[str, Any]) -> str:
         if key == "data":
             parts.append(data_word(str(value)))
         elif key == "seeds":
-            parts.append("seeds" + "_".join(str(each) for each in value))
+            parts.append("seeds" + "_".join(str(item) for item in value))
         elif key in _SHORT:
             parts.append(f"{value}{_SHORT[key]}")
         elif key == "nms_iou":
@@ -64,7 +64,7 @@ def training_study(
     base = name or derived_name_of_training(path, chosen)
     mapping: dict[str, Any] = {
         "description": f"One training with {path}.",
-        "hyperparameters": {each: getattr(hyp.values, each) for each in hyp.given},
+        "hyperparameters": {name: getattr(hyp.values, name) for name in hyp.given},
         "space": {},
         "sampler": "random",
         "budget": {"trials": 1},

@@ -33,7 +33,7 @@ class DataFacts:
     """What the choices rest on.
 
     Attributes:
-        num_train: Training images.
+        num_train: Number of training images.
         box_sides: Typical side of a box by class: the median over the training boxes of the square root of the area,
             as a fraction of the image's longer side.
         is_rendered: Whether images are made on the fly, endlessly many.

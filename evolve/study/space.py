@@ -24,7 +24,7 @@ class Range:
     """Numbers between two ends, both included.
 
     Attributes:
-        low, high: The ends.
+        low, high: Smallest and largest value.
         log: Whether equal ratios count as equal steps.
         step: Distance of the allowed values from `low` on, or None for all numbers.
         points: Number of values in a grid, or None to fit the budget of trials.
@@ -79,7 +79,7 @@ class Range:
         Args:
             count: Number of values, at least 2.
         """
-        inner = [self._at(each / (count - 1)) for each in range(1, count - 1)]
+        inner = [self._at(index / (count - 1)) for index in range(1, count - 1)]
         return [self.low, *inner, self.high]
 
     def to_mapping(self) -> dict[str, Any]:
@@ -125,13 +125,13 @@ class Choices:
     def __post_init__(self) -> None:
         if not self.choices:
             raise ValueError("choices is empty; name at least one")
-        if len({(type(each), each) for each in self.choices}) < len(self.choices):
+        if len({(type(choice), choice) for choice in self.choices}) < len(self.choices):
             raise ValueError(f"choices {shown(list(self.choices))} repeats a value")
 
     @property
     def largest(self) -> float:
         """The largest number among the choices; nan where none is a number."""
-        return max((each for each in self.choices if not isinstance(each, str | bool)), default=nan)
+        return max((choice for choice in self.choices if not isinstance(choice, str | bool)), default=nan)
 
     def holds(self, value: Scalar) -> bool:
         """Whether a value is one of the choices."""
@@ -193,7 +193,7 @@ class Space(Mapping[str, Parameter]):
 
     def ranges(self) -> dict[str, Range]:
         """The parameters that are numbers between two ends; `log` says how to draw their axis."""
-        return {name: each for name, each in self.items() if isinstance(each, Range)}
+        return {name: axis for name, axis in self.items() if isinstance(axis, Range)}
 
     def grid(self, trials: int) -> dict[str, list[Scalar]]:
         """Values of each parameter, whose combinations make the grid.
@@ -206,8 +206,8 @@ class Space(Mapping[str, Parameter]):
         """
         counts = self._counts(trials)
         return {
-            name: list(each.choices) if isinstance(each, Choices) else [*each.values(counts[name])]
-            for name, each in self.items()
+            name: list(axis.choices) if isinstance(axis, Choices) else [*axis.values(counts[name])]
+            for name, axis in self.items()
         }
 
     def num_points(self, trials: int) -> int:
@@ -216,10 +216,10 @@ class Space(Mapping[str, Parameter]):
 
     def _counts(self, trials: int) -> dict[str, int]:
         counts = {
-            name: len(each.choices) if isinstance(each, Choices) else each.points or 2 for name, each in self.items()
+            name: len(axis.choices) if isinstance(axis, Choices) else axis.points or 2 for name, axis in self.items()
         }
-        free = {name: each for name, each in self.ranges().items() if each.points is None}
-        while growing := [name for name, each in free.items() if _may_grow(each, name, counts, trials)]:
+        free = {name: axis for name, axis in self.ranges().items() if axis.points is None}
+        while growing := [name for name, axis in free.items() if _may_grow(axis, name, counts, trials)]:
             counts[min(growing, key=counts.__getitem__)] += 1
         return counts
 
@@ -235,7 +235,7 @@ def check_each(raw: Mapping[Any, Any], check: Callable[[str, Any], Value]) -> di
         try:
             checked[key] = check(key, value)
         except DefinitionError as several:
-            problems += [each.under(str(key)) for each in several.problems]
+            problems += [problem.under(str(key)) for problem in several.problems]
         except ValueError as error:
             problems.append(Problem(path=str(key), text=str(error)))
     if problems:
@@ -290,7 +290,7 @@ def _choices(name: str, raw: Mapping[str, object]) -> Choices:
     values = raw["choices"]
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise ValueError(f"choices {shown(values)} is not a list")
-    return Choices(choices=tuple(fixed_value(name, each) for each in values))
+    return Choices(choices=tuple(fixed_value(name, value) for value in values))
 
 
 def _range(name: str, raw: Mapping[str, object]) -> Range:
@@ -298,7 +298,7 @@ def _range(name: str, raw: Mapping[str, object]) -> Range:
         raise ValueError(f"has no low and high; write choices: {list(allowed)}")
     _check_keys(raw, ("low", "high", "log", "step", "points"))
     given = {key: value for key, value in raw.items() if value is not None}
-    if missing := [each for each in ("low", "high") if each not in given]:
+    if missing := [end for end in ("low", "high") if end not in given]:
         raise ValueError(f"{' and '.join(missing)} missing; a range has low and high")
     values = check_each(given, _range_value)
     lowest, highest = numeric_range(name)
@@ -309,8 +309,8 @@ def _range(name: str, raw: Mapping[str, object]) -> Range:
 
 
 def _check_keys(raw: Mapping[str, object], known: tuple[str, ...]) -> None:
-    if unknown := [each for each in raw if each not in known]:
-        raise DefinitionError(Problem(path="", text=unknown_text("key", each, known)) for each in unknown)
+    if unknown := [key for key in raw if key not in known]:
+        raise DefinitionError(Problem(path="", text=unknown_text("key", key, known)) for key in unknown)
 
 
 def _range_value(key: str, raw: object) -> Any:
@@ -323,6 +323,6 @@ def _range_value(key: str, raw: object) -> Any:
     return raw
 
 
-def _may_grow(each: Range, name: str, counts: Mapping[str, int], trials: int) -> bool:
-    has_room = each.most_points is None or counts[name] < each.most_points
+def _may_grow(axis: Range, name: str, counts: Mapping[str, int], trials: int) -> bool:
+    has_room = axis.most_points is None or counts[name] < axis.most_points
     return has_room and prod(counts.values()) // counts[name] * (counts[name] + 1) <= trials

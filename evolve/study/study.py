@@ -69,7 +69,7 @@ class Study(Definition):
         description: What the study is to find out.
         data: digits-1, digits-3, digits-10 (made on the fly), or a path, relative to the working directory.
         skip_unreadable: Whether images that cannot be read are left out rather than stop the study.
-        model, image_size, batch_size, nominal_batch_size, epochs, precision, nms_iou: As `detector.plan` has them.
+        model, image_size, batch_size, nominal_batch_size, epochs, precision, nms_iou: Attributes of `TrainingPlan`.
         fixed: Hyperparameters that differ from the detector's defaults; written as `hyperparameters`.
         space: Hyperparameters that vary.
         sampler: How parameters are chosen.
@@ -143,7 +143,7 @@ class Study(Definition):
 
     @model_validator(mode="after")
     def _check_sampler(self) -> Study:
-        chosen = [name for name, each in self.space.items() if isinstance(each, Choices)]
+        chosen = [name for name, parameter in self.space.items() if isinstance(parameter, Choices)]
         if self.sampler == "cmaes" and chosen:
             text = f"'cmaes' needs numbers, but {chosen} have choices; take tpe, gp or random"
             raise DefinitionError([Problem(path="sampler", text=text)])
@@ -240,13 +240,13 @@ def validated(raw: object, placed: Callable[[Problem], str]) -> Study:
     Raises:
         StudyError: It is not allowed; names every problem.
     """
-    known = {name: list(each.model_fields) for name, each in _PARTS.items()}
-    known[""] = [each.alias or name for name, each in Study.model_fields.items()]
+    known = {name: list(model.model_fields) for name, model in _PARTS.items()}
+    known[""] = [field.alias or name for name, field in Study.model_fields.items()]
     try:
         return Study.model_validate(raw)
     except ValidationError as error:
         problems = problems_of(error, known)
-    raise StudyError("\n".join(placed(each) for each in problems))
+    raise StudyError("\n".join(placed(problem) for problem in problems))
 
 
 _PARTS: dict[str, type[Definition]] = {"budget": Budget, "fitness": Fitness, "thresholds": Thresholds}
@@ -256,7 +256,7 @@ def _flat(value: object, path: str = "") -> dict[str, object]:
     if not isinstance(value, Mapping) or not value:
         return {path: value}
     return {
-        inner: each
+        inner: value
         for key, child in value.items()
-        for inner, each in _flat(child, f"{path}.{key}" if path else str(key)).items()
+        for inner, value in _flat(child, f"{path}.{key}" if path else str(key)).items()
     }

@@ -1,4 +1,4 @@
-"""What a study asks an objective to train, what comes back, and what is decided on that."""
+"""What a study has an objective train, the records that come back, and decisions on them."""
 
 from __future__ import annotations
 

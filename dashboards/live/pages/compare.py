@@ -22,7 +22,7 @@ def page(state: PageState, names: Sequence[str], studies: Sequence[StudyView]) -
 
     Args:
         state: What the address says.
-        names: Names of all studies of the database.
+        names: Names of all studies.
         studies: Those that are compared already; their best trials are offered.
     """
     offered: list[tuple[str, int | None]] = [(name, None) for name in names]

@@ -203,8 +203,8 @@ def _unmentioned(case: Case) -> list[str]:
 def of_choices() -> frozenset[str]:
     """Ours that are chosen by a name, which no other trainer's file has a key for, and what needs one of them."""
     ours = declarations()
-    chosen = {name for name, each in ours.items() if isinstance(each.default, str)}
-    return frozenset(chosen | {name for name, each in ours.items() if any(need in chosen for need, *_ in each.needs)})
+    chosen = {name for name, known in ours.items() if isinstance(known.default, str)}
+    return frozenset(chosen | {name for name, known in ours.items() if any(need in chosen for need, *_ in known.needs)})
 
 
 def _not_imported(case: Case) -> Iterator[str]:

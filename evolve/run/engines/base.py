@@ -25,7 +25,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The trial's records are complete, or it was told to stop."""
+    """The trial's records are complete, or it was stopped by a decision."""
 
     trial: int
 
@@ -35,8 +35,8 @@ class Crashed:
     """The trial's training raised, or its process died.
 
     Attributes:
-        reason: One line.
-        traceback: As printed by Python, or what is known of a dead process.
+        reason: What went wrong, in one line.
+        traceback: Traceback printed by Python, or what is known of a dead process.
         is_fatal: Whether other trials must fail in the same way, such as on a full disk.
         by_machine: Whether the process was lost rather than the training at fault, so that it may be tried again.
     """
@@ -62,16 +62,16 @@ class Engine(Protocol):
         """Starts a trial; at most `capacity` may be under way."""
 
     def events(self, timeout: float) -> list[EngineEvent]:
-        """What happened, after waiting at most `timeout` seconds for something."""
+        """Events since the last call, after waiting at most `timeout` seconds for one."""
 
     def decide(self, trial: int, *, goes_on: bool) -> None:
-        """Lets a trial that asked go on, or stops it."""
+        """Lets a trial that awaits a decision go on, or stops it."""
 
     def hurry(self) -> None:
         """Says that the time is up: trials under way may end, but one that gets no further is not waited for."""
 
     def close(self) -> None:
-        """Ends all trials under way and gives everything back; they keep their last checkpoints."""
+        """Ends all trials under way and releases everything; they keep their last checkpoints."""
 
 
 def in_batches(records: Iterator[Record]) -> Iterator[tuple[list[Record], bool]]:

@@ -41,7 +41,7 @@ class Limits:
         silent_seconds: Without a heartbeat, as when it is stopped or the machine is out of memory.
         stuck_seconds: Without a record of its training, while it lives; loading program and data is part of that.
         hurried_seconds: The same once the time of the study is up.
-        times_longest: Of the longest wait for a record so far; the larger of the two counts.
+        times_longest: Multiple of the longest wait for a record so far that is allowed, where that is more.
         trial_seconds: For one trial at one go; None for no limit.
     """
 
@@ -84,7 +84,7 @@ class ProcessEngine:
         preload: Modules that workers need, imported once for all of them. Importing them may not start threads or use
             a device.
         limits: How long a worker is waited for.
-        clock: Seconds.
+        clock: Returns seconds of a clock that never goes back.
 
     Raises:
         ValueError: Fewer than one worker.
@@ -129,9 +129,9 @@ class ProcessEngine:
         return found
 
     def decide(self, trial: int, *, goes_on: bool) -> None:
-        worker = next(each for each in self._workers if each.trial == trial)
+        worker = next(worker for worker in self._workers if worker.trial == trial)
         worker.is_decided, worker.recorded = True, self._clock()
-        with suppress(OSError):  # a worker that died while it waited is found at the next look at its pipe
+        with suppress(OSError):  # a worker that died while it waited is found at the next read of its pipe
             worker.pipe.send(goes_on)
 
     def hurry(self) -> None:
@@ -243,7 +243,7 @@ class _Line:
         """Until the driver is gone; then the process ends, even in the middle of a step that never does."""
         parent: Any = multiprocessing.parent_process()
         while not wait([parent.sentinel], _HEARTBEAT_SECONDS):
-            with suppress(OSError):  # a closed pipe is the main thread's to find, or the next look at the driver
+            with suppress(OSError):  # a closed pipe is the main thread's to find, or the next check of the driver
                 self.send(_HEARTBEAT)
         os._exit(1)
 

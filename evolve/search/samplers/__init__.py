@@ -32,7 +32,7 @@ def make_sampler(study: Study) -> BaseSampler:
 
 
 def divergence_state(sampler_name: str) -> tuple[TrialState, float | None]:
-    """How a diverged trial must be told: its state, and the value to tell with it.
+    """State of a diverged trial for Optuna's `tell`, and the value that goes with it.
 
     Before that, `trial.set_constraint(DIVERGED, 1.0)` keeps the trial from becoming the best in either state. Where
     there is no value the trial is told as pruned, which keeps an invented number out of the record; Optuna's own

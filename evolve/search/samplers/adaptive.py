@@ -1,7 +1,7 @@
 """Optuna's own samplers, made anew for every trial and shown a copy of the history.
 
 Optuna's samplers keep random state, and some keep what they suggested in the study. Both would make a study that was
-stopped ask other questions than one that was not, and would count a half-asked trial twice. A fresh sampler with a
+stopped suggest other values than one that was not, and would count a half-suggested trial twice. A fresh sampler with a
 seed of the trial's own, in a study in memory that ends with the trial before, has neither.
 """
 
@@ -81,15 +81,15 @@ def all_valued(history: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     the fitness.
     """
     valued = with_fitness(history)
-    is_constrained = len({has_diverged(each) for each, _ in valued}) == 2
+    is_constrained = len({has_diverged(trial) for trial, _ in valued}) == 2
     complete = [
         create_trial(
             state=TrialState.COMPLETE,
             value=fitness,
-            params=each.params,
-            distributions=each.distributions,
-            constraints={DIVERGED: float(has_diverged(each))} if is_constrained else {},
+            params=trial.params,
+            distributions=trial.distributions,
+            constraints={DIVERGED: float(has_diverged(trial))} if is_constrained else {},
         )
-        for each, fitness in valued
+        for trial, fitness in valued
     ]
-    return complete + [each for each in history if each.state is TrialState.RUNNING]
+    return complete + [trial for trial in history if trial.state is TrialState.RUNNING]

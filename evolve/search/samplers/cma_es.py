@@ -1,7 +1,7 @@
 """CMA-ES, rebuilt from the history for every trial.
 
 Optuna's own CmaEsSampler pickles its optimizer into the study and unpickles it for the next trial. Nothing here is
-unpickled from a file, and the history holds all the optimizer knows: it is told again, generation by generation,
+unpickled from a file, and the history holds all the optimizer knows: it is given again, generation by generation,
 which costs less than a millisecond each.
 
 Source: Hansen 2016, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772.
@@ -40,12 +40,12 @@ class CmaEs:
     def __call__(self, history: Sequence[FrozenTrial], number: int) -> Mapping[str, Any]:
         """A draw after all full generations; a generation is the next trials to have ended, in order of number.
 
-        Trials that run side by side are told with the generation they end up in, not the one they were drawn from:
+        Trials that run side by side count in the generation they end up in, not the one they were drawn from:
         the strategy bears with that, and nothing is lost.
         """
         optimizer = self._optimizer()
         ended = [
-            (np.array(to_unit(self.distributions, each.params)), -fitness) for each, fitness in with_fitness(history)
+            (np.array(to_unit(self.distributions, trial.params)), -fitness) for trial, fitness in with_fitness(history)
         ]
         size = optimizer.population_size
         for start in range(0, len(ended) - size + 1, size):

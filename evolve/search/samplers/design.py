@@ -33,9 +33,9 @@ class Grid:
         """The first of the points that were tried least often; a failed or running trial counts as tried."""
         points: list[tuple[Any, ...]] = list(product(*self.values.values()))
         Random(self.study_seed).shuffle(points)
-        tried = Counter(tuple(each.params[name] for name in self.values) for each in history)
-        least = min(tried[each] for each in points)
-        point = next(each for each in points if tried[each] == least)
+        tried = Counter(tuple(trial.params[name] for name in self.values) for trial in history)
+        least = min(tried[candidate] for candidate in points)
+        point = next(candidate for candidate in points if tried[candidate] == least)
         return dict(zip(self.values, point, strict=True))
 
 

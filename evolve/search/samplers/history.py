@@ -63,7 +63,7 @@ class HistorySampler(BaseSampler):
             raise ValueError(f"study {study.study_name!r} minimises; fitness is maximised")
         history = history_before(trial.number, study.get_trials(deepcopy=False), self._distributions)
         params = self._suggest(history, trial.number)
-        return {name: moved_into(each, params[name]) for name, each in self._distributions.items()}
+        return {name: moved_into(distribution, params[name]) for name, distribution in self._distributions.items()}
 
     def sample_independent(
         self,
@@ -92,11 +92,11 @@ def history_before(
 ) -> list[FrozenTrial]:
     """Copies of the trials before a number that have all their parameters, moved into the space, in order.
 
-    Later trials and the trial itself are left out, so that asking it again after a crash gives the same answer. A
+    Later trials and the trial itself are left out, so that asking again after a crash gives the same suggestion. A
     value that is not finite counts as diverged. Failed trials are kept; those yet without parameters are left out.
     """
-    earlier = sorted((each for each in trials if each.number < number), key=lambda each: each.number)
-    return [_copied(each, distributions) for each in earlier if _fits(each.params, distributions)]
+    earlier = sorted((trial for trial in trials if trial.number < number), key=lambda trial: trial.number)
+    return [_copied(trial, distributions) for trial in earlier if _fits(trial.params, distributions)]
 
 
 def has_diverged(trial: FrozenTrial) -> bool:
@@ -110,8 +110,8 @@ def with_fitness(history: Iterable[FrozenTrial]) -> list[tuple[FrozenTrial, floa
     A pruned trial has the fitness it last reported: too low for what it might have become, but it was stopped because
     that was low.
     """
-    ended = [each for each in history if each.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    return [(each, WORST_FITNESS if has_diverged(each) or each.value is None else each.value) for each in ended]
+    ended = [trial for trial in history if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    return [(trial, WORST_FITNESS if has_diverged(trial) or trial.value is None else trial.value) for trial in ended]
 
 
 def moved_into(distribution: BaseDistribution, value: Any) -> Any:
@@ -127,9 +127,9 @@ def moved_into(distribution: BaseDistribution, value: Any) -> Any:
 
 def _fits(params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> bool:
     return distributions.keys() <= params.keys() and all(
-        params[name] in each.choices
-        for name, each in distributions.items()
-        if isinstance(each, CategoricalDistribution)
+        params[name] in distribution.choices
+        for name, distribution in distributions.items()
+        if isinstance(distribution, CategoricalDistribution)
     )
 
 
@@ -139,7 +139,7 @@ def _copied(trial: FrozenTrial, distributions: Mapping[str, BaseDistribution]) -
     copy = create_trial(
         state=trial.state,
         value=trial.value if is_finite else WORST_FITNESS,
-        params={name: moved_into(each, trial.params[name]) for name, each in distributions.items()},
+        params={name: moved_into(distribution, trial.params[name]) for name, distribution in distributions.items()},
         distributions=dict(distributions),
         intermediate_values=reported,
         constraints={} if is_finite and not has_diverged(trial) else {DIVERGED: 1.0},

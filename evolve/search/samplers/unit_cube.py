@@ -23,7 +23,7 @@ def from_unit(distributions: Mapping[str, BaseDistribution], point: Iterable[flo
 
 def to_unit(distributions: Mapping[str, BaseDistribution], params: Mapping[str, Any]) -> list[float]:
     """Point of the unit cube at which parameters lie; choices lie in the middle of their part."""
-    return [_part(each, params[name]) for name, each in distributions.items()]
+    return [_part(distribution, params[name]) for name, distribution in distributions.items()]
 
 
 def _at(distribution: BaseDistribution, part: float) -> Any:

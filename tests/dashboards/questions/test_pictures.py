@@ -25,7 +25,7 @@ from dashboards.live.delivery import as_csv
 from dashboards.panels import STUDY
 from dashboards.questions import approaches, contour, convergence, divergence_map, history, schedules, slices, timeline
 from dashboards.questions.edges import find_edges
-from evolve.outcome.forensics import LARGE_BOX_LOGIT, SIGN_UPDATE_RATIO
+from evolve.outcome.forensics import LARGE_BOX_LOGIT, WARNING_UPDATE
 from evolve.storage import schema
 from tests.synthetic import SPACE, Plan, add_study, new_engine
 
@@ -215,7 +215,7 @@ def test_the_last_steps_are_logarithmic_with_limits_and_what_was_not_finite(mixe
     term = found.traces[-1].name
 
     assert {axis.type for axis in (layout.yaxis, layout.yaxis2, layout.yaxis3, layout.yaxis4)} == {"log"}
-    assert limits == {"y": LARGE_BOX_LOGIT, "y2": SIGN_UPDATE_RATIO}
+    assert limits == {"y": LARGE_BOX_LOGIT, "y2": WARNING_UPDATE}
     assert layout.yaxis.range[1] > log10(LARGE_BOX_LOGIT)
     assert term.split(" ")[1:3] == ["loss", "at"]
     assert list(of(figure, f"{term}, not finite").x) == [0]

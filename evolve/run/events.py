@@ -1,0 +1,67 @@
+"""What a run of a study reports while it goes on, from a trial that begins to the run's end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evolve.outcome.training import TrialOutcome
+from evolve.study.trial import Record, Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialStarted:
+    """A trial begins to train, or goes on from where it was stopped."""
+
+    trial: Trial
+    is_resumed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialProgressed:
+    """Records of a trial, already stored."""
+
+    trial: Trial
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLost:
+    """A trial's worker died or was killed; the trial goes on from its last checkpoint."""
+
+    trial: Trial
+    reason: str
+    is_retried: bool  # in this run; else in the next
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointPassedOver:
+    """A trial did not go on from a checkpoint that is there, but from one before it or from its beginning."""
+
+    trial: Trial
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialEnded:
+    """A trial is judged, and its outcome stored and passed on to Optuna."""
+
+    trial: Trial
+    outcome: TrialOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyStopped:
+    """The last event.
+
+    Attributes:
+        reason: Why the run ended, in words.
+        is_complete: Whether the budget of trials is spent.
+        is_failed: Whether something a person must put right ended it.
+    """
+
+    reason: str
+    is_complete: bool
+    is_failed: bool = False
+
+
+RunEvent = TrialStarted | TrialProgressed | WorkerLost | CheckpointPassedOver | TrialEnded | StudyStopped
