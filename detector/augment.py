@@ -20,9 +20,9 @@ from detector.datasets.listing import Sample
 from detector.datasets.pictures import GREY
 from detector.hyperparameters import AUGMENTATION, Hyperparameters, names
 
-MIN_AREA_LEFT = 0.1  # a box that loses more of its area than this leaves over is not trained on
-MIN_SIDE_PX = 2.0
-_DRAWS = 7
+# A box that keeps no more of its area, or has a shorter side, is not trained on (box_candidates of ultralytics/yolov3).
+MIN_AREA_LEFT, MIN_SIDE_PX = 0.1, 2.0
+_DRAWS = 7  # flip, hue, saturation, brightness, right, down, larger
 
 # RGB to luma and two axes of chroma; hue turns the chroma, saturation stretches it. FCC 1953 (NTSC), YIQ.
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])

@@ -203,7 +203,7 @@ def latest(
         path: File of the last checkpoint.
         plan, values, seed: The training that is to go on.
         origin: Text that the files must have as their origin.
-        last_epoch: The last epoch that whoever asks knows of, -1 for none; a file of a later one is not used. None
+        last_epoch: The last epoch that the caller knows of, -1 for none; a file of a later one is not used. None
             for no such limit.
     """
     passed_over: list[str] = []

@@ -18,7 +18,7 @@ from detector.boxes import xyxy
 from detector.choices.codings import CODINGS
 from detector.telemetry import Scores
 
-MIN_SCORE = 0.001
+MIN_SCORE = 0.001  # conf-thres of ultralytics/yolov3 val.py
 MAX_CANDIDATES = 300
 MAX_DETECTIONS = 100  # COCO's largest
 
@@ -67,7 +67,7 @@ def detect(
 
 def _suppress(boxes_NK4: Tensor, scores_NKC: Tensor, nms_iou: float, min_score: float) -> Detections:
     num_images, _, num_classes = scores_NKC.shape
-    # A diverging network answers NaN: no detection.
+    # A diverging network gives NaN: no detection.
     flat = scores_NKC.flatten(1).nan_to_num(0.0)
     top = flat.topk(min(MAX_CANDIDATES, flat.shape[1]), 1)
     image = torch.arange(num_images, device=flat.device)[:, None].expand_as(top.indices)

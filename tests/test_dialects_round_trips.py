@@ -12,7 +12,7 @@ from detector.hyperparameters import Hyperparameters, allowed_choices, names, nu
 from detector.plan import MODELS
 from evolve.exchange.dialects import Context, RefusedError, detect, from_dialect, to_dialect
 from evolve.exchange.dialects.exact import plain, scaled
-from evolve.exchange.dialects.yolov3 import DEFAULTS, SAME
+from evolve.exchange.dialects.yolov3 import DEFAULTS, TABLE
 
 QUICK = settings(max_examples=60, deadline=None)
 
@@ -62,7 +62,7 @@ def assert_same(found, values, kept):
     context=contexts,
 )
 def test_yolov3_gives_back_every_bit_of_what_its_file_has_a_key_for(values, context):
-    assert_same(back("yolov3", values, context), values, (*SAME, "box", "obj", "noobj", "cls", "weight_decay"))
+    assert_same(back("yolov3", values, context), values, (*TABLE.same, "box", "obj", "noobj", "cls", "weight_decay"))
 
 
 @QUICK
@@ -73,7 +73,7 @@ def test_yolov3_gives_back_every_bit_of_what_its_file_has_a_key_for(values, cont
     context=contexts,
 )
 def test_ultralytics_gives_back_rates_decay_warmup_schedule_and_augmentation(values, context):
-    assert_same(back("ultralytics", values, context), values, (*SAME, "weight_decay", "schedule"))
+    assert_same(back("ultralytics", values, context), values, (*TABLE.same, "weight_decay", "schedule"))
 
 
 @QUICK

@@ -118,7 +118,7 @@ class StudyView:
         trials: One row a trial by number, columns as in `TRIAL_COLUMNS`.
         params: Hyperparameters by trial number, one column each: numbers, or text for choices.
         distributions: Optuna's JSON of each hyperparameter, all that were in use.
-        measured: What was measured in the trials, read when a picture asks for it.
+        measured: What was measured in the trials, read when a picture first needs it.
         diagnoses: Diagnosis of each diverged trial by number.
         findings: What the data check found: first rows of each kind.
         finding_counts: Count by kind.

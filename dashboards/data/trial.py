@@ -60,7 +60,7 @@ class TrialView:
         seed: Whose steps and epochs are shown.
         diverged_seed: The one that diverged; None where none did, or it is not known.
         outline: How far the trial is stored.
-        measured: Steps and epochs of that seed, each frame read when a panel first asks for it.
+        measured: Steps and epochs of that seed, each frame read when a panel first needs it.
     """
 
     study: StudyView

@@ -14,13 +14,13 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from werkzeug.wrappers import Request
 
-THREADS = 16  # a browser asks for six things at once
+THREADS = 16  # a browser sends six requests at once
 MAX_HEADER = 64 * 2**10  # bytes; an address of 16,000 characters and the cookies of other programs on this machine
 MAX_BODY = 512 * 2**10  # bytes; a callback with 20,000 scattered trials selected sends some 320 kB
 MAX_CONNECTIONS = 512
 MAX_UNREAD = 32 * 2**20  # bytes of requests that have begun and are not here as a whole, of all connections
 REQUEST_SECONDS = 10.0  # from the first byte, or the connection, to the end of a request
-STALLED_SECONDS = 30.0  # without a byte of the answer being taken
+STALLED_SECONDS = 30.0  # without a byte of the response being taken
 IDLE_SECONDS = 75.0  # between requests; pages in the background ask once a minute
 
 
@@ -68,7 +68,7 @@ class GatedParser(HTTPRequestParser):  # type: ignore[misc]  # it declares no ty
 def close_overdue(channels: Iterable[HTTPChannel], now: float, most: int) -> None:
     """Closes connections that take too long, and those that have waited longest where there are too many.
 
-    Nothing is closed for which a thread works, unless its answer is not taken.
+    Nothing is closed for which a thread works, unless its response is not taken.
 
     Args:
         channels: All connections.

@@ -1,4 +1,4 @@
-"""What goes over the wire: compressed answers, and the data of each picture and table as CSV."""
+"""What goes over the wire: compressed responses, and the data of each picture and table as CSV."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dashboards.state import AddressError, PageState, from_address
 
 PLOTLY_PATH = f"/plotly.js?v={get_plotlyjs_version()}"
 LEAST_BYTES = 800
-LEVEL = 6
+LEVEL = 6  # zlib's default
 TEXTS = ("text/", "application/json", "application/javascript", "image/svg+xml")
 # A spreadsheet takes a cell that begins with one of these for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

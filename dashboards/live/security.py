@@ -57,7 +57,7 @@ class Access:
 
 
 def protect(server: Flask, access: Access, script_hashes: Callable[[], Collection[str]]) -> None:
-    """Checks every request and sets the headers of every answer.
+    """Checks every request and sets the headers of every response.
 
     Args:
         server: Flask application to protect.
@@ -130,7 +130,7 @@ def is_own_page(asked: Request) -> bool:
 
 
 def headers(script_hashes: Collection[str]) -> dict[str, str]:
-    """Headers of every answer: nothing from elsewhere, nothing inside the pages of others."""
+    """Headers of every response: nothing from elsewhere, nothing inside the pages of others."""
     policy = {
         "default-src": "'none'",
         "script-src": " ".join(["'self'", *script_hashes]),

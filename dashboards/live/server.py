@@ -29,7 +29,7 @@ from dashboards.live.security import FIELD, Access, ExposureError, may_send_body
 from dashboards.state import PageState, to_address
 from evolve.errors import EvolveError
 
-CHECK_SECONDS = 0.2  # between changes_of_view for connections that take too long
+CHECK_SECONDS = 0.2  # between two checks for connections that take too long
 START = PageState()
 
 
@@ -41,7 +41,7 @@ class DashboardServer:
     """A server that listens already; `run` answers until another thread, or a signal's handler, calls `stop`.
 
     Args:
-        application: What answers, as WSGI has it.
+        application: WSGI application that makes the responses.
         listener: A bound socket.
         access: Who may read.
     """

@@ -144,6 +144,5 @@ PANEL = Panel(
     "crosses. It hides what other hyperparameters did, so read it with the pictures above.",
     rows=rows,
     blocks=draw,
-    has_pair=True,
     has_points=True,
 )

@@ -151,6 +151,5 @@ PANEL = Panel(
     caption="Brighter is better; crosses diverged.",
     rows=rows,
     blocks=_blocks,
-    has_pair=True,
     has_points=True,
 )

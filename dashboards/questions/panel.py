@@ -27,7 +27,6 @@ class Panel:
         rows: From what the page is about, such as a study, to the rows shown, or why there are none.
         blocks: From those rows to what is drawn, top to bottom; rows that are blocks already need none.
         follows_selection: Whether the rows depend on which trials are selected; other pictures only mark them.
-        has_pair: Whether the rows depend on the chosen pair of hyperparameters.
         has_points: Whether each trial is a point, so that a choice of them is drawn where they are very many.
     """
 
@@ -37,7 +36,6 @@ class Panel:
     rows: Callable[[Any], Any]
     blocks: Callable[[Any], Block | tuple[Block, ...]] = lambda rows: rows
     follows_selection: bool = False
-    has_pair: bool = False
     has_points: bool = False
 
     def draw(self, view: object) -> tuple[Block, ...]:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 ANCHORS_PER_SCALE = 3
-DARKNET53_BLOCKS = (1, 2, 8, 8, 4)
+DARKNET53_BLOCKS = (1, 2, 8, 8, 4)  # residual blocks at each size, table 1
 # In pixels of a 416 pixel image (section 2.3), largest first, as the heads are ordered.
 ANCHORS = ((116, 90), (156, 198), (373, 326), (30, 61), (62, 45), (59, 119), (10, 13), (16, 30), (33, 23))
-TINY_ANCHORS = ((81, 82), (135, 169), (344, 319), (10, 14), (23, 27), (37, 58))
+TINY_ANCHORS = ((81, 82), (135, 169), (344, 319), (10, 14), (23, 27), (37, 58))  # yolov3-tiny.cfg
 ANCHOR_IMAGE_SIZE = 416
 
 

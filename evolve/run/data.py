@@ -31,7 +31,7 @@ class DataChecked:
     files: dict[str, str] = field(default_factory=dict)
 
 
-SURVEY_SIZE = 416
+SURVEY_SIZE = 416  # pixels; the published anchors are of images this large
 
 
 def survey(data: str, *, skip_unreadable: bool) -> DataChecked:

@@ -12,7 +12,7 @@ from evolve.outcome.verdict import LossCurves, Verdict, judge
 from evolve.storage.database import Storage
 from evolve.study import Study
 
-FIRST_STEPS = 5
+FIRST_STEPS = 5  # whose mean loss is the start, as in a diagnosis
 
 
 def judged(study: Study, storage: Storage, trial_id: int, seed: int, ended: LaneEnded) -> TrainingOutcome:

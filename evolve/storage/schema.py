@@ -33,7 +33,7 @@ from detector.telemetry import EpochMetrics, StepTelemetry
 REVISION = "0002"
 # What an evolve that knows no migrations refuses.
 SCHEMA_VERSION = 2
-MAX_SCALES = 3
+MAX_SCALES = 3  # heads of yolov3; tiny has two
 
 
 class Real(TypeDecorator[float]):

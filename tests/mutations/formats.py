@@ -308,8 +308,8 @@ def _run(file: str, dialect: str, keys: dict[str, str]) -> Format:
     )
 
 
-_SAME = {name: name for name in yolov3.SAME}
-_PACKAGE = {name: name for name in yolov3.SAME if name in ultralytics.DEFAULTS}
+_SAME = {name: name for name in yolov3.TABLE.same}
+_PACKAGE = {name: name for name in yolov3.TABLE.same if name in ultralytics.DEFAULTS}
 _EARLY = {"lr0": "lr0", "momentum": "momentum", "weight_decay": "weight_decay"}
 _CFG = {"learning_rate": "lr0", "momentum": "momentum", "decay": "weight_decay"}
 _OURS = {name: name for name in Hyperparameters.__dataclass_fields__}

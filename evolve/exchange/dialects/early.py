@@ -28,7 +28,7 @@ from evolve.exchange.dialects.table import (
 )
 
 NAME = "yolov3-early"
-# v7 and v8 fall to this part of lr0, whatever lrf says.
+# v7 and v8 fall to this fraction of lr0 by their train.py, whatever lrf says.
 COSINE_END = 0.05
 HIGHEST_LRF = 0.5
 GAINS = ("k", "xy", "wh", "giou", "cls", "cls_pw", "conf", "conf_bpw", "obj", "obj_pw", "iou_t", "fl_gamma")

@@ -28,10 +28,10 @@ from evolve.exchange.dialects.table import (
 )
 
 NAME = "yolov3"
-NOMINAL = 64
-WARMUP_FLOOR = 100
-OLD_WARMUP_FLOOR = 1000
-CLIP_NORM = 10.0
+NOMINAL = 64  # images, nbs in train.py
+WARMUP_FLOOR = 100  # iterations: nw = max(round(warmup_epochs * nb), 100)
+OLD_WARMUP_FLOOR = 1000  # the same up to v9.6
+CLIP_NORM = 10.0  # max_norm in train.py
 MOST_POSITIVE_WEIGHT = 1e12
 _DECAY = "x {batch_size} x {accumulation_there} / {nominal} images"
 
@@ -281,4 +281,3 @@ TABLE = Table(
     nominal_batch_size=NOMINAL,
 )
 DEFAULTS = TABLE.defaults
-SAME = TABLE.same
