@@ -7,12 +7,22 @@ import pytest
 import torch
 
 from detector.models import build_network, rows_of
-from detector.models.darknet import Row, num_stored_values
+from detector.models.darknet import Row
 from detector.models.network import HeadPrior, initialise_lane, strides_of
 from detector.plan import MODELS
 
 TABLES = Path(__file__).parent / "data" / "darknet_architectures.txt"
 PRIOR = HeadPrior(boxes_per_image=2.0, class_share=(0.5, 0.5))
+
+
+def num_stored_values(rows: tuple[Row, ...]) -> int:
+    """Values a darknet weight file holds: 4 per normalised filter or 1 bias, and the kernels (parser.c)."""
+    channels, total = 3, 0
+    for row in rows:
+        if row.kind == "conv":
+            total += row.filters * (channels * row.size**2 + (4 if row.is_normalised else 1))
+        channels = row.filters
+    return total
 
 
 def published_tables() -> dict[str, list[str]]:

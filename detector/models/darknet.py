@@ -166,13 +166,3 @@ def published_anchors(model: str) -> tuple[tuple[float, float], ...]:
     """Width and height of the published anchors as fractions of the image, ordered as the heads are."""
     anchors = TINY_ANCHORS if "tiny" in model else ANCHORS
     return tuple((w / ANCHOR_IMAGE_SIZE, h / ANCHOR_IMAGE_SIZE) for w, h in anchors)
-
-
-def num_stored_values(rows: tuple[Row, ...]) -> int:
-    """Values a darknet weight file holds: 4 per normalised filter or 1 bias, and the kernels (parser.c)."""
-    channels, total = 3, 0
-    for row in rows:
-        if row.kind == "conv":
-            total += row.filters * (channels * row.size**2 + (4 if row.is_normalised else 1))
-        channels = row.filters
-    return total
