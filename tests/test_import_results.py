@@ -94,6 +94,7 @@ def test_a_row_of_nan_is_a_diverged_trial_and_never_the_best(storage, tmp_path):
     outcome = storage.outcome(optuna_trials(storage)[0]._trial_id)
     assert math.isnan(outcome.fitness)
     assert "evolve.csv line 2" in outcome.reason
+    assert storage.records.trainings(optuna_trials(storage)[0]._trial_id)[0].verdict == "diverged"
 
 
 def test_a_sampler_goes_on_from_imported_trials(storage, tmp_path):

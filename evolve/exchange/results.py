@@ -287,7 +287,10 @@ def _write_rows(
         for number, (trial_id, trial) in enumerate(trials)
     ]
     epochs = [{**epoch, "trial_id": trial_id} for trial_id, trial in trials for epoch in trial.epochs]
+    of_training = ("trial_id", "verdict", "reason", "fitness")
+    trainings = [{"seed": SEED} | {name: row[name] for name in of_training} for row in rows]
     with storage.engine.begin() as connection:
         connection.execute(insert(schema.trial), rows)
+        connection.execute(insert(schema.training), trainings)
         if epochs:
             connection.execute(insert(schema.epoch), epochs)
