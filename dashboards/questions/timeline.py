@@ -85,9 +85,8 @@ def draw(data: Timeline) -> go.Figure:
     num_rows = len(data.rows) if has_own_rows else int(data.rows["place"].max())
     row_pixels = ROW_PIXELS if has_own_rows else min(PLACE_PIXELS, MAX_HEIGHT / num_rows)
     height = int(min(max(130 + row_pixels * num_rows, 190), 130 + MAX_HEIGHT))
-    figure = theme.new_figure(
-        height=height, x=f"{name} since {formatting.moment(data.first)}", y=title, showlegend=True
-    )
+    since = f"{name} since {formatting.moment(data.first)}"
+    figure = theme.new_figure(height=height, x=since, y=title, showlegend=True)
     width = round(0.7 * row_pixels, 1)
     # A bar is as long as can be seen, but never so long that it hides the trial after it.
     least = longest / 400 if has_own_rows else 0.0

@@ -45,12 +45,7 @@ def open_dataset(
         )
     if source in CLASS_NAMES:
         return open_digits(source, image_size=image_size, seed=seed)
-    path, audit = expanded(source, source[:200]), Audit(skip_unreadable=skip_unreadable)
-    try:
-        path.stat()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{source[:200].replace(chr(0), '?')}: {reason}; allowed: {_ALLOWED}") from None
+    path, audit = _existing(source), Audit(skip_unreadable=skip_unreadable)
     if (config := _data_yaml(path)) is not None:
         listing = read_yolo(config, audit)
     elif path.is_dir() and voc_folders(path) is not None:
@@ -62,6 +57,16 @@ def open_dataset(
         raise DataError(f"{source}: {found}; allowed: {_ALLOWED}")
     store = PictureStore(longest=int(image_size * _MARGIN), max_bytes=cache_mb * 2**20)
     return build(listing, audit, store, seed)
+
+
+def _existing(source: str) -> Path:
+    path = expanded(source, source[:200])
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{source[:200].replace(chr(0), '?')}: {reason}; allowed: {_ALLOWED}") from None
+    return path
 
 
 def _data_yaml(path: Path) -> Path | None:

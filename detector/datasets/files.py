@@ -94,11 +94,7 @@ def build(listing: Listing, audit: Audit, store: PictureStore, seed: int) -> Dat
     _refuse_empty(listing.source, kept, entries)
     note_misspelt(listing.names, [entry for listed in entries.values() for entry in listed], audit)
     counts = {split: _counts(items, len(listing.names)) for split, items in kept.items()}
-    if not sum(counts["train"]):
-        raise DataError(f"{listing.source}: no box in the {len(kept['train'])} training images; allowed: at least one")
-    for name, count in zip(listing.names, counts["train"], strict=True):
-        if not count:
-            audit.finding("unused_class", Path(listing.source), None, f"class {name} has no box in the training split")
+    _check_training_boxes(listing, counts["train"], len(kept["train"]), audit)
     return Dataset(
         source=listing.source,
         names=listing.names,
@@ -112,6 +108,15 @@ def build(listing: Listing, audit: Audit, store: PictureStore, seed: int) -> Dat
         box_counts=counts,
         files=_digests(Path(listing.source), kept),
     )
+
+
+def _check_training_boxes(listing: Listing, counts: Sequence[int], num_images: int, audit: Audit) -> None:
+    """Refuses a training split without boxes, and notes classes that have none there."""
+    if not sum(counts):
+        raise DataError(f"{listing.source}: no box in the {num_images} training images; allowed: at least one")
+    for name, count in zip(listing.names, counts, strict=True):
+        if not count:
+            audit.finding("unused_class", Path(listing.source), None, f"class {name} has no box in the training split")
 
 
 def with_held_out(listing: Listing, seed: int) -> tuple[dict[str, list[Entry]], str]:

@@ -59,6 +59,13 @@ UpdatesOption = Annotated[
         metavar="<int>",
     ),
 ]
+SecondsOption = Annotated[
+    float | None, typer.Option("--seconds", help="Start no trial that would not be over within this time.")
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with the stored study as it was defined; only the budget may grow.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan and what it would cost.")]
 NmsOption = Annotated[
     float | None,
     typer.Option(

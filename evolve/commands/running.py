@@ -23,11 +23,14 @@ from evolve.commands.options import (
     BatchOption,
     DataOption,
     DeviceOption,
+    DryRunOption,
     EpochsOption,
     JsonOption,
     ModelOption,
     NameOption,
     NmsOption,
+    ResumeOption,
+    SecondsOption,
     SeedsOption,
     SizeOption,
     SkipOption,
@@ -56,9 +59,7 @@ def run(
     epochs: EpochsOption = None,
     updates: UpdatesOption = None,
     trials: TrialsOption = None,
-    seconds: Annotated[
-        float | None, typer.Option("--seconds", help="Start no trial that would not be over within this time.")
-    ] = None,
+    seconds: SecondsOption = None,
     image_size: SizeOption = None,
     batch_size: BatchOption = None,
     nms_iou: NmsOption = None,
@@ -69,24 +70,17 @@ def run(
     workers: WorkersOption = None,
     storage: StorageOption = DEFAULT_STORAGE,
     name: NameOption = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the stored study as it was defined; only the budget may grow.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and what it would cost.")] = False,
+    resume: ResumeOption = False,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a study up to its budget, then write its report and hyp.yaml. Run again to go on.
 
     Example: `evolve run --study my_data --data PATH`
     """
-    from evolve.run.detection import WORKERS_NEED, choose_device
-    from evolve.run.engines import warm_up
-
     chosen = _chosen(data, model, epochs, updates, image_size, batch_size, nms_iou, seeds)
-    if not dry_run:
-        warm_up(WORKERS_NEED)
+    device = _device(device, trains=not dry_run)
     budget = {"trials": trials, "seconds": seconds}
-    device = choose_device(device)
     if resume:
         definition, checked = _stored(storage, name or study, chosen, budget), None
     else:
@@ -94,10 +88,7 @@ def run(
         definition, checked = _defined(study, chosen, others, name=name, storage=storage, device=device)
     _say_choices(definition)
     run = replace(_run_of(definition, storage, device, workers, checked), accepts_changed_data=accept_changed_data)
-    if dry_run:
-        _print_plan(run, as_json=as_json)
-        return
-    _train(run, as_json=as_json)
+    (_print_plan if dry_run else _train)(run, as_json=as_json)
 
 
 def train(
@@ -123,25 +114,32 @@ def train(
     Example: `evolve train --hyp runs/lr_sweep/hyp.yaml --epochs 30`
     """
     from evolve.run.data import epochs_of
-    from evolve.run.detection import WORKERS_NEED, choose_device
-    from evolve.run.engines import warm_up
     from evolve.study.hyp import read_hyp
     from evolve.study.naming import training_study
 
     file = read_hyp(hyp)
-    warm_up(WORKERS_NEED)
+    device = _device(device, trains=True)
     chosen = _chosen(data, model, epochs, None, image_size, batch_size, nms_iou, seeds)
     if updates is not None:
         if epochs is not None:
             raise StudyError("--updates: is given beside --epochs; name one of them")
         training = {**file.training, **{key: value for key, value in chosen.items() if value is not None}}
         chosen["epochs"] = epochs_of(updates, training, skip_unreadable=skip_unreadable)
-    others = {"skip_unreadable": skip_unreadable or None}
-    stored = partial(stored_study, storage)
+    others, stored = {"skip_unreadable": skip_unreadable or None}, partial(stored_study, storage)
     definition = training_study(file, hyp, chosen, others, name=name, stored=stored)
     _say_choices(definition)
-    run = _run_of(definition, storage, choose_device(device), workers, None)
+    run = _run_of(definition, storage, device, workers, None)
     _train(replace(run, accepts_changed_data=accept_changed_data), as_json=as_json)
+
+
+def _device(name: str, *, trains: bool) -> str:
+    """torch's name of the device; where trials are going to train, the parent of their workers loads meanwhile."""
+    from evolve.run.detection import WORKERS_NEED, choose_device
+    from evolve.run.engines import warm_up
+
+    if trains:
+        warm_up(WORKERS_NEED)
+    return choose_device(name)
 
 
 def _chosen(

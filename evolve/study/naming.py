@@ -60,20 +60,8 @@ def training_study(
     Raises:
         StudyError: An option or the file's training is not allowed.
     """
-    given = {key: value for key, value in {**chosen, **others}.items() if value is not None}
     base = name or derived_name_of_training(path, chosen)
-    mapping: dict[str, Any] = {
-        "description": f"One training with {path}.",
-        "hyperparameters": {name: getattr(hyp.values, name) for name in hyp.given},
-        "space": {},
-        "sampler": "random",
-        "budget": {"trials": 1},
-        "keep_weights": "all",
-        **hyp.training,
-        **given,
-    }
-    if "batch_size" in given:
-        mapping["nominal_batch_size"] = given["batch_size"]
+    mapping = _as_study(hyp, path, {key: value for key, value in {**chosen, **others}.items() if value is not None})
     for number in range(1, 1000):
         candidate = base if number == 1 else f"{base}-{number}"
         study = Study.from_mapping({"name": candidate, **mapping}, origin=f"training with {path}")
@@ -83,6 +71,21 @@ def training_study(
         if name is not None:
             raise StudyError(f"--name: {name} is stored with other {', '.join(study.differences(before))}")
     raise StudyError(f"--name: there are a thousand trainings called {base}; choose another name")
+
+
+def _as_study(hyp: HypFile, path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of a study with a single trial, without a name."""
+    mapping = {
+        "description": f"One training with {path}.",
+        "hyperparameters": {name: getattr(hyp.values, name) for name in hyp.given},
+        "space": {},
+        "sampler": "random",
+        "budget": {"trials": 1},
+        "keep_weights": "all",
+        **hyp.training,
+        **given,
+    }
+    return mapping | ({"nominal_batch_size": given["batch_size"]} if "batch_size" in given else {})
 
 
 def derived_name_of_training(path: Path, chosen: Mapping[str, Any]) -> str:
