@@ -69,7 +69,7 @@ def _node(block: Block, index: int) -> Node:
             return element("details", element("summary", block.summary), element("pre", block.text))
         case Tiles(tiles):
             shown = [
-                (element("dt", each.label), element("dd", each.value), element("dd", each.detail)) for each in tiles
+                (element("dt", tile.label), element("dd", tile.value), element("dd", tile.detail)) for tile in tiles
             ]
             return element("dl", *(element("div", *parts) for parts in shown), class_="tiles")
         case VerdictCounts(counts):

@@ -82,7 +82,8 @@ def _inside_script(text: str) -> str:
 def _head(view: StudyView) -> str:
     facts = view.facts
     last = max(
-        (each for each in (*view.trials["started"], *view.trials["ended"]) if isfinite(each)), default=facts.created
+        (seconds for seconds in (*view.trials["started"], *view.trials["ended"]) if isfinite(seconds)),
+        default=facts.created,
     )
     parts = (facts.text("model"), facts.text("data"), f"as of {moment(last)}" if isfinite(last) else "")
     return f"<h1>{escape(facts.name)}</h1><p>{escape(' · '.join(part for part in parts if part))}</p>"

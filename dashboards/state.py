@@ -137,15 +137,15 @@ def to_search(state: PageState) -> str:
     if state.seed is not None:
         pairs.append(("seed", str(state.seed)))
     pairs += [("with", text) for text in compared_texts(state.compared)]
-    pairs += [("state", each) for each in state.filters.states]
-    pairs += [("verdict", each) for each in state.filters.verdicts]
-    pairs += [_range_pair(each) for each in state.filters.ranges]
+    pairs += [("state", state_name) for state_name in state.filters.states]
+    pairs += [("verdict", verdict) for verdict in state.filters.verdicts]
+    pairs += [_range_pair(asked) for asked in state.filters.ranges]
     pairs += [("text", state.filters.text)] if state.filters.text.strip() else []
     pairs += [(key, name) for key, name in zip(("x", "y"), state.pair, strict=True) if name]
     pairs += [("selected", formatting.spans(state.selected))] if state.selected else []
-    pairs += [("zoom", f"{each.low:.6g},{each.high:.6g},{each.axis},{each.figure}") for each in state.zooms]
-    pairs += [("sort", f"{each.column},{DIRECTIONS[each.is_descending]},{each.table}") for each in state.sorts]
-    pairs += [("hide", f"{each.figure},{each.curve}") for each in state.hidden]
+    pairs += [("zoom", f"{zoom.low:.6g},{zoom.high:.6g},{zoom.axis},{zoom.figure}") for zoom in state.zooms]
+    pairs += [("sort", f"{order.column},{DIRECTIONS[order.is_descending]},{order.table}") for order in state.sorts]
+    pairs += [("hide", f"{curve.figure},{curve.curve}") for curve in state.hidden]
     return f"?{urlencode(pairs)}" if pairs else ""
 
 
@@ -169,9 +169,9 @@ def from_address(address: str) -> PageState:
             filters=_filters(fields),
             pair=(_last(fields, "x"), _last(fields, "y")),
             selected=tuple(numbers_of(_last(fields, "selected"))),
-            zooms=tuple(_zoom(each) for each in fields.get("zoom", ())),
-            sorts=tuple(_sort(each) for each in fields.get("sort", ())),
-            hidden=tuple(_hidden(each) for each in fields.get("hide", ())),
+            zooms=tuple(_zoom(text) for text in fields.get("zoom", ())),
+            sorts=tuple(_sort(text) for text in fields.get("sort", ())),
+            hidden=tuple(_hidden(text) for text in fields.get("hide", ())),
         )
     except AddressError:
         raise
@@ -245,15 +245,15 @@ def _filters(fields: Mapping[str, Sequence[str]]) -> Filters:
     return Filters(
         states=tuple(fields.get("state", ())),
         verdicts=tuple(fields.get("verdict", ())),
-        ranges=tuple(_range(each) for each in fields.get("range", ()))
-        + tuple(_choice(each) for each in fields.get("choice", ())),
+        ranges=tuple(_range(text) for text in fields.get("range", ()))
+        + tuple(_choice(text) for text in fields.get("choice", ())),
         text=_last(fields, "text")[:200],
     )
 
 
 def _range_pair(asked: Range) -> tuple[str, str]:
     if asked.choices:
-        return "choice", urlencode([("n", asked.name), *(("c", each) for each in asked.choices)])
+        return "choice", urlencode([("n", asked.name), *(("c", choice) for choice in asked.choices)])
     return "range", f"{_end(asked.low)},{_end(asked.high)},{asked.name}"
 
 
@@ -272,7 +272,7 @@ def _choice(text: str) -> Range:
 def _zoom(text: str) -> Zoom:
     low, high, axis, figure = _parts(text, "zoom", 4)
     ends = _number(low, inf), _number(high, inf)
-    if not all(isfinite(each) for each in ends):
+    if not all(isfinite(end) for end in ends):
         raise AddressError(f"zoom: {text!r}: ends must be finite")
     return Zoom(figure=figure, axis=axis, low=ends[0], high=ends[1])
 

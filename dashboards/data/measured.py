@@ -85,7 +85,8 @@ def step_trials(trials: pd.DataFrame, params: pd.DataFrame, count: int) -> list[
 
     Args:
         trials: A row for each trial of the study.
-        params: A row of hyperparameters by the number of each trial; without lr0 the trials are spread over their numbers.
+        params: A row of hyperparameters by the number of each trial; without lr0 the trials are spread over these
+            numbers.
         count: How many at most.
     """
     started = trials[trials["verdict"] != "waiting"]["number"]

@@ -92,7 +92,9 @@ def _summary(row: Any, groups: Sequence[Any], now: float) -> StudySummary:
     for group in groups:
         verdict = group.verdict or VERDICT_OF_STATE.get(group.state, "unjudged")
         verdicts[verdict] = verdicts.get(verdict, 0) + group.number_of
-    moments = [each for group in groups for each in (group.last_started, group.last_ended) if isfinite(_nan(each))]
+    moments = [
+        seconds for group in groups for seconds in (group.last_started, group.last_ended) if isfinite(_nan(seconds))
+    ]
     heartbeat = _nan(row.heartbeat)
     return StudySummary(
         name=row.study_name,
@@ -102,7 +104,7 @@ def _summary(row: Any, groups: Sequence[Any], now: float) -> StudySummary:
         num_ended=sum(group.number_of for group in groups if group.state in ENDED),
         num_planned=int(planned) if isinstance(planned, int) and planned > 0 else 0,
         best=_best(groups),
-        first_started=min((_nan(each.first_started) for each in groups if each.first_started), default=nan),
+        first_started=min((_nan(group.first_started) for group in groups if group.first_started), default=nan),
         last_seen=max([*moments, *([heartbeat] if isfinite(heartbeat) else [])], default=_nan(row.created)),
         is_running=bool(now - heartbeat < ALIVE_SECONDS),
     )

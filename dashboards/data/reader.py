@@ -226,7 +226,7 @@ class Reader:
             raise StudyNotFoundError(f"There is no study named {name!r} here.")
         statements = [trial_queries.study_version(study.study_id), trial_queries.epoch_version(study.study_id)]
         statements += [trial_queries.note_version()] if has_notes else []
-        return repr([connection.execute(each).all() for each in statements])
+        return repr([connection.execute(statement).all() for statement in statements])
 
 
 def _trial_id(connection: Connection, name: str, number: int) -> int:

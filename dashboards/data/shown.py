@@ -56,7 +56,7 @@ def drawn_trials(view: StudyView) -> pd.DataFrame:
 
 def chosen_axes(view: StudyView) -> list[Parameter]:
     """The two axes the reader chose, or the learning rate (or the first axis) and the next one."""
-    axes = {each.name: each for each in view.space if each.name in view.params}
+    axes = {axis.name: axis for axis in view.space if axis.name in view.params}
     usual = sorted(axes.values(), key=lambda axis: (axis.name != "lr0", axis.is_categorical))
     chosen = [axes[name] for name in dict.fromkeys(view.options.pair) if name in axes]
     return (chosen + [axis for axis in usual if axis not in chosen])[:2]
@@ -74,4 +74,4 @@ def none_finished(view: StudyView, otherwise: str) -> Empty:
 
 
 def ordered_params(view: StudyView) -> pd.DataFrame:
-    return view.params[[each.name for each in view.space if each.name in view.params]]
+    return view.params[[axis.name for axis in view.space if axis.name in view.params]]

@@ -161,14 +161,16 @@ def _space(configured: object, distributions: Mapping[str, Sequence[str]]) -> tu
 
 def _drawn(name: str, distributions: Sequence[Mapping[str, Any]]) -> Parameter:
     attributes = [each["attributes"] for each in distributions]
-    choices = tuple(dict.fromkeys(str(choice) for each in attributes for choice in each.get("choices", ())))
+    choices = tuple(
+        dict.fromkeys(str(choice) for distribution in attributes for choice in distribution.get("choices", ()))
+    )
     if choices:
         return Parameter(name=name, choices=choices)
     return Parameter(
         name=name,
-        low=min(each["low"] for each in attributes),
-        high=max(each["high"] for each in attributes),
-        is_log=all(each.get("log", False) for each in attributes),
+        low=min(distribution["low"] for distribution in attributes),
+        high=max(distribution["high"] for distribution in attributes),
+        is_log=all(distribution.get("log", False) for distribution in attributes),
     )
 
 

@@ -60,7 +60,7 @@ def _figure(data: Series, x: str) -> go.Figure:
     shown = [curve for _, curve in (*data.curves, *data.points)]
     figure.update_layout(xaxis=_x_axis(data, shown))
     if data.is_log:
-        figure.update_layout(yaxis=theme.log_axis_over([float(value) for each in shown for value in each.y]))
+        figure.update_layout(yaxis=theme.log_axis_over([float(value) for curve in shown for value in curve.y]))
     slots = data.slots or range(len(data.curves))
     for slot, (name, curve) in zip(slots, data.curves, strict=True):
         _add(figure, name, _on_axis(curve, data), slot=slot, is_points=False)

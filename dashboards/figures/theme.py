@@ -66,7 +66,7 @@ def recoloured(content: Any) -> Any:
     if isinstance(content, dict):
         return {key: recoloured(value) for key, value in content.items()}
     if isinstance(content, list | tuple) and content and isinstance(content[0], dict):
-        return [recoloured(each) for each in content]
+        return [recoloured(item) for item in content]
     return ON_DARK.get(content, content) if isinstance(content, str) else content
 
 

@@ -65,7 +65,7 @@ def _graph(figure: go.Figure, context: PanelContext, index: int) -> Any:
     has_trials = any(trial_numbers(trace) is not None for trace in figure.data)
     # As plain data from here on: Plotly's classes check every value once more, which takes longer than drawing did.
     shown = mark_selected(figure, context.state.selected).to_dict()
-    gone = {each.curve for each in context.state.hidden if each.figure == name}
+    gone = {curve.curve for curve in context.state.hidden if curve.figure == name}
     shown["data"] = [_trace(trace, gone) for trace in shown["data"]]
     shown["layout"] |= {
         "template": theme.template(is_dark=context.is_dark),

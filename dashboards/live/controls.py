@@ -33,7 +33,7 @@ def state_of(
         filters = Filters(
             states=tuple(said.get("states") or ()),
             verdicts=tuple(said.get("verdicts") or ()),
-            ranges=_ranges([each for each in values if each[0]["type"] == "range"]),
+            ranges=_ranges([control for control in values if control[0]["type"] == "range"]),
             text=str(said.get("text") or ""),
         )
         return replace(state, filters=filters, pair=(pair.get("x", ""), pair.get("y", "")))
@@ -68,9 +68,9 @@ def with_view_state(state: PageState, selection: str, view_state: ViewState) -> 
 def view_state_of(state: PageState) -> ViewState:
     """What the browser holds of a state: the inverse of `with_view_state`, but for the selection."""
     return {
-        "zooms": [[each.figure, each.axis, each.low, each.high] for each in state.zooms],
-        "sorts": [[each.table, each.column, each.is_descending] for each in state.sorts],
-        "hidden": [[each.figure, each.curve] for each in state.hidden],
+        "zooms": [[zoom.figure, zoom.axis, zoom.low, zoom.high] for zoom in state.zooms],
+        "sorts": [[order.table, order.column, order.is_descending] for order in state.sorts],
+        "hidden": [[curve.figure, curve.curve] for curve in state.hidden],
     }
 
 

@@ -35,7 +35,7 @@ def grid(table: Table, context: PanelContext, index: int) -> Any:
     for column, definition in zip(table.columns, columns, strict=True):
         if column.is_long:
             definition |= {"minWidth": long_pixels, "maxWidth": long_pixels}
-    orders = [each for each in context.state.sorts if each.table == f"{context.panel}-{index}"]
+    orders = [order for order in context.state.sorts if order.table == f"{context.panel}-{index}"]
     for at, order in enumerate(orders):
         if order.column < len(columns):
             columns[order.column] |= {"sort": DIRECTIONS[order.is_descending], "sortIndex": at}

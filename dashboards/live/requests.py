@@ -144,10 +144,10 @@ def check_body(body: bytes, callbacks: Mapping[str, Any]) -> None:
     wanted = callback["output"]
     outputs = wanted if isinstance(wanted, list | tuple) else [wanted]
     given = asked.get("outputs")
-    known = [{"id": each.component_id_str(), "property": each.component_property} for each in outputs]
+    known = [{"id": output.component_id_str(), "property": output.component_property} for output in outputs]
     _check_parts("outputs", given if isinstance(given, list) else [given], known, has_values=False)
     changed = asked.get("changedPropIds", [])
-    if not isinstance(changed, list) or not all(isinstance(each, str) for each in changed):
+    if not isinstance(changed, list) or not all(isinstance(name, str) for name in changed):
         raise AskedError("callback: changedPropIds is not a list of names")
 
 

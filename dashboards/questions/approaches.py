@@ -103,7 +103,7 @@ def _broken_term(rows: pd.DataFrame, diagnosis: Mapping[str, Any]) -> Trace:
 
 def _finite(values: pd.Series[float]) -> NDArray[np.float64]:
     numbers = values.to_numpy(dtype=float)
-    return np.where([isfinite(each) for each in numbers], numbers, nan)
+    return np.where([isfinite(value) for value in numbers], numbers, nan)
 
 
 def draw(data: tuple[Approach, ...]) -> tuple[go.Figure, ...]:

@@ -40,7 +40,7 @@ def setting_rows(view: CompareView) -> Table | Empty:
     """Hyperparameters and settings, those that differ first."""
     if not view.entries:
         return NOTHING
-    found = [_settings(each) for each in view.entries]
+    found = [_settings(entry) for entry in view.entries]
     names = list(dict.fromkeys(name for each in found for name in each))
     differing = [name for name in names if len({repr(each.get(name)) for each in found}) > 1]
     ordered = differing + [name for name in names if name not in differing]
@@ -59,7 +59,7 @@ def _columns(view: CompareView, title: str) -> tuple[Column, ...]:
 
 
 def _row_of(title: str, view: CompareView, cell: Callable[[Mapping[str, Any]], Cell]) -> tuple[Cell, ...]:
-    return (title, *("" if each.number is None else cell(each.study.trial(each.number)) for each in view.entries))
+    return (title, *("" if entry.number is None else cell(entry.study.trial(entry.number)) for entry in view.entries))
 
 
 def _value(name: str) -> Callable[[Mapping[str, Any]], Cell]:

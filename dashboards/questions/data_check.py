@@ -45,8 +45,8 @@ def _data_summary(view: StudyView) -> tuple[Table | Empty, ...]:
 
 
 def _splits_table(splits: Mapping[str, Any]) -> Table:
-    keys = list(dict.fromkeys(key for each in splits.values() for key in each))
-    is_nested = {key: any(isinstance(each.get(key), Mapping) for each in splits.values()) for key in keys}
+    keys = list(dict.fromkeys(key for split in splits.values() for key in split))
+    is_nested = {key: any(isinstance(split.get(key), Mapping) for split in splits.values()) for key in keys}
     columns = (
         Column(title="split"),
         *(Column(title=str(key).replace("_", " "), kind="text" if is_nested[key] else "number") for key in keys),

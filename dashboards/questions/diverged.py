@@ -105,7 +105,7 @@ def _median(values: Sequence[float]) -> float:
 
 
 def setting_columns(view: StudyView) -> tuple[Column, ...]:
-    axis = next((each for each in view.space if each.name == "lr0"), view.space[0] if view.space else None)
+    axis = next((axis for axis in view.space if axis.name == "lr0"), view.space[0] if view.space else None)
     if axis is None or axis.name not in view.params:
         return ()
     return (Column(title=axis.name, kind="text" if axis.is_categorical else "number"),)

@@ -51,9 +51,9 @@ def rows(view: StudyView) -> Losses | Empty:
 def term_rows(view: StudyView) -> tuple[Losses, ...] | Empty:
     """The same for each term of the loss."""
     terms = [_rows_of(view, term, (term,)) for term in TERMS]
-    if missing := [each for each in terms if isinstance(each, Empty)]:
+    if missing := [term for term in terms if isinstance(term, Empty)]:
         return missing[0]
-    return tuple(each for each in terms if isinstance(each, Losses))
+    return tuple(term for term in terms if isinstance(term, Losses))
 
 
 def not_finite_text(found: Sequence[tuple[int, tuple[int, ...]]]) -> str:

@@ -49,11 +49,11 @@ class Parallel:
 def rows(view: StudyView) -> Parallel | Empty:
     """The trials that ran to their end over all hyperparameters, the important ones first."""
     trials = finished(view.trials)[["number", "verdict", "fitness"]]
-    axes = [each for each in view.space if each.name in view.params and (each.is_categorical or each.has_range)]
+    axes = [axis for axis in view.space if axis.name in view.params and (axis.is_categorical or axis.has_range)]
     if trials.empty or not axes:
         waiting = "No trial has run to its end yet; lines over the hyperparameters are drawn once one has."
         return none_finished(view, waiting) if trials.empty else Empty(waiting)
-    ranked = [int(each) for each in trials.sort_values(["fitness", "number"])["number"]]
+    ranked = [int(number) for number in trials.sort_values(["fitness", "number"])["number"]]
     selected = frozenset(spread_evenly(sorted(view.options.selected & set(ranked)), MAX_LINES))
     kept = set(spread_evenly(ranked, min(MAX_LINES, view.options.max_points))) | selected
     rows = trials[trials["number"].isin(kept)].reset_index(drop=True)

@@ -32,7 +32,7 @@ def rows(view: StudyView) -> Schedules | Empty:
         return Empty("No steps are stored yet; the curves appear with the first trial that is trained.")
     best = view.best
     best_number = None if best is None else int(best["number"])
-    bias = [each for each in _step_curves(view, "bias_lr") if each.number == best_number]
+    bias = [curve for curve in _step_curves(view, "bias_lr") if curve.number == best_number]
     return Schedules(
         lr=_distinct(_step_curves(view, "lr"), best_number),
         momentum=_distinct(_step_curves(view, "momentum"), best_number),

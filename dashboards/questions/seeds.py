@@ -30,18 +30,18 @@ class SeedSpread:
 def rows(view: StudyView) -> SeedSpread | Empty:
     """Fitness of each seed of the best trials, with intervals."""
     rows = view.seed_results[view.seed_results["split"] == "val"]
-    best = [int(each) for each in finished(view.trials).sort_values("fitness", ascending=False)["number"]]
-    numbers = [each for each in best if each in set(rows["number"])]
-    values = [tuple(float(each) for each in rows[rows["number"] == trial]["fitness"]) for trial in numbers]
+    best = [int(number) for number in finished(view.trials).sort_values("fitness", ascending=False)["number"]]
+    numbers = [number for number in best if number in set(rows["number"])]
+    values = [tuple(float(fitness) for fitness in rows[rows["number"] == trial]["fitness"]) for trial in numbers]
     if not values and not view.left_out.empty:
         return none_finished(view, "")
-    if max((len(each) for each in values), default=0) < 2:
+    if max((len(own) for own in values), default=0) < 2:
         return Empty(
             "Each trial ran with one seed, so luck and skill cannot be told apart. "
             "Name three or more under `seeds` in the study's file to see how far the best trials overlap."
         )
     return SeedSpread(
-        numbers=tuple(numbers), values=tuple(values), intervals=tuple(analysis.mean_interval(each) for each in values)
+        numbers=tuple(numbers), values=tuple(values), intervals=tuple(analysis.mean_interval(own) for own in values)
     )
 
 
@@ -57,15 +57,15 @@ def draw(data: SeedSpread) -> go.Figure:
         name="one seed",
         hovertemplate="%{y}: %{x:.3f}<extra></extra>",
     )
-    means = [each.mean for each in data.intervals]
-    reach = [each.high - each.mean for each in data.intervals]
+    means = [interval.mean for interval in data.intervals]
+    reach = [interval.high - interval.mean for interval in data.intervals]
     figure.add_scatter(
         x=means,
         y=names,
         mode="markers",
         marker={"color": theme.ACCENT, "size": 9},
         error_x={"type": "data", "array": np.nan_to_num(reach), "color": theme.ACCENT, "thickness": 1.5, "width": 5},
-        name="mean, 95 % interval" if any(isfinite(each) for each in reach) else "mean",
+        name="mean, 95 % interval" if any(isfinite(value) for value in reach) else "mean",
         hovertext=[_interval_text(name, mean, each) for name, mean, each in zip(names, means, reach, strict=True)],
         hoverinfo="text",
     )

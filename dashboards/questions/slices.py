@@ -30,7 +30,7 @@ def rows(view: StudyView) -> tuple[Slice, ...] | Empty:
     trials = drawn_trials(view)
     if trials.empty:
         return none_started(view)
-    axes = [each for each in view.space if each.name in view.params]
+    axes = [axis for axis in view.space if axis.name in view.params]
     if not axes:
         return Empty("No hyperparameter was searched. Name some under `space` in the study's file.")
     found = {edge.name: edge for edge in find_edges(view)}

@@ -18,13 +18,13 @@ def total_rows(view: Overview) -> Tiles | Empty:
     """All studies together."""
     if not view.studies:
         return NO_STUDIES
-    running = sum(each.is_running for each in view.studies)
-    trials = sum(each.num_trials for each in view.studies)
+    running = sum(study.is_running for study in view.studies)
+    trials = sum(study.num_trials for study in view.studies)
     return Tiles(
         (
             Tile(label="studies", value=f"{len(view.studies):,}", detail=f"{running:,} running"),
             Tile(label="trials", value=f"{trials:,}", detail="in all studies"),
-            Tile(label="diverged", value=f"{sum(each.verdicts.get('diverged', 0) for each in view.studies):,}"),
+            Tile(label="diverged", value=f"{sum(study.verdicts.get('diverged', 0) for study in view.studies):,}"),
         )
     )
 
@@ -33,7 +33,7 @@ def rows(view: Overview) -> Table | Empty:
     """A row for each study: counts by outcome, the best value, progress, time left."""
     if not view.studies:
         return NO_STUDIES
-    present = [verdict for verdict in VERDICTS if any(verdict in each.verdicts for each in view.studies)]
+    present = [verdict for verdict in VERDICTS if any(verdict in study.verdicts for study in view.studies)]
     columns = (
         Column(title="study"),
         Column(title="model"),
@@ -45,7 +45,7 @@ def rows(view: Overview) -> Table | Empty:
         *(Column(title=verdict, kind="number", digits=0) for verdict in present),
         Column(title="last heard of"),
     )
-    rows = tuple(_row(each, present) for each in view.studies)
+    rows = tuple(_row(study, present) for study in view.studies)
     return Table(name="studies", columns=columns, rows=rows, links_to="study")
 
 

@@ -79,7 +79,7 @@ def draw(data: Timeline) -> go.Figure:
     Few trials have a row each; many would be a thread, and share the rows of those that ran at once.
     """
     longest = float(data.rows["end"].max())
-    _, unit, name = next(each for each in UNITS if longest >= each[0])
+    _, unit, name = next(unit for unit in UNITS if longest >= unit[0])
     has_own_rows = len(data.rows) <= MAX_ROWS
     column, title = ("number", "trial") if has_own_rows else ("place", "trials at once")
     num_rows = len(data.rows) if has_own_rows else int(data.rows["place"].max())

@@ -77,7 +77,7 @@ def reproduction_rows(view: TrialView) -> tuple[Prose, Disclosure] | Empty:
     stem = f"trial-{view.number}"
     text = dump(_all_hyperparameters(view))
     text += dump({"training": {key: config[key] for key in TRAINING_KEYS if config.get(key) is not None}})
-    seeds = ",".join(str(each) for each in view.study.facts.seeds)
+    seeds = ",".join(str(seed) for seed in view.study.facts.seeds)
     command = f"evolve train --hyp {shlex.quote(stem + '.yaml')}" + (f" --seeds {shlex.quote(seeds)}" if seeds else "")
     note = Prose("Paste this into a shell where `evolve` is installed. The seeds are those of the study.")
     script = f"cat > {stem}.yaml <<'END_OF_HYP'\n{text}END_OF_HYP\n{command}\n"

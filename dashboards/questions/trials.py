@@ -31,7 +31,7 @@ def rows(view: StudyView) -> Table | Empty:
     trials = started(view.trials)
     if trials.empty:
         return none_started(view)
-    axes = [each for each in view.space if each.name in view.params]
+    axes = [axis for axis in view.space if axis.name in view.params]
     params = view.params[[axis.name for axis in axes]].astype(object).reindex(trials["number"])
     has_test = bool(trials["test_map50"].map(isfinite).any())
     results = ["fitness", "map50", "map50_95", *(["test_map50"] if has_test else [])]

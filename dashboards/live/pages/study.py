@@ -46,7 +46,7 @@ def _controls(view: StudyView, state: PageState) -> Any:
     filters = state.filters
     verdicts = verdict_choices(view, filters)
     states = list(dict.fromkeys((*PROGRESS, *filters.states)))
-    asked = {each.name: each for each in filters.ranges}
+    asked = {asked.name: asked for asked in filters.ranges}
     # Also those that no trial has yet: the page stays open while the first ones start.
     axes = view.space[:MAX_NAMES]
     return html.Details(
@@ -113,7 +113,7 @@ def _range(axis: Parameter, asked: Range | None) -> Any:
     if axis.is_categorical:
         control: Any = dcc.Checklist(
             id={"type": "range", "name": axis.name, "end": "choices"},
-            options=[{"label": formatting.short(each), "value": each} for each in axis.choices],
+            options=[{"label": formatting.short(choice), "value": choice} for choice in axis.choices],
             value=list(asked.choices) if asked else [],
             inline=True,
             className="chips",

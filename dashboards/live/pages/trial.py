@@ -34,7 +34,7 @@ def _panels(view: TrialView) -> Sequence[Panel]:
 
 
 def _neighbours(view: TrialView, state: PageState) -> list[Any]:
-    numbers = sorted(int(each) for each in view.study.trials["number"])
+    numbers = sorted(int(number) for number in view.study.trials["number"])
     at = numbers.index(view.number)
     found = []
     if at:

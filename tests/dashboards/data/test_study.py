@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from sqlalchemy import event, insert, select
 
+from dashboards.blocks import Prose
 from dashboards.data.measured import NUM_LAST_STEPS, NUM_STEP_TRIALS, STEP_BUCKETS
 from dashboards.data.study_loading import FINDINGS_PER_KIND, StudyNotFoundError, load
 from dashboards.questions import data_check
 from evolve.storage import schema
-from tests.dashboards.examples import MIXED, change
+from tests.dashboards.examples import MIXED, change, of_kind
 from tests.synthetic import SPACE, Plan, add_study
 
 
@@ -168,5 +169,6 @@ def test_findings_are_counted_in_full_and_listed_in_part(own_engine):
 
     assert found.finding_counts == {"clipped": 7, "empty_image": 1, "outside": 120}
     assert found.findings["kind"].value_counts()["outside"] == FINDINGS_PER_KIND
-    assert "128 findings" in data_check.rows(found).note.text
-    assert "The first 58 are listed" in data_check.rows(found).note.text
+    said = " ".join(sentence.text for sentence in of_kind(data_check.rows(found), Prose))
+    assert "128 findings" in said
+    assert "The first 58 are listed" in said
