@@ -14,7 +14,7 @@ from dashboards.data.measured import NUM_LAST_STEPS, NUM_STEP_TRIALS, STEP_BUCKE
 from dashboards.data.study_loading import FINDINGS_PER_KIND, StudyNotFoundError, load
 from dashboards.questions import data_check
 from evolve.storage import schema
-from tests.dashboards.examples import MIXED, change
+from tests.dashboards.examples import MIXED, change, of_kind
 from tests.synthetic import SPACE, Plan, add_study
 
 
@@ -169,6 +169,6 @@ def test_findings_are_counted_in_full_and_listed_in_part(own_engine):
 
     assert found.finding_counts == {"clipped": 7, "empty_image": 1, "outside": 120}
     assert found.findings["kind"].value_counts()["outside"] == FINDINGS_PER_KIND
-    notes = " ".join(block.text for block in data_check.rows(found) if isinstance(block, Prose))
-    assert "128 findings" in notes
-    assert "The first 58 are listed" in notes
+    said = " ".join(sentence.text for sentence in of_kind(data_check.rows(found), Prose))
+    assert "128 findings" in said
+    assert "The first 58 are listed" in said
