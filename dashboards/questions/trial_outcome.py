@@ -49,15 +49,15 @@ def diagnosis_rows(view: TrialView) -> tuple[Block, ...] | Empty:
                 "This trial diverged, but no diagnosis of it is stored; its reason is under What became of it."
             )
         return Empty("This trial did not diverge, so there is nothing to diagnose.")
-    told = _told(found)
+    known = _diagnosis_sentences(found)
     # What the sentences say is not said again; where there are none, the stored summary is all there is.
     rows = tuple(
         (key.replace("_", " "), formatting.as_text(value))
         for key, value in found.items()
-        if value is not None and not (told and key == "summary")
+        if value is not None and not (known and key == "summary")
     )
     columns = (Column(title="diagnosis"), Column(title="value"))
-    sentences = (_whose(view), *(told or (str(found.get("summary") or view.row["reason"]),)))
+    sentences = (_whose(view), *(known or (str(found.get("summary") or view.row["reason"]),)))
     return (*(Prose(text) for text in sentences if text), Table(name="diagnosis", columns=columns, rows=rows))
 
 
@@ -78,7 +78,7 @@ def _whose(view: TrialView) -> str:
     return f"The training with seed {view.diverged_seed} diverged."
 
 
-def _told(stored: Mapping[str, Any]) -> tuple[str, ...]:
+def _diagnosis_sentences(stored: Mapping[str, Any]) -> tuple[str, ...]:
     try:
         return Diagnosis.from_mapping(stored).sentences
     except (KeyError, TypeError, ValueError):
