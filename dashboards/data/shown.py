@@ -64,8 +64,8 @@ def chosen_axes(view: StudyView) -> list[Parameter]:
 
 def none_started(view: StudyView) -> Empty:
     """Why no trial is shown: filters leave none, or none has started."""
-    reason = none_shown(view, "started", started)
-    return Empty(reason) if reason else NO_TRIALS
+    message = none_shown(view, "started", started)
+    return Empty(message) if message else NO_TRIALS
 
 
 def none_finished(view: StudyView, otherwise: str) -> Empty:

@@ -51,8 +51,8 @@ def add_state(app: Dash) -> None:
         except (AddressError, ValueError) as error:
             return no_update, no_update, [str(error)] * len(ctx.outputs_list[2]), no_update
         asked = no_update if state.query == query else state.query
-        mark = "" if state.filters.is_empty else "active"
-        return asked, [to_address(state), state.query], [mark] * len(ctx.outputs_list[2]), bar
+        message = "" if state.filters.is_empty else "active"
+        return asked, [to_address(state), state.query], [message] * len(ctx.outputs_list[2]), bar
 
 
 def add_panels(app: Dash, reader: Reader) -> None:

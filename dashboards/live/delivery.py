@@ -127,9 +127,9 @@ def _unique(names: Sequence[str]) -> list[str]:
     found: list[str] = []
     for name in names:
         count = 1
-        while (numbered := name if count == 1 else f"{name} {count}") in found:
+        while (unique := name if count == 1 else f"{name} {count}") in found:
             count += 1
-        found.append(numbered)
+        found.append(unique)
     return found
 
 

@@ -39,8 +39,8 @@ def diverged_table(view: StudyView) -> Table | Empty:
     rows = []
     for number, reason in zip(trials["number"], trials["reason"], strict=True):
         diagnosis = view.diagnoses.get(int(number), {})
-        summary = str(diagnosis.get("summary") or reason)
-        rows.append((int(number), summary, *setting_cells(view, int(number)), *_diagnosis_cells(diagnosis)))
+        message = str(diagnosis.get("summary") or reason)
+        rows.append((int(number), message, *setting_cells(view, int(number)), *_diagnosis_cells(diagnosis)))
     return Table(name="diverged", columns=columns, rows=tuple(rows), is_sortable=True, links_to="trial")
 
 

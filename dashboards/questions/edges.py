@@ -68,9 +68,9 @@ def divergence_sentence(view: StudyView) -> str:
         return f"None of {counted(len(decided), 'trial')} diverged."
     if diverged == len(decided):
         return f"Every one of {counted(len(decided), 'trial')} diverged."
-    count = f"{diverged:,} of {counted(len(decided), 'trial')} diverged"
+    message = f"{diverged:,} of {counted(len(decided), 'trial')} diverged"
     # Of one or two nobody can tell.
-    return f"{count}; no single hyperparameter tells which." if diverged >= LEAST_DIVERGED else f"{count}."
+    return f"{message}; no single hyperparameter tells which." if diverged >= LEAST_DIVERGED else f"{message}."
 
 
 def _edge(view: StudyView, trials: pd.DataFrame, axis: Parameter) -> Edge | None:

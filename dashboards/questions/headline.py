@@ -104,14 +104,14 @@ def _outcome(view: StudyView) -> str:
     spent = _training_seconds(trials)
     counts = [f"{count:,} {verdict}" for verdict, count in verdict_counts(view)]
     effort = f" in {formatting.duration(spent)} of training" if isfinite(spent) else ""
-    outcomes = f"{formatting.counted(len(trials), 'trial')}{effort}: {formatting.listed(counts)}."
+    message = f"{formatting.counted(len(trials), 'trial')}{effort}: {formatting.listed(counts)}."
     if best is None:
         others = (
             "" if view.left_out.empty else f"; {formatting.counted(len(finished(view.left_out)), 'trial')} left out did"
         )
-        return f"{outcomes} None has run to its end{others}."
+        return f"{message} None has run to its end{others}."
     result = f"The best is trial {best['number']}, with a fitness of {formatting.score(best['fitness'])}"
-    return f"{outcomes} {result}{_precisions(best, view.facts.text('nms_iou'))}."
+    return f"{message} {result}{_precisions(best, view.facts.text('nms_iou'))}."
 
 
 def _precisions(best: Mapping[str, Any], nms_iou: str) -> str:

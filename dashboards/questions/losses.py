@@ -60,11 +60,11 @@ def not_finite_text(found: Sequence[tuple[int, tuple[int, ...]]]) -> str:
     """Which trials had a validation loss that was no number, and after which epochs; empty where none had."""
     if not found:
         return ""
-    texts = [
+    named = [
         f"trial {number} after {'epoch' if len(epochs) == 1 else 'epochs'} {spans(epochs).replace('-', ' to ')}"
         for number, epochs in found
     ]
-    return f"Validation loss was not finite in {counted(len(found), 'trial')}: {listed(texts, limit=8)}."
+    return f"Validation loss was not finite in {counted(len(found), 'trial')}: {listed(named, limit=8)}."
 
 
 def _not_finite(rows: pd.DataFrame) -> tuple[tuple[int, tuple[int, ...]], ...]:
@@ -146,8 +146,8 @@ def _shown(data: Losses) -> NDArray[np.float64]:
 
 
 def _blocks(found: Losses) -> tuple[Block, ...]:
-    warning = not_finite_text(found.not_finite)
-    return (draw(found), *([Prose(warning)] if warning else []))
+    message = not_finite_text(found.not_finite)
+    return (draw(found), *([Prose(message)] if message else []))
 
 
 PANEL = Panel(

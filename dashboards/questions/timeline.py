@@ -109,9 +109,8 @@ def draw(data: Timeline) -> go.Figure:
             connectgaps=False,
         )
     last = float(data.rows[column].max())
-    axis = theme.integer_axis(last)
-    axis |= {"autorange": "reversed"} if has_own_rows else {"range": [last + 0.6, 0.4], "showgrid": False}
-    figure.update_layout(yaxis=axis)
+    rows_axis = {"autorange": "reversed"} if has_own_rows else {"range": [last + 0.6, 0.4], "showgrid": False}
+    figure.update_layout(yaxis=theme.integer_axis(last) | rows_axis)
     return figure
 
 

@@ -50,32 +50,16 @@ def diagnosis_rows(view: TrialView) -> tuple[Block, ...] | Empty:
                 "This trial diverged, but no diagnosis of it is stored; its reason is under What became of it."
             )
         return Empty("This trial did not diverge, so there is nothing to diagnose.")
-    sentences = _sentences(found)
+    known = _diagnosis_sentences(found)
     # What the sentences say is not said again; where there are none, the stored summary is all there is.
     rows = tuple(
         (key.replace("_", " "), formatting.as_text(value))
         for key, value in found.items()
-        if value is not None and not (sentences and key == "summary")
+        if value is not None and not (known and key == "summary")
     )
     columns = (Column(title="diagnosis"), Column(title="value"))
-    said = (_whose(view), *(sentences or (str(found.get("summary") or view.row["reason"]),)))
-    return (*(Prose(text) for text in said if text), Table(name="diagnosis", columns=columns, rows=rows))
-
-
-def _trainings(view: TrialView) -> Table:
-    """How each of several trainings ended; of databases from before it was kept, some verdicts are not known."""
-    columns = (
-        Column(title="seed", kind="number", digits=0),
-        Column(title="verdict", kind="verdict"),
-        Column(title="fitness", kind="number"),
-        Column(title="time", kind="number", unit="s", digits=1),
-        Column(title="reason", is_long=True),
-    )
-    rows = tuple(
-        (training.seed, training.verdict or "", training.fitness, training.seconds, training.reason)
-        for training in view.outline.trainings
-    )
-    return Table(name="trainings", columns=columns, rows=rows)
+    sentences = (_whose(view), *(known or (str(found.get("summary") or view.row["reason"]),)))
+    return (*(Prose(text) for text in sentences if text), Table(name="diagnosis", columns=columns, rows=rows))
 
 
 def _which_seed(view: TrialView) -> str:
@@ -95,7 +79,7 @@ def _whose(view: TrialView) -> str:
     return f"The training with seed {view.diverged_seed} diverged."
 
 
-def _sentences(stored: Mapping[str, Any]) -> tuple[str, ...]:
+def _diagnosis_sentences(stored: Mapping[str, Any]) -> tuple[str, ...]:
     try:
         return Diagnosis.from_mapping(stored).sentences
     except (KeyError, TypeError, ValueError):

@@ -19,7 +19,6 @@ Kind = TypeVar("Kind")
 NAME = "digits-lr"
 TOKEN = "correct-horse-battery"
 OUTCOMES = ("converged", "diverged", "pruned", "failed", "running", "undertrained", "waiting")
-ALL_PANELS = [(page, panel.key) for page, panels in PAGES.items() for panel in panels]
 
 
 def states(reader: Reader) -> list[PageState]:

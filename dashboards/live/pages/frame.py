@@ -61,8 +61,8 @@ def selection_bar(state: PageState) -> Any:
     if count == 1:
         trial = PageState(page="/trial", study=state.study, number=state.selected[0])
         links.insert(0, dcc.Link(f"open trial {state.selected[0]}", href=to_address(trial)))
-    count_text = f"trial {state.selected[0]} selected" if count == 1 else f"{count:,} trials selected"
-    return [html.B(count_text), *links, html.Button("clear", id={"type": "clear", "what": "selection"}, n_clicks=0)]
+    message = f"trial {state.selected[0]} selected" if count == 1 else f"{count:,} trials selected"
+    return [html.B(message), *links, html.Button("clear", id={"type": "clear", "what": "selection"}, n_clicks=0)]
 
 
 def _compare_link(state: PageState) -> Any:
