@@ -62,6 +62,22 @@ def diagnosis_rows(view: TrialView) -> tuple[Block, ...] | Empty:
     return (*(Prose(text) for text in sentences if text), Table(name="diagnosis", columns=columns, rows=rows))
 
 
+def _trainings(view: TrialView) -> Table:
+    """How each of several trainings ended; of databases from before it was kept, some verdicts are not known."""
+    columns = (
+        Column(title="seed", kind="number", digits=0),
+        Column(title="verdict", kind="verdict"),
+        Column(title="fitness", kind="number"),
+        Column(title="time", kind="number", unit="s", digits=1),
+        Column(title="reason", is_long=True),
+    )
+    rows = tuple(
+        (training.seed, training.verdict or "", training.fitness, training.seconds, training.reason)
+        for training in view.outline.trainings
+    )
+    return Table(name="trainings", columns=columns, rows=rows)
+
+
 def _which_seed(view: TrialView) -> str:
     if len(view.seeds) < 2:
         return ""
