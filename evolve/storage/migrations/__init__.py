@@ -48,10 +48,12 @@ def make_current(connection: Connection) -> None:
     Raises:
         StorageError: They were made by a newer evolve.
     """
+    if revision_of(connection) == latest():
+        return  # nothing to write, so nothing to wait for
     if connection.dialect.name == "sqlite":
         # Python's driver runs statements that make tables outside a transaction, unless there is one.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-    revision = revision_of(connection)
+    revision = revision_of(connection)  # of several processes, another may have been first
     if revision is None:
         schema.metadata.create_all(connection)
         connection.execute(insert(schema.schema_version).values(version=schema.SCHEMA_VERSION))
