@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -16,6 +17,7 @@ from evolve.formatting import counted
 if TYPE_CHECKING:
     from evolve.run.using import Detected, ImageResult
 
+Item = TypeVar("Item")
 WeightsArgument = Annotated[
     Path, typer.Argument(help="File of weights that a training ended by naming.", show_default=False)
 ]
@@ -47,17 +49,14 @@ def detect(
 
     Example: `evolve detect runs/my_data-photos/weights/seed-0-best.pt photos/images`
     """
-    from rich.console import Console
-    from rich.progress import track
-
     from evolve.run.detection import choose_device
     from evolve.run.using import Detected, ImageResult, Unreadable, Wanted, detect_images, find_images, opened_detector
 
     files = find_images(images)
     wanted = Wanted(output=output, score=score, nms_iou=nms_iou, saves_txt=save_txt)
     found = detect_images(opened_detector(weights, choose_device(device)), files, wanted)
-    console, results = Console(stderr=True), []
-    for result in track(found, "images", len(files), console=console, transient=True, disable=not console.is_terminal):
+    results = []
+    for result in _watched(found, "images", len(files)):
         results.append(result)
         if isinstance(result, Unreadable):
             typer.echo(f"passed over  {_printable(result.image)}: {_printable(result.reason)}", err=True)
@@ -90,9 +89,6 @@ def val(
 
     Example: `evolve val runs/my_data-photos/weights/seed-0-best.pt --data photos`
     """
-    from rich.console import Console
-    from rich.progress import track
-
     from evolve.commands.validation_text import validation_text
     from evolve.run.detection import choose_device
     from evolve.run.using import opened_detector
@@ -100,15 +96,20 @@ def val(
 
     detector = opened_detector(weights, choose_device(device))
     validating = Validating(detector, data, split=split, nms_iou=nms_iou, skip_unreadable=skip_unreadable)
-    console, count = Console(stderr=True), validating.num_batches
-    watched = track(
-        validating.batches(), "batches", count, console=console, transient=True, disable=not console.is_terminal
-    )
-    done = validating.result(weights, watched)
+    done = validating.result(weights, _watched(validating.batches(), "batches", validating.num_batches))
     say(done.as_mapping(), as_json=as_json, text=lambda: validation_text(done))
     best = done.found.best
     point = ["--score", f"{best.score:g}", "--nms-iou", f"{best.nms_iou:g}"]
     say_next(shlex.join(["evolve", "detect", str(weights), "IMAGES", *point]), as_json=as_json)
+
+
+def _watched(items: Iterable[Item], what: str, count: int) -> Iterator[Item]:
+    """The same items, with a bar on standard error where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    yield from track(items, what, count, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _detected_text(done: Detected) -> str:
