@@ -78,6 +78,22 @@ def letterbox(sample: Sample, image_size: int) -> Sample:
     return _onto_square(sample, image_size, 1.0, (0.0, 0.0))
 
 
+def from_letterbox(boxes_K4: Tensor, *, size: tuple[int, int], image_size: int) -> Tensor:
+    """Boxes found on a letterboxed square, in pixels of the image that was put there and cut to it.
+
+    Args:
+        boxes_K4: Corners xyxy as fractions (0..1) of the square.
+        size: Width and height of the image in pixels, as given to `letterbox`.
+        image_size: Side of the square in pixels.
+    """
+    scale = image_size / max(size)
+    across, down = (_interval(length, scale, 0.0, image_size) for length in size)
+    offset = boxes_K4.new_tensor([across.offset, down.offset] * 2)
+    factor = boxes_K4.new_tensor([across.factor, down.factor] * 2)
+    inside: Tensor = clip_boxes_to_image((boxes_K4 * image_size - offset) / factor, (size[1], size[0]))
+    return inside
+
+
 def flipped(sample: Sample) -> Sample:
     """The sample mirrored left to right."""
     x0, y0, x1, y1 = sample.boxes_M4.unbind(1)

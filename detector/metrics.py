@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 import torch
@@ -21,6 +22,38 @@ from detector.telemetry import Scores
 MIN_SCORE = 0.001  # conf-thres of ultralytics/yolov3 val.py
 MAX_CANDIDATES = 300
 MAX_DETECTIONS = 100  # COCO's largest
+# Areas in pixels, from and to: COCO's (pycocotools, cocoeval.py, Params).
+SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+NOTHING_FOUND = Scores(precision=0.0, recall=0.0, map50=0.0, map50_95=0.0)
+NOTHING_THERE = Scores(precision=nan, recall=nan, map50=nan, map50_95=nan)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Scores of some of the objects; NaN where there are none.
+
+    Attributes:
+        objects: Number of labelled ones.
+        scores: By COCO's rules: what is found of other classes or sizes counts neither way.
+    """
+
+    objects: int
+    scores: Scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllScores:
+    """Scores of a split.
+
+    Attributes:
+        overall: Means over classes that have labels.
+        classes: By class index.
+        sizes: In the order of `SIZES`.
+    """
+
+    overall: Scores
+    classes: tuple[Part, ...]
+    sizes: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +121,23 @@ class Evaluator:
         self._labels: list[np.ndarray] = []  # image, class, x, y, w, h
         self._detections: list[np.ndarray] = []  # image, x, y, w, h, score, class: COCO's result rows
 
-    def add(self, labels_NM5: Tensor, detections: Detections) -> None:
-        """Adds a batch: its labels (class, cx, cy, w, h as fractions; class -1 for none) and what was found."""
+    def add(self, labels_NM5: Tensor, detections: Detections, sides_N: Tensor | None = None) -> None:
+        """Adds a batch.
+
+        Args:
+            labels_NM5: Class and box (cx, cy, w, h as fractions of the square); class -1 for none.
+            detections: What was found.
+            sides_N: Side of each image's square in pixels of the image before it was letterboxed, where areas are to
+                be counted in those; else the square's own.
+        """
         labels = labels_NM5.double().cpu().numpy()
+        sides = np.full(len(labels), self._image_size) if sides_N is None else sides_N.double().cpu().numpy()
         image, row = np.nonzero(labels[..., 0] >= 0)
         found = labels[image, row]
-        corner = (found[:, 1:3] - found[:, 3:5] / 2) * self._image_size
-        size = found[:, 3:5] * self._image_size
+        corner = (found[:, 1:3] - found[:, 3:5] / 2) * sides[image, None]
+        size = found[:, 3:5] * sides[image, None]
         self._labels.append(np.column_stack((image + self._num_images, found[:, 0], corner, size)))
-        boxes = detections.boxes_K4.double().cpu().numpy() * self._image_size
+        boxes = detections.boxes_K4.double().cpu().numpy() * sides[detections.image_K.cpu().numpy(), None]
         self._detections.append(
             np.column_stack(
                 (
@@ -112,15 +153,42 @@ class Evaluator:
 
     def scores(self) -> Scores:
         """Scores over everything added; all 0 where there is nothing to find or nothing found."""
+        return self.all_scores().overall
+
+    def all_scores(self) -> AllScores:
+        """Scores over everything, by class, and by size of the labelled object."""
         detections = np.concatenate(self._detections)
         truth = self._truth()
+        areas = np.array([label["area"] for label in truth.anns.values()])
+        classes = np.array([label["category_id"] for label in truth.anns.values()])
+        by_class = np.bincount(classes.astype(int), minlength=self._num_classes).tolist()
+        # As COCO counts them: an object of exactly 32 x 32 is both small and medium.
+        by_size = [int(((areas >= low) & (areas <= high)).sum()) for low, high in SIZES.values()]
         if not len(detections) or not truth.anns:
-            return Scores(precision=0.0, recall=0.0, map50=0.0, map50_95=0.0)
+            return AllScores(
+                overall=NOTHING_FOUND,
+                classes=tuple(Part(objects=count, scores=_part(None, count)) for count in by_class),
+                sizes=tuple(Part(objects=count, scores=_part(None, count)) for count in by_size),
+            )
         evaluation = COCOeval_faster(truth, truth.loadRes(detections), "bbox")
         evaluation.params.maxDets = [1, 10, MAX_DETECTIONS]
+        evaluation.params.areaRng = [[0, 1e10], *SIZES.values()]
+        evaluation.params.areaRngLbl = ["all", *SIZES]
         evaluation.evaluate()
         evaluation.accumulate()
-        return _summary(evaluation.eval["precision"][..., 0, -1], evaluation.params.recThrs)
+        precision_IRCA, recall_R = evaluation.eval["precision"][..., -1], evaluation.params.recThrs
+        precision_IRC = precision_IRCA[..., 0]
+        return AllScores(
+            overall=_summary(precision_IRC, recall_R),
+            classes=tuple(
+                Part(objects=count, scores=_part(_summary(precision_IRC[:, :, [klass]], recall_R), count))
+                for klass, count in enumerate(by_class)
+            ),
+            sizes=tuple(
+                Part(objects=count, scores=_part(_summary(precision_IRCA[..., size], recall_R), count))
+                for size, count in enumerate(by_size, start=1)
+            ),
+        )
 
     def _truth(self) -> COCO:
         labels = np.concatenate(self._labels)
@@ -145,11 +213,15 @@ class Evaluator:
         )
 
 
+def _part(scores: Scores | None, objects: int) -> Scores:
+    return NOTHING_THERE if not objects else scores or NOTHING_FOUND
+
+
 def _summary(precision_IRC: np.ndarray, recall_R: np.ndarray) -> Scores:
     """From COCO's precision by IoU threshold, recall threshold and class; -1 marks a class without labels."""
     has_labels = (precision_IRC >= 0).all((0, 1))
     if not has_labels.any():
-        return Scores(precision=0.0, recall=0.0, map50=0.0, map50_95=0.0)
+        return NOTHING_FOUND
     precision_IRC = precision_IRC[:, :, has_labels]
     curve_RC = precision_IRC[0]
     f1_RC = 2 * curve_RC * recall_R[:, None] / np.maximum(curve_RC + recall_R[:, None], 1e-12)

@@ -16,13 +16,12 @@ from detector.hyperparameters import Hyperparameters, fuse_key, shared_names
 from detector.loss import LaneValues, LossParts, detection_loss
 from detector.metrics import Evaluator, detect
 from detector.models import Network, build_network
-from detector.models.network import HeadPrior, initialise_lane, lane_slice
+from detector.models.network import HeadPrior, initialise_lane, lane_slice, raw_outputs
 from detector.optimizer import LaneOptimizer
 from detector.plan import TrainingPlan
 from detector.targets import assign
 from detector.telemetry import TERMS, LossTerms, Measurement, Rates, Scores, values_of
 
-_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 FIRST_LOSS_SCALE = 2.0**14
 SCALE_GROWTH_STEPS = 200
 
@@ -167,12 +166,7 @@ class Population:
         return self._heads_loss(self._forward(network, batch.images), batch.labels_NM5, self._lane_values)
 
     def _forward(self, network: Network, images: Tensor) -> list[Tensor]:
-        images = images.to(self._device, non_blocking=True).to(self._dtype, memory_format=torch.channels_last) / 255
-        autocast = _AUTOCAST.get(self._plan.precision)
-        with torch.autocast(self._device.type, dtype=autocast, enabled=autocast is not None):
-            heads: list[Tensor] = network(images)
-        # The loss exponentiates: always in full precision.
-        return [head.to(self._dtype) for head in heads]
+        return raw_outputs(network, images, precision=self._plan.precision)
 
     def _heads_loss(self, heads: Sequence[Tensor], labels_NM5: Tensor, values: LaneValues) -> LossParts:
         labels_NM5 = labels_NM5.to(self._device, self._dtype, non_blocking=True)

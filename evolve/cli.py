@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evolve.commands import exchange, looking, running
+from evolve.commands import exchange, looking, running, using
 from evolve.errors import EvolveError, StudyError
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app = typer.Typer(
 for command in (
     running.run,
     running.train,
+    using.detect,
+    using.val,
     looking.studies,
     looking.hyp,
     looking.show,

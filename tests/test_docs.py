@@ -39,8 +39,9 @@ IMPORT = "evolve import evolve.csv --name {} --model yolov3-tiny-compact --image
 def commands(page: str) -> list[list[str]]:
     """The lines of a page's blocks that run our command, as a shell would split them."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    blocks = re.findall(r"```(?:sh)?\n(.*?)```", text, re.DOTALL)
-    lines = [line.strip().removeprefix(".venv/bin/") for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    found = [line for language, block in blocks if language in ("", "sh") for line in block.splitlines()]
+    lines = [line.strip().removeprefix(".venv/bin/") for line in found]
     return [shlex.split(line, comments=True) for line in lines if line.startswith("evolve ")]
 
 

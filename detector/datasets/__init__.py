@@ -9,14 +9,13 @@ from detector.datasets.digits import CLASS_NAMES, open_digits
 from detector.datasets.files import build
 from detector.datasets.layout import missing_yaml, unknown_layout, voc_folders
 from detector.datasets.listing import DataError, Dataset, Finding, Sample, Split, UnreadableImagesError
-from detector.datasets.pictures import PictureStore
+from detector.datasets.pictures import PictureStore, longest_kept
 from detector.datasets.places import expanded
 from detector.datasets.voc import read_voc
 from detector.datasets.yolo import read_yolo
 
 __all__ = ["DataError", "Dataset", "Finding", "Sample", "Split", "UnreadableImagesError", "open_dataset"]
 
-_MARGIN = 1.5  # pictures are kept larger than the network sees them, so that enlarging shows real pixels
 _YAML = (".yaml", ".yml")
 _ALLOWED = f"{', '.join(CLASS_NAMES)}; a YOLO data.yaml or a folder with one; a Pascal VOC folder"
 
@@ -55,7 +54,7 @@ def open_dataset(
     else:
         found = unknown_layout(path) if path.is_dir() else "is no known data set"
         raise DataError(f"{source}: {found}; allowed: {_ALLOWED}")
-    store = PictureStore(longest=int(image_size * _MARGIN), max_bytes=cache_mb * 2**20)
+    store = PictureStore(longest=longest_kept(image_size), max_bytes=cache_mb * 2**20)
     return build(listing, audit, store, seed)
 
 

@@ -134,6 +134,10 @@ class DigitScenes:
             labels_M=torch.from_numpy(np.array(labels, dtype=np.int64)),
         )
 
+    def size(self, index: int) -> tuple[int, int]:  # noqa: ARG002  scenes are all of one size
+        """Width and height of a scene in pixels."""
+        return self.settings.image_size, self.settings.image_size
+
     def _background(self, draws: list[float]) -> tuple[NDArray[np.uint8], float]:
         size, spare = self.settings.image_size, self._bank.shape[-1] - self.settings.image_size
         which, y, x = int(draws[0] * len(self._bank)), int(draws[1] * spare), int(draws[2] * spare)

@@ -67,6 +67,14 @@ class FileSplit:
         item = self._items[index]
         return Sample(image=self._store.read(item.image).image, boxes_M4=item.boxes_M4, labels_M=item.labels_M)
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Width and height in pixels of the file's image, upright, before it was shrunk.
+
+        Raises:
+            DataError: The file can no longer be read.
+        """
+        return self._store.read(self._items[index].image).size
+
 
 def build(listing: Listing, audit: Audit, store: PictureStore, seed: int) -> Dataset:
     """A data set from what a format's reader found: every image is decoded and every box checked.

@@ -115,6 +115,10 @@ class Split(Protocol):
         """The image at `index`; rendered training scenes differ from epoch to epoch, files do not."""
         ...
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Width and height in pixels of the image at `index`, upright, before it was shrunk to what training needs."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:

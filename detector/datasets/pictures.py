@@ -21,6 +21,7 @@ READABLE = f"{', '.join(SUFFIXES)} files that lack at most a tenth of their pixe
 GREY = 114  # what transparent pixels and borders show, as YOLO trainers pad
 MAX_MISSING = 0.1  # share of the pixels a file that is cut short may lack: boxes should not lie on grey
 
+_MARGIN = 1.5  # pictures are kept larger than the network sees them, so that enlarging shows real pixels
 _EXIF_ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,6 +33,11 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 TRANSPOSING = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+
+
+def longest_kept(image_size: int) -> int:
+    """Largest width and height in pixels at which pictures are decoded for a square of `image_size` pixels."""
+    return int(image_size * _MARGIN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,8 @@ from detector.choices.initialisers import Initialiser, uniform
 from detector.models.darknet import ANCHORS_PER_SCALE, Row, rows_of
 from detector.models.layers import ConvBlock, LaneConv, concatenate, max_pool
 
+_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadPrior:
@@ -104,6 +106,23 @@ def lane_slice(value: Tensor, lane: int, lanes: int) -> Tensor:
 def build_network(model: str, *, num_classes: int, lanes: int = 1) -> Network:
     """A network with weights not yet set; see `initialise_lane`."""
     return Network(rows_of(model, num_classes), lanes=lanes)
+
+
+def raw_outputs(network: Network, images_N3SS: Tensor, *, precision: str) -> list[Tensor]:
+    """Raw outputs of every head, in the type of the network's weights.
+
+    Args:
+        network: On any device; images follow it there.
+        images_N3SS: RGB, uint8.
+        precision: One of `detector.plan.PRECISIONS`; bfloat16 and float16 are autocast.
+    """
+    like = next(network.parameters())
+    images = images_N3SS.to(like.device, non_blocking=True).to(like.dtype, memory_format=torch.channels_last) / 255
+    autocast = _AUTOCAST.get(precision)
+    with torch.autocast(like.device.type, dtype=autocast, enabled=autocast is not None):
+        heads: list[Tensor] = network(images)
+    # What follows exponentiates: always in full precision.
+    return [head.to(like.dtype) for head in heads]
 
 
 @torch.no_grad()

@@ -97,5 +97,5 @@ def _weights_lines(weights: Sequence[Weights]) -> list[str]:
             f"weights {kept.path}  ({seed}{kept.what} epoch {kept.epoch}, val map50 {kept.map50:.3f}, averaged)"
         )
     if weights:
-        lines.append(f'load    detector.checkpoint.load(Path("{weights[0].path}")).weights')
+        lines.append(f'load    detector.load_detector("{weights[0].path}")')
     return lines

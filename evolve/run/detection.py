@@ -198,17 +198,18 @@ def check_data(data: str, *, image_size: int, skip_unreadable: bool) -> dict[str
     """
     from detector.priors import typical_sides
 
-    dataset = _open_data(data, image_size=image_size, skip_unreadable=skip_unreadable)
+    dataset = open_data(data, image_size=image_size, skip_unreadable=skip_unreadable)
     summary = dataset.summary() | {"box_sides": typical_sides(dataset.train, dataset.names)}
     findings = [asdict(finding) for finding in dataset.findings]
     return {"summary": summary, "findings": findings, "note": dataset.note, "files": dict(dataset.files)}
 
 
 def _open_study_data(study: Study) -> Any:
-    return _open_data(study.data, image_size=study.image_size, skip_unreadable=study.skip_unreadable)
+    return open_data(study.data, image_size=study.image_size, skip_unreadable=study.skip_unreadable)
 
 
-def _open_data(data: str, *, image_size: int, skip_unreadable: bool) -> Any:
+def open_data(data: str, *, image_size: int, skip_unreadable: bool) -> Any:
+    """A checked `detector.datasets.listing.Dataset`; arguments and errors as of `check_data`."""
     from detector.datasets import DataError, UnreadableImagesError, open_dataset
 
     try:

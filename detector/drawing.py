@@ -1,0 +1,75 @@
+"""Pictures with what was found in them drawn on."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.utils import draw_bounding_boxes
+
+from detector.datasets.pictures import read_picture
+from detector.predict import Prediction
+
+# Labels are of one size: larger pictures are drawn smaller, and small ones larger, so that they can be read.
+MOST_PIXELS, FEWEST_PIXELS = 1280, 320
+_GOLDEN = 0.61803399  # steps around the circle of hues that never come close to an earlier one
+
+
+def drawn(path: Path, found: Prediction, names: Sequence[str]) -> Tensor:
+    """The picture in a file with boxes, class names and scores on it: RGB, uint8, (3, height, width).
+
+    Args:
+        path: The file; its picture is shown at most 1280 pixels long, and enlarged by a whole factor below 320.
+        found: Boxes in pixels of the file's picture.
+        names: Class names by index.
+
+    Raises:
+        UnreadableImagesError: The file cannot be read as an image.
+    """
+    image = read_picture(path, longest=MOST_PIXELS).image
+    factor = max(FEWEST_PIXELS // max(image.shape[1:]), 1)
+    image = image.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+    if not len(found.boxes_K4):
+        return image
+    scale = torch.tensor([image.shape[2] / found.size[0], image.shape[1] / found.size[1]] * 2)
+    classes, scores = found.classes_K.tolist(), found.scores_K.tolist()
+    # The best last: it lies on top.
+    boxes = draw_bounding_boxes(
+        image,
+        (found.boxes_K4 * scale).flip(0),
+        labels=[f"{_printable(names[klass])} {score:.2f}" for klass, score in zip(classes, scores, strict=True)][::-1],
+        colors=[_colour(klass) for klass in classes][::-1],
+        label_colors="black",
+        label_background_colors=[_colour(klass) for klass in classes][::-1],
+        width=max(round(max(image.shape[1:]) / 400), 1),
+        fill_labels=True,
+    )
+    assert isinstance(boxes, Tensor)
+    return boxes
+
+
+def write_picture(image: Tensor, path: Path) -> None:
+    """Writes an RGB uint8 picture as a JPEG file, in place of a file that has the name and never through a link.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(partial, format="JPEG", quality=92)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _colour(klass: int) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb((0.12 + klass * _GOLDEN) % 1, 0.75, 1.0)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

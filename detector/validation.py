@@ -1,0 +1,184 @@
+"""How good a detector is on labelled images, and at which score and overlap it is best used.
+
+Letters: N images of a batch, M labels and K detections of an image, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from detector.batches import Batch
+from detector.boxes import xyxy
+from detector.metrics import MAX_DETECTIONS, MIN_SCORE, AllScores, Detections, Evaluator
+from detector.predict import Detector
+
+MATCH_IOU = 0.5  # a detection with this overlap has found its object
+OVERLAPS = (0.3, 0.45, 0.6, 0.7)
+THRESHOLDS = (0.01, *(step / 20 for step in range(1, 20)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """How a detector does when it shows only some boxes.
+
+    Attributes:
+        score: Least score that is shown, 0..1.
+        nms_iou: Overlap of suppression, 0..1.
+        precision: Share of the shown boxes that have found an object of their class at IoU 0.5; NaN if none is shown.
+        recall: Share of the objects that were found; NaN if there are none.
+        f1: 2 TP / (2 TP + FP + FN), 0..1.
+        false_positives_per_image: Shown boxes that found nothing, per image.
+    """
+
+    score: float
+    nms_iou: float
+    precision: float
+    recall: float
+    f1: float
+    false_positives_per_image: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """What was measured on a split.
+
+    Attributes:
+        images: Number of images.
+        objects: Number of labels.
+        scores: By COCO's rules, as in training; sizes are areas in pixels of the images before letterboxing.
+        sweep: Operating points, by overlap and score.
+        best: The point of the highest F1; of equals the one with the fewest false positives.
+        confusion: Counts at that point, row the labelled class, column the class found; the last of each is background.
+    """
+
+    images: int
+    objects: int
+    scores: AllScores
+    sweep: tuple[OperatingPoint, ...]
+    best: OperatingPoint
+    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Image:
+    """Labels and detections of an image, boxes as fractions of its square, best first."""
+
+    overlaps_KM: np.ndarray
+    scores_K: np.ndarray
+    found_K: np.ndarray
+    labels_M: np.ndarray
+
+
+def validate(
+    detector: Detector, batches: Iterable[Batch], sizes: Sequence[tuple[int, int]], *, nms_iou: float
+) -> Validation:
+    """Measures a detector.
+
+    Args:
+        detector: What is measured.
+        batches: Letterboxed images with labels in the detector's classes, as `evaluation_batches` gives them.
+        sizes: Width and height in pixels of each image before it was letterboxed, in the order of the batches.
+        nms_iou: Overlap (0..1) of suppression for the scores; one of those that are swept over.
+    """
+    as_trained, by_size = (Evaluator(num_classes=len(detector.names), image_size=detector.image_size) for _ in "12")
+    images: dict[float, list[_Image]] = {overlap: [] for overlap in sorted({*OVERLAPS, nms_iou})}
+    num_images = 0
+    for batch in batches:
+        heads = detector.raw_outputs(batch.images)
+        sides_N = torch.tensor([max(size) for size in sizes[num_images : num_images + len(batch.images)]])
+        num_images += len(batch.images)
+        for overlap, kept in images.items():
+            found = detector.suppressed(heads, overlap, min_score=MIN_SCORE)
+            kept += _images(batch.labels_NM5, found)
+            if overlap == nms_iou:
+                as_trained.add(batch.labels_NM5, found)
+                by_size.add(batch.labels_NM5, found, sides_N)
+    scores = as_trained.all_scores()
+    sweep = tuple(point for overlap, kept in images.items() for point in _points(overlap, kept))
+    best = max(sweep, key=lambda point: (point.f1, -point.false_positives_per_image))
+    return Validation(
+        images=num_images,
+        objects=sum(part.objects for part in scores.classes),
+        scores=AllScores(overall=scores.overall, classes=scores.classes, sizes=by_size.all_scores().sizes),
+        sweep=sweep,
+        best=best,
+        confusion=_confusion(images[best.nms_iou], best.score, len(detector.names)),
+    )
+
+
+def _images(labels_NM5: Tensor, found: Detections) -> list[_Image]:
+    image_K, boxes_K4 = found.image_K.cpu(), found.boxes_K4.cpu()
+    scores_K, classes_K = found.scores_K.cpu(), found.classes_K.cpu()
+    images = []
+    for number, labels_M5 in enumerate(labels_NM5.to(boxes_K4.dtype)):
+        labels = labels_M5[labels_M5[:, 0] >= 0]
+        own = torch.nonzero((image_K == number) & (scores_K >= THRESHOLDS[0]))[:MAX_DETECTIONS, 0]
+        images.append(
+            _Image(
+                overlaps_KM=box_iou(boxes_K4[own], xyxy(labels[:, 1:])).numpy(),
+                scores_K=scores_K[own].double().numpy(),
+                found_K=classes_K[own].numpy(),
+                labels_M=labels[:, 0].long().numpy(),
+            )
+        )
+    return images
+
+
+def _points(nms_iou: float, images: Sequence[_Image]) -> list[OperatingPoint]:
+    scores = np.concatenate([image.scores_K for image in images])
+    hits = np.concatenate([_hits(image) for image in images])
+    objects = sum(len(image.labels_M) for image in images)
+    points = []
+    for threshold in THRESHOLDS:
+        shown = int((scores >= threshold).sum())
+        right = int((hits & (scores >= threshold)).sum())
+        points.append(
+            OperatingPoint(
+                score=threshold,
+                nms_iou=nms_iou,
+                precision=right / shown if shown else nan,
+                recall=right / objects if objects else nan,
+                f1=2 * right / (shown + objects) if shown + objects else 0.0,
+                false_positives_per_image=(shown - right) / len(images),
+            )
+        )
+    return points
+
+
+def _hits(image: _Image) -> np.ndarray:
+    """Whether each detection, best first, finds an object of its class that none before it found.
+
+    What lies below a threshold comes later, so that leaving it out changes nothing before it.
+    """
+    overlaps_KM = np.where(image.found_K[:, None] == image.labels_M, image.overlaps_KM, 0.0)
+    hits_K = np.zeros(len(overlaps_KM), dtype=bool)
+    for row in np.flatnonzero((overlaps_KM >= MATCH_IOU).any(1)):
+        label = overlaps_KM[row].argmax()
+        if overlaps_KM[row, label] >= MATCH_IOU:
+            hits_K[row] = True
+            overlaps_KM[:, label] = 0.0
+    return hits_K
+
+
+def _confusion(images: Sequence[_Image], score: float, num_classes: int) -> tuple[tuple[int, ...], ...]:
+    """Counts of pairs by class: boxes and labels pair off whatever their class, those that overlap most first."""
+    counts = np.zeros((num_classes + 1, num_classes + 1), dtype=int)
+    for image in images:
+        shown = image.scores_K >= score
+        overlaps_KM, found_K = image.overlaps_KM[shown].copy(), image.found_K[shown]
+        free_K, free_M = np.ones(len(found_K), dtype=bool), np.ones(len(image.labels_M), dtype=bool)
+        while overlaps_KM.size and overlaps_KM.max() >= MATCH_IOU:
+            row, label = np.unravel_index(overlaps_KM.argmax(), overlaps_KM.shape)
+            counts[image.labels_M[label], found_K[row]] += 1
+            free_K[row] = free_M[label] = False
+            overlaps_KM[row], overlaps_KM[:, label] = 0.0, 0.0
+        counts[:-1, -1] += np.bincount(image.labels_M[free_M], minlength=num_classes)
+        counts[-1, :-1] += np.bincount(found_K[free_K], minlength=num_classes)
+    return tuple(tuple(row) for row in counts.tolist())
