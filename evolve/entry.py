@@ -10,5 +10,14 @@ def main() -> None:
 
         cli.main()
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(1)
+        _end()
+    except Exception as error:
+        # pydantic makes an error of its own of a Ctrl-C that comes while it builds a model's validators.
+        if type(error).__name__ != "SchemaError" or "KeyboardInterrupt" not in str(error):
+            raise
+        _end()
+
+
+def _end() -> None:
+    print("interrupted", file=sys.stderr)
+    sys.exit(1)

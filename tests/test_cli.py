@@ -265,6 +265,24 @@ def test_ctrl_c_in_the_first_moments_ends_without_a_traceback(tmp_path: Path, se
     assert (ended.returncode, ended.stderr) in ((1, "interrupted\n"), (130, ""))
 
 
+def test_ctrl_c_while_a_library_builds_its_validators_is_a_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pydantic_core import SchemaError
+
+    from evolve import cli, entry
+
+    def interrupted() -> None:
+        raise SchemaError('Error building "literal" validator:\n  KeyboardInterrupt: ')
+
+    monkeypatch.setattr(cli, "main", interrupted)
+
+    with pytest.raises(SystemExit) as ended:
+        entry.main()
+
+    assert (ended.value.code, capsys.readouterr().err) == (1, "interrupted\n")
+
+
 def wait_for(condition: Callable[[], bool], running: subprocess.Popen[str], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
