@@ -14,78 +14,51 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Select,
-    String,
-    Text,
     and_,
     case,
-    column,
     false,
     func,
     literal_column,
     or_,
     select,
-    table,
 )
 
+from detector.telemetry import METRICS
 from evolve.storage import schema
+from evolve.storage.optuna_tables import PARAMS, STUDIES, TRIALS, VALUES
 
 TERMS = schema.TERMS
 STEP_MEASUREMENTS = ("loss", "lr", "bias_lr", "momentum")
-STEP_TERMS = tuple(f"{term}_{scale}" for term in TERMS for scale in range(schema.MAX_SCALES))
-PRECISIONS = ("precision", "recall", "map50", "map50_95")
-EPOCH_MEASUREMENTS = ("fitness", *PRECISIONS, *(f"{part}_{term}" for part in ("train", "loss") for term in TERMS))
-# Types are kept plain: Optuna's enumerations come back as text from every database; to be compared they are cast.
-studies = table("studies", column("study_id", Integer), column("study_name", String))
-trials = table(
-    "trials",
-    column("trial_id", Integer),
-    column("study_id", Integer),
-    column("number", Integer),
-    column("state", String),
-)
-trial_params = table(
-    "trial_params",
-    column("param_id", Integer),
-    column("trial_id", Integer),
-    column("param_name", String),
-    column("param_value", Float),
-    column("distribution_json", Text),
-)
-trial_values = table(
-    "trial_values",
-    column("trial_id", Integer),
-    column("objective", Integer),
-    column("value", Float),
-    column("value_type", String),
-)
+STEP_TERMS = tuple(schema.STEP_LOSSES)
+EPOCH_MEASUREMENTS = ("fitness", *METRICS, *schema.EPOCH_LOSSES)
 
 
 def study_by_name(name: str) -> Select[Any]:
     """Id of the study, and its row of ours where there is one."""
     ours = schema.study
     return (
-        select(studies.c.study_id, ours.c.config, ours.c.created, ours.c.data_summary)
-        .select_from(studies.outerjoin(ours, ours.c.study_id == studies.c.study_id))
-        .where(studies.c.study_name == name)
+        select(STUDIES.c.study_id, ours.c.config, ours.c.created, ours.c.data_summary)
+        .select_from(STUDIES.outerjoin(ours, ours.c.study_id == STUDIES.c.study_id))
+        .where(STUDIES.c.study_name == name)
     )
 
 
 def study_names(limit: int) -> Select[Any]:
     """Names of the studies there are."""
-    return select(studies.c.study_name).order_by(studies.c.study_name).limit(limit)
+    return select(STUDIES.c.study_name).order_by(STUDIES.c.study_name).limit(limit)
 
 
 def trial_rows(study_id: int) -> Select[Any]:
     """One row a trial: Optuna's number, state and value, and what we know besides."""
     ours = schema.trial
-    first_value = and_(trial_values.c.trial_id == trials.c.trial_id, trial_values.c.objective == 0)
+    first_value = and_(VALUES.c.trial_id == TRIALS.c.trial_id, VALUES.c.objective == 0)
     return (
         select(
-            trials.c.trial_id,
-            trials.c.number,
-            trials.c.state,
-            trial_values.c.value,
-            trial_values.c.value_type,
+            TRIALS.c.trial_id,
+            TRIALS.c.number,
+            TRIALS.c.state,
+            VALUES.c.value,
+            VALUES.c.value_type,
             ours.c.trial_id.label("our_id"),
             *(
                 ours.c[name]
@@ -102,9 +75,9 @@ def trial_rows(study_id: int) -> Select[Any]:
                 )
             ),
         )
-        .select_from(trials.outerjoin(ours, ours.c.trial_id == trials.c.trial_id).outerjoin(trial_values, first_value))
-        .where(trials.c.study_id == study_id)
-        .order_by(trials.c.number)
+        .select_from(TRIALS.outerjoin(ours, ours.c.trial_id == TRIALS.c.trial_id).outerjoin(VALUES, first_value))
+        .where(TRIALS.c.study_id == study_id)
+        .order_by(TRIALS.c.number)
     )
 
 
@@ -112,19 +85,19 @@ def param_rows(study_id: int) -> Select[Any]:
     """One row for each trial and hyperparameter; a choice is its index."""
     # Without the distribution, which is the same text in each row and twice as long to read as all else.
     return (
-        select(trials.c.number, trial_params.c.param_name, trial_params.c.param_value)
-        .select_from(trial_params.join(trials, trials.c.trial_id == trial_params.c.trial_id))
-        .where(trials.c.study_id == study_id)
+        select(TRIALS.c.number, PARAMS.c.param_name, PARAMS.c.param_value)
+        .select_from(PARAMS.join(TRIALS, TRIALS.c.trial_id == PARAMS.c.trial_id))
+        .where(TRIALS.c.study_id == study_id)
     )
 
 
 def distribution_rows(study_id: int) -> Select[Any]:
     """Every distribution a hyperparameter was drawn from, those of early trials first."""
-    own = trial_params.c
+    own = PARAMS.c
     return (
         select(own.param_name, own.distribution_json)
-        .select_from(trial_params.join(trials, trials.c.trial_id == own.trial_id))
-        .where(trials.c.study_id == study_id)
+        .select_from(PARAMS.join(TRIALS, TRIALS.c.trial_id == own.trial_id))
+        .where(TRIALS.c.study_id == study_id)
         .group_by(own.param_name, own.distribution_json)
         .order_by(func.min(own.param_id))
     )
@@ -154,7 +127,7 @@ def last_epoch_rows(study_id: int) -> Select[Any]:
         .subquery()
     )
     is_last = and_(*(last.c[key.name] == key for key in keys), last.c.last_epoch == epoch.c.epoch)
-    means = (_strict_mean(epoch.c[name]).label(name) for name in PRECISIONS)
+    means = (_strict_mean(epoch.c[name]).label(name) for name in METRICS)
     return select(*keys, epoch.c.epoch, *means).select_from(epoch.join(last, is_last)).group_by(*keys, epoch.c.epoch)
 
 
@@ -279,11 +252,11 @@ def environment_rows(environment_ids: Collection[str]) -> Select[Any]:
 def note_rows(study_id: int) -> Select[Any]:
     """Notes on the trials of a study, oldest first."""
     note = schema.note
-    columns = (trials.c.number, note.c.created, note.c.author, note.c.text, note.c.tag)
+    columns = (TRIALS.c.number, note.c.created, note.c.author, note.c.text, note.c.tag)
     return (
         select(*columns)
-        .select_from(note.join(trials, trials.c.trial_id == note.c.trial_id))
-        .where(trials.c.study_id == study_id)
+        .select_from(note.join(TRIALS, TRIALS.c.trial_id == note.c.trial_id))
+        .where(TRIALS.c.study_id == study_id)
         .order_by(note.c.note_id)
     )
 
@@ -291,17 +264,17 @@ def note_rows(study_id: int) -> Select[Any]:
 def event_rows(study_id: int) -> Select[Any]:
     """Events of a study besides its trials' results, in order; events of the study itself have no number."""
     event = schema.event
-    columns = (trials.c.number, event.c.created, event.c.kind, event.c.message)
+    columns = (TRIALS.c.number, event.c.created, event.c.kind, event.c.message)
     return (
         select(*columns)
-        .select_from(event.outerjoin(trials, trials.c.trial_id == event.c.trial_id))
+        .select_from(event.outerjoin(TRIALS, TRIALS.c.trial_id == event.c.trial_id))
         .where(event.c.study_id == study_id)
         .order_by(event.c.event_id)
     )
 
 
 def _trials_of(study_id: int) -> Select[Any]:
-    return select(trials.c.trial_id).where(trials.c.study_id == study_id)
+    return select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id)
 
 
 def _first_seeds(trial_ids: Collection[int]) -> FromClause:

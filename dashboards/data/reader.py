@@ -30,6 +30,7 @@ from evolve.errors import StorageError
 from evolve.storage import schema
 from evolve.storage.migrations import revision_of
 from evolve.storage.older import read_as_current
+from evolve.storage.optuna_tables import STUDIES, TRIALS
 from evolve.storage.sqlite import sqlite_file
 
 BUSY_SECONDS = 30
@@ -230,9 +231,9 @@ class Reader:
 
 
 def _trial_id(connection: Connection, name: str, number: int) -> int:
-    rows = queries.trials.join(queries.studies, queries.studies.c.study_id == queries.trials.c.study_id)
-    statement = select(queries.trials.c.trial_id).select_from(rows)
-    found = connection.scalar(statement.where(queries.studies.c.study_name == name, queries.trials.c.number == number))
+    rows = TRIALS.join(STUDIES, STUDIES.c.study_id == TRIALS.c.study_id)
+    statement = select(TRIALS.c.trial_id).select_from(rows)
+    found = connection.scalar(statement.where(STUDIES.c.study_name == name, TRIALS.c.number == number))
     if found is None:
         raise StudyNotFoundError(f"Study {name} has no trial {number}.")
     return int(found)

@@ -16,7 +16,9 @@ from dashboards.data import queries
 from dashboards.data.frames import read_frame, read_json
 from dashboards.data.measured import measured_of_study
 from dashboards.data.study import NO_EVENTS, NO_NOTES, TRIAL_COLUMNS, Parameter, StudyFacts, StudyView
+from detector.telemetry import METRICS
 from evolve.storage import schema
+from evolve.storage.optuna_tables import STUDIES, TRIALS
 
 FINDINGS_PER_KIND = 50
 VERDICT_OF_STATE = {"RUNNING": "running", "WAITING": "waiting", "PRUNED": "pruned", "FAIL": "failed"}
@@ -81,7 +83,7 @@ def check_tables(engine: Engine) -> set[str]:
     """
     present = set(inspect(engine).get_table_names())
     # Tables that an older evolve did not make are read as empty ones.
-    needed = {queries.studies.name, queries.trials.name, schema.study.name, schema.trial.name}
+    needed = {STUDIES.name, TRIALS.name, schema.study.name, schema.trial.name}
     if missing := sorted(needed - present):
         where = engine.url.render_as_string(hide_password=True)
         raise StudyNotFoundError(f"{where}: no study here, tables {missing} are missing; `evolve run` makes them")
@@ -140,7 +142,7 @@ def _with_last_epochs(trials: pd.DataFrame, last: pd.DataFrame) -> pd.DataFrame:
     by_split = {split: rows.set_index("trial_id") for split, rows in last.groupby("split")}
     filled = trials.set_index("trial_id", drop=False)
     if "val" in by_split:
-        for name in queries.PRECISIONS:
+        for name in METRICS:
             filled[name] = by_split["val"][name].reindex(filled.index)
         filled["epochs"] = (by_split["val"]["epoch"].reindex(filled.index) + 1).fillna(0).astype("int64")
     if "test" in by_split:

@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import Select, String, and_, cast, func, or_, select
 
-from dashboards.data.queries import studies, trial_values, trials
 from evolve.storage import schema
+from evolve.storage.optuna_tables import STUDIES, TRIALS, VALUES
 
 
 def seed_lengths(trial_id: int) -> Select[Any]:
@@ -56,13 +56,13 @@ def studies_seen() -> Select[Any]:
     """Every study with our row of it and who runs it."""
     ours, lease = schema.study, schema.lease
     return (
-        select(studies.c.study_id, studies.c.study_name, ours.c.config, ours.c.created, lease.c.heartbeat)
+        select(STUDIES.c.study_id, STUDIES.c.study_name, ours.c.config, ours.c.created, lease.c.heartbeat)
         .select_from(
-            studies.outerjoin(ours, ours.c.study_id == studies.c.study_id).outerjoin(
-                lease, lease.c.study_id == studies.c.study_id
+            STUDIES.outerjoin(ours, ours.c.study_id == STUDIES.c.study_id).outerjoin(
+                lease, lease.c.study_id == STUDIES.c.study_id
             )
         )
-        .order_by(studies.c.study_name)
+        .order_by(STUDIES.c.study_name)
     )
 
 
@@ -70,24 +70,24 @@ def outcome_counts() -> Select[Any]:
     """Trials of each study by state and verdict, with the best fitness and the first and last moment of each group."""
     ours = schema.trial
     finite = and_(
-        trial_values.c.trial_id == trials.c.trial_id,
-        trial_values.c.objective == 0,
-        or_(trial_values.c.value_type.is_(None), cast(trial_values.c.value_type, String) == "FINITE"),
+        VALUES.c.trial_id == TRIALS.c.trial_id,
+        VALUES.c.objective == 0,
+        or_(VALUES.c.value_type.is_(None), cast(VALUES.c.value_type, String) == "FINITE"),
     )
     return (
         select(
-            trials.c.study_id,
-            trials.c.state,
+            TRIALS.c.study_id,
+            TRIALS.c.state,
             ours.c.verdict,
             func.count().label("number_of"),
             func.max(ours.c.fitness).label("fitness"),
-            func.max(trial_values.c.value).label("value"),
+            func.max(VALUES.c.value).label("value"),
             func.min(ours.c.started).label("first_started"),
             func.max(ours.c.started).label("last_started"),
             func.max(ours.c.ended).label("last_ended"),
         )
-        .select_from(trials.outerjoin(ours, ours.c.trial_id == trials.c.trial_id).outerjoin(trial_values, finite))
-        .group_by(trials.c.study_id, trials.c.state, ours.c.verdict)
+        .select_from(TRIALS.outerjoin(ours, ours.c.trial_id == TRIALS.c.trial_id).outerjoin(VALUES, finite))
+        .group_by(TRIALS.c.study_id, TRIALS.c.state, ours.c.verdict)
     )
 
 
@@ -95,11 +95,11 @@ def study_version(study_id: int) -> Select[Any]:
     """Numbers that change whenever the trials of a study do; cheap, also at 10,000 trials."""
     ours = schema.trial
     return (
-        select(trials.c.state, func.count(), func.count(ours.c.ended), func.max(ours.c.ended), func.max(ours.c.started))
-        .select_from(trials.outerjoin(ours, ours.c.trial_id == trials.c.trial_id))
-        .where(trials.c.study_id == study_id)
-        .group_by(trials.c.state)
-        .order_by(trials.c.state)
+        select(TRIALS.c.state, func.count(), func.count(ours.c.ended), func.max(ours.c.ended), func.max(ours.c.started))
+        .select_from(TRIALS.outerjoin(ours, ours.c.trial_id == TRIALS.c.trial_id))
+        .where(TRIALS.c.study_id == study_id)
+        .group_by(TRIALS.c.state)
+        .order_by(TRIALS.c.state)
     )
 
 
@@ -108,8 +108,8 @@ def epoch_version(study_id: int) -> Select[Any]:
     epoch = schema.epoch
     return (
         select(func.count())
-        .select_from(epoch.join(trials, trials.c.trial_id == epoch.c.trial_id))
-        .where(trials.c.study_id == study_id, cast(trials.c.state, String) == "RUNNING")
+        .select_from(epoch.join(TRIALS, TRIALS.c.trial_id == epoch.c.trial_id))
+        .where(TRIALS.c.study_id == study_id, cast(TRIALS.c.state, String) == "RUNNING")
     )
 
 

@@ -24,3 +24,10 @@ PARAMS = table(
     column("param_value", Float),
     column("distribution_json", Text),
 )
+VALUES = table(
+    "trial_values",
+    column("trial_id", Integer),
+    column("objective", Integer),
+    column("value", Float),
+    column("value_type", String),
+)
