@@ -27,7 +27,6 @@ from dashboards.data.study_loading import StudyNotFoundError, check_tables, load
 from dashboards.data.trial import TrialView, load_outline, load_trial, trial_id_of
 from dashboards.state import PageState
 from evolve.errors import StorageError
-from evolve.storage import schema
 from evolve.storage.migrations import revision_of
 from evolve.storage.older import read_as_current
 from evolve.storage.optuna_tables import STUDIES, TRIALS
@@ -221,12 +220,15 @@ class Reader:
             raise
 
     def _study_version(self, connection: Connection, name: str) -> str:
-        has_notes = schema.note.name in check_tables(self._engine)
+        check_tables(self._engine)
         study = connection.execute(queries.study_by_name(name)).one_or_none()
         if study is None:
             raise StudyNotFoundError(f"There is no study named {name!r} here.")
-        statements = [trial_queries.study_version(study.study_id), trial_queries.epoch_version(study.study_id)]
-        statements += [trial_queries.note_version()] if has_notes else []
+        statements = (
+            trial_queries.study_version(study.study_id),
+            trial_queries.epoch_version(study.study_id),
+            trial_queries.note_version(),
+        )
         return repr([connection.execute(statement).all() for statement in statements])
 
 

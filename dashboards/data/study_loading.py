@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, Row, inspect
 from dashboards.data import queries
 from dashboards.data.frames import read_frame, read_json
 from dashboards.data.measured import measured_of_study
-from dashboards.data.study import NO_EVENTS, NO_NOTES, TRIAL_COLUMNS, Parameter, StudyFacts, StudyView
+from dashboards.data.study import TRIAL_COLUMNS, Parameter, StudyFacts, StudyView
 from detector.telemetry import METRICS
 from evolve.storage import schema
 from evolve.storage.optuna_tables import STUDIES, TRIALS
@@ -39,7 +39,7 @@ def load(engine: Engine, study_name: str) -> StudyView:
     Raises:
         StudyNotFoundError: There is no such study.
     """
-    present = check_tables(engine)
+    check_tables(engine)
     with engine.connect() as connection:
         study = _study_row(connection, study_name)
         trials, diagnoses = _trials(read_frame(connection, queries.trial_rows(study.study_id)))
@@ -63,10 +63,8 @@ def load(engine: Engine, study_name: str) -> StudyView:
             findings=read_frame(connection, queries.finding_rows(study.study_id, FINDINGS_PER_KIND)),
             finding_counts=_counts(connection.execute(queries.finding_counts(study.study_id)).all()),
             environments=_environments(connection, trials),
-            notes=read_notes(connection, study.study_id) if schema.note.name in present else NO_NOTES,
-            events=read_frame(connection, queries.event_rows(study.study_id))
-            if schema.event.name in present
-            else NO_EVENTS,
+            notes=read_notes(connection, study.study_id),
+            events=read_frame(connection, queries.event_rows(study.study_id)),
         )
 
 
@@ -75,8 +73,8 @@ def read_notes(connection: Connection, study_id: int) -> pd.DataFrame:
     return read_frame(connection, queries.note_rows(study_id))
 
 
-def check_tables(engine: Engine) -> set[str]:
-    """Names of the tables there are.
+def check_tables(engine: Engine) -> None:
+    """Makes sure that the tables are there without which there is no study.
 
     Raises:
         StudyNotFoundError: Some that are needed are missing.
@@ -87,7 +85,6 @@ def check_tables(engine: Engine) -> set[str]:
     if missing := sorted(needed - present):
         where = engine.url.render_as_string(hide_password=True)
         raise StudyNotFoundError(f"{where}: no study here, tables {missing} are missing; `evolve run` makes them")
-    return present
 
 
 def _study_row(connection: Connection, name: str) -> Row[Any]:
