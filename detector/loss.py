@@ -54,10 +54,12 @@ class LossParts:
     Attributes:
         terms_TS4: box, obj, noobj, cls with gains, by lane and scale; a lane's sum is the loss it optimises.
         max_box_logit_T: Largest absolute raw box output over all scales.
+        overlaps: For each scale the largest IoU of every prediction with any label of its image, (N, T, A, S, S).
     """
 
     terms_TS4: Tensor
     max_box_logit_T: Tensor
+    overlaps: tuple[Tensor, ...]
 
 
 def detection_loss(
@@ -76,27 +78,28 @@ def detection_loss(
         anchors: For each scale the sizes (A, 2) as fractions of the image.
         values: Hyperparameters of the lanes.
     """
-    terms, logits = [], []
+    terms, logits, overlaps = [], [], []
     balance = OBJECTNESS_BALANCE[len(heads)]
     for scale, (raw, target, anchors_A2) in enumerate(zip(heads, targets, anchors, strict=True)):
-        terms.append(_scale_terms(raw, target, labels_NM5, anchors_A2, values, balance[scale]))
+        with torch.no_grad():
+            overlaps.append(best_overlap(CODINGS[values.shared.coding](raw[..., :4], anchors_A2), labels_NM5))
+        terms.append(_scale_terms(raw, target, overlaps[-1], anchors_A2, values, balance[scale]))
         logits.append(raw[..., :4].detach().abs().amax((0, 2, 3, 4, 5)))
     num_images = labels_NM5.shape[0]
     gains_T4 = torch.stack([values.numbers_T[term] for term in TERMS], -1)
     terms_TS4 = torch.stack(terms, 1) * gains_T4[:, None, :] * num_images
-    return LossParts(terms_TS4=terms_TS4, max_box_logit_T=torch.stack(logits).amax(0))
+    largest_T = torch.stack(logits).amax(0)
+    return LossParts(terms_TS4=terms_TS4, max_box_logit_T=largest_T, overlaps=tuple(overlaps))
 
 
 def _scale_terms(
-    raw: Tensor, target: ScaleTargets, labels_NM5: Tensor, anchors_A2: Tensor, values: LaneValues, balance: float
+    raw: Tensor, target: ScaleTargets, overlap: Tensor, anchors_A2: Tensor, values: LaneValues, balance: float
 ) -> Tensor:
     """Terms box, obj, noobj, cls of one scale without gains, shape (T, 4)."""
     is_object = target.is_object_NASS[:, None]
     num_objects = target.is_object_NASS.sum().clamp(min=1)
     places = target.is_object_NASS.numel()
-    with torch.no_grad():
-        overlap = best_overlap(CODINGS[values.shared.coding](raw[..., :4], anchors_A2), labels_NM5)
-        is_background = ~is_object & ~(overlap > values.numbers_T["ignore_iou"][:, None, None, None])
+    is_background = ~is_object & ~(overlap > values.numbers_T["ignore_iou"][:, None, None, None])
     box = _box_term(raw[..., :4], target, anchors_A2, values.shared) / num_objects
     as_object, as_background = OBJECTNESS[values.shared.objectness](raw[..., 4], values.numbers_T)
     obj = _lane_sum(torch.where(is_object, as_object, 0)) / places * balance

@@ -151,6 +151,15 @@ class Evaluator:
         )
         self._num_images += len(labels)
 
+    def found_in(self, image: int) -> np.ndarray:
+        """What was found in one image, best first: x, y, width, height in pixels of its square, score, class.
+
+        Args:
+            image: Place of the image among all that were added.
+        """
+        found = np.concatenate(self._detections)
+        return found[found[:, 0] == image, 1:]
+
     def scores(self) -> Scores:
         """Scores over everything added; all 0 where there is nothing to find or nothing found."""
         return self.all_scores().overall

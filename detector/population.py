@@ -6,6 +6,7 @@ Letters: T lanes, N images, M labels an image, S scales (in `terms_TS4`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,16 +15,34 @@ from detector.batches import Batch
 from detector.choices.initialisers import INITIALISERS
 from detector.hyperparameters import Hyperparameters, fuse_key, shared_names
 from detector.loss import LaneValues, LossParts, detection_loss
-from detector.metrics import Evaluator, detect
+from detector.metrics import AllScores, Evaluator, detect
 from detector.models import Network, build_network
 from detector.models.network import HeadPrior, initialise_lane, lane_slice, raw_outputs
+from detector.objectness import ObjectnessTally
 from detector.optimizer import LaneOptimizer
 from detector.plan import TrainingPlan
-from detector.targets import assign
-from detector.telemetry import TERMS, LossTerms, Measurement, Rates, Scores, values_of
+from detector.targets import ScaleTargets, assign
+from detector.telemetry import TERMS, LossTerms, Measurement, Objectness, Rates, values_of
 
 FIRST_LOSS_SCALE = 2.0**14
 SCALE_GROWTH_STEPS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What was measured of one lane on a split.
+
+    Attributes:
+        scores: Over all classes, and by class.
+        losses: Loss terms summed over scales, in units of the training loss.
+        objectness: By scale, of the predictions that own a label and of the others.
+        evaluator: What was found in each image.
+    """
+
+    scores: AllScores
+    losses: dict[str, float]
+    objectness: tuple[Objectness, ...]
+    evaluator: Evaluator
 
 
 class Population:
@@ -128,21 +147,28 @@ class Population:
         self._set_lane_values()
 
     @torch.no_grad()
-    def evaluate(self, slot: int, batches: Iterable[Batch]) -> tuple[Scores, dict[str, float]]:
-        """Scores of a lane's averaged weights, and its loss terms summed over scales in units of the training loss."""
+    def evaluate(self, slot: int, batches: Iterable[Batch]) -> Evaluation:
+        """What a lane's averaged weights are worth."""
         self._single.load_lane(0, self._optimizers[slot].average)
         values = LaneValues.of([self._values[slot]], like=self._anchors[0])
         evaluator = Evaluator(num_classes=self._num_classes, image_size=self._plan.image_size)
+        tally = ObjectnessTally(len(self._anchors), self._device)
         total, num_images = torch.zeros(len(TERMS), dtype=torch.float64), 0
         for batch in batches:
             heads = self._forward(self._single, batch.images)
-            terms = self._heads_loss(heads, batch.labels_NM5, values).terms_TS4
+            targets, parts = self._heads_loss(heads, batch.labels_NM5, values)
             # Terms count images; a mean over images times the batch size compares with training whatever the batch.
-            total += terms.sum((0, 1)).double().cpu() * self._plan.batch_size
+            total += parts.terms_TS4.sum((0, 1)).double().cpu() * self._plan.batch_size
             num_images += len(batch.images)
+            tally.add(heads, parts.overlaps, targets)
             found = detect(heads, self._anchors, nms_iou=self._plan.nms_iou, coding=values.shared.coding)
             evaluator.add(batch.labels_NM5, found)
-        return evaluator.scores(), dict(zip(TERMS, (total / max(num_images, 1)).tolist(), strict=True))
+        return Evaluation(
+            scores=evaluator.all_scores(),
+            losses=dict(zip(TERMS, (total / max(num_images, 1)).tolist(), strict=True)),
+            objectness=tally.read(),
+            evaluator=evaluator,
+        )
 
     def lane_state(self, slot: int) -> tuple[dict[str, Tensor], dict[str, object]]:
         """Copies on the CPU of a lane's weights and of its optimizer's state."""
@@ -163,17 +189,19 @@ class Population:
         self._lane_values = LaneValues.of(self._values, like=self._anchors[0])
 
     def _loss(self, network: Network, batch: Batch) -> LossParts:
-        return self._heads_loss(self._forward(network, batch.images), batch.labels_NM5, self._lane_values)
+        return self._heads_loss(self._forward(network, batch.images), batch.labels_NM5, self._lane_values)[1]
 
     def _forward(self, network: Network, images: Tensor) -> list[Tensor]:
         return raw_outputs(network, images, precision=self._plan.precision)
 
-    def _heads_loss(self, heads: Sequence[Tensor], labels_NM5: Tensor, values: LaneValues) -> LossParts:
+    def _heads_loss(
+        self, heads: Sequence[Tensor], labels_NM5: Tensor, values: LaneValues
+    ) -> tuple[list[ScaleTargets], LossParts]:
         labels_NM5 = labels_NM5.to(self._device, self._dtype, non_blocking=True)
         cells = [head.shape[3] for head in heads]
         shared = values.shared
         targets = assign(labels_NM5, self._anchors, cells, assign_iou=shared.assign_iou, assignment=shared.assignment)
-        return detection_loss(heads, targets, labels_NM5, self._anchors, values)
+        return targets, detection_loss(heads, targets, labels_NM5, self._anchors, values)
 
 
 def check_lanes_agree(values: Sequence[Hyperparameters]) -> None:

@@ -156,6 +156,120 @@ class EpochMetrics(Scores):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClassScores(Scores):
+    """How well a lane detects one class after an epoch; scores are NaN where the split has no object of it.
+
+    Attributes:
+        lane: Position of the lane in the population as it started.
+        epoch: Index of the epoch just finished, from 0.
+        split: Images measured on.
+        class_index: Index of the class.
+        objects: Labels of the class on the split.
+    """
+
+    lane: int
+    epoch: int
+    split: str
+    class_index: int
+    objects: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objectness:
+    """Objectness and overlap of some of the predictions that a network makes at one scale.
+
+    A prediction is an anchor in a cell of an image. It is matched where it owns a label by the assignment that the
+    loss uses. Its overlap is its largest IoU with any label of the image.
+
+    Attributes:
+        scale: 0 for the coarsest grid.
+        is_matched: Whether these are the matched predictions, or all others.
+        places: Number of the predictions.
+        objectness_mean, objectness_spread: Mean and standard deviation of the objectness, 0..1; NaN where none is.
+        iou_mean, iou_spread: The same of the overlap.
+        histogram: How many have an objectness in each of equal parts of 0..1, the lowest first.
+        density: How many have an objectness (row) and an overlap (column) in equal parts of 0..1; empty but for matched
+            ones.
+    """
+
+    scale: int
+    is_matched: bool
+    places: int
+    objectness_mean: float
+    objectness_spread: float
+    iou_mean: float
+    iou_spread: float
+    histogram: tuple[int, ...]
+    density: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleObjectness(Objectness):
+    """What objectness a lane gives after an epoch, at one scale.
+
+    Attributes:
+        lane: Position of the lane in the population as it started.
+        epoch: Index of the epoch just finished, from 0.
+        split: Images measured on.
+    """
+
+    lane: int
+    epoch: int
+    split: str
+
+
+# Corners x0 y0 x1 y1 in thousandths of an image's width and height, then the class; of a detection also its score in
+# thousandths. Whole numbers, since nobody sees less.
+Box = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A small picture with the boxes that are labelled in it.
+
+    Attributes:
+        jpeg: The file's content.
+        width, height: In pixels.
+        boxes: Labels.
+    """
+
+    jpeg: bytes
+    width: int
+    height: int
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PicturesTaken:
+    """Pictures of a training, taken once.
+
+    Attributes:
+        lane: Position of the lane in the population as it started.
+        split: val for the images that are watched over the epochs, train for the first batch as one picture.
+        pictures: In the order in which `PicturesWatched` has its boxes.
+    """
+
+    lane: int
+    split: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PicturesWatched:
+    """What a lane finds after an epoch in the validation images that are watched.
+
+    Attributes:
+        lane: Position of the lane in the population as it started.
+        epoch: Index of the epoch just finished, from 0.
+        boxes: Detections by picture, best first.
+    """
+
+    lane: int
+    epoch: int
+    boxes: tuple[tuple[Box, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointSaved:
     """A lane can go on from here: everything up to the end of `epoch` is in the file at `path`."""
 
@@ -175,9 +289,19 @@ class LaneEnded:
     reason: str
 
 
-Telemetry = LaneStarted | StepTelemetry | EpochMetrics | CheckpointSaved | LaneEnded
+Telemetry = (
+    LaneStarted
+    | StepTelemetry
+    | ClassScores
+    | ScaleObjectness
+    | PicturesTaken
+    | PicturesWatched
+    | EpochMetrics
+    | CheckpointSaved
+    | LaneEnded
+)
 
 
-def values_of(record: Rates | Scores) -> dict[str, Any]:
+def values_of(record: Rates | Scores | Objectness) -> dict[str, Any]:
     """Fields of a record by name, for one that holds them and more."""
     return {field.name: getattr(record, field.name) for field in fields(record)}

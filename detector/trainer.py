@@ -18,22 +18,28 @@ from detector.checkpoint import Checkpoint, Found
 from detector.datasets.listing import Dataset, Split
 from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
-from detector.population import Population
+from detector.population import Evaluation, Population
 from detector.priors import choose_anchors, label_statistics
 from detector.schedule import rates_at
 from detector.telemetry import (
     TERMS,
     CheckpointSaved,
+    ClassScores,
     EpochMetrics,
     LaneEnded,
     LaneStarted,
     Measurement,
+    Picture,
+    PicturesTaken,
+    PicturesWatched,
     Rates,
+    ScaleObjectness,
     Scores,
     StepTelemetry,
     Telemetry,
     values_of,
 )
+from detector.watching import Watched, batch_picture, found_boxes, is_watched, watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +114,7 @@ class Trainer:
             anchors=self._anchors,
         )
         self._stopped: set[int] = set()
+        self._watched = Watched()
         self._steps_per_epoch = num_batches(dataset.train, plan.batch_size)
         self._first_epoch = self._resume()
 
@@ -135,6 +142,8 @@ class Trainer:
                 total_steps=self.total_steps,
                 passed_over=lane.spec.start.passed_over,
             )
+        self._watched = watch(self._dataset.val)
+        yield from self._pictures("val", self._watched.pictures)
         for epoch in range(self._first_epoch, self._plan.epochs):
             started = self._clock()
             yield from self._train(epoch)
@@ -149,13 +158,19 @@ class Trainer:
 
     def evaluate_once(self) -> tuple[Telemetry, ...]:
         """Metrics of every lane on the validation images as it stands, without training."""
-        return tuple(self._evaluate(self._first_epoch, "val", self._dataset.val, self._clock()))
+        records = self._evaluate(self._first_epoch, "val", self._dataset.val, self._clock())
+        return tuple(record for record in records if isinstance(record, EpochMetrics))
+
+    def _pictures(self, split: str, pictures: tuple[Picture, ...]) -> Iterator[PicturesTaken]:
+        return (PicturesTaken(lane=lane.number, split=split, pictures=pictures) for lane in self._lanes)
 
     def _train(self, epoch: int) -> Iterator[Telemetry]:
         for lane in self._lanes:
             lane.loss_sums = dict.fromkeys(TERMS, 0.0)
         started = self._clock()
         for step, batch in enumerate(self._batches(epoch), start=epoch * self._steps_per_epoch):
+            if step == 0:
+                yield from self._pictures("train", (batch_picture(batch),))
             measured = self._population.measure(batch, [self._rates(lane, step) for lane in self._lanes])
             seconds = self._clock() - started
             for lane, values in zip(self._lanes, measured, strict=True):
@@ -224,19 +239,41 @@ class Trainer:
                 image_size=self._plan.image_size,
                 max_boxes=self._dataset.max_boxes,
             )
-            scores, losses = self._population.evaluate(slot, batches)
-            lane.scores = scores
+            found = self._population.evaluate(slot, batches)
+            lane.scores = found.scores.overall
+            # Before the metrics, after which a lane may be stopped.
+            yield from self._details(lane.number, epoch, name, found)
             yield EpochMetrics(
                 lane=lane.number,
                 epoch=epoch,
                 step=(epoch + 1) * self._steps_per_epoch,
                 split=name,
-                losses=losses,
+                losses=found.losses,
                 train_losses=lane.train_losses,
                 seconds=self._clock() - started,
-                **values_of(scores),
+                **values_of(lane.scores),
             )
         self._drop([lane for lane in self._lanes if lane.number in self._stopped])
+
+    def _details(self, lane: int, epoch: int, split: str, found: Evaluation) -> Iterator[Telemetry]:
+        """Scores by class, objectness by scale, and after some epochs what is found in the images that are watched."""
+        for index, part in enumerate(found.scores.classes):
+            yield ClassScores(
+                lane=lane,
+                epoch=epoch,
+                split=split,
+                class_index=index,
+                objects=part.objects,
+                **values_of(part.scores),
+            )
+        for each in found.objectness:
+            yield ScaleObjectness(lane=lane, epoch=epoch, split=split, **values_of(each))
+        if split == "val" and self._watched.indices and is_watched(epoch, self._plan.epochs):
+            boxes = tuple(
+                found_boxes(found.evaluator.found_in(index), size, self._plan.image_size)
+                for index, size in zip(self._watched.indices, self._watched.sizes, strict=True)
+            )
+            yield PicturesWatched(lane=lane, epoch=epoch, boxes=boxes)
 
     def _save(self, epoch: int) -> Iterator[Telemetry]:
         for slot, lane in enumerate(self._lanes):

@@ -1,0 +1,135 @@
+"""Pictures that show a training: some validation images chosen once, what is found in them, and the first batch.
+
+All is bounded: `NUM_PICTURES` of at most `MAX_BYTES` each, the same in all trainings on the same images; the first
+batch in as much again; and `MAX_BOXES` detections a picture after at most `MAX_EPOCHS` epochs.
+Letters: K detections, M labels of an image, L of a batch.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, sqrt
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+from torchvision.utils import make_grid
+
+from detector.augment import from_letterbox
+from detector.batches import Batch
+from detector.boxes import xyxy
+from detector.datasets.listing import Sample, Split
+from detector.telemetry import Box, Picture
+
+NUM_PICTURES = 8
+CANDIDATES = 4  # images looked at for each picture, so that choosing costs little where images are read from disk
+LONGEST = 256  # pixels of a picture's longer side
+MAX_BYTES = 32_768  # of a JPEG
+QUALITIES = (85, 70, 50, 30, 10)
+MIN_SCORE = 0.1  # of detections that are kept
+MAX_BOXES = 16  # kept of a picture
+MAX_EPOCHS = 24  # after which detections are kept
+BATCH_IMAGES = 16  # of a batch that are shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """Validation images that are watched.
+
+    Attributes:
+        indices: Their places in the split.
+        sizes: Width and height in pixels of each, before it is letterboxed.
+        pictures: Them as pictures.
+    """
+
+    indices: tuple[int, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
+    pictures: tuple[Picture, ...] = ()
+
+
+def watch(split: Split) -> Watched:
+    """Images spread over a split and over its classes, those with labels first; the same every time."""
+    seen: Counter[int] = Counter()
+    chosen: dict[int, Sample] = {}
+    for run in np.array_split(np.arange(len(split)), NUM_PICTURES)[: len(split)]:
+        places = run[np.linspace(0, len(run) - 1, min(CANDIDATES, len(run))).astype(int)].tolist()
+        samples = {index: split.sample(index, 0) for index in places}
+        best = max(samples, key=lambda index: sum(1 / (1 + seen[klass]) for klass in _classes(samples[index])))
+        chosen[best] = samples[best]
+        seen.update(_classes(samples[best]))
+    return Watched(
+        indices=tuple(chosen),
+        sizes=tuple((sample.width, sample.height) for sample in chosen.values()),
+        pictures=tuple(map(_picture, chosen.values())),
+    )
+
+
+def is_watched(epoch: int, epochs: int) -> bool:
+    """Whether what is found after an epoch is kept: the first, the last, and evenly between, at most `MAX_EPOCHS`."""
+    return epoch in (0, epochs - 1) or (epoch + 1) % ceil(epochs / (MAX_EPOCHS - 2)) == 0
+
+
+def found_boxes(rows_K6: np.ndarray, size: tuple[int, int], image_size: int) -> tuple[Box, ...]:
+    """Detections in a picture as they are kept.
+
+    Args:
+        rows_K6: x, y, width and height in pixels of the letterboxed square, score, class; best first.
+        size: Width and height of the image in pixels, before it was letterboxed.
+        image_size: Side of the square in pixels.
+    """
+    rows_K6 = rows_K6[rows_K6[:, 4] >= MIN_SCORE][:MAX_BOXES]
+    corners_K4 = np.hstack((rows_K6[:, :2], rows_K6[:, :2] + rows_K6[:, 2:4])) / image_size
+    boxes_K4 = from_letterbox(torch.from_numpy(corners_K4), size=size, image_size=image_size)
+    classes, scores = rows_K6[:, 5].astype(int).tolist(), (rows_K6[:, 4] * 1000).round().astype(int).tolist()
+    return tuple((*box, *rest) for box, *rest in zip(_thousandths(boxes_K4, size), classes, scores, strict=True))
+
+
+def batch_picture(batch: Batch) -> Picture:
+    """The first images of a batch side by side as the network sees them, with their labels."""
+    images, labels_NM5 = batch.images[:BATCH_IMAGES], batch.labels_NM5[:BATCH_IMAGES]
+    side, across = images.shape[-1], ceil(sqrt(len(images)))
+    image_L, row_L = torch.nonzero(labels_NM5[..., 0] >= 0, as_tuple=True)
+    labels_L5 = labels_NM5[image_L, row_L]
+    corner_L2 = torch.stack((image_L % across, image_L // across), 1) * side
+    sample = Sample(
+        image=make_grid(images, nrow=across, padding=0),
+        boxes_M4=xyxy(labels_L5[:, 1:]) * side + corner_L2.repeat(1, 2),
+        labels_M=labels_L5[:, 0].long(),
+    )
+    return _picture(sample, longest=2 * LONGEST)
+
+
+def _classes(sample: Sample) -> set[int]:
+    return set(sample.labels_M.tolist())
+
+
+def _picture(sample: Sample, longest: int = LONGEST) -> Picture:
+    size = sample.width, sample.height
+    factor = min(longest / max(size), 1.0)
+    width, height = (max(round(length * factor), 1) for length in size)
+    image = functional.resize(sample.image, [height, width], antialias=True)
+    boxes = (
+        (*box, klass) for box, klass in zip(_thousandths(sample.boxes_M4, size), sample.labels_M.tolist(), strict=True)
+    )
+    return Picture(jpeg=_jpeg(image), width=width, height=height, boxes=tuple(boxes))
+
+
+def _jpeg(image: Tensor) -> bytes:
+    """The image as a JPEG of at most `MAX_BYTES`, as good as that allows."""
+    picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+    for quality in QUALITIES:
+        content = io.BytesIO()
+        picture.save(content, format="JPEG", quality=quality, subsampling=0, optimize=True)
+        if content.tell() <= MAX_BYTES:
+            break
+    return content.getvalue()
+
+
+def _thousandths(boxes_K4: Tensor, size: tuple[int, int]) -> Iterator[list[int]]:
+    shares_K4 = boxes_K4 / boxes_K4.new_tensor(size * 2)
+    yield from (shares_K4.clamp(0, 1) * 1000).round().long().tolist()

@@ -1,0 +1,70 @@
+"""What is counted of objectness is what the predictions say, over any batches."""
+
+from __future__ import annotations
+
+from math import isnan
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.objectness import BINS, COARSE_BINS, ObjectnessTally
+from detector.targets import ScaleTargets
+
+SIDES = (1, 2)
+
+
+def batch_of(
+    generator: torch.Generator, images: int
+) -> tuple[list[torch.Tensor], list[torch.Tensor], list[ScaleTargets]]:
+    heads = [torch.randn(images, 1, 3, side, side, 7, generator=generator) * 3 for side in SIDES]
+    overlaps = [torch.rand(images, 1, 3, side, side, generator=generator) for side in SIDES]
+    targets = [
+        ScaleTargets(
+            is_object_NASS=torch.rand(images, 3, side, side, generator=generator) < 0.3,
+            boxes_NASS4=torch.zeros(images, 3, side, side, 4),
+            classes_NASS=torch.zeros(images, 3, side, side),
+        )
+        for side in SIDES
+    ]
+    return heads, overlaps, targets
+
+
+@given(seed=st.integers(0, 1000), sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4))
+@settings(max_examples=20, deadline=None)
+def test_counts_means_and_spreads_are_those_of_all_predictions_together(seed: int, sizes: list[int]) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    batches = [batch_of(generator, size) for size in sizes]
+    tally = ObjectnessTally(len(SIDES), torch.device("cpu"))
+
+    for batch in batches:
+        tally.add(*batch)
+
+    for found in tally.read():
+        at = found.scale
+        matched = np.concatenate([targets[at].is_object_NASS.numpy().ravel() for _, _, targets in batches])
+        own = matched == found.is_matched
+        objectness = np.concatenate([heads[at][..., 4].sigmoid().numpy().ravel() for heads, _, _ in batches])[own]
+        overlap = np.concatenate([overlaps[at].numpy().ravel() for _, overlaps, _ in batches])[own]
+        assert sum(found.histogram) == found.places == own.sum()
+        assert found.histogram == tuple(np.histogram(objectness, bins=BINS, range=(0, 1))[0])
+        if found.is_matched:
+            both = np.histogram2d(objectness, overlap, bins=COARSE_BINS, range=((0, 1), (0, 1)))[0]
+            assert np.array_equal(both, found.density)
+        if found.places:
+            expected = [objectness.mean(), objectness.std(), overlap.mean(), overlap.std()]
+            measured = [found.objectness_mean, found.objectness_spread, found.iou_mean, found.iou_spread]
+            np.testing.assert_allclose(measured, expected, atol=1e-5)
+
+
+def test_a_prediction_that_is_no_number_leaves_the_other_group_alone() -> None:
+    heads, overlaps, targets = batch_of(torch.Generator().manual_seed(0), 4)
+    heads[1][~targets[1].is_object_NASS[:, None]] = torch.nan
+    tally = ObjectnessTally(len(SIDES), torch.device("cpu"))
+
+    tally.add(heads, overlaps, targets)
+
+    matched, others = tally.read()[2:]
+    assert matched.is_matched and 0 < matched.objectness_mean < 1
+    assert isnan(others.objectness_mean) and isnan(others.objectness_spread)
