@@ -31,6 +31,7 @@ from evolve.storage import schema
 from evolve.storage.database import Storage
 from evolve.storage.rows import epoch_row, step_row
 from evolve.study import Study
+from tests.synthetic_seeing import picture_rows, seen_rows
 
 STATE_OF = {
     "converged": TrialState.COMPLETE,
@@ -63,7 +64,7 @@ class Plan:
 
     Attributes:
         verdicts: What becomes of each trial, or empty to let its hyperparameters decide.
-        log_steps: Whether rows of steps are written.
+        log_steps: Whether rows of steps are written, and what evaluations show besides metrics.
     """
 
     name: str = "digits-lr"
@@ -131,6 +132,8 @@ def _add_study_rows(connection: Connection, plan: Plan) -> int:
     )
     if plan.has_findings:
         connection.execute(insert(schema.data_finding), [dict(each, study_id=study_id) for each in FINDINGS])
+    if plan.log_steps:
+        connection.execute(insert(schema.picture), picture_rows(study_id))
     facts = {"python": "3.11.7", "torch": "2.14.1", "device": "NVIDIA H100", "commit": "0123abcd", "host": "node-7"}
     if not connection.execute(schema.environment.select().where(schema.environment.c.environment_id == "e" * 64)).all():
         connection.execute(insert(schema.environment).values(environment_id="e" * 64, facts=json.dumps(facts)))
@@ -241,6 +244,7 @@ def _trial_rows(
         schema.epoch: epochs,
         schema.step: steps,
     }
+    rows |= seen_rows(epochs) if plan.log_steps else {}
     if ended and fitness is not None:
         finite = models.TrialValueModel.TrialValueType.FINITE
         rows[models.TrialValueModel.__table__] = [

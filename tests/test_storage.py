@@ -7,12 +7,22 @@ import os
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import Table, insert, select, update
 
-from detector.telemetry import EpochMetrics, LaneStarted, StepTelemetry
+from detector.telemetry import (
+    ClassScores,
+    EpochMetrics,
+    LaneStarted,
+    Picture,
+    PicturesTaken,
+    PicturesWatched,
+    ScaleObjectness,
+    StepTelemetry,
+)
 from evolve.errors import StorageError
 from evolve.storage import schema
 from evolve.storage.database import Storage, open_engine
@@ -53,6 +63,54 @@ def test_steps_and_epochs_come_back_as_they_were_written_nan_included(storage: S
     assert first == steps[0]
     assert math.isnan(second.loss) and all(math.isnan(each) for each in second.terms.box)
     assert storage.records.epochs(1) == {0: [metrics]}
+
+
+PICTURE = Picture(jpeg=b"jpeg", width=4, height=3, boxes=((0, 0, 500, 1000, 2),))
+
+
+def seen_in(epoch: int, split: str = "val") -> list[Record]:
+    """What an evaluation yields besides its metrics."""
+    scores = {"precision": 0.5, "recall": 0.5, "map50": math.nan, "map50_95": 0.1}
+    group = {"objectness_mean": 0.5, "objectness_spread": 0.1, "iou_mean": 0.4, "iou_spread": math.nan}
+    own = {"lane": 0, "epoch": epoch}
+    objectness = {"scale": 1, "is_matched": True, "places": 3, "histogram": (1, 2), "density": ((1,), (2,))}
+    found = [
+        ClassScores(**own, split=split, class_index=2, objects=4, **scores),
+        ScaleObjectness(**own, split=split, **objectness, **group),
+        PicturesWatched(**own, boxes=(((0, 0, 10, 20, 2, 900),), ())),
+    ]
+    return [*map(record, found[: 3 if split == "val" else 2])]
+
+
+def rows_in(storage: Storage, table: Table) -> list[dict[str, object]]:
+    with storage.engine.connect() as connection:
+        return [dict(row) for row in connection.execute(select(table)).mappings()]
+
+
+def test_what_an_evaluation_shows_is_kept_and_replaced_by_a_training_that_goes_on(storage: Storage) -> None:
+    storage.records.write(1, [start(0, 0), *seen_in(0), *seen_in(1), *seen_in(1, "test")], {})
+
+    storage.records.write(1, [start(5, 1)], {})
+
+    for table in (schema.class_scores, schema.objectness, schema.watched):
+        assert [row["epoch"] for row in rows_in(storage, table)] == [0]
+    (objectness,), (watched,) = (rows_in(storage, table) for table in (schema.objectness, schema.watched))
+    assert (objectness["histogram"], objectness["density"]) == ("[1,2]", "[[1],[2]]")
+    assert objectness["is_matched"] is True and math.isnan(float(str(objectness["iou_spread"])))
+    assert watched["boxes"] == "[[[0,0,10,20,2,900]],[]]"
+
+
+def test_a_picture_is_kept_once_a_study_however_many_trainings_show_it(storage: Storage) -> None:
+    for trial_id, study_id in ((1, 1), (2, 1), (3, 2)):
+        storage.begin_trial(trial_id, study_id=study_id, number=0, environment_id="e")
+        for seed in (0, 1, 1):
+            taken = PicturesTaken(lane=0, split="val", pictures=(PICTURE, replace(PICTURE, boxes=())))
+            storage.records.write(trial_id, [record(taken, seed)], {})
+
+    assert sorted((row["study_id"], row["boxes"]) for row in rows_in(storage, schema.picture)) == [
+        (study_id, boxes) for study_id in (1, 2) for boxes in ("[[0,0,500,1000,2]]", "[]")
+    ]
+    assert len(rows_in(storage, schema.taken)) == 3 * 2 * 2
 
 
 def test_a_training_that_goes_on_replaces_what_came_after_its_checkpoint(storage: Storage) -> None:

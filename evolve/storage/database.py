@@ -245,7 +245,7 @@ class Storage:
         table = schema.trial
         unfinished = select(table.c.trial_id).where(table.c.study_id == study_id, table.c.verdict.is_(None))
         with self.engine.begin() as connection:
-            for rows in (schema.training, schema.epoch, schema.step, schema.checkpoint, schema.decision):
+            for rows in (*schema.OF_TRAININGS, schema.checkpoint, schema.decision):
                 connection.execute(delete(rows).where(rows.c.trial_id.in_(unfinished)))
 
     def end_trial(self, trial_id: int, outcome: TrialOutcome) -> None:

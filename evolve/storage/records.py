@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from hashlib import sha256
+from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select
+from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
 
-from detector.telemetry import CheckpointSaved, EpochMetrics, LaneStarted, StepTelemetry
+from detector.telemetry import (
+    CheckpointSaved,
+    ClassScores,
+    EpochMetrics,
+    LaneStarted,
+    Picture,
+    PicturesTaken,
+    PicturesWatched,
+    ScaleObjectness,
+    StepTelemetry,
+)
 from evolve.outcome.training import TrainingOutcome
 from evolve.outcome.verdict import Verdict
 from evolve.storage import schema
-from evolve.storage.rows import epoch_from, epoch_row, step_from, step_row
+from evolve.storage.rows import (
+    class_row,
+    compact,
+    epoch_from,
+    epoch_row,
+    objectness_row,
+    step_from,
+    step_row,
+    watched_row,
+)
 from evolve.study.trial import Record
+
+# What comes often, and is written together.
+_FREQUENT: dict[type[Any], tuple[Table, Callable[..., dict[str, Any]]]] = {
+    StepTelemetry: (schema.step, step_row),
+    ClassScores: (schema.class_scores, class_row),
+    ScaleObjectness: (schema.objectness, objectness_row),
+    PicturesWatched: (schema.watched, watched_row),
+}
 
 
 class Records:
@@ -29,16 +58,16 @@ class Records:
             records: In the order they came.
             fitness: Fitness of each epoch among the records, by seed, split and epoch.
         """
-        steps = [
-            step_row(trial_id, record.seed, record.telemetry)
-            for record in records
-            if isinstance(record.telemetry, StepTelemetry)
-        ]
+        rows: dict[Table, list[dict[str, Any]]] = {}
+        for record in records:
+            if (found := _FREQUENT.get(type(record.telemetry))) is not None:
+                table, row_of = found
+                rows.setdefault(table, []).append(row_of(trial_id, record.seed, record.telemetry))
         with self._engine.begin() as connection:
             for record in records:
                 _write_rare(connection, trial_id, record, fitness)
-            if steps:
-                connection.execute(insert(schema.step), steps)
+            for table, values in rows.items():
+                connection.execute(insert(table), values)
 
     def end_training(self, trial_id: int, seed: int, outcome: TrainingOutcome) -> None:
         """Stores how one training of a trial ended, and how long it trained over all its starts."""
@@ -102,6 +131,8 @@ def _write_rare(
         key = (record.seed, telemetry.split, telemetry.epoch)
         row = epoch_row(trial_id, record.seed, telemetry) | {"fitness": fitness.get(key)}
         connection.execute(insert(schema.epoch).values(row))
+    elif isinstance(telemetry, PicturesTaken):
+        _write_pictures(connection, trial_id, record.seed, telemetry)
     elif isinstance(telemetry, CheckpointSaved):
         table = schema.checkpoint
         mine = (table.c.trial_id == trial_id) & (table.c.seed == record.seed)
@@ -117,6 +148,36 @@ def _write_rare(
         )
 
 
+def _write_pictures(connection: Connection, trial_id: int, seed: int, found: PicturesTaken) -> None:
+    """Notes which pictures the training shows, and keeps those that the study does not have yet."""
+    table, taken, trial = schema.picture, schema.taken, schema.trial
+    connection.execute(
+        delete(taken).where(taken.c.trial_id == trial_id, taken.c.seed == seed, taken.c.split == found.split)
+    )
+    study_id = connection.scalar(select(trial.c.study_id).where(trial.c.trial_id == trial_id))
+    for place, picture in enumerate(found.pictures):
+        row = picture_row(picture) | {"study_id": study_id}
+        key = row["picture_id"]
+        known = select(table.c.width).where(table.c.study_id == study_id, table.c.picture_id == key)
+        if connection.scalar(known) is None:
+            connection.execute(insert(table).values(row))
+        own = {"trial_id": trial_id, "seed": seed, "split": found.split, "place": place, "picture_id": key}
+        connection.execute(insert(taken).values(own))
+
+
+def picture_row(picture: Picture) -> dict[str, Any]:
+    """Row of `evolve_picture` without its study."""
+    boxes = compact(picture.boxes)
+    key = sha256(picture.jpeg + boxes.encode()).hexdigest()
+    return {
+        "picture_id": key,
+        "jpeg": picture.jpeg,
+        "width": picture.width,
+        "height": picture.height,
+        "boxes": boxes,
+    }
+
+
 def _training_seconds(connection: Connection, trial_id: int, seed: int) -> float:
     """Epochs hold their steps; steps after the last epoch are counted by themselves."""
     step, epoch = schema.step.c, schema.epoch.c
@@ -128,8 +189,12 @@ def _training_seconds(connection: Connection, trial_id: int, seed: int) -> float
 
 
 def _forget_after(connection: Connection, trial_id: int, seed: int, start: LaneStarted) -> None:
-    step, epoch, training = schema.step, schema.epoch, schema.training
-    connection.execute(delete(training).where(training.c.trial_id == trial_id, training.c.seed == seed))
-    connection.execute(delete(step).where(step.c.trial_id == trial_id, step.c.seed == seed, step.c.step >= start.step))
-    mine = (epoch.c.trial_id == trial_id) & (epoch.c.seed == seed)
-    connection.execute(delete(epoch).where(mine, (epoch.c.epoch >= start.epoch) | (epoch.c.split == "test")))
+    for table in (schema.training, schema.step, schema.epoch, schema.class_scores, schema.objectness, schema.watched):
+        own = (table.c.trial_id == trial_id) & (table.c.seed == seed)
+        if table is schema.step:
+            own &= table.c.step >= start.step
+        elif "split" in table.c:
+            own &= (table.c.epoch >= start.epoch) | (table.c.split == "test")
+        elif "epoch" in table.c:
+            own &= table.c.epoch >= start.epoch
+        connection.execute(delete(table).where(own))

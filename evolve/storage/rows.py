@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from detector.telemetry import TERMS, EpochMetrics, LossTerms, StepTelemetry
+from detector.telemetry import (
+    TERMS,
+    ClassScores,
+    EpochMetrics,
+    LossTerms,
+    PicturesWatched,
+    ScaleObjectness,
+    StepTelemetry,
+)
 from evolve.storage import schema
 
 _STEP = schema.scalar_names(StepTelemetry)
 _EPOCH = schema.scalar_names(EpochMetrics)
+_CLASS = schema.scalar_names(ClassScores)
+_OBJECTNESS = schema.scalar_names(ScaleObjectness)
 
 
 def step_row(trial_id: int, seed: int, step: StepTelemetry) -> dict[str, Any]:
@@ -40,3 +51,24 @@ def epoch_from(row: Mapping[Any, Any]) -> EpochMetrics:
     for name, (group, term) in schema.EPOCH_LOSSES.items():
         groups[group][term] = row[name]
     return EpochMetrics(lane=0, **groups, **{name: row[name] for name in _EPOCH})
+
+
+def class_row(trial_id: int, seed: int, scores: ClassScores) -> dict[str, Any]:
+    """Row of `evolve_class_scores`."""
+    return {"trial_id": trial_id, "seed": seed} | {name: getattr(scores, name) for name in _CLASS}
+
+
+def objectness_row(trial_id: int, seed: int, found: ScaleObjectness) -> dict[str, Any]:
+    """Row of `evolve_objectness`."""
+    row = {"trial_id": trial_id, "seed": seed} | {name: getattr(found, name) for name in _OBJECTNESS}
+    return row | {"histogram": compact(found.histogram), "density": compact(found.density)}
+
+
+def watched_row(trial_id: int, seed: int, found: PicturesWatched) -> dict[str, Any]:
+    """Row of `evolve_watched`."""
+    return {"trial_id": trial_id, "seed": seed, "epoch": found.epoch, "boxes": compact(found.boxes)}
+
+
+def compact(values: object) -> str:
+    """JSON in as few bytes as there can be."""
+    return json.dumps(values, separators=(",", ":"))

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -27,7 +28,7 @@ from sqlalchemy import (
 )
 
 from detector.telemetry import TERMS as TERMS
-from detector.telemetry import EpochMetrics, StepTelemetry
+from detector.telemetry import ClassScores, EpochMetrics, ScaleObjectness, StepTelemetry
 
 # What an evolve that knows no migrations refuses.
 SCHEMA_VERSION = 2
@@ -157,6 +158,57 @@ step = Table(
     *(Column(name, Real) for name in STEP_LOSSES),
     Column("num_scales", Integer, nullable=False, default=MAX_SCALES),  # terms of further scales do not exist
 )
+
+# One row for each class, epoch of a training and split: what `ClassScores` says.
+class_scores = Table(
+    "evolve_class_scores",
+    metadata,
+    *_of_training(),
+    *_scalars(ClassScores, keys=("split", "epoch", "class_index")),
+)
+
+# One row for each scale, matched or not, epoch of a training and split: what `ScaleObjectness` says.
+objectness = Table(
+    "evolve_objectness",
+    metadata,
+    *_of_training(),
+    *_scalars(ScaleObjectness, keys=("split", "epoch", "scale", "is_matched")),
+    Column("histogram", Text, nullable=False),  # JSON: counts by objectness
+    Column("density", Text, nullable=False),  # JSON: counts by objectness and overlap
+)
+
+# Small pictures of a study, each once however many trainings show it.
+picture = Table(
+    "evolve_picture",
+    metadata,
+    Column("study_id", Integer, primary_key=True, autoincrement=False),
+    Column("picture_id", String(64), primary_key=True),  # SHA-256 of the JPEG and its boxes
+    Column("jpeg", LargeBinary, nullable=False),
+    Column("width", Integer, nullable=False),  # pixels
+    Column("height", Integer, nullable=False),
+    Column("boxes", Text, nullable=False),  # JSON: labels, each as `detector.telemetry.Box`
+)
+
+# Which pictures a training shows, in the order in which `evolve_watched` has its boxes.
+taken = Table(
+    "evolve_taken",
+    metadata,
+    *_of_training(),
+    Column("split", String(8), primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("picture_id", String(64), nullable=False),
+)
+
+# One row for each epoch of a training whose detections are kept.
+watched = Table(
+    "evolve_watched",
+    metadata,
+    *_of_training(),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("boxes", Text, nullable=False),  # JSON: detections by picture, each as `detector.telemetry.Box`
+)
+# What trainings yield: removed with a trial that trains from its beginning.
+OF_TRAININGS = (training, epoch, step, class_scores, objectness, taken, watched)
 
 checkpoint = Table(
     "evolve_checkpoint",
