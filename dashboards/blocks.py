@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -82,6 +83,63 @@ class Disclosure:
 
     summary: str
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marked:
+    """An object in a picture.
+
+    Attributes:
+        corners: x0 y0 x1 y1 in thousandths of the picture's width and height.
+        name: Of its class, as a person wrote it.
+        slot: Place of its class, which has a colour.
+        score: 0..1 of one that was found; None for one that is labelled.
+    """
+
+    corners: tuple[int, ...]
+    name: str
+    slot: int
+    score: float | None = None
+
+    @property
+    def text(self) -> str:
+        """Name and score."""
+        return self.name if self.score is None else f"{self.name} {self.score:.2f}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Photo:
+    """A small picture: the content of its JPEG, its width and height in pixels, and what is labelled in it."""
+
+    jpeg: bytes
+    width: int
+    height: int
+    labels: tuple[Marked, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Album:
+    """Pictures, and what was found in them at several times.
+
+    Attributes:
+        name: Unique within a page.
+        photos: The pictures.
+        pages: Title of each time, such as an epoch, and what was found by picture; the last page is seen first.
+    """
+
+    name: str
+    photos: tuple[Photo, ...]
+    pages: tuple[tuple[str, tuple[tuple[Marked, ...], ...]], ...]
+
+    def rows(self) -> Iterator[tuple[object, ...]]:
+        """All objects as rows beneath a heading."""
+        yield "when", "picture", "class", "score", "x0", "y0", "x1", "y1"
+        times = [("labelled", tuple(photo.labels for photo in self.photos)), *self.pages]
+        for when, found in times:
+            for number, objects in enumerate(found, start=1):
+                for each in objects:
+                    score = "" if each.score is None else each.score
+                    yield when, number, each.name, score, *(corner / 1000 for corner in each.corners)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

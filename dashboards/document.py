@@ -14,10 +14,10 @@ from string import Template
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from dashboards.blocks import Table
+from dashboards.blocks import Album, Table
 from dashboards.figures import theme
 from dashboards.questions.panel import Block
-from dashboards.rendering import Leaf, Node, panel_body, table_element
+from dashboards.rendering import Leaf, Node, album_element, panel_body, table_element
 from evolve.formatting import counted
 
 LONG_TABLE = 30
@@ -104,9 +104,13 @@ def _section(section: Section) -> str:
 def _html(node: Node, key: str) -> str:
     if isinstance(node, str):
         return escape(node)
+    if isinstance(node, Leaf) and isinstance(node.block, Album):
+        return _html(album_element(node.block), key)
     if isinstance(node, Leaf):
         return _table(node.block, key) if isinstance(node.block, Table) else _figure(f"{key}-{node.index}", node.block)
     attributes = "".join(f' {name}="{escape(value)}"' for name, value in node.attributes.items())
+    if node.tag == "img":  # which has no end
+        return f"<img{attributes}>"
     return f"<{node.tag}{attributes}>{''.join(_html(child, key) for child in node.children)}</{node.tag}>"
 
 

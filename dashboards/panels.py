@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from dashboards.data.study import StudyView
+from dashboards.data.trial import TrialView
 from dashboards.questions import (
     approaches,
+    classes,
     compared,
     compared_curves,
     contour,
@@ -15,7 +22,9 @@ from dashboards.questions import (
     history,
     importances,
     losses,
+    objectness,
     parallel,
+    pictures,
     schedules,
     seeds,
     setup,
@@ -27,6 +36,7 @@ from dashboards.questions import (
     trial_outcome,
     trials,
 )
+from dashboards.questions.panel import Panel
 
 STUDIES = (studies.TOTAL, studies.PANEL)
 STUDY = (
@@ -56,14 +66,57 @@ TRIAL = (
     trial_outcome.PANEL,
     trial_outcome.NOTE,
     trial_curves.METRIC,
+    classes.PANEL,
+    pictures.PANEL,
+    objectness.PANEL,
+    objectness.SPREAD,
     trial_curves.LOSS,
     trial_curves.SCHEDULE,
     trial_curves.HEALTH,
+    pictures.BATCH,
     trial_outcome.DIAGNOSIS,
     trial_files.SETTING,
     trial_files.REPRODUCTION,
     trial_files.CHECKPOINT,
     trial_files.ENVIRONMENT,
 )
+
+
+def _of_study(panel: Panel, rows: Callable[[StudyView], Any]) -> Panel:
+    """A panel about a study where a trial of it is shown."""
+    return replace(panel, rows=lambda view: rows(view.study))
+
+
+# A training, which is a study of one trial that searches nothing: no picture of a search.
+TRAINING = (
+    trial_outcome.PANEL,
+    trial_curves.METRIC,
+    classes.PANEL,
+    pictures.PANEL,
+    objectness.PANEL,
+    objectness.SPREAD,
+    trial_curves.LOSS,
+    trial_curves.SCHEDULE,
+    trial_curves.HEALTH,
+    pictures.BATCH,
+    trial_outcome.DIAGNOSIS,
+    trial_outcome.NOTE,
+    _of_study(setup.EVENT, setup.event_rows),
+    _of_study(data_check.PANEL, data_check.rows),
+    _of_study(setup.PANEL, lambda study: setup.rows(study)[0]),
+    trial_files.REPRODUCTION,
+    trial_files.CHECKPOINT,
+    trial_files.ENVIRONMENT,
+)
 COMPARE = (compared.OUTCOME, compared.SETTING, compared_curves.STEP, compared_curves.CURVE)
 PAGES = {"/": STUDIES, "/study": STUDY, "/trial": TRIAL, "/compare": COMPARE}
+
+
+def panels_of(page: str, view: object) -> tuple[Panel, ...]:
+    """The panels of a page, top to bottom.
+
+    Args:
+        page: Key of `PAGES`; no other page has panels.
+        view: What the page is about.
+    """
+    return TRAINING if page == "/study" and isinstance(view, TrialView) else PAGES.get(page, ())

@@ -1,6 +1,6 @@
 """Blocks of panels as a tree of elements: what a block looks like is said here, for the report and the live pages.
 
-The two differ in pictures and tables, which are leaves that each of them draws, and in how a tree is written.
+The two differ in pictures, tables and albums, which are leaves that each of them draws, and in how a tree is written.
 """
 
 from __future__ import annotations
@@ -14,8 +14,23 @@ from typing import TypeAlias
 
 import plotly.graph_objects as go
 
-from dashboards.blocks import Cell, Column, Disclosure, Empty, Key, Prose, Table, Tiles, VerdictCounts, VerdictMark
+from dashboards.blocks import (
+    Album,
+    Cell,
+    Column,
+    Disclosure,
+    Empty,
+    Key,
+    Marked,
+    Photo,
+    Prose,
+    Table,
+    Tiles,
+    VerdictCounts,
+    VerdictMark,
+)
 from dashboards.figures import theme
+from dashboards.figures.overlay import overlay_address, photo_address
 from dashboards.figures.series import curve_style
 from dashboards.questions.panel import Block
 from evolve import formatting
@@ -34,9 +49,9 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A picture or table in its place among the blocks of a panel, counted from 0."""
+    """A picture, table or album in its place among the blocks of a panel, counted from 0."""
 
-    block: go.Figure | Table
+    block: go.Figure | Table | Album
     index: int
 
 
@@ -80,7 +95,7 @@ def _node(block: Block, index: int) -> Node:
             return element("ul", *items, class_="verdicts key")
         case VerdictMark(verdict):
             return element("p", element("b", _verdict(verdict)))
-        case go.Figure() | Table():
+        case go.Figure() | Table() | Album():
             return Leaf(block, index)
     raise TypeError(f"no way to draw a {type(block).__name__}")
 
@@ -96,6 +111,38 @@ def table_element(table: Table, link_of: Callable[[Cell], str] = lambda _: "") -
     body = (element("tr", *_cells(table, row, link_of(row[0]))) for row in table.rows)
     whole = element("table", element("thead", element("tr", *head)), element("tbody", *body), id=f"table-{table.name}")
     return element("div", whole, class_="scroll sortable" if table.is_sortable else "scroll", tabindex="0")
+
+
+def album_element(album: Album) -> Element:
+    """Pictures beside each other for each time, in a strip that is scrolled sideways and begins at its end."""
+    pages = (_album_page(album, title, found) for title, found in reversed(album.pages))
+    label = {"aria-label": "what was found, by epoch; the arrow keys scroll"} if len(album.pages) > 1 else {}
+    body = element("div", *pages, class_="album", tabindex="0", **({"role": "group"} | label))
+    for number, photo in enumerate(album.photos):
+        # Said once for all times; labels lie over the picture and beneath what was found.
+        addresses = overlay_address(photo, photo.labels), photo_address(photo)
+        layers = ", ".join(f"url({address})" for address in addresses)
+        body = element("div", body, style=f"--photo-{number}: {layers}")
+    return body
+
+
+def _album_page(album: Album, title: str, found: tuple[tuple[Marked, ...], ...]) -> Element:
+    photos = (
+        element(
+            "div",
+            element("img", src=overlay_address(photo, objects), alt=_what_is_seen(photo, objects)),
+            class_="photo",
+            style=f"background-image: var(--photo-{number})",
+        )
+        for number, (photo, objects) in enumerate(zip(album.photos, found, strict=False))
+    )
+    return element("div", element("p", title), element("div", *photos, class_="photos"), class_="album-page")
+
+
+def _what_is_seen(photo: Photo, objects: tuple[Marked, ...]) -> str:
+    labels = formatting.listed([each.text for each in photo.labels]) or "nothing"
+    found = formatting.listed([each.text for each in objects]) or "nothing"
+    return f"labelled: {labels}; found: {found}"
 
 
 def cell_text(column: Column, cell: Cell) -> str:

@@ -1,4 +1,4 @@
-"""A study as one HTML file."""
+"""A study or a training as one HTML file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from sqlalchemy import Engine
 
 from dashboards.data.study import StudyView
 from dashboards.data.study_loading import load
+from dashboards.data.trial import TrialView, load_training
 from dashboards.document import Section, document, write_document
-from dashboards.panels import STUDY
+from dashboards.panels import panels_of
 from evolve.formatting import moment
 
 
@@ -25,17 +26,18 @@ def write_report(engine: Engine, study_name: str, path: Path) -> Path:
     Raises:
         StudyNotFoundError: There is no such study.
     """
-    return write_document(path, render(load(engine, study_name)))
+    study = load(engine, study_name)
+    return write_document(path, render(load_training(engine, study) or study))
 
 
-def render(view: StudyView) -> str:
-    """The report as HTML."""
-    facts = view.facts
-    last = max(
-        (when for when in (*view.trials["started"], *view.trials["ended"]) if isfinite(when)), default=facts.created
-    )
+def render(view: StudyView | TrialView) -> str:
+    """The report of a study, or of a training, as HTML."""
+    study = view.study if isinstance(view, TrialView) else view
+    facts, trials = study.facts, study.trials
+    last = max((when for when in (*trials["started"], *trials["ended"]) if isfinite(when)), default=facts.created)
     details = (facts.text("model"), facts.text("data"), f"as of {moment(last)}" if isfinite(last) else "")
     sections = [
-        Section(key=panel.key, title=panel.title, caption=panel.caption, blocks=panel.draw(view)) for panel in STUDY
+        Section(key=panel.key, title=panel.title, caption=panel.caption, blocks=panel.draw(view))
+        for panel in panels_of("/study", view)
     ]
     return document(facts.name, details, sections)

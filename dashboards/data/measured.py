@@ -15,7 +15,19 @@ from dashboards.data import queries
 from dashboards.data.frames import read_frame
 from dashboards.data.trial_sets import best_numbers, spread_evenly
 
-FrameName: TypeAlias = Literal["epochs", "seed_results", "steps", "last_steps", "losses", "rates", "health"]
+FrameName: TypeAlias = Literal[
+    "epochs",
+    "seed_results",
+    "steps",
+    "last_steps",
+    "losses",
+    "rates",
+    "health",
+    "classes",
+    "objectness",
+    "watched",
+    "pictures",
+]
 
 
 class Measured:

@@ -24,7 +24,7 @@ from dashboards.data.filters import narrowed
 from dashboards.data.overview import Overview, load_overview
 from dashboards.data.study import StudyView, ViewOptions
 from dashboards.data.study_loading import StudyNotFoundError, check_tables, load
-from dashboards.data.trial import TrialView, load_outline, load_trial, trial_id_of
+from dashboards.data.trial import TrialView, load_outline, load_trial, single_trial, trial_id_of
 from dashboards.state import PageState
 from evolve.errors import StorageError
 from evolve.storage.migrations import revision_of
@@ -156,6 +156,8 @@ class Reader:
             if state.page == "/":
                 return self._overview()
             if state.page == "/study":
+                if (number := single_trial(self.study(state.study))) is not None:
+                    return self._trial(replace(state, number=number))
                 return self._filtered(state, maxsize if has_all else MAX_POINTS)
             if state.page == "/trial":
                 return self._trial(state)

@@ -85,12 +85,32 @@ class TrialView:
         """Seeds that have steps or epochs, rising."""
         return self.outline.seeds
 
+    def class_name(self, index: int) -> str:
+        """Name of a class, or its number where names are not stored."""
+        names = self.study.facts.data_summary.get("classes")
+        return str(names[index]) if isinstance(names, list) and index < len(names) else f"class {index}"
+
     @property
     def finished(self) -> dict[int, int]:
         """Epochs that each of `seeds` has finished."""
         return dict.fromkeys(self.seeds, 0) | {
             row.seed: row.num_epochs for row in self.outline.epochs if row.split == "val"
         }
+
+
+def single_trial(study: StudyView) -> int | None:
+    """Number of the trial of a study that searched nothing, a training; None of any other study."""
+    return int(study.trials["number"].iloc[0]) if len(study.trials) == 1 and not study.space else None
+
+
+def load_training(engine: Engine, study: StudyView) -> TrialView | None:
+    """The one trial of a study that searched nothing; None of any other study."""
+    number = single_trial(study)
+    if number is None:
+        return None
+    with engine.connect() as connection:
+        outline = load_outline(connection, trial_id_of(study, number))
+    return load_trial(engine, study, number, outline)
 
 
 def trial_id_of(study: StudyView, number: int) -> int:
@@ -143,6 +163,10 @@ def load_trial(engine: Engine, study: StudyView, number: int, outline: Outline, 
         "rates": steps(RATES),
         "health": steps(HEALTH),
         "epochs": trial_queries.seed_epochs(trial_id, shown),
+        "classes": trial_queries.seed_rows(schema.class_scores, trial_id, shown),
+        "objectness": trial_queries.seed_rows(schema.objectness, trial_id, shown),
+        "watched": trial_queries.seed_rows(schema.watched, trial_id, shown),
+        "pictures": trial_queries.seed_pictures(trial_id, shown),
     }
     measured = Measured({name: partial(_read, engine, statement) for name, statement in statements.items()})
     return TrialView(study=study, number=number, seed=shown, diverged_seed=diverged, outline=outline, measured=measured)

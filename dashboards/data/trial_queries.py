@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, String, and_, cast, func, or_, select
+from sqlalchemy import Select, String, Table, and_, cast, func, or_, select
 
 from evolve.storage import schema
 from evolve.storage.optuna_tables import STUDIES, TRIALS, VALUES
@@ -36,6 +36,22 @@ def seed_epochs(trial_id: int, seed: int) -> Select[Any]:
     epoch = schema.epoch
     own = select(epoch).where(epoch.c.trial_id == trial_id, epoch.c.seed == seed)
     return own.order_by(epoch.c.split, epoch.c.epoch)
+
+
+def seed_rows(table: Table, trial_id: int, seed: int) -> Select[Any]:
+    """Every row of one seed of a trial, of a table that has an epoch in its key, in the key's order."""
+    own = select(table).where(table.c.trial_id == trial_id, table.c.seed == seed)
+    return own.order_by(*table.primary_key.columns)
+
+
+def seed_pictures(trial_id: int, seed: int) -> Select[Any]:
+    """The pictures of one seed of a trial, by split and place."""
+    taken, picture, trial = schema.taken, schema.picture, schema.trial
+    columns = (taken.c.split, taken.c.place, picture.c.jpeg, picture.c.width, picture.c.height, picture.c.boxes)
+    of_study = and_(picture.c.study_id == trial.c.study_id, picture.c.picture_id == taken.c.picture_id)
+    rows = taken.join(trial, trial.c.trial_id == taken.c.trial_id).join(picture, of_study)
+    own = select(*columns).select_from(rows).where(taken.c.trial_id == trial_id, taken.c.seed == seed)
+    return own.order_by(taken.c.split, taken.c.place)
 
 
 def trial_checkpoints(trial_id: int) -> Select[Any]:

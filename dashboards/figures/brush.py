@@ -44,7 +44,7 @@ def figure_rows(figure: go.Figure) -> Iterator[tuple[object, ...]]:
     titles = [f"{title}, {name}" if title in known else title for title, name in _axis_titles(figure)]
     yield ("curve", "trial", *titles, "value")
     for index, trace in enumerate(figure.data):
-        if trace.type == "contour":
+        if trace.type in ("contour", "heatmap"):
             yield from _grid_rows(trace)
         elif trace.x is not None and trace.y is not None and not _is_legend_only(trace):
             is_strip = bool(figure.layout.yaxis.title.text) and not _axis_title(figure, trace)
@@ -81,7 +81,7 @@ def _grid_rows(trace: Any) -> Iterator[tuple[object, ...]]:
     for y, row in zip(trace.y, trace.z, strict=True):
         for x, z in zip(trace.x, row, strict=True):
             if not _is_gap(z):
-                yield ("map", "", x, y, z)
+                yield (trace.name or "map", "", x, y, z)
 
 
 def _is_gap(value: object) -> bool:

@@ -133,6 +133,9 @@ def page_of(reader: Reader, state: PageState) -> list[Any]:
     if state.page == "/":
         return [frame.heading("Studies", details=[reader.where]), *frame.sections(STUDIES)]
     if state.page == "/study":
+        found = reader.view(state)
+        if isinstance(found, TrialView):
+            return study.training_page(found, state)
         return study.page(reader.study(state.study), state)
     if state.page == "/trial":
         view = reader.view(state)

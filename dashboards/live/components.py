@@ -13,13 +13,13 @@ import plotly.graph_objects as go
 from dash import dcc, html
 from numpy.typing import NDArray
 
-from dashboards.blocks import Table
+from dashboards.blocks import Album, Table
 from dashboards.figures import theme
 from dashboards.figures.brush import mark_selected, trial_numbers
 from dashboards.live.context import PanelContext
 from dashboards.live.grid import grid, link_to
 from dashboards.questions.panel import Block
-from dashboards.rendering import Leaf, Node, panel_body, table_element
+from dashboards.rendering import Leaf, Node, album_element, panel_body, table_element
 from dashboards.state import to_search
 
 GRAPH_CONFIG: Any = {
@@ -46,7 +46,7 @@ def _component(node: Node, context: PanelContext) -> Any:
     if isinstance(node, str):
         return node
     if isinstance(node, Leaf):
-        draw: Any = _table if isinstance(node.block, Table) else _graph
+        draw: Any = {Table: _table, Album: _album}.get(type(node.block), _graph)
         return draw(node.block, context, node.index)
     kind = dcc.Link if node.tag == "a" else getattr(html, node.tag.capitalize())
     properties: dict[str, Any] = {NAMES.get(name, name): value for name, value in node.attributes.items()}
@@ -141,4 +141,9 @@ def _table(table: Table, context: PanelContext, index: int) -> Any:
     else:
         link = partial(link_to, table, study=context.state.study)
         body = _component(table_element(table, link), context)
+    return html.Div([body, _downloads(context, index, [])], className="picture")
+
+
+def _album(album: Album, context: PanelContext, index: int) -> Any:
+    body = _component(album_element(album), context)
     return html.Div([body, _downloads(context, index, [])], className="picture")

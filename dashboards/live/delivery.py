@@ -12,10 +12,10 @@ import plotly.graph_objects as go
 from flask import Flask, Response, request
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
-from dashboards.blocks import Table
+from dashboards.blocks import Album, Table
 from dashboards.data.reader import Reader, UnavailableError, explained
 from dashboards.figures.brush import figure_rows
-from dashboards.panels import PAGES
+from dashboards.panels import panels_of
 from dashboards.questions.panel import Block
 from dashboards.state import AddressError, PageState, from_address
 
@@ -56,7 +56,7 @@ def serve_data(server: Flask, reader: Reader) -> None:
             blocks = block_list(reader, state, panel, has_all=True)
         except (AddressError, UnavailableError) as error:
             return Response(f"{error}\n", status=404, mimetype="text/plain")
-        if index >= len(blocks) or not isinstance(blocks[index], go.Figure | Table):
+        if index >= len(blocks) or not isinstance(blocks[index], go.Figure | Table | Album):
             return Response(f"{panel} has no picture or table {index}\n", status=404, mimetype="text/plain")
         name = f"{page}-{panel}-{index}.csv"
         response = Response(as_csv(blocks[index]), mimetype="text/csv")
@@ -98,12 +98,13 @@ def block_list(reader: Reader, state: PageState, key: str, *, has_all: bool = Fa
     Raises:
         UnavailableError: There is no such panel, or its study cannot be read.
     """
-    found = [panel for panel in PAGES.get(state.page, ()) if panel.key == key]
-    if not found:
-        raise UnavailableError(f"There is no panel {key!r} on the page {state.page}.")
     # Panels read what they show; a database that is busy or gone is reported as everywhere.
     with explained():
-        return found[0].draw(reader.view(state, has_all=has_all))
+        view = reader.view(state, has_all=has_all)
+        found = [panel for panel in panels_of(state.page, view) if panel.key == key]
+        if not found:
+            raise UnavailableError(f"There is no panel {key!r} on the page {state.page}.")
+        return found[0].draw(view)
 
 
 def as_csv(block: Block) -> str:
@@ -120,6 +121,8 @@ def _rows(block: Block) -> Iterator[Iterable[object]]:
     elif isinstance(block, Table):
         yield _unique([column.heading for column in block.columns])
         yield from block.rows
+    elif isinstance(block, Album):
+        yield from block.rows()
 
 
 def _unique(names: Sequence[str]) -> list[str]:

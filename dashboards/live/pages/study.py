@@ -9,11 +9,12 @@ from typing import Any
 from dash import dcc, html
 
 from dashboards.data.study import Parameter, StudyView
+from dashboards.data.trial import TrialView
 from dashboards.data.trial_sets import VERDICTS
 from dashboards.live.components import attributes
 from dashboards.live.pages import frame
-from dashboards.panels import STUDY
-from dashboards.state import PROGRESS, Filters, PageState, Range
+from dashboards.panels import STUDY, TRAINING
+from dashboards.state import PROGRESS, Filters, PageState, Range, to_address
 from evolve import formatting
 
 MAX_NAMES = 60
@@ -21,9 +22,20 @@ MAX_NAMES = 60
 
 def page(view: StudyView, state: PageState) -> list[Any]:
     """The page of a study, with the controls as the address says."""
+    return [_heading(view), _controls(view, state), *frame.sections(STUDY)]
+
+
+def training_page(view: TrialView, state: PageState) -> list[Any]:
+    """The page of a study that is one training; its trial has a page of its own, for notes and other seeds."""
+    own = PageState(page="/trial", study=state.study, number=view.number)
+    link = dcc.Link("write a note, or look at another seed", href=to_address(own))
+    return [_heading(view.study), html.Div([link], className="steps"), *frame.sections(TRAINING)]
+
+
+def _heading(view: StudyView) -> Any:
     facts = view.facts
     details = [" · ".join(part for part in (facts.text("model"), facts.text("data"), _size(view)) if part)]
-    return [frame.heading(facts.name, details=details), _controls(view, state), *frame.sections(STUDY)]
+    return frame.heading(facts.name, details=details)
 
 
 def verdict_choices(view: StudyView, filters: Filters) -> list[str]:

@@ -34,7 +34,8 @@ def test_notes_are_written_to_older_databases_and_shown_on_their_trial(tmp_path:
     path = tmp_path / "old.db"
     engine = new_engine(path)
     add_study(engine, Plan(num_trials=3))
-    for later in (schema.note, schema.training, schema.revision):
+    seen = (schema.class_scores, schema.objectness, schema.picture, schema.taken, schema.watched)
+    for later in (schema.note, schema.training, schema.revision, *seen):
         later.drop(engine)
     with engine.begin() as connection:
         connection.execute(update(schema.schema_version).values(version=1))

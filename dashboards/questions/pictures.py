@@ -1,0 +1,76 @@
+"""What does the network see, and what does it find in it?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from dashboards.blocks import Album, Empty, Marked, Photo
+from dashboards.data.trial import TrialView
+from dashboards.questions.panel import Panel
+
+NOT_RECORDED = "not recorded for this training: it was made before they were, or elsewhere."
+
+
+def rows(view: TrialView) -> Album | Empty:
+    """The validation images that are watched, and what was found in them after each epoch that is kept."""
+    photos = _photos(view, "val")
+    if not photos:
+        return Empty(f"Pictures are {NOT_RECORDED}")
+    pages = tuple(
+        (f"after epoch {int(row['epoch']) + 1}", tuple(_marks(view, boxes) for boxes in json.loads(str(row["boxes"]))))
+        for row in view.measured.frame("watched").to_dict("records")
+    )
+    if not pages:
+        return Empty("Nothing has been looked for in the pictures yet; that is done after the first epoch.")
+    return Album(name="pictures", photos=photos, pages=pages)
+
+
+def batch_rows(view: TrialView) -> Album | Empty:
+    """The first batch of the training."""
+    photos = _photos(view, "train")
+    if not photos:
+        return Empty(f"Pictures are {NOT_RECORDED}")
+    return Album(name="first-batch", photos=photos, pages=(("the first step's images", ((),) * len(photos)),))
+
+
+def _photos(view: TrialView, split: str) -> tuple[Photo, ...]:
+    found = view.measured.frame("pictures")
+    return tuple(
+        Photo(
+            jpeg=bytes(row["jpeg"]),
+            width=int(row["width"]),
+            height=int(row["height"]),
+            labels=_marks(view, json.loads(row["boxes"])),
+        )
+        for row in found[found["split"] == split].to_dict("records")
+    )
+
+
+def _marks(view: TrialView, boxes: Sequence[Sequence[int]]) -> tuple[Marked, ...]:
+    """Labels have a class after the corners, detections a score as well."""
+    return tuple(
+        Marked(
+            corners=tuple(box[:4]),
+            name=view.class_name(box[4]),
+            slot=box[4],
+            score=box[5] / 1000 if len(box) > 5 else None,
+        )
+        for box in boxes
+    )
+
+
+PANEL = Panel(
+    key="pictures",
+    title="What it finds, epoch after epoch",
+    caption="The same validation images after each epoch. Dashed white is labelled, colours are found, fainter where "
+    "less sure. Scroll sideways, swipe, or use the arrow keys: to the left is earlier.",
+    rows=rows,
+)
+
+BATCH = Panel(
+    key="first-batch",
+    title="The first batch",
+    caption="Training images of the first step as the network saw them, with their labels after augmentation.",
+    rows=batch_rows,
+)
