@@ -136,7 +136,8 @@ def _album_page(album: Album, title: str, found: tuple[tuple[Marked, ...], ...])
         )
         for number, (photo, objects) in enumerate(zip(album.photos, found, strict=False))
     )
-    return element("div", element("p", title), element("div", *photos, class_="photos"), class_="album-page")
+    heading = [element("p", title)] if title else []
+    return element("div", *heading, element("div", *photos, class_="photos"), class_="album-page")
 
 
 def _what_is_seen(photo: Photo, objects: tuple[Marked, ...]) -> str:

@@ -10,9 +10,10 @@ from dashboards.blocks import Marked, Photo
 from dashboards.figures.series import curve_style
 from evolve import formatting
 
-DRAWN = 400  # units along the longer side, so that lines and letters are of one size whatever the picture's
-LETTERS = 15  # height of text in these units
+DRAWN = 260  # units from top to bottom, so that lines and letters are of one size on pictures of one height
+LETTERS = 17  # height of text in these units
 NAME_LENGTH = 18  # characters of a class
+NAMED_SCORE = 0.25
 
 
 def photo_address(photo: Photo) -> str:
@@ -22,8 +23,7 @@ def photo_address(photo: Photo) -> str:
 
 def overlay_address(photo: Photo, marked: Sequence[Marked]) -> str:
     """Objects as a drawing of the picture's shape, transparent but for them: labelled ones dashed, the best on top."""
-    scale = DRAWN / max(photo.width, photo.height)
-    width, height = round(photo.width * scale), round(photo.height * scale)
+    width, height = max(round(DRAWN * photo.width / photo.height), 1), DRAWN
     shapes = "".join(_shape(each, width, height) for each in reversed(marked))
     style = f"font:600 {LETTERS}px system-ui,sans-serif;fill:none"
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
@@ -36,15 +36,17 @@ def _shape(each: Marked, width: int, height: int) -> str:
     place = f'x="{x0:.0f}" y="{y0:.0f}" width="{max(x1 - x0, 1):.0f}" height="{max(y1 - y0, 1):.0f}"'
     if each.score is None:
         # White on black is seen on any picture.
-        return f'<rect {place} stroke="#000" stroke-width="3"/><rect {place} stroke="#fff" stroke-dasharray="6 5"/>'
+        line = f'{place} stroke="#fff" stroke-width="2" stroke-dasharray="7 4"'
+        return f'<rect {place} stroke="#000" stroke-width="4"/><rect {line}/>'
     color, _ = curve_style(each.slot)
     baseline = max(y0 - 4, LETTERS)
-    text = escape(formatting.short(each.text, most=NAME_LENGTH + 5))
+    # What nobody would take for found is drawn without words, which would hide what is beneath.
+    text = escape(formatting.short(each.text, most=NAME_LENGTH + 5)) if each.score >= NAMED_SCORE else ""
     letters = f'<text x="{x0 + 1:.0f}" y="{baseline:.0f}" stroke="#fff" stroke-width="4">{text}</text>'
     letters += f'<text x="{x0 + 1:.0f}" y="{baseline:.0f}" fill="{color}">{text}</text>'
     box = f'<rect {place} stroke="#fff" stroke-width="5"/><rect {place} stroke="{color}" stroke-width="3"/>'
     # What the network is less sure of is fainter.
-    return f'<g opacity="{0.35 + 0.65 * each.score:.2f}">{box}{letters}</g>'
+    return f'<g opacity="{0.25 + 0.75 * each.score:.2f}">{box}{letters}</g>'
 
 
 def _address(kind: str, content: bytes) -> str:

@@ -50,6 +50,7 @@ def rows(view: TrialView) -> ByClass | Empty:
             title=TITLES[name],
             curves=tuple((view.class_name(index), _curve(view, labelled, index, name)) for index in chosen),
             by_epoch=True,
+            slots=tuple(chosen),  # as the classes are in pictures
         )
         for name in ("map50", "map50_95")
     )

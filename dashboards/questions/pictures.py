@@ -17,9 +17,13 @@ def rows(view: TrialView) -> Album | Empty:
     photos = _photos(view, "val")
     if not photos:
         return Empty(f"Pictures are {NOT_RECORDED}")
+    kept = view.measured.frame("watched").to_dict("records")
     pages = tuple(
-        (f"after epoch {int(row['epoch']) + 1}", tuple(_marks(view, boxes) for boxes in json.loads(str(row["boxes"]))))
-        for row in view.measured.frame("watched").to_dict("records")
+        (
+            f"after epoch {row['epoch'] + 1} ({place} of {len(kept)})",
+            tuple(_marks(view, boxes) for boxes in json.loads(row["boxes"])),
+        )
+        for place, row in enumerate(kept, start=1)
     )
     if not pages:
         return Empty("Nothing has been looked for in the pictures yet; that is done after the first epoch.")
@@ -31,7 +35,7 @@ def batch_rows(view: TrialView) -> Album | Empty:
     photos = _photos(view, "train")
     if not photos:
         return Empty(f"Pictures are {NOT_RECORDED}")
-    return Album(name="first-batch", photos=photos, pages=(("the first step's images", ((),) * len(photos)),))
+    return Album(name="first-batch", photos=photos, pages=(("", ((),) * len(photos)),))
 
 
 def _photos(view: TrialView, split: str) -> tuple[Photo, ...]:

@@ -17,7 +17,8 @@ def rows(view: TrialView) -> tuple[Block, ...]:
     """Verdict, reason, which seed is shown, and numbers."""
     row = view.row
     best = view.study.best
-    behind = "" if best is None or not isfinite(row["fitness"]) else _behind(row, best)
+    is_alone = len(view.study.trials) == 1
+    behind = "" if is_alone or best is None or not isfinite(row["fitness"]) else _behind(row, best)
     tiles = (
         Tile(label="fitness", value=formatting.score(row["fitness"]), detail=behind),
         Tile(label="mAP50, val", value=formatting.score(row["map50"]), detail="last epoch, mean of seeds"),
