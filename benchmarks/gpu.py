@@ -71,7 +71,7 @@ def measure(dataset: Dataset, plan: TrainingPlan, lanes: int, steps: int) -> Row
     if on_device:
         with profile(activities=[ProfilerActivity.CUDA]) as profiled:
             loop_seconds(training, PROFILED_STEPS)
-        events = [event for event in profiled.events() if event.device_type == torch.autograd.DeviceType.CUDA]
+        events = [event for event in profiled.events() if event.device_type == torch.profiler.DeviceType.CUDA]
         launches = len(events) / PROFILED_STEPS
         busy = sum(event.device_time for event in events) * 1e-6 / PROFILED_STEPS / step
     training.close()
