@@ -18,7 +18,7 @@ EVERY_TABLE = pytest.mark.parametrize("name", TABLES)
 @EVERY_TABLE
 def test_a_number_that_a_table_says_nothing_of_is_named_where_it_is_not_the_default(name):
     bare, context = Tabled(replace(TABLES[name], absent={})), Context(model="yolov3-tiny", classes=3, image_size=320)
-    usual = Hyperparameters(lrf=0.0)
+    usual = Hyperparameters(lrf=0.0001 if name == "yolov3-early" else 0.0)
 
     said, silent = (bare.to_dialect(replace(usual, ema_decay=decay), context).notes for decay in (0.75, 0.999))
 
