@@ -15,8 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from evolve.errors import StorageError
 
-# One wait inside SQLite, where Ctrl-C is not heard; then a patient connection asks again. Pages and notes are told after
-# one such wait: a runner's transactions are over in milliseconds.
+# One wait inside SQLite, where Ctrl-C is not heard; then a patient connection asks again. Pages and notes are told so
+# after one: a runner's transactions are over in milliseconds.
 BUSY_SECONDS = 5
 # A backup or a copy is over in minutes; whoever holds a database for longer has forgotten it.
 LOCKED_SECONDS = 600.0
