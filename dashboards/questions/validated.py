@@ -89,7 +89,7 @@ def _most_frequent(done: Validated) -> list[int]:
 def _unit_axis(title: str) -> dict[str, object]:
     return {
         "title": {"text": title},
-        "tickmode": "linear",
+        "tickformat": ".1f",
         "range": [-0.02, 1.02],
         "dtick": 0.2,
         "automargin": True,
