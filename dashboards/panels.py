@@ -35,6 +35,7 @@ from dashboards.questions import (
     trial_files,
     trial_outcome,
     trials,
+    validated,
 )
 from dashboards.questions.panel import Panel
 
@@ -109,6 +110,13 @@ TRAINING = (
     trial_files.ENVIRONMENT,
 )
 COMPARE = (compared.OUTCOME, compared.SETTING, compared_curves.STEP, compared_curves.CURVE)
+VALIDATION = (
+    validated.HEADLINE,
+    validated.CLASS,
+    validated.CURVE,
+    validated.SWEEP,
+    validated.CONFUSION,
+)
 PAGES = {"/": STUDIES, "/study": STUDY, "/trial": TRIAL, "/compare": COMPARE}
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from dashboards.data.study import StudyView
 from dashboards.data.study_loading import load
 from dashboards.data.trial import TrialView, load_training
-from dashboards.document import Section, document, write_document
+from dashboards.document import document, sections_of, write_document
 from dashboards.panels import panels_of
 from evolve.formatting import moment
 
@@ -36,8 +36,4 @@ def render(view: StudyView | TrialView) -> str:
     facts, trials = study.facts, study.trials
     last = max((when for when in (*trials["started"], *trials["ended"]) if isfinite(when)), default=facts.created)
     details = (facts.text("model"), facts.text("data"), f"as of {moment(last)}" if isfinite(last) else "")
-    sections = [
-        Section(key=panel.key, title=panel.title, caption=panel.caption, blocks=panel.draw(view))
-        for panel in panels_of("/study", view)
-    ]
-    return document(facts.name, details, sections)
+    return document(facts.name, details, sections_of(panels_of("/study", view), view))
