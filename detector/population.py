@@ -15,12 +15,13 @@ from detector.batches import Batch
 from detector.choices.initialisers import INITIALISERS
 from detector.hyperparameters import Hyperparameters, fuse_key, shared_names
 from detector.loss import LaneValues, LossParts, detection_loss
-from detector.metrics import AllScores, Evaluator, detect
+from detector.metrics import Evaluator, detect
 from detector.models import Network, build_network
 from detector.models.network import HeadPrior, initialise_lane, lane_slice, raw_outputs
 from detector.objectness import ObjectnessTally
 from detector.optimizer import LaneOptimizer
 from detector.plan import TrainingPlan
+from detector.scores import AllScores
 from detector.targets import ScaleTargets, assign
 from detector.telemetry import TERMS, LossTerms, Measurement, Objectness, Rates, values_of
 

@@ -1,5 +1,7 @@
 """Scores by class, objectness by scale, and pictures, which earlier trainings have not recorded."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -43,6 +45,6 @@ def upgrade() -> None:
     )
 
 
-def _keys(*ids: str, **types: object) -> list[sa.Column[object]]:
-    columns = dict.fromkeys(ids, sa.Integer) | types
+def _keys(*ids: str, **types: Any) -> list[sa.Column[Any]]:
+    columns: dict[str, Any] = dict.fromkeys(ids, sa.Integer) | types
     return [sa.Column(name, kind, primary_key=True, autoincrement=False) for name, kind in columns.items()]
