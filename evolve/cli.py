@@ -22,6 +22,7 @@ for command in (
     running.train,
     using.detect,
     using.val,
+    using.weights,
     looking.studies,
     looking.hyp,
     looking.show,
