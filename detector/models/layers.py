@@ -31,7 +31,7 @@ class LaneConv(nn.Module):
 
 
 class LaneNorm(nn.Module):
-    """Batch norm over each lane's channels; momentum is torch's default."""
+    """Batch norm over each lane's channels; momentum is torch's default. A frozen one keeps its statistics, too."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -44,8 +44,9 @@ class LaneNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        is_training = self.training and self.weight.requires_grad
         return functional.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, 0.1, NORM_EPS
+            x, self.running_mean, self.running_var, self.weight, self.bias, is_training, 0.1, NORM_EPS
         )
 
 
