@@ -78,7 +78,7 @@ def load_start(plan: TrainingPlan, names: Sequence[str]) -> Start:
     if missing := sorted(_rows_within(rows, num_frozen) - {_row_of(name) for name in start.state}):
         raise WeightsError(f"{path}: lacks layer {missing[0]}, which is to be frozen (freeze: {plan.freeze})")
     frozen = f"; layers 0 to {num_frozen - 1} are frozen" if num_frozen else ""
-    return Start(state=start.state, anchors=start.anchors, text=f"{path}: {start.text}{frozen}")
+    return Start(state=start.state, anchors=start.anchors, text=start.text + frozen)
 
 
 def _ours(path: Path, plan: TrainingPlan, names: Sequence[str]) -> Start:

@@ -1,15 +1,57 @@
-"""Files of weights: a detector written for other programs."""
+"""Files of weights: what a study's trainings start from, and a detector written for other programs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evolve.errors import EvolveError, unknown_text
+from evolve.study import Study
 
 if TYPE_CHECKING:
     from detector.predict import Detector
+
+
+def checksum(weights: object) -> str:
+    """SHA-256 of a file of weights as a study has it; empty where there is none.
+
+    Raises:
+        EvolveError: It cannot be read.
+    """
+    from detector.models.darknet_files import WeightsError
+    from detector.start import sha256_of
+
+    if not isinstance(weights, str) or not weights:
+        return ""
+    try:
+        return sha256_of(Path(weights))
+    except WeightsError as error:
+        raise EvolveError(f"weights {error}") from error
+
+
+def pinned(study: Study) -> Study:
+    """The study with the checksum of the weights it starts from, where it has none yet."""
+    return study if study.weights_sha256 else study.model_copy(update={"weights_sha256": checksum(study.weights)})
+
+
+def start_text(study: Study, classes: Sequence[str]) -> str:
+    """What the trainings of a study take from its weights, and what is frozen; empty where they start from random ones.
+
+    Args:
+        study: A study.
+        classes: Names of the classes in its data, by index.
+
+    Raises:
+        EvolveError: The weights cannot be used.
+    """
+    from detector.start import load_start
+
+    try:
+        return load_start(study.training_plan("cpu", study.seeds[0]), classes).text
+    except ValueError as error:
+        raise EvolveError(f"weights {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
