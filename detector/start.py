@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from detector import checkpoint
-from detector.models.darknet import Row, num_frozen_rows, rows_of
-from detector.models.darknet_files import WeightsError, read_weights
+from detector.models.darknet import ANCHORS_PER_SCALE, Row, num_frozen_rows, published_anchors, rows_of
+from detector.models.darknet_files import WeightsError, read_cfg_anchors, read_weights
 from detector.plan import TrainingPlan
 
 _ZIP = b"PK\x03\x04"  # how files of torch begin
@@ -28,7 +28,8 @@ class Start:
     Attributes:
         state: Tensors by their names in a one-lane network, as many as are taken from the file.
         anchors: Sizes (A, 2) of each scale as fractions of the image, float64, where heads were taken that mean boxes
-            by them; None where the labels decide.
+            by them; None where the labels decide. In pixels they are those of the file whatever the size of the images:
+            a network sees an object of so many pixels in the same way in all of them.
         text: What was taken, what was not and why, and what is frozen, in a sentence.
     """
 
@@ -89,7 +90,8 @@ def _ours(path: Path, plan: TrainingPlan, names: Sequence[str]) -> Start:
     if stored.plan.model != plan.model:
         raise WeightsError(f"{path}: holds weights of {stored.plan.model}, not of {plan.model}; allowed: --model of it")
     if stored.names == tuple(names):
-        anchors = tuple(torch.tensor(sizes, dtype=torch.float64) for sizes in stored.anchors)
+        scale = stored.plan.image_size / plan.image_size
+        anchors = tuple(torch.tensor(sizes, dtype=torch.float64) * scale for sizes in stored.anchors)
         return Start(state=stored.averaged_weights, anchors=anchors, text="all layers and the anchors are taken")
     state = _without_heads(stored.averaged_weights, rows_of(plan.model, len(stored.names)))
     text = f"its classes are {_listed(stored.names)}, not {_listed(names)}: all layers but the heads are taken"
@@ -103,10 +105,23 @@ def _darknets(path: Path, plan: TrainingPlan, names: Sequence[str]) -> Start:
         text = f"layers 0 to {read.num_rows - 1} are taken, of {len(rows)}; the file has no more"
         return Start(state=read.state, anchors=None, text=text)
     if read.num_classes == len(names):
-        text = "all layers are taken; it does not say its anchors, so that boxes have to be learned anew"
-        return Start(state=read.state, anchors=None, text=text)
-    text = f"it tells {read.num_classes} classes apart, not {len(names)}: all layers but the heads are taken"
+        return _whole_of_darknet(path.with_suffix(".cfg"), read.state, plan)
+    text = f"its heads are of {read.num_classes} classes, not {len(names)}: all layers but the heads are taken"
     return Start(state=_without_heads(read.state, rows), anchors=None, text=text)
+
+
+def _whole_of_darknet(cfg: Path, state: Mapping[str, Tensor], plan: TrainingPlan) -> Start:
+    """All layers, with the anchors of the cfg beside the file if there is one."""
+    if not cfg.exists():
+        text = f"all layers are taken, but not its anchors, since there is no {cfg.name} beside it: the labels decide"
+        return Start(state=state, anchors=None, text=text)
+    anchors, published = read_cfg_anchors(cfg), published_anchors(plan.model)
+    if [len(sizes) for sizes in anchors] != [ANCHORS_PER_SCALE] * (len(published) // ANCHORS_PER_SCALE):
+        raise WeightsError(
+            f"{cfg}: names {list(map(len, anchors))} anchors by head, not {ANCHORS_PER_SCALE} as {plan.model}"
+        )
+    scaled = tuple(torch.tensor(sizes, dtype=torch.float64) / plan.image_size for sizes in anchors)
+    return Start(state=state, anchors=scaled, text=f"all layers and the anchors of {cfg.name} are taken")
 
 
 def _without_heads(state: Mapping[str, Tensor], rows: Sequence[Row]) -> dict[str, Tensor]:

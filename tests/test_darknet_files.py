@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from detector.models import build_network, rows_of
-from detector.models.darknet_files import WeightsError, cfg_text, read_weights, stored_layers, weights_bytes
+from detector.models.darknet_files import (
+    WeightsError,
+    cfg_text,
+    read_cfg_anchors,
+    read_weights,
+    stored_layers,
+    weights_bytes,
+)
 from detector.models.network import HeadPrior, Network, initialise_lane
 
 MODEL = "yolov3-tiny-compact"
@@ -155,3 +162,20 @@ def test_the_cfg_lists_every_layer_with_anchors_in_pixels_finest_first() -> None
         "classes=80",
     ]
     assert "mask=0,1,2" in sections[-1]
+
+
+@given(sizes=st.lists(st.tuples(*[st.floats(1e-3, 2.0)] * 2), min_size=9, max_size=9))
+@settings(deadline=None)
+def test_the_anchors_of_a_cfg_are_read_back(
+    sizes: list[tuple[float, float]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "a.cfg"
+    anchors = [tuple(sizes[first : first + 3]) for first in (0, 3, 6)]
+    path.write_text(cfg_text(rows_of("yolov3-compact", 2), anchors, image_size=416))
+
+    read = read_cfg_anchors(path)
+
+    for mine, theirs in zip(anchors, read, strict=True):
+        assert [side * 416 for size in mine for side in size] == pytest.approx(
+            [side for size in theirs for side in size]
+        )

@@ -130,7 +130,7 @@ def test_a_checkpoint_of_another_start_is_of_another_training(change: str, weigh
 def test_heads_of_other_classes_start_from_the_seed_and_that_is_said(weights: Path) -> None:
     ours = load_start(starting(weights), ["raccoon"])
 
-    assert "its classes are digit, not raccoon: all layers but the heads are taken" in ours.text
+    assert ours.text == "its classes are digit, not raccoon: all layers but the heads are taken"
     assert ours.anchors is None
     assert {int(name.split(".")[1]) for name in ours.state} == set(layers(PLAN.model)) - {15, 22}
 
@@ -144,17 +144,39 @@ def test_darknets_file_is_a_start_whole_or_in_part(weights: Path, tmp_path: Path
     part = tmp_path / "tiny.conv.15"
     part.write_bytes(content[: 20 + 4 * sum(layer.num_values for layer in backbone)])
 
-    whole = load_start(starting(tmp_path / "whole.weights"), ["digit"])
     other = load_start(starting(tmp_path / "whole.weights"), ["a", "b"])
     partial = load_start(starting(part, freeze="backbone"), ["digit"])
 
-    assert whole.text.endswith(
-        "all layers are taken; it does not say its anchors, so that boxes have to be learned anew"
-    )
-    assert "it tells 1 classes apart, not 2: all layers but the heads are taken" in other.text
-    assert partial.text.endswith("layers 0 to 14 are taken, of 24; the file has no more; layers 0 to 12 are frozen")
+    assert other.text == "its heads are of 1 classes, not 2: all layers but the heads are taken"
+    assert partial.text == "layers 0 to 14 are taken, of 24; the file has no more; layers 0 to 12 are frozen"
     for start in (other, partial):
+        assert start.anchors is None
         assert all(torch.equal(value, before[name]) for name, value in start.state.items())
+
+
+def test_a_training_from_darknets_files_begins_where_the_weights_were(weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.weights"
+    to_darknet(load_detector(weights), path)
+    plan = starting(path)
+
+    (first,) = Trainer(plan, open_dataset("digits-1", image_size=64), [LaneSpec(values=VALUES)]).evaluate_once()
+    path.with_suffix(".cfg").unlink()
+    without = load_start(plan, ["digit"])
+
+    assert isinstance(first, EpochMetrics)
+    stored = checkpoint.load(weights).metrics
+    assert {name: getattr(first, name) for name in stored} == pytest.approx(dict(stored), abs=1e-6)
+    assert without.anchors is None and "no a.cfg beside it: the labels decide" in without.text
+
+
+def test_anchors_keep_their_pixels_at_another_image_size(weights: Path, tmp_path: Path) -> None:
+    to_darknet(load_detector(weights), tmp_path / "a.weights")
+
+    for file in (weights, tmp_path / "a.weights"):
+        small, large = (load_start(starting(file, image_size=size), ["digit"]).anchors for size in (64, 128))
+        assert small is not None and large is not None
+        for mine, other in zip(small, large, strict=True):
+            torch.testing.assert_close(mine * 64, other * 128)
 
 
 def test_a_start_that_cannot_be_used_says_why(weights: Path, tmp_path: Path) -> None:
@@ -162,6 +184,9 @@ def test_a_start_that_cannot_be_used_says_why(weights: Path, tmp_path: Path) -> 
     rows = rows_of(PLAN.model, 1)
     pieces = list(weights_bytes(rows, checkpoint.load(weights).weights, images_seen=0))
     darknet.write_bytes(b"".join(pieces[:6]))  # the header and layer 0
+    no_anchors = tmp_path / "no_anchors.weights"
+    no_anchors.write_bytes(b"".join(pieces))
+    no_anchors.with_suffix(".cfg").write_text("[net]\nwidth=64\n[yolo]\nmask=0,1,9\nanchors=1,2,  3,4,  5,6\n")
     damaged = tmp_path / "damaged.pt"
     damaged.write_bytes(weights.read_bytes()[:-100])
     cases = {
@@ -169,6 +194,7 @@ def test_a_start_that_cannot_be_used_says_why(weights: Path, tmp_path: Path) -> 
         "holds weights of yolov3-tiny-compact, not of yolov3-compact": starting(weights, model="yolov3-compact"),
         "freeze: 16 layers reach a head; allowed: up to 15": starting(weights, freeze=16),
         r"short.weights: lacks layer 2, which is to be frozen \(freeze: 3\)": starting(darknet, freeze=3),
+        r"no_anchors.cfg: has no \[yolo\] sections that name anchors": starting(no_anchors),
         "damaged.pt: not a readable checkpoint": starting(damaged),
         "none.pt: cannot be read: No such file": replace(SMALL, weights=str(tmp_path / "none.pt")),
     }

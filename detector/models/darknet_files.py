@@ -9,6 +9,7 @@ Source: darknet src/parser.c (load_weights_upto, load_convolutional_weights); da
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 
 from detector.models.darknet import ANCHORS_PER_SCALE, Row, rows_of
-from detector.text_files import TextFileError, read_bytes
+from detector.text_files import TextFileError, read_bytes, read_text
 
 _VERSION, _SEEN, _SEEN_BEFORE = struct.Struct("<iii"), struct.Struct("<q"), struct.Struct("<i")
 _BYTES = 4  # of a float32
@@ -192,6 +193,36 @@ def cfg_text(rows: Sequence[Row], anchors: Sequence[Sequence[tuple[float, float]
         mask = ",".join(str(first + number) for number in range(ANCHORS_PER_SCALE))
         sections.append(_row_section(index, row, {"mask": mask, "anchors": sizes, "num": len(flat)}))
     return "\n".join(sections)
+
+
+def read_cfg_anchors(path: Path) -> tuple[tuple[tuple[float, float], ...], ...]:
+    """Width and height in pixels of the anchors of each head of a `.cfg`, in the file's order.
+
+    Raises:
+        WeightsError: It cannot be read, or a head does not name its anchors.
+    """
+    try:
+        text = read_text(path)
+    except TextFileError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    heads = [section for section in text.split("[") if section.startswith("yolo]")]
+    try:
+        anchors = tuple(
+            _anchors_of(dict(re.findall(r"^\s*(mask|anchors)\s*=\s*(.+?)\s*$", head, re.M))) for head in heads
+        )
+    except (KeyError, ValueError, IndexError):
+        anchors = ()
+    if not anchors:
+        raise WeightsError(f"{path}: has no [yolo] sections that name anchors, and of them by mask those of a head")
+    return anchors
+
+
+def _anchors_of(head: Mapping[str, str]) -> tuple[tuple[float, float], ...]:
+    numbers = [float(word) for word in head["anchors"].split(",")]
+    if not all(0 < number < math.inf for number in numbers):
+        raise ValueError(numbers)
+    sizes = list(zip(numbers[::2], numbers[1::2], strict=True))
+    return tuple(sizes[int(index)] for index in head["mask"].split(","))
 
 
 def _row_section(index: int, row: Row, head: Mapping[str, object]) -> str:
