@@ -14,7 +14,7 @@ from detector import checkpoint
 from evolve.errors import StudyError
 from evolve.run.weight_files import pinned
 from evolve.study import Study
-from evolve.study.file import load_study
+from evolve.study.file import read_study
 from evolve.study.hyp import read_hyp, training_of
 from tests.processes import evolve
 from tests.small_study import SMALL
@@ -37,10 +37,18 @@ def test_a_training_from_weights_says_what_it_took_and_tells_another_file_apart(
     done = evolve(tmp_path, *command)
     stored = checkpoint.load(weights)
     checkpoint.save(replace(stored, epoch=7), tmp_path / "start.pt")
+    words = [line.split() for line in done.stdout.splitlines() if line.startswith(("weights", "next"))]
     other = evolve(tmp_path, *command, check=False)
 
     said = "weights start.pt: all layers and the anchors are taken; layers 0 to 12 are frozen"
     assert said in " ".join(done.stderr.split())
+    best = "runs/tuned/weights/seed-0-best.pt"
+    assert [line[1] for line in words[:2]] == [best, "runs/tuned/weights/seed-0-last.pt"]
+    assert [" ".join(line[1:]) for line in words[2:]] == [
+        f"evolve val {best} --data photos",
+        f"evolve detect {best} IMAGES",
+        f"evolve weights {best} --to onnx",
+    ]
     last = checkpoint.load(tmp_path / "runs/tuned/weights/seed-0-last.pt")
     assert (last.plan.weights, last.plan.freeze, len(last.plan.weights_sha256)) == ("start.pt", "backbone", 64)
     assert other.returncode == 2 and "--name: tuned is stored with other weights_sha256" in other.stderr
@@ -88,7 +96,7 @@ def test_what_is_not_allowed_is_said_with_its_place(more: str, message: str, tmp
     (tmp_path / "small.yaml").write_text(SMALL + more)
 
     with pytest.raises(StudyError, match=message):
-        load_study(str(tmp_path / "small.yaml"))
+        read_study(str(tmp_path / "small.yaml"))
 
 
 def test_the_checksum_and_not_the_place_makes_two_studies_differ(weights: Path, tmp_path: Path) -> None:

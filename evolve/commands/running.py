@@ -302,6 +302,8 @@ def _finish(run: Run, stopped: StudyStopped, *, as_json: bool) -> None:
 
 
 def _say_what_is_next(run: Run, stopped: StudyStopped, found: Found, *, as_json: bool) -> None:
+    from evolve.commands.results import uses_of
+
     name = run.study.name
     place = [] if run.storage_url == DEFAULT_STORAGE else ["--storage", run.storage_url]
     if found.grounded is not None and found.grounded.remedies and stopped.is_complete:
@@ -315,7 +317,11 @@ def _say_what_is_next(run: Run, stopped: StudyStopped, found: Found, *, as_json:
     if not stopped.is_complete:
         say_next(shlex.join(["evolve", "run", "--study", name, "--resume", *place]), as_json=as_json)
         raise typer.Exit(1 if stopped.reason == "stopped" else 0)
-    say_next(shlex.join(["evolve", "train", "--hyp", found.files["hyp"], *place]), as_json=as_json)
+    if len(run.study.space):
+        say_next(shlex.join(["evolve", "train", "--hyp", found.files["hyp"], *place]), as_json=as_json)
+        return
+    for command in uses_of(found.weights, run.study.data):
+        say_next(command, as_json=as_json)
 
 
 @contextmanager

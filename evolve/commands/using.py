@@ -128,6 +128,9 @@ def weights(
 
     written = write_as(opened_detector(weights, "cpu"), to, output, weights=weights)
     say(written.as_mapping(), as_json=as_json, text=lambda: "\n".join(_written_lines(written)))
+    trains = ["train", "--hyp", "HYP", "--weights", next(iter(written.files))]
+    words = trains if to == "darknet" else ["val", str(weights), "--data", "DATA"]
+    say_next(shlex.join(["evolve", *words]), as_json=as_json)
 
 
 def _written_lines(written: Written) -> Iterator[str]:
