@@ -164,6 +164,26 @@ def test_the_cfg_lists_every_layer_with_anchors_in_pixels_finest_first() -> None
     assert "mask=0,1,2" in sections[-1]
 
 
+@pytest.mark.parametrize(
+    "section",
+    [
+        "mask=0,1\n",
+        "anchors=1,2\n",
+        "mask=1\nanchors=1,2\n",
+        "mask=-1\nanchors=1,2\n",
+        "mask=0\nanchors=1,0\n",
+        "mask=0\nanchors=1,1e999\n",
+        "mask=0\nanchors=1,2,3\n",
+        "mask=a\nanchors=1,2\n",
+    ],
+)
+def test_a_head_that_does_not_name_its_anchors_is_refused(section: str, tmp_path: Path) -> None:
+    (tmp_path / "a.cfg").write_text(f"[yolo]\n{section}")
+
+    with pytest.raises(WeightsError, match=r"a.cfg: has no \[yolo\] sections that name anchors"):
+        read_cfg_anchors(tmp_path / "a.cfg")
+
+
 @given(sizes=st.lists(st.tuples(*[st.floats(1e-3, 2.0)] * 2), min_size=9, max_size=9))
 @settings(deadline=None)
 def test_the_anchors_of_a_cfg_are_read_back(

@@ -219,10 +219,11 @@ def read_cfg_anchors(path: Path) -> tuple[tuple[tuple[float, float], ...], ...]:
 
 def _anchors_of(head: Mapping[str, str]) -> tuple[tuple[float, float], ...]:
     numbers = [float(word) for word in head["anchors"].split(",")]
-    if not all(0 < number < math.inf for number in numbers):
+    places = [int(word) for word in head["mask"].split(",")]
+    if not all(0 < number < math.inf for number in numbers) or min(places) < 0:
         raise ValueError(numbers)
     sizes = list(zip(numbers[::2], numbers[1::2], strict=True))
-    return tuple(sizes[int(index)] for index in head["mask"].split(","))
+    return tuple(sizes[place] for place in places)
 
 
 def _row_section(index: int, row: Row, head: Mapping[str, object]) -> str:
