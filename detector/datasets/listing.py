@@ -106,6 +106,7 @@ KINDS = {
     "outside": "box lay outside its image and was left out",
     "no_area": "box had no area and was left out",
     "repeated_box": "box was listed twice in one image and was kept once",
+    "crowd": "annotation outlines a crowd and was left out",
     "difficult": "object is marked difficult and was kept",
     "no_label_file": "image has no label file and counts as background",
     "no_objects": "label file is empty and its image counts as background",
