@@ -112,11 +112,6 @@ class Trainer:
         self._first_epoch = self._resume()
 
     @property
-    def first_epoch(self) -> int:
-        """Epoch the training starts with: 0 unless it is resumed."""
-        return self._first_epoch
-
-    @property
     def total_steps(self) -> int:
         """Batches of the whole training."""
         return self._steps_per_epoch * self._plan.epochs

@@ -6,7 +6,7 @@ Letters: N images of a batch, M labels and K detections of an image, C classes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 
 import numpy as np
@@ -22,6 +22,7 @@ from detector.predict import Detector
 MATCH_IOU = 0.5  # a detection with this overlap has found its object
 OVERLAPS = (0.3, 0.45, 0.6, 0.7)
 THRESHOLDS = (0.01, *(step / 20 for step in range(1, 20)))
+CURVE_THRESHOLDS = tuple(step / 100 for step in range(1, 100))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,8 @@ class Validation:
         scores: By COCO's rules, as in training; sizes are areas in pixels of the images before letterboxing.
         sweep: Operating points, by overlap and score.
         best: The point of the highest F1; of equals the one with the fewest false positives.
+        curve: Points at `CURVE_THRESHOLDS` and the overlap of the scores, over all classes.
+        class_curves: The same by class index, of that class's objects and boxes alone.
         confusion: Counts at that point, row the labelled class, column the class found; the last of each is background.
     """
 
@@ -63,6 +66,8 @@ class Validation:
     scores: AllScores
     sweep: tuple[OperatingPoint, ...]
     best: OperatingPoint
+    curve: tuple[OperatingPoint, ...]
+    class_curves: tuple[tuple[OperatingPoint, ...], ...]
     confusion: tuple[tuple[int, ...], ...]
 
 
@@ -101,7 +106,9 @@ def validate(
                 as_trained.add(batch.labels_NM5, found)
                 by_size.add(batch.labels_NM5, found, sides_N)
     scores = as_trained.all_scores()
-    sweep = tuple(point for overlap, kept in images.items() for point in _points(overlap, kept))
+    matched = {overlap: _Matched.of(kept) for overlap, kept in images.items()}
+    sweep = tuple(point for overlap, found in matched.items() for point in found.points(overlap, THRESHOLDS))
+    scored = matched[nms_iou]
     best = max(sweep, key=lambda point: (point.f1, -point.false_positives_per_image))
     return Validation(
         images=num_images,
@@ -109,6 +116,10 @@ def validate(
         scores=AllScores(overall=scores.overall, classes=scores.classes, sizes=by_size.all_scores().sizes),
         sweep=sweep,
         best=best,
+        curve=scored.points(nms_iou, CURVE_THRESHOLDS),
+        class_curves=tuple(
+            scored.of_class(index).points(nms_iou, CURVE_THRESHOLDS) for index in range(len(detector.names))
+        ),
         confusion=_confusion(images[best.nms_iou], best.score, len(detector.names)),
     )
 
@@ -131,25 +142,60 @@ def _images(labels_NM5: Tensor, found: Detections) -> list[_Image]:
     return images
 
 
-def _points(nms_iou: float, images: Sequence[_Image]) -> list[OperatingPoint]:
-    scores = np.concatenate([image.scores_K for image in images])
-    hits = np.concatenate([_hits(image) for image in images])
-    objects = sum(len(image.labels_M) for image in images)
-    points = []
-    for threshold in THRESHOLDS:
-        shown = int((scores >= threshold).sum())
-        right = int((hits & (scores >= threshold)).sum())
-        points.append(
-            OperatingPoint(
-                score=threshold,
-                nms_iou=nms_iou,
-                precision=right / shown if shown else nan,
-                recall=right / objects if objects else nan,
-                f1=2 * right / (shown + objects) if shown + objects else 0.0,
-                false_positives_per_image=(shown - right) / len(images),
-            )
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Matched:
+    """All detections of a split, and which of them found an object of their class.
+
+    Attributes:
+        images: Number of images.
+        labels_L: Class of each label.
+        found_K: Class of each detection.
+        scores_K: Its score, 0..1.
+        hits_K: Whether it found an object.
+    """
+
+    images: int
+    labels_L: np.ndarray
+    found_K: np.ndarray
+    scores_K: np.ndarray
+    hits_K: np.ndarray
+
+    @classmethod
+    def of(cls, images: Sequence[_Image]) -> _Matched:
+        return cls(
+            images=len(images),
+            labels_L=np.concatenate([image.labels_M for image in images]),
+            found_K=np.concatenate([image.found_K for image in images]),
+            scores_K=np.concatenate([image.scores_K for image in images]),
+            hits_K=np.concatenate([_hits(image) for image in images]),
         )
-    return points
+
+    def of_class(self, index: int) -> _Matched:
+        """What is of one class: a box finds objects of its own class only."""
+        own = self.found_K == index
+        return replace(
+            self,
+            labels_L=self.labels_L[self.labels_L == index],
+            found_K=self.found_K[own],
+            scores_K=self.scores_K[own],
+            hits_K=self.hits_K[own],
+        )
+
+    def points(self, nms_iou: float, thresholds: Sequence[float]) -> tuple[OperatingPoint, ...]:
+        """The operating point at each threshold of the score."""
+        return tuple(self._point(nms_iou, threshold) for threshold in thresholds)
+
+    def _point(self, nms_iou: float, threshold: float) -> OperatingPoint:
+        is_shown, objects = self.scores_K >= threshold, len(self.labels_L)
+        shown, right = int(is_shown.sum()), int((self.hits_K & is_shown).sum())
+        return OperatingPoint(
+            score=threshold,
+            nms_iou=nms_iou,
+            precision=right / shown if shown else nan,
+            recall=right / objects if objects else nan,
+            f1=2 * right / (shown + objects) if shown + objects else 0.0,
+            false_positives_per_image=(shown - right) / self.images,
+        )
 
 
 def _hits(image: _Image) -> np.ndarray:

@@ -11,7 +11,7 @@ from detector import checkpoint
 from detector.checkpoint import Found
 from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
-from detector.telemetry import EpochMetrics, LaneEnded, StepTelemetry
+from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted, StepTelemetry
 from detector.trainer import LaneSpec, Trainer
 from tests.scenes import few_scenes
 
@@ -64,5 +64,6 @@ def test_a_checkpoint_of_the_device_goes_on_there(tmp_path: Path) -> None:
 
     resumed = Trainer(PLAN, data, [replace(lane, start=Found(checkpoint=checkpoint.load(tmp_path / "lane.pt")))])
 
-    assert resumed.first_epoch == 1
-    assert isinstance(list(resumed.fit())[-1], LaneEnded)
+    first, *_, last = resumed.fit()
+    assert isinstance(first, LaneStarted) and first.epoch == 1
+    assert isinstance(last, LaneEnded)

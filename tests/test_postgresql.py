@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -11,14 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from optuna.storages import RDBStorage
+from sqlalchemy import MetaData, create_engine, text
 
 from dashboards.data.reader import Reader
 from dashboards.state import PageState
-from evolve.storage.database import open_engine
+from evolve.storage.database import Storage, open_engine
 from evolve.storage.notes import add_note
 from tests.processes import evolve, free_port
 from tests.shown import drawn
 from tests.small_study import SMALL
+from tests.test_migrations import DATA, differences, rows_of
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.timeout(600)]
 
@@ -85,6 +89,44 @@ def test_a_note_is_a_change_that_readers_see(trained: str) -> None:
 
     assert reader.version(state) != before
     assert list(reader.study("small").notes["text"]) == ["too fast"]
+
+
+@pytest.fixture
+def migrated_from(url: str, tmp_path: Path) -> Iterator[str]:
+    """The URL of a PostgreSQL with the tables and rows of an older evolve, those of the file of test_migrations."""
+    with gzip.open(DATA / "evolve-schema-1.db.gz") as packed:
+        (tmp_path / "old.db").write_bytes(packed.read())
+    source = create_engine(f"sqlite:///{tmp_path / 'old.db'}")
+    server = create_engine(url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(text("create database older"))
+    older = url.removesuffix("postgres") + "older"
+    RDBStorage(older)  # Optuna's own tables, which have types of PostgreSQL's
+    target, theirs, ours = create_engine(older), MetaData(), MetaData()
+    theirs.reflect(target)
+    ours.reflect(source)
+    with source.connect() as reading, target.begin() as writing:
+        ours.create_all(writing, [table for table in ours.sorted_tables if table.name.startswith("evolve_")])
+        for table in [*reversed(theirs.sorted_tables)]:
+            writing.execute(table.delete())
+        for table in [*theirs.sorted_tables, *(t for t in ours.sorted_tables if t.name not in theirs.tables)]:
+            if rows := reading.execute(ours.tables[table.name].select()).mappings().all():
+                writing.execute(table.insert(), [dict(row) for row in rows])
+    target.dispose()
+    yield older
+    with server.connect() as connection:
+        connection.execute(text("drop database older with (force)"))
+    server.dispose()
+
+
+def test_an_older_database_is_read_as_it_is_and_migrated_by_what_writes(migrated_from: str) -> None:
+    expected = json.loads((DATA / "evolve-schema-1.json").read_text())
+
+    assert rows_of(migrated_from) == expected
+    storage = Storage(migrated_from)
+    assert differences(storage) == []
+    storage.close()
+    assert rows_of(migrated_from) == expected
 
 
 # Stands last: it takes the study away from the tests before.

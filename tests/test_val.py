@@ -82,6 +82,14 @@ def test_the_parts_of_the_result_agree_with_each_other(val: Val) -> None:
     assert counts[0][0] == round(best["recall"] * found["objects"])
     assert counts[1][0] == round(best["false_positives_per_image"] * found["images"])
     assert found["confusion"]["found"] == ["digit", "background"]
+    curve = found["curves"]["all"]
+    assert curve == found["curves"]["classes"]["digit"]
+    assert len(curve["score"]) == 99
+    assert curve["recall"] == sorted(curve["recall"], reverse=True)
+    same_score = next(
+        point for point in found["sweep"] if (point["score"], point["nms_iou"]) == (0.5, found["nms_iou"])
+    )
+    assert {name: column[49] for name, column in curve.items()} == {name: same_score[name] for name in curve}
 
 
 def test_people_read_the_scores_the_best_point_and_what_to_do_with_it(val: Val) -> None:

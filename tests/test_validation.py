@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from detector.metrics import Evaluator
-from detector.validation import THRESHOLDS, _confusion, _images, _points
+from detector.validation import CURVE_THRESHOLDS, THRESHOLDS, OperatingPoint, _confusion, _Image, _images, _Matched
 from tests.test_metrics import found, labels
 
 TWO = labels([(0, 0.3, 0.3, 0.2, 0.2), (1, 0.7, 0.7, 0.2, 0.2)], [(1, 0.5, 0.5, 0.4, 0.4)])
@@ -20,6 +20,10 @@ ROWS = (
     (0, 0.2, 0.2, 0.4, 0.41, 0.5, 0),  # the first one again
     (1, 0.0, 0.0, 0.1, 0.1, 0.3, 1),  # on background
 )
+
+
+def _points(nms_iou: float, images: list[_Image]) -> tuple[OperatingPoint, ...]:
+    return _Matched.of(images).points(nms_iou, THRESHOLDS)
 
 
 def test_each_object_is_found_once_by_the_best_box_of_its_class() -> None:
@@ -65,6 +69,16 @@ def test_images_without_labels_or_boxes_are_measured() -> None:
     assert (point.f1, point.false_positives_per_image) == (0, 0)
     assert isnan(point.recall)
     assert _confusion(nothing, 0.5, 1) == ((0, 0), (0, 0))
+
+
+def test_the_curves_of_all_classes_add_up_to_the_whole_one() -> None:
+    matched = _Matched.of(_images(TWO, found(*ROWS)))
+
+    for threshold in CURVE_THRESHOLDS:
+        whole, *classes = (each.points(0.45, [threshold])[0] for each in (matched, *map(matched.of_class, range(2))))
+        wrong = sum(point.false_positives_per_image for point in classes)
+        assert wrong == pytest.approx(whole.false_positives_per_image)
+        assert 3 * whole.recall == pytest.approx(1 * classes[0].recall + 2 * classes[1].recall)
 
 
 def test_scores_by_class_average_to_the_overall_ones() -> None:

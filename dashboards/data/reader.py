@@ -12,10 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from sys import maxsize
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, select
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, Engine, create_engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboards.data import queries, trial_queries
@@ -30,9 +29,8 @@ from evolve.errors import StorageError
 from evolve.storage.migrations import revision_of
 from evolve.storage.older import read_as_current
 from evolve.storage.optuna_tables import STUDIES, TRIALS
-from evolve.storage.sqlite import sqlite_file
+from evolve.storage.sqlite import connect_arguments, sqlite_file, tune
 
-BUSY_SECONDS = 30
 KEPT_STUDIES = 8
 KEPT_QUERIES = 24
 MAX_POINTS = 1500  # trials that a picture draws; more are thinner than a pixel apart
@@ -52,17 +50,10 @@ def reading_engine(url: str) -> Engine:
         UnavailableError: The URL is not one, or its driver is missing.
     """
     try:
-        is_sqlite = make_url(url).get_backend_name() == "sqlite"
-        arguments: dict[str, Any] = {"timeout": BUSY_SECONDS} if is_sqlite else {}
-        engine = create_engine(url, connect_args=arguments, isolation_level="AUTOCOMMIT")
+        engine = create_engine(url, connect_args=connect_arguments(url), isolation_level="AUTOCOMMIT")
     except (SQLAlchemyError, ModuleNotFoundError) as error:
         raise UnavailableError(f"storage {url}: cannot be opened: {error}") from error
-    if is_sqlite:
-
-        @event.listens_for(engine, "connect")
-        def _refuse_writes(connection: Any, _record: object) -> None:
-            connection.execute("PRAGMA query_only = ON")
-
+    tune(engine, reads_only=True)
     read_as_current(engine)
     return engine
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from detector.batches import Batch
     from detector.datasets import Dataset, Split
     from detector.predict import Detector
-    from detector.validation import Validation
+    from detector.validation import OperatingPoint, Validation
 
 BACKGROUND = "background"
 
@@ -76,7 +76,16 @@ class Validated:
                 "counts": found.confusion,
             },
             "sweep": [asdict(point) for point in found.sweep],
+            "curves": {
+                "all": _curve(found.curve),
+                "classes": dict(zip(self.names, map(_curve, found.class_curves), strict=True)),
+            },
         }
+
+
+def _curve(points: Sequence[OperatingPoint]) -> dict[str, list[float]]:
+    """Columns over the score: precision, recall, f1."""
+    return {name: [getattr(point, name) for point in points] for name in ("score", "precision", "recall", "f1")}
 
 
 class Validating:

@@ -6,19 +6,16 @@ import getpass
 import time
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, insert, select
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from evolve.errors import StorageError
 from evolve.storage import schema
 from evolve.storage.migrations import make_current, revision_of
 from evolve.storage.optuna_tables import STUDIES, TRIALS
-from evolve.storage.sqlite import sqlite_file
+from evolve.storage.sqlite import connect_arguments, sqlite_file
 
 MAX_TEXT = 4000
 MAX_TAG = 64
-# A runner's transactions are over in milliseconds; a person who waits longer than this wants to know why.
-BUSY_SECONDS = 5
 
 
 def add_note(engine: Engine, study_name: str, number: int, text: str, *, tag: str = "") -> None:
@@ -56,8 +53,7 @@ def leave_note(url: str, *, study_name: str, number: int, text: str, tag: str = 
     file = sqlite_file(url)
     if file is not None and not file.exists():
         raise StorageError(f"note: not stored, {file} does not exist")
-    is_sqlite = make_url(url).get_backend_name() == "sqlite"
-    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS} if is_sqlite else {})
+    engine = create_engine(url, poolclass=NullPool, connect_args=connect_arguments(url))
     add_note(engine, study_name, number, text, tag=tag)
 
 

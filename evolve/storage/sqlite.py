@@ -15,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from evolve.errors import StorageError
 
-# One wait inside SQLite, where Ctrl-C is not heard; then it is asked again, up to the patience of the connection.
+# One wait inside SQLite, where Ctrl-C is not heard; then a patient connection asks again. Pages and notes are told so
+# after one: a runner's transactions are over in milliseconds.
 BUSY_SECONDS = 5
 # A backup or a copy is over in minutes; whoever holds a database for longer has forgotten it.
 LOCKED_SECONDS = 600.0
@@ -106,7 +107,7 @@ def sqlite_file(url: str) -> Path | None:
     return Path(str(database.database))
 
 
-def connect_arguments(url: str, patience: Patience | None) -> dict[str, Any]:
+def connect_arguments(url: str, patience: Patience | None = None) -> dict[str, Any]:
     """For `create_engine`: how connections to a database are made.
 
     Args:

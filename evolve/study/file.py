@@ -153,18 +153,6 @@ def read_study(name_or_path: str, overrides: Mapping[str, object] | None = None)
     return file
 
 
-def load_study(name_or_path: str, overrides: Mapping[str, object] | None = None) -> Study:
-    """A study that leaves nothing open; arguments as for `read_study`.
-
-    Raises:
-        StudyError: As for `read_study`, or something is left open.
-    """
-    file = read_study(name_or_path, overrides)
-    if file.open_keys:
-        raise StudyError(f"{file.path}: {', '.join(file.open_keys)} are chosen from the data when it runs")
-    return file.preview()
-
-
 def _check_updates(file: StudyFile) -> None:
     updates = file.updates
     place = file.options.get("updates", f"{file.path}: updates")

@@ -1,0 +1,155 @@
+"""What a step costs on a CUDA device, by network, precision and number of lanes.
+
+    python -m benchmarks.gpu [--models yolov3-tiny-compact:64:16,...] [--precisions float32,bfloat16] [--lanes 1,2,4]
+
+Each row: images/s of one lane and of all lanes together (trial-images/s); the median time of a step of the whole loop,
+of forward, loss and backward alone, and of making a batch alone (one thread, before it is copied to the device);
+kernels and copies started in a step, and the share of the step in which the device works on them, from torch's
+profiler; the largest memory. What of the loop's time neither the device nor the making of batches fills is spent in
+starting kernels. Runs on a CPU too, without the columns that are the device's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import platform
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.trainer import WARM_STEPS, bare_seconds, loop_seconds
+from detector.augment import without_augmentation
+from detector.batches import TrainingOrder, training_batches
+from detector.datasets import open_dataset
+from detector.datasets.listing import Dataset
+from detector.hyperparameters import Hyperparameters
+from detector.plan import TrainingPlan
+from detector.trainer import LaneSpec, Trainer
+
+MODELS = "yolov3-tiny-compact:64:16,yolov3-compact:64:16,yolov3-tiny:160:16"
+PROFILED_STEPS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """Medians over the steps of one training; the device's columns are None on a CPU.
+
+    Attributes:
+        step: Seconds of a step of the loop.
+        bare: Seconds of forward, loss and backward.
+        batch: Seconds of making a batch.
+        launches: Kernels and copies a step.
+        busy: Share of the step in which the device works, 0..1.
+        mebibytes: Largest memory.
+    """
+
+    step: float
+    bare: float
+    batch: float
+    launches: float | None = None
+    busy: float | None = None
+    mebibytes: float | None = None
+
+
+def measure(dataset: Dataset, plan: TrainingPlan, lanes: int, steps: int) -> Row:
+    """One row: a training of its own for the loop, and one for the pass alone."""
+    on_device = plan.device.startswith("cuda")
+    if on_device:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    specs = [LaneSpec(values=Hyperparameters(lr0=1e-3), seed=lane) for lane in range(lanes)]
+    trainer = Trainer(plan, dataset, specs)
+    training = trainer.fit()
+    loop_seconds(training, WARM_STEPS)
+    step = statistics.median(loop_seconds(training, steps))
+    mebibytes = torch.cuda.max_memory_allocated() / 2**20 if on_device else None
+    launches = busy = None
+    if on_device:
+        with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+            loop_seconds(training, PROFILED_STEPS)
+        events = [event for event in profiled.events() if event.device_type == torch.profiler.DeviceType.CUDA]
+        launches = len(events) / PROFILED_STEPS
+        busy = sum(event.device_time for event in events) * 1e-6 / PROFILED_STEPS / step
+    training.close()
+    bare_seconds(trainer, dataset, plan, WARM_STEPS)
+    bare = statistics.median(bare_seconds(trainer, dataset, plan, steps))
+    return Row(
+        step=step, bare=bare, batch=batch_seconds(dataset, plan), launches=launches, busy=busy, mebibytes=mebibytes
+    )
+
+
+def batch_seconds(dataset: Dataset, plan: TrainingPlan, count: int = 20) -> float:
+    """Median seconds of making a batch, as the trainer makes them."""
+    order = TrainingOrder(
+        epoch=1, seed=0, batch_size=plan.batch_size, image_size=plan.image_size, max_boxes=dataset.max_boxes
+    )
+    values = Hyperparameters() if dataset.augments else without_augmentation(Hyperparameters())
+    batches = training_batches(dataset.train, order, values)
+    seconds = []
+    for _ in range(count):
+        started = time.perf_counter()
+        if next(batches, None) is None:
+            break
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def line(plan: TrainingPlan, lanes: int, row: Row) -> str:
+    """A row of the table."""
+    rate = plan.batch_size / row.step
+    device = [
+        f"{row.launches:.0f}" if row.launches is not None else "-",
+        f"{row.busy:.0%}" if row.busy is not None else "-",
+        f"{row.mebibytes:.0f}" if row.mebibytes is not None else "-",
+    ]
+    times = [f"{seconds * 1e3:.2f}" for seconds in (row.step, row.bare, row.batch)]
+    names = [plan.model, f"{plan.image_size}", f"{plan.batch_size}", plan.precision, f"{lanes}"]
+    return "| " + " | ".join([*names, f"{rate:.0f}", f"{rate * lanes:.0f}", *times, *device]) + " |"
+
+
+HEADER = (
+    "| model | px | batch | precision | lanes | images/s | trial-images/s "
+    "| step ms | pass ms | batch ms | launches | device busy | MiB |"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", default="digits-1")
+    parser.add_argument("--models", default=MODELS, help="name:pixels:batch, separated by commas")
+    parser.add_argument("--precisions", default="float32,bfloat16")
+    parser.add_argument("--lanes", default="1,2,4,8,16,32,64")
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    name = torch.cuda.get_device_name() if arguments.device.startswith("cuda") else platform.processor()
+    print(f"torch {torch.__version__}, {name}, {arguments.data}, medians of {arguments.steps} steps\n")
+    print(HEADER)
+    print("|" + "---|" * (HEADER.count("|") - 1))
+    for model, precision in itertools.product(arguments.models.split(","), arguments.precisions.split(",")):
+        model_name, pixels, batch = model.split(":")
+        plan = TrainingPlan(
+            model=model_name,
+            image_size=int(pixels),
+            batch_size=int(batch),
+            nominal_batch_size=int(batch),
+            epochs=1000,
+            device=arguments.device,
+            precision=precision,
+        )
+        dataset = open_dataset(arguments.data, image_size=plan.image_size)
+        for lanes in map(int, arguments.lanes.split(",")):
+            try:
+                print(line(plan, lanes, measure(dataset, plan, lanes, arguments.steps)), flush=True)
+            except torch.OutOfMemoryError:
+                print(f"| {model_name} | {pixels} | {batch} | {precision} | {lanes} | out of memory |", flush=True)
+                break
+
+
+if __name__ == "__main__":
+    main()
