@@ -183,7 +183,7 @@ def test_what_is_not_used_may_be_anything(root: Path) -> None:
         ("annotations", {"bbox": ["1", 2, 3, 4]}, "annotation 100: bbox ['1', 2, 3, 4]; allowed"),
         ("annotations", {"bbox": [True, 2, 3, 4]}, "annotation 100: bbox [True, 2, 3, 4]; allowed"),
         ("annotations", {"bbox": [float("nan"), 2, 3, 4]}, "annotation 100: bbox [nan, 2, 3, 4]; allowed"),
-        ("annotations", {"bbox": [float("inf"), 2, 3, 4]}, "annotation 100: bbox [nan, 2, 3, 4]; allowed"),
+        ("annotations", {"bbox": [float("inf"), 2, 3, 4]}, "annotation 100: bbox [inf, 2, 3, 4]; allowed"),
         ("annotations", {"bbox": [1, 2, 3, 10**400]}, "annotation 100: bbox [1, 2, 3, 1000"),
         ("annotations", {"bbox": "1 2 3 4"}, "annotation 100: bbox '1 2 3 4'; allowed"),
         ("annotations", {"bbox": ...}, "annotation 100: bbox None; allowed"),
@@ -286,8 +286,17 @@ def test_files_that_leave_open_which_split_is_meant_are_refused(root: Path) -> N
     assert "JSON files of val, test only; allowed: one of train among them" in _refusal(root)
 
 
-def test_a_folder_of_a_json_file_for_each_image_is_no_coco(tmp_path: Path) -> None:
-    for number in range(3):
+@pytest.mark.parametrize("count", [1, 3])
+def test_json_files_of_another_kind_are_no_coco(count: int, tmp_path: Path) -> None:
+    for number in range(count):
         _write(tmp_path / f"labels/{number}.json", {"shapes": []})
 
     assert "has no data.yaml and no annotations; looked for" in _refusal(tmp_path)
+
+
+def test_beside_other_json_files_yolo_labels_are_answered_with_the_data_yaml_they_lack(tmp_path: Path) -> None:
+    _image(tmp_path / "images/0.png")
+    _write(tmp_path / "labels/0.txt", "0 0.5 0.5 0.2 0.2")
+    _write(tmp_path / "package.json", {"name": "cats"})
+
+    assert "has YOLO labels in labels/ (text files: 1) but no data.yaml" in _refusal(tmp_path)
