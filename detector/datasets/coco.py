@@ -29,7 +29,7 @@ _LARGEST = 10**9  # px; no image is as large, and no float rounds below
 _MAX_LOOKED_AT = 2**16  # bytes
 _KINDS = ("images", "annotations", "categories")
 # Everything else is forgotten while the file is read: outlines may be nine tenths of it.
-_KEYS = {
+KEYS = {
     *_KINDS,
     "id",
     "file_name",
@@ -162,7 +162,7 @@ def _counted(made: Callable[[list[tuple[str, Any]]], Record]) -> Callable[[list[
 def _known(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     known: dict[str, Any] = {}
     for key, value in pairs:
-        if key in _KEYS:
+        if key in KEYS:
             if key in known:
                 raise ValueError(f"key {key!r} is given twice in one object")
             known[key] = value
