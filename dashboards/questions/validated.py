@@ -63,22 +63,20 @@ def curves(done: Validated) -> tuple[Series, ...]:
 
 def precision_over_recall(done: Validated) -> go.Figure:
     """One curve for each class, from the score that shows the least to the one that shows the most."""
-    classes = tuple((done.names[index], _over_recall(done.found.class_curves[index])) for index in _most_frequent(done))
+    classes = tuple(
+        (done.names[index], _curve(done.found.class_curves[index], "precision", x="recall"))
+        for index in _most_frequent(done)
+    )
     (figure,) = series((Series(title="precision", curves=classes),), x="recall")
     figure.update_layout(xaxis=_unit_axis("recall"), yaxis=_unit_axis("precision"))
     return figure
 
 
-def _curve(points: Sequence[OperatingPoint], name: str) -> Curve:
-    values = np.array([(point.score, getattr(point, name)) for point in points])
-    return Curve(number=0, verdict="", x=values[:, 0], y=values[:, 1])
-
-
-def _over_recall(points: Sequence[OperatingPoint]) -> Curve:
-    # Where nothing is shown there is no precision; a gap in the middle of a curve would look like a fault.
-    known = np.array([(point.recall, point.precision) for point in points if point.precision == point.precision])
-    values = known.reshape(-1, 2)
-    return Curve(number=0, verdict="", x=values[:, 0], y=values[:, 1])
+def _curve(points: Sequence[OperatingPoint], y: str, *, x: str = "score") -> Curve:
+    """One number of the points over another, where both are known: where nothing is shown there is no precision."""
+    values = np.array([(getattr(point, x), getattr(point, y)) for point in points]).reshape(-1, 2)
+    known = values[np.isfinite(values).all(1)]
+    return Curve(number=0, verdict="", x=known[:, 0], y=known[:, 1])
 
 
 def _most_frequent(done: Validated) -> list[int]:
@@ -89,7 +87,14 @@ def _most_frequent(done: Validated) -> list[int]:
 
 
 def _unit_axis(title: str) -> dict[str, object]:
-    return {"title": {"text": title}, "range": [-0.02, 1.02], "automargin": True, "zeroline": False}
+    return {
+        "title": {"text": title},
+        "tickformat": ".1f",
+        "range": [-0.02, 1.02],
+        "dtick": 0.2,
+        "automargin": True,
+        "zeroline": False,
+    }
 
 
 def draw_curves(done: Validated) -> tuple[go.Figure | Prose, ...]:
