@@ -23,6 +23,7 @@ from detector.models.darknet_files import cfg_text, weights_bytes
 from detector.models.layers import NORM_EPS
 from detector.models.network import raw_outputs
 from detector.predict import Detector
+from detector.start import DARKNETS_CODING
 
 DARKNET_CPU_EPS = 1e-6  # added to the square root of the variance (darknet src/blas.c, normalize_cpu)
 CERTAIN = 20.0  # a logit whose sigmoid is 1 in float32
@@ -84,9 +85,9 @@ def to_darknet(detector: Detector, path: Path) -> Exported:
         OSError: A file cannot be written.
     """
     source, rows = detector.source, detector.network.rows
-    if source.values.coding != "exp":
+    if source.values.coding != DARKNETS_CODING:
         found = f"darknet has no box coding {source.values.coding!r}"
-        raise ExportError(f"{found}; allowed: exp; onnx and torchscript hold any")
+        raise ExportError(f"{found}; allowed: {DARKNETS_CODING}; onnx and torchscript hold any")
     state = {name: value.cpu() for name, value in detector.network.lane_state(0).items()}
     notes = [_epsilon_note(state)]
     if len(detector.names) == 1:

@@ -100,7 +100,7 @@ class Trainer:
     ) -> None:
         self._plan, self._dataset, self._clock = plan, dataset, clock
         self._lanes = [_Lane(number, spec) for number, spec in enumerate(lanes)]
-        start = load_start(plan, dataset.names)
+        start = load_start(plan, dataset.names, coding=lanes[0].values.coding)  # which lanes share
         statistics = label_statistics(dataset.train, num_classes=len(dataset.names))
         chosen = choose_anchors(plan.anchors, model=plan.model, statistics=statistics)
         self._anchors = chosen if start.anchors is None else list(start.anchors)

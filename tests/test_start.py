@@ -135,6 +135,15 @@ def test_heads_of_other_classes_start_from_the_seed_and_that_is_said(weights: Pa
     assert {int(name.split(".")[1]) for name in ours.state} == set(layers(PLAN.model)) - {15, 22}
 
 
+def test_heads_that_code_boxes_in_another_way_start_from_the_seed(weights: Path, tmp_path: Path) -> None:
+    to_darknet(load_detector(weights), tmp_path / "a.weights")
+
+    for file in (weights, tmp_path / "a.weights"):
+        start = load_start(starting(file), ["digit"], coding="bounded")
+        assert start.text == "its boxes are coded exp, not bounded: all layers but the heads are taken"
+        assert "blocks.15.bias" not in start.state and start.anchors is None
+
+
 def test_darknets_file_is_a_start_whole_or_in_part(weights: Path, tmp_path: Path) -> None:
     to_darknet(load_detector(weights), tmp_path / "whole.weights")
     before = checkpoint.load(weights).weights

@@ -49,7 +49,8 @@ def start_text(study: Study, classes: Sequence[str]) -> str:
     from detector.start import load_start
 
     try:
-        return load_start(study.training_plan("cpu", study.seeds[0]), classes).text
+        coding = study.hyperparameters({}).coding
+        return load_start(study.training_plan("cpu", study.seeds[0]), classes, coding=coding).text
     except ValueError as error:
         raise EvolveError(f"weights {error}") from error
 
