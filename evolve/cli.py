@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evolve.commands import exchange, looking, running, using
+from evolve.commands import converting, exchange, looking, running, using
 from evolve.errors import EvolveError, StudyError
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ for command in (
     running.train,
     using.detect,
     using.val,
+    using.weights,
+    converting.convert,
     looking.studies,
     looking.hyp,
     looking.show,

@@ -9,23 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from detector.datasets.listing import DataError, Finding, UnreadableImagesError
+from detector.datasets.listing import Box, DataError, Finding, UnreadableImagesError
 from detector.datasets.pictures import READABLE, TRANSPOSING
 
 MAX_PROBLEMS_SHOWN = 10
 MAX_UNREADABLE_SHOWN = 50  # images: who has to mend or remove files needs all their names
 ROUNDING_PX = 0.5  # a box this little beyond its image is cut without a word: annotations are rounded
 
-Box = tuple[float, float, float, float]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledObject:
-    """One object as its label file has it: class index, box, line of the file."""
+    """One object as its label file has it: class index, box, and line of the file.
+
+    Where files have no lines, `place` says where in the file it is, such as `annotation 17`.
+    """
 
     label: int
     box: Box
     line: int | None
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class Entry:
         objects: Objects in the order of the label file.
         is_normalised: Whether boxes are fractions of the image's width and height rather than pixels.
         stated_size: Width and height as the label file states them, if it does.
+        is_shared: Whether the label file has other images, too, and so does not tell which one is meant.
     """
 
     image: Path
@@ -45,6 +48,12 @@ class Entry:
     objects: tuple[LabelledObject, ...] = ()
     is_normalised: bool = False
     stated_size: tuple[int, int] | None = None
+    is_shared: bool = False
+
+    @property
+    def told_of(self) -> Path:
+        """The file that is named where a finding is of the image's labels as a whole."""
+        return self.image if self.is_shared or self.label_file is None else self.label_file
 
 
 class Audit:
@@ -135,7 +144,7 @@ def upright_entry(entry: Entry, size: tuple[int, int], orientation: int, audit: 
     message += (
         f"the labels seem to be made before EXIF orientation {orientation} was applied, so boxes are turned along"
     )
-    audit.finding("size_mismatch", entry.label_file or entry.image, None, message)
+    audit.finding("size_mismatch", entry.told_of, None, message)
     objects = tuple(replace(labelled, box=_turned(labelled.box, frame, orientation)) for labelled in entry.objects)
     return replace(entry, objects=objects, stated_size=size)
 
@@ -163,14 +172,15 @@ def check_entry(entry: Entry, size: tuple[int, int], audit: Audit) -> list[Label
         audit.finding("no_label_file", entry.image, None, "no label file; the image counts as background")
         return []
     if entry.stated_size not in (None, size):
-        message = f"states {_times(entry.stated_size)} pixels, the image has {_times(size)}; the image's size is used"
-        audit.finding("size_mismatch", entry.label_file, None, message)
+        stated = f"{'labels state' if entry.is_shared else 'states'} {_times(entry.stated_size)} pixels"
+        message = f"{stated}, the image has {_times(size)}; the image's size is used"
+        audit.finding("size_mismatch", entry.told_of, None, message)
     if not entry.objects:
-        audit.finding("no_objects", entry.label_file, None, "no objects; the image counts as background")
+        audit.finding("no_objects", entry.told_of, None, "no objects; the image counts as background")
     kept: dict[tuple[int, Box], LabelledObject] = {}
     for labelled in entry.objects:
         if (labelled.label, labelled.box) in kept:
-            audit.finding("repeated_box", entry.label_file, labelled.line, "the same box again; left out")
+            _note(audit, "repeated_box", entry, labelled, "the same box again; left out")
         elif (inside := _inside(labelled, entry, size, audit)) is not None:
             kept[labelled.label, labelled.box] = inside
     return list(kept.values())
@@ -182,17 +192,21 @@ def _inside(labelled: LabelledObject, entry: Entry, size: tuple[int, int], audit
     if entry.is_normalised:
         x0, y0, x1, y1 = x0 * width, y0 * height, x1 * width, y1 * height
     shown = f"box {x0:g} {y0:g} {x1:g} {y1:g} in an image of {_times(size)} pixels"
-    file = entry.label_file or entry.image
     if x1 <= x0 or y1 <= y0:
-        audit.finding("no_area", file, labelled.line, f"{shown} has no area; left out")
+        _note(audit, "no_area", entry, labelled, f"{shown} has no area; left out")
         return None
     cut = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
     if cut[2] <= cut[0] or cut[3] <= cut[1]:
-        audit.finding("outside", file, labelled.line, f"{shown} lies outside; left out")
+        _note(audit, "outside", entry, labelled, f"{shown} lies outside; left out")
         return None
     if max(cut[0] - x0, cut[1] - y0, x1 - cut[2], y1 - cut[3]) > ROUNDING_PX:
-        audit.finding("clipped", file, labelled.line, f"{shown} reaches beyond it; cut to the image")
-    return LabelledObject(label=labelled.label, box=cut, line=labelled.line)
+        _note(audit, "clipped", entry, labelled, f"{shown} reaches beyond it; cut to the image")
+    return replace(labelled, box=cut)
+
+
+def _note(audit: Audit, kind: str, entry: Entry, labelled: LabelledObject, message: str) -> None:
+    place = f"{labelled.place}: " if labelled.place else ""
+    audit.finding(kind, entry.label_file or entry.image, labelled.line, f"{place}{message}")
 
 
 def _times(size: tuple[int, int] | None) -> str:

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+Box = tuple[float, float, float, float]
 
 
 class DataError(ValueError):
@@ -58,6 +61,23 @@ class Sample:
         return self.image.shape[2]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Original:
+    """An image as it came, before it was shrunk, and its objects.
+
+    Attributes:
+        image: Its file; where it has none, its pixels: RGB, uint8, (3, height, width).
+        size: Width and height in pixels, upright.
+        boxes: x0 y0 x1 y1 in pixels of the upright image.
+        labels: Class indices, one for each box.
+    """
+
+    image: Path | Tensor
+    size: tuple[int, int]
+    boxes: tuple[Box, ...]
+    labels: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """Something the check of a data set changed or noticed, and that does not prevent training.
@@ -86,6 +106,7 @@ KINDS = {
     "outside": "box lay outside its image and was left out",
     "no_area": "box had no area and was left out",
     "repeated_box": "box was listed twice in one image and was kept once",
+    "crowd": "annotation outlines a crowd and was left out",
     "difficult": "object is marked difficult and was kept",
     "no_label_file": "image has no label file and counts as background",
     "no_objects": "label file is empty and its image counts as background",
@@ -117,6 +138,10 @@ class Split(Protocol):
 
     def size(self, index: int) -> tuple[int, int]:
         """Width and height in pixels of the image at `index`, upright, before it was shrunk to what training needs."""
+        ...
+
+    def original(self, index: int) -> Original:
+        """The image at `index` as it came; of rendered training scenes that of epoch 0."""
         ...
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from detector.datasets.audit import Audit, Box, Entry, LabelledObject
+from detector.datasets.audit import Audit, Entry, LabelledObject
 from detector.datasets.files import Listing
 from detector.datasets.layout import unknown_layout, voc_folders
-from detector.datasets.listing import DataError
+from detector.datasets.listing import Box, DataError
 from detector.datasets.pictures import SUFFIXES
-from detector.datasets.places import check_classes, list_lines
+from detector.datasets.places import class_list, list_lines, shown_classes
 from detector.text_files import TextFileError, read_bytes
 from detector.written_numbers import as_float
 
@@ -171,11 +171,7 @@ def _object(element: Element) -> VocObject:
 def _names(root: Path, annotations: Iterable[Annotation]) -> tuple[str, ...]:
     for file in (root / name for name in _CLASS_FILES):
         if file.is_file():
-            names = tuple(line.strip() for line in list_lines(file) if line.strip())
-            if not names or len(set(names)) < len(names):
-                raise DataError(f"{file}: {list(names)!r:.80}; allowed: at least one class name a file, each once")
-            check_classes(names, str(file))
-            return names
+            return class_list(file)
     return tuple(sorted({found.name for annotation in annotations for found in annotation.objects}))
 
 
@@ -185,8 +181,8 @@ def _entry(image: Path, annotation: Annotation | None, names: tuple[str, ...], f
     objects = []
     for found in annotation.objects:
         if found.name not in names:
-            known = ", ".join(name[:40] for name in names[:10]) + (", ..." if len(names) > 10 else "")
-            audit.problem(annotation.file, found.line, f"class {found.name!r:.80} is not known; allowed: {known}")
+            message = f"class {found.name!r:.80} is not known; allowed: {shown_classes(names)}"
+            audit.problem(annotation.file, found.line, message)
             continue
         if found.is_difficult:
             audit.finding("difficult", annotation.file, found.line, f"{found.name} is marked difficult; kept")
@@ -236,7 +232,7 @@ def _stems(file: Path, images: Mapping[str, Path], audit: Audit) -> list[str]:
         if not (name := line.strip()):
             continue
         words = name.rsplit(maxsplit=1)
-        if len(words) == 2 and words[1] in ("-1", "0", "1"):
+        if name not in images and len(words) == 2 and words[1] in ("-1", "0", "1"):
             name = words[0]  # VOC's lists of one class add whether the image shows it
         stem = name if name in images else Path(name).stem
         if stem in images:

@@ -31,6 +31,7 @@ def at_least_one(text: str) -> int:
 DEFAULT_STORAGE = "sqlite:///runs/evolve.db"
 RUNS = Path("runs")
 
+DATA_HELP = "digits-1, digits-3, digits-10, or a folder or file of YOLO, Pascal VOC, COCO, or lists with boxes."
 STUDY_HELP = "A stored study: its name, what the name begins with, or latest."
 StudyName = Annotated[str, typer.Argument(help=STUDY_HELP, show_default=False)]
 StudyOption = Annotated[
@@ -41,7 +42,7 @@ StorageOption = Annotated[str, typer.Option("--storage", envvar="EVOLVE_STORAGE"
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 DataOption = Annotated[
     str | None,
-    typer.Option("--data", help="digits-1, digits-3, digits-10, a YOLO data.yaml, or a Pascal VOC folder."),
+    typer.Option("--data", help=DATA_HELP),
 ]
 ModelOption = Annotated[str | None, typer.Option("--model", help="yolov3, yolov3-spp, yolov3-tiny, or -compact ones.")]
 EpochsOption = Annotated[
@@ -70,6 +71,26 @@ NmsOption = Annotated[
     float | None,
     typer.Option(
         "--nms-iou", help="Overlap at which suppression joins boxes when metrics are measured.", show_default="0.45"
+    ),
+]
+WeightsOption = Annotated[
+    str | None, typer.Option("--weights", help="File of weights to start from: ours, or darknet's, whole or in part.")
+]
+
+
+def layers(text: str) -> int | str:
+    """What is frozen, as a study says it: a word, or a number of layers."""
+    return int(text) if is_whole(text) and len(text) <= MAX_CHARACTERS else text
+
+
+FreezeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--freeze",
+        help="What of them is not trained: none, backbone, or a number of leading layers.",
+        show_default="none",
+        parser=layers,
+        metavar="<layers>",
     ),
 ]
 SkipOption = Annotated[
