@@ -9,14 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from detector.datasets.listing import DataError, Finding, UnreadableImagesError
+from detector.datasets.listing import Box, DataError, Finding, UnreadableImagesError
 from detector.datasets.pictures import READABLE, TRANSPOSING
 
 MAX_PROBLEMS_SHOWN = 10
 MAX_UNREADABLE_SHOWN = 50  # images: who has to mend or remove files needs all their names
 ROUNDING_PX = 0.5  # a box this little beyond its image is cut without a word: annotations are rounded
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch.nn import functional
 
-from detector.datasets.listing import DataError, Dataset, Sample
+from detector.datasets.listing import DataError, Dataset, Original, Sample
 
 CLASS_NAMES: dict[str, tuple[str, ...]] = {
     "digits": ("digit",),
@@ -137,6 +137,12 @@ class DigitScenes:
     def size(self, index: int) -> tuple[int, int]:  # noqa: ARG002  scenes are all of one size
         """Width and height of a scene in pixels."""
         return self.settings.image_size, self.settings.image_size
+
+    def original(self, index: int) -> Original:
+        """Scene `index` of epoch 0."""
+        scene = self.sample(index, 0)
+        boxes = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in scene.boxes_M4.tolist())
+        return Original(image=scene.image, size=self.size(index), boxes=boxes, labels=tuple(scene.labels_M.tolist()))
 
     def _background(self, draws: list[float]) -> tuple[NDArray[np.uint8], float]:
         size, spare = self.settings.image_size, self._bank.shape[-1] - self.settings.image_size

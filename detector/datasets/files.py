@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from detector.datasets.audit import Audit, Entry, LabelledObject, check_entry, upright_entry
-from detector.datasets.listing import DataError, Dataset, Sample, UnreadableImagesError
+from detector.datasets.listing import DataError, Dataset, Original, Sample, UnreadableImagesError
 from detector.datasets.pictures import READABLE, Picture, PictureStore
 from detector.datasets.spelling import note_misspelt
 
@@ -41,9 +41,19 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Annotated:
-    """An image file with its boxes in pixels of the image as the store returns it."""
+    """An image file with its boxes.
+
+    Attributes:
+        image: The file.
+        size: Width and height of its image in pixels, upright.
+        upright_M4: Boxes in pixels of that image, float64.
+        boxes_M4: Boxes in pixels of the image as the store returns it, float32.
+        labels_M: Class indices.
+    """
 
     image: Path
+    size: tuple[int, int]
+    upright_M4: Tensor
     boxes_M4: Tensor
     labels_M: Tensor
 
@@ -68,12 +78,15 @@ class FileSplit:
         return Sample(image=self._store.read(item.image).image, boxes_M4=item.boxes_M4, labels_M=item.labels_M)
 
     def size(self, index: int) -> tuple[int, int]:
-        """Width and height in pixels of the file's image, upright, before it was shrunk.
+        """Width and height in pixels of the file's image, upright, before it was shrunk."""
+        return self._items[index].size
 
-        Raises:
-            DataError: The file can no longer be read.
-        """
-        return self._store.read(self._items[index].image).size
+    def original(self, index: int) -> Original:
+        """The file of image `index`, and its boxes as its label file has them, cut to the image."""
+        item = self._items[index]
+        x0, y0, x1, y1 = item.upright_M4.unbind(1)
+        boxes = tuple(zip(x0.tolist(), y0.tolist(), x1.tolist(), y1.tolist(), strict=True))
+        return Original(image=item.image, size=item.size, boxes=boxes, labels=tuple(item.labels_M.tolist()))
 
 
 def build(listing: Listing, audit: Audit, store: PictureStore, seed: int) -> Dataset:
@@ -191,11 +204,17 @@ def _refuse_empty(source: str, kept: Mapping[str, Sequence[Annotated]], entries:
 def _annotated(entry: Entry, picture: Picture, audit: Audit) -> Annotated:
     entry = upright_entry(entry, picture.size, picture.orientation, audit)
     objects: list[LabelledObject] = check_entry(entry, picture.size, audit)
-    boxes_M4 = torch.tensor([labelled.box for labelled in objects], dtype=torch.float32).reshape(-1, 4)
+    upright_M4 = torch.tensor([labelled.box for labelled in objects], dtype=torch.float64).reshape(-1, 4)
     height, width = picture.image.shape[1:]
     scale = torch.tensor([width / picture.size[0], height / picture.size[1]]).repeat(2)
     labels_M = torch.tensor([labelled.label for labelled in objects], dtype=torch.int64)
-    return Annotated(image=entry.image, boxes_M4=boxes_M4 * scale, labels_M=labels_M)
+    return Annotated(
+        image=entry.image,
+        size=picture.size,
+        upright_M4=upright_M4,
+        boxes_M4=upright_M4.to(torch.float32) * scale,
+        labels_M=labels_M,
+    )
 
 
 def _note_duplicate(

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+Box = tuple[float, float, float, float]
 
 
 class DataError(ValueError):
@@ -56,6 +59,23 @@ class Sample:
     def width(self) -> int:
         """Width of the image in pixels."""
         return self.image.shape[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Original:
+    """An image as it came, before it was shrunk, and its objects.
+
+    Attributes:
+        image: Its file; where it has none, its pixels: RGB, uint8, (3, height, width).
+        size: Width and height in pixels, upright.
+        boxes: x0 y0 x1 y1 in pixels of the upright image.
+        labels: Class indices, one for each box.
+    """
+
+    image: Path | Tensor
+    size: tuple[int, int]
+    boxes: tuple[Box, ...]
+    labels: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +137,10 @@ class Split(Protocol):
 
     def size(self, index: int) -> tuple[int, int]:
         """Width and height in pixels of the image at `index`, upright, before it was shrunk to what training needs."""
+        ...
+
+    def original(self, index: int) -> Original:
+        """The image at `index` as it came; of rendered training scenes that of epoch 0."""
         ...
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from detector.datasets.audit import Audit, Box, Entry, LabelledObject
+from detector.datasets.audit import Audit, Entry, LabelledObject
 from detector.datasets.files import Listing
 from detector.datasets.layout import unknown_layout, voc_folders
-from detector.datasets.listing import DataError
+from detector.datasets.listing import Box, DataError
 from detector.datasets.pictures import SUFFIXES
 from detector.datasets.places import check_classes, list_lines
 from detector.text_files import TextFileError, read_bytes
@@ -236,7 +236,7 @@ def _stems(file: Path, images: Mapping[str, Path], audit: Audit) -> list[str]:
         if not (name := line.strip()):
             continue
         words = name.rsplit(maxsplit=1)
-        if len(words) == 2 and words[1] in ("-1", "0", "1"):
+        if name not in images and len(words) == 2 and words[1] in ("-1", "0", "1"):
             name = words[0]  # VOC's lists of one class add whether the image shows it
         stem = name if name in images else Path(name).stem
         if stem in images:
