@@ -13,10 +13,10 @@ from PIL import Image, ImageFile
 
 from detector.datasets import DataError, Sample, UnreadableImagesError, open_dataset
 from detector.datasets.audit import MAX_UNREADABLE_SHOWN, Audit, Entry, LabelledObject, upright_entry
-from detector.datasets.listing import Finding
 from detector.datasets.mending import mend
 from detector.datasets.pictures import MAX_MISSING, read_picture
 from detector.datasets.spelling import is_one_edit, is_same_folded, note_misspelt
+from detector.findings import Finding
 
 RACCOON = Path(__file__).parents[1] / ".." / "shared" / "data" / "raccoon"
 FRAME = (48, 32)  # width and height of images as they lie in the file

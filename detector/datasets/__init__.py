@@ -8,13 +8,14 @@ from detector.datasets.audit import Audit
 from detector.datasets.digits import CLASS_NAMES, open_digits
 from detector.datasets.files import build
 from detector.datasets.layout import missing_yaml, unknown_layout, voc_folders
-from detector.datasets.listing import DataError, Dataset, Finding, Sample, Split, UnreadableImagesError
+from detector.datasets.listing import DataError, Dataset, Sample, Split, UnreadableImagesError
 from detector.datasets.pictures import PictureStore, longest_kept
 from detector.datasets.places import expanded
 from detector.datasets.voc import read_voc
 from detector.datasets.yolo import read_yolo
+from detector.findings import Finding
 
-__all__ = ["DataError", "Dataset", "Finding", "Sample", "Split", "UnreadableImagesError", "open_dataset"]
+__all__ = ["DataError", "Dataset", "Finding", "Sample", "Split", "UnreadableImagesError", "audit_dataset", "open_dataset"]
 
 _YAML = (".yaml", ".yml")
 _ALLOWED = f"{', '.join(CLASS_NAMES)}; a YOLO data.yaml or a folder with one; a Pascal VOC folder"
@@ -44,7 +45,33 @@ def open_dataset(
         )
     if source in CLASS_NAMES:
         return open_digits(source, image_size=image_size, seed=seed)
-    path, audit = _existing(source), Audit(skip_unreadable=skip_unreadable)
+    return _opened(source, Audit(skip_unreadable=skip_unreadable), image_size, seed, cache_mb)
+
+
+def audit_dataset(source: str, *, image_size: int, seed: int = 0) -> tuple[Dataset | None, tuple[Finding, ...]]:
+    """What can be opened of a data set, and everything its check finds: what would end the check is an error among it.
+
+    Args:
+        source, image_size, seed: As of `open_dataset`.
+
+    Returns:
+        The data set without what is wrong, its splits possibly empty; None where it cannot be read as a whole.
+
+    Raises:
+        ValueError: A number is not allowed.
+    """
+    if source in CLASS_NAMES:
+        return (dataset := open_dataset(source, image_size=image_size, seed=seed)), dataset.findings
+    audit = Audit(goes_on=True)
+    try:
+        return (dataset := _opened(source, audit, image_size, seed, 1024)), dataset.findings
+    except DataError as error:
+        audit.refused(source, error)
+    return None, tuple(audit.findings)
+
+
+def _opened(source: str, audit: Audit, image_size: int, seed: int, cache_mb: int) -> Dataset:
+    path = _existing(source)
     if (config := _data_yaml(path)) is not None:
         listing = read_yolo(config, audit)
     elif path.is_dir() and voc_folders(path) is not None:

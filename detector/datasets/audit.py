@@ -1,19 +1,26 @@
 """The check that every annotation passes before training: problems stop it, findings are kept and told.
 
-Problems are collected, so that one message names up to ten of them, and all images that cannot be read. Boxes here
-are x0 y0 x1 y1.
+Problems are collected, so that one message names up to ten of them, and all images that cannot be read; a check that
+goes on keeps them all as findings. Boxes here are x0 y0 x1 y1; B boxes of an image.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from detector.datasets.listing import Box, DataError, Finding, UnreadableImagesError
+import torch
+from torchvision.ops import box_iou
+
+from detector.datasets.listing import DataError, UnreadableImagesError
 from detector.datasets.pictures import READABLE, TRANSPOSING
+from detector.findings import Box, Finding
 
 MAX_PROBLEMS_SHOWN = 10
 MAX_UNREADABLE_SHOWN = 50  # images: who has to mend or remove files needs all their names
+MAX_OVERLAP = 0.8  # IoU above which two boxes are hardly of two objects
+MAX_COMPARED = 2_000  # boxes of one image; with more, pairs by the million would be looked at
 ROUNDING_PX = 0.5  # a box this little beyond its image is cut without a word: annotations are rounded
 
 
@@ -50,21 +57,37 @@ class Audit:
 
     Args:
         skip_unreadable: Whether an image that cannot be read is left out with a finding rather than ending the check.
+        goes_on: Whether nothing ends the check: problems become findings, and what they concern is left out.
     """
 
-    def __init__(self, *, skip_unreadable: bool = False) -> None:
+    def __init__(self, *, skip_unreadable: bool = False, goes_on: bool = False) -> None:
         self.findings: list[Finding] = []
+        self.goes_on = goes_on
         self._problems: list[str] = []  # those that are shown; a long file may have one in each line
         self._num_problems = 0
+        self._problem_files: set[str] = set()
         self._unreadable: dict[Path, str] = {}
-        self._skip_unreadable = skip_unreadable
+        self._skip_unreadable = skip_unreadable or goes_on
 
-    def problem(self, file: Path, line: int | None, message: str) -> None:
+    def problem(self, file: Path, line: int | None, message: str, *, kind: str = "bad_label") -> None:
         """Note something that prevents training; `message` says what was found and what is allowed."""
+        finding = Finding(kind=kind, file=str(file), line=line, message=_one_line(message))
         self._num_problems += 1
-        if len(self._problems) < MAX_PROBLEMS_SHOWN:
-            place = file if line is None else f"{file}:{line}"
-            self._problems.append(f"{place}: {_one_line(message)}")
+        self._problem_files.add(finding.file)
+        if self.goes_on:
+            self.findings.append(finding)
+        elif len(self._problems) < MAX_PROBLEMS_SHOWN:
+            self._problems.append(f"{finding.place}: {finding.message}")
+
+    def refused(self, source: str, error: DataError) -> None:
+        """Note that a data set cannot be trained on as a whole.
+
+        Raises:
+            DataError: As given, unless the check goes on.
+        """
+        if not self.goes_on:
+            raise error
+        self.problem(Path(source), None, str(error).removeprefix(f"{source}: "), kind="unusable")
 
     def unreadable(self, image: Path, message: str) -> None:
         """Note an image that cannot be read; `message` says why, and is used once for an image in several splits."""
@@ -72,19 +95,47 @@ class Audit:
             return
         self._unreadable[image] = _one_line(message)
         if self._skip_unreadable:
-            self.finding("unreadable", image, None, f"{message}; left out")
+            self.finding("unreadable", image, None, f"{message}; left out", images=[image])
 
-    def finding(self, kind: str, file: Path, line: int | None, message: str) -> None:
-        """Note something that was changed or is worth knowing."""
-        self.findings.append(Finding(kind=kind, file=str(file), line=line, message=_one_line(message)))
+    def finding(
+        self,
+        kind: str,
+        file: Path,
+        line: int | None,
+        message: str,
+        *,
+        images: Iterable[Path] = (),
+        boxes: Iterable[Box] = (),
+    ) -> None:
+        """Note something that was changed or is worth knowing; arguments as of `Finding`."""
+        concerns, text = tuple(map(str, images)), _one_line(message)
+        found = Finding(kind=kind, file=str(file), line=line, message=text, images=concerns, boxes=tuple(boxes))
+        self.findings.append(found)
+
+    def broken(self, entries: Iterable[Entry]) -> set[Path]:
+        """Images that have a label file of their own in which there are problems, which are told of these images then.
+
+        Without all its boxes an image would teach that the others are background.
+        """
+        images: dict[str, set[Path]] = {}
+        for entry in entries:
+            images.setdefault(str(entry.label_file), set()).add(entry.image)
+        own = {file: next(iter(of)) for file, of in images.items() if len(of) == 1 and file in self._problem_files}
+        self.findings = [
+            replace(finding, images=(str(own[finding.file]),)) if finding.file in own and not finding.images else finding
+            for finding in self.findings
+        ]
+        return set(own.values())
 
     def raise_problems(self) -> None:
-        """End the check if anything prevents training.
+        """End the check if anything prevents training, unless it goes on.
 
         Raises:
             UnreadableImagesError: Images cannot be read and are not to be left out; the first 50 are named.
             DataError: There are other problems; the first ten are named, and then the images that cannot be read.
         """
+        if self.goes_on:
+            return
         shown = _shown(self._problems, self._num_problems)
         if self._unreadable and not self._skip_unreadable:
             count = len(self._unreadable)
@@ -126,14 +177,14 @@ def upright_entry(entry: Entry, size: tuple[int, int], orientation: int, audit: 
     )
     boxes = "turned along with it" if is_in_frame else "taken in the upright image"
     message = f"EXIF orientation {orientation}: turned upright, {_times(size)}; boxes are {boxes}"
-    audit.finding("rotated", entry.image, None, message)
+    audit.finding("rotated", entry.image, None, message, images=[entry.image])
     if not is_in_frame:
         return entry
     message = f"states {_times(frame)} pixels, the image has {_times(size)} upright; "
     message += (
         f"the labels seem to be made before EXIF orientation {orientation} was applied, so boxes are turned along"
     )
-    audit.finding("size_mismatch", entry.label_file or entry.image, None, message)
+    audit.finding("size_mismatch", entry.label_file or entry.image, None, message, images=[entry.image])
     objects = tuple(replace(labelled, box=_turned(labelled.box, frame, orientation)) for labelled in entry.objects)
     return replace(entry, objects=objects, stated_size=size)
 
@@ -155,23 +206,29 @@ def check_entry(entry: Entry, size: tuple[int, int], audit: Audit) -> list[Label
     Args:
         entry: Image and objects.
         size: Width and height of the image file, upright.
-        audit: Collects boxes that were cut or left out, and images without boxes.
+        audit: Collects boxes that were cut or left out, pairs that overlap almost wholly, and images without boxes.
     """
-    if entry.label_file is None:
-        audit.finding("no_label_file", entry.image, None, "no label file; the image counts as background")
+    file, image = entry.label_file, entry.image
+    if file is None:
+        audit.finding("no_label_file", image, None, "no label file; the image counts as background", images=[image])
         return []
     if entry.stated_size not in (None, size):
         message = f"states {_times(entry.stated_size)} pixels, the image has {_times(size)}; the image's size is used"
-        audit.finding("size_mismatch", entry.label_file, None, message)
+        audit.finding("size_mismatch", file, None, message, images=[image])
     if not entry.objects:
-        audit.finding("no_objects", entry.label_file, None, "no objects; the image counts as background")
+        audit.finding("no_objects", file, None, "no objects; the image counts as background", images=[image])
     kept: dict[tuple[int, Box], LabelledObject] = {}
     for labelled in entry.objects:
         if (labelled.label, labelled.box) in kept:
-            audit.finding("repeated_box", entry.label_file, labelled.line, "the same box again; left out")
+            again = kept[labelled.label, labelled.box].box
+            audit.finding(
+                "repeated_box", file, labelled.line, "the same box again; left out", images=[image], boxes=[again]
+            )
         elif (inside := _inside(labelled, entry, size, audit)) is not None:
             kept[labelled.label, labelled.box] = inside
-    return list(kept.values())
+    objects = list(kept.values())
+    _note_overlaps(objects, entry, audit)
+    return objects
 
 
 def _inside(labelled: LabelledObject, entry: Entry, size: tuple[int, int], audit: Audit) -> LabelledObject | None:
@@ -180,17 +237,49 @@ def _inside(labelled: LabelledObject, entry: Entry, size: tuple[int, int], audit
     if entry.is_normalised:
         x0, y0, x1, y1 = x0 * width, y0 * height, x1 * width, y1 * height
     shown = f"box {x0:g} {y0:g} {x1:g} {y1:g} in an image of {_times(size)} pixels"
-    file = entry.label_file or entry.image
+
+    def note(kind: str, message: str) -> None:
+        file = entry.label_file or entry.image
+        audit.finding(kind, file, labelled.line, f"{shown} {message}", images=[entry.image], boxes=[(x0, y0, x1, y1)])
+
     if x1 <= x0 or y1 <= y0:
-        audit.finding("no_area", file, labelled.line, f"{shown} has no area; left out")
+        note("no_area", "has no area; left out")
         return None
     cut = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
     if cut[2] <= cut[0] or cut[3] <= cut[1]:
-        audit.finding("outside", file, labelled.line, f"{shown} lies outside; left out")
+        note("outside", "lies outside; left out")
         return None
     if max(cut[0] - x0, cut[1] - y0, x1 - cut[2], y1 - cut[3]) > ROUNDING_PX:
-        audit.finding("clipped", file, labelled.line, f"{shown} reaches beyond it; cut to the image")
+        note("clipped", "reaches beyond it; cut to the image")
     return LabelledObject(label=labelled.label, box=cut, line=labelled.line)
+
+
+def overlapping(boxes: Sequence[Box]) -> list[tuple[int, int, float]]:
+    """Pairs of boxes that overlap by more than `MAX_OVERLAP`: index of the earlier, of the later, and their IoU.
+
+    Of an image with more than `MAX_COMPARED` boxes the first so many are looked at.
+    """
+    if len(boxes) < 2:
+        return []
+    boxes_B4 = torch.tensor(boxes[:MAX_COMPARED], dtype=torch.float64)
+    overlap_BB = box_iou(boxes_B4, boxes_B4).triu(diagonal=1)
+    pairs = (overlap_BB > MAX_OVERLAP).nonzero().tolist()
+    return [(one, other, float(overlap_BB[one, other])) for one, other in pairs]
+
+
+def _note_overlaps(objects: Sequence[LabelledObject], entry: Entry, audit: Audit) -> None:
+    for one, other, overlap in overlapping([labelled.box for labelled in objects]):
+        first, second = objects[one], objects[other]
+        is_same = first.label == second.label
+        where = "an earlier one" if first.line is None else f"that of line {first.line}"
+        audit.finding(
+            "double_box" if is_same else "contested_box",
+            entry.label_file or entry.image,
+            second.line,
+            f"box overlaps {where}, of {'the same' if is_same else 'another'} class, by {overlap:.2f}; both kept",
+            images=[entry.image],
+            boxes=[first.box, second.box],
+        )
 
 
 def _times(size: tuple[int, int] | None) -> str:

@@ -137,7 +137,10 @@ def _images(place: Path, root: Path, audit: Audit) -> list[Path]:
         found = next((path for path in (place.parent / text, root / text) if is_there(path, Path.is_file)), None)
         if found is None:
             audit.problem(
-                place, number, f"no image {text:.200}; allowed: image files, relative to this file or the data set"
+                place,
+                number,
+                f"no image {text:.200}; allowed: image files, relative to this file or the data set",
+                kind="missing_image",
             )
         elif found.suffix.lower() not in SUFFIXES:
             audit.problem(place, number, f"{text:.200} is not an image; allowed: {', '.join(SUFFIXES)}")
@@ -184,7 +187,8 @@ def _object(line: str, number: int, file: Path, names: tuple[str, ...], audit: A
     label, cx, cy, width, height = numbers
     if not (label.is_integer() and 0 <= label < len(names)):
         known = ", ".join(name[:40] for name in names[:10]) + (", ..." if len(names) > 10 else "")
-        audit.problem(file, number, f"class {words[0]:.80} is not known; allowed: 0 to {len(names) - 1} ({known})")
+        allowed = f"0 to {len(names) - 1} ({known})"
+        audit.problem(file, number, f"class {words[0]:.80} is not known; allowed: {allowed}", kind="unknown_class")
     elif max(abs(value) for value in numbers[1:]) > _LARGEST:
         audit.problem(file, number, f"{line.strip()!r:.200} counts pixels; allowed: fractions of the image, 0 to 1")
     else:
@@ -201,4 +205,5 @@ def _note_orphans(images: Iterable[Path], audit: Audit) -> None:
         stems = {path.stem for path in image_folder.iterdir() if path.suffix.lower() in SUFFIXES}
         for file in sorted(label_folder.glob("*.txt")):
             if file.stem not in stems and file.name.lower() not in LABEL_LISTS:
-                audit.problem(file, None, f"labels without an image; allowed: one of {file.stem}.* in {image_folder}")
+                message = f"labels without an image; allowed: one of {file.stem}.* in {image_folder}"
+                audit.problem(file, None, message, kind="missing_image")

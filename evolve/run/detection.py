@@ -196,12 +196,20 @@ def check_data(data: str, *, image_size: int, skip_unreadable: bool) -> dict[str
     Raises:
         EvolveError: It cannot be trained on; the text names files and lines.
     """
-    from detector.priors import typical_sides
+    from detector import auditing
+    from detector.audited import by_severity
+    from detector.priors import box_sides
 
     dataset = open_data(data, image_size=image_size, skip_unreadable=skip_unreadable)
-    summary = dataset.summary() | {"box_sides": typical_sides(dataset.train, dataset.names)}
-    findings = [asdict(finding) for finding in dataset.findings]
-    return {"summary": summary, "findings": findings, "note": dataset.note, "files": dict(dataset.files)}
+    typical = {name: statistics.median(sides) for name, sides in box_sides(dataset.train, dataset.names).items()}
+    of_whole = auditing.findings_of_whole(dataset, auditing.anchor_choices(dataset))
+    return {
+        "summary": dataset.summary() | {"box_sides": typical},
+        "findings": by_severity([*dataset.findings, *of_whole]),
+        "note": dataset.note,
+        "files": dict(dataset.files),
+        "box_sides": auditing.all_box_sides(dataset),
+    }
 
 
 def _open_study_data(study: Study) -> Any:
