@@ -48,7 +48,12 @@ def audit(source: str, *, image_size: int) -> tuple[Audited, Dataset | None]:
 
 def findings_of_whole(dataset: Dataset, anchors: Sequence[AnchorChoice]) -> list[Finding]:
     """Images that look almost the same, splits and classes with too little in them, anchors that do not fit."""
-    return [*similar_images(dataset), *_few_images(dataset), *_uneven_classes(dataset), *_poor_anchors(dataset, anchors)]
+    return [
+        *similar_images(dataset),
+        *_few_images(dataset),
+        *_uneven_classes(dataset),
+        *_poor_anchors(dataset, anchors),
+    ]
 
 
 def all_box_sides(dataset: Dataset) -> dict[str, list[float]]:

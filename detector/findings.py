@@ -61,6 +61,7 @@ KINDS = {
     **_kinds(
         Severity.NOTE,
         similar_image="image looks almost the same as another of its split",
+        crowd="annotation outlines a crowd and is left out",
         difficult="object is marked difficult and is kept",
         no_objects="label file is empty and its image counts as background",
         bad_exif="EXIF block makes no sense; the pixels are used as they stand",

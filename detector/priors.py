@@ -19,7 +19,6 @@ from detector.datasets.listing import Split
 from detector.models.darknet import ANCHORS_PER_SCALE, published_anchors
 from detector.models.network import HeadPrior
 
-
 MAX_RATIO = 4.0  # of sides: what exp makes of a raw output within 1.4 of nothing
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 from detector.datasets import DataError, open_dataset, writing
 from detector.datasets.audit import ROUNDING_PX
+from detector.datasets.label_files import FORMATS
 from detector.datasets.listing import Box, Original
 from detector.datasets.writing import originals, write_dataset
 
@@ -26,7 +27,6 @@ RACCOON = Path(__file__).parents[1] / ".." / "shared" / "data" / "raccoon"
 BLOOD_CELLS = RACCOON.parent / "blood-cells"
 NAMES = ("red panda", "Größe 大", "a<b & 'c'>\"", "no", "1e3")
 EXACT_PX = 1e-3
-READABLE = ("yolo", "voc")
 
 
 def _pixels(number: int, size: tuple[int, int] = (40, 30)) -> torch.Tensor:
@@ -69,7 +69,7 @@ def _to(low: float, length: int) -> st.SearchStrategy[tuple[float, float]]:
     return st.tuples(st.just(low), st.floats(low + 1.01, length))
 
 
-@pytest.mark.parametrize("format_name", READABLE)
+@pytest.mark.parametrize("format_name", FORMATS)
 @settings(max_examples=15, deadline=None)
 @given(found=st.lists(_boxes(), min_size=1, max_size=3))
 def test_boxes_classes_and_splits_come_back(format_name: str, found: list[Any]) -> None:
@@ -86,7 +86,7 @@ def test_boxes_classes_and_splits_come_back(format_name: str, found: list[Any]) 
         assert all(_is_near(one, other, tolerance) for one, other in zip(listed, back[split], strict=True))
 
 
-@pytest.mark.parametrize("format_name", READABLE)
+@pytest.mark.parametrize("format_name", FORMATS)
 def test_digits_are_rendered_and_are_the_scenes_of_the_first_epoch(format_name: str, tmp_path: Path) -> None:
     digits = open_dataset("digits-3", image_size=64)
     few = {split: [part.original(index) for index in range(4)] for split, part in digits.splits().items()}
@@ -108,7 +108,7 @@ def _photographs(source: Path) -> tuple[tuple[str, ...], dict[str, list[Original
 
 
 @pytest.mark.parametrize("source", [RACCOON, BLOOD_CELLS], ids=lambda path: path.name)
-@pytest.mark.parametrize("format_name", READABLE)
+@pytest.mark.parametrize("format_name", FORMATS)
 def test_photographs_are_copied_byte_for_byte_and_their_boxes_come_back(
     format_name: str, source: Path, tmp_path: Path
 ) -> None:
@@ -132,7 +132,7 @@ def _file(original: Original) -> Path:
     return original.image
 
 
-@pytest.mark.parametrize("format_name", READABLE)
+@pytest.mark.parametrize("format_name", FORMATS)
 @pytest.mark.parametrize("orientation", [3, 6, 8])
 def test_a_photograph_turned_by_exif_keeps_its_boxes_in_the_upright_frame(
     format_name: str, orientation: int, tmp_path: Path
@@ -148,7 +148,7 @@ def test_a_photograph_turned_by_exif_keeps_its_boxes_in_the_upright_frame(
     assert [finding.kind for finding in dataset.findings if finding.kind != "unused_class"] == ["rotated"]
 
 
-@pytest.mark.parametrize("format_name", READABLE)
+@pytest.mark.parametrize("format_name", FORMATS)
 def test_images_of_one_name_stay_apart_and_odd_names_are_read_again(format_name: str, tmp_path: Path) -> None:
     names = ("x/a.png", "y/a.png", "y/A.PNG", "a b 1.png", "two\nlines.png", " 1,2,3,4,0 .png", "c.d.png", "x/é&<.png")
     listed = []
@@ -167,7 +167,7 @@ def test_images_of_one_name_stay_apart_and_odd_names_are_read_again(format_name:
     assert "leak" not in {finding.kind for finding in dataset.findings}
 
 
-@pytest.mark.parametrize(("format_name", "moved"), [("yolo", 0), ("voc", 1)])
+@pytest.mark.parametrize(("format_name", "moved"), [("yolo", 0), ("voc", 1), ("coco", 0), ("listing", 1)])
 def test_a_box_smaller_than_its_format_can_hold_is_widened_and_told(
     format_name: str, moved: int, tmp_path: Path
 ) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from detector.datasets.audit import Audit
+from detector.datasets.box_lists import box_lists, is_box_list, read_box_lists
+from detector.datasets.coco import coco_files, read_coco
 from detector.datasets.digits import CLASS_NAMES, open_digits
-from detector.datasets.files import build
+from detector.datasets.files import Listing, build
 from detector.datasets.layout import missing_yaml, unknown_layout, voc_folders
 from detector.datasets.listing import DataError, Dataset, Sample, Split, UnreadableImagesError
 from detector.datasets.pictures import PictureStore, longest_kept
@@ -15,10 +17,22 @@ from detector.datasets.voc import read_voc
 from detector.datasets.yolo import read_yolo
 from detector.findings import Finding
 
-__all__ = ["DataError", "Dataset", "Finding", "Sample", "Split", "UnreadableImagesError", "audit_dataset", "open_dataset"]
+__all__ = [
+    "DataError",
+    "Dataset",
+    "Finding",
+    "Sample",
+    "Split",
+    "UnreadableImagesError",
+    "audit_dataset",
+    "open_dataset",
+]
 
 _YAML = (".yaml", ".yml")
-_ALLOWED = f"{', '.join(CLASS_NAMES)}; a YOLO data.yaml or a folder with one; a Pascal VOC folder"
+_ALLOWED = (
+    f"{', '.join(CLASS_NAMES)}; a YOLO data.yaml or a folder with one; a Pascal VOC folder; COCO's JSON files or a "
+    "folder with them; lists with an image and its boxes a line"
+)
 
 
 def open_dataset(
@@ -27,7 +41,8 @@ def open_dataset(
     """The data set called `source`, checked as a whole before anything is trained on it.
 
     Args:
-        source: digits, digits-1, digits-3 or digits-10; a YOLO data.yaml or a folder with one; a Pascal VOC folder.
+        source: digits, digits-1, digits-3 or digits-10; a YOLO data.yaml or a folder with one; a Pascal VOC folder; a
+            JSON file of COCO or a folder with them; a list with an image and its boxes a line, or a folder with them.
         image_size: Side of the square images that will be trained on, in pixels.
         seed: Seed of rendered training scenes, and of the choice of images held out where no split is given.
         cache_mb: Memory for decoded pictures in MiB; the rest is decoded when needed.
@@ -72,17 +87,32 @@ def audit_dataset(source: str, *, image_size: int, seed: int = 0) -> tuple[Datas
 
 def _opened(source: str, audit: Audit, image_size: int, seed: int, cache_mb: int) -> Dataset:
     path = _existing(source)
-    if (config := _data_yaml(path)) is not None:
-        listing = read_yolo(config, audit)
-    elif path.is_dir() and voc_folders(path) is not None:
-        listing = read_voc(path, audit)
-    elif path.is_dir() and (advice := missing_yaml(path)) is not None:
-        raise DataError(f"{source}: {advice}")
-    else:
-        found = unknown_layout(path) if path.is_dir() else "is no known data set"
-        raise DataError(f"{source}: {found}; allowed: {_ALLOWED}")
+    listing = _of_folder(path, audit) if path.is_dir() else _of_file(path, audit)
     store = PictureStore(longest=longest_kept(image_size), max_bytes=cache_mb * 2**20)
     return build(listing, audit, store, seed)
+
+
+def _of_file(path: Path, audit: Audit) -> Listing:
+    suffix = path.suffix.lower() if path.is_file() else ""
+    if suffix in _YAML:
+        return read_yolo(path, audit)
+    if suffix == ".json":
+        return read_coco({"train": path}, path, audit)
+    if suffix == ".txt" and is_box_list(path):
+        return read_box_lists({"train": path}, path, audit)
+    raise DataError(f"{path}: is no known data set; allowed: {_ALLOWED}")
+
+
+def _of_folder(path: Path, audit: Audit) -> Listing:
+    if (config := _data_yaml(path)) is not None:
+        return read_yolo(config, audit)
+    if voc_folders(path) is not None:
+        return read_voc(path, audit)
+    if (files := coco_files(path)) is not None:
+        return read_coco(files, path, audit)
+    if (files := box_lists(path)) is not None:
+        return read_box_lists(files, path, audit)
+    raise DataError(f"{path}: {missing_yaml(path) or f'{unknown_layout(path)}; allowed: {_ALLOWED}'}")
 
 
 def _existing(source: str) -> Path:
@@ -96,10 +126,6 @@ def _existing(source: str) -> Path:
 
 
 def _data_yaml(path: Path) -> Path | None:
-    if path.is_file():
-        return path if path.suffix.lower() in _YAML else None
-    if not path.is_dir():
-        return None
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in _YAML)
     named = [file for file in files if file.stem in ("data", "dataset")]
     if len(named or files) > 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,11 +27,15 @@ ROUNDING_PX = 0.5  # a box this little beyond its image is cut without a word: a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledObject:
-    """One object as its label file has it: class index, box, line of the file."""
+    """One object as its label file has it: class index, box, and line of the file.
+
+    Where files have no lines, `place` says where in the file it is, such as `annotation 17`.
+    """
 
     label: int
     box: Box
     line: int | None
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,7 @@ class Entry:
         objects: Objects in the order of the label file.
         is_normalised: Whether boxes are fractions of the image's width and height rather than pixels.
         stated_size: Width and height as the label file states them, if it does.
+        is_shared: Whether the label file has other images, too, and so does not tell which one is meant.
     """
 
     image: Path
@@ -50,6 +56,12 @@ class Entry:
     objects: tuple[LabelledObject, ...] = ()
     is_normalised: bool = False
     stated_size: tuple[int, int] | None = None
+    is_shared: bool = False
+
+    @property
+    def told_of(self) -> Path:
+        """The file that is named where a finding is of the image's labels as a whole."""
+        return self.image if self.is_shared or self.label_file is None else self.label_file
 
 
 class Audit:
@@ -66,6 +78,7 @@ class Audit:
         self._problems: list[str] = []  # those that are shown; a long file may have one in each line
         self._num_problems = 0
         self._problem_files: set[str] = set()
+        self._broken: set[Path] = set()
         self._unreadable: dict[Path, str] = {}
         self._skip_unreadable = skip_unreadable or goes_on
 
@@ -112,20 +125,24 @@ class Audit:
         found = Finding(kind=kind, file=str(file), line=line, message=text, images=concerns, boxes=tuple(boxes))
         self.findings.append(found)
 
-    def broken(self, entries: Iterable[Entry]) -> set[Path]:
-        """Images that have a label file of their own in which there are problems, which are told of these images then.
+    def lacks_labels(self, image: Path) -> None:
+        """Note that not all labels of an image, in a file with those of others, could be understood."""
+        self._broken.add(image)
 
-        Without all its boxes an image would teach that the others are background.
+    def broken(self, entries: Iterable[Entry]) -> set[Path]:
+        """Images whose labels are not all understood: without all its boxes one would teach that they are background.
+
+        Problems in a label file of an image of its own are told of this image from then on.
         """
         images: dict[str, set[Path]] = {}
         for entry in entries:
-            images.setdefault(str(entry.label_file), set()).add(entry.image)
+            if not entry.is_shared:
+                images.setdefault(str(entry.label_file), set()).add(entry.image)
         own = {file: next(iter(of)) for file, of in images.items() if len(of) == 1 and file in self._problem_files}
-        self.findings = [
-            replace(finding, images=(str(own[finding.file]),)) if finding.file in own and not finding.images else finding
-            for finding in self.findings
-        ]
-        return set(own.values())
+        for place, finding in enumerate(self.findings):
+            if finding.file in own and not finding.images:
+                self.findings[place] = replace(finding, images=(str(own[finding.file]),))
+        return self._broken.union(own.values())
 
     def raise_problems(self) -> None:
         """End the check if anything prevents training, unless it goes on.
@@ -184,7 +201,7 @@ def upright_entry(entry: Entry, size: tuple[int, int], orientation: int, audit: 
     message += (
         f"the labels seem to be made before EXIF orientation {orientation} was applied, so boxes are turned along"
     )
-    audit.finding("size_mismatch", entry.label_file or entry.image, None, message, images=[entry.image])
+    audit.finding("size_mismatch", entry.told_of, None, message, images=[entry.image])
     objects = tuple(replace(labelled, box=_turned(labelled.box, frame, orientation)) for labelled in entry.objects)
     return replace(entry, objects=objects, stated_size=size)
 
@@ -213,17 +230,15 @@ def check_entry(entry: Entry, size: tuple[int, int], audit: Audit) -> list[Label
         audit.finding("no_label_file", image, None, "no label file; the image counts as background", images=[image])
         return []
     if entry.stated_size not in (None, size):
-        message = f"states {_times(entry.stated_size)} pixels, the image has {_times(size)}; the image's size is used"
-        audit.finding("size_mismatch", file, None, message, images=[image])
+        stated = f"{'labels state' if entry.is_shared else 'states'} {_times(entry.stated_size)} pixels"
+        message = f"{stated}, the image has {_times(size)}; the image's size is used"
+        audit.finding("size_mismatch", entry.told_of, None, message, images=[image])
     if not entry.objects:
-        audit.finding("no_objects", file, None, "no objects; the image counts as background", images=[image])
+        audit.finding("no_objects", entry.told_of, None, "no objects; the image counts as background", images=[image])
     kept: dict[tuple[int, Box], LabelledObject] = {}
     for labelled in entry.objects:
-        if (labelled.label, labelled.box) in kept:
-            again = kept[labelled.label, labelled.box].box
-            audit.finding(
-                "repeated_box", file, labelled.line, "the same box again; left out", images=[image], boxes=[again]
-            )
+        if (earlier := kept.get((labelled.label, labelled.box))) is not None:
+            _note(audit, "repeated_box", entry, labelled, "the same box again; left out", boxes=[earlier.box])
         elif (inside := _inside(labelled, entry, size, audit)) is not None:
             kept[labelled.label, labelled.box] = inside
     objects = list(kept.values())
@@ -237,21 +252,25 @@ def _inside(labelled: LabelledObject, entry: Entry, size: tuple[int, int], audit
     if entry.is_normalised:
         x0, y0, x1, y1 = x0 * width, y0 * height, x1 * width, y1 * height
     shown = f"box {x0:g} {y0:g} {x1:g} {y1:g} in an image of {_times(size)} pixels"
-
-    def note(kind: str, message: str) -> None:
-        file = entry.label_file or entry.image
-        audit.finding(kind, file, labelled.line, f"{shown} {message}", images=[entry.image], boxes=[(x0, y0, x1, y1)])
-
+    note = partial(_note, audit, entry=entry, labelled=labelled, boxes=[(x0, y0, x1, y1)])
     if x1 <= x0 or y1 <= y0:
-        note("no_area", "has no area; left out")
+        note("no_area", message=f"{shown} has no area; left out")
         return None
     cut = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
     if cut[2] <= cut[0] or cut[3] <= cut[1]:
-        note("outside", "lies outside; left out")
+        note("outside", message=f"{shown} lies outside; left out")
         return None
     if max(cut[0] - x0, cut[1] - y0, x1 - cut[2], y1 - cut[3]) > ROUNDING_PX:
-        note("clipped", "reaches beyond it; cut to the image")
-    return LabelledObject(label=labelled.label, box=cut, line=labelled.line)
+        note("clipped", message=f"{shown} reaches beyond it; cut to the image")
+    return replace(labelled, box=cut)
+
+
+def _note(
+    audit: Audit, kind: str, entry: Entry, labelled: LabelledObject, message: str, *, boxes: Sequence[Box]
+) -> None:
+    place = f"{labelled.place}: " if labelled.place else ""
+    file = entry.label_file or entry.image
+    audit.finding(kind, file, labelled.line, f"{place}{message}", images=[entry.image], boxes=boxes)
 
 
 def overlapping(boxes: Sequence[Box]) -> list[tuple[int, int, float]]:
@@ -271,15 +290,13 @@ def _note_overlaps(objects: Sequence[LabelledObject], entry: Entry, audit: Audit
     for one, other, overlap in overlapping([labelled.box for labelled in objects]):
         first, second = objects[one], objects[other]
         is_same = first.label == second.label
-        where = "an earlier one" if first.line is None else f"that of line {first.line}"
-        audit.finding(
-            "double_box" if is_same else "contested_box",
-            entry.label_file or entry.image,
-            second.line,
-            f"box overlaps {where}, of {'the same' if is_same else 'another'} class, by {overlap:.2f}; both kept",
-            images=[entry.image],
-            boxes=[first.box, second.box],
+        at = f"line {first.line}" if first.line is not None and first.line != second.line else first.place
+        message = (
+            f"box overlaps {f'that of {at}' if at else 'an earlier one'}, of {'the same' if is_same else 'another'} "
         )
+        message += f"class, by {overlap:.2f}; both kept"
+        kind = "double_box" if is_same else "contested_box"
+        _note(audit, kind, entry, second, message, boxes=[first.box, second.box])
 
 
 def _times(size: tuple[int, int] | None) -> str:

@@ -1,10 +1,10 @@
 """Images that look almost the same: another size, another compression, a little brighter, a border cut off.
 
-A picture is told by two things: for 16 x 16 places each, whether it becomes lighter to the right and downwards, and how
-light it is there. Pictures that agree in four fifths of the first and whose lightness goes together are almost the
-same. Between photographs that have nothing in common but their kind, 0.66 was the largest agreement (86,000 pairs of two
-public data sets); a picture and itself after JPEG at quality 30, at half its size, 1.3 times as bright, or without 2 %
-at each border agreed in 0.8 to 1.
+A picture is told by two things: for 16 x 16 places each, whether it becomes lighter to the right and downwards, and
+how light it is there. Pictures that agree in four fifths of the first and whose lightness goes together are almost the
+same. Between photographs that have nothing in common but their kind, 0.66 was the largest agreement (86,000 pairs of
+two public data sets); a picture and itself after JPEG at quality 30, at half its size, 1.3 times as bright, or without
+2 % at each border agreed in 0.8 to 1.
 
 Source: the difference hash is N. Krawetz's, "Kind of Like That", 2013; here of finer grids, and in both directions.
 Letters: P pictures, B bits, L places.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -102,6 +102,8 @@ def build(listing: Listing, audit: Audit, store: PictureStore, seed: int) -> Dat
         UnreadableImagesError: Images cannot be read, and nothing else is wrong.
         DataError: Anything else prevents training.
     """
+    if not all(listing.entries.values()):
+        audit.raise_problems()  # they say why a split has no images
     entries, note = _splits(listing, audit, seed)
     kept = _checked(entries, audit, store)
     audit.raise_problems()
@@ -189,8 +191,11 @@ def with_held_out(listing: Listing, seed: int) -> tuple[dict[str, list[Entry]], 
 def _once(listed: Sequence[Entry], audit: Audit) -> list[Entry]:
     kept: dict[Path, Entry] = {}
     for entry in listed:
-        if entry.image in kept:
-            audit.finding("listed_twice", entry.image, None, "listed twice in one split; kept once", images=[entry.image])
+        if (other := kept.get(entry.image)) is not None:
+            labels = " with the labels of both" if entry.is_shared else ""
+            message = f"listed twice in one split; kept once{labels}"
+            audit.finding("listed_twice", entry.image, None, message, images=[entry.image])
+            entry = replace(entry, objects=other.objects + entry.objects) if entry.is_shared else entry
         kept[entry.image] = entry
     return list(kept.values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +15,24 @@ from detector.written_numbers import is_whole
 LABEL_FOLDERS = ("annotations", "annots", "ann", "xml", "labels", "label")  # in any case; the first that fits
 IMAGE_FOLDERS = ("jpegimages", "images", "imgs", "img", "photos")
 LABEL_LISTS = ("classes.txt", "labels.txt", "names.txt", "notes.txt", "readme.txt")  # found among labels, but none
+SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}  # names of folders and files
 
 _MAX_BYTES = 2**24
 _MAX_NAMES = 10
 _MAX_CLASSES = 100  # a slip may name a class of any number
-_SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+
+
+def named_folders(root: Path, lower_names: tuple[str, ...]) -> list[Path]:
+    """Folders in `root` with one of some names in any case, in the order of these names."""
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name.lower() in lower_names]
+    return sorted(folders, key=lambda folder: lower_names.index(folder.name.lower()))
+
+
+def split_of(name: str) -> str | None:
+    """train, val or test, whichever a name such as `instances_train2017` has as one of its words; None for others."""
+    words = re.split("[^a-z]+", name.lower())
+    found = [split for split, names in SPLITS.items() if any(word in names for word in words)]
+    return found[0] if len(found) == 1 else None
 
 
 def voc_folders(root: Path) -> tuple[Path, Path] | None:
@@ -26,7 +40,7 @@ def voc_folders(root: Path) -> tuple[Path, Path] | None:
 
     Either may be `root` itself, and both may be one folder. Named folders come first.
     """
-    labels, images = _named(root, LABEL_FOLDERS), _named(root, IMAGE_FOLDERS)
+    labels, images = named_folders(root, LABEL_FOLDERS), named_folders(root, IMAGE_FOLDERS)
     annotations = next((folder for folder in (*labels, *images, root) if _has(folder, (".xml",))), None)
     if annotations is None:
         return None
@@ -41,7 +55,8 @@ def unknown_layout(root: Path) -> str:
     listed = f"{', '.join(there[:_MAX_NAMES])}{more}" if there else "nothing"
     return (
         f"has no data.yaml and no annotations; looked for *.xml in {_slashed(LABEL_FOLDERS)}, for images in "
-        f"{_slashed(IMAGE_FOLDERS)} (in any case), and for both in the folder itself; found {listed}"
+        f"{_slashed(IMAGE_FOLDERS)} (in any case), and for both in the folder itself; for COCO's *.json in the same "
+        f"folders and those of splits; for lists of images with boxes such as train.txt; found {listed}"
     )
 
 
@@ -50,7 +65,7 @@ def missing_yaml(root: Path) -> str | None:
     if (found := _yolo_labels(root)) is None:
         return None
     labels, files = found
-    images = next((folder for folder in _named(root, IMAGE_FOLDERS) if _has_below(folder)), None)
+    images = next((folder for folder in named_folders(root, IMAGE_FOLDERS) if _has_below(folder)), None)
     config = {"path": str(root.resolve()), **_places(images), "names": _class_names(root, labels, files)}
     text = yaml.safe_dump(config, sort_keys=False, default_flow_style=None, allow_unicode=True, width=10_000)
     steps = [*_moves(labels, images), f"write into {root / 'data.yaml'}:\n{text.rstrip()}"]
@@ -62,18 +77,13 @@ def _slashed(names: tuple[str, ...]) -> str:
     return ", ".join(f"{name}/" for name in names)
 
 
-def _named(root: Path, lower_names: tuple[str, ...]) -> list[Path]:
-    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name.lower() in lower_names]
-    return sorted(folders, key=lambda folder: lower_names.index(folder.name.lower()))
-
-
 def _has(folder: Path, suffixes: tuple[str, ...]) -> bool:
     return any(path.suffix.lower() in suffixes for path in folder.iterdir())
 
 
 def _yolo_labels(root: Path) -> tuple[Path, list[Path]] | None:
     """The folder that holds YOLO's text files, and these; it may have a folder for each split."""
-    for folder in (*_named(root, LABEL_FOLDERS), *_named(root, IMAGE_FOLDERS)):
+    for folder in (*named_folders(root, LABEL_FOLDERS), *named_folders(root, IMAGE_FOLDERS)):
         files = [
             file for file in sorted(folder.rglob("*.txt")) if file.is_file() and file.name.lower() not in LABEL_LISTS
         ]
@@ -115,7 +125,7 @@ def _has_below(folder: Path) -> bool:
 
 def _places(images: Path | None) -> dict[str, str]:
     splits = {}
-    for split, names in _SPLITS.items():
+    for split, names in SPLITS.items():
         folder = next((name for name in names if images is not None and (images / name).is_dir()), None)
         if folder is not None:
             splits[split] = f"images/{folder}"

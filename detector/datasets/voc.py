@@ -18,7 +18,7 @@ from detector.datasets.files import Listing
 from detector.datasets.layout import unknown_layout, voc_folders
 from detector.datasets.listing import Box, DataError
 from detector.datasets.pictures import SUFFIXES
-from detector.datasets.places import check_classes, list_lines
+from detector.datasets.places import class_list, list_lines, shown_classes
 from detector.text_files import TextFileError, read_bytes
 from detector.written_numbers import as_float
 
@@ -177,11 +177,7 @@ def _object(element: Element) -> VocObject:
 def _names(root: Path, annotations: Iterable[Annotation]) -> tuple[str, ...]:
     for file in (root / name for name in _CLASS_FILES):
         if file.is_file():
-            names = tuple(line.strip() for line in list_lines(file) if line.strip())
-            if not names or len(set(names)) < len(names):
-                raise DataError(f"{file}: {list(names)!r:.80}; allowed: at least one class name a file, each once")
-            check_classes(names, str(file))
-            return names
+            return class_list(file)
     return tuple(sorted({found.name for annotation in annotations for found in annotation.objects}))
 
 
@@ -189,8 +185,7 @@ def _entry(image: Path, annotation: Annotation, names: tuple[str, ...], first: f
     objects = []
     for found in annotation.objects:
         if found.name not in names:
-            known = ", ".join(name[:40] for name in names[:10]) + (", ..." if len(names) > 10 else "")
-            message = f"class {found.name!r:.80} is not known; allowed: {known}"
+            message = f"class {found.name!r:.80} is not known; allowed: {shown_classes(names)}"
             audit.problem(annotation.file, found.line, message, kind="unknown_class")
             continue
         if found.is_difficult:

@@ -15,7 +15,15 @@ from detector.datasets.files import Listing
 from detector.datasets.layout import LABEL_LISTS
 from detector.datasets.listing import DataError
 from detector.datasets.pictures import SUFFIXES
-from detector.datasets.places import MAX_CLASSES, check_classes, expanded, is_there, label_lines, list_lines
+from detector.datasets.places import (
+    MAX_CLASSES,
+    check_classes,
+    class_index,
+    expanded,
+    is_there,
+    label_lines,
+    list_lines,
+)
 from detector.text_files import TextFileError, read_text
 from detector.written_numbers import as_float
 from detector.yaml_text import YamlError, load
@@ -184,17 +192,17 @@ def _object(line: str, number: int, file: Path, names: tuple[str, ...], audit: A
     if not numbers or any(map(isnan, numbers)):
         audit.problem(file, number, f"{line.strip()!r:.200}; allowed: five numbers: {', '.join(_NUMBERS)}")
         return None
-    label, cx, cy, width, height = numbers
-    if not (label.is_integer() and 0 <= label < len(names)):
-        known = ", ".join(name[:40] for name in names[:10]) + (", ..." if len(names) > 10 else "")
-        allowed = f"0 to {len(names) - 1} ({known})"
-        audit.problem(file, number, f"class {words[0]:.80} is not known; allowed: {allowed}", kind="unknown_class")
-    elif max(abs(value) for value in numbers[1:]) > _LARGEST:
+    _, cx, cy, width, height = numbers
+    try:
+        label = class_index(numbers[0], words[0], names)
+    except ValueError as error:
+        audit.problem(file, number, str(error), kind="unknown_class")
+        return None
+    if max(abs(value) for value in numbers[1:]) > _LARGEST:
         audit.problem(file, number, f"{line.strip()!r:.200} counts pixels; allowed: fractions of the image, 0 to 1")
-    else:
-        box = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
-        return LabelledObject(label=int(label), box=box, line=number)
-    return None
+        return None
+    box = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
+    return LabelledObject(label=label, box=box, line=number)
 
 
 def _note_orphans(images: Iterable[Path], audit: Audit) -> None:

@@ -219,12 +219,12 @@ def _print_plan(run: Run, *, as_json: bool) -> None:
     from evolve.run.data import survey
 
     study = run.study
-    checked = run.checked or survey(study.data, skip_unreadable=study.skip_unreadable)
+    checked = run.checked or survey(study.data, skip_unreadable=study.skip_unreadable).at(study.image_size)
     planned = estimate(run)
     lines = [describe(study), *data_lines(study.data, checked), "", planned.text()]
     result = {
         "study": study.to_mapping(),
-        "data": {key: value for key, value in asdict(checked).items() if key != "files"},
+        "data": {key: value for key, value in asdict(checked).items() if key not in ("files", "box_sides")},
         "estimate": planned.as_mapping(),
         "advice": [asdict(advice) for advice in _advice(run, checked)],
     }

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from math import inf, nan
 from pathlib import Path

@@ -99,7 +99,7 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
         limits = Limits(trial_seconds=study.budget.trial_seconds)
         engine = ProcessEngine(objective, workers=crew.workers, preload=WORKERS_NEED, limits=limits)
         try:
-            checked = run.checked or survey(study.data, skip_unreadable=study.skip_unreadable)
+            checked = run.checked or survey(study.data, skip_unreadable=study.skip_unreadable).at(study.image_size)
             yield checked
             environment_id = storage.keep_environment(environment(device))
             check_unchanged(storage, study.name, checked, accepts_changed=run.accepts_changed_data)
@@ -112,7 +112,7 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
                 should_stop=should_stop,
             )
             with storage.lease(trials.study_id, study.name) as lease, closing(trials.events(lease)) as events:
-                storage.describe_data(trials.study_id, checked.summary | {"note": checked.note}, checked.findings)
+                storage.describe_data(trials.study_id, checked.summary | {"note": checked.note}, checked.as_rows())
                 for event in events:
                     if isinstance(event, TrialEnded):
                         _drop_weights(run, storage, trials.study_id)

@@ -13,6 +13,8 @@ from PIL import Image
 
 from detector.datasets import DataError, open_dataset
 from detector.datasets.audit import Audit
+from detector.datasets.box_lists import box_lists, read_box_lists
+from detector.datasets.coco import coco_files, read_coco
 from detector.datasets.pictures import read_picture
 from detector.datasets.voc import read_voc
 from detector.datasets.yolo import read_yolo
@@ -83,6 +85,17 @@ XML = b"""\
 <bndbox><xmin>20</xmin><ymin>5</ymin><xmax>39</xmax><ymax>19</ymax></bndbox></object>
 </annotation>
 """
+COCO = b"""\
+{"info": {"year": 2026, "description": "a few"}, "images": [
+{"id": 7, "file_name": "0.png", "width": 40, "height": 20, "license": null}, {"id": 8, "file_name": "1.png"}],
+"annotations": [
+{"id": 1, "image_id": 7, "category_id": 3, "bbox": [2, 3.5, 10.25, 12], "area": 123.0, "iscrowd": 0,
+"segmentation": [[2, 3, 4, 5, 6, 7]]},
+{"id": 2, "image_id": 8, "category_id": 1, "bbox": [20, 5, 1.5e1, 9], "iscrowd": 0},
+{"id": 4, "image_id": 7, "category_id": 1, "bbox": [1, 1, 5, 5], "iscrowd": 1}],
+"categories": [{"id": 3, "name": "cat", "supercategory": "animal"}, {"id": 1, "name": "dog"}]}
+"""
+BOX_LIST = b"images/0.png 2,3,12,15,0 20,5,39,19,1\nimages/1.png 1,1,30,18.5,1\n"
 _RESULTS = (
     "metrics/precision,metrics/recall,metrics/mAP_0.5,metrics/mAP_0.5:0.95,val/box_loss,val/obj_loss,val/cls_loss"
 )
@@ -176,6 +189,24 @@ def voc_folder(folder: Path) -> None:
     (folder / "classes.txt").write_bytes(b"cat\ndog\n")
 
 
+def coco_folder(folder: Path) -> None:
+    for number in range(3):
+        _picture(folder / f"{'val' if number == 2 else 'train'}/{number}.png", number)
+    (folder / "annotations").mkdir(exist_ok=True)
+    (folder / "annotations/instances_train.json").write_bytes(COCO)
+    (folder / "annotations/instances_val.json").write_bytes(
+        COCO.replace(b"0.png", b"2.png").replace(b"1.png", b"2.png")
+    )
+
+
+def box_list_folder(folder: Path) -> None:
+    for number in range(3):
+        _picture(folder / f"images/{number}.png", number)
+    (folder / "train.txt").write_bytes(BOX_LIST)
+    (folder / "val.txt").write_bytes(b"images/2.png 2,3,12,15,0\n")
+    (folder / "classes.txt").write_bytes(b"cat\ndog\n")
+
+
 def _study(folder: Path) -> object:
     file = read_study(str(folder / "study.yaml"))
     return file, file.preview()
@@ -199,9 +230,17 @@ def _theirs(dialect: str, name: str) -> Callable[[Path], object]:
 
 def _dataset(folder: Path) -> object:
     dataset = open_dataset(str(folder), image_size=64)
-    is_yolo = (folder / "data.yaml").exists()
-    listing = read_yolo(folder / "data.yaml", Audit()) if is_yolo else read_voc(folder, Audit())
-    return dataset, listing
+    return dataset, _listing(folder)
+
+
+def _listing(folder: Path) -> object:
+    if (folder / "data.yaml").exists():
+        return read_yolo(folder / "data.yaml", Audit())
+    if (folder / "Annotations").exists():
+        return read_voc(folder, Audit())
+    if (files := coco_files(folder)) is not None:
+        return read_coco(files, folder, Audit())
+    return read_box_lists(box_lists(folder) or {}, folder, Audit())
 
 
 @cache
@@ -287,8 +326,17 @@ def _table(file: str, kind: str, seed: bytes, misread: Callable[[bytes, object],
     )
 
 
+_FOLDERS = {
+    "YOLO list": listed_folder,
+    "YOLO": yolo_folder,
+    "VOC": voc_folder,
+    "COCO": coco_folder,
+    "boxes": box_list_folder,
+}
+
+
 def _files(name: str, file: str, kind: str, *seeds: bytes, misread: Callable[[bytes, object], str]) -> Format:
-    prepare = voc_folder if name.startswith("VOC") else listed_folder if "list" in name else yolo_folder
+    prepare = next(folder for start, folder in _FOLDERS.items() if name.startswith(start))
     errors = (DataError,)
     return Format(
         name=name, file=file, kind=kind, seeds=seeds, prepare=prepare, read=_dataset, misread=misread, errors=errors
@@ -355,6 +403,9 @@ def formats() -> tuple[Format, ...]:
         _files("VOC annotation", "Annotations/0.xml", "xml", XML, misread=reading.of_annotation),
         _files("VOC ImageSets", "ImageSets/Main/train.txt", "text", b"0\n1 1\n", misread=reading.of_nothing),
         _files("VOC classes.txt", "classes.txt", "text", b"cat\ndog\nno\n", misread=reading.of_classes),
+        _files("COCO annotations", "annotations/instances_train.json", "json", COCO, misread=reading.of_coco),
+        _files("boxes of a list", "train.txt", "text", BOX_LIST, misread=reading.of_box_list),
+        _files("boxes' classes.txt", "classes.txt", "text", b"cat\ndog\nno\n", misread=reading.of_classes),
         _image("JPEG", "a.jpg", "jpeg", _image_bytes("JPEG"), _image_bytes("JPEG", progressive=True)),
         _image("JPEG with EXIF", "a.jpg", "jpeg", _image_bytes("JPEG", exif=True)),
         _image("PNG", "a.png", "png", _image_bytes("PNG"), _image_bytes("PNG", exif=True)),

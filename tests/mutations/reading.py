@@ -164,6 +164,39 @@ def of_classes(data: bytes, understood: Any) -> str:
     return "" if list(dataset.names) == names else f"{names!r:.60} understood as {dataset.names!r:.60}"
 
 
+def of_coco(data: bytes, understood: Any) -> str:
+    """A file of COCO: box and class of every annotation that is no crowd, by image."""
+    _, listing = understood
+    top = json.loads(_text(data), parse_float=str, parse_int=str, parse_constant=str)
+    names = {record["id"]: record["name"] for record in top["categories"]}
+    for image in top["images"]:
+        (entry,) = [each for each in listing.entries["train"] if each.image.name == image["file_name"]]
+        alone = [each for each in top["annotations"] if plain(each.get("iscrowd", "0")) == 0]
+        records = [each for each in alone if each["image_id"] == image["id"]]
+        if len(records) != len(entry.objects):
+            return f"{len(entry.objects)} objects of {len(records)} annotations"
+        for record, labelled in zip(records, entry.objects, strict=True):
+            x, y, width, height = (plain(token) for token in record["bbox"])
+            if (x, y, x + width, y + height) != labelled.box:
+                return f"{record['bbox']} understood as {labelled.box}"
+            if names[record["category_id"]] != listing.names[labelled.label]:
+                return f"category {record['category_id']} understood as {listing.names[labelled.label]}"
+    return ""
+
+
+def of_box_list(data: bytes, understood: Any) -> str:
+    """A list of images with boxes: corners and class of every box, in order."""
+    _, listing = understood
+    words = [word for line in _text(data).splitlines() for word in line.split() if "," in word]
+    objects = [labelled for entry in listing.entries["train"] for labelled in entry.objects]
+    if len(words) != len(objects):
+        return f"{len(objects)} objects of {len(words)} boxes"
+    for word, labelled in zip(words, objects, strict=True):
+        if tuple(map(plain, word.split(","))) != (*labelled.box, labelled.label):
+            return f"{word} understood as {labelled}"
+    return ""
+
+
 _METRICS = {
     "precision": ("metrics/precision", "metrics/precision(B)"),
     "recall": ("metrics/recall", "metrics/recall(B)"),
