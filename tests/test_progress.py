@@ -8,6 +8,7 @@ from itertools import count
 
 from rich.console import Console
 
+from detector.findings import Finding
 from detector.telemetry import LaneStarted
 from evolve.commands.progress import LINE_SECONDS, Progress
 from evolve.outcome.training import TrialOutcome

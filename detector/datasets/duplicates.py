@@ -14,20 +14,48 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from hashlib import blake2b
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from detector.datasets.listing import Dataset
+from detector.datasets.listing import Dataset, Original
 from detector.findings import Finding
 
 _SIDE = 16
 MIN_AGREEMENT = 0.8  # share of the bits
 MIN_CORRELATION = 0.9  # of the lightness: on plain backgrounds most bits agree by chance
 _BLOCK = 1024  # pictures compared with all others at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where an image is in a data set: its split and its index there."""
+
+    dataset: Dataset
+    split: str
+    index: int
+
+    @property
+    def picture(self) -> Tensor:
+        """RGB, uint8, (3, height, width); not to be written to."""
+        return self.dataset.splits()[self.split].sample(self.index, 0).image
+
+    @property
+    def original(self) -> Original:
+        """Its file and boxes."""
+        return self.dataset.splits()[self.split].original(self.index)
+
+
+def all_places(dataset: Dataset) -> list[Place]:
+    """The images of a data set, split by split."""
+    return [
+        Place(dataset=dataset, split=name, index=index)
+        for name, split in dataset.splits().items()
+        for index in range(len(split))
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,6 +101,11 @@ def similar_pairs(looks: Sequence[Look]) -> Iterator[tuple[int, int, float]]:
                 yield one, other, float(agreement_PP[row, other])
 
 
+def pixel_digest(image: Tensor) -> bytes:
+    """What is the same for pictures of the same pixels alone."""
+    return blake2b(f"{tuple(image.shape)}".encode() + image.numpy().tobytes(), digest_size=16).digest()
+
+
 def similar_images(dataset: Dataset) -> list[Finding]:
     """A finding for each image of a file that looks almost like an earlier one, one of another split first.
 
@@ -81,29 +114,17 @@ def similar_images(dataset: Dataset) -> list[Finding]:
     """
     if not dataset.files:  # rendered scenes
         return []
-    splits = dataset.splits()
-    places = [(name, index) for name, split in splits.items() for index in range(len(split))]
-
-    def picture(place: int) -> Tensor:
-        name, index = places[place]
-        return splits[name].sample(index, 0).image
-
+    places = all_places(dataset)
     closest: dict[int, tuple[bool, float, int]] = {}
-    for one, other, agreement in similar_pairs([look_of(picture(place)) for place in range(len(places))]):
-        is_leak = places[one][0] != places[other][0]
-        if not torch.equal(picture(one), picture(other)):
+    for one, other, agreement in similar_pairs([look_of(place.picture) for place in places]):
+        is_leak = places[one].split != places[other].split
+        if not torch.equal(places[one].picture, places[other].picture):
             closest[other] = max(closest.get(other, (False, 0.0, 0)), (is_leak, agreement, one))
-    return [
-        _finding(dataset, places[other], places[one], agreement)
-        for other, (_, agreement, one) in sorted(closest.items())
-    ]
+    return [_finding(places[other], places[one], agreement) for other, (_, agreement, one) in sorted(closest.items())]
 
 
-def _finding(dataset: Dataset, place: tuple[str, int], earlier: tuple[str, int], agreement: float) -> Finding:
-    (split, index), (other_split, other_index) = place, earlier
-    splits = dataset.splits()
-    image, other = splits[split].original(index).image, splits[other_split].original(other_index).image
-    assert isinstance(image, Path) and isinstance(other, Path)
+def _finding(place: Place, earlier: Place, agreement: float) -> Finding:
+    image, other, split, other_split = place.original.image, earlier.original.image, place.split, earlier.split
     return Finding(
         kind="similar_image" if split == other_split else "similar_leak",
         file=str(image),

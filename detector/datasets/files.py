@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from detector.datasets.audit import Audit, Entry, LabelledObject, check_entry, upright_entry
+from detector.datasets.duplicates import pixel_digest
 from detector.datasets.listing import DataError, Dataset, Original, Sample, UnreadableImagesError
 from detector.datasets.pictures import READABLE, Picture, PictureStore
 from detector.datasets.spelling import note_misspelt
@@ -243,8 +244,7 @@ def _annotated(entry: Entry, picture: Picture, audit: Audit) -> Annotated:
 def _note_duplicate(
     picture: Picture, image: Path, split: str, seen: dict[bytes, tuple[str, Path]], audit: Audit
 ) -> None:
-    digest = blake2b(f"{tuple(picture.image.shape)}".encode() + picture.image.numpy().tobytes(), digest_size=16)
-    other_split, other = seen.setdefault(digest.digest(), (split, image))
+    other_split, other = seen.setdefault(pixel_digest(picture.image), (split, image))
     if (other_split, other) == (split, image):
         return
     kind = "same_image" if other_split == split else "leak"
