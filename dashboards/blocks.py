@@ -93,6 +93,21 @@ class Tile:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Photo:
+    """A picture of pixels: the bytes of a JPEG file, and what is seen on it."""
+
+    jpeg: bytes
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Photos:
+    """Pictures of pixels, side by side."""
+
+    photos: tuple[Photo, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Tiles:
     """Numbers to notice, side by side."""

@@ -6,6 +6,7 @@ The two differ in pictures and tables, which are leaves that each of them draws,
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,7 +15,20 @@ from typing import TypeAlias
 
 import plotly.graph_objects as go
 
-from dashboards.blocks import Cell, Column, Disclosure, Empty, Key, Prose, Table, Tiles, VerdictCounts, VerdictMark
+from dashboards.blocks import (
+    Cell,
+    Column,
+    Disclosure,
+    Empty,
+    Key,
+    Photo,
+    Photos,
+    Prose,
+    Table,
+    Tiles,
+    VerdictCounts,
+    VerdictMark,
+)
 from dashboards.figures import theme
 from dashboards.figures.series import curve_style
 from dashboards.questions.panel import Block
@@ -72,6 +86,8 @@ def _node(block: Block, index: int) -> Node:
                 (element("dt", tile.label), element("dd", tile.value), element("dd", tile.detail)) for tile in tiles
             ]
             return element("dl", *(element("div", *parts) for parts in shown), class_="tiles")
+        case Photos(photos):
+            return element("div", *map(_photo, photos), class_="photos")
         case VerdictCounts(counts):
             items = (element("li", _verdict(name), " ", element("b", f"{count:,}")) for name, count in counts)
             return element("ul", *items, class_="verdicts")
@@ -137,6 +153,12 @@ def _text_nodes(text: str) -> list[Node]:
     # Words in backticks are names of commands and keys.
     parts = re.split(r"`([^`]+)`", text)
     return [element("code", part) if index % 2 else part for index, part in enumerate(parts) if part]
+
+
+def _photo(photo: Photo) -> Element:
+    source = f"data:image/jpeg;base64,{b64encode(photo.jpeg).decode()}"
+    image = element("img", src=source, alt=photo.caption)
+    return element("figure", image, element("figcaption", *_text_nodes(photo.caption)))
 
 
 def _verdict(verdict: str) -> Element:

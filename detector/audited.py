@@ -75,6 +75,19 @@ class Audited:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnFinding:
+    """A finding to be looked at: its image, or both of a pair side by side, with the boxes it concerns.
+
+    Attributes:
+        finding: What is drawn.
+        jpeg: Bytes of a JPEG file.
+    """
+
+    finding: Finding
+    jpeg: bytes
+
+
 def by_severity(findings: list[Finding]) -> tuple[Finding, ...]:
     """Findings with errors first, then warnings, then notes, and those of a kind together; else as they came."""
     return tuple(sorted(findings, key=lambda finding: _ORDER[finding.kind]))
