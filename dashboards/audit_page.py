@@ -98,8 +98,10 @@ def _pictures(found: Audited, drawn: Sequence[DrawnFinding]) -> Iterable[Block]:
 
 
 def _caption(finding: Finding) -> str:
-    line = "" if finding.line is None else f":{finding.line}"
-    return f"{Path(finding.file).name}{line}: {finding.message}"
+    text = f"{finding.place}: {finding.message}"
+    for path in (finding.file, *finding.images):
+        text = text.replace(path, Path(path).name)
+    return text
 
 
 def _all(found: Audited) -> Iterable[Block]:
@@ -108,9 +110,10 @@ def _all(found: Audited) -> Iterable[Block]:
     listed = found.findings[:MOST_LISTED]
     if len(listed) < len(found.findings):
         yield Prose(f"The first {len(listed):,} of {len(found.findings):,}; `evolve audit --json` has all.")
+    folder = f"{found.source.rstrip('/')}/"
     yield findings_table(
-        (finding.kind, finding.file, nan if finding.line is None else finding.line, finding.message)
-        for finding in listed
+        (each.kind, each.file.removeprefix(folder), nan if each.line is None else each.line, each.message)
+        for each in listed
     )
 
 
@@ -132,8 +135,8 @@ def _anchors(found: Audited) -> Iterable[Block]:
     columns = (
         Column(title="anchors", kind="number", digits=0),
         Column(title="from"),
-        Column(title="boxes within a factor of four", kind="number", unit="%", digits=1),
-        Column(title="mean IoU with the best", kind="number", digits=3),
+        Column(title="boxes that fit", kind="number", unit="%", digits=1),
+        Column(title="mean IoU", kind="number", unit="with the best", digits=3),
     )
     rows = tuple((choice.number, choice.source, 100 * choice.recall, choice.overlap) for choice in found.anchors)
     yield Table(name="anchors", columns=columns, rows=rows)

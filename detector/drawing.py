@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
+from torchvision.transforms.functional import resize
 from torchvision.utils import draw_bounding_boxes
 
 from detector.datasets.pictures import read_picture
@@ -87,13 +87,10 @@ def _visible(boxes_B4: Tensor, image: Tensor) -> Tensor:
 
 
 def side_by_side(pictures: Sequence[Tensor]) -> Tensor:
-    """Pictures (3, height, width) in a row, 4 pixels of white between, those of less height with white beneath."""
-    height = max(picture.shape[1] for picture in pictures)
-    padded = [
-        functional.pad(picture, (4 * (place > 0), 0, 0, height - picture.shape[1]), value=255)
-        for place, picture in enumerate(pictures)
-    ]
-    return torch.cat(padded, dim=2)
+    """Pictures (3, height, width) in a row, as high as the lowest of them."""
+    height = min(picture.shape[1] for picture in pictures)
+    sizes = [(height, max(round(picture.shape[2] * height / picture.shape[1]), 1)) for picture in pictures]
+    return torch.cat([resize(picture, size) for picture, size in zip(pictures, sizes, strict=True)], dim=2)
 
 
 def jpeg(image: Tensor, *, quality: int = 92) -> bytes:

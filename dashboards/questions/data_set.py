@@ -26,7 +26,7 @@ def class_figure(found: Audited) -> go.Figure:
         for name, count in facts["boxes_by_class"].items():
             totals[name] = totals.get(name, 0) + count
     names = sorted(totals, key=lambda name: -totals[name])[:MOST_CLASSES]
-    figure = theme.new_figure(height=130 + 22 * len(names) + 14 * len(splits), x="boxes", y="", showlegend=True)
+    figure = theme.new_figure(height=max(300, 110 + 24 * len(names)), x="boxes", y="", showlegend=True)
     for slot, (split, facts) in enumerate(splits.items()):
         figure.add_bar(
             y=[theme.label(name, most=theme.MAX_TICK) for name in names],
@@ -36,7 +36,12 @@ def class_figure(found: Audited) -> go.Figure:
             marker={"color": curve_style(slot)[0]},
             hovertemplate="%{y}: %{x:,} boxes in " + split + "<extra></extra>",
         )
-    figure.update_layout(barmode="stack", yaxis={"type": "category", "autorange": "reversed"})
+    figure.update_layout(
+        barmode="stack",
+        bargap=0.4,
+        legend={"traceorder": "normal"},
+        yaxis={"type": "category", "autorange": "reversed"},
+    )
     return figure
 
 
