@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evolve.commands import auditing, exchange, looking, running, using
+from evolve.commands import auditing, converting, exchange, looking, running, using
 from evolve.errors import EvolveError, StudyError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ for command in (
     running.train,
     using.detect,
     using.val,
+    converting.convert,
     looking.studies,
     looking.hyp,
     looking.show,

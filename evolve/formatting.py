@@ -66,9 +66,9 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def counted(count: int, noun: str) -> str:
-    """A count with its noun, plural unless it is one."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def counted(count: int, noun: str, nouns: str = "") -> str:
+    """A count with its noun, plural (with an s, unless `nouns` says otherwise) unless it is one."""
+    return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
 
 
 def listed(items: Sequence[str], *, limit: int = 6) -> str:

@@ -154,7 +154,7 @@ def serve(
     opens_browser: bool,
     announce: Callable[[str], None],
 ) -> None:
-    """Serves until interrupted.
+    """Serves until interrupted, as the last thing that a process does: Ctrl-C means nothing else from then on.
 
     Args:
         storage, host, port, token: Passed on to `make_dashboard_server`.
@@ -170,26 +170,20 @@ def serve(
     gc.collect()
     gc.freeze()
     address = server.address(page)
-    with stopped_by_ctrl_c(server):
-        announce(address)
-        threading.Thread(target=pack_plotly, daemon=True).start()
-        if opens_browser and sys.stdout.isatty():
-            opening = threading.Timer(0.5, webbrowser.open, [address])
-            opening.daemon = True
-            opening.start()
-        server.run()
-
-
-@contextmanager
-def stopped_by_ctrl_c(server: DashboardServer) -> Iterator[None]:
-    """Has Ctrl-C end `run`, also before it has begun, and closes the server at the end of the block."""
     # An exception could be raised where it is swallowed, or while the server is being closed.
-    before = signal.signal(signal.SIGINT, lambda *_: server.stop())
+    signal.signal(signal.SIGINT, lambda *_: server.stop())
+    announce(address)
+    threading.Thread(target=pack_plotly, daemon=True).start()
+    if opens_browser and sys.stdout.isatty():
+        opening = threading.Timer(0.5, webbrowser.open, [address])
+        opening.daemon = True
+        opening.start()
     try:
-        yield
+        server.run()
     finally:
+        # Python gives a function's signal back to the system as it ends, and a second Ctrl-C would kill it then.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         server.close()
-        signal.signal(signal.SIGINT, before)
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -15,8 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from detector.findings import Box as Box
-from detector.findings import Finding
+from detector.findings import Box, Finding
 
 
 class DataError(ValueError):

@@ -16,9 +16,10 @@ from xml.parsers import expat
 from detector.datasets.audit import Audit, Entry, LabelledObject
 from detector.datasets.files import Listing
 from detector.datasets.layout import unknown_layout, voc_folders
-from detector.datasets.listing import Box, DataError
+from detector.datasets.listing import DataError
 from detector.datasets.pictures import SUFFIXES
 from detector.datasets.places import class_list, list_lines, shown_classes
+from detector.findings import Box
 from detector.text_files import TextFileError, read_bytes
 from detector.written_numbers import as_float
 

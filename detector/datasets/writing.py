@@ -13,7 +13,8 @@ from PIL import Image
 
 from detector.datasets.audit import ROUNDING_PX
 from detector.datasets.label_files import FORMATS, Format, Labelled
-from detector.datasets.listing import Box, DataError, Dataset, Original, Split
+from detector.datasets.listing import DataError, Dataset, Original, Split
+from detector.findings import Box
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +63,7 @@ def write_dataset(
         DataError: The format is not known or cannot hold a class name, or `out` holds something or is no folder.
         OSError: A file cannot be read or written; nothing of the new folder is left then.
     """
-    if format_name not in FORMATS:
-        raise DataError(f"format {format_name!r:.80} is not known; allowed: {', '.join(FORMATS)}")
+    check_target(out, format_name)
     form = FORMATS[format_name]
     _check_names(names, format_name)
     with _new_folder(out) as folder:
@@ -79,6 +79,18 @@ def write_dataset(
         boxes={split: sum(len(image.boxes) for image in listed) for split, listed in images.items()},
         moved=writer.num_moved,
     )
+
+
+def check_target(out: Path, format_name: str) -> None:
+    """Makes sure that a data set can be written to a folder, before one is read.
+
+    Raises:
+        DataError: As of `write_dataset`, but for class names.
+    """
+    if format_name not in FORMATS:
+        raise DataError(f"format {format_name!r:.80} is not known; allowed: {', '.join(FORMATS)}")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise DataError(f"{out}: is there already; allowed: a folder that is not there yet, or an empty one")
 
 
 def _check_names(names: Sequence[str], format_name: str) -> None:
@@ -97,8 +109,6 @@ def _check_names(names: Sequence[str], format_name: str) -> None:
 def _new_folder(out: Path) -> Iterator[Path]:
     """A folder that becomes `out` at the end, and is removed if that is not reached."""
     target = out.resolve()
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise DataError(f"{out}: is there already; allowed: a folder that is not there yet, or an empty one")
     target.parent.mkdir(parents=True, exist_ok=True)
     made = target.with_name(f".{target.name[:100]}.{os.getpid()}.part")
     made.mkdir()

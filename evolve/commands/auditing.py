@@ -9,14 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from evolve.commands.options import JsonOption, SizeOption
+from evolve.commands.options import DATA_HELP, JsonOption, SizeOption
 from evolve.commands.output import say, say_next
 
 
 def audit(
-    data: Annotated[
-        str, typer.Argument(help="A YOLO data.yaml, or a folder or file of another format.", show_default=False)
-    ],
+    data: Annotated[str, typer.Argument(help=DATA_HELP, show_default=False)],
     image_size: SizeOption = None,
     html: Annotated[
         Path | None, typer.Option("--html", help="Page to write; else named like the data set.", show_default=False)
@@ -38,9 +36,9 @@ def audit(
     from detector.findings import Severity
     from evolve.commands.audit_text import audit_text, fixed_text
     from evolve.run.auditing import Auditing
-    from evolve.run.data import SURVEY_SIZE
+    from evolve.run.data import survey_size
 
-    auditing = Auditing(data, image_size=SURVEY_SIZE if image_size is None else image_size)
+    auditing = Auditing(data, image_size=survey_size(data) if image_size is None else image_size)
     found = auditing.result
     copy = None if fix is None else auditing.fix(fix)
     page = write_audit_page(html or _default_page(data), found, auditing.drawn())

@@ -31,6 +31,7 @@ def at_least_one(text: str) -> int:
 DEFAULT_STORAGE = "sqlite:///runs/evolve.db"
 RUNS = Path("runs")
 
+DATA_HELP = "digits-1, digits-3, digits-10, or a folder or file of YOLO, Pascal VOC, COCO, or lists with boxes."
 STUDY_HELP = "A stored study: its name, what the name begins with, or latest."
 StudyName = Annotated[str, typer.Argument(help=STUDY_HELP, show_default=False)]
 StudyOption = Annotated[
@@ -41,7 +42,7 @@ StorageOption = Annotated[str, typer.Option("--storage", envvar="EVOLVE_STORAGE"
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 DataOption = Annotated[
     str | None,
-    typer.Option("--data", help="digits-1, digits-3, digits-10, a YOLO data.yaml, or a Pascal VOC folder."),
+    typer.Option("--data", help=DATA_HELP),
 ]
 ModelOption = Annotated[str | None, typer.Option("--model", help="yolov3, yolov3-spp, yolov3-tiny, or -compact ones.")]
 EpochsOption = Annotated[

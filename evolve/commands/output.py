@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from evolve.storage.database import Storage
     from evolve.study import Study
+
+Item = TypeVar("Item")
 
 
 @contextmanager
@@ -103,3 +105,12 @@ def without_nan(value: Any) -> Any:
 def say_next(command: str, *, as_json: bool) -> None:
     if not as_json:
         typer.echo(f"next    {command}")
+
+
+def watched(items: Iterable[Item], what: str, count: int) -> Iterator[Item]:
+    """The same items, with a bar on standard error where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    yield from track(items, what, count, console=console, transient=True, disable=not console.is_terminal)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evolve.commands.options import DeviceOption, JsonOption, SkipOption
-from evolve.commands.output import say, say_next
+from evolve.commands.options import DATA_HELP, DeviceOption, JsonOption, SkipOption
+from evolve.commands.output import say, say_next, watched
 from evolve.formatting import counted
 
 if TYPE_CHECKING:
     from evolve.run.using import Detected, ImageResult
 
-Item = TypeVar("Item")
 WeightsArgument = Annotated[
     Path, typer.Argument(help="File of weights that a training ended by naming.", show_default=False)
 ]
@@ -56,7 +54,7 @@ def detect(
     wanted = Wanted(output=output, score=score, nms_iou=nms_iou, saves_txt=save_txt)
     found = detect_images(opened_detector(weights, choose_device(device)), files, wanted)
     results = []
-    for result in _watched(found, "images", len(files)):
+    for result in watched(found, "images", len(files)):
         results.append(result)
         if isinstance(result, Unreadable):
             typer.echo(f"passed over  {_printable(result.image)}: {_printable(result.reason)}", err=True)
@@ -75,9 +73,7 @@ def val(
     weights: WeightsArgument,
     data: Annotated[
         str,
-        typer.Option(
-            "--data", help="digits-1, digits-3, digits-10, a YOLO data.yaml, or a VOC folder.", show_default=False
-        ),
+        typer.Option("--data", help=DATA_HELP, show_default=False),
     ],
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "val",
     nms_iou: DetectNmsOption = None,
@@ -96,20 +92,11 @@ def val(
 
     detector = opened_detector(weights, choose_device(device))
     validating = Validating(detector, data, split=split, nms_iou=nms_iou, skip_unreadable=skip_unreadable)
-    done = validating.result(weights, _watched(validating.batches(), "batches", validating.num_batches))
+    done = validating.result(weights, watched(validating.batches(), "batches", validating.num_batches))
     say(done.as_mapping(), as_json=as_json, text=lambda: validation_text(done))
     best = done.found.best
     point = ["--score", f"{best.score:g}", "--nms-iou", f"{best.nms_iou:g}"]
     say_next(shlex.join(["evolve", "detect", str(weights), "IMAGES", *point]), as_json=as_json)
-
-
-def _watched(items: Iterable[Item], what: str, count: int) -> Iterator[Item]:
-    """The same items, with a bar on standard error where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    yield from track(items, what, count, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _detected_text(done: Detected) -> str:

@@ -60,8 +60,12 @@ def survey(data: str, *, skip_unreadable: bool) -> DataChecked:
     Raises:
         EvolveError: It cannot be trained on; the text names files and lines.
     """
-    size = Study.model_fields["image_size"].default if data in DIGITS else SURVEY_SIZE
-    return DataChecked(**check_data(data, image_size=size, skip_unreadable=skip_unreadable))
+    return DataChecked(**check_data(data, image_size=survey_size(data), skip_unreadable=skip_unreadable))
+
+
+def survey_size(data: str) -> int:
+    """Pixels at which a data set is looked at before it is known at which size it is trained on."""
+    return int(Study.model_fields["image_size"].default) if data in DIGITS else SURVEY_SIZE
 
 
 def settled(file: StudyFile, *, stored: Study | None, device: str) -> tuple[Study, DataChecked | None]:
@@ -77,7 +81,7 @@ def settled(file: StudyFile, *, stored: Study | None, device: str) -> tuple[Stud
     """
     if not file.data:
         raise StudyError(
-            f"--data: {file.name} has no images of its own; name a YOLO data.yaml or a Pascal VOC folder: "
+            f"--data: {file.name} has no images of its own; name a folder or file of yours: "
             f"evolve run --study {file.name} --data PATH"
         )
     if stored is not None:

@@ -93,7 +93,7 @@ class Validating:
 
     Args:
         detector: What is measured.
-        data: digits, a YOLO data.yaml, or a Pascal VOC folder.
+        data: Name of built-in data or a path.
         split: train, val or test.
         nms_iou: Overlap (0..1) of suppression for the scores; None for that of the training.
         skip_unreadable: Whether images that cannot be read are left out.

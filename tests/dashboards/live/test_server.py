@@ -30,3 +30,13 @@ def test_ctrl_c_ends_it_with_status_0_at_any_moment(large_url: str, tmp_path: Pa
 
         assert found.process.wait(timeout=20) == 0
         assert found.log.read_text() == ""
+
+
+def test_a_second_ctrl_c_that_comes_while_it_ends_changes_nothing(large_url: str, tmp_path: Path) -> None:
+    with started(large_url, tmp_path, EVOLVE_TOKEN="") as found:
+        while found.process.poll() is None:
+            found.process.send_signal(signal.SIGINT)
+            time.sleep(0.001)
+
+        assert found.process.returncode == 0
+        assert found.log.read_text() == ""

@@ -15,8 +15,7 @@ from detector.datasets.audit import MAX_PROBLEMS_SHOWN, Audit, Entry, LabelledOb
 from detector.datasets.files import Listing, with_held_out
 from detector.datasets.pictures import PictureStore, read_picture
 from detector.findings import KINDS, Finding
-
-RACCOON = Path(__file__).parents[1] / ".." / "shared" / "data" / "raccoon"
+from tests.datasets.photographs import RACCOON
 
 
 def _halves(width: int = 40, height: int = 20) -> Image.Image:
