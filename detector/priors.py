@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from scipy.cluster.vq import kmeans2
 from torch import Tensor
-from torchvision.ops import box_area
 
 from detector.boxes import shape_overlap
 from detector.datasets.listing import Split
@@ -73,10 +72,9 @@ def box_sides(split: Split, names: Sequence[str]) -> dict[str, list[float]]:
     """
     sides: dict[int, list[float]] = {}
     for index in range(len(split)):
-        sample = split.sample(index, 0)
-        area_M = box_area(sample.boxes_M4).sqrt() / max(sample.image.shape[1:])
-        for label, side in zip(sample.labels_M.tolist(), area_M.tolist(), strict=True):
-            sides.setdefault(label, []).append(side)
+        original = split.original(index)
+        for label, (x0, y0, x1, y1) in zip(original.labels, original.boxes, strict=True):
+            sides.setdefault(label, []).append(((x1 - x0) * (y1 - y0)) ** 0.5 / max(original.size))
     return {name: sides[label] for label, name in enumerate(names) if label in sides}
 
 

@@ -73,7 +73,9 @@ class Look:
 
 def look_of(image: Tensor) -> Look:
     """The look of an RGB uint8 picture of shape (3, height, width)."""
-    grey = Image.fromarray((image.sum(0, dtype=torch.int16) // 3).to(torch.uint8).numpy())  # faster than Pillow's grey
+    red, green, blue = image.to(torch.int16)
+    # The weights of ITU-R BT.601 in 128ths; faster than Pillow, which wants another order of the pixels.
+    grey = Image.fromarray(((38 * red + 75 * green + 15 * blue) >> 7).to(torch.uint8).numpy())
     wide, high, square = (
         np.asarray(grey.resize(size, Image.Resampling.BOX), dtype=np.float32)
         for size in ((_SIDE + 1, _SIDE), (_SIDE, _SIDE + 1), (_SIDE, _SIDE))
