@@ -35,7 +35,9 @@ def findings_table(rows: Iterable[tuple[str, str, float, str]]) -> Table:
         Column(title="line", kind="number", digits=0),
         Column(title="what", is_long=True),
     )
-    cells = tuple((severity_of(kind), kind.replace("_", " "), *rest) for kind, *rest in rows)
+    cells = tuple(
+        (severity_of(kind), kind.replace("_", " "), file, line, message) for kind, file, line, message in rows
+    )
     return Table(name="findings", columns=columns, rows=cells, is_sortable=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from detector.audited import AnchorChoice, Audited
 from detector.findings import KINDS, Finding
@@ -14,14 +14,19 @@ _EXAMPLES = 3  # of a kind; --json and the page have all
 
 def audit_text(found: Audited) -> str:
     """Counts of the data, a line for each kind of finding with some of them beneath, and how well anchors fit."""
-    return "\n".join([*_data(found), "", *_kinds(found), *map(_anchors, found.anchors)])
+    return _printable([*_data(found), "", *_kinds(found), *map(_anchors, found.anchors)])
 
 
 def fixed_text(copy: FixedCopy) -> str:
     """Everything that was done to the copy, and what is left to do."""
     done = [f"  {finding.kind.replace('_', ' ')}: {finding.place}: {finding.message}" for finding in copy.done]
     lines = [f"fixed   {copy.folder}: {counted(len(copy.done), 'change')}; splits as they were", *done]
-    return "\n".join([*lines, f"left    {_totals(copy.after)}", *_kinds(copy.after)])
+    return _printable([*lines, f"left    {_totals(copy.after)}", *_kinds(copy.after)])
+
+
+def _printable(lines: Iterable[str]) -> str:
+    """Names of files and classes may hold what a terminal would obey."""
+    return "\n".join("".join(letter if letter.isprintable() else "?" for letter in line) for line in lines)
 
 
 def _data(found: Audited) -> list[str]:
