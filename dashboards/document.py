@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from dashboards.blocks import Table
 from dashboards.figures import theme
-from dashboards.questions.panel import Block
+from dashboards.questions.panel import Block, Panel
 from dashboards.rendering import Leaf, Node, panel_body, table_element
 from evolve.formatting import counted
 
@@ -38,6 +38,13 @@ class Section:
     title: str
     caption: str = ""
     blocks: tuple[Block, ...]
+
+
+def sections_of(panels: Iterable[Panel], about: object) -> list[Section]:
+    """What panels show of a study, a trial, or whatever they are about."""
+    return [
+        Section(key=panel.key, title=panel.title, caption=panel.caption, blocks=panel.draw(about)) for panel in panels
+    ]
 
 
 def document(title: str, details: Iterable[str], sections: Sequence[Section]) -> str:

@@ -26,6 +26,7 @@ from dashboards.questions import (
     trial_files,
     trial_outcome,
     trials,
+    validated,
 )
 
 STUDIES = (studies.TOTAL, studies.PANEL)
@@ -66,4 +67,11 @@ TRIAL = (
     trial_files.ENVIRONMENT,
 )
 COMPARE = (compared.OUTCOME, compared.SETTING, compared_curves.STEP, compared_curves.CURVE)
+VALIDATION = (
+    validated.HEADLINE,
+    validated.CLASS,
+    validated.CURVE,
+    validated.SWEEP,
+    validated.CONFUSION,
+)
 PAGES = {"/": STUDIES, "/study": STUDY, "/trial": TRIAL, "/compare": COMPARE}

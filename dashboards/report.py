@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from dashboards.data.study import StudyView
 from dashboards.data.study_loading import load
-from dashboards.document import Section, document, write_document
+from dashboards.document import document, sections_of, write_document
 from dashboards.panels import STUDY
 from evolve.formatting import moment
 
@@ -35,7 +35,4 @@ def render(view: StudyView) -> str:
         (when for when in (*view.trials["started"], *view.trials["ended"]) if isfinite(when)), default=facts.created
     )
     details = (facts.text("model"), facts.text("data"), f"as of {moment(last)}" if isfinite(last) else "")
-    sections = [
-        Section(key=panel.key, title=panel.title, caption=panel.caption, blocks=panel.draw(view)) for panel in STUDY
-    ]
-    return document(facts.name, details, sections)
+    return document(facts.name, details, sections_of(STUDY, view))

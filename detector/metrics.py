@@ -17,43 +17,14 @@ from torchvision.ops import batched_nms
 
 from detector.boxes import xyxy
 from detector.choices.codings import CODINGS
+from detector.scores import SIZES, AllScores, Part
 from detector.telemetry import Scores
 
 MIN_SCORE = 0.001  # conf-thres of ultralytics/yolov3 val.py
 MAX_CANDIDATES = 300
 MAX_DETECTIONS = 100  # COCO's largest
-# Areas in pixels, from and to: COCO's (pycocotools, cocoeval.py, Params).
-SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 NOTHING_FOUND = Scores(precision=0.0, recall=0.0, map50=0.0, map50_95=0.0)
 NOTHING_THERE = Scores(precision=nan, recall=nan, map50=nan, map50_95=nan)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """Scores of some of the objects; NaN where there are none.
-
-    Attributes:
-        objects: Number of labelled ones.
-        scores: By COCO's rules: what is found of other classes or sizes counts neither way.
-    """
-
-    objects: int
-    scores: Scores
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AllScores:
-    """Scores of a split.
-
-    Attributes:
-        overall: Means over classes that have labels.
-        classes: By class index.
-        sizes: In the order of `SIZES`.
-    """
-
-    overall: Scores
-    classes: tuple[Part, ...]
-    sizes: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

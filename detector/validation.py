@@ -16,59 +16,13 @@ from torchvision.ops import box_iou
 
 from detector.batches import Batch
 from detector.boxes import xyxy
-from detector.metrics import MAX_DETECTIONS, MIN_SCORE, AllScores, Detections, Evaluator
+from detector.metrics import MAX_DETECTIONS, MIN_SCORE, Detections, Evaluator
 from detector.predict import Detector
+from detector.scores import MATCH_IOU, AllScores, OperatingPoint, Validation
 
-MATCH_IOU = 0.5  # a detection with this overlap has found its object
 OVERLAPS = (0.3, 0.45, 0.6, 0.7)
 THRESHOLDS = (0.01, *(step / 20 for step in range(1, 20)))
 CURVE_THRESHOLDS = tuple(step / 100 for step in range(1, 100))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperatingPoint:
-    """How a detector does when it shows only some boxes.
-
-    Attributes:
-        score: Least score that is shown, 0..1.
-        nms_iou: Overlap of suppression, 0..1.
-        precision: Share of the shown boxes that have found an object of their class at IoU 0.5; NaN if none is shown.
-        recall: Share of the objects that were found; NaN if there are none.
-        f1: 2 TP / (2 TP + FP + FN), 0..1.
-        false_positives_per_image: Shown boxes that found nothing, per image.
-    """
-
-    score: float
-    nms_iou: float
-    precision: float
-    recall: float
-    f1: float
-    false_positives_per_image: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Validation:
-    """What was measured on a split.
-
-    Attributes:
-        images: Number of images.
-        objects: Number of labels.
-        scores: By COCO's rules, as in training; sizes are areas in pixels of the images before letterboxing.
-        sweep: Operating points, by overlap and score.
-        best: The point of the highest F1; of equals the one with the fewest false positives.
-        curve: Points at `CURVE_THRESHOLDS` and the overlap of the scores, over all classes.
-        class_curves: The same by class index, of that class's objects and boxes alone.
-        confusion: Counts at that point, row the labelled class, column the class found; the last of each is background.
-    """
-
-    images: int
-    objects: int
-    scores: AllScores
-    sweep: tuple[OperatingPoint, ...]
-    best: OperatingPoint
-    curve: tuple[OperatingPoint, ...]
-    class_curves: tuple[tuple[OperatingPoint, ...], ...]
-    confusion: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

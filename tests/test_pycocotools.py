@@ -20,9 +20,10 @@ from detector.batches import Batch, evaluation_batches
 from detector.boxes import xyxy
 from detector.datasets import open_dataset
 from detector.hyperparameters import Hyperparameters
-from detector.metrics import MIN_SCORE, SIZES, Detections, Evaluator, Part
+from detector.metrics import MIN_SCORE, Detections, Evaluator
 from detector.plan import TrainingPlan
 from detector.predict import load_detector
+from detector.scores import SIZES, Part
 from detector.trainer import LaneSpec, Trainer
 from detector.validation import validate
 from tests.test_metrics import found, labels

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from detector.metrics import Evaluator
-from detector.validation import CURVE_THRESHOLDS, THRESHOLDS, OperatingPoint, _confusion, _Image, _images, _Matched
+from detector.scores import OperatingPoint
+from detector.validation import CURVE_THRESHOLDS, THRESHOLDS, _confusion, _Image, _images, _Matched
 from tests.test_metrics import found, labels
 
 TWO = labels([(0, 0.3, 0.3, 0.2, 0.2), (1, 0.7, 0.7, 0.2, 0.2)], [(1, 0.5, 0.5, 0.4, 0.4)])

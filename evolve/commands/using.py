@@ -77,6 +77,9 @@ def val(
     ],
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "val",
     nms_iou: DetectNmsOption = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with curves, too.", show_default=False)
+    ] = None,
     skip_unreadable: SkipOption = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -94,6 +97,10 @@ def val(
     validating = Validating(detector, data, split=split, nms_iou=nms_iou, skip_unreadable=skip_unreadable)
     done = validating.result(weights, watched(validating.batches(), "batches", validating.num_batches))
     say(done.as_mapping(), as_json=as_json, text=lambda: validation_text(done))
+    if html is not None:
+        from dashboards.validation_page import write_validation
+
+        typer.echo(f"page  {_printable(str(write_validation(done, html)))}", err=as_json)
     best = done.found.best
     point = ["--score", f"{best.score:g}", "--nms-iou", f"{best.nms_iou:g}"]
     say_next(shlex.join(["evolve", "detect", str(weights), "IMAGES", *point]), as_json=as_json)

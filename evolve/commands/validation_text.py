@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isnan
-from typing import TYPE_CHECKING
 
+from detector.scores import OperatingPoint
 from evolve.formatting import MISSING, counted, score
-
-if TYPE_CHECKING:
-    from detector.validation import OperatingPoint
-    from evolve.run.validating import Validated
+from evolve.outcome.validated import BACKGROUND, Validated
 
 _MOST_CLASSES = 12  # a wider confusion matrix fits no terminal
 _WIDEST = 24
@@ -85,13 +82,13 @@ def _confusion(done: Validated) -> list[str]:
     heading = "confusion there: rows what is labelled, columns what is found"
     if len(names) > _MOST_CLASSES:
         return [f"confusion of {len(names)} classes: --json"]
-    rows = zip([*names, "background"], done.found.confusion, strict=True)
+    rows = zip([*names, BACKGROUND], done.found.confusion, strict=True)
     last = len(names)
     cells = [
         (name, *(MISSING if row == column == last else f"{count:,}" for column, count in enumerate(counts)))
         for row, (name, counts) in enumerate(rows)
     ]
-    return [heading, *_table([("", *names, "background"), *cells])]
+    return [heading, *_table([("", *names, BACKGROUND), *cells])]
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

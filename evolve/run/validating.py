@@ -2,90 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from evolve.errors import EvolveError, shown
+from evolve.outcome.validated import Validated
 from evolve.run.detection import open_data
 
 if TYPE_CHECKING:
     from detector.batches import Batch
     from detector.datasets import Dataset, Split
     from detector.predict import Detector
-    from detector.validation import OperatingPoint, Validation
-
-BACKGROUND = "background"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Validated:
-    """What a detector's measurement on a split came to.
-
-    Attributes:
-        weights: File of the weights.
-        data: The data set.
-        split: train, val or test.
-        image_size: Side of the letterboxed images in pixels.
-        nms_iou: Overlap of suppression for the scores.
-        names: Class names by index.
-        found: The measurement.
-    """
-
-    weights: str
-    data: str
-    split: str
-    image_size: int
-    nms_iou: float
-    names: tuple[str, ...]
-    found: Validation
-
-    def by_class(self) -> dict[str, dict[str, float]]:
-        """Number of objects and scores by class name; scores are NaN where there are no objects."""
-        rows = zip(self.names, self.found.scores.classes, strict=True)
-        return {name: {"objects": part.objects, **asdict(part.scores)} for name, part in rows}
-
-    def by_size(self) -> dict[str, dict[str, float]]:
-        """Number of objects and scores by size: small, medium, large."""
-        from detector.metrics import SIZES
-
-        rows = zip(SIZES, self.found.scores.sizes, strict=True)
-        return {name: {"objects": part.objects, **asdict(part.scores)} for name, part in rows}
-
-    def as_mapping(self) -> dict[str, Any]:
-        """For machines."""
-        found = self.found
-        return {
-            "weights": self.weights,
-            "data": self.data,
-            "split": self.split,
-            "image_size": self.image_size,
-            "nms_iou": self.nms_iou,
-            "images": found.images,
-            "objects": found.objects,
-            **asdict(found.scores.overall),
-            "classes": self.by_class(),
-            "sizes": self.by_size(),
-            "best": asdict(found.best),
-            "confusion": {
-                "score": found.best.score,
-                "nms_iou": found.best.nms_iou,
-                "labelled": [*self.names, BACKGROUND],
-                "found": [*self.names, BACKGROUND],
-                "counts": found.confusion,
-            },
-            "sweep": [asdict(point) for point in found.sweep],
-            "curves": {
-                "all": _curve(found.curve),
-                "classes": dict(zip(self.names, map(_curve, found.class_curves), strict=True)),
-            },
-        }
-
-
-def _curve(points: Sequence[OperatingPoint]) -> dict[str, list[float]]:
-    """Columns over the score: precision, recall, f1."""
-    return {name: [getattr(point, name) for point in points] for name in ("score", "precision", "recall", "f1")}
 
 
 class Validating:

@@ -1,0 +1,99 @@
+"""The page of weights that were measured."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dashboards.blocks import Empty, Prose
+from dashboards.panels import VALIDATION
+from dashboards.questions import validated
+from detector.scores import AllScores, OperatingPoint, Part, Validation
+from detector.telemetry import Scores
+from evolve.cli import app
+from evolve.outcome.validated import Validated
+
+SCORES = Scores(precision=0.5, recall=0.6, map50=0.4, map50_95=0.2)
+
+
+def point(score: float, nms_iou: float = 0.45) -> OperatingPoint:
+    return OperatingPoint(
+        score=score, nms_iou=nms_iou, precision=score, recall=1 - score, f1=score, false_positives_per_image=1 - score
+    )
+
+
+def measured(names: tuple[str, ...]) -> Validated:
+    """A measurement with as many objects of each class as its place says, none of the first."""
+    parts = tuple(Part(objects=index, scores=SCORES) for index in range(len(names)))
+    curve = tuple(point(step / 100) for step in range(1, 100))
+    found = Validation(
+        images=3,
+        objects=sum(part.objects for part in parts),
+        scores=AllScores(overall=SCORES, classes=parts, sizes=parts[:1] * 3),
+        sweep=tuple(point(score, overlap) for overlap in (0.45, 0.6) for score in (0.1, 0.5)),
+        best=point(0.5, 0.6),
+        curve=curve,
+        class_curves=(curve,) * len(names),
+        confusion=tuple(tuple(range(len(names) + 1)) for _ in range(len(names) + 1)),
+    )
+    return Validated(
+        weights="w.pt", data="d", split="val", image_size=64, nms_iou=0.45, names=names, found=found
+    )  # fmt: skip
+
+
+def test_every_panel_has_something_to_show() -> None:
+    for panel in VALIDATION:
+        assert not any(isinstance(block, Empty) for block in panel.draw(measured(("cat", "dog")))), panel.key
+
+
+def test_classes_without_objects_have_no_curve() -> None:
+    figures = validated.CURVE.draw(measured(("cat", "dog", "cow")))
+
+    assert [trace.name for trace in figures[1].data] == ["dog", "cow"]
+    assert [trace.name for trace in figures[2].data] == ["dog", "cow"]
+
+
+def test_of_very_many_classes_those_with_most_objects_are_drawn_and_it_is_said() -> None:
+    done = measured(tuple(f"class {index}" for index in range(20)))
+
+    *figures, note = validated.CURVE.draw(done)
+
+    assert [trace.name for trace in figures[1].data] == [f"class {index}" for index in range(8, 20)]
+    assert note == Prose("The 12 classes with most objects are drawn; 7 more are not.")
+    assert isinstance(validated.CONFUSION.draw(done)[0], Empty)
+
+
+def test_where_nothing_is_shown_precision_over_recall_has_no_point() -> None:
+    done = measured(("cat", "dog"))
+    bare = tuple(replace(each, precision=float("nan")) if each.score > 0.5 else each for each in done.found.curve)
+
+    figure = validated.precision_over_recall(replace(done, found=replace(done.found, class_curves=(bare, bare))))
+
+    assert max(figure.data[0].y) == pytest.approx(0.5)
+    assert len(figure.data[0].x) == 50
+
+
+def test_val_writes_a_page_that_needs_nothing_else_and_escapes_names(weights: Path, tmp_path: Path) -> None:
+    page = tmp_path / "a" / "val.html"
+
+    done = CliRunner().invoke(app, ["val", str(weights), "--data", "digits-1", "--html", str(page), "--json"])
+
+    assert json.loads(done.stdout)["objects"] > 0
+    assert f"page  {page}" in done.stderr
+    text = page.read_text()
+    assert [f'id="{panel.key}"' in text for panel in VALIDATION] == [True] * len(VALIDATION)
+    assert not re.search(r'(src|href)="(?!#|data:)', text.split("<script", 1)[0])
+
+
+def test_class_names_are_text_on_the_page(tmp_path: Path) -> None:
+    from dashboards.validation_page import write_validation
+
+    text = write_validation(measured(("<b>cat", "dog</script>")), tmp_path / "val.html").read_text()
+
+    assert "<b>cat" not in text
+    assert "dog</script>" not in text
