@@ -287,7 +287,10 @@ def overlapping(boxes: Sequence[Box]) -> list[tuple[int, int, float]]:
 
 
 def _note_overlaps(objects: Sequence[LabelledObject], entry: Entry, audit: Audit) -> None:
+    closest: dict[int, tuple[float, int]] = {}  # of a heap of boxes each is told once
     for one, other, overlap in overlapping([labelled.box for labelled in objects]):
+        closest[other] = max(closest.get(other, (0.0, 0)), (overlap, one))
+    for other, (overlap, one) in sorted(closest.items()):
         first, second = objects[one], objects[other]
         is_same = first.label == second.label
         at = f"line {first.line}" if first.line is not None and first.line != second.line else first.place

@@ -72,11 +72,17 @@ def merged_boxes(boxes: Sequence[Box], labels: Sequence[int]) -> tuple[tuple[Box
         labels: Class index of each.
     """
     kept, classes = list(boxes), list(labels)
-    while pair := next(((a, b) for a, b, _ in overlapping(kept) if classes[a] == classes[b]), None):
-        one, other = pair
-        x0, y0, x1, y1 = ((a + b) / 2 for a, b in zip(kept[one], kept[other], strict=True))
-        kept[one] = (x0, y0, x1, y1)
-        del kept[other], classes[other]
+    while pairs := [(one, other) for one, other, _ in overlapping(kept) if classes[one] == classes[other]]:
+        taken: set[int] = set()  # a box is merged once a round
+        gone: set[int] = set()
+        for one, other in pairs:
+            if one not in taken and other not in taken:
+                x0, y0, x1, y1 = ((a + b) / 2 for a, b in zip(kept[one], kept[other], strict=True))
+                kept[one] = (x0, y0, x1, y1)
+                taken |= {one, other}
+                gone.add(other)
+        kept = [box for place, box in enumerate(kept) if place not in gone]
+        classes = [label for place, label in enumerate(classes) if place not in gone]
     return tuple(kept), tuple(classes)
 
 

@@ -38,6 +38,8 @@ def audit(
     from evolve.run.auditing import Auditing
     from evolve.run.data import survey_size
 
+    if fix is not None:
+        Auditing.check_copy(data, fix)
     auditing = Auditing(data, image_size=survey_size(data) if image_size is None else image_size)
     found = auditing.result
     copy = None if fix is None else auditing.fix(fix)

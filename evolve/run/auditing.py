@@ -53,6 +53,21 @@ class Auditing:
         originals = (split.original(index) for split in splits.values() for index in range(len(split)))
         return {str(original.image): original.boxes for original in originals if isinstance(original.image, Path)}
 
+    @staticmethod
+    def check_copy(data: str, out: Path) -> None:
+        """Makes sure that a corrected copy can be written to a folder, before the data are looked through.
+
+        Raises:
+            EvolveError: The folder holds something, or the data are of no known format.
+        """
+        from detector.datasets import DataError, format_of
+        from detector.datasets.writing import check_target
+
+        try:
+            check_target(out, format_of(data))
+        except DataError as error:
+            raise EvolveError(f"--fix {error}") from error
+
     def fix(self, out: Path) -> FixedCopy:
         """Writes a corrected copy to a new folder, in the format of the data set, and audits it.
 
