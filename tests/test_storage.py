@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,7 @@ def test_a_lease_of_a_dead_process_is_taken_over_and_that_of_a_living_one_is_not
             pass
         with storage.engine.begin() as connection:
             connection.execute(update(table).values(pid=2**22 + 1))  # above Linux's largest process id
-        with storage.lease(1, "mine"):
+        with closing(Storage(storage.url)) as other, other.lease(1, "mine"):
             pass
 
 
@@ -121,7 +122,7 @@ def test_a_lease_of_a_process_whose_number_another_one_has_now_is_taken_over(sto
         with storage.engine.begin() as connection:
             connection.execute(update(schema.lease).values(pid=os.getppid()))
 
-        with storage.lease(1, "mine"):
+        with closing(Storage(storage.url)) as other, other.lease(1, "mine"):
             assert holder(storage) == os.getpid()
 
 

@@ -22,14 +22,14 @@ from detector.datasets.listing import DataError
 from detector.datasets.pictures import SUFFIXES
 from detector.datasets.places import check_classes, is_there
 from detector.text_files import TextFileError, read_text
-from detector.written_numbers import as_float
 
 MAX_BYTES = 2**29  # of a JSON file: that of COCO's 118,287 training images has 448 MB
 MAX_OBJECTS = 10_000_000  # an empty one takes three bytes there, and 64 in memory
 _LARGEST = 10**9  # px; no image is as large, and no float rounds below
+_MAX_LOOKED_AT = 2**16  # bytes
 _KINDS = ("images", "annotations", "categories")
 # Everything else is forgotten while the file is read: outlines may be nine tenths of it.
-_KEYS = {
+KEYS = {
     *_KINDS,
     "id",
     "file_name",
@@ -82,9 +82,9 @@ def coco_files(root: Path) -> dict[str, Path] | None:
         for file in found:
             of_folder = split_of(file.parent.name) if file.parent in parts else None
             by_split[split_of(file.stem) or of_folder or ""].append(file)
-        if len(found) == 1:
-            return {next(iter(by_split)) or "train": found[0]}
-        by_split.pop("", None)
+        unnamed = [file for file in by_split.pop("", []) if _has_keys(file)]
+        if len(unnamed) == 1 and not by_split:
+            return {"train": unnamed[0]}
         for split, files in by_split.items():
             if len(files) > 1:
                 shown = ", ".join(str(file.relative_to(root)) for file in files[:10])
@@ -92,6 +92,16 @@ def coco_files(root: Path) -> dict[str, Path] | None:
         if by_split:
             return {split: by_split[split][0] for split in SPLITS if split in by_split}
     return None
+
+
+def _has_keys(file: Path) -> bool:
+    """Whether a file has one of COCO's lists near its start; there are JSON files of many kinds."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(_MAX_LOOKED_AT)
+    except OSError:
+        return False
+    return any(f'"{kind}"'.encode() in start for kind in _KINDS)
 
 
 def read_coco(files: Mapping[str, Path], source: Path, audit: Audit) -> Listing:
@@ -123,12 +133,7 @@ def read_coco(files: Mapping[str, Path], source: Path, audit: Audit) -> Listing:
 
 def _content(file: Path) -> Content:
     try:
-        top = json.loads(
-            read_text(file, max_bytes=MAX_BYTES),
-            object_pairs_hook=_counted(_known),
-            parse_float=as_float,
-            parse_constant=as_float,  # NaN and Infinity, which are no JSON
-        )
+        top = json.loads(read_text(file, max_bytes=MAX_BYTES), object_pairs_hook=_counted(_known))
     except TextFileError as error:
         raise DataError(f"{file}: {error}; {_ALLOWED}") from None
     except json.JSONDecodeError as error:
@@ -161,7 +166,7 @@ def _counted(made: Callable[[list[tuple[str, Any]]], Record]) -> Callable[[list[
 def _known(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     known: dict[str, Any] = {}
     for key, value in pairs:
-        if key in _KEYS:
+        if key in KEYS:
             if key in known:
                 raise ValueError(f"key {key!r} is given twice in one object")
             known[key] = value
@@ -183,7 +188,7 @@ def _text(record: Record, key: str) -> str:
 
 
 def _pixels(value: object) -> float:
-    """A number of pixels; nan if it is none."""
+    """A number of pixels; nan if it is none, as NaN and Infinity, which Python's JSON has."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:
         return nan
     return float(value)

@@ -94,8 +94,7 @@ class StudyRun:
         self._lost_in_a_row = 0
         self._typical_seconds = 0.0  # of the last trial that trained through
         self._origin = storage.ledger.origin(self.study_id, data_files or {})
-        asked = [trial for trial in self._optuna.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
-        self._num_asked = len(asked)
+        self._num_asked = 0
 
     @property
     def study_id(self) -> int:
@@ -107,6 +106,8 @@ class StudyRun:
         started = self._clock()
         resumed = self._unfinished()
         self._enqueue_baseline()
+        asked = [trial for trial in self._optuna.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+        self._num_asked = len(asked)
         try:
             while True:
                 lease.heartbeat()

@@ -210,7 +210,7 @@ class Storage:
 
     @contextmanager
     def lease(self, study_id: int, name: str) -> Iterator[Lease]:
-        """The right to run a study, released at the end.
+        """The right to run a study, released at the end; once it is lost, this storage writes nothing more.
 
         Raises:
             StorageError: Another process is running it.
@@ -218,7 +218,8 @@ class Storage:
         lease = Lease(self.engine, study_id, name)
         lease.take()
         try:
-            yield lease
+            with lease.fence(self.engine, self.optuna.engine):
+                yield lease
         finally:
             # A database that is locked or gone for good must not hide what ended the run; a dead holder is found out.
             with suppress(SQLAlchemyError):

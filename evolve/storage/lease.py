@@ -2,6 +2,8 @@
 
 A holder on this machine is asked for by its process, which is told apart from a later one of the same number. Any other
 holder is watched: one that lives writes its heartbeat anew. No two clocks are compared, since they differ.
+A holder that was frozen for so long that another took its place writes nothing more when it wakes: each of its
+transactions begins by touching its row, which is gone then, and which nobody can take before the transaction ends.
 """
 
 from __future__ import annotations
@@ -10,14 +12,15 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, event, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql import ColumnElement
 
 from evolve.errors import StorageError
 from evolve.storage import schema
@@ -27,6 +30,8 @@ LEASE_SECONDS = 30
 # So old by the wall clock that no difference between two clocks explains it: nobody needs to watch.
 LONG_DEAD_SECONDS = 3600
 WATCH_SECONDS = 1.0
+_WRITING = ("INSERT", "UPDATE", "DELETE")
+_CHECKED = "evolve_lease_checked"  # of a connection: in this transaction
 
 
 class Lease:
@@ -87,11 +92,49 @@ class Lease:
         if time.monotonic() - self._written_at < LEASE_SECONDS / 6:
             return
         self._written_at = time.monotonic()
-        table = schema.lease
-        mine = (table.c.study_id == self._study_id) & (table.c.token == self._token)
         with self._engine.begin() as connection:
-            if connection.execute(update(table).where(mine).values(heartbeat=time.time())).rowcount == 0:
-                raise StorageError(f"study {self._name}: another process has taken it over; this one stops")
+            if connection.execute(update(schema.lease).where(self._mine).values(heartbeat=time.time())).rowcount == 0:
+                raise self._lost()
+
+    @contextmanager
+    def fence(self, *engines: Engine) -> Iterator[None]:
+        """Within the block, what writes over these engines raises once another holds the lease, and writes nothing.
+
+        Raises:
+            StorageError: At a statement that would write: somebody else has taken the study over.
+        """
+
+        def begin(connection: Connection) -> None:
+            connection.info.pop(_CHECKED, None)
+
+        with ExitStack() as listening:
+            for engine in engines:
+                for name, listener in (("begin", begin), ("before_cursor_execute", self._check(engine))):
+                    event.listen(engine, name, listener)
+                    listening.callback(event.remove, engine, name, listener)
+            yield
+
+    def _check(self, engine: Engine) -> Callable[..., None]:
+        touch = update(schema.lease).where(self._mine).values(heartbeat=schema.lease.c.heartbeat)
+        text = str(touch.compile(dialect=engine.dialect, compile_kwargs={"literal_binds": True}))
+
+        def check(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
+            if _CHECKED in connection.info or not statement.lstrip()[:6].upper().startswith(_WRITING):
+                return
+            with closing(cursor.connection.cursor()) as own:  # beside SQLAlchemy, which would ask here again
+                own.execute(text)
+                if not own.rowcount:
+                    raise self._lost()
+            connection.info[_CHECKED] = True
+
+        return check
+
+    @property
+    def _mine(self) -> ColumnElement[bool]:
+        return (schema.lease.c.study_id == self._study_id) & (schema.lease.c.token == self._token)
+
+    def _lost(self) -> StorageError:
+        return StorageError(f"study {self._name}: another process has taken it over; this one stops")
 
     def release(self) -> None:
         """Lets others run the study."""

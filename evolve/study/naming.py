@@ -107,8 +107,9 @@ def data_word(data: str) -> str:
         path = Path(data).expanduser().resolve()
     except (OSError, RuntimeError, ValueError):  # no such user, a name too long, a NUL: opening the data says so
         path = Path(data)
-    is_anyones = path.suffix in (".yaml", ".yml") and path.stem in ("data", "dataset")
-    return _word(path.parent.name if is_anyones else path.stem if path.suffix in (".yaml", ".yml") else path.name)
+    if path.suffix.lower() not in (".yaml", ".yml", ".json", ".txt"):
+        return _word(path.name)
+    return _word(path.parent.name if path.stem in ("data", "dataset", "train", "_annotations.coco") else path.stem)
 
 
 def _word(text: str) -> str:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from detector.datasets import open_dataset
+from detector.datasets import DataError, open_dataset
 from detector.datasets.listing import Original
 from detector.datasets.writing import write_dataset
 
@@ -25,6 +26,23 @@ BOX = (4.0, 2.0, 20.0, 15.0)
 def noise(number: int = 0, *, mode: str = "RGB", size: tuple[int, int] = FRAME) -> Image.Image:
     pixels = np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     return Image.fromarray(pixels).convert(mode)
+
+
+def noise_image(file: Path, number: int = 0, *, size: tuple[int, int] = (40, 20)) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    noise(number, size=size).save(file)
+    return file
+
+
+def opened(source: Path | str) -> Any:
+    return open_dataset(str(source), image_size=64)
+
+
+def refusal(source: Path | str) -> str:
+    """What a person is told of a data set that cannot be trained on."""
+    with pytest.raises(DataError) as caught:
+        opened(source)
+    return str(caught.value)
 
 
 def cut(file: Path, num_bytes: int) -> Path:

@@ -6,20 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from detector.datasets import DataError, coco, open_dataset
+from detector.datasets import DataError, coco
+from tests.datasets.photographs import noise_image, opened, refusal
 
 CATEGORIES = ({"id": 3, "name": "cat"}, {"id": 7, "name": "dog", "supercategory": "animal"})
-
-
-def _image(file: Path, number: int = 0) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(number).integers(0, 256, (20, 40, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(file)
-    return file
 
 
 def _content(*names: str, **changes: Any) -> dict[str, Any]:
@@ -41,7 +35,7 @@ def _write(file: Path, content: object) -> None:
 def root(tmp_path: Path) -> Path:
     """Three training and two validation images of 40 x 20 pixels, laid out like COCO 2017."""
     for number, name in enumerate(("train2017/0", "train2017/1", "train2017/2", "val2017/0", "val2017/1")):
-        _image(tmp_path / f"{name}.png", number)
+        noise_image(tmp_path / f"{name}.png", number)
     _write(tmp_path / "annotations/instances_train2017.json", _content("0.png", "1.png", "2.png"))
     _write(tmp_path / "annotations/instances_val2017.json", _content("0.png", "1.png"))
     _write(tmp_path / "annotations/captions_train2017.json", {"captions": []})
@@ -57,22 +51,12 @@ def _changed(root: Path, kind: str, place: int, **changes: Any) -> None:
     _write(file, content)
 
 
-def _open(source: Path) -> Any:
-    return open_dataset(str(source), image_size=64)
-
-
-def _refusal(source: Path) -> str:
-    with pytest.raises(DataError) as caught:
-        _open(source)
-    return str(caught.value)
-
-
 def _told(dataset: Any) -> list[tuple[str, str, str]]:
     return [(found.kind, Path(found.file).name, found.message) for found in dataset.findings]
 
 
 def test_a_folder_of_annotations_with_images_by_year_is_opened(root: Path) -> None:
-    dataset = _open(root)
+    dataset = opened(root)
 
     assert dataset.names == ("cat", "dog") and dataset.findings == ()
     assert (len(dataset.train), len(dataset.val), dataset.test) == (3, 2, None)
@@ -96,14 +80,14 @@ def test_files_are_found_where_exports_put_them(layout: dict[str, str], splits: 
     for number, (file, place) in enumerate(layout.items()):
         names = [f"{number}-{n}.png" for n in range(3)]
         for n, name in enumerate(names):
-            _image(root / place.format(name), 10 * number + n)
+            noise_image(root / place.format(name), 10 * number + n)
         _write(root / file, _content(*names))
 
-    assert [len(split) for split in _open(root).splits().values()] == splits
+    assert [len(split) for split in opened(root).splits().values()] == splits
 
 
 def test_one_file_may_be_named_and_a_part_is_held_out(root: Path) -> None:
-    dataset = _open(root / "annotations/instances_train2017.json")
+    dataset = opened(root / "annotations/instances_train2017.json")
 
     assert (len(dataset.train), len(dataset.val), len(dataset.test)) == (1, 1, 1)
     assert dataset.note.startswith("parts as instances_train2017.json have them; of 3 images")
@@ -111,7 +95,7 @@ def test_one_file_may_be_named_and_a_part_is_held_out(root: Path) -> None:
 
 def test_a_crowd_is_left_out_and_told(root: Path) -> None:
     _changed(root, "annotations", 1, iscrowd=1, bbox=...)
-    dataset = _open(root)
+    dataset = opened(root)
 
     assert _told(dataset) == [
         ("crowd", "instances_train2017.json", "annotation 101: iscrowd 1; left out"),
@@ -123,7 +107,7 @@ def test_findings_name_the_annotation(root: Path) -> None:
     for place, box in enumerate(([30, 2, 20, 10], [50, 2, 20, 10], [4, 2, 0, 10])):
         _changed(root, "annotations", place, bbox=box, id=200 + place)
     _write(root / "annotations/instances_train2017.json", _with_more(root, image_id=10, bbox=[1, 1, 5, 5]))
-    dataset = _open(root)
+    dataset = opened(root)
 
     file = "instances_train2017.json"
     assert [(kind, name, message.split(" ")[:2]) for kind, name, message in _told(dataset) if name == file] == [
@@ -144,7 +128,7 @@ def _with_more(root: Path, **record: Any) -> dict[str, Any]:
 def test_an_image_with_two_records_keeps_the_labels_of_both_and_is_told(root: Path) -> None:
     _changed(root, "images", 1, file_name="./0.png")
     _changed(root, "annotations", 1, bbox=[1, 1, 8, 8])
-    dataset = _open(root)
+    dataset = opened(root)
 
     assert len(dataset.train) == 2 and dataset.train.original(0).labels == (0, 1)
     assert _told(dataset) == [("listed_twice", "0.png", "listed twice in one split; kept once with the labels of both")]
@@ -154,7 +138,7 @@ def test_a_stated_size_that_disagrees_is_told_of_the_image(root: Path) -> None:
     _changed(root, "images", 0, width=30)
 
     message = "labels state 30 x 20 pixels, the image has 40 x 20; the image's size is used"
-    assert _told(_open(root)) == [("size_mismatch", "0.png", message)]
+    assert _told(opened(root)) == [("size_mismatch", "0.png", message)]
 
 
 def test_a_category_that_only_groups_others_is_no_class(root: Path) -> None:
@@ -162,7 +146,7 @@ def test_a_category_that_only_groups_others_is_no_class(root: Path) -> None:
         file = root / f"annotations/instances_{name}2017.json"
         content = json.loads(file.read_text())
         _write(file, content | {"categories": [{"id": 0, "name": "animal", "supercategory": "none"}, *CATEGORIES]})
-    dataset = _open(root)
+    dataset = opened(root)
 
     assert dataset.names == ("cat", "dog") and dataset.findings == ()
     assert dataset.note.endswith("; animal groups categories and is no class")
@@ -173,7 +157,7 @@ def test_what_is_not_used_may_be_anything(root: Path) -> None:
     _changed(root, "images", 0, date_captured=5, width=None, height=None)
     _changed(root, "annotations", 1, iscrowd=...)
 
-    assert _open(root).findings == ()
+    assert opened(root).findings == ()
 
 
 @pytest.mark.parametrize(
@@ -183,7 +167,7 @@ def test_what_is_not_used_may_be_anything(root: Path) -> None:
         ("annotations", {"bbox": ["1", 2, 3, 4]}, "annotation 100: bbox ['1', 2, 3, 4]; allowed"),
         ("annotations", {"bbox": [True, 2, 3, 4]}, "annotation 100: bbox [True, 2, 3, 4]; allowed"),
         ("annotations", {"bbox": [float("nan"), 2, 3, 4]}, "annotation 100: bbox [nan, 2, 3, 4]; allowed"),
-        ("annotations", {"bbox": [float("inf"), 2, 3, 4]}, "annotation 100: bbox [nan, 2, 3, 4]; allowed"),
+        ("annotations", {"bbox": [float("inf"), 2, 3, 4]}, "annotation 100: bbox [inf, 2, 3, 4]; allowed"),
         ("annotations", {"bbox": [1, 2, 3, 10**400]}, "annotation 100: bbox [1, 2, 3, 1000"),
         ("annotations", {"bbox": "1 2 3 4"}, "annotation 100: bbox '1 2 3 4'; allowed"),
         ("annotations", {"bbox": ...}, "annotation 100: bbox None; allowed"),
@@ -218,9 +202,31 @@ def test_a_wrong_record_is_named_by_its_id_with_what_is_allowed(
     kind: str, changes: dict[str, Any], expected: str, root: Path
 ) -> None:
     _changed(root, kind, 0, **changes)
-    refusal = _refusal(root)
+    told = refusal(root)
 
-    assert expected in refusal and "annotations/instances_" in refusal
+    assert expected in told and "annotations/instances_" in told
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["id", "name", "x"]), inner),
+    max_leaves=5,
+)
+_PLACES = [(kind, key) for kind in ("images", "annotations", "categories") for key in sorted(coco.KEYS)]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.sampled_from(_PLACES), value=_JSON)
+def test_any_value_anywhere_is_read_or_refused_in_a_sentence(place: tuple[str, str], value: object, root: Path) -> None:
+    content = _content("0.png", "1.png", "2.png")
+    kind, key = place
+    content[kind][1] = content[kind][1] | {key: value}
+    _write(root / "annotations/instances_train2017.json", content)
+
+    try:
+        opened(root)
+    except DataError as error:
+        assert "annotations/instances_" in str(error) and "allowed: " in str(error)
 
 
 @pytest.mark.parametrize("name", ["c\0t", "c\ud800t"])
@@ -228,7 +234,7 @@ def test_a_category_whose_name_nobody_sees_is_refused(name: str, root: Path) -> 
     _changed(root, "categories", 0, name=name)
     (root / "annotations/instances_val2017.json").unlink()
 
-    assert "has control characters; allowed: names that can be shown" in _refusal(root)
+    assert "has control characters; allowed: names that can be shown" in refusal(root)
 
 
 @pytest.mark.parametrize(
@@ -253,41 +259,50 @@ def test_a_file_that_is_not_cocos_is_refused_by_name(text: str, expected: str, r
     file.write_text(text)
     (root / "annotations/instances_val2017.json").unlink()
 
-    assert f"{file}{expected}" in _refusal(file)
+    assert f"{file}{expected}" in refusal(file)
 
 
 def test_bytes_that_are_no_text_and_files_beyond_the_limits_are_refused(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (root / "annotations/instances_val2017.json").write_bytes(b'{"images": "\xff"}')
-    assert "instances_val2017.json: is not text in UTF-8 (byte 12, line 1)" in _refusal(root)
+    assert "instances_val2017.json: is not text in UTF-8 (byte 12, line 1)" in refusal(root)
     monkeypatch.setattr(coco, "MAX_OBJECTS", 5)
-    assert "instances_train2017.json: not readable as JSON (more than 5 objects)" in _refusal(root)
+    assert "instances_train2017.json: not readable as JSON (more than 5 objects)" in refusal(root)
     monkeypatch.setattr(coco, "MAX_BYTES", 50)
-    assert "instances_train2017.json: is larger than 50 bytes" in _refusal(root)
+    assert "instances_train2017.json: is larger than 50 bytes" in refusal(root)
 
 
 def test_ten_wrong_records_are_named_and_the_rest_counted(root: Path) -> None:
     content = _content("0.png", "1.png", "2.png")
     content["annotations"] = [{"id": number} for number in range(100)]
     _write(root / "annotations/instances_train2017.json", content)
-    refusal = _refusal(root).splitlines()
+    told = refusal(root).splitlines()
 
-    assert len(refusal) == 11 and refusal[-1] == "and 90 more"
+    assert len(told) == 11 and told[-1] == "and 90 more"
 
 
 def test_files_that_leave_open_which_split_is_meant_are_refused(root: Path) -> None:
     _write(root / "annotations/instances_train2014.json", _content("0.png"))
-    assert "several JSON files of train (annotations/instances_train2014.json, annotations/instances" in _refusal(root)
+    assert "several JSON files of train (annotations/instances_train2014.json, annotations/instances" in refusal(root)
     for year in (2014, 2017):
         (root / f"annotations/instances_train{year}.json").unlink()
     _write(root / "annotations/instances_test2017.json", _content("0.png"))
 
-    assert "JSON files of val, test only; allowed: one of train among them" in _refusal(root)
+    assert "JSON files of val, test only; allowed: one of train among them" in refusal(root)
 
 
-def test_a_folder_of_a_json_file_for_each_image_is_no_coco(tmp_path: Path) -> None:
-    for number in range(3):
+@pytest.mark.parametrize("count", [1, 3])
+def test_json_files_of_another_kind_are_no_coco(count: int, tmp_path: Path) -> None:
+    for number in range(count):
         _write(tmp_path / f"labels/{number}.json", {"shapes": []})
 
-    assert "has no data.yaml and no annotations; looked for" in _refusal(tmp_path)
+    assert "has no data.yaml and no annotations; looked for" in refusal(tmp_path)
+
+
+def test_beside_other_json_files_yolo_labels_are_answered_with_the_data_yaml_they_lack(tmp_path: Path) -> None:
+    noise_image(tmp_path / "images/0.png")
+    _write(tmp_path / "labels/0.txt", "0 0.5 0.5 0.2 0.2")
+    _write(tmp_path / "package.json", {"name": "cats"})
+
+    assert "has YOLO labels in labels/ (text files: 1) but no data.yaml" in refusal(tmp_path)

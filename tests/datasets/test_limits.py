@@ -6,15 +6,14 @@ import resource
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from detector.datasets import DataError, open_dataset
 from detector.datasets.listing import UnreadableImagesError
 from detector.datasets.pictures import read_picture
+from tests.datasets.photographs import opened, refusal
 from tests.mutations.formats import DATA, XML, voc_folder, yolo_folder
 
 
@@ -30,16 +29,6 @@ def voc(tmp_path: Path) -> Path:
     """Three images, two of them for training, with classes.txt and ImageSets."""
     voc_folder(tmp_path)
     return tmp_path
-
-
-def _open(source: Path | str) -> Any:
-    return open_dataset(str(source), image_size=64)
-
-
-def _refusal(source: Path | str) -> str:
-    with pytest.raises(DataError) as caught:
-        _open(source)
-    return str(caught.value)
 
 
 def _png(width: int, height: int) -> bytes:
@@ -88,7 +77,7 @@ def test_the_first_frame_of_an_animation_is_used_and_told(yolo: Path) -> None:
     frames = [Image.new("RGB", (40, 20), colour) for colour in ("red", "green", "blue")]
     frames[0].save(yolo / "images/train/0.gif", save_all=True, append_images=frames[1:])
     (yolo / "images/train/0.png").unlink()
-    dataset = _open(yolo)
+    dataset = opened(yolo)
 
     assert [(finding.kind, Path(finding.file).name) for finding in dataset.findings] == [("several_frames", "0.gif")]
     assert dataset.train.sample(0, 0).image[:, 0, 0].tolist() == [255, 0, 0]
@@ -97,7 +86,7 @@ def test_the_first_frame_of_an_animation_is_used_and_told(yolo: Path) -> None:
 def test_class_names_are_what_is_written(yolo: Path) -> None:
     (yolo / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [yes, no, 1e3]\n")
 
-    assert _open(yolo).names == ("yes", "no", "1e3")
+    assert opened(yolo).names == ("yes", "no", "1e3")
 
 
 @pytest.mark.parametrize(
@@ -121,47 +110,47 @@ def test_a_data_yaml_that_asks_too_much_or_names_no_path_is_refused(changed: str
     lines = [changed if line.startswith(f"{key}:") else line for line in DATA.decode().splitlines()]
     (yolo / "data.yaml").write_text("\n".join(lines))
 
-    assert expected in _refusal(yolo)
+    assert expected in refusal(yolo)
 
 
 def test_a_class_whose_name_nobody_sees_is_refused(voc: Path) -> None:
     (voc / "classes.txt").write_bytes(b"cat\x00\ndog\n")
 
-    assert r"classes.txt: 'cat\x00' has control characters" in _refusal(voc)
+    assert r"classes.txt: 'cat\x00' has control characters" in refusal(voc)
 
 
 @pytest.mark.parametrize("token", ["0_1", "\u0661", "1e999", "00"])
 def test_a_label_that_python_alone_takes_for_a_number_is_refused(token: str, yolo: Path) -> None:
     (yolo / "labels/train/0.txt").write_text(f"{token} 0.5 0.5 0.2 0.2\n", encoding="utf-8")
 
-    assert "labels/train/0.txt:1: " in _refusal(yolo)
+    assert "labels/train/0.txt:1: " in refusal(yolo)
 
 
 def test_a_label_file_of_bad_lines_is_counted_and_ten_are_named(yolo: Path) -> None:
     (yolo / "labels/train/0.txt").write_text("0 0.5\n" * 100_000)
-    refusal = _refusal(yolo).splitlines()
+    told = refusal(yolo).splitlines()
 
-    assert len(refusal) == 11 and refusal[-1] == "and 99990 more"
+    assert len(told) == 11 and told[-1] == "and 99990 more"
 
 
 def test_a_list_of_names_that_no_file_can_have_is_refused_line_by_line(yolo: Path) -> None:
     (yolo / "data.yaml").write_text("train: train.txt\nval: images/val\nnc: 3\n")
     (yolo / "train.txt").write_bytes(b"images/train/0.png\n" + b"a" * 300 + b"\n" + b"b\0c\n")
-    refusal = _refusal(yolo)
+    told = refusal(yolo)
 
-    assert "train.txt:2: no image aaa" in refusal and "train.txt:3: no image b" in refusal
+    assert "train.txt:2: no image aaa" in told and "train.txt:3: no image b" in told
 
 
 @pytest.mark.parametrize("source", ["~nosuchuser/photos", "a\0b", "a" * 5000])
 def test_a_source_that_no_file_can_have_is_refused(source: str) -> None:
-    assert "allowed: " in _refusal(source)
+    assert "allowed: " in refusal(source)
 
 
 @pytest.mark.parametrize("name", ["classes.txt", "ImageSets/Main/train.txt", "ImageSets/Main/val.txt"])
 def test_voc_lists_that_are_not_utf_8_are_refused(name: str, voc: Path) -> None:
     (voc / name).write_bytes(b"caf\xe9\n")
 
-    assert f"{Path(name).name}: not readable as text: is not text in UTF-8 (byte 3, line 1)" in _refusal(voc)
+    assert f"{Path(name).name}: not readable as text: is not text in UTF-8 (byte 3, line 1)" in refusal(voc)
 
 
 @pytest.mark.parametrize(
@@ -175,9 +164,9 @@ def test_voc_lists_that_are_not_utf_8_are_refused(name: str, voc: Path) -> None:
 )
 def test_xml_of_unknown_encodings_or_without_end_is_refused(head: bytes, expected: str, voc: Path) -> None:
     (voc / "Annotations/0.xml").write_bytes(head + XML.split(b"\n", 1)[1])
-    refusal = _refusal(voc)
+    told = refusal(voc)
 
-    assert "Annotations/0.xml" in refusal and expected in refusal
+    assert "Annotations/0.xml" in told and expected in told
 
 
 @pytest.mark.parametrize("token", ["1_2", "\u0661\u0662", "0x1F", "1e999"])
@@ -185,4 +174,4 @@ def test_a_corner_that_python_alone_takes_for_a_number_is_refused(token: str, vo
     text = XML.decode().replace("<xmin>2<", f"<xmin>{token}<")
     (voc / "Annotations/0.xml").write_text(text, encoding="utf-8")
 
-    assert "Annotations/0.xml:5: bndbox/xmin" in _refusal(voc)
+    assert "Annotations/0.xml:5: bndbox/xmin" in refusal(voc)

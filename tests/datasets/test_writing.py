@@ -16,6 +16,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pycocotools.coco import COCO
+from torchvision.datasets import VOCDetection
 
 from detector.datasets import DataError, open_dataset, writing
 from detector.datasets.audit import ROUNDING_PX
@@ -23,7 +25,7 @@ from detector.datasets.label_files import FORMATS
 from detector.datasets.listing import Original
 from detector.datasets.writing import originals, write_dataset
 from detector.findings import Box
-from tests.datasets.photographs import BLOOD_CELLS, RACCOON
+from tests.datasets.photographs import BLOOD_CELLS, RACCOON, noise_file
 
 NAMES = ("red panda", "Größe 大", "a<b & 'c'>\"", "no", "1e3")
 EXACT_PX = 1e-3
@@ -227,3 +229,33 @@ def test_a_full_disk_leaves_nothing_half_made(after: int, tmp_path: Path, monkey
         write_dataset(tmp_path / "a/new", format_name="voc", names=NAMES, splits={"train": listed})
     assert list((tmp_path / "a").iterdir()) == []
     shutil.rmtree(tmp_path / "a")
+
+
+def test_pycocotools_reads_what_is_written_as_coco(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    original = _original(0, (1.5, 2.0, 11.0, 22.25), (0.0, 0.0, 40.0, 30.0), labels=(2, 0))
+    _written(tmp_path / "new", "coco", _three(_original(1), original))
+    capsys.readouterr()
+    read = COCO(str(tmp_path / "new/annotations/instances_train.json"))
+    (image,) = read.loadImgs([2])
+    found = read.loadAnns(read.getAnnIds(imgIds=[2], iscrowd=False))
+
+    assert (tmp_path / "new/train" / image["file_name"]).is_file() and (image["width"], image["height"]) == (40, 30)
+    assert [each["bbox"] for each in found] == [[1.5, 2.0, 9.5, 20.25], [0.0, 0.0, 40.0, 30.0]]
+    assert [each["name"] for each in read.loadCats([each["category_id"] for each in found])] == [NAMES[2], NAMES[0]]
+    assert [each["area"] for each in found] == [9.5 * 20.25, 1200.0]
+
+
+def test_torchvision_reads_what_is_written_as_voc(tmp_path: Path) -> None:
+    listed = [noise_file(tmp_path / "made", "a")]
+    root = tmp_path / "VOCdevkit/VOC2012"
+    _written(root, "voc", {"train": listed, "val": [noise_file(tmp_path / "made", "b")]}, ("a<b & c",))
+    image, target = VOCDetection(str(tmp_path), image_set="train")[0]
+
+    assert image.size == (48, 32)
+    assert target["annotation"]["object"] == [
+        {
+            "name": "a<b & c",
+            "difficult": "0",
+            "bndbox": {"xmin": "5", "ymin": "3", "xmax": "20", "ymax": "15"},
+        }
+    ]
