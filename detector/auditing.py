@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
+import numpy as np
+
 from detector.audited import AnchorChoice, Audited, by_severity
 from detector.datasets import Dataset, audit_dataset
 from detector.datasets.duplicates import similar_images
 from detector.findings import Finding
-from detector.priors import anchor_fit, box_sides, choose_anchors, label_statistics
+from detector.priors import LabelStatistics, anchor_fit, box_sides, choose_anchors
 
 FINEST_STRIDE = 8  # px, of yolov3's finest grid
 LEAST_IMAGES = {"train": 100, "val": 20}  # below, more images help more than any hyperparameter; scores move by luck
@@ -65,9 +67,14 @@ def all_box_sides(dataset: Dataset) -> dict[str, list[float]]:
 
 def anchor_choices(dataset: Dataset) -> tuple[AnchorChoice, ...]:
     """How well the anchors of yolov3-tiny and yolov3 fit the training boxes, from kmeans and as published."""
-    statistics = label_statistics(dataset.train, num_classes=len(dataset.names))
-    if not len(statistics.wh_M2):
+    # Of the boxes as labelled: those of the shrunk images differ by a rounding, and want every image decoded.
+    originals = [dataset.train.original(index) for index in range(len(dataset.train))]
+    sizes = [
+        ((x1 - x0) / max(each.size), (y1 - y0) / max(each.size)) for each in originals for x0, y0, x1, y1 in each.boxes
+    ]
+    if not sizes:
         return ()
+    statistics = LabelStatistics(wh_M2=np.array(sizes), class_count=(), num_images=len(originals))
     choices = []
     for model in ("yolov3-tiny", "yolov3"):
         for source in ("kmeans", "published"):
