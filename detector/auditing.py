@@ -69,9 +69,8 @@ def anchor_choices(dataset: Dataset) -> tuple[AnchorChoice, ...]:
     """How well the anchors of yolov3-tiny and yolov3 fit the training boxes, from kmeans and as published."""
     # Of the boxes as labelled: those of the shrunk images differ by a rounding, and want every image decoded.
     originals = [dataset.train.original(index) for index in range(len(dataset.train))]
-    sizes = [
-        ((x1 - x0) / max(each.size), (y1 - y0) / max(each.size)) for each in originals for x0, y0, x1, y1 in each.boxes
-    ]
+    boxes = [(box, max(original.size)) for original in originals for box in original.boxes]
+    sizes = [((x1 - x0) / side, (y1 - y0) / side) for (x0, y0, x1, y1), side in boxes]
     if not sizes:
         return ()
     statistics = LabelStatistics(wh_M2=np.array(sizes), class_count=(), num_images=len(originals))
