@@ -16,10 +16,11 @@ from typer.testing import CliRunner
 
 from dashboards.audit_page import MOST_LISTED, render
 from detector.audited import Audited
-from detector.findings import Finding
+from detector.findings import Finding, Severity
 from evolve.cli import app
 from evolve.errors import EvolveError
 from evolve.run.auditing import DRAWN_PIXELS, MOST_DRAWN_OF_KIND, Auditing
+from evolve.run.data import survey
 from tests.dashboards.test_report import HOSTILE, Page
 from tests.datasets.damages import VOC, YOLO, copy, edit, every, label, whole, write
 
@@ -169,3 +170,29 @@ def test_pictures_are_no_larger_than_is_said(tmp_path: Path) -> None:
 
     assert max(Image.open(BytesIO(shown.jpeg)).size) == DRAWN_PIXELS
     assert f"at most {DRAWN_PIXELS} pixels" in _page(root).text
+
+
+# Before a study
+
+
+def test_a_study_is_told_the_same_with_boxes_seen_at_its_own_image_size(tmp_path: Path) -> None:
+    root = whole(tmp_path, YOLO)
+    every(label("0 .5 .5 .03 .03"), copy("images/train/c.jpg", "images/val/h.jpg"))(root)
+    checked = survey(str(root), skip_unreadable=False)
+    small, large = checked.at(64), checked.at(640)
+
+    assert small.summary["findings"] == {"few_images": 2, "leak": 1, "small_boxes": 1}
+    assert large.summary["findings"] == {"few_images": 2, "leak": 1}
+    assert small.at(640) == large
+    assert [sorted(row) for row in large.as_rows()] == [["file", "kind", "line", "message"]] * 3
+
+
+def test_what_an_audit_calls_an_error_is_what_stops_a_study(tmp_path: Path) -> None:
+    root = whole(tmp_path, YOLO)
+    label("0 .5 .5\n9 .5 .5 .1 .1")(root)
+    errors = [each for each in Auditing(str(root), image_size=64).result.findings if each.severity is Severity.ERROR]
+
+    with pytest.raises(EvolveError) as stopped:
+        survey(str(root), skip_unreadable=False)
+    assert len(errors) == 2
+    assert all(f"{error.place}: {error.message}" in str(stopped.value) for error in errors)
