@@ -28,7 +28,7 @@ FORMAT = 2
 # A file that a killed process left half-written is removed after so long without a write.
 STALE_SECONDS = 600.0
 # A resumed training may run elsewhere or be measured in another way, but must otherwise be the one that was stopped.
-_FREE_TO_CHANGE = {"device", "nms_iou"}
+_FREE_TO_CHANGE = {"device", "nms_iou", "weights"}  # of the weights it started from, the checksum counts
 
 
 class CheckpointError(ValueError):

@@ -61,12 +61,22 @@ def detect(
         coding: How raw outputs become boxes; a key of `CODINGS`.
         min_score: Detections below are left out.
     """
+    boxes_NK4, scores_NKC = decode(heads, anchors, coding=coding)
+    return _suppress(boxes_NK4, scores_NKC, nms_iou, min_score)
+
+
+def decode(heads: Sequence[Tensor], anchors: Sequence[Tensor], *, coding: str) -> tuple[Tensor, Tensor]:
+    """Every box that a one-lane network predicts, and its score for each class; arguments as of `detect`.
+
+    Returns:
+        Corners xyxy as fractions of the image, not bounded, (N, K, 4); objectness times class probability, (N, K, C).
+    """
     boxes, scores = [], []
     for raw, anchors_A2 in zip(heads, anchors, strict=True):
         boxes.append(xyxy(CODINGS[coding](raw[..., :4], anchors_A2)).flatten(1, 4))
         probability = raw[..., 4:5].sigmoid() * (raw[..., 5:].sigmoid() if raw.shape[-1] > 6 else 1.0)
         scores.append(probability.flatten(1, 4))
-    return _suppress(torch.cat(boxes, 1), torch.cat(scores, 1), nms_iou, min_score)
+    return torch.cat(boxes, 1), torch.cat(scores, 1)
 
 
 def _suppress(boxes_NK4: Tensor, scores_NKC: Tensor, nms_iou: float, min_score: float) -> Detections:

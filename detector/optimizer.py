@@ -34,14 +34,14 @@ class _Proposal:
 
 
 class LaneOptimizer:
-    """The chosen rule over one lane; weight decay on convolution kernels only.
+    """The chosen rule over what of one lane is trained; weight decay on convolution kernels only.
 
     Use: `propose` after each backward pass, then `accept` or `clear_gradient`; neither, to go on adding gradients.
     """
 
     def __init__(self, network: Network, lane: int, values: Hyperparameters) -> None:
         self._values = values
-        names = [name for name, _ in network.named_parameters()]
+        names = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
         self._names = {kind: [name for name in names if _kind(name) == kind] for kind in KINDS}
         self._states: dict[str, State] = {kind: {} for kind in KINDS}
         self._num_updates = 0
@@ -54,6 +54,8 @@ class LaneOptimizer:
         self._weights: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
         for name, parameter in network.named_parameters():
+            if not parameter.requires_grad:
+                continue
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             self._weights[name] = lane_slice(parameter, lane, network.lanes)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 MODELS = ("yolov3", "yolov3-spp", "yolov3-tiny", "yolov3-compact", "yolov3-tiny-compact")
 ANCHOR_SOURCES = ("kmeans", "published")
+FREEZABLE = ("none", "backbone")
 PRECISIONS = ("float32", "float64", "bfloat16", "float16")
 # No training comes near these; they tell a slip before it takes the memory of the machine.
 LARGEST = {"image_size": 8192, "batch_size": 65_536, "nominal_batch_size": 1_048_576, "epochs": 1_000_000}
@@ -26,6 +27,9 @@ class TrainingPlan:
         anchors: kmeans over the training labels, or the published ones.
         precision: float32, float64, or autocast to bfloat16 or float16.
         data_seed: Seed of image order, augmentation and rendering.
+        weights: File of weights that all lanes start from, ours or darknet's; empty for random ones.
+        weights_sha256: Checksum that the file must have, in hexadecimal; empty for any.
+        freeze: What of the network is not trained: none, backbone, or a number of leading layers.
         nms_iou: Overlap (0..1) above which suppression takes two boxes of a class for one when metrics are measured;
             0.45 in darknet (examples/detector.c), 0.6 in ultralytics/yolov3, 0.7 in the ultralytics package.
 
@@ -43,6 +47,9 @@ class TrainingPlan:
     precision: str = "float32"
     data_seed: int = 0
     nms_iou: float = 0.45
+    weights: str = ""
+    weights_sha256: str = ""
+    freeze: int | str = "none"
 
     def __post_init__(self) -> None:
         if self.model not in MODELS:
@@ -61,6 +68,9 @@ class TrainingPlan:
                 raise ValueError(f"{name}: {getattr(self, name)} is above {largest:,}")
         if not 0 <= self.data_seed <= LARGEST_SEED:
             raise ValueError(f"data_seed: {self.data_seed} is outside 0..{LARGEST_SEED}")
+        is_number = isinstance(self.freeze, int) and not isinstance(self.freeze, bool)
+        if self.freeze not in FREEZABLE and not (is_number and int(self.freeze) > 0):
+            raise ValueError(f"freeze: {self.freeze!r} is not one of {list(FREEZABLE)} or a number of leading layers")
         if not 0 < self.nms_iou < 1:
             raise ValueError(f"nms_iou: {self.nms_iou:g} is not between 0 and 1")
 

@@ -5,7 +5,7 @@ Letters: T lanes, N images, M labels an image, S scales (in `terms_TS4`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from detector.hyperparameters import Hyperparameters, fuse_key, shared_names
 from detector.loss import LaneValues, LossParts, detection_loss
 from detector.metrics import Evaluator, detect
 from detector.models import Network, build_network
+from detector.models.darknet import num_frozen_rows
 from detector.models.network import HeadPrior, initialise_lane, lane_slice, raw_outputs
 from detector.optimizer import LaneOptimizer
 from detector.plan import TrainingPlan
@@ -29,6 +30,8 @@ SCALE_GROWTH_STEPS = 200
 class Population:
     """Networks of one shape with weights, optimizers and averages of their own; lanes are named by their slot.
 
+    Each starts from its seed, but for what `start` holds, by the names of a one-lane network.
+
     Raises:
         ValueError: The lanes disagree on something they share.
     """
@@ -41,6 +44,7 @@ class Population:
         *,
         prior: HeadPrior,
         anchors: Sequence[Tensor],
+        start: Mapping[str, Tensor],
     ) -> None:
         check_lanes_agree(values)
         self._plan, self._values = plan, list(values)
@@ -50,8 +54,9 @@ class Population:
         self._anchors = [anchors_A2.to(self._device, self._dtype) for anchors_A2 in anchors]
         self._network = self._build(len(values))
         for slot, (seed, lane_values) in enumerate(zip(seeds, values, strict=True)):
-            start = INITIALISERS[lane_values.initialiser]
-            initialise_lane(self._network, slot, seed=seed, prior=prior, image_size=plan.image_size, kernels=start)
+            kernels = INITIALISERS[lane_values.initialiser]
+            initialise_lane(self._network, slot, seed=seed, prior=prior, image_size=plan.image_size, kernels=kernels)
+            self._network.load_lane(slot, {**self._network.lane_state(slot), **start})
         self._single = self._build(1).eval()
         self._optimizers = [LaneOptimizer(self._network, slot, lane_values) for slot, lane_values in enumerate(values)]
         if plan.precision == "float16":
@@ -121,7 +126,8 @@ class Population:
         for new_slot, old_slot in enumerate(kept):
             self._network.load_lane(new_slot, old.lane_state(old_slot))
         for parameter, before in zip(self._network.parameters(), old.parameters(), strict=True):
-            assert before.grad is not None
+            if before.grad is None:  # frozen
+                continue
             parameter.grad = torch.cat([lane_slice(before.grad, old_slot, old.lanes) for old_slot in kept])
         for new_slot, optimizer in enumerate(self._optimizers):
             optimizer.bind(self._network, new_slot)
@@ -157,6 +163,7 @@ class Population:
 
     def _build(self, lanes: int) -> Network:
         network = build_network(self._plan.model, num_classes=self._num_classes, lanes=lanes)
+        network.freeze(num_frozen_rows(self._plan.freeze, network.rows))
         return network.to(self._device, self._dtype).to(memory_format=torch.channels_last)
 
     def _set_lane_values(self) -> None:

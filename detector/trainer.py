@@ -21,6 +21,7 @@ from detector.plan import TrainingPlan
 from detector.population import Population
 from detector.priors import choose_anchors, label_statistics
 from detector.schedule import rates_at
+from detector.start import load_start
 from detector.telemetry import (
     TERMS,
     CheckpointSaved,
@@ -84,7 +85,8 @@ class Trainer:
         clock: Seconds, for the timings in the records.
 
     Raises:
-        ValueError: The lanes disagree on something shared.
+        ValueError: The lanes disagree on something shared, or there are fewer layers than are to be frozen.
+        WeightsError: The weights to start from cannot be used.
         CheckpointError: A lane's start is of another training, or the lanes' starts are of different epochs.
     """
 
@@ -98,14 +100,17 @@ class Trainer:
     ) -> None:
         self._plan, self._dataset, self._clock = plan, dataset, clock
         self._lanes = [_Lane(number, spec) for number, spec in enumerate(lanes)]
+        start = load_start(plan, dataset.names, coding=lanes[0].values.coding)  # which lanes share
         statistics = label_statistics(dataset.train, num_classes=len(dataset.names))
-        self._anchors = choose_anchors(plan.anchors, model=plan.model, statistics=statistics)
+        chosen = choose_anchors(plan.anchors, model=plan.model, statistics=statistics)
+        self._anchors = chosen if start.anchors is None else list(start.anchors)
         self._population = Population(
             plan,
             [lane.values for lane in lanes],
             [lane.seed for lane in lanes],
             prior=statistics.prior,
             anchors=self._anchors,
+            start=start.state,
         )
         self._stopped: set[int] = set()
         self._steps_per_epoch = num_batches(dataset.train, plan.batch_size)

@@ -23,6 +23,7 @@ for command in (
     running.train,
     using.detect,
     using.val,
+    using.weights,
     converting.convert,
     looking.studies,
     looking.hyp,

@@ -6,11 +6,11 @@ import pytest
 
 from evolve.run.detection import available_cores
 from evolve.run.run import Crew, Run
-from evolve.study.file import load_study
+from evolve.study.file import read_study
 
 
 def crew(*, trials: int, workers: int | None = None, device: str = "cpu") -> Crew:
-    study = load_study("lr_sweep", {"trials": trials})
+    study = read_study("lr_sweep", {"trials": trials}).preview()
     return Run(study=study, storage_url="sqlite://", workers=workers).crew(device)
 
 

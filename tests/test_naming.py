@@ -27,6 +27,7 @@ def test_what_the_command_line_changes_is_in_the_name() -> None:
     )
     assert named(seeds=(0, 1)) == "lr_sweep-seeds0_1"
     assert named(updates=600, nms_iou=0.6) == "lr_sweep-600up-nms0_6"
+    assert named(weights="a/darknet53.conv.74", freeze=75) == "lr_sweep-from_darknet53_conv-freeze_75"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from detector.plan import TrainingPlan
 from evolve.errors import StudyError
 from evolve.study import MEDIAN_STARTUP_TRIALS, Fitness, Study
 from evolve.study.checks import warnings
-from evolve.study.file import available_studies, load_study, read_study
+from evolve.study.file import available_studies, read_study
 
 SMALLEST = "space: {lr0: {low: 0.001, high: 1, log: true}}\nbudget: {trials: 8}\n"
 NUMERIC = [name for name in names() if not allowed_choices(name)]
@@ -45,7 +45,7 @@ def study(**changes: Any) -> Study:
 
 
 def test_the_smallest_study_has_a_space_and_a_budget(write: Write) -> None:
-    read = load_study(str(write(SMALLEST)))
+    read = read_study(str(write(SMALLEST))).preview()
 
     assert read.name == "smoke"
     assert (read.data, read.model, read.epochs, read.sampler, read.pruner) == (
@@ -63,7 +63,7 @@ def test_a_study_in_the_working_directory_is_found_by_name(write: Write) -> None
     path = write(SMALLEST)
 
     assert ("smoke", path) in available_studies()
-    assert load_study("smoke") == load_study(str(path))
+    assert read_study("smoke").preview() == read_study(str(path)).preview()
 
 
 @pytest.mark.parametrize("name", ["evolve_all", "loss_gains", "lr_sweep", "momentum_sweep", "warmup_length"])
@@ -72,7 +72,7 @@ def test_studies_that_come_with_the_package_are_found_anywhere_and_have_no_warni
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    read = load_study(name)
+    read = read_study(name).preview()
 
     assert read.name == name
     assert warnings(read) == []
@@ -154,7 +154,7 @@ def test_a_study_that_is_not_allowed_says_where_and_what(write: Write, more: str
     path = write("\n".join([*rest, more]))
 
     with pytest.raises(StudyError) as error:
-        load_study(str(path))
+        read_study(str(path)).preview()
 
     assert str(error.value).startswith(f"studies/smoke.yaml: {text}")
 
@@ -178,7 +178,7 @@ def test_a_file_that_is_no_study_says_so(write: Write, text: str, message: str) 
     path = write(text)
 
     with pytest.raises(StudyError) as error:
-        load_study(str(path))
+        read_study(str(path)).preview()
 
     assert str(error.value).startswith(message)
 
@@ -186,7 +186,7 @@ def test_a_file_that_is_no_study_says_so(write: Write, text: str, message: str) 
 @pytest.mark.parametrize("path", ["a\0b.yaml", f"{'a' * 300}.yaml"])
 def test_a_path_that_no_file_can_have_says_so(path: str) -> None:
     with pytest.raises(StudyError, match="cannot be read: "):
-        load_study(path)
+        read_study(path).preview()
 
 
 def test_updates_have_a_limit_from_file_and_command_line_alike(write: Write) -> None:
@@ -200,24 +200,24 @@ def test_updates_have_a_limit_from_file_and_command_line_alike(write: Write) -> 
 
 def test_a_file_that_is_not_there_or_not_text_says_so(write: Write) -> None:
     with pytest.raises(StudyError, match=r"^studies/smoke.yaml: cannot be read: No such file"):
-        load_study("studies/smoke.yaml")
+        read_study("studies/smoke.yaml").preview()
     write("").write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(StudyError, match=r"^studies/smoke.yaml: is not text in UTF-8"):
-        load_study("studies/smoke.yaml")
+        read_study("studies/smoke.yaml").preview()
 
 
 def test_an_unknown_study_names_the_one_probably_meant(write: Write) -> None:
     write(SMALLEST)
 
     with pytest.raises(StudyError, match=r"unknown study 'smok'; did you mean 'smoke'\? known: .*or give the path"):
-        load_study("smok")
+        read_study("smok").preview()
 
 
 def test_all_problems_are_named_together_each_with_its_file(write: Write) -> None:
     path = write("epochs: 0\nspace: {lr0: {low: 2, high: 1}, foo: {low: 0, high: 1}}\n")
 
     with pytest.raises(StudyError) as error:
-        load_study(str(path))
+        read_study(str(path)).preview()
 
     lines = str(error.value).splitlines()
     assert [line.split(": ")[:2] for line in lines] == [
@@ -231,10 +231,10 @@ def test_all_problems_are_named_together_each_with_its_file(write: Write) -> Non
 def test_options_replace_what_the_file_says(write: Write) -> None:
     path = write(SMALLEST + "epochs: 3\n")
 
-    read = load_study(
+    read = read_study(
         str(path),
         {"trials": 3, "epochs": 7, "seeds": (1, 2), "data": "digits-3", "name": "other", "model": None, "seconds": 9},
-    )
+    ).preview()
 
     assert (read.budget.trials, read.budget.seconds, read.epochs, read.seeds) == (3, 9, 7, (1, 2))
     assert (read.data, read.name, read.model) == ("digits-3", "other", "yolov3-tiny-compact")
@@ -257,7 +257,7 @@ def test_an_option_that_is_not_allowed_is_named_as_it_was_typed(
     path = write(SMALLEST)
 
     with pytest.raises(StudyError) as error:
-        load_study(str(path), overrides)
+        read_study(str(path), overrides).preview()
 
     assert str(error.value).startswith(text)
 
@@ -266,7 +266,7 @@ def test_an_option_does_not_hide_what_is_wrong_in_the_file(write: Write) -> None
     path = write("space: {lr0: {low: 0.1, high: 1}}\nbudget: 3\nepochs: 0\n")
 
     with pytest.raises(StudyError) as error:
-        load_study(str(path), {"trials": 5, "epochs": 5})
+        read_study(str(path), {"trials": 5, "epochs": 5}).preview()
 
     assert str(error.value) == "studies/smoke.yaml: budget: 3 is not a mapping"
 
@@ -405,7 +405,7 @@ def test_a_sensible_study_has_no_warnings() -> None:
 
 
 def test_reading_a_study_loads_neither_optuna_nor_torch() -> None:
-    read = "import sys, evolve.study.file as s; s.load_study('lr_sweep')"
+    read = "import sys, evolve.study.file as s; s.read_study('lr_sweep').preview()"
     code = f"{read}; print(sorted({{'optuna', 'torch'}} & set(sys.modules)))"
 
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

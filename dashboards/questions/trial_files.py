@@ -14,7 +14,7 @@ from dashboards.questions.panel import Panel
 from detector.hyperparameters import Hyperparameters
 from detector.yaml_text import dump
 from evolve import formatting
-from evolve.study.hyp import TRAINING_KEYS
+from evolve.study.hyp import training_of
 
 
 def setting_rows(view: TrialView) -> Table | Empty:
@@ -76,7 +76,7 @@ def reproduction_rows(view: TrialView) -> tuple[Prose, Disclosure] | Empty:
         return Empty("This study was not made by `evolve run`, so there is no command that trains it again.")
     stem = f"trial-{view.number}"
     text = dump(_all_hyperparameters(view))
-    text += dump({"training": {key: config[key] for key in TRAINING_KEYS if config.get(key) is not None}})
+    text += dump({"training": training_of(config)})
     seeds = ",".join(str(seed) for seed in view.study.facts.seeds)
     command = f"evolve train --hyp {shlex.quote(stem + '.yaml')}" + (f" --seeds {shlex.quote(seeds)}" if seeds else "")
     note = Prose("Paste this into a shell where `evolve` is installed. The seeds are those of the study.")

@@ -6,7 +6,7 @@ Source: darknet cfg/yolov3.cfg, yolov3-spp.cfg, yolov3-tiny.cfg (Redmon & Farhad
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 ANCHORS_PER_SCALE = 3
@@ -160,6 +160,28 @@ def rows_of(model: str, num_classes: int) -> tuple[Row, ...]:
     if model not in _TABLES:
         raise ValueError(f"model: {model!r} is not one of {list(_TABLES)}")
     return _TABLES[model](ANCHORS_PER_SCALE * (5 + num_classes))
+
+
+def num_frozen_rows(freeze: int | str, rows: Sequence[Row]) -> int:
+    """Number of leading rows that are not trained.
+
+    Args:
+        freeze: none, backbone (all before the first head's neck), or the number itself.
+        rows: The layer table.
+
+    Raises:
+        ValueError: The number reaches a head.
+    """
+    if isinstance(freeze, int):
+        most = next(index for index, row in enumerate(rows) if not row.is_normalised)
+        if freeze > most:
+            raise ValueError(f"freeze: {freeze} layers reach a head; allowed: up to {most}")
+        return freeze
+    if freeze == "none":
+        return 0
+    adds = [index for index, row in enumerate(rows) if row.kind == "add"]
+    # The backbone ends with its last shortcut; that of the tiny networks, which have none, before the first 1x1.
+    return adds[-1] + 1 if adds else next(i for i, row in enumerate(rows) if row.kind == "conv" and row.size == 1)
 
 
 def published_anchors(model: str) -> tuple[tuple[float, float], ...]:

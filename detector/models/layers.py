@@ -13,6 +13,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 NEGATIVE_SLOPE = 0.1  # darknet's leaky activation (activations.h)
+NORM_EPS = 1e-5  # added to the variance; torch's default, and darknet's on a GPU (blas_kernels.cu)
 
 
 class LaneConv(nn.Module):
@@ -30,7 +31,7 @@ class LaneConv(nn.Module):
 
 
 class LaneNorm(nn.Module):
-    """Batch norm over each lane's channels; eps and momentum are torch's defaults."""
+    """Batch norm over each lane's channels; momentum is torch's default. A frozen one keeps its statistics, too."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -43,8 +44,9 @@ class LaneNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        is_training = self.training and self.weight.requires_grad
         return functional.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, 0.1, 1e-5
+            x, self.running_mean, self.running_var, self.weight, self.bias, is_training, 0.1, NORM_EPS
         )
 
 

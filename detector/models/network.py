@@ -78,6 +78,11 @@ class Network(nn.Module):
         x = x.unflatten(1, (self.lanes, ANCHORS_PER_SCALE, outputs))
         return x.permute(0, 1, 2, 4, 5, 3)
 
+    def freeze(self, num_rows: int) -> None:
+        """Makes the first rows keep their weights and statistics, whatever the others learn."""
+        for index, block in self.blocks.items():
+            block.requires_grad_(int(index) >= num_rows)
+
     def lane_state(self, lane: int) -> dict[str, Tensor]:
         """Views of one lane's parameters and buffers, under the names a one-lane network gives them."""
         return {name: lane_slice(value, lane, self.lanes) for name, value in self.state_dict(keep_vars=False).items()}

@@ -73,6 +73,26 @@ NmsOption = Annotated[
         "--nms-iou", help="Overlap at which suppression joins boxes when metrics are measured.", show_default="0.45"
     ),
 ]
+WeightsOption = Annotated[
+    str | None, typer.Option("--weights", help="File of weights to start from: ours, or darknet's, whole or in part.")
+]
+
+
+def layers(text: str) -> int | str:
+    """What is frozen, as a study says it: a word, or a number of layers."""
+    return int(text) if is_whole(text) and len(text) <= MAX_CHARACTERS else text
+
+
+FreezeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--freeze",
+        help="What of them is not trained: none, backbone, or a number of leading layers.",
+        show_default="none",
+        parser=layers,
+        metavar="<layers>",
+    ),
+]
 SkipOption = Annotated[
     bool, typer.Option("--skip-unreadable", help="Go on without images that cannot be read; they are counted.")
 ]

@@ -23,6 +23,7 @@ from evolve.run.data import DataChecked
 from evolve.run.events import (
     CheckpointPassedOver,
     RunEvent,
+    StartChecked,
     StudyStopped,
     TrialEnded,
     TrialProgressed,
@@ -95,6 +96,8 @@ class Progress:
         """Takes in the next event."""
         if isinstance(event, DataChecked):
             self._say_data(event)
+        elif isinstance(event, StartChecked):
+            self._say(f"weights {event.text}")
         elif isinstance(event, TrialStarted):
             self._rows[event.trial.number] = self._new_row(event.trial)
             how = "goes on   " if event.is_resumed else "started   "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,20 @@ def result_text(result: RunResult, *, nms_iou: float) -> str:
     lines += [f"{kind:<8}{path}" for kind, path in result.files.items()]
     lines += [f"note    no weights from {problem}" for problem in found.problems]
     return "\n".join([*lines, *_weights_lines(found.weights)])
+
+
+def uses_of(weights: Sequence[Weights], data: str) -> list[str]:
+    """Commands that use the best of the weights; none where there are none.
+
+    Args:
+        weights: What a training has written.
+        data: What it was trained on.
+    """
+    if not weights:
+        return []
+    best = str(max(weights, key=lambda kept: (kept.what == "best", kept.map50)).path)
+    ways = ["val", best, "--data", data], ["detect", best, "IMAGES"], ["weights", best, "--to", "onnx"]
+    return [shlex.join(["evolve", *words]) for words in ways]
 
 
 def _weights_lines(weights: Sequence[Weights]) -> list[str]:

@@ -25,6 +25,7 @@ from evolve.commands.options import (
     DeviceOption,
     DryRunOption,
     EpochsOption,
+    FreezeOption,
     JsonOption,
     ModelOption,
     NameOption,
@@ -38,6 +39,7 @@ from evolve.commands.options import (
     StudyOption,
     TrialsOption,
     UpdatesOption,
+    WeightsOption,
     WorkersOption,
 )
 from evolve.commands.output import opened_storage, say, say_next, stored_study
@@ -63,6 +65,8 @@ def run(
     image_size: SizeOption = None,
     batch_size: BatchOption = None,
     nms_iou: NmsOption = None,
+    weights: WeightsOption = None,
+    freeze: FreezeOption = None,
     seeds: SeedsOption = None,
     skip_unreadable: SkipOption = False,
     accept_changed_data: AcceptDataOption = False,
@@ -78,7 +82,18 @@ def run(
 
     Example: `evolve run --study my_data --data PATH`
     """
-    chosen = _chosen(data, model, epochs, updates, image_size, batch_size, nms_iou, seeds)
+    chosen = _chosen(
+        seeds,
+        data=data,
+        model=model,
+        epochs=epochs,
+        updates=updates,
+        image_size=image_size,
+        batch_size=batch_size,
+        nms_iou=nms_iou,
+        weights=weights,
+        freeze=freeze,
+    )
     device = _device(device, trains=not dry_run)
     budget = {"trials": trials, "seconds": seconds}
     if resume:
@@ -100,6 +115,8 @@ def train(
     image_size: SizeOption = None,
     batch_size: BatchOption = None,
     nms_iou: NmsOption = None,
+    weights: WeightsOption = None,
+    freeze: FreezeOption = None,
     seeds: SeedsOption = None,
     skip_unreadable: SkipOption = False,
     accept_changed_data: AcceptDataOption = False,
@@ -114,18 +131,33 @@ def train(
     Example: `evolve train --hyp runs/lr_sweep/hyp.yaml --epochs 30`
     """
     from evolve.run.data import epochs_of
+    from evolve.run.weight_files import checksum
     from evolve.study.hyp import read_hyp
     from evolve.study.naming import training_study
 
     file = read_hyp(hyp)
     device = _device(device, trains=True)
-    chosen = _chosen(data, model, epochs, None, image_size, batch_size, nms_iou, seeds)
+    chosen = _chosen(
+        seeds,
+        data=data,
+        model=model,
+        epochs=epochs,
+        image_size=image_size,
+        batch_size=batch_size,
+        nms_iou=nms_iou,
+        weights=weights,
+        freeze=freeze,
+    )
     if updates is not None:
         if epochs is not None:
             raise StudyError("--updates: is given beside --epochs; name one of them")
         training = {**file.training, **{key: value for key, value in chosen.items() if value is not None}}
         chosen["epochs"] = epochs_of(updates, training, skip_unreadable=skip_unreadable)
-    others, stored = {"skip_unreadable": skip_unreadable or None}, partial(stored_study, storage)
+    others = {
+        "skip_unreadable": skip_unreadable or None,
+        "weights_sha256": checksum(weights or file.training.get("weights")),
+    }
+    stored = partial(stored_study, storage)
     definition = training_study(file, hyp, chosen, others, name=name, stored=stored)
     _say_choices(definition)
     run = _run_of(definition, storage, device, workers, None)
@@ -142,27 +174,9 @@ def _device(name: str, *, trains: bool) -> str:
     return choose_device(name)
 
 
-def _chosen(
-    data: str | None,
-    model: str | None,
-    epochs: int | None,
-    updates: int | None,
-    image_size: int | None,
-    batch_size: int | None,
-    nms_iou: float | None,
-    seeds: str | None,
-) -> dict[str, Any]:
-    """What the command line changes in a definition; None where it says nothing."""
-    return {
-        "data": data,
-        "model": model,
-        "epochs": epochs,
-        "updates": updates,
-        "image_size": image_size,
-        "batch_size": batch_size,
-        "nms_iou": nms_iou,
-        "seeds": None if seeds is None else _numbers("--seeds", seeds),
-    }
+def _chosen(seeds: str | None, **given: object) -> dict[str, Any]:
+    """What the command line changes in a definition, by key; None where it says nothing."""
+    return {**given, "seeds": None if seeds is None else _numbers("--seeds", seeds)}
 
 
 def _defined(
@@ -217,11 +231,14 @@ def _run_of(study: Study, storage: str, device: str, workers: int | None, checke
 def _print_plan(run: Run, *, as_json: bool) -> None:
     from evolve.commands.plan_text import data_lines, describe, estimate
     from evolve.run.data import survey
+    from evolve.run.weight_files import start_text
 
     study = run.study
     checked = run.checked or survey(study.data, skip_unreadable=study.skip_unreadable).at(study.image_size)
+    start = start_text(study, checked.summary["classes"])
+    starts = [f"weights  {study.weights}: {start}"] if start else []
     planned = estimate(run)
-    lines = [describe(study), *data_lines(study.data, checked), "", planned.text()]
+    lines = [describe(study), *starts, *data_lines(study.data, checked), "", planned.text()]
     result = {
         "study": study.to_mapping(),
         "data": {key: value for key, value in asdict(checked).items() if key not in ("files", "box_sides")},
@@ -285,6 +302,8 @@ def _finish(run: Run, stopped: StudyStopped, *, as_json: bool) -> None:
 
 
 def _say_what_is_next(run: Run, stopped: StudyStopped, found: Found, *, as_json: bool) -> None:
+    from evolve.commands.results import uses_of
+
     name = run.study.name
     place = [] if run.storage_url == DEFAULT_STORAGE else ["--storage", run.storage_url]
     if found.grounded is not None and found.grounded.remedies and stopped.is_complete:
@@ -298,7 +317,11 @@ def _say_what_is_next(run: Run, stopped: StudyStopped, found: Found, *, as_json:
     if not stopped.is_complete:
         say_next(shlex.join(["evolve", "run", "--study", name, "--resume", *place]), as_json=as_json)
         raise typer.Exit(1 if stopped.reason == "stopped" else 0)
-    say_next(shlex.join(["evolve", "train", "--hyp", found.files["hyp"], *place]), as_json=as_json)
+    if len(run.study.space):
+        say_next(shlex.join(["evolve", "train", "--hyp", found.files["hyp"], *place]), as_json=as_json)
+        return
+    for command in uses_of(found.weights, run.study.data):
+        say_next(command, as_json=as_json)
 
 
 @contextmanager

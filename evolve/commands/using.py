@@ -1,9 +1,10 @@
-"""Commands that use weights: find objects in pictures, and measure how well that is done."""
+"""Commands that use weights: find objects in pictures, measure how well that is done, write them for others."""
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from evolve.formatting import counted
 
 if TYPE_CHECKING:
     from evolve.run.using import Detected, ImageResult
+    from evolve.run.weight_files import Written
 
 WeightsArgument = Annotated[
     Path, typer.Argument(help="File of weights that a training ended by naming.", show_default=False)
@@ -104,6 +106,35 @@ def val(
     best = done.found.best
     point = ["--score", f"{best.score:g}", "--nms-iou", f"{best.nms_iou:g}"]
     say_next(shlex.join(["evolve", "detect", str(weights), "IMAGES", *point]), as_json=as_json)
+
+
+def weights(
+    weights: WeightsArgument,
+    to: Annotated[str, typer.Option("--to", help="Format: darknet, onnx or torchscript.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; else beside the weights, under their name.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write weights for another program: darknet's .weights with their .cfg, ONNX or TorchScript.
+
+    Example: `evolve weights runs/my_data-photos/weights/seed-0-best.pt --to darknet -o best.weights`
+    """
+    from evolve.run.using import opened_detector
+    from evolve.run.weight_files import write_as
+
+    written = write_as(opened_detector(weights, "cpu"), to, output, weights=weights)
+    say(written.as_mapping(), as_json=as_json, text=lambda: "\n".join(_written_lines(written)))
+    trains = ["train", "--hyp", "HYP", "--weights", next(iter(written.files))]
+    words = trains if to == "darknet" else ["val", str(weights), "--data", "DATA"]
+    say_next(shlex.join(["evolve", *words]), as_json=as_json)
+
+
+def _written_lines(written: Written) -> Iterator[str]:
+    for file, size in written.files.items():
+        yield f"file    {_printable(file)}  ({size:,} bytes)"
+    for note in written.notes:
+        yield f"note    {note}"
 
 
 def _detected_text(done: Detected) -> str:

@@ -9,6 +9,13 @@ from evolve.study.trial import Record, Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartChecked:
+    """The weights that trainings start from can be used; the text says what is taken from them."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialStarted:
     """A trial begins to train, or goes on from where it was stopped."""
 
@@ -64,4 +71,4 @@ class StudyStopped:
     is_failed: bool = False
 
 
-RunEvent = TrialStarted | TrialProgressed | WorkerLost | CheckpointPassedOver | TrialEnded | StudyStopped
+RunEvent = StartChecked | TrialStarted | TrialProgressed | WorkerLost | CheckpointPassedOver | TrialEnded | StudyStopped

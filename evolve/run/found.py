@@ -13,7 +13,7 @@ from evolve.errors import EvolveError, StorageError
 from evolve.run.detection import Weights, write_weights
 from evolve.storage.database import Storage
 from evolve.study import Study, planning
-from evolve.study.hyp import TRAINING_KEYS, write_hyp
+from evolve.study.hyp import training_of, write_hyp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +188,7 @@ def export_hyp(storage: Storage, study_name: str, path: Path) -> Best:
     """
     study, best, header = provenance(storage, study_name)
     header.append(f"Train with it: evolve train --hyp {path}")
-    training = {key: getattr(study, key) for key in TRAINING_KEYS}
+    training = training_of(study.to_mapping())
     write_hyp(path, study.hyperparameters(best.params), training=training, header=header)
     return best
 

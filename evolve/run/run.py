@@ -22,8 +22,9 @@ from evolve.run.detection import (
     threads_for,
 )
 from evolve.run.engines import Limits, ProcessEngine
-from evolve.run.events import RunEvent, TrialEnded
+from evolve.run.events import RunEvent, StartChecked, TrialEnded
 from evolve.run.runner import StudyRun
+from evolve.run.weight_files import pinned, start_text
 from evolve.storage.database import Storage
 from evolve.study import Study, planning
 
@@ -88,7 +89,7 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
     Raises:
         EvolveError: Data, device, storage or study cannot be used; nothing has been trained then.
     """
-    study = run.study
+    study = pinned(run.study)
     device = choose_device(run.device)
     crew = run.crew(device)
     storage = Storage(run.storage_url)
@@ -100,7 +101,11 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
         engine = ProcessEngine(objective, workers=crew.workers, preload=WORKERS_NEED, limits=limits)
         try:
             checked = run.checked or survey(study.data, skip_unreadable=study.skip_unreadable).at(study.image_size)
+            text = start_text(study, checked.summary["classes"])
             yield checked
+            if text:
+                study = study.model_copy(update={"decisions": {**study.decisions, "weights": text}})
+                yield StartChecked(text=f"{study.weights}: {text}")
             environment_id = storage.keep_environment(environment(device))
             check_unchanged(storage, study.name, checked, accepts_changed=run.accepts_changed_data)
             trials = StudyRun(

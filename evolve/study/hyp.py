@@ -17,10 +17,22 @@ from detector.text_files import TextFileError, read_text
 from detector.yaml_text import YamlError, dump, load
 from evolve.errors import EvolveError, shown, unknown_text
 
-TRAINING_KEYS = ("data", "model", "image_size", "batch_size", "nominal_batch_size", "epochs", "precision", "nms_iou")
+# Keys of a study that say how it trains, with the values that say nothing.
+TRAINING_KEYS = {
+    **dict.fromkeys(
+        ("data", "model", "image_size", "batch_size", "nominal_batch_size", "epochs", "precision", "nms_iou")
+    ),
+    "weights": "",
+    "freeze": "none",
+}
 MAX_PATH_SHOWN = 300
 # Keys that other trainers' files have and ours do not.
 _FOREIGN = {"iou_t", "anchor_t", "cls_pw", "obj_pw", "fl_gamma", "mosaic", "dfl", "giou", "learning_rate", "nbs"}
+
+
+def training_of(study: Mapping[str, Any]) -> dict[str, Any]:
+    """How a study trains, for a hyp file: its values of `TRAINING_KEYS`, but for those that say nothing."""
+    return {key: study[key] for key, nothing in TRAINING_KEYS.items() if study.get(key) not in (None, nothing)}
 
 
 class HypError(EvolveError):

@@ -33,6 +33,10 @@ def derived_name(name: str, chosen: Mapping[str, Any]) -> str:
             parts.append(f"{value}{_SHORT[key]}")
         elif key == "nms_iou":
             parts.append(f"nms{_word(str(value))}")
+        elif key == "weights":
+            parts.append(f"from_{_word(Path(str(value)).stem)}")
+        elif key == "freeze":
+            parts.append(f"freeze_{value}")
         else:
             parts.append(_word(str(value)))
     return "-".join(parts)[:100]

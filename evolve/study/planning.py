@@ -1,6 +1,7 @@
 """What a study leaves open, chosen from what the data hold; and what stands in the way of learning from them.
 
-The rules are for training from scratch. Each gives its reason, and each can be overridden by an option or in the file.
+The rules are for training from scratch: where there are weights to start from, nobody is advised on network or updates.
+Each gives its reason, and each can be overridden by an option or in the file.
 """
 
 from __future__ import annotations
@@ -170,11 +171,11 @@ def advice(study: Study, facts: DataFacts) -> tuple[Advice, ...]:
 
 
 def _obstacles(study: Study, facts: DataFacts) -> Iterator[Advice]:
-    if study.model.endswith("-compact"):
+    if study.model.endswith("-compact") and not study.weights:
         reason = f"{study.model} is for digits and learns little from photographs"
         yield Advice(option="--model", value="yolov3-tiny", reason=reason)
     updates = num_updates(study, facts)
-    if updates < LEAST_UPDATES:
+    if updates < LEAST_UPDATES and not study.weights:
         reason = f"{updates} updates; photographs want {LEAST_UPDATES} or more"
         yield Advice(option="--updates", value=2 * LEAST_UPDATES, reason=reason)
     wanted, sentence = wanted_size(facts)

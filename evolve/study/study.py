@@ -52,6 +52,10 @@ def _fixed(raw: object) -> dict[str, Scalar]:
     return check_each(raw, fixed_value)
 
 
+def _freeze(raw: object) -> int | str:
+    return TrainingPlan(freeze=raw).freeze  # type: ignore[arg-type]  # which says what is allowed
+
+
 def _seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
     if not seeds or min(seeds) < 0 or max(seeds) > LARGEST_SEED or len(set(seeds)) < len(seeds):
         allowed = f"each at least 0 and at most {LARGEST_SEED}"
@@ -70,6 +74,7 @@ class Study(Definition):
         data: digits-1, digits-3, digits-10 (made on the fly), or a path, relative to the working directory.
         skip_unreadable: Whether images that cannot be read are left out rather than stop the study.
         model, image_size, batch_size, nominal_batch_size, epochs, precision, nms_iou: Attributes of `TrainingPlan`.
+        weights, weights_sha256, freeze: Attributes of `TrainingPlan`; a file is relative to the working directory.
         fixed: Hyperparameters that differ from the detector's defaults; written as `hyperparameters`.
         space: Hyperparameters that vary.
         sampler: How parameters are chosen.
@@ -95,6 +100,9 @@ class Study(Definition):
     epochs: Whole = 10
     precision: str = "float32"
     nms_iou: Number = 0.45
+    weights: str = ""
+    weights_sha256: str = ""
+    freeze: Annotated[int | str, PlainValidator(_freeze)] = "none"
     fixed: Annotated[dict[str, Scalar], PlainValidator(_fixed)] = Field(default={}, alias="hyperparameters")
     space: Annotated[Space, PlainValidator(Space.from_mapping), PlainSerializer(Space.to_mapping)]
     sampler: SamplerName = "tpe"
@@ -142,6 +150,13 @@ class Study(Definition):
         return self
 
     @model_validator(mode="after")
+    def _check_start(self) -> Study:
+        if self.freeze != "none" and not self.weights:
+            text = f"{self.freeze!r} would keep what is random: weights names no file to start from"
+            raise DefinitionError([Problem(path="freeze", text=text)])
+        return self
+
+    @model_validator(mode="after")
     def _check_sampler(self) -> Study:
         chosen = [name for name, parameter in self.space.items() if isinstance(parameter, Choices)]
         if self.sampler == "cmaes" and chosen:
@@ -168,6 +183,9 @@ class Study(Definition):
             precision=self.precision,
             data_seed=seed,
             nms_iou=self.nms_iou,
+            weights=self.weights,
+            weights_sha256=self.weights_sha256,
+            freeze=self.freeze,
         )
 
     def hyperparameters(self, params: Mapping[str, Scalar]) -> Hyperparameters:
@@ -190,11 +208,13 @@ class Study(Definition):
     def differences(self, other: Study) -> list[str]:
         """Key paths in which two definitions differ, description, budget and the reasons of decisions apart.
 
-        The number of trials counts only where it decides the grid: there the same trial would be another point.
+        The number of trials counts only where it decides the grid: there the same trial would be another point. A file
+        of weights may lie elsewhere if it is the same.
         """
         mine, others = _flat(self.to_mapping()), _flat(other.to_mapping())
         keys = [key for key in mine | others if mine.get(key) != others.get(key)]
-        differing = [key for key in keys if key.split(".")[0] not in ("description", "budget", "decisions")]
+        free = {"description", "budget", "decisions", *(["weights"] if self.weights_sha256 else [])}
+        differing = [key for key in keys if key.split(".")[0] not in free]
         if not differing and self.sampler == "grid" and self.grid() != other.grid():
             differing.append("budget.trials")
         return differing

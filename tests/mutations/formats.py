@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from detector.datasets import DataError, open_dataset
@@ -19,6 +20,8 @@ from detector.datasets.pictures import read_picture
 from detector.datasets.voc import read_voc
 from detector.datasets.yolo import read_yolo
 from detector.hyperparameters import Hyperparameters
+from detector.models import build_network, rows_of
+from detector.models.darknet_files import WeightsError, cfg_text, read_cfg_anchors, read_weights, weights_bytes
 from evolve.errors import EvolveError
 from evolve.exchange.conversion import explain_hyp, import_hyp, read_text
 from evolve.exchange.dialects import Context, darknet, early, from_dialect, native, to_dialect, ultralytics, yolov3
@@ -29,6 +32,7 @@ from evolve.study.file import read_study
 from evolve.study.hyp import read_hyp
 from tests.mutations import reading
 
+WEIGHTS_OF = "yolov3-tiny-compact"
 MAX_STORED = 50  # trainings: each takes milliseconds to store, which is not what is looked at here
 STUDY = b"""\
 name: mine
@@ -403,6 +407,8 @@ def formats() -> tuple[Format, ...]:
         _files("VOC annotation", "Annotations/0.xml", "xml", XML, misread=reading.of_annotation),
         _files("VOC ImageSets", "ImageSets/Main/train.txt", "text", b"0\n1 1\n", misread=reading.of_nothing),
         _files("VOC classes.txt", "classes.txt", "text", b"cat\ndog\nno\n", misread=reading.of_classes),
+        _darknet("a.weights", "image", _weights(), lambda path: read_weights(path, WEIGHTS_OF, num_classes=1).num_rows),
+        _darknet("a.cfg", "text", _cfg(), read_cfg_anchors),
         _files("COCO annotations", "annotations/instances_train.json", "json", COCO, misread=reading.of_coco),
         _files("boxes of a list", "train.txt", "text", BOX_LIST, misread=reading.of_box_list),
         _files("boxes' classes.txt", "classes.txt", "text", b"cat\ndog\nno\n", misread=reading.of_classes),
@@ -412,6 +418,29 @@ def formats() -> tuple[Format, ...]:
         _image("TIFF", "a.tif", "tiff", _image_bytes("TIFF"), _image_bytes("TIFF", compression="tiff_lzw", frames=2)),
         _image("GIF, BMP, WebP", "a.gif", "image", *_moving()),
     )
+
+
+def _darknet(file: str, kind: str, seed: bytes, read: Callable[[Path], object]) -> Format:
+    return Format(
+        name=f"darknet's {file}",
+        file=file,
+        kind=kind,
+        seeds=(seed,),
+        prepare=_nothing,
+        read=lambda folder: read(folder / file),
+        misread=reading.of_nothing,  # no value has a second place that says what it should be
+        errors=(WeightsError,),
+    )
+
+
+def _weights() -> bytes:
+    state = build_network(WEIGHTS_OF, num_classes=1).state_dict()
+    drawn = {name: torch.full_like(value, 0.5) for name, value in state.items()}
+    return b"".join(weights_bytes(rows_of(WEIGHTS_OF, 1), drawn, images_seen=7))
+
+
+def _cfg() -> bytes:
+    return cfg_text(rows_of(WEIGHTS_OF, 1), [[(0.5, 0.25)] * 3] * 2, image_size=64).encode()
 
 
 def _moving() -> tuple[bytes, ...]:

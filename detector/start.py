@@ -1,0 +1,151 @@
+"""The weights that a training starts from where they are not random: a file of ours, or one of darknet's.
+
+All lanes start from the same ones. What a file does not hold starts from the lane's seed, as without a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from detector import checkpoint
+from detector.models.darknet import ANCHORS_PER_SCALE, Row, num_frozen_rows, published_anchors, rows_of
+from detector.models.darknet_files import WeightsError, read_cfg_anchors, read_weights
+from detector.plan import TrainingPlan
+
+DARKNETS_CODING = "exp"
+_ZIP = b"PK\x03\x04"  # how files of torch begin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a training starts with.
+
+    Attributes:
+        state: Tensors by their names in a one-lane network, as many as are taken from the file.
+        anchors: Sizes (A, 2) of each scale as fractions of the image, float64, where heads were taken that mean boxes
+            by them; None where the labels decide. In pixels they are those of the file whatever the size of the images:
+            a network sees an object of so many pixels in the same way in all of them.
+        text: What was taken, what was not and why, and what is frozen, in a sentence.
+    """
+
+    state: Mapping[str, Tensor]
+    anchors: tuple[Tensor, ...] | None
+    text: str
+
+
+def sha256_of(path: Path) -> str:
+    """Checksum of a file, in hexadecimal.
+
+    Raises:
+        WeightsError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
+        raise WeightsError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def load_start(plan: TrainingPlan, names: Sequence[str], *, coding: str = DARKNETS_CODING) -> Start:
+    """What a training of a plan starts with; nothing where the plan names no weights.
+
+    Args:
+        plan: Where it has a checksum, the file must have it, too.
+        names: Classes that are trained, by index.
+        coding: How raw outputs become boxes in the training; heads of another coding are not taken.
+
+    Raises:
+        WeightsError: The file is missing, damaged, of another network or another checksum, or ends before the layers
+            that are to be frozen.
+        ValueError: There are not as many layers as are to be frozen.
+    """
+    rows = rows_of(plan.model, len(names))
+    num_frozen = num_frozen_rows(plan.freeze, rows)
+    if not plan.weights:
+        return Start(state={}, anchors=None, text="")
+    path = Path(plan.weights)
+    found = sha256_of(path)
+    if plan.weights_sha256 not in ("", found):
+        raise WeightsError(
+            f"{path}: is not the file this began with: its SHA-256 is {found}, not {plan.weights_sha256}"
+        )
+    with path.open("rb") as file:
+        is_ours = file.read(len(_ZIP)) == _ZIP
+    start = (_ours if is_ours else _darknets)(path, plan, names, coding)
+    if missing := sorted(_rows_within(rows, num_frozen) - {_row_of(name) for name in start.state}):
+        raise WeightsError(f"{path}: lacks layer {missing[0]}, which is to be frozen (freeze: {plan.freeze})")
+    frozen = f"; layers 0 to {num_frozen - 1} are frozen" if num_frozen else ""
+    return Start(state=start.state, anchors=start.anchors, text=start.text + frozen)
+
+
+def _ours(path: Path, plan: TrainingPlan, names: Sequence[str], coding: str) -> Start:
+    try:
+        stored = checkpoint.load(path)
+    except checkpoint.CheckpointError as error:
+        raise WeightsError(str(error)) from error
+    if stored.plan.model != plan.model:
+        raise WeightsError(f"{path}: holds weights of {stored.plan.model}, not of {plan.model}; allowed: --model of it")
+    reason = f"its classes are {_listed(stored.names)}, not {_listed(names)}" if stored.names != tuple(names) else ""
+    reason = reason or _other_coding(stored.values.coding, coding)
+    if not reason:
+        scale = stored.plan.image_size / plan.image_size
+        anchors = tuple(torch.tensor(sizes, dtype=torch.float64) * scale for sizes in stored.anchors)
+        return Start(state=stored.averaged_weights, anchors=anchors, text="all layers and the anchors are taken")
+    state = _without_heads(stored.averaged_weights, rows_of(plan.model, len(stored.names)))
+    return Start(state=state, anchors=None, text=f"{reason}: all layers but the heads are taken")
+
+
+def _darknets(path: Path, plan: TrainingPlan, names: Sequence[str], coding: str) -> Start:
+    read = read_weights(path, plan.model, num_classes=len(names))
+    rows = rows_of(plan.model, read.num_classes)
+    if read.num_rows < len(rows) - 1:  # no file holds the last row, which has no weights
+        text = f"layers 0 to {read.num_rows - 1} are taken, of {len(rows)}; the file has no more"
+        return Start(state=read.state, anchors=None, text=text)
+    differs = read.num_classes != len(names)
+    reason = f"its heads are of {read.num_classes} classes, not {len(names)}" if differs else ""
+    reason = reason or _other_coding(DARKNETS_CODING, coding)
+    if not reason:
+        return _whole_of_darknet(path.with_suffix(".cfg"), read.state, plan)
+    text = f"{reason}: all layers but the heads are taken"
+    return Start(state=_without_heads(read.state, rows), anchors=None, text=text)
+
+
+def _other_coding(there: str, here: str) -> str:
+    return f"its boxes are coded {there}, not {here}" if there != here else ""
+
+
+def _whole_of_darknet(cfg: Path, state: Mapping[str, Tensor], plan: TrainingPlan) -> Start:
+    """All layers, with the anchors of the cfg beside the file if there is one."""
+    if not cfg.exists():
+        text = f"all layers are taken, but not its anchors, since there is no {cfg.name} beside it: the labels decide"
+        return Start(state=state, anchors=None, text=text)
+    anchors, published = read_cfg_anchors(cfg), published_anchors(plan.model)
+    if [len(sizes) for sizes in anchors] != [ANCHORS_PER_SCALE] * (len(published) // ANCHORS_PER_SCALE):
+        raise WeightsError(
+            f"{cfg}: names {list(map(len, anchors))} anchors by head, not {ANCHORS_PER_SCALE} as {plan.model}"
+        )
+    scaled = tuple(torch.tensor(sizes, dtype=torch.float64) / plan.image_size for sizes in anchors)
+    return Start(state=state, anchors=scaled, text=f"all layers and the anchors of {cfg.name} are taken")
+
+
+def _without_heads(state: Mapping[str, Tensor], rows: Sequence[Row]) -> dict[str, Tensor]:
+    return {name: value for name, value in state.items() if rows[_row_of(name)].is_normalised}
+
+
+def _rows_within(rows: Sequence[Row], count: int) -> set[int]:
+    """Those of the first rows that have weights."""
+    return {index for index, row in enumerate(rows[:count]) if row.kind == "conv"}
+
+
+def _row_of(name: str) -> int:
+    return int(name.split(".")[1])
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
