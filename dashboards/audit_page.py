@@ -7,7 +7,7 @@ from itertools import groupby
 from math import nan
 from pathlib import Path
 
-from dashboards.blocks import Column, Empty, Photo, Photos, Prose, Table, Tile, Tiles
+from dashboards.blocks import Column, Empty, Gallery, Prose, Snapshot, Table, Tile, Tiles
 from dashboards.document import Section, document, write_document
 from dashboards.questions.data_check import findings_table, severity_of, summary_tables
 from dashboards.questions.data_set import class_figure, counts_figure, image_figure, side_figure
@@ -90,11 +90,11 @@ def _summary(found: Audited) -> Iterable[Block]:
 
 def _pictures(found: Audited, drawn: Sequence[DrawnFinding]) -> Iterable[Block]:
     for kind, listed in groupby(drawn, lambda shown: shown.finding.kind):
-        photos = tuple(Photo(jpeg=shown.jpeg, caption=_caption(shown.finding)) for shown in listed)
+        snapshots = tuple(Snapshot(jpeg=shown.jpeg, caption=_caption(shown.finding)) for shown in listed)
         total = found.counts()[kind]
-        shown = counted(total, "finding") if len(photos) == total else f"{len(photos)} of {counted(total, 'finding')}"
-        yield Prose(f"{severity_of(kind)}: {KINDS[kind].meaning} ({shown})")
-        yield Photos(photos)
+        number = counted(total, "finding") if len(snapshots) == total else f"{len(snapshots)} of {total:,} findings"
+        yield Prose(f"{severity_of(kind)}: {KINDS[kind].meaning} ({number})")
+        yield Gallery(snapshots)
 
 
 def _caption(finding: Finding) -> str:

@@ -94,7 +94,7 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Photo:
+class Snapshot:
     """A picture of pixels: the bytes of a JPEG file, and what is seen on it."""
 
     jpeg: bytes
@@ -102,10 +102,10 @@ class Photo:
 
 
 @dataclass(frozen=True, slots=True)
-class Photos:
+class Gallery:
     """Pictures of pixels, side by side."""
 
-    photos: tuple[Photo, ...]
+    snapshots: tuple[Snapshot, ...]
 
 
 @dataclass(frozen=True, slots=True)

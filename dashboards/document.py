@@ -114,8 +114,9 @@ def _html(node: Node, key: str) -> str:
     if isinstance(node, Leaf):
         return _table(node.block, key) if isinstance(node.block, Table) else _figure(f"{key}-{node.index}", node.block)
     attributes = "".join(f' {name}="{escape(value)}"' for name, value in node.attributes.items())
-    inner = "".join(_html(child, key) for child in node.children)
-    return f"<{node.tag}{attributes}>{inner}" + ("" if node.tag == "img" else f"</{node.tag}>")
+    if node.tag == "img":  # which has no end
+        return f"<img{attributes}>"
+    return f"<{node.tag}{attributes}>{''.join(_html(child, key) for child in node.children)}</{node.tag}>"
 
 
 def _table(table: Table, key: str) -> str:

@@ -20,10 +20,10 @@ from dashboards.blocks import (
     Column,
     Disclosure,
     Empty,
+    Gallery,
     Key,
-    Photo,
-    Photos,
     Prose,
+    Snapshot,
     Table,
     Tiles,
     VerdictCounts,
@@ -86,8 +86,8 @@ def _node(block: Block, index: int) -> Node:
                 (element("dt", tile.label), element("dd", tile.value), element("dd", tile.detail)) for tile in tiles
             ]
             return element("dl", *(element("div", *parts) for parts in shown), class_="tiles")
-        case Photos(photos):
-            return element("div", *map(_photo, photos), class_="photos")
+        case Gallery(snapshots):
+            return element("div", *map(_snapshot, snapshots), class_="gallery")
         case VerdictCounts(counts):
             items = (element("li", _verdict(name), " ", element("b", f"{count:,}")) for name, count in counts)
             return element("ul", *items, class_="verdicts")
@@ -155,10 +155,10 @@ def _text_nodes(text: str) -> list[Node]:
     return [element("code", part) if index % 2 else part for index, part in enumerate(parts) if part]
 
 
-def _photo(photo: Photo) -> Element:
-    source = f"data:image/jpeg;base64,{b64encode(photo.jpeg).decode()}"
-    image = element("img", src=source, alt=photo.caption)
-    return element("figure", image, element("figcaption", *_text_nodes(photo.caption)))
+def _snapshot(snapshot: Snapshot) -> Element:
+    source = f"data:image/jpeg;base64,{b64encode(snapshot.jpeg).decode()}"
+    image = element("img", src=source, alt=snapshot.caption)
+    return element("figure", image, element("figcaption", snapshot.caption))
 
 
 def _verdict(verdict: str) -> Element:
