@@ -151,6 +151,21 @@ class Tile:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A picture of pixels: the bytes of a JPEG file, and what is seen on it."""
+
+    jpeg: bytes
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Pictures of pixels, side by side."""
+
+    snapshots: tuple[Snapshot, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Tiles:
     """Numbers to notice, side by side."""

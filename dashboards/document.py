@@ -82,7 +82,7 @@ def write_document(path: Path, page: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(page, encoding="utf-8")
+        draft.write_text(page, encoding="utf-8", errors="replace")  # names of files need be no text
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ The two differ in pictures, tables and albums, which are leaves that each of the
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,10 +21,12 @@ from dashboards.blocks import (
     Column,
     Disclosure,
     Empty,
+    Gallery,
     Key,
     Marked,
     Photo,
     Prose,
+    Snapshot,
     Table,
     Tiles,
     VerdictCounts,
@@ -87,6 +90,8 @@ def _node(block: Block, index: int) -> Node:
                 (element("dt", tile.label), element("dd", tile.value), element("dd", tile.detail)) for tile in tiles
             ]
             return element("dl", *(element("div", *parts) for parts in shown), class_="tiles")
+        case Gallery(snapshots):
+            return element("div", *map(_snapshot, snapshots), class_="gallery")
         case VerdictCounts(counts):
             items = (element("li", _verdict(name), " ", element("b", f"{count:,}")) for name, count in counts)
             return element("ul", *items, class_="verdicts")
@@ -185,6 +190,12 @@ def _text_nodes(text: str) -> list[Node]:
     # Words in backticks are names of commands and keys.
     parts = re.split(r"`([^`]+)`", text)
     return [element("code", part) if index % 2 else part for index, part in enumerate(parts) if part]
+
+
+def _snapshot(snapshot: Snapshot) -> Element:
+    source = f"data:image/jpeg;base64,{b64encode(snapshot.jpeg).decode()}"
+    image = element("img", src=source, alt=snapshot.caption)
+    return element("figure", image, element("figcaption", snapshot.caption))
 
 
 def _verdict(verdict: str) -> Element:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms.functional import resize
 from torchvision.utils import draw_bounding_boxes
 
 from detector.datasets.pictures import read_picture
+from detector.findings import Box
 from detector.predict import Prediction
 
 # Labels are of one size: larger pictures are drawn smaller, and small ones larger, so that they can be read.
 MOST_PIXELS, FEWEST_PIXELS = 1280, 320
+_PLAIN, _FLAGGED = "#56B4E9", "#FF4F00"
+_LEAST_SHOWN = 6  # px
 _GOLDEN = 0.61803399  # steps around the circle of hues that never come close to an earlier one
 
 
@@ -52,6 +57,49 @@ def drawn(path: Path, found: Prediction, names: Sequence[str]) -> Tensor:
     return boxes
 
 
+def marked(path: Path, plain: Sequence[Box], flagged: Sequence[Box], *, longest: int) -> Tensor:
+    """The picture in a file with some boxes drawn thin and others thick: RGB, uint8, (3, height, width).
+
+    Args:
+        path: The file; its picture is shown at most `longest` pixels long.
+        plain: Boxes in pixels of the file's upright picture, drawn thin.
+        flagged: Boxes that are meant, drawn thick and last; what lies outside or has no area is drawn at the edge.
+
+    Raises:
+        UnreadableImagesError: The file cannot be read as an image.
+    """
+    picture = read_picture(path, longest=longest)
+    image, scale = picture.image, picture.image.shape[2] / picture.size[0]
+    for boxes, colour, width in ((plain, _PLAIN, 1), (flagged, _FLAGGED, 3)):
+        if boxes:
+            boxes_B4 = _visible(torch.tensor(boxes, dtype=torch.float32) * scale, image)
+            image = draw_bounding_boxes(image, boxes_B4, colors=colour, width=width)
+            assert isinstance(image, Tensor)
+    return image
+
+
+def _visible(boxes_B4: Tensor, image: Tensor) -> Tensor:
+    """Boxes moved and enlarged so far that each shows."""
+    most = torch.tensor([image.shape[2], image.shape[1]]) - 1
+    low = torch.minimum(boxes_B4[:, :2], boxes_B4[:, 2:]).clamp(min=0).minimum((most - _LEAST_SHOWN).clamp(min=0))
+    high = torch.maximum(boxes_B4[:, :2], boxes_B4[:, 2:]).minimum(most).maximum((low + _LEAST_SHOWN).minimum(most))
+    return torch.cat([low, high], dim=1)
+
+
+def side_by_side(pictures: Sequence[Tensor]) -> Tensor:
+    """Pictures (3, height, width) in a row, as high as the lowest of them."""
+    height = min(picture.shape[1] for picture in pictures)
+    sizes = [(height, max(round(picture.shape[2] * height / picture.shape[1]), 1)) for picture in pictures]
+    return torch.cat([resize(picture, size) for picture, size in zip(pictures, sizes, strict=True)], dim=2)
+
+
+def jpeg(image: Tensor, *, quality: int = 92) -> bytes:
+    """An RGB uint8 picture of shape (3, height, width) as the bytes of a JPEG file."""
+    buffer = BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(buffer, format="JPEG", quality=quality)
+    return buffer.getvalue()
+
+
 def write_picture(image: Tensor, path: Path) -> None:
     """Writes an RGB uint8 picture as a JPEG file, in place of a file that has the name and never through a link.
 
@@ -60,7 +108,7 @@ def write_picture(image: Tensor, path: Path) -> None:
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(partial, format="JPEG", quality=92)
+        partial.write_bytes(jpeg(image))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

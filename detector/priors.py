@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from scipy.cluster.vq import kmeans2
 from torch import Tensor
-from torchvision.ops import box_area
 
+from detector.boxes import shape_overlap
 from detector.datasets.listing import Split
 from detector.models.darknet import ANCHORS_PER_SCALE, published_anchors
 from detector.models.network import HeadPrior
+
+MAX_RATIO = 4.0  # of sides: what exp makes of a raw output within 1.4 of nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,24 +60,53 @@ def label_statistics(split: Split, *, num_classes: int) -> LabelStatistics:
     )
 
 
-def typical_sides(split: Split, names: Sequence[str]) -> dict[str, float]:
-    """Typical side of a box by class, over the first epoch of a training split.
+def box_sides(split: Split, names: Sequence[str]) -> dict[str, list[float]]:
+    """Sides of all boxes by class, over the first epoch of a split.
 
     Args:
-        split: Training images.
+        split: Images and boxes.
         names: Classes by index.
 
     Returns:
-        For each class with a box, the median of the square root of the box's area, as a fraction of the longer side
-        of its image.
+        For each class with a box, the square root of each box's area, as a fraction of the longer side of its image.
     """
     sides: dict[int, list[float]] = {}
     for index in range(len(split)):
-        sample = split.sample(index, 0)
-        area_M = box_area(sample.boxes_M4).sqrt() / max(sample.image.shape[1:])
-        for label, side in zip(sample.labels_M.tolist(), area_M.tolist(), strict=True):
-            sides.setdefault(label, []).append(side)
-    return {name: float(np.median(sides[label])) for label, name in enumerate(names) if label in sides}
+        original = split.original(index)
+        for label, (x0, y0, x1, y1) in zip(original.labels, original.boxes, strict=True):
+            sides.setdefault(label, []).append(((x1 - x0) * (y1 - y0)) ** 0.5 / max(original.size))
+    return {name: sides[label] for label, name in enumerate(names) if label in sides}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnchorFit:
+    """How well anchors fit the boxes they are to learn.
+
+    Attributes:
+        recall: Share of the boxes that some anchor can learn: neither side more than four times the other's; 0..1.
+        overlap: Mean IoU of a box and the anchor it overlaps most, both centred on one point; 0..1.
+
+    Sources: the factor is anchor_t of ultralytics/yolov3's hyp files; the mean is table 1 of Redmon & Farhadi 2017.
+    """
+
+    recall: float
+    overlap: float
+
+
+def anchor_fit(anchors: Sequence[Tensor], wh_M2: np.ndarray) -> AnchorFit:
+    """How well anchors fit boxes.
+
+    Args:
+        anchors: Sizes (A, 2) of each scale.
+        wh_M2: Sizes of at least one box, in the units of the anchors.
+    """
+    anchors_K2, boxes_M2 = torch.cat(list(anchors)), torch.tensor(wh_M2, dtype=torch.float64)
+    ratio_MK2 = boxes_M2[:, None] / anchors_K2
+    worst_MK = torch.maximum(ratio_MK2, 1 / ratio_MK2).amax(-1)
+    return AnchorFit(
+        recall=float((worst_MK.amin(1) <= MAX_RATIO).double().mean()),
+        overlap=float(shape_overlap(boxes_M2, anchors_K2).amax(1).mean()),
+    )
 
 
 def choose_anchors(source: str, *, model: str, statistics: LabelStatistics, seed: int = 0) -> list[Tensor]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evolve.commands import converting, exchange, looking, running, using
+from evolve.commands import auditing, converting, exchange, looking, running, using
 from evolve.errors import EvolveError, StudyError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     help="Tune the hyperparameters of a YOLOv3-style detector: run a study, look at it, train with what it found.",
 )
 for command in (
+    auditing.audit,
     running.run,
     running.train,
     using.detect,

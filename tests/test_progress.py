@@ -8,6 +8,7 @@ from itertools import count
 
 from rich.console import Console
 
+from detector.findings import Finding
 from detector.telemetry import LaneStarted
 from evolve.commands.progress import LINE_SECONDS, Progress
 from evolve.outcome.training import TrialOutcome
@@ -27,11 +28,11 @@ def events() -> list[DataChecked | RunEvent]:
         metrics_of(0.1, 0, 0, 4, "val"),
         metrics_of(0.5, 0, 3, 4, "test"),
     ]
-    finding = {"kind": "clipped", "file": "a[b].xml", "line": 7, "message": "box reaches outside"}
+    finding = Finding(kind="clipped", file="a[b].xml", line=7, message="box reaches outside")
     return [
         DataChecked(
             summary={"splits": {"train": {"images": 9, "boxes": 11, "boxes_by_class": {"cat": 4, "dog": 7}}}},
-            findings=[finding] * 7,
+            findings=(finding,) * 7,
             note="split by seed",
         ),
         TrialStarted(trial=TRIAL, is_resumed=True),

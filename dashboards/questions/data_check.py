@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dashboards.blocks import Cell, Column, Empty, Prose, Table
 from dashboards.data.study import StudyView
 from dashboards.questions import setup
 from dashboards.questions.panel import Block, Panel
+from detector.findings import KINDS
 from evolve import formatting
 
 
@@ -20,21 +21,40 @@ def rows(view: StudyView) -> tuple[Block, ...]:
         clean = Prose("The data check found nothing to report: no box was clipped or left out.")
         return (*_data_summary(view), clean)
     shown = "" if total == len(view.findings) else f" The first {len(view.findings):,} are listed."
+    rows = view.findings[["kind", "file", "line", "message"]].itertuples(index=False, name=None)
+    note = Prose(f"{formatting.counted(total, 'finding')}: {formatting.listed(kinds)}.{shown}")
+    return (*_data_summary(view), note, findings_table(rows))
+
+
+def findings_table(rows: Iterable[tuple[str, str, float, str]]) -> Table:
+    """Findings of the data check: kind, file, line (NaN where it concerns the whole file) and message of each."""
     columns = (
+        Column(title="severity"),
         Column(title="kind"),
         Column(title="file"),
         Column(title="line", kind="number", digits=0),
-        Column(title="what"),
+        Column(title="what", is_long=True),
     )
-    rows = tuple(view.findings[["kind", "file", "line", "message"]].itertuples(index=False, name=None))
-    note = Prose(f"{formatting.counted(total, 'finding')}: {formatting.listed(kinds)}.{shown}")
-    return (*_data_summary(view), note, Table(name="findings", columns=columns, rows=rows, is_sortable=True))
+    cells = tuple(
+        (severity_of(kind), kind.replace("_", " "), file, line, message) for kind, file, line, message in rows
+    )
+    return Table(name="findings", columns=columns, rows=cells, is_sortable=True)
+
+
+def severity_of(kind: str) -> str:
+    """How much a kind of finding matters; empty for one of another version."""
+    return str(KINDS[kind].severity) if kind in KINDS else ""
 
 
 def _data_summary(view: StudyView) -> tuple[Table | Empty, ...]:
     summary = view.facts.data_summary
     if not summary:
         return (Empty("No counts of images and boxes are stored for this study; `evolve run` counts them."),)
+    return summary_tables(summary)
+
+
+def summary_tables(summary: Mapping[str, Any]) -> tuple[Table, ...]:
+    """Counts of a data set by split, and other facts of it."""
     splits = summary.get("splits")
     counted = {str(name): facts for name, facts in splits.items()} if isinstance(splits, Mapping) else {}
     # What was found is said by the findings themselves.
@@ -62,6 +82,6 @@ def _count_cell(value: object) -> Cell:
 PANEL = Panel(
     key="data",
     title="The data",
-    caption="What the data set holds, and what its check clipped or left out.",
+    caption="What the data set holds, and what its check clipped, left out or noticed.",
     rows=rows,
 )

@@ -8,12 +8,14 @@ from typing import Any, TypeAlias
 
 import plotly.graph_objects as go
 
-from dashboards.blocks import Album, Disclosure, Empty, Key, Prose, Table, Tiles, VerdictCounts, VerdictMark
+from dashboards.blocks import Album, Disclosure, Empty, Gallery, Key, Prose, Table, Tiles, VerdictCounts, VerdictMark
 from dashboards.data.shown import drawn_numbers
 from dashboards.data.study import StudyView
 from dashboards.data.trial_sets import started
 
-Block: TypeAlias = go.Figure | Table | Album | Prose | Empty | Disclosure | Tiles | VerdictCounts | VerdictMark | Key
+Block: TypeAlias = (
+    go.Figure | Table | Album | Prose | Empty | Disclosure | Gallery | Tiles | VerdictCounts | VerdictMark | Key
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

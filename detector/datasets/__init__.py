@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from detector.datasets.audit import Audit
@@ -10,13 +12,24 @@ from detector.datasets.coco import coco_files, read_coco
 from detector.datasets.digits import CLASS_NAMES, open_digits
 from detector.datasets.files import Listing, build
 from detector.datasets.layout import missing_yaml, unknown_layout, voc_folders
-from detector.datasets.listing import DataError, Dataset, Finding, Sample, Split, UnreadableImagesError
+from detector.datasets.listing import DataError, Dataset, Sample, Split, UnreadableImagesError
 from detector.datasets.pictures import PictureStore, longest_kept
 from detector.datasets.places import expanded
 from detector.datasets.voc import read_voc
 from detector.datasets.yolo import read_yolo
+from detector.findings import Finding
 
-__all__ = ["DataError", "Dataset", "Finding", "Sample", "Split", "UnreadableImagesError", "open_dataset"]
+__all__ = [
+    "DataError",
+    "Dataset",
+    "Finding",
+    "Sample",
+    "Split",
+    "UnreadableImagesError",
+    "audit_dataset",
+    "format_of",
+    "open_dataset",
+]
 
 _YAML = (".yaml", ".yml")
 _ALLOWED = (
@@ -50,32 +63,71 @@ def open_dataset(
         )
     if source in CLASS_NAMES:
         return open_digits(source, image_size=image_size, seed=seed)
-    path, audit = _existing(source), Audit(skip_unreadable=skip_unreadable)
-    listing = _of_folder(path, audit) if path.is_dir() else _of_file(path, audit)
+    return _opened(source, Audit(skip_unreadable=skip_unreadable), image_size, seed, cache_mb)
+
+
+def audit_dataset(source: str, *, image_size: int, seed: int = 0) -> tuple[Dataset | None, tuple[Finding, ...]]:
+    """What can be opened of a data set, and everything its check finds: what would end the check is an error among it.
+
+    Args:
+        source, image_size, seed: As of `open_dataset`.
+
+    Returns:
+        The data set without what is wrong, its splits possibly empty; None where it cannot be read as a whole.
+
+    Raises:
+        ValueError: A number is not allowed.
+    """
+    if source in CLASS_NAMES:
+        return (dataset := open_dataset(source, image_size=image_size, seed=seed)), dataset.findings
+    audit = Audit(goes_on=True)
+    try:
+        return (dataset := _opened(source, audit, image_size, seed, 1024)), dataset.findings
+    except DataError as error:
+        audit.refused(source, error)
+    return None, tuple(audit.findings)
+
+
+def _opened(source: str, audit: Audit, image_size: int, seed: int, cache_mb: int) -> Dataset:
+    _, read = _reader(_existing(source))
     store = PictureStore(longest=longest_kept(image_size), max_bytes=cache_mb * 2**20)
-    return build(listing, audit, store, seed)
+    return build(read(audit), audit, store, seed)
 
 
-def _of_file(path: Path, audit: Audit) -> Listing:
+def format_of(source: str) -> str:
+    """Name of the format of a data set of files, one of `detector.datasets.label_files.FORMATS`.
+
+    Raises:
+        DataError: It is of none.
+    """
+    return _reader(_existing(source))[0]
+
+
+def _reader(path: Path) -> tuple[str, Callable[[Audit], Listing]]:
+    """The format of a file or folder, and what reads it."""
+    return _reader_of_folder(path) if path.is_dir() else _reader_of_file(path)
+
+
+def _reader_of_file(path: Path) -> tuple[str, Callable[[Audit], Listing]]:
     suffix = path.suffix.lower() if path.is_file() else ""
     if suffix in _YAML:
-        return read_yolo(path, audit)
+        return "yolo", partial(read_yolo, path)
     if suffix == ".json":
-        return read_coco({"train": path}, path, audit)
+        return "coco", partial(read_coco, {"train": path}, path)
     if suffix == ".txt" and is_box_list(path):
-        return read_box_lists({"train": path}, path, audit)
+        return "listing", partial(read_box_lists, {"train": path}, path)
     raise DataError(f"{path}: is no known data set; allowed: {_ALLOWED}")
 
 
-def _of_folder(path: Path, audit: Audit) -> Listing:
+def _reader_of_folder(path: Path) -> tuple[str, Callable[[Audit], Listing]]:
     if (config := _data_yaml(path)) is not None:
-        return read_yolo(config, audit)
+        return "yolo", partial(read_yolo, config)
     if voc_folders(path) is not None:
-        return read_voc(path, audit)
+        return "voc", partial(read_voc, path)
     if (files := coco_files(path)) is not None:
-        return read_coco(files, path, audit)
+        return "coco", partial(read_coco, files, path)
     if (files := box_lists(path)) is not None:
-        return read_box_lists(files, path, audit)
+        return "listing", partial(read_box_lists, files, path)
     raise DataError(f"{path}: {missing_yaml(path) or f'{unknown_layout(path)}; allowed: {_ALLOWED}'}")
 
 

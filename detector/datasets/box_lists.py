@@ -86,8 +86,11 @@ def _entries(file: Path, names: tuple[str, ...], audit: Audit) -> list[Entry]:
         if (text := line.strip()) and (found := _image(text, file, number, audit)) is not None:
             image, rest = found
             parsed = (_object(word, file, number, names, audit) for word in rest.split())
-            objects = tuple(labelled for labelled in parsed if labelled is not None)
-            entries.append(Entry(image=image, label_file=file, objects=objects, is_shared=True))
+            objects = tuple(parsed)
+            understood = tuple(labelled for labelled in objects if labelled is not None)
+            if len(understood) < len(objects):
+                audit.lacks_labels(image)
+            entries.append(Entry(image=image, label_file=file, objects=understood, is_shared=True))
     return entries
 
 
@@ -101,7 +104,8 @@ def _image(text: str, file: Path, number: int, audit: Audit) -> tuple[Path, str]
         shown = " and ".join(repr(text[:end]) for end in there[:2])
         audit.problem(file, number, f"{shown:.400} are both there; allowed: lines that name one image")
     elif ends:
-        audit.problem(file, number, f"no image {text[: ends[0]]:.200}; allowed: image files, relative to this file")
+        message = f"no image {text[: ends[0]]:.200}; allowed: image files, relative to this file"
+        audit.problem(file, number, message, kind="missing_image")
     else:
         audit.problem(file, number, f"{text!r:.200} names no image; allowed: {', '.join(SUFFIXES)} files, then boxes")
     return None
@@ -117,5 +121,5 @@ def _object(word: str, file: Path, number: int, names: tuple[str, ...], audit: A
     try:
         return LabelledObject(label=class_index(label, words[-1], names), box=(x0, y0, x1, y1), line=number)
     except ValueError as error:
-        audit.problem(file, number, str(error))
+        audit.problem(file, number, str(error), kind="unknown_class")
         return None

@@ -58,7 +58,11 @@ class Content:
 
 
 class _RecordError(ValueError):
-    """What is wrong with a record, and what is allowed."""
+    """A record cannot be used; the text says why, `kind` is that of the finding."""
+
+    def __init__(self, message: str, *, kind: str = "bad_label") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 def coco_files(root: Path) -> dict[str, Path] | None:
@@ -260,13 +264,14 @@ def _finder(file: Path, split: str, source: Path) -> Callable[[str], Path | None
 def _entries(
     content: Content, labels: Mapping[int, int], find: Callable[[str], Path | None], audit: Audit
 ) -> list[Entry]:
-    images = dict(_records(content, "images", audit))
+    images, broken = dict(_records(content, "images", audit)), set[str]()
     objects: dict[int, list[LabelledObject]] = {number: [] for number in images}
     for number, record in _records(content, "annotations", audit):
         try:
             image, labelled = _object(number, record, objects, labels)
         except _RecordError as error:
-            audit.problem(content.file, None, f"annotation {number}: {error}")
+            audit.problem(content.file, None, f"annotation {number}: {error}", kind=error.kind)
+            broken.add(repr(record.get("image_id")))
             continue
         if labelled is None:
             audit.finding("crowd", content.file, None, f"annotation {number}: iscrowd 1; left out")
@@ -277,7 +282,10 @@ def _entries(
         try:
             entries.append(_entry(content.file, record, objects[number], find))
         except _RecordError as error:
-            audit.problem(content.file, None, f"image {number}: {error}")
+            audit.problem(content.file, None, f"image {number}: {error}", kind=error.kind)
+            continue
+        if repr(number) in broken:
+            audit.lacks_labels(entries[-1].image)
     return entries
 
 
@@ -287,10 +295,12 @@ def _object(
     """The image of an annotation, and its object; None for a crowd."""
     image, category, crowd = _identity(record, "image_id"), _identity(record, "category_id"), record.get("iscrowd", 0)
     if image not in images:
-        raise _RecordError(f"image_id {image} is of no image; allowed: ids of images in this file")
+        raise _RecordError(
+            f"image_id {image} is of no image; allowed: ids of images in this file", kind="missing_image"
+        )
     if category not in labels:
         known = ", ".join(map(str, list(labels)[:10])) + (", ..." if len(labels) > 10 else "")
-        raise _RecordError(f"category_id {category} is not known; allowed: {known}")
+        raise _RecordError(f"category_id {category} is not known; allowed: {known}", kind="unknown_class")
     if isinstance(crowd, bool) or crowd not in (0, 1):
         raise _RecordError(f"iscrowd {crowd!r:.80}; allowed: 0 or 1")
     if crowd:
@@ -307,7 +317,8 @@ def _object(
 def _entry(file: Path, record: Record, objects: Sequence[LabelledObject], find: Callable[[str], Path | None]) -> Entry:
     name = _text(record, "file_name")
     if (image := find(name)) is None:
-        raise _RecordError(f"no file {name:.200}; allowed: files in the folder of this split, or beside the JSON file")
+        allowed = "files in the folder of this split, or beside the JSON file"
+        raise _RecordError(f"no file {name:.200}; allowed: {allowed}", kind="missing_image")
     if image.suffix.lower() not in SUFFIXES:
         raise _RecordError(f"{name:.200} is not an image; allowed: {', '.join(SUFFIXES)}")
     return Entry(

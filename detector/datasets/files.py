@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from detector.datasets.audit import Audit, Entry, LabelledObject, check_entry, upright_entry
+from detector.datasets.duplicates import pixel_digest
 from detector.datasets.listing import DataError, Dataset, Original, Sample, UnreadableImagesError
 from detector.datasets.pictures import READABLE, Picture, PictureStore
 from detector.datasets.spelling import note_misspelt
@@ -104,17 +105,10 @@ def build(listing: Listing, audit: Audit, store: PictureStore, seed: int) -> Dat
     """
     if not all(listing.entries.values()):
         audit.raise_problems()  # they say why a split has no images
-    entries, note = with_held_out(listing, seed)
-    kept: dict[str, list[Annotated]] = {}
-    seen: dict[bytes, tuple[str, Path]] = {}
-    for split, listed in entries.items():
-        kept[split] = []
-        for entry in _once(listed, audit):
-            if (picture := _read(entry, store, audit)) is not None:
-                _note_duplicate(picture, entry.image, split, seen, audit)
-                kept[split].append(_annotated(entry, picture, audit))
+    entries, note = _splits(listing, audit, seed)
+    kept = _checked(entries, audit, store)
     audit.raise_problems()
-    _refuse_empty(listing.source, kept, entries)
+    _refuse_empty(listing.source, kept, entries, audit)
     note_misspelt(listing.names, [entry for listed in entries.values() for entry in listed], audit)
     counts = {split: _counts(items, len(listing.names)) for split, items in kept.items()}
     _check_training_boxes(listing, counts["train"], len(kept["train"]), audit)
@@ -126,17 +120,41 @@ def build(listing: Listing, audit: Audit, store: PictureStore, seed: int) -> Dat
         test=FileSplit(kept["test"], store) if "test" in kept else None,
         findings=tuple(audit.findings),
         note=note,
-        max_boxes=max(max(len(item.labels_M) for items in kept.values() for item in items), 1),
+        max_boxes=max((1, *(len(item.labels_M) for items in kept.values() for item in items))),
         augments=True,
         box_counts=counts,
         files=_digests(Path(listing.source), kept),
     )
 
 
+def _splits(listing: Listing, audit: Audit, seed: int) -> tuple[dict[str, list[Entry]], str]:
+    """As `with_held_out`; where that refuses and the check goes on, what there is."""
+    try:
+        return with_held_out(listing, seed)
+    except DataError as error:
+        audit.refused(listing.source, error)
+    return {"train": [], "val": []} | {split: list(listed) for split, listed in listing.entries.items()}, listing.note
+
+
+def _checked(entries: Mapping[str, list[Entry]], audit: Audit, store: PictureStore) -> dict[str, list[Annotated]]:
+    """Images that can be read, with the boxes that can be trained on; those with broken labels are left out."""
+    broken = audit.broken(entry for listed in entries.values() for entry in listed)
+    seen: dict[bytes, tuple[str, Path]] = {}
+    kept: dict[str, list[Annotated]] = {split: [] for split in entries}
+    for split, listed in entries.items():
+        for entry in _once(listed, audit):
+            if (picture := _read(entry, store, audit)) is not None:
+                _note_duplicate(picture, entry.image, split, seen, audit)
+                if entry.image not in broken:
+                    kept[split].append(_annotated(entry, picture, audit))
+    return kept
+
+
 def _check_training_boxes(listing: Listing, counts: Sequence[int], num_images: int, audit: Audit) -> None:
     """Refuses a training split without boxes, and notes classes that have none there."""
     if not sum(counts):
-        raise DataError(f"{listing.source}: no box in the {num_images} training images; allowed: at least one")
+        message = f"{listing.source}: no box in the {num_images} training images; allowed: at least one"
+        audit.refused(listing.source, DataError(message))
     for name, count in zip(listing.names, counts, strict=True):
         if not count:
             audit.finding("unused_class", Path(listing.source), None, f"class {name} has no box in the training split")
@@ -176,7 +194,8 @@ def _once(listed: Sequence[Entry], audit: Audit) -> list[Entry]:
     for entry in listed:
         if (other := kept.get(entry.image)) is not None:
             labels = " with the labels of both" if entry.is_shared else ""
-            audit.finding("listed_twice", entry.image, None, f"listed twice in one split; kept once{labels}")
+            message = f"listed twice in one split; kept once{labels}"
+            audit.finding("listed_twice", entry.image, None, message, images=[entry.image])
             entry = replace(entry, objects=other.objects + entry.objects) if entry.is_shared else entry
         kept[entry.image] = entry
     return list(kept.values())
@@ -191,18 +210,19 @@ def _read(entry: Entry, store: PictureStore, audit: Audit) -> Picture | None:
         )
         return None
     for flaw in picture.flaws:
-        audit.finding(flaw.kind, entry.image, None, flaw.message)
+        audit.finding(flaw.kind, entry.image, None, flaw.message, images=[entry.image])
     return picture
 
 
-def _refuse_empty(source: str, kept: Mapping[str, Sequence[Annotated]], entries: Mapping[str, Sequence[Entry]]) -> None:
+def _refuse_empty(
+    source: str, kept: Mapping[str, Sequence[Annotated]], entries: Mapping[str, Sequence[Entry]], audit: Audit
+) -> None:
     for split, items in kept.items():
-        if not items:
+        if not items and entries[split]:
             images = sorted({str(entry.image) for entry in entries[split]})
             shown = ", ".join(images[:10]) + (", ..." if len(images) > 10 else "")
-            raise DataError(
-                f"{source}: none of the {len(images)} images in {split} can be read ({shown}); allowed: at least one"
-            )
+            message = f"none of the {len(images)} images in {split} can be read ({shown}); allowed: at least one"
+            audit.refused(source, DataError(f"{source}: {message}"))
 
 
 def _annotated(entry: Entry, picture: Picture, audit: Audit) -> Annotated:
@@ -224,12 +244,12 @@ def _annotated(entry: Entry, picture: Picture, audit: Audit) -> Annotated:
 def _note_duplicate(
     picture: Picture, image: Path, split: str, seen: dict[bytes, tuple[str, Path]], audit: Audit
 ) -> None:
-    digest = blake2b(f"{tuple(picture.image.shape)}".encode() + picture.image.numpy().tobytes(), digest_size=16)
-    other_split, other = seen.setdefault(digest.digest(), (split, image))
+    other_split, other = seen.setdefault(pixel_digest(picture.image), (split, image))
     if (other_split, other) == (split, image):
         return
     kind = "same_image" if other_split == split else "leak"
-    audit.finding(kind, image, None, f"in {split}: same pixels as {other} in {other_split}; both kept")
+    message = f"in {split}: same pixels as {other} in {other_split}; both kept"
+    audit.finding(kind, image, None, message, images=[image, other])
 
 
 def _digests(source: Path, kept: Mapping[str, Sequence[Annotated]]) -> dict[str, str]:

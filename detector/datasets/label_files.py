@@ -13,7 +13,7 @@ from math import floor
 from pathlib import PurePath
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from detector.datasets.listing import Box
+from detector.findings import Box
 from detector.yaml_text import dump
 
 _DECIMALS = 4  # of a pixel: boxes come back to within a thousandth of one

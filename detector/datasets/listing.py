@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-Box = tuple[float, float, float, float]
+from detector.findings import Box, Finding
 
 
 class DataError(ValueError):
@@ -76,53 +76,6 @@ class Original:
     size: tuple[int, int]
     boxes: tuple[Box, ...]
     labels: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something the check of a data set changed or noticed, and that does not prevent training.
-
-    Attributes:
-        kind: One of `KINDS`.
-        file: The file it was found in.
-        line: Line of that file, or None where it concerns the whole file.
-        message: What was found and what was done, in one line.
-    """
-
-    kind: str
-    file: str
-    line: int | None
-    message: str
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind: {self.kind!r} is not one of {list(KINDS)}")
-        if len(self.message.splitlines()) > 1:
-            raise ValueError(f"message: {self.message!r} has several lines; allowed: one")
-
-
-KINDS = {
-    "clipped": "box reached beyond its image and was cut to it",
-    "outside": "box lay outside its image and was left out",
-    "no_area": "box had no area and was left out",
-    "repeated_box": "box was listed twice in one image and was kept once",
-    "crowd": "annotation outlines a crowd and was left out",
-    "difficult": "object is marked difficult and was kept",
-    "no_label_file": "image has no label file and counts as background",
-    "no_objects": "label file is empty and its image counts as background",
-    "size_mismatch": "annotation states another image size; the file's own was used",
-    "unreadable": "image cannot be read and was left out",
-    "cut_short": "image file is cut short and was used as far as it goes",
-    "bad_exif": "EXIF block makes no sense; the pixels were used as they stand",
-    "several_frames": "image file has several frames or pages and the first was used",
-    "rotated": "image was turned upright by its EXIF orientation",
-    "listed_twice": "image is listed twice in one split and was kept once",
-    "same_image": "image has the same pixels as another of its split",
-    "leak": "image has the same pixels as one of another split",
-    "unlisted": "images are in no split",
-    "unused_class": "class has no box in the training split",
-    "rare_class": "class is rare and named almost like a more frequent one",
-}
 
 
 class Split(Protocol):

@@ -16,9 +16,10 @@ from xml.parsers import expat
 from detector.datasets.audit import Audit, Entry, LabelledObject
 from detector.datasets.files import Listing
 from detector.datasets.layout import unknown_layout, voc_folders
-from detector.datasets.listing import Box, DataError
+from detector.datasets.listing import DataError
 from detector.datasets.pictures import SUFFIXES
 from detector.datasets.places import class_list, list_lines, shown_classes
+from detector.findings import Box
 from detector.text_files import TextFileError, read_bytes
 from detector.written_numbers import as_float
 
@@ -64,14 +65,20 @@ def read_voc(root: Path, audit: Audit) -> Listing:
     files = {path.stem: path for path in sorted(folders[0].iterdir()) if path.suffix.lower() == ".xml"}
     parsed = {stem: _annotation(file, audit) for stem, file in files.items()}
     for stem in sorted(set(parsed) - set(images)):
-        audit.problem(files[stem], None, f"no image; allowed: one of {stem}.* in {folders[1]}")
+        message = f"no image; allowed: one of {stem}.* in {folders[1]}"
+        audit.problem(files[stem], None, message, kind="missing_image")
     annotations = {stem: annotation for stem, annotation in parsed.items() if annotation is not None}
     names = _names(root, annotations.values())
     objects = [labelled for annotation in annotations.values() for labelled in annotation.objects]
     first = 0.0 if any(0 in labelled.corners[:2] for labelled in objects) else 1.0
     stems, note = _parts(root, images, audit)
     entries = {
-        split: [_entry(images[stem], annotations.get(stem), names, first, audit) for stem in listed]
+        split: [
+            _entry(images[stem], annotations[stem], names, first, audit)
+            if stem in annotations
+            else Entry(image=images[stem], label_file=files.get(stem))
+            for stem in listed
+        ]
         for split, listed in stems.items()
     }
     return Listing(source=str(root), names=names, entries=entries, note=f"{note}; corners counted from {first:g}")
@@ -175,17 +182,17 @@ def _names(root: Path, annotations: Iterable[Annotation]) -> tuple[str, ...]:
     return tuple(sorted({found.name for annotation in annotations for found in annotation.objects}))
 
 
-def _entry(image: Path, annotation: Annotation | None, names: tuple[str, ...], first: float, audit: Audit) -> Entry:
-    if annotation is None:
-        return Entry(image=image, label_file=None)
+def _entry(image: Path, annotation: Annotation, names: tuple[str, ...], first: float, audit: Audit) -> Entry:
     objects = []
     for found in annotation.objects:
         if found.name not in names:
             message = f"class {found.name!r:.80} is not known; allowed: {shown_classes(names)}"
-            audit.problem(annotation.file, found.line, message)
+            audit.problem(annotation.file, found.line, message, kind="unknown_class")
             continue
         if found.is_difficult:
-            audit.finding("difficult", annotation.file, found.line, f"{found.name} is marked difficult; kept")
+            audit.finding(
+                "difficult", annotation.file, found.line, f"{found.name} is marked difficult; kept", images=[image]
+            )
         objects.append(LabelledObject(label=names.index(found.name), box=_box(found.corners, first), line=found.line))
     return Entry(image=image, label_file=annotation.file, objects=tuple(objects), stated_size=annotation.size)
 
@@ -238,7 +245,8 @@ def _stems(file: Path, images: Mapping[str, Path], audit: Audit) -> list[str]:
         if stem in images:
             stems.append(stem)
         else:
-            audit.problem(file, number, f"no image {name:.200}; allowed: names of image files without their suffix")
+            message = f"no image {name:.200}; allowed: names of image files without their suffix"
+            audit.problem(file, number, message, kind="missing_image")
     return stems
 
 

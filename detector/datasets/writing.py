@@ -13,7 +13,8 @@ from PIL import Image
 
 from detector.datasets.audit import ROUNDING_PX
 from detector.datasets.label_files import FORMATS, Format, Labelled
-from detector.datasets.listing import Box, DataError, Dataset, Original, Split
+from detector.datasets.listing import DataError, Dataset, Original, Split
+from detector.findings import Box
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -145,7 +145,10 @@ def _images(place: Path, root: Path, audit: Audit) -> list[Path]:
         found = next((path for path in (place.parent / text, root / text) if is_there(path, Path.is_file)), None)
         if found is None:
             audit.problem(
-                place, number, f"no image {text:.200}; allowed: image files, relative to this file or the data set"
+                place,
+                number,
+                f"no image {text:.200}; allowed: image files, relative to this file or the data set",
+                kind="missing_image",
             )
         elif found.suffix.lower() not in SUFFIXES:
             audit.problem(place, number, f"{text:.200} is not an image; allowed: {', '.join(SUFFIXES)}")
@@ -193,7 +196,7 @@ def _object(line: str, number: int, file: Path, names: tuple[str, ...], audit: A
     try:
         label = class_index(numbers[0], words[0], names)
     except ValueError as error:
-        audit.problem(file, number, str(error))
+        audit.problem(file, number, str(error), kind="unknown_class")
         return None
     if max(abs(value) for value in numbers[1:]) > _LARGEST:
         audit.problem(file, number, f"{line.strip()!r:.200} counts pixels; allowed: fractions of the image, 0 to 1")
@@ -210,4 +213,5 @@ def _note_orphans(images: Iterable[Path], audit: Audit) -> None:
         stems = {path.stem for path in image_folder.iterdir() if path.suffix.lower() in SUFFIXES}
         for file in sorted(label_folder.glob("*.txt")):
             if file.stem not in stems and file.name.lower() not in LABEL_LISTS:
-                audit.problem(file, None, f"labels without an image; allowed: one of {file.stem}.* in {image_folder}")
+                message = f"labels without an image; allowed: one of {file.stem}.* in {image_folder}"
+                audit.problem(file, None, message, kind="missing_image")

@@ -114,9 +114,7 @@ def data_lines(data: str, checked: DataChecked) -> list[str]:
     kinds = checked.summary.get("findings") or {}
     if kinds:
         lines.append("  findings: " + ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in kinds.items()))
-    for finding in checked.findings[:MAX_FINDINGS]:
-        line = f":{finding['line']}" if finding["line"] is not None else ""
-        lines.append(f"  {finding['kind']}: {finding['file']}{line}: {finding['message']}")
+    lines += [f"  {found.kind}: {found.place}: {found.message}" for found in checked.findings[:MAX_FINDINGS]]
     if len(checked.findings) > MAX_FINDINGS:
         lines.append(f"  and {len(checked.findings) - MAX_FINDINGS} more findings, all in the report")
     return lines

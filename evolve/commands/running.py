@@ -234,14 +234,14 @@ def _print_plan(run: Run, *, as_json: bool) -> None:
     from evolve.run.weight_files import start_text
 
     study = run.study
-    checked = run.checked or survey(study.data, skip_unreadable=study.skip_unreadable)
+    checked = run.checked or survey(study.data, skip_unreadable=study.skip_unreadable).at(study.image_size)
     start = start_text(study, checked.summary["classes"])
     starts = [f"weights  {study.weights}: {start}"] if start else []
     planned = estimate(run)
     lines = [describe(study), *starts, *data_lines(study.data, checked), "", planned.text()]
     result = {
         "study": study.to_mapping(),
-        "data": {key: value for key, value in asdict(checked).items() if key != "files"},
+        "data": {key: value for key, value in asdict(checked).items() if key not in ("files", "box_sides")},
         "estimate": planned.as_mapping(),
         "advice": [asdict(advice) for advice in _advice(run, checked)],
     }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from detector.findings import Finding
 from evolve.errors import StudyError
 from evolve.run.detection import check_data
 from evolve.storage.database import Storage
@@ -20,15 +22,33 @@ class DataChecked:
 
     Attributes:
         summary: Counts of images, boxes and classes by split.
-        findings: What was clipped or left out: kind, file, line, message.
+        findings: What was clipped, left out or noticed, warnings first.
         note: How the splits were made.
         files: Digest of each image with its boxes, by name.
+        box_sides: By class, the square root of each box's area, as a fraction of the longer side of its image.
     """
 
     summary: dict[str, Any]
-    findings: list[dict[str, Any]]
+    findings: tuple[Finding, ...]
     note: str
     files: dict[str, str] = field(default_factory=dict)
+    box_sides: dict[str, list[float]] = field(default_factory=dict)
+
+    def at(self, image_size: int) -> DataChecked:
+        """The same as it is trained on: with the boxes that are too small for images of so many pixels."""
+        from detector.auditing import small_boxes
+
+        others = [finding for finding in self.findings if finding.kind != "small_boxes"]
+        found = (*small_boxes(self.summary["source"], self.box_sides, image_size), *others)
+        counts = dict(sorted(Counter(finding.kind for finding in found).items()))
+        return replace(self, findings=found, summary=self.summary | {"findings": counts})
+
+    def as_rows(self) -> list[dict[str, Any]]:
+        """Findings as storage keeps them."""
+        return [
+            {"kind": finding.kind, "file": finding.file, "line": finding.line, "message": finding.message}
+            for finding in self.findings
+        ]
 
 
 SURVEY_SIZE = 416  # pixels; the published anchors are of images this large
@@ -70,7 +90,8 @@ def settled(file: StudyFile, *, stored: Study | None, device: str) -> tuple[Stud
         return file.preview(), None
     checked = survey(file.data, skip_unreadable=bool(file.raw.get("skip_unreadable")))
     facts = planning.DataFacts.from_summary(file.data, checked.summary)
-    return planning.settle(file, facts, is_cuda=device.startswith("cuda")), checked
+    study = planning.settle(file, facts, is_cuda=device.startswith("cuda"))
+    return study, checked.at(study.image_size)
 
 
 def epochs_of(updates: int, training: Mapping[str, Any], *, skip_unreadable: bool) -> int:

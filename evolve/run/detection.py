@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from math import inf, nan
 from pathlib import Path
@@ -196,12 +196,21 @@ def check_data(data: str, *, image_size: int, skip_unreadable: bool) -> dict[str
     Raises:
         EvolveError: It cannot be trained on; the text names files and lines.
     """
-    from detector.priors import typical_sides
+    from detector import auditing
+    from detector.audited import by_severity
+    from detector.priors import box_sides
 
     dataset = open_data(data, image_size=image_size, skip_unreadable=skip_unreadable)
-    summary = dataset.summary() | {"box_sides": typical_sides(dataset.train, dataset.names)}
-    findings = [asdict(finding) for finding in dataset.findings]
-    return {"summary": summary, "findings": findings, "note": dataset.note, "files": dict(dataset.files)}
+    typical = {name: statistics.median(sides) for name, sides in box_sides(dataset.train, dataset.names).items()}
+    is_rendered = not dataset.files  # endlessly many scenes, of which nothing is wrong
+    of_whole = [] if is_rendered else auditing.findings_of_whole(dataset, auditing.anchor_choices(dataset))
+    return {
+        "summary": dataset.summary() | {"box_sides": typical},
+        "findings": by_severity([*dataset.findings, *of_whole]),
+        "note": dataset.note,
+        "files": dict(dataset.files),
+        "box_sides": {} if is_rendered else auditing.all_box_sides(dataset),
+    }
 
 
 def _open_study_data(study: Study) -> Any:

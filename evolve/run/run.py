@@ -100,7 +100,7 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
         limits = Limits(trial_seconds=study.budget.trial_seconds)
         engine = ProcessEngine(objective, workers=crew.workers, preload=WORKERS_NEED, limits=limits)
         try:
-            checked = run.checked or survey(study.data, skip_unreadable=study.skip_unreadable)
+            checked = run.checked or survey(study.data, skip_unreadable=study.skip_unreadable).at(study.image_size)
             text = start_text(study, checked.summary["classes"])
             yield checked
             if text:
@@ -117,7 +117,7 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
                 should_stop=should_stop,
             )
             with storage.lease(trials.study_id, study.name) as lease, closing(trials.events(lease)) as events:
-                storage.describe_data(trials.study_id, checked.summary | {"note": checked.note}, checked.findings)
+                storage.describe_data(trials.study_id, checked.summary | {"note": checked.note}, checked.as_rows())
                 for event in events:
                     if isinstance(event, TrialEnded):
                         _drop_weights(run, storage, trials.study_id)

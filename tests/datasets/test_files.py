@@ -13,8 +13,8 @@ from detector.augment import letterbox
 from detector.datasets import DataError, Sample, open_dataset
 from detector.datasets.audit import MAX_PROBLEMS_SHOWN, Audit, Entry, LabelledObject, check_entry
 from detector.datasets.files import Listing, with_held_out
-from detector.datasets.listing import KINDS, Finding
 from detector.datasets.pictures import PictureStore, read_picture
+from detector.findings import KINDS, Finding
 from tests.datasets.photographs import RACCOON
 
 
@@ -204,7 +204,7 @@ def test_a_box_listed_twice_is_kept_once() -> None:
     kept = check_entry(Entry(image=Path("a.png"), label_file=Path("a.txt"), objects=objects), (40, 20), audit)
 
     assert [each.label for each in kept] == [0, 1]
-    assert [(finding.kind, finding.line) for finding in audit.findings] == [("repeated_box", 1)]
+    assert [(finding.kind, finding.line) for finding in audit.findings] == [("repeated_box", 1), ("contested_box", 2)]
 
 
 def test_ten_problems_are_named_and_the_rest_counted() -> None:

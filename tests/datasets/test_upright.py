@@ -13,8 +13,9 @@ from PIL import Image
 from detector.datasets import Sample
 from detector.datasets.audit import Audit, Entry, LabelledObject, upright_entry
 from detector.datasets.label_files import FORMATS
-from detector.datasets.listing import Box, Original
+from detector.datasets.listing import Original
 from detector.datasets.pictures import read_picture
+from detector.findings import Box
 from tests.datasets.photographs import FRAME, folder_of, found, noise_file
 
 MARK = (4, 6, 20, 14)  # a white rectangle in the upright image, far from its middle

@@ -22,8 +22,9 @@ from torchvision.datasets import VOCDetection
 from detector.datasets import DataError, open_dataset, writing
 from detector.datasets.audit import ROUNDING_PX
 from detector.datasets.label_files import FORMATS
-from detector.datasets.listing import Box, Original
+from detector.datasets.listing import Original
 from detector.datasets.writing import originals, write_dataset
+from detector.findings import Box
 from tests.datasets.photographs import BLOOD_CELLS, RACCOON, noise_file
 
 NAMES = ("red panda", "Größe 大", "a<b & 'c'>\"", "no", "1e3")
