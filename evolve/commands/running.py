@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -130,7 +130,6 @@ def train(
 
     Example: `evolve train --hyp runs/lr_sweep/hyp.yaml --epochs 30`
     """
-    from evolve.run.data import epochs_of
     from evolve.run.weight_files import checksum
     from evolve.study.hyp import read_hyp
     from evolve.study.naming import training_study
@@ -149,19 +148,23 @@ def train(
         freeze=freeze,
     )
     if updates is not None:
-        if epochs is not None:
-            raise StudyError("--updates: is given beside --epochs; name one of them")
-        training = {**file.training, **{key: value for key, value in chosen.items() if value is not None}}
-        chosen["epochs"] = epochs_of(updates, training, skip_unreadable=skip_unreadable)
-    others = {
-        "skip_unreadable": skip_unreadable or None,
-        "weights_sha256": checksum(weights or file.training.get("weights")),
-    }
-    stored = partial(stored_study, storage)
-    definition = training_study(file, hyp, chosen, others, name=name, stored=stored)
+        chosen["epochs"] = _epochs(updates, file.training, chosen, skip_unreadable=skip_unreadable)
+    sha256 = checksum(weights or file.training.get("weights"))
+    others = {"skip_unreadable": skip_unreadable or None, "weights_sha256": sha256}
+    definition = training_study(file, hyp, chosen, others, name=name, stored=partial(stored_study, storage))
     _say_choices(definition)
     run = _run_of(definition, storage, device, workers, None)
     _train(replace(run, accepts_changed_data=accept_changed_data), as_json=as_json)
+
+
+def _epochs(updates: int, found_with: Mapping[str, Any], chosen: dict[str, Any], *, skip_unreadable: bool) -> int:
+    """Epochs that hold so many updates, of a training with what was chosen and, for the rest, what a hyp file says."""
+    from evolve.run.data import epochs_of
+
+    if chosen["epochs"] is not None:
+        raise StudyError("--updates: is given beside --epochs; name one of them")
+    given = {key: value for key, value in chosen.items() if value is not None}
+    return epochs_of(updates, {**found_with, **given}, skip_unreadable=skip_unreadable)
 
 
 def _device(name: str, *, trains: bool) -> str:
