@@ -23,7 +23,7 @@ test-browser: venv
 
 test-postgresql: venv
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y --no-install-recommends postgresql; }
-	$(BIN)/python -m pytest -m postgresql tests/test_postgresql.py
+	$(BIN)/python -m pytest -m postgresql tests/evolve/storage/test_postgresql.py
 
 check: venv
 	$(BIN)/ruff check .

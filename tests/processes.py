@@ -12,7 +12,8 @@ import tempfile
 from multiprocessing import forkserver
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from tests.places import ROOT
+
 SECONDS = 240
 # Imported once for all commands of a test process, which are forked from there: importing takes longer than most do.
 WARM = (

@@ -19,11 +19,11 @@ import yaml
 
 from evolve import cli
 from evolve.study.file import available_studies
+from tests.evolve.commands.test_my_data import write_voc
+from tests.evolve.exchange.test_import_results import GOOD, NOT_A_NUMBER, evolve_csv
+from tests.places import ROOT
 from tests.processes import environment, evolve
-from tests.test_import_results import GOOD, NOT_A_NUMBER, evolve_csv
-from tests.test_my_data import write_voc
 
-ROOT = Path(__file__).parents[1]
 PAGES = (
     "README.md",
     "docs/tune-my-data-set.md",

@@ -21,6 +21,7 @@ from evolve.storage import schema
 from evolve.storage.sqlite import tune
 from tests.browser.conftest import NAME, PICTURE
 from tests.browser.waiting import show_all, wait_filled, wait_ready, wait_steady, wait_until
+from tests.places import ROOT
 from tests.small_study import SMALL
 from tests.synthetic import Plan, add_study, new_engine
 
@@ -312,7 +313,7 @@ def test_a_study_is_followed_while_it_really_trains(
     open_page: Callable[..., Any], serve: Callable[[str], str], tmp_path: Path
 ) -> None:
     (tmp_path / "small.yaml").write_text(SMALL)
-    root = str(Path(__file__).parents[2])
+    root = str(ROOT)
     running = subprocess.Popen(
         [sys.executable, "-m", "evolve.cli", "run", "--study", "small.yaml"],
         cwd=tmp_path,

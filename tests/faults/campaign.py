@@ -23,7 +23,8 @@ from typing import Any
 import optuna
 from sqlalchemy import create_engine, inspect, text
 
-from tests.processes import ROOT, environment
+from tests.places import ROOT
+from tests.processes import environment
 
 STUDY = """
 description: A study to be killed.

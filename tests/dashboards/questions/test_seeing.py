@@ -29,12 +29,13 @@ from dashboards.state import PageState
 from evolve.storage import schema
 from evolve.storage.database import Storage
 from tests.dashboards.examples import HOSTILE
+from tests.places import DATA
 from tests.shown import drawn
 from tests.synthetic import Plan, add_study, new_engine
 from tests.synthetic_seeing import WATCHED
 
 TRAINED = Plan(name="trained", num_trials=1, verdicts=["converged"], space={}, epochs=4)
-OLD = Path(__file__).parents[2] / "data" / "evolve-schema-1.db.gz"
+OLD = DATA / "evolve-schema-1.db.gz"
 
 
 @pytest.fixture(scope="module")
