@@ -11,7 +11,7 @@ study: venv
 	$(BIN)/evolve run --study lr_sweep
 
 test: venv
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test-slow: venv
 	$(BIN)/python -m pytest -m slow

@@ -94,7 +94,7 @@ PANEL = Panel(
     key="classes",
     title="Scores by class",
     caption="On the validation images after each epoch, and on all splits after the last. A class without labels "
-    "has no score.",
+    "has no score. Precision over recall and confusion of the best weights: val.html beside the report of a training.",
     rows=rows,
     blocks=blocks,
 )

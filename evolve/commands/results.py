@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from evolve.commands.output import opened_storage, write_report
+from evolve.errors import EvolveError
 from evolve.run.detection import Weights
 from evolve.run.events import StudyStopped
 from evolve.run.found import Found, found_by
@@ -59,9 +62,33 @@ def result_of(run: Run, stopped: StudyStopped) -> RunResult:
     with opened_storage(run.storage_url, reads_only=True) as opened:
         report = write_report(opened, run.study.name, run.folder / "report.html")
         found = found_by(opened, run.study, run.folder)
+    if found.weights and not run.study.space and stopped.is_complete:
+        found = replace(found, files=found.files | _measured(run, best_of(found.weights)))
     return RunResult(
         study=run.study.name, is_complete=stopped.is_complete, reason=stopped.reason, report=report, found=found
     )
+
+
+def _measured(run: Run, weights: Weights) -> dict[str, str]:
+    """The page of a training's best weights on its validation images, by its kind; none where they cannot be used."""
+    from dashboards.validation_page import write_validation
+    from evolve.run.detection import choose_device
+    from evolve.run.using import opened_detector
+    from evolve.run.validating import Validating
+
+    study = run.study
+    try:
+        detector = opened_detector(weights.path, choose_device(run.device))
+        on = Validating(detector, study.data, split="val", nms_iou=None, skip_unreadable=study.skip_unreadable)
+        return {"val": str(write_validation(on.result(weights.path, on.batches()), run.folder / "val.html"))}
+    except EvolveError as error:
+        typer.echo(f"note    not measured: {error}", err=True)
+        return {}
+
+
+def best_of(weights: Sequence[Weights]) -> Weights:
+    """Those of the best epoch of the best seed, of at least one."""
+    return max(weights, key=lambda kept: (kept.what == "best", kept.map50))
 
 
 def result_text(result: RunResult, *, nms_iou: float) -> str:
@@ -99,7 +126,7 @@ def uses_of(weights: Sequence[Weights], data: str) -> list[str]:
     """
     if not weights:
         return []
-    best = str(max(weights, key=lambda kept: (kept.what == "best", kept.map50)).path)
+    best = str(best_of(weights).path)
     ways = ["val", best, "--data", data], ["detect", best, "IMAGES"], ["weights", best, "--to", "onnx"]
     return [shlex.join(["evolve", *words]) for words in ways]
 

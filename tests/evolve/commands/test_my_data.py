@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +130,5 @@ def test_a_training_ends_by_naming_its_weights_and_how_to_load_them(tmp_path: Pa
     said = evolve(tmp_path, "train", "--hyp", "hyp.yaml", *arguments, check=False)
 
     assert "weights runs/" in said.stdout or "nothing no trial left the ground" in said.stdout
+    (page,) = re.findall(r"^val +(runs/\S+/val\.html)$", said.stdout, re.M)
+    assert "What is taken for what" in (tmp_path / page).read_text()
