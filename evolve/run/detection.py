@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from detector.telemetry import CheckpointSaved, EpochMetrics, LaneEnded, StepTelemetry, Telemetry
 from evolve.errors import EvolveError
+from evolve.run.machine import available_cores, commit, cpu_name
 from evolve.study import Study
 from evolve.study.definition import Fitness
 from evolve.study.trial import Record, Trial
@@ -256,46 +255,13 @@ def environment(device: str) -> dict[str, str]:
     return {
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
-        "device": torch.cuda.get_device_name(device) if on_cuda else f"cpu ({_cpu_name()})",
+        "device": torch.cuda.get_device_name(device) if on_cuda else f"cpu ({cpu_name()})",
         "cuda": str(torch.version.cuda) if on_cuda else "not used",
         "cores": str(available_cores()),
         "platform": platform.platform(),
         "evolve": version("evolve-yolo"),
-        "commit": _commit(),
+        "commit": commit(),
     }
-
-
-def available_cores() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def threads_for(workers: int) -> int:
-    """Threads of torch in each of so many processes: all cores divided, but no more than OMP_NUM_THREADS says.
-
-    Two threads on two cores that others use as well can be twenty times slower than one.
-    """
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    most = int(limit) if limit.isdecimal() and int(limit) > 0 else available_cores()
-    return max(min(available_cores() // workers, most), 1)
-
-
-def _cpu_name() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _commit() -> str:
-    """Commit of the code that runs, if it runs from a checkout."""
-    folder = Path(__file__).resolve().parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
-        return "not a checkout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,16 +13,15 @@ from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
 from evolve.run.data import DataChecked, check_unchanged, survey
 from evolve.run.detection import (
     WORKERS_NEED,
-    available_cores,
     checkpoint_path,
     choose_device,
     drop_spare_checkpoints,
     environment,
     make_objective,
-    threads_for,
 )
 from evolve.run.engines import Limits, ProcessEngine
 from evolve.run.events import RunEvent, StartChecked, TrialEnded
+from evolve.run.machine import available_cores, threads_for
 from evolve.run.runner import StudyRun
 from evolve.run.weight_files import pinned, start_text
 from evolve.storage.database import Storage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evolve.run.detection import available_cores
+from evolve.run.machine import available_cores
 from evolve.run.run import Crew, Run
 from evolve.study.file import read_study
 
