@@ -67,7 +67,7 @@ def read_box_lists(files: Mapping[str, Path], source: Path, audit: Audit) -> Lis
         raise DataError(f"{source}: lists of {', '.join(files)} only; allowed: one of train among them")
     names = _names(files["train"].parent)
     entries = {split: _entries(file, names, audit) for split, file in files.items()}
-    note = f"parts as {', '.join(file.name for file in files.values())} list them"
+    note = f"splits as {', '.join(file.name for file in files.values())} list them"
     return Listing(source=str(source), names=names, entries=entries, note=note)
 
 

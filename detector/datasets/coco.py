@@ -122,7 +122,7 @@ def read_coco(files: Mapping[str, Path], source: Path, audit: Audit) -> Listing:
     audit.raise_problems()  # without categories every annotation would be wrong, too
     if not names:
         raise DataError(f"{source}: no categories; allowed: at least one")
-    note = f"parts as {', '.join(file.name for file in files.values())} have them"
+    note = f"splits as {', '.join(file.name for file in files.values())} have them"
     note += f"; {', '.join(dropped)} groups categories and is no class" if dropped else ""
     entries = {
         split: _entries(content, labels, _finder(content.file, split, source), audit)

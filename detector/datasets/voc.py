@@ -220,7 +220,7 @@ def _parts(root: Path, images: Mapping[str, Path], audit: Audit) -> tuple[dict[s
     _note_unlisted(root, set(images).difference(*splits.values()), audit)
     return {
         split: splits[split] for split in ("train", "val", "test") if split in splits
-    }, "parts as the split files list them"
+    }, "splits as the split files list them"
 
 
 def _split_files(root: Path) -> dict[str, Path]:

@@ -58,7 +58,7 @@ def read_yolo(file: Path, audit: Audit) -> Listing:
             f"{file}: train: missing; allowed: a folder, a list of folders, or a .txt file that lists images"
         )
     _note_orphans({entry.image for listed in entries.values() for entry in listed}, audit)
-    return Listing(source=str(file), names=names, entries=entries, note=f"parts as {file.name} lists them")
+    return Listing(source=str(file), names=names, entries=entries, note=f"splits as {file.name} lists them")
 
 
 def _load(file: Path) -> Mapping[str, Any]:

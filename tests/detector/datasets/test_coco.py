@@ -90,7 +90,7 @@ def test_one_file_may_be_named_and_a_part_is_held_out(root: Path) -> None:
     dataset = opened(root / "annotations/instances_train2017.json")
 
     assert (len(dataset.train), len(dataset.val), len(dataset.test)) == (1, 1, 1)
-    assert dataset.note.startswith("parts as instances_train2017.json have them; of 3 images")
+    assert dataset.note.startswith("splits as instances_train2017.json have them; of 3 images")
 
 
 def test_a_crowd_is_left_out_and_told(root: Path) -> None:

@@ -99,4 +99,4 @@ def test_photographs_are_known_again_after_compression_and_taken_for_no_other() 
     found = {pair for pair in pairs if pair[1] >= len(images)}
 
     assert {(index, index + len(images)) for index in range(len(images))} <= found
-    assert len(found) <= len(images) + 4  # two of the thirty are twins
+    assert len(found) <= len(images) + 4  # two of the thirty are duplicates

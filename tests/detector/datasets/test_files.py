@@ -1,4 +1,4 @@
-"""Pictures and listings: formats, sizes, memory, held-out parts, twins."""
+"""Pictures and listings: formats, sizes, memory, held-out splits, duplicates."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_a_data_set_without_errors_passes_unless_warnings_count(audit: Audit) ->
     lines = done.stdout.splitlines()
 
     assert (done.exit_code, audit("--strict").exit_code) == (0, 1)
-    assert lines[0].startswith("data    photos: train 6 images, 6 boxes, val 3 images, 3 boxes. parts as data.yaml")
+    assert lines[0].startswith("data    photos: train 6 images, 6 boxes, val 3 images, 3 boxes. splits as data.yaml")
     assert lines[1] == "found   0 errors, 2 warnings, 0 notes"
     assert "warning      2  few images         split has too few images to learn or to measure much" in lines
     assert lines[-2:] == ["page    audit-photos.html", "next    evolve run --study my_data --data photos --dry-run"]
