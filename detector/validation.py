@@ -71,9 +71,7 @@ def validate(
         sweep=sweep,
         best=best,
         curve=scored.points(nms_iou, CURVE_THRESHOLDS),
-        class_curves=tuple(
-            scored.of_class(index).points(nms_iou, CURVE_THRESHOLDS) for index in range(len(detector.names))
-        ),
+        class_curves=tuple(one.points(nms_iou, CURVE_THRESHOLDS) for one in scored.by_class(len(detector.names))),
         confusion=_confusion(images[best.nms_iou], best.score, len(detector.names)),
     )
 
@@ -134,6 +132,10 @@ class _Matched:
             scores_K=self.scores_K[own],
             hits_K=self.hits_K[own],
         )
+
+    def by_class(self, num_classes: int) -> list[_Matched]:
+        """What is of each class, by its index."""
+        return [self.of_class(index) for index in range(num_classes)]
 
     def points(self, nms_iou: float, thresholds: Sequence[float]) -> tuple[OperatingPoint, ...]:
         """The operating point at each threshold of the score."""

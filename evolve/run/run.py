@@ -90,14 +90,10 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
     """
     study = pinned(run.study)
     device = choose_device(run.device)
-    crew = run.crew(device)
     storage = Storage(run.storage_url)
     try:
         storage.check_can_run(study)
-        folder = run.folder.absolute()
-        objective = partial(make_objective, study, device=device, run_folder=folder, num_threads=crew.threads)
-        limits = Limits(trial_seconds=study.budget.trial_seconds)
-        engine = ProcessEngine(objective, workers=crew.workers, preload=WORKERS_NEED, limits=limits)
+        engine = _engine(run, study, device)
         try:
             checked = run.checked or survey(study.data, skip_unreadable=study.skip_unreadable).at(study.image_size)
             text = start_text(study, checked.summary["classes"])
@@ -125,6 +121,13 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
             engine.close()
     finally:
         storage.close()
+
+
+def _engine(run: Run, study: Study, device: str) -> ProcessEngine:
+    crew, folder = run.crew(device), run.folder.absolute()
+    objective = partial(make_objective, study, device=device, run_folder=folder, num_threads=crew.threads)
+    limits = Limits(trial_seconds=study.budget.trial_seconds)
+    return ProcessEngine(objective, workers=crew.workers, preload=WORKERS_NEED, limits=limits)
 
 
 def _drop_weights(run: Run, storage: Storage, study_id: int) -> None:
