@@ -63,9 +63,8 @@ STUDY = (
     setup.PANEL,
     setup.ENVIRONMENT,
 )
-TRIAL = (
-    trial_outcome.PANEL,
-    trial_outcome.NOTE,
+# How a training went, on the page of a trial and on that of a training alone.
+_TRAINED = (
     trial_curves.METRIC,
     classes.PANEL,
     pictures.PANEL,
@@ -76,6 +75,11 @@ TRIAL = (
     trial_curves.HEALTH,
     pictures.BATCH,
     trial_outcome.DIAGNOSIS,
+)
+TRIAL = (
+    trial_outcome.PANEL,
+    trial_outcome.NOTE,
+    *_TRAINED,
     trial_files.SETTING,
     trial_files.REPRODUCTION,
     trial_files.CHECKPOINT,
@@ -91,16 +95,7 @@ def _of_study(panel: Panel, rows: Callable[[StudyView], Any]) -> Panel:
 # A training, which is a study of one trial that searches nothing: no picture of a search.
 TRAINING = (
     trial_outcome.PANEL,
-    trial_curves.METRIC,
-    classes.PANEL,
-    pictures.PANEL,
-    objectness.PANEL,
-    objectness.SPREAD,
-    trial_curves.LOSS,
-    trial_curves.SCHEDULE,
-    trial_curves.HEALTH,
-    pictures.BATCH,
-    trial_outcome.DIAGNOSIS,
+    *_TRAINED,
     trial_outcome.NOTE,
     _of_study(setup.EVENT, setup.event_rows),
     _of_study(data_check.PANEL, data_check.rows),

@@ -6,7 +6,6 @@ The two differ in pictures, tables and albums, which are leaves that each of the
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -33,7 +32,7 @@ from dashboards.blocks import (
     VerdictMark,
 )
 from dashboards.figures import theme
-from dashboards.figures.overlay import overlay_address, photo_address
+from dashboards.figures.overlay import jpeg_address, overlay_address
 from dashboards.figures.series import curve_style
 from dashboards.questions.panel import Block
 from evolve import formatting
@@ -125,7 +124,7 @@ def album_element(album: Album) -> Element:
     body = element("div", *pages, class_="album", tabindex="0", **({"role": "group"} | label))
     for number, photo in enumerate(album.photos):
         # Said once for all times; labels lie over the picture and beneath what was found.
-        addresses = overlay_address(photo, photo.labels), photo_address(photo)
+        addresses = overlay_address(photo, photo.labels), jpeg_address(photo.jpeg)
         layers = ", ".join(f"url({address})" for address in addresses)
         body = element("div", body, style=f"--photo-{number}: {layers}")
     return body
@@ -193,8 +192,7 @@ def _text_nodes(text: str) -> list[Node]:
 
 
 def _snapshot(snapshot: Snapshot) -> Element:
-    source = f"data:image/jpeg;base64,{b64encode(snapshot.jpeg).decode()}"
-    image = element("img", src=source, alt=snapshot.caption)
+    image = element("img", src=jpeg_address(snapshot.jpeg), alt=snapshot.caption)
     return element("figure", image, element("figcaption", snapshot.caption))
 
 

@@ -147,9 +147,7 @@ class Reader:
             if state.page == "/":
                 return self._overview()
             if state.page == "/study":
-                if (number := single_trial(self.study(state.study))) is not None:
-                    return self._trial(replace(state, number=number))
-                return self._filtered(state, maxsize if has_all else MAX_POINTS)
+                return self._searched_or_trained(state, maxsize if has_all else MAX_POINTS)
             if state.page == "/trial":
                 return self._trial(state)
             if state.page == "/compare":
@@ -170,24 +168,27 @@ class Reader:
         with self._connected():
             return load_overview(self._engine, time.time())
 
-    def _filtered(self, state: PageState, max_points: int) -> StudyView:
+    def _searched_or_trained(self, state: PageState, max_points: int) -> StudyView | TrialView:
         with self._lock:
             version, whole = self._study(state.study)
+            if (number := single_trial(whole)) is not None:
+                return self._trial_of(version, whole, replace(state, number=number))
             narrow = self._narrowed.get(state.query, version, lambda: narrowed(whole, state.filters))
         options = ViewOptions(selected=frozenset(state.selected), pair=state.pair, max_points=max_points)
         return replace(narrow, options=options)
 
     def _trial(self, state: PageState) -> TrialView:
         with self._lock:
-            version, study = self._study(state.study)
-            trial_id = trial_id_of(study, state.number)
-            with self._engine.connect() as connection:
-                outline = load_outline(connection, trial_id)
+            return self._trial_of(*self._study(state.study), state)
 
-            def make() -> TrialView:
-                return load_trial(self._engine, study, state.number, outline, state.seed)
+    def _trial_of(self, version: str, study: StudyView, state: PageState) -> TrialView:
+        with self._engine.connect() as connection:
+            outline = load_outline(connection, trial_id_of(study, state.number))
 
-            return self._trials.get(state.query, (version, outline), make)
+        def make() -> TrialView:
+            return load_trial(self._engine, study, state.number, outline, state.seed)
+
+        return self._trials.get(state.query, (version, outline), make)
 
     def _compared(self, state: PageState) -> CompareView:
         studies = {name: self.study(name) for name, _ in state.compared}

@@ -16,9 +16,9 @@ NAME_LENGTH = 18  # characters of a class
 NAMED_SCORE = 0.25
 
 
-def photo_address(photo: Photo) -> str:
-    """The picture as a data: address."""
-    return _address("image/jpeg", photo.jpeg)
+def jpeg_address(content: bytes) -> str:
+    """A JPEG file as a data: address."""
+    return _address("image/jpeg", content)
 
 
 def overlay_address(photo: Photo, marked: Sequence[Marked]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from dash import Dash, Input, Output, ctx, dcc, html
 
 from dashboards.data.reader import Reader, UnavailableError
-from dashboards.data.trial import TrialView
+from dashboards.data.trial import TrialView, single_trial
 from dashboards.figures import theme
 from dashboards.live.callbacks import add_clientside, add_clock, add_panels, add_state, add_tables
 from dashboards.live.controls import view_state_of
@@ -133,14 +133,13 @@ def page_of(reader: Reader, state: PageState) -> list[Any]:
     if state.page == "/":
         return [frame.heading("Studies", details=[reader.where]), *frame.sections(STUDIES)]
     if state.page == "/study":
-        found = reader.view(state)
-        if isinstance(found, TrialView):
-            return study.training_page(found, state)
-        return study.page(reader.study(state.study), state)
-    if state.page == "/trial":
+        whole = reader.study(state.study)
+        if single_trial(whole) is None:
+            return study.page(whole, state)
+    if state.page in ("/study", "/trial"):
         view = reader.view(state)
         assert isinstance(view, TrialView)
-        return trial.page(view, state)
+        return (study.training_page if state.page == "/study" else trial.page)(view, state)
     if state.page == "/compare":
         names = dict.fromkeys(name for name, _ in state.compared)
         return compare.page(state, reader.study_names(), [reader.study(name) for name in names])
