@@ -14,6 +14,7 @@ from pathlib import Path
 from detector.telemetry import (
     TERMS,
     CheckpointSaved,
+    EndCause,
     EpochMetrics,
     LaneEnded,
     LaneStarted,
@@ -65,13 +66,13 @@ class FakeObjective:
                 telemetry = step_of(lr0, seed, step, epoch)
                 yield telemetry
                 if not telemetry.is_finite:
-                    yield LaneEnded(lane=0, step=step, is_diverged=True, reason="box loss is not finite")
+                    yield LaneEnded(lane=0, step=step, cause=EndCause.DIVERGED, reason="box loss is not finite")
                     return
             yield metrics_of(lr0, seed, epoch, self.epochs, "val")
             path.write_text(json.dumps({"epoch": epoch}))
             yield CheckpointSaved(lane=0, epoch=epoch, step=(epoch + 1) * STEPS_PER_EPOCH, path=str(path))
         yield metrics_of(lr0, seed, self.epochs - 1, self.epochs, "test")
-        yield LaneEnded(lane=0, step=total, is_diverged=False, reason="ran all epochs")
+        yield LaneEnded(lane=0, step=total, cause=EndCause.FINISHED, reason="ran all epochs")
 
     def _signal(self, path: Path, step: int) -> None:
         sent = path.with_suffix(f".{step}")
