@@ -30,7 +30,7 @@ from evolve.study.trial import Trial
 
 # Workers are forked from a process that has imported things and done nothing else: they inherit no locks or threads.
 _HAS_FORKSERVER = "forkserver" in multiprocessing.get_all_start_methods()
-_CONTEXT: Any = multiprocessing.get_context("forkserver" if _HAS_FORKSERVER else "spawn")
+CONTEXT: Any = multiprocessing.get_context("forkserver" if _HAS_FORKSERVER else "spawn")
 _GRACE_SECONDS = 5.0
 _HEARTBEAT = "alive"
 _GO_ON = "go on"
@@ -75,6 +75,7 @@ class _Worker:
 
     process: BaseProcess
     pipe: Connection
+    make_objective: MakeObjective
     started: dict[int, float] = field(default_factory=dict)
     undecided: set[int] = field(default_factory=set)
     holds: bool = True
@@ -95,7 +96,7 @@ def warm_up(preload: Sequence[str]) -> None:
         preload: Modules that workers need.
     """
     if _HAS_FORKSERVER:
-        _CONTEXT.set_forkserver_preload(["evolve.run.engines.server", *preload])
+        CONTEXT.set_forkserver_preload(["evolve.run.engines.server", *preload])
         forkserver.ensure_running()
 
 
@@ -103,7 +104,7 @@ class ProcessEngine:
     """Trains trials in worker processes.
 
     Args:
-        make_objective: Called once in each worker; must be picklable.
+        make_objective: Called once in each worker; must be picklable. One for all workers, or one for each.
         workers: Processes, at least 1.
         lanes: Trials side by side in each process, at least 1.
         preload: Modules that workers need, imported once for all of them. Importing them may not start threads or use
@@ -117,7 +118,7 @@ class ProcessEngine:
 
     def __init__(
         self,
-        make_objective: MakeObjective,
+        make_objective: MakeObjective | Sequence[MakeObjective],
         *,
         workers: int,
         lanes: int = 1,
@@ -129,10 +130,11 @@ class ProcessEngine:
             if number < 1:
                 raise ValueError(f"{name}: {number} is not at least 1")
         self._lanes = lanes
-        self._make_objective, self._limits, self._clock = make_objective, limits, clock
+        self._limits, self._clock = limits, clock
         self._longest, self._is_hurried, self._looked = 0.0, False, clock()
         warm_up(preload)
-        self._workers = [self._start() for _ in range(workers)]
+        makes = [make_objective] * workers if callable(make_objective) else make_objective
+        self._workers = [self._start(make) for make in makes]
 
     @property
     def capacity(self) -> int:
@@ -148,7 +150,7 @@ class ProcessEngine:
                 return
             worker.pipe.close()  # it died while it had nothing to do
             place = self._workers.index(worker)
-            self._workers[place] = self._start()
+            self._workers[place] = self._start(worker.make_objective)
             self._give(self._workers[place], trial)
 
     def events(self, timeout: float) -> list[EngineEvent]:
@@ -185,13 +187,13 @@ class ProcessEngine:
                 worker.process.kill()
                 worker.process.join()
 
-    def _start(self) -> _Worker:
-        ours, theirs = _CONTEXT.Pipe()
-        process = _CONTEXT.Process(target=_work, args=(theirs, self._make_objective, self._lanes), daemon=True)
+    def _start(self, make_objective: MakeObjective) -> _Worker:
+        ours, theirs = CONTEXT.Pipe()
+        process = CONTEXT.Process(target=_work, args=(theirs, make_objective, self._lanes), daemon=True)
         process.start()
         theirs.close()
         now = self._clock()
-        return _Worker(process, ours, heard=now, recorded=now)
+        return _Worker(process, ours, make_objective, heard=now, recorded=now)
 
     def _tell(self, worker: _Worker, message: object) -> None:
         with suppress(OSError):  # a worker that died while it waited is found at the next read of its pipe
@@ -256,7 +258,7 @@ class ProcessEngine:
 
     def _replaced(self, worker: _Worker, reason: str) -> Iterator[EngineEvent]:
         worker.pipe.close()
-        self._workers[self._workers.index(worker)] = self._start()
+        self._workers[self._workers.index(worker)] = self._start(worker.make_objective)
         for number in worker.started:
             yield Crashed(trial=number, reason=reason, traceback=reason, by_machine=True)
 
