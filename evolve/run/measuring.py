@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -90,21 +91,23 @@ def _measure(pipe: Any, study: Study, device: str, threads: int, most: int) -> N
 def measured(study: Study, dataset: Any, device: str, *, most: int) -> LanesChosen:
     """The same in this process, on data that are there."""
 
-    def rate_pair(few: int, many: int) -> tuple[float, float]:
-        with ExitStack() as stack:
-            steps = [stack.enter_context(closing(_steps(study, dataset, device, lanes))) for lanes in (few, many)]
-            seconds: list[list[float]] = [[], []]
-            for turn in range(TURNS):
-                for place, each in enumerate(steps):
-                    skipped = WARM_STEPS if turn == 0 else 0
-                    found = [next(each) for _ in range(skipped + TURN)]
-                    seconds[place] += found[skipped:]
-                    if place == 0 and device == "cpu" and min(found) > SLOW_STEP_SECONDS:
-                        return 1.0, 1.0  # it would not pay
-        images = study.batch_size
-        return images * few / statistics.median(seconds[0]), images * many / statistics.median(seconds[1])
+    return climb(partial(rate_of_pair, study, dataset, device), most)
 
-    return climb(rate_pair, most)
+
+def rate_of_pair(study: Study, dataset: Any, device: str, few: int, many: int) -> tuple[float, float]:
+    """Images a second of all lanes together, of two numbers of lanes that take turns; equal where steps are slow."""
+    with ExitStack() as stack:
+        steps = [stack.enter_context(closing(_steps(study, dataset, device, lanes))) for lanes in (few, many)]
+        seconds: list[list[float]] = [[], []]
+        for turn in range(TURNS):
+            for place, each in enumerate(steps):
+                skipped = WARM_STEPS if turn == 0 else 0
+                found = [next(each) for _ in range(skipped + TURN)]
+                seconds[place] += found[skipped:]
+                if place == 0 and device == "cpu" and min(found) > SLOW_STEP_SECONDS:
+                    return 1.0, 1.0  # it would not pay
+    images = study.batch_size
+    return images * few / statistics.median(seconds[0]), images * many / statistics.median(seconds[1])
 
 
 def _steps(study: Study, dataset: Any, device: str, lanes: int) -> Generator[float, None, None]:
