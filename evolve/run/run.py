@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from detector.hyperparameters import fuse_key
 from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
 from evolve.run.crew import Asked, Crew, crew
 from evolve.run.data import DataChecked, check_unchanged, survey
@@ -132,8 +133,14 @@ def _engine(run: Run, study: Study, found: Crew, *, lanes: int) -> Engine:
     ]
     if found.engine == "serial":
         return SerialEngine(objectives[0], lanes=lanes)
-    limits = Limits(trial_seconds=study.budget.trial_seconds)
-    return ProcessEngine(objectives, workers=found.workers, lanes=lanes, preload=WORKERS_NEED, limits=limits)
+    return ProcessEngine(
+        objectives,
+        workers=found.workers,
+        lanes=lanes,
+        preload=WORKERS_NEED,
+        limits=Limits(trial_seconds=study.budget.trial_seconds),
+        fuse_key=lambda trial: fuse_key(study.hyperparameters(trial.params)),
+    )
 
 
 def _drop_weights(run: Run, storage: Storage, study_id: int) -> None:

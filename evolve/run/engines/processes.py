@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
@@ -69,6 +69,7 @@ class _Worker:
 
     Attributes:
         started: When each of its trials was given to it.
+        keys: Fuse key of each of them.
         undecided: Trials that await a decision.
         holds: Whether it waits to be told to go on, since it has not begun or a trial has ended.
     """
@@ -77,6 +78,7 @@ class _Worker:
     pipe: Connection
     make_objective: MakeObjective
     started: dict[int, float] = field(default_factory=dict)
+    keys: dict[int, Hashable] = field(default_factory=dict)
     undecided: set[int] = field(default_factory=set)
     holds: bool = True
     has_spoken: bool = False
@@ -110,6 +112,7 @@ class ProcessEngine:
         preload: Modules that workers need, imported once for all of them. Importing them may not start threads or use
             a device.
         limits: How long a worker is waited for.
+        fuse_key: As of the objective, to bring trials together that may be trained as one; all are alike without it.
         clock: Returns seconds of a clock that never goes back.
 
     Raises:
@@ -124,13 +127,14 @@ class ProcessEngine:
         lanes: int = 1,
         preload: Sequence[str] = (),
         limits: Limits = Limits(),
+        fuse_key: Callable[[Trial], Hashable] = lambda _: None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         for name, number in (("workers", workers), ("lanes", lanes)):
             if number < 1:
                 raise ValueError(f"{name}: {number} is not at least 1")
         self._lanes = lanes
-        self._limits, self._clock = limits, clock
+        self._limits, self._fuse_key, self._clock = limits, fuse_key, clock
         self._longest, self._is_hurried, self._looked = 0.0, False, clock()
         warm_up(preload)
         makes = [make_objective] * workers if callable(make_objective) else make_objective
@@ -141,7 +145,9 @@ class ProcessEngine:
         return len(self._workers) * self._lanes
 
     def submit(self, trial: Trial) -> None:
-        worker = min(self._workers, key=lambda worker: len(worker.started))
+        key = self._fuse_key(trial)
+        worker = min(self._workers, key=lambda worker: (len(worker.started), key not in worker.keys.values()))
+        worker.keys[trial.number] = key
         try:
             self._give(worker, trial)
         except OSError:
@@ -151,6 +157,7 @@ class ProcessEngine:
             worker.pipe.close()  # it died while it had nothing to do
             place = self._workers.index(worker)
             self._workers[place] = self._start(worker.make_objective)
+            self._workers[place].keys[trial.number] = key
             self._give(self._workers[place], trial)
 
     def events(self, timeout: float) -> list[EngineEvent]:
@@ -234,7 +241,7 @@ class ProcessEngine:
             if event.awaits_decision:
                 worker.undecided.add(event.trial)
         elif isinstance(event, Ended | Crashed):
-            del worker.started[event.trial]
+            del worker.started[event.trial], worker.keys[event.trial]
             worker.undecided.discard(event.trial)
             worker.holds = True
         worker.recorded = worker.heard

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from evolve.errors import StudyError
 from evolve.run.crew import Asked, Crew
 from evolve.run.crew import crew as crew_of
+from evolve.run.detection import devices_of
+from evolve.run.engines.crash import is_out_of_memory
 from evolve.run.events import LanesChosen
 from evolve.run.machine import available_cores
 from evolve.run.measuring import choose_lanes, climb
@@ -44,6 +47,22 @@ def test_each_gpu_has_a_worker_and_more_workers_share_them() -> None:
     assert crew(trials=100, devices=two).devices == two
     assert crew(trials=100, devices=two, workers=3).devices == ("cuda:0", "cuda:1", "cuda:0")
     assert crew(trials=1, devices=two).devices == ("cuda:0",)
+
+
+def test_cuda_stands_for_every_gpu_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+
+    assert devices_of("cuda") == ["cuda:0", "cuda:1"]
+    assert devices_of("cuda:1") == ["cuda:1"]
+    assert devices_of("cpu") == ["cpu"]
+
+
+def test_what_torch_says_when_memory_runs_out_is_known() -> None:
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"))
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(2**54, dtype=torch.float64)
+    assert is_out_of_memory(error.value)
+    assert not is_out_of_memory(RuntimeError("a shape is wrong"))
 
 
 def test_lanes_are_measured_on_a_gpu_and_one_on_a_cpu_unless_asked_for() -> None:
