@@ -11,7 +11,7 @@ from pathlib import Path
 
 from detector.hyperparameters import fuse_key
 from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
-from evolve.run.crew import Asked, Crew, crew
+from evolve.run.crew import AUTO, Asked, Crew, crew
 from evolve.run.data import DataChecked, check_unchanged, survey
 from evolve.run.detection import (
     WORKERS_NEED,
@@ -85,11 +85,13 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
     storage = Storage(run.storage_url)
     try:
         storage.check_can_run(study)
-        found = run.crew(device)
+        found, checked = run.crew(device), run.checked
+        if found.lanes == AUTO:  # on data that can be trained on
+            checked = checked or _survey(study)
         lanes = _lanes(study, found)
         engine = _engine(run, study, found, lanes=lanes if isinstance(lanes, int) else lanes.lanes)
         try:
-            checked = run.checked or survey(study.data, skip_unreadable=study.skip_unreadable).at(study.image_size)
+            checked = checked or _survey(study)
             text = start_text(study, checked.summary["classes"])
             yield checked
             if isinstance(lanes, LanesChosen):
@@ -117,6 +119,10 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
             engine.close()
     finally:
         storage.close()
+
+
+def _survey(study: Study) -> DataChecked:
+    return survey(study.data, skip_unreadable=study.skip_unreadable).at(study.image_size)
 
 
 def _lanes(study: Study, found: Crew) -> int | LanesChosen:
