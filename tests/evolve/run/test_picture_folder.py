@@ -24,7 +24,7 @@ from evolve.run.picture_folder import picture_folder
 from evolve.run.run import Run, run_study
 from evolve.study import Study
 from tests.evolve.commands.test_my_data import write_voc
-from tests.processes import environment, evolve
+from tests.processes import environment
 from tests.small_study import SMALL
 
 HOLDS_A_FOLDER = """
@@ -208,10 +208,9 @@ def test_rendered_scenes_have_no_folder(
 
 
 def test_the_folder_of_a_run_that_was_killed_goes_with_the_next(tmp_path: Path) -> None:
-    write_voc(tmp_path / "photos", 20, data="digits-1")
+    run = photos(tmp_path)
     (tmp_path / "small.yaml").write_text(SMALL.replace("data: digits-1", "data: photos"))
-    arguments = ["run", "--study", "small.yaml", "--workers", "1", "--trials", "1"]
-    command = [sys.executable, "-m", "evolve.cli", *arguments]
+    command = [sys.executable, "-m", "evolve.cli", "run", "--study", "small.yaml", "--workers", "1"]
     running = subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not (folders := [path for path in tmp_path.glob("runs/small/pictures-*") if path.is_dir()]):
@@ -221,7 +220,7 @@ def test_the_folder_of_a_run_that_was_killed_goes_with_the_next(tmp_path: Path) 
     running.wait()
     left = folders[0].exists()
 
-    evolve(tmp_path, *arguments)
+    events = list(run_study(run, should_stop=lambda: False))
 
-    assert left
+    assert left and isinstance(events[-1], StudyStopped) and events[-1].is_complete
     assert list(tmp_path.glob("runs/small/pictures-*")) == []
