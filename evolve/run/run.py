@@ -11,7 +11,7 @@ from pathlib import Path
 
 from detector.hyperparameters import fuse_key
 from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
-from evolve.run.crew import Asked, Crew, crew
+from evolve.run.crew import AUTO, Asked, Crew, crew
 from evolve.run.data import DataChecked, check_unchanged, surveyed
 from evolve.run.detection import (
     WORKERS_NEED,
@@ -94,11 +94,13 @@ def _run(run: Run, should_stop: Callable[[], bool]) -> Generator[DataChecked | R
     storage = Storage(run.storage_url)
     try:
         storage.check_can_run(study)
-        found = run.crew(device)
+        found, checked = run.crew(device), run.checked
+        if found.lanes == AUTO:  # on data that can be trained on
+            checked = checked or surveyed(study, run.pictures)
         lanes = _lanes(run, study, found)
         engine = _engine(run, study, found, lanes=lanes if isinstance(lanes, int) else lanes.lanes)
         try:
-            checked = run.checked or surveyed(study, run.pictures)
+            checked = checked or surveyed(study, run.pictures)
             text = start_text(study, checked.summary["classes"])
             yield checked
             if isinstance(lanes, LanesChosen):
