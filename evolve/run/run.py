@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 from detector.hyperparameters import fuse_key
 from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
 from evolve.run.crew import AUTO, Asked, Crew, crew
-from evolve.run.data import DataChecked, check_unchanged, survey
+from evolve.run.data import DataChecked, check_unchanged, surveyed
 from evolve.run.detection import (
     WORKERS_NEED,
     checkpoint_path,
@@ -25,10 +25,11 @@ from evolve.run.engines import Engine, Limits, ProcessEngine, SerialEngine
 from evolve.run.events import LanesChosen, RunEvent, StartChecked, TrialEnded
 from evolve.run.lanes import make_objective
 from evolve.run.measuring import choose_lanes
+from evolve.run.picture_folder import picture_folder
 from evolve.run.runner import StudyRun
 from evolve.run.weight_files import pinned, start_text
 from evolve.storage.database import Storage
-from evolve.study import Study, planning
+from evolve.study import DIGITS, Study, planning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,7 @@ class Run:
         runs: Folder with a folder for each study.
         checked: What the data hold, where they have been checked already.
         accepts_changed_data: Whether trials go on although the data are not what earlier ones were trained on.
+        pictures: Folder in which all processes of the run share decoded images, or None; `run_study` makes it.
     """
 
     study: Study
@@ -52,6 +54,7 @@ class Run:
     runs: Path = Path("runs")
     checked: DataChecked | None = None
     accepts_changed_data: bool = False
+    pictures: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -80,6 +83,12 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
     Raises:
         EvolveError: Data, device, storage or study cannot be used; nothing has been trained then.
     """
+    is_rendered = run.study.data in DIGITS
+    with nullcontext() if is_rendered else picture_folder(run.folder) as pictures:
+        yield from _run(replace(run, pictures=pictures), should_stop)
+
+
+def _run(run: Run, should_stop: Callable[[], bool]) -> Generator[DataChecked | RunEvent, None, None]:
     study = pinned(run.study)
     device = choose_device(run.device)
     storage = Storage(run.storage_url)
@@ -87,11 +96,11 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
         storage.check_can_run(study)
         found, checked = run.crew(device), run.checked
         if found.lanes == AUTO:  # on data that can be trained on
-            checked = checked or _survey(study)
-        lanes = _lanes(study, found)
+            checked = checked or surveyed(study, run.pictures)
+        lanes = _lanes(run, study, found)
         engine = _engine(run, study, found, lanes=lanes if isinstance(lanes, int) else lanes.lanes)
         try:
-            checked = checked or _survey(study)
+            checked = checked or surveyed(study, run.pictures)
             text = start_text(study, checked.summary["classes"])
             yield checked
             if isinstance(lanes, LanesChosen):
@@ -121,22 +130,17 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
         storage.close()
 
 
-def _survey(study: Study) -> DataChecked:
-    return survey(study.data, skip_unreadable=study.skip_unreadable).at(study.image_size)
-
-
-def _lanes(study: Study, found: Crew) -> int | LanesChosen:
+def _lanes(run: Run, study: Study, found: Crew) -> int | LanesChosen:
     """Trials side by side in each process, measured where that was asked for and more than one could be."""
     if isinstance(found.lanes, int):
         return found.lanes
-    return choose_lanes(study, found.devices[0], threads=found.threads, most=found.most_lanes)
+    device, most = found.devices[0], found.most_lanes
+    return choose_lanes(study, device, threads=found.threads, most=most, pictures=run.pictures)
 
 
 def _engine(run: Run, study: Study, found: Crew, *, lanes: int) -> Engine:
-    objectives = [
-        partial(make_objective, study, device=device, run_folder=run.folder.absolute(), num_threads=found.threads)
-        for device in found.devices
-    ]
+    make = partial(make_objective, study, run_folder=run.folder.absolute(), pictures=run.pictures)
+    objectives = [partial(make, device=device, num_threads=found.threads) for device in found.devices]
     if found.engine == "serial":
         return SerialEngine(objectives[0], lanes=lanes)
     return ProcessEngine(
