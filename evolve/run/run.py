@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import shutil
+import socket
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
 from evolve.run.data import DataChecked, check_unchanged, survey
 from evolve.run.detection import (
     WORKERS_NEED,
-    checkpoint_path,
     choose_device,
-    drop_spare_checkpoints,
     environment,
     make_objective,
 )
-from evolve.run.engines import Limits, ProcessEngine
+from evolve.run.engines import Engine, Limits, ProcessEngine
 from evolve.run.events import RunEvent, StartChecked, TrialEnded
+from evolve.run.keeping import drop, unneeded
 from evolve.run.machine import available_cores, threads_for
 from evolve.run.runner import StudyRun
 from evolve.run.weight_files import pinned, start_text
 from evolve.storage.database import Storage
+from evolve.storage.runs import RunFacts, RunTime, recorded
 from evolve.study import Study, planning
 
 
@@ -93,6 +92,7 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
     storage = Storage(run.storage_url)
     try:
         storage.check_can_run(study)
+        since = RunTime()
         engine = _engine(run, study, device)
         try:
             checked = run.checked or survey(study.data, skip_unreadable=study.skip_unreadable).at(study.image_size)
@@ -111,11 +111,17 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
                 data_files=checked.files,
                 should_stop=should_stop,
             )
-            with storage.lease(trials.study_id, study.name) as lease, closing(trials.events(lease)) as events:
-                storage.describe_data(trials.study_id, checked.summary | {"note": checked.note}, checked.as_rows())
+            study_id, facts = trials.study_id, _facts(run, engine, device)
+            with (
+                storage.lease(study_id, study.name) as lease,
+                recorded(storage.engine, lease, study_id=study_id, since=since, facts=facts),
+                closing(trials.events(lease)) as events,
+            ):
+                storage.describe_data(study_id, checked.summary | {"note": checked.note}, checked.as_rows())
                 for event in events:
                     if isinstance(event, TrialEnded):
-                        _drop_weights(run, storage, trials.study_id)
+                        for path in list(unneeded(run.folder, study, storage, study_id)):
+                            drop(path)
                     yield event
         finally:
             engine.close()
@@ -130,11 +136,12 @@ def _engine(run: Run, study: Study, device: str) -> ProcessEngine:
     return ProcessEngine(objective, workers=crew.workers, preload=WORKERS_NEED, limits=limits)
 
 
-def _drop_weights(run: Run, storage: Storage, study_id: int) -> None:
-    """Removes the weights of trials that ended without being the best; diverged ones keep the way back."""
-    best, keeps_all = storage.best(study_id), run.study.keep_weights == "all"
-    for number, verdict in storage.verdicts(study_id).items():
-        folder = checkpoint_path(run.folder, number, 0).parent
-        if number != best and not keeps_all and verdict in (*TRAINED_THROUGH, Verdict.PRUNED):
-            shutil.rmtree(folder, ignore_errors=True)
-        drop_spare_checkpoints(run.folder, number, run.study.seeds)
+def _facts(run: Run, engine: Engine, device: str) -> RunFacts:
+    workers = run.crew(device).workers
+    return RunFacts(
+        workers=workers,
+        lanes=engine.capacity // workers,
+        engine=type(engine).__name__,
+        host=socket.gethostname(),
+        device=device,
+    )
