@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from math import isfinite, nan
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Float, func, or_, select
+from sqlalchemy import Connection, Float, func, or_, select
 
 from evolve.outcome.verdict import Verdict
 from evolve.storage import schema
@@ -113,20 +113,18 @@ class TimeSpent:
 NOTHING = TimeSpent(runs=(), by_verdict={}, lost=0.0, is_whole=False)
 
 
-def time_spent(engine: Engine, study_id: int) -> TimeSpent:
+def time_spent(connection: Connection, study_id: int) -> TimeSpent:
     """Where the time of a study's workers went so far.
 
     Args:
-        engine: A database with Optuna's tables and ours.
+        connection: Of a database with Optuna's tables and ours.
         study_id: Optuna's id of the study.
     """
-    with engine.connect() as connection:
-        runs = _runs(connection, study_id)
-        own = schema.trial.c
-        query = select(func.min(own.started, type_=Float), func.sum(own.lost, type_=Float))
-        first, lost = connection.execute(query.where(own.study_id == study_id)).one()
-        is_whole = bool(runs) and (first is None or first >= runs[0].started)
-        return TimeSpent(runs=runs, by_verdict=_by_verdict(connection, study_id), lost=lost or 0.0, is_whole=is_whole)
+    runs, own = _runs(connection, study_id), schema.trial.c
+    query = select(func.min(own.started, type_=Float), func.sum(own.lost, type_=Float))
+    first, lost = connection.execute(query.where(own.study_id == study_id)).one()
+    is_whole = bool(runs) and (first is None or first >= runs[0].started)
+    return TimeSpent(runs=runs, by_verdict=_by_verdict(connection, study_id), lost=lost or 0.0, is_whole=is_whole)
 
 
 def _runs(connection: Connection, study_id: int) -> tuple[RunSpan, ...]:

@@ -29,7 +29,7 @@ from evolve.storage import schema
 from evolve.storage.database import Storage
 from evolve.storage.migrations import alembic_config, latest
 from evolve.storage.notes import add_note
-from evolve.storage.time_spent import time_spent
+from evolve.storage.time_spent import TimeSpent, time_spent
 from evolve.storage.trial_rows import trial_rows
 from tests.places import DATA
 
@@ -56,6 +56,11 @@ def tables_of(path: Path) -> dict[str, list[tuple[object, ...]]]:
     with sqlite3.connect(path) as connection:
         names = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
         return {name: sorted(connection.execute(f"select * from {name}").fetchall(), key=repr) for name in names}
+
+
+def spent_of(storage: Storage, name: str) -> TimeSpent:
+    with storage.engine.connect() as connection:
+        return time_spent(connection, storage.study_id(name))
 
 
 def differences(storage: Storage) -> list[Any]:
@@ -140,13 +145,13 @@ def test_each_training_gets_what_was_known_of_it(old: Path) -> None:
 def test_where_the_time_went_is_the_same_before_and_after_but_for_runs_that_nobody_recorded(old: Path) -> None:
     url = f"sqlite:///{old}"
     reading = Storage(url, reads_only=True)
-    before = {name: time_spent(reading.engine, reading.study_id(name)) for name in ("old", "halted")}
+    before = {name: spent_of(reading, name) for name in ("old", "halted")}
     reading.close()
 
     storage = Storage(url)
 
     for name, spent in before.items():
-        after = time_spent(storage.engine, storage.study_id(name))
+        after = spent_of(storage, name)
         assert after.by_verdict.keys() == spent.by_verdict.keys()
         for verdict, seconds in spent.by_verdict.items():
             assert astuple(after.by_verdict[verdict]) == pytest.approx(astuple(seconds))

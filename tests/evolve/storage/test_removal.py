@@ -59,8 +59,6 @@ def add_doomed(engine: Engine) -> int:
         connection.execute(update(schema.trial).where(schema.trial.c.trial_id == 4).values(environment_id="d" * 64))
         dead = {"token": "x", "host": "elsewhere", "pid": 1, "heartbeat": 0.0}
         connection.execute(insert(schema.lease).values(study_id=study_id, **dead))
-        run = {"started": 1.0, "heartbeat": 2.0, "workers": 1, "lanes": 1, "engine": "x", "host": "h", "device": "cpu"}
-        connection.execute(insert(schema.run).values(study_id=study_id, **run))
     ledger = Ledger(engine)
     ledger.origin(study_id, {"images/0.jpg": "train:1"})
     ledger.keep_decision(trial_id, 0, Decision(is_pruned=False))

@@ -62,7 +62,12 @@ def run(study: Study, folder: Path, clock: Clock, *, stop_after: int | None = No
                 mine = schema.run.c.run_id == beaten.run_id
                 connection.execute(update(schema.run).where(mine).values(heartbeat=beaten.heartbeat, ended=None))
         lease.release()
-        return time_spent(storage.engine, started.study_id)
+        return spent_of(storage, started.study_id)
+
+
+def spent_of(storage: Storage, study_id: int) -> TimeSpent:
+    with storage.engine.connect() as connection:
+        return time_spent(connection, study_id)
 
 
 def balanced(spent: TimeSpent) -> bool:
@@ -143,7 +148,7 @@ def test_validating_is_what_an_epoch_takes_beside_its_steps_and_never_negative(s
     write(*(step_of(0.1, 0, step, 1) for step in range(2, 12)), metrics_of(0.1, 0, 1, 4, "val"))  # 0.1 of 0.05 s
     write(step_of(0.1, 0, 12, 2))
 
-    spent = time_spent(storage.engine, 1)
+    spent = spent_of(storage, 1)
     assert spent.by_verdict.keys() == {"running"}
     assert spent.spent.training == pytest.approx(13 * STEP)
     assert spent.spent.validating == pytest.approx(0.03)
@@ -156,7 +161,7 @@ def test_a_training_that_has_ended_counts_once_beside_one_under_way(storage: Sto
     storage.records.end_training(7, 0, TrainingOutcome(verdict=Verdict.CONVERGED, reason=""))
     write(LaneStarted(lane=0, epoch=0, step=0, total_steps=20), step_of(0.1, 1, 0, 0), seed=1)
 
-    spent = time_spent(storage.engine, 1).spent
+    spent = spent_of(storage, 1).spent
     assert (spent.training, spent.validating) == pytest.approx((2 * STEP, EPOCH - STEP))
 
 
@@ -166,7 +171,7 @@ def test_forgetting_unfinished_trials_loses_what_they_trained(storage: Storage) 
 
     storage.forget_unfinished(1)
 
-    spent = time_spent(storage.engine, 1)
+    spent = spent_of(storage, 1)
     assert spent.lost == pytest.approx(EPOCH + STEP) and spent.spent.total == 0
     assert balanced(spent)
 
@@ -175,7 +180,7 @@ def test_waiting_is_unknown_where_a_trial_began_before_any_run_that_is_recorded(
     write = begun(storage, run_started=4e9)
     write(step_of(0.1, 0, 0, 0), LaneEnded(lane=0, step=0, is_diverged=True, reason="x"))
 
-    spent = time_spent(storage.engine, 1)
+    spent = spent_of(storage, 1)
 
     assert isnan(spent.waiting) and isnan(spent.worker_seconds)
     assert spent.parts == {"training": pytest.approx(STEP), "validating": 0.0, "lost": 0.0}
