@@ -26,7 +26,7 @@ from sqlalchemy import Connection, Engine, Float, delete, event, insert, literal
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql import ColumnElement
 
-from evolve.errors import StorageError
+from evolve.errors import HeldError, StorageError
 from evolve.storage import schema
 
 # A holder that cannot be asked for is taken for dead when its heartbeat has not changed for so long.
@@ -68,21 +68,24 @@ class Lease:
         """The row of a dead holder, or None. Watches a holder that cannot be asked for, for half a minute at most.
 
         Raises:
-            StorageError: A living process has the lease.
+            HeldError: A living process has the lease.
         """
         row = self._row()
         if row is not None and self._is_alive(row):
-            raise StorageError(
+            raise HeldError(
                 f"study {self._name}: process {row['pid']} on {row['host']} runs it; "
                 "wait for it, or end it, and run again"
             )
         return row
 
-    def take(self) -> None:
+    def take(self) -> Mapping[Any, Any] | None:
         """Takes the lease, from a dead holder too.
 
+        Returns:
+            The row of the dead holder, or None where there was none.
+
         Raises:
-            StorageError: A living process has it.
+            HeldError: A living process has it.
         """
         table, row = schema.lease, self.check_free()
         mine = {"token": self._token, "host": socket.gethostname(), "pid": os.getpid(), "heartbeat": self._now}
@@ -95,7 +98,8 @@ class Lease:
                     connection.execute(delete(table).where(table.c.study_id == self._study_id, is_same))
                 connection.execute(insert(table).values(study_id=self._study_id, **mine))
         except IntegrityError as error:
-            raise StorageError(f"study {self._name}: another process has just begun to run it") from error
+            raise HeldError(f"study {self._name}: another process has just begun to run it") from error
+        return row
 
     def heartbeat(self) -> None:
         """Says that the holder lives; cheap to call often.
