@@ -5,21 +5,24 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from detector.hyperparameters import fuse_key
+from evolve.run.crew import Asked, Crew, crew
 from evolve.run.data import DataChecked, check_unchanged, survey
 from evolve.run.detection import (
     WORKERS_NEED,
     choose_device,
+    devices_of,
     environment,
-    make_objective,
 )
-from evolve.run.engines import Engine, Limits, ProcessEngine
-from evolve.run.events import RunEvent, StartChecked, TrialEnded
+from evolve.run.engines import Engine, Limits, ProcessEngine, SerialEngine
+from evolve.run.events import LanesChosen, RunEvent, StartChecked, TrialEnded
 from evolve.run.keeping import drop, unneeded
-from evolve.run.machine import available_cores, threads_for
+from evolve.run.lanes import make_objective
+from evolve.run.measuring import choose_lanes
 from evolve.run.runner import StudyRun
 from evolve.run.weight_files import pinned, start_text
 from evolve.storage.database import Storage
@@ -34,8 +37,8 @@ class Run:
     Attributes:
         study: What is searched.
         storage_url: Any SQLAlchemy URL.
-        device: auto, or torch's name of a device.
-        workers: Processes that train, or None for one a core on the CPU and one on a GPU.
+        device: auto, or torch's name of a device; cuda is all there are.
+        asked: Engine, processes and lanes, as far as a person has named them.
         runs: Folder with a folder for each study.
         checked: What the data hold, where they have been checked already.
         accepts_changed_data: Whether trials go on although the data are not what earlier ones were trained on.
@@ -44,7 +47,7 @@ class Run:
     study: Study
     storage_url: str
     device: str = "auto"
-    workers: int | None = None
+    asked: Asked = field(default_factory=Asked)
     runs: Path = Path("runs")
     checked: DataChecked | None = None
     accepts_changed_data: bool = False
@@ -55,19 +58,8 @@ class Run:
         return self.runs / self.study.name
 
     def crew(self, device: str) -> Crew:
-        """The processes that train on a device."""
-        asked = self.workers or (1 if device.startswith("cuda") else available_cores())
-        # No more than there are trials: one training alone has all cores to itself.
-        workers = min(asked, self.study.budget.trials)
-        return Crew(workers=workers, threads=threads_for(workers))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crew:
-    """How many processes train at once, and threads of torch in each."""
-
-    workers: int
-    threads: int
+        """Who trains on a device."""
+        return crew(self.asked, devices_of(device), trials=self.study.budget.trials, sampler=self.study.sampler)
 
 
 def mended(run: Run, advice: Sequence[planning.Advice], checked: DataChecked) -> Run:
@@ -92,12 +84,16 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
     storage = Storage(run.storage_url)
     try:
         storage.check_can_run(study)
-        since = RunTime()
-        engine = _engine(run, study, device)
+        found, since = run.crew(device), RunTime()
+        lanes = _lanes(study, found)
+        side_by_side = lanes if isinstance(lanes, int) else lanes.lanes
+        engine = _engine(run, study, found, lanes=side_by_side)
         try:
             checked = run.checked or survey(study.data, skip_unreadable=study.skip_unreadable).at(study.image_size)
             text = start_text(study, checked.summary["classes"])
             yield checked
+            if isinstance(lanes, LanesChosen):
+                yield lanes
             if text:
                 study = study.model_copy(update={"decisions": {**study.decisions, "weights": text}})
                 yield StartChecked(text=f"{study.weights}: {text}")
@@ -111,7 +107,7 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
                 data_files=checked.files,
                 should_stop=should_stop,
             )
-            study_id, facts = trials.study_id, _facts(run, engine, device)
+            study_id, facts = trials.study_id, _facts(found, device, lanes=side_by_side)
             with (
                 storage.lease(study_id, study.name) as lease,
                 recorded(storage.engine, lease, study_id=study_id, since=since, facts=facts),
@@ -129,19 +125,29 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
         storage.close()
 
 
-def _engine(run: Run, study: Study, device: str) -> ProcessEngine:
-    crew, folder = run.crew(device), run.folder.absolute()
-    objective = partial(make_objective, study, device=device, run_folder=folder, num_threads=crew.threads)
-    limits = Limits(trial_seconds=study.budget.trial_seconds)
-    return ProcessEngine(objective, workers=crew.workers, preload=WORKERS_NEED, limits=limits)
+def _lanes(study: Study, found: Crew) -> int | LanesChosen:
+    """Trials side by side in each process, measured where that was asked for and more than one could be."""
+    if isinstance(found.lanes, int):
+        return found.lanes
+    return choose_lanes(study, found.devices[0], threads=found.threads, most=found.most_lanes)
 
 
-def _facts(run: Run, engine: Engine, device: str) -> RunFacts:
-    workers = run.crew(device).workers
-    return RunFacts(
-        workers=workers,
-        lanes=engine.capacity // workers,
-        engine=type(engine).__name__,
-        host=socket.gethostname(),
-        device=device,
+def _engine(run: Run, study: Study, found: Crew, *, lanes: int) -> Engine:
+    objectives = [
+        partial(make_objective, study, device=device, run_folder=run.folder.absolute(), num_threads=found.threads)
+        for device in found.devices
+    ]
+    if found.engine == "serial":
+        return SerialEngine(objectives[0], lanes=lanes)
+    return ProcessEngine(
+        objectives,
+        workers=found.workers,
+        lanes=lanes,
+        preload=WORKERS_NEED,
+        limits=Limits(trial_seconds=study.budget.trial_seconds),
+        fuse_key=lambda trial: fuse_key(study.hyperparameters(trial.params)),
     )
+
+
+def _facts(found: Crew, device: str, *, lanes: int) -> RunFacts:
+    return RunFacts(workers=found.workers, lanes=lanes, engine=found.engine, host=socket.gethostname(), device=device)
