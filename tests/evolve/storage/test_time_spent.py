@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, update
 
-from detector.telemetry import LaneEnded, LaneStarted
+from detector.telemetry import LaneStarted
 from evolve.outcome.training import TrainingOutcome
 from evolve.outcome.verdict import Verdict
 from evolve.run.engines import SerialEngine
@@ -90,10 +90,10 @@ def test_what_diverged_was_pruned_or_failed_is_wasted(tmp_path: Path) -> None:
     spent = run(study, tmp_path, Clock())
 
     assert {name: seconds.training for name, seconds in spent.by_verdict.items()} == pytest.approx(
-        {"diverged": 8 * STEP, "undertrained": 20 * STEP, "failed": 0}
-    )  # whose three steps it never passed on
+        {"diverged": 8 * STEP, "undertrained": 20 * STEP, "failed": 3 * STEP}
+    )
     assert spent.by_verdict["undertrained"].validating == pytest.approx(EPOCH)  # the test images, at the end
-    assert spent.wasted == pytest.approx(EPOCH + 3 * STEP)
+    assert spent.wasted == pytest.approx(EPOCH + 6 * STEP)
 
 
 def test_a_killed_run_is_as_long_as_its_last_heartbeat_says_and_those_after_it_are_added(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_forgetting_unfinished_trials_loses_what_they_trained(storage: Storage) 
 
 def test_waiting_is_unknown_where_a_trial_began_before_any_run_that_is_recorded(storage: Storage) -> None:
     write = begun(storage, run_started=4e9)
-    write(step_of(0.1, 0, 0, 0), LaneEnded(lane=0, step=0, is_diverged=True, reason="x"))
+    write(step_of(0.1, 0, 0, 0))
 
     spent = spent_of(storage, 1)
 
