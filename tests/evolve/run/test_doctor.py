@@ -38,7 +38,7 @@ from tests.processes import environment, evolve
 from tests.small_study import SMALL
 from tests.synthetic import Plan, add_study, new_engine
 
-STUDY = SMALL.replace("epochs: 1", "epochs: 3").replace("[0.01, 1.0e+5]", "[0.01, 0.02]")
+STUDY = SMALL.replace("epochs: 1", "epochs: 2").replace("[0.01, 1.0e+5]", "[0.01, 0.02]")
 SECONDS = 200.0
 ELEVEN_MINUTES = 660.0
 
