@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from detector.hyperparameters import fuse_key
-from evolve.run.crew import Asked, Crew, crew
+from evolve.run.crew import AUTO, Asked, Crew, crew
 from evolve.run.data import DataChecked, check_unchanged, survey
 from evolve.run.detection import (
     WORKERS_NEED,
@@ -84,12 +84,14 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
     storage = Storage(run.storage_url)
     try:
         storage.check_can_run(study)
-        found, since = run.crew(device), RunTime()
+        found, checked, since = run.crew(device), run.checked, RunTime()
+        if found.lanes == AUTO:  # on data that can be trained on
+            checked = checked or _survey(study)
         lanes = _lanes(study, found)
         side_by_side = lanes if isinstance(lanes, int) else lanes.lanes
         engine = _engine(run, study, found, lanes=side_by_side)
         try:
-            checked = run.checked or survey(study.data, skip_unreadable=study.skip_unreadable).at(study.image_size)
+            checked = checked or _survey(study)
             text = start_text(study, checked.summary["classes"])
             yield checked
             if isinstance(lanes, LanesChosen):
@@ -107,22 +109,35 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
                 data_files=checked.files,
                 should_stop=should_stop,
             )
-            study_id, facts = trials.study_id, _facts(found, device, lanes=side_by_side)
-            with (
-                storage.lease(study_id, study.name) as lease,
-                recorded(storage.engine, lease, study_id=study_id, since=since, facts=facts),
-                closing(trials.events(lease)) as events,
-            ):
-                storage.describe_data(study_id, checked.summary | {"note": checked.note}, checked.as_rows())
-                for event in events:
-                    if isinstance(event, TrialEnded):
-                        for path in list(unneeded(run.folder, study, storage, study_id)):
-                            drop(path)
-                    yield event
+            facts = _facts(found, device, lanes=side_by_side)
+            yield from _trained(trials, replace(run, study=study, checked=checked), storage, since=since, facts=facts)
         finally:
             engine.close()
     finally:
         storage.close()
+
+
+def _survey(study: Study) -> DataChecked:
+    return survey(study.data, skip_unreadable=study.skip_unreadable).at(study.image_size)
+
+
+def _trained(
+    trials: StudyRun, run: Run, storage: Storage, *, since: RunTime, facts: RunFacts
+) -> Generator[RunEvent, None, None]:
+    """Trains in a lease of the study's, in a run that is recorded; weights that nothing needs any more are dropped."""
+    study_id, checked = trials.study_id, run.checked
+    assert checked is not None
+    with (
+        storage.lease(study_id, run.study.name) as lease,
+        recorded(storage.engine, lease, study_id=study_id, since=since, facts=facts),
+        closing(trials.events(lease)) as events,
+    ):
+        storage.describe_data(study_id, checked.summary | {"note": checked.note}, checked.as_rows())
+        for event in events:
+            if isinstance(event, TrialEnded):
+                for path in list(unneeded(run.folder, run.study, storage, study_id)):
+                    drop(path)
+            yield event
 
 
 def _lanes(study: Study, found: Crew) -> int | LanesChosen:

@@ -59,7 +59,7 @@ def recorded(engine: Engine, lease: Lease, *, study_id: int, since: RunTime, fac
         engine: The database.
         lease: Of the study, held by the caller.
         study_id: Optuna's id of the study.
-        since: When the first worker was started.
+        since: When it began, before its first worker was started.
         facts: What trains.
     """
     table = schema.run

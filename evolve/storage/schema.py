@@ -102,7 +102,7 @@ lease = Table(
     Column("heartbeat", Real, nullable=False),  # seconds since 1970
 )
 
-# One row for each run of a study, from its first worker's start to its end.
+# One row for each run of a study, from before its first worker is started to its end.
 run = Table(
     "evolve_run",
     metadata,

@@ -28,7 +28,7 @@ class RunSpan:
     """One run of a study.
 
     Attributes:
-        started: When its first worker was started, in seconds since 1970.
+        started: When it began, before its first worker was started, in seconds since 1970.
         seconds: Wall time until its end, or to its last heartbeat where it has not ended or was killed.
         has_ended: Whether it came to its end.
         workers: Processes that trained.
