@@ -194,6 +194,20 @@ def load(path: Path, device: str = "cpu") -> Checkpoint:
     return loaded
 
 
+def origin_of(path: Path) -> str:
+    """The origin that a checkpoint carries, read without its tensors and unchecked.
+
+    Raises:
+        CheckpointError: The file is missing, or not a checkpoint.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return str(content["origin"])
+    except Exception as error:  # torch raises many kinds for files that are no checkpoints
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{path}: not a readable checkpoint: {reason}") from error
+
+
 def latest(
     path: Path, plan: TrainingPlan, values: Hyperparameters, seed: int, *, origin: str, last_epoch: int | None
 ) -> Found:

@@ -37,14 +37,6 @@ def best_path(checkpoint: Path) -> Path:
     return checkpoint.with_name(f"{checkpoint.stem}-best{checkpoint.suffix}")
 
 
-def drop_spare_checkpoints(run_folder: Path, trial: int, seeds: Sequence[int]) -> None:
-    """Removes what was kept in case the last checkpoints of a trial could not be read: nothing goes on from them."""
-    from detector.checkpoint import before_path
-
-    for seed in seeds:
-        before_path(checkpoint_path(run_folder, trial, seed)).unlink(missing_ok=True)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
     """A file with the averaged weights of one epoch of a training.

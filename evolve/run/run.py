@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import socket
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
@@ -10,25 +10,24 @@ from functools import partial
 from pathlib import Path
 
 from detector.hyperparameters import fuse_key
-from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
 from evolve.run.crew import AUTO, Asked, Crew, crew
 from evolve.run.data import DataChecked, check_unchanged, surveyed
 from evolve.run.detection import (
     WORKERS_NEED,
-    checkpoint_path,
     choose_device,
     devices_of,
-    drop_spare_checkpoints,
     environment,
 )
 from evolve.run.engines import Engine, Limits, ProcessEngine, SerialEngine
 from evolve.run.events import LanesChosen, RunEvent, StartChecked, TrialEnded
+from evolve.run.keeping import drop, unneeded
 from evolve.run.lanes import make_objective
 from evolve.run.measuring import choose_lanes
 from evolve.run.picture_folder import picture_folder
 from evolve.run.runner import StudyRun
 from evolve.run.weight_files import pinned, start_text
 from evolve.storage.database import Storage
+from evolve.storage.runs import RunFacts, RunTime, recorded
 from evolve.study import DIGITS, Study, planning
 
 
@@ -94,11 +93,12 @@ def _run(run: Run, should_stop: Callable[[], bool]) -> Generator[DataChecked | R
     storage = Storage(run.storage_url)
     try:
         storage.check_can_run(study)
-        found, checked = run.crew(device), run.checked
+        found, checked, since = run.crew(device), run.checked, RunTime()
         if found.lanes == AUTO:  # on data that can be trained on
             checked = checked or surveyed(study, run.pictures)
         lanes = _lanes(run, study, found)
-        engine = _engine(run, study, found, lanes=lanes if isinstance(lanes, int) else lanes.lanes)
+        side_by_side = lanes if isinstance(lanes, int) else lanes.lanes
+        engine = _engine(run, study, found, lanes=side_by_side)
         try:
             checked = checked or surveyed(study, run.pictures)
             text = start_text(study, checked.summary["classes"])
@@ -118,16 +118,31 @@ def _run(run: Run, should_stop: Callable[[], bool]) -> Generator[DataChecked | R
                 data_files=checked.files,
                 should_stop=should_stop,
             )
-            with storage.lease(trials.study_id, study.name) as lease, closing(trials.events(lease)) as events:
-                storage.describe_data(trials.study_id, checked.summary | {"note": checked.note}, checked.as_rows())
-                for event in events:
-                    if isinstance(event, TrialEnded):
-                        _drop_weights(run, storage, trials.study_id)
-                    yield event
+            facts = _facts(found, device, lanes=side_by_side)
+            yield from _trained(trials, replace(run, study=study, checked=checked), storage, since=since, facts=facts)
         finally:
             engine.close()
     finally:
         storage.close()
+
+
+def _trained(
+    trials: StudyRun, run: Run, storage: Storage, *, since: RunTime, facts: RunFacts
+) -> Generator[RunEvent, None, None]:
+    """Trains in a lease of the study's, in a run that is recorded; weights that nothing needs any more are dropped."""
+    study_id, checked = trials.study_id, run.checked
+    assert checked is not None
+    with (
+        storage.lease(study_id, run.study.name) as lease,
+        recorded(storage.engine, lease, study_id=study_id, since=since, facts=facts),
+        closing(trials.events(lease)) as events,
+    ):
+        storage.describe_data(study_id, checked.summary | {"note": checked.note}, checked.as_rows())
+        for event in events:
+            if isinstance(event, TrialEnded):
+                for path in list(unneeded(run.folder, run.study, storage, study_id)):
+                    drop(path)
+            yield event
 
 
 def _lanes(run: Run, study: Study, found: Crew) -> int | LanesChosen:
@@ -153,11 +168,5 @@ def _engine(run: Run, study: Study, found: Crew, *, lanes: int) -> Engine:
     )
 
 
-def _drop_weights(run: Run, storage: Storage, study_id: int) -> None:
-    """Removes the weights of trials that ended without being the best; diverged ones keep the way back."""
-    best, keeps_all = storage.best(study_id), run.study.keep_weights == "all"
-    for number, verdict in storage.verdicts(study_id).items():
-        folder = checkpoint_path(run.folder, number, 0).parent
-        if number != best and not keeps_all and verdict in (*TRAINED_THROUGH, Verdict.PRUNED):
-            shutil.rmtree(folder, ignore_errors=True)
-        drop_spare_checkpoints(run.folder, number, run.study.seeds)
+def _facts(found: Crew, device: str, *, lanes: int) -> RunFacts:
+    return RunFacts(workers=found.workers, lanes=lanes, engine=found.engine, host=socket.gethostname(), device=device)
