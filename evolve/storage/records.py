@@ -7,7 +7,7 @@ from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
+from sqlalchemy import Connection, Delete, Table, bindparam, delete, func, insert, select, true
 
 from detector.telemetry import (
     CheckpointSaved,
@@ -33,6 +33,7 @@ from evolve.storage.rows import (
     step_row,
     watched_row,
 )
+from evolve.storage.transactions import Transactions
 from evolve.study.trial import Record
 
 # What comes often, and is written together.
@@ -44,11 +45,39 @@ _FREQUENT: dict[type[Any], tuple[Table, Callable[..., dict[str, Any]]]] = {
 }
 
 
+def _forgetting(table: Table) -> Delete:
+    """Deletes what a training that begins at `from_epoch` and `from_step` will yield again, and how it had ended."""
+    own = table.c
+    if table is schema.step:
+        later = own.step >= bindparam("from_step")
+    elif "split" in own:
+        later = (own.epoch >= bindparam("from_epoch")) | (own.split == "test")
+    elif "epoch" in own:
+        later = own.epoch >= bindparam("from_epoch")
+    else:
+        later = true()
+    return _forgetting_all(table).where(later)
+
+
+def _forgetting_all(table: Table) -> Delete:
+    return delete(table).where(table.c.trial_id == bindparam("of_trial"), table.c.seed == bindparam("of_seed"))
+
+
+# Made once: SQLAlchemy takes longer to make a statement than SQLite to carry it out.
+_FORGET_AFTER = tuple(
+    map(
+        _forgetting,
+        (schema.training, schema.step, schema.epoch, schema.class_scores, schema.objectness, schema.watched),
+    )
+)
+_FORGET_TRAINING, _FORGET_CHECKPOINT = _forgetting_all(schema.training), _forgetting_all(schema.checkpoint)
+
+
 class Records:
     """Reads and writes these of a database whose tables are there; trials are named by Optuna's ids."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
     def write(self, trial_id: int, records: Sequence[Record], fitness: Mapping[tuple[int, str, int], float]) -> None:
         """Stores records of one trial in one transaction.
@@ -63,7 +92,7 @@ class Records:
             if (found := _FREQUENT.get(type(record.telemetry))) is not None:
                 table, row_of = found
                 rows.setdefault(table, []).append(row_of(trial_id, record.seed, record.telemetry))
-        with self._engine.begin() as connection:
+        with self._transactions.begin() as connection:
             for record in records:
                 _write_rare(connection, trial_id, record, fitness)
             for table, values in rows.items():
@@ -71,20 +100,18 @@ class Records:
 
     def end_training(self, trial_id: int, seed: int, outcome: TrainingOutcome) -> None:
         """Stores how one training of a trial ended, and how long it trained over all its starts."""
-        table = schema.training
-        mine = (table.c.trial_id == trial_id) & (table.c.seed == seed)
-        with self._engine.begin() as connection:
-            connection.execute(delete(table).where(mine))
+        with self._transactions.begin() as connection:
+            connection.execute(_FORGET_TRAINING, {"of_trial": trial_id, "of_seed": seed})
             seconds = _training_seconds(connection, trial_id, seed)
             values = {"trial_id": trial_id, "seed": seed, "seconds": seconds}
-            connection.execute(insert(table).values(asdict(outcome) | values))
+            connection.execute(insert(schema.training), asdict(outcome) | values)
 
     def trainings(self, trial_id: int) -> dict[int, TrainingOutcome]:
         """How the trainings of a trial ended that have, by seed."""
         table = schema.training
         columns = (table.c.verdict, table.c.reason, table.c.fitness, table.c.diagnosis)
         query = select(table.c.seed, *columns).where(table.c.trial_id == trial_id, table.c.verdict.is_not(None))
-        with self._engine.connect() as connection:
+        with self._transactions.connect() as connection:
             rows = connection.execute(query.order_by(table.c.seed)).all()
         return {
             row.seed: TrainingOutcome(
@@ -98,7 +125,7 @@ class Records:
         table = schema.epoch
         query = select(table).where(table.c.trial_id == trial_id, table.c.split == split)
         found: dict[int, list[EpochMetrics]] = {}
-        with self._engine.connect() as connection:
+        with self._transactions.connect() as connection:
             for row in connection.execute(query.order_by(table.c.seed, table.c.epoch)).mappings():
                 found.setdefault(row["seed"], []).append(epoch_from(row))
         return found
@@ -109,14 +136,14 @@ class Records:
         query = select(table.c.seed, func.max(table.c.epoch)).where(
             table.c.trial_id == trial_id, table.c.split == "val"
         )
-        with self._engine.connect() as connection:
+        with self._transactions.connect() as connection:
             return {seed: last for seed, last in connection.execute(query.group_by(table.c.seed))}  # noqa: C416
 
     def steps(self, trial_id: int, seed: int, *, first: int = 0, count: int | None = None) -> list[StepTelemetry]:
         """Step telemetry of one training from step `first` on."""
         table = schema.step
         query = select(table).where(table.c.trial_id == trial_id, table.c.seed == seed, table.c.step >= first)
-        with self._engine.connect() as connection:
+        with self._transactions.connect() as connection:
             rows = connection.execute(query.order_by(table.c.step).limit(count)).mappings()
             return [step_from(row) for row in rows]
 
@@ -124,28 +151,20 @@ class Records:
 def _write_rare(
     connection: Connection, trial_id: int, record: Record, fitness: Mapping[tuple[int, str, int], float]
 ) -> None:
-    telemetry = record.telemetry
+    telemetry, mine = record.telemetry, {"of_trial": trial_id, "of_seed": record.seed}
     if isinstance(telemetry, LaneStarted):
-        _forget_after(connection, trial_id, record.seed, telemetry)
+        for statement in _FORGET_AFTER:
+            connection.execute(statement, mine | {"from_epoch": telemetry.epoch, "from_step": telemetry.step})
     elif isinstance(telemetry, EpochMetrics):
         key = (record.seed, telemetry.split, telemetry.epoch)
         row = epoch_row(trial_id, record.seed, telemetry) | {"fitness": fitness.get(key)}
-        connection.execute(insert(schema.epoch).values(row))
+        connection.execute(insert(schema.epoch), row)
     elif isinstance(telemetry, PicturesTaken):
         _write_pictures(connection, trial_id, record.seed, telemetry)
     elif isinstance(telemetry, CheckpointSaved):
-        table = schema.checkpoint
-        mine = (table.c.trial_id == trial_id) & (table.c.seed == record.seed)
-        connection.execute(delete(table).where(mine))
-        connection.execute(
-            insert(table).values(
-                trial_id=trial_id,
-                seed=record.seed,
-                epoch=telemetry.epoch,
-                step=telemetry.step,
-                path=telemetry.path,
-            )
-        )
+        connection.execute(_FORGET_CHECKPOINT, mine)
+        place = {"epoch": telemetry.epoch, "step": telemetry.step, "path": telemetry.path}
+        connection.execute(insert(schema.checkpoint), {"trial_id": trial_id, "seed": record.seed, **place})
 
 
 def _write_pictures(connection: Connection, trial_id: int, seed: int, found: PicturesTaken) -> None:
@@ -186,15 +205,3 @@ def _training_seconds(connection: Connection, trial_id: int, seed: int) -> float
     rest = select(func.coalesce(func.sum(step.seconds), 0.0))
     rest = rest.where(step.trial_id == trial_id, step.seed == seed, step.step >= last)
     return float(whole) + float(connection.scalar(rest) or 0)
-
-
-def _forget_after(connection: Connection, trial_id: int, seed: int, start: LaneStarted) -> None:
-    for table in (schema.training, schema.step, schema.epoch, schema.class_scores, schema.objectness, schema.watched):
-        own = (table.c.trial_id == trial_id) & (table.c.seed == seed)
-        if table is schema.step:
-            own &= table.c.step >= start.step
-        elif "split" in table.c:
-            own &= (table.c.epoch >= start.epoch) | (table.c.split == "test")
-        elif "epoch" in table.c:
-            own &= table.c.epoch >= start.epoch
-        connection.execute(delete(table).where(own))

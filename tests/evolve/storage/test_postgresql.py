@@ -19,6 +19,7 @@ from dashboards.data.reader import Reader
 from dashboards.state import PageState
 from evolve.storage.database import Storage, open_engine
 from evolve.storage.notes import add_note
+from tests.contracts.optuna_tables import check_written_alike
 from tests.evolve.storage.test_migrations import differences, rows_of
 from tests.places import DATA
 from tests.processes import evolve, free_port
@@ -128,6 +129,16 @@ def test_an_older_database_is_read_as_it_is_and_migrated_by_what_writes(migrated
     assert differences(storage) == []
     storage.close()
     assert rows_of(migrated_from) == expected
+
+
+def test_optuna_reads_of_direct_writing_what_it_would_have_written_itself(url: str) -> None:
+    server = create_engine(url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(text("create database alike"))
+    check_written_alike(url.removesuffix("postgres") + "alike")
+    with server.connect() as connection:
+        connection.execute(text("drop database alike with (force)"))
+    server.dispose()
 
 
 # Stands last: it takes the study away from the tests before.
