@@ -63,16 +63,6 @@ class Ledger:
 
     # Decisions
 
-    def decision(self, trial_id: int, epoch: int) -> Decision | None:
-        """What was decided after an epoch, or None where nothing has been."""
-        table = schema.decision
-        query = select(table.c.is_pruned, table.c.attributes).where(
-            table.c.trial_id == trial_id, table.c.epoch == epoch
-        )
-        with self._transactions.connect() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else Decision(is_pruned=row.is_pruned, attributes=json.loads(row.attributes))
-
     def decisions(self, trial_id: int) -> dict[int, Decision]:
         """What has been decided about a trial, by the epoch after which it was."""
         table = schema.decision

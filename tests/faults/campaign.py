@@ -48,11 +48,15 @@ CALLS = (
     "evolve.storage.database:Storage.end_trial",
     "evolve.storage.ledger:Ledger.keep_decision",
     "evolve.storage.lease:Lease.take",
-    "evolve.search.pruners:apply",
+    "evolve.storage.trials:Trials.add",
+    "evolve.storage.trials:Trials.report",
+    "evolve.storage.trials:Trials.keep",
+    "evolve.storage.trials:Trials.tell",
+    "evolve.run.search:Search.ask",
+    "evolve.run.runner:StudyRun._take",
     "detector.checkpoint:save",
     "detector.checkpoint:link",
     "detector.checkpoint:_sync_folder",
-    "optuna.study.study:Study.tell",
 )
 TARGETS = ("driver", "group", "worker")
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
