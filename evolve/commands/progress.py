@@ -22,6 +22,8 @@ from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.run.data import DataChecked
 from evolve.run.events import (
     CheckpointPassedOver,
+    LanesChosen,
+    LanesParted,
     RunEvent,
     StartChecked,
     StudyStopped,
@@ -96,6 +98,8 @@ class Progress:
         """Takes in the next event."""
         if isinstance(event, DataChecked):
             self._say_data(event)
+        elif isinstance(event, LanesChosen):
+            self._say(event.text)
         elif isinstance(event, StartChecked):
             self._say(f"weights {event.text}")
         elif isinstance(event, TrialStarted):
@@ -108,6 +112,8 @@ class Progress:
         elif isinstance(event, WorkerLost):
             when = "goes on from its last checkpoint" if event.is_retried else "goes on with the next run"
             self._say(f"trial {event.trial.number:<4} {when}: {event.reason}")
+        elif isinstance(event, LanesParted):
+            self._say(f"trial {event.trial.number:<4} lanes parted: {event.reason}")
         elif isinstance(event, CheckpointPassedOver):
             self._say(f"trial {event.trial.number:<4} checkpoint not used: {event.reason}")
         elif isinstance(event, TrialEnded):

@@ -10,11 +10,12 @@ from functools import partial
 from optuna.trial import FrozenTrial
 
 from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted
-from evolve.outcome.training import TrialOutcome, fold
-from evolve.outcome.verdict import TRAINED_THROUGH
-from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, Progress
+from evolve.outcome.training import TrainingOutcome, TrialOutcome, fold
+from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
+from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, Parted, Progress
 from evolve.run.events import (
     CheckpointPassedOver,
+    LanesParted,
     RunEvent,
     StudyStopped,
     TrialEnded,
@@ -22,7 +23,7 @@ from evolve.run.events import (
     TrialStarted,
     WorkerLost,
 )
-from evolve.run.judging import judged, stopped
+from evolve.run.judging import judged
 from evolve.run.search import Begun, Search
 from evolve.storage.database import Storage
 from evolve.storage.lease import Lease
@@ -43,7 +44,6 @@ class _UnderWay:
 
     begun: Begun
     started: float = 0.0
-    is_pruned: bool = False
     losses: int = 0  # of workers, since the last epoch
 
     @property
@@ -185,6 +185,9 @@ class StudyRun:
         if isinstance(event, Progress):
             yield from self._passed_over(under_way, event)
             yield self._progress(under_way, event)
+        elif isinstance(event, Parted):
+            self._note(under_way, EventKind.PARTED, event.reason)
+            yield LanesParted(trial=under_way.trial, reason=event.reason)
         elif isinstance(event, Crashed) and event.is_fatal:
             self._fatal = event.reason
             del self._under_way[event.trial]
@@ -226,12 +229,14 @@ class StudyRun:
         if event.awaits_decision:
             under_way.losses = 0
             last = epochs[-1]
-            if last.seed == self._study.seeds[0]:  # the other seeds only refine what it said
-                decision = self._search.report(under_way.begun, _metrics(last).epoch, fitness[_key(last)])
-                under_way.is_pruned = decision.is_pruned
-            goes_on = not under_way.is_pruned
+            # The other seeds only refine what the pruner said of the first.
+            is_first = last.seed == self._study.seeds[0]
+            goes_on = not (is_first and self._is_hopeless(under_way, _metrics(last).epoch, fitness[_key(last)]))
             self._afterwards.append(partial(self._engine.decide, event.trial, goes_on=goes_on))
         return TrialProgressed(trial=under_way.trial, records=tuple(event.records))
+
+    def _is_hopeless(self, under_way: _UnderWay, epoch: int, fitness: float) -> bool:
+        return self._search.report(under_way.begun, epoch, fitness).is_pruned
 
     def _end(self, under_way: _UnderWay, event: Crashed | Ended) -> TrialEnded:
         outcome = self._outcome(under_way, event)
@@ -245,17 +250,17 @@ class StudyRun:
         return TrialEnded(trial=under_way.trial, outcome=outcome)
 
     def _outcome(self, under_way: _UnderWay, event: Crashed | Ended) -> TrialOutcome:
-        """What the trial's trainings come to; one that was under way has been stopped, or has failed."""
+        """What the trial's trainings come to; one that was under way has failed."""
         trainings = self._storage.records.trainings(under_way.trial_id)
         failure = traceback = None
         if isinstance(event, Crashed):
             failure = f"{event.reason}, twice without an epoch between" if event.by_machine else event.reason
             traceback = event.traceback
-        elif not trainings and not under_way.is_pruned:
+        elif not trainings:
             failure = traceback = "its training ended without a last record"
-        if failure or under_way.is_pruned:
+        if failure:
             seed = next((seed for seed in self._study.seeds if seed not in trainings), self._study.seeds[-1])
-            training = stopped(self._study, self._storage, under_way.trial_id, seed, failure=failure)
+            training = TrainingOutcome(verdict=Verdict.FAILED, reason=failure)
             self._storage.records.end_training(under_way.trial_id, seed, training)
             trainings[seed] = training
         return fold(trainings, num_seeds=len(self._study.seeds), traceback=traceback)

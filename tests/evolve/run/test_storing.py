@@ -13,7 +13,7 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import delete, event, update
 
-from detector.telemetry import LaneEnded, LaneStarted
+from detector.telemetry import EndCause, LaneEnded, LaneStarted
 from evolve.run.engines import Ended, EngineEvent, Progress
 from evolve.run.events import RunEvent, TrialEnded
 from evolve.run.runner import StudyRun
@@ -56,8 +56,7 @@ class Lanes:
         found: list[EngineEvent] = []
         for number, (trial, epoch) in list(self.under_way.items()):
             records = list(records_of(trial, epoch))
-            if epoch <= EPOCHS:
-                found.append(Progress(trial=number, records=records, awaits_decision=epoch < EPOCHS))
+            found.append(Progress(trial=number, records=records, awaits_decision=epoch < EPOCHS))
             self.under_way[number] = trial, epoch + 1
             if epoch >= EPOCHS:
                 found.append(Ended(trial=number))
@@ -86,7 +85,8 @@ def records_of(trial: Trial, epoch: int) -> Iterator[Record]:
     if epoch == 0:
         yield record(LaneStarted(lane=0, epoch=0, step=0, total_steps=EPOCHS * STEPS_PER_EPOCH))
     if epoch >= EPOCHS:
-        yield record(LaneEnded(lane=0, step=first, is_diverged=False, reason="ran all epochs"))
+        cause = EndCause.FINISHED if epoch == EPOCHS else EndCause.STOPPED
+        yield record(LaneEnded(lane=0, step=first, cause=cause, reason="ran all epochs"))
         return
     yield from (record(step_of(lr0, 0, step, epoch)) for step in range(first, first + STEPS_PER_EPOCH))
     yield record(metrics_of(lr0, 0, epoch, EPOCHS, "val"))
