@@ -22,6 +22,7 @@ from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.run.data import DataChecked
 from evolve.run.events import (
     CheckpointPassedOver,
+    DatabaseAway,
     LanesChosen,
     LanesParted,
     RunEvent,
@@ -112,6 +113,8 @@ class Progress:
         elif isinstance(event, WorkerLost):
             when = "goes on from its last checkpoint" if event.is_retried else "goes on with the next run"
             self._say(f"trial {event.trial.number:<4} {when}: {event.reason}")
+        elif isinstance(event, DatabaseAway):
+            self._say(f"database does not answer, waiting for it: {event.reason}")
         elif isinstance(event, LanesParted):
             self._say(f"trial {event.trial.number:<4} lanes parted: {event.reason}")
         elif isinstance(event, CheckpointPassedOver):

@@ -79,6 +79,13 @@ class LanesParted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseAway:
+    """The database does not answer; the run waits, and goes on from what it holds when it is back."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialEnded:
     """A trial is judged, and its outcome stored and passed on to Optuna."""
 
@@ -109,6 +116,7 @@ RunEvent = (
     | WorkerLost
     | CheckpointPassedOver
     | LanesParted
+    | DatabaseAway
     | TrialEnded
     | StudyStopped
 )

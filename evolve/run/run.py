@@ -9,8 +9,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from optuna.exceptions import OptunaError
+from sqlalchemy.exc import SQLAlchemyError
+
 from detector.hyperparameters import fuse_key
+from evolve.errors import StorageError
 from evolve.outcome.verdict import Verdict
+from evolve.run.away import is_away, wait_for
 from evolve.run.crew import AUTO, Asked, Crew, crew
 from evolve.run.data import DataChecked, check_unchanged, surveyed
 from evolve.run.detection import (
@@ -20,7 +25,7 @@ from evolve.run.detection import (
     environment,
 )
 from evolve.run.engines import Engine, Limits, ProcessEngine, SerialEngine
-from evolve.run.events import LanesChosen, RunEvent, StartChecked, TrialEnded
+from evolve.run.events import DatabaseAway, LanesChosen, RunEvent, StartChecked, TrialEnded, TrialStarted
 from evolve.run.keeping import drop, unneeded, unneeded_of
 from evolve.run.lanes import make_objective
 from evolve.run.measuring import choose_lanes
@@ -85,7 +90,28 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
     """
     is_rendered = run.study.data in DIGITS
     with nullcontext() if is_rendered else picture_folder(run.folder) as pictures:
-        yield from _run(replace(run, pictures=pictures), should_stop)
+        run = replace(run, pictures=pictures)
+        yield from _patiently(run, should_stop)
+
+
+def _patiently(run: Run, should_stop: Callable[[], bool]) -> Generator[DataChecked | RunEvent, None, None]:
+    """Runs, and where the database goes away runs again when it is back, as the same command would after a kill."""
+    is_again = has_begun = False
+    while True:
+        try:
+            for event in _run(run, should_stop):
+                has_begun = has_begun or isinstance(event, TrialStarted)
+                if isinstance(event, DataChecked):
+                    run = replace(run, checked=event)
+                if not (is_again and isinstance(event, DataChecked | LanesChosen | StartChecked)):
+                    yield event
+            return
+        except (SQLAlchemyError, OptunaError, StorageError) as error:
+            if not (has_begun and is_away(error)):
+                raise
+            yield DatabaseAway(reason=str(error).partition("\n")[0])
+        wait_for(run.storage_url, should_stop)
+        is_again = True
 
 
 def _run(run: Run, should_stop: Callable[[], bool]) -> Generator[DataChecked | RunEvent, None, None]:

@@ -45,6 +45,10 @@ _WRITING = ("INSERT", "UPDATE", "DELETE")
 _CHECKED = "evolve_lease_checked"  # of a connection: in this transaction
 
 
+# Tokens that this process has held and let go of, where the database may not have heard of it.
+_LET_GO: set[str] = set()
+
+
 class Lease:
     """One row that says who runs a study; at most one process has it.
 
@@ -174,6 +178,7 @@ class Lease:
     def release(self) -> None:
         """Lets others run the study."""
         table = schema.lease
+        _LET_GO.add(self._token)  # also where the database cannot be told now
         with self._engine.begin() as connection:
             connection.execute(delete(table).where(table.c.token == self._token))
 
@@ -185,6 +190,8 @@ class Lease:
             return connection.execute(select(table, age).where(table.c.study_id == self._study_id)).mappings().first()
 
     def _is_alive(self, row: Mapping[Any, Any]) -> bool:
+        if row["token"] in _LET_GO:
+            return False
         place, mark, clock = (*row["token"].split("-"), "", "", "")[1:4]
         if row["host"] == socket.gethostname() and place == _place():
             is_there = _is_there(row["pid"], mark)

@@ -22,7 +22,7 @@ from threading import Lock, Thread
 from time import monotonic
 from typing import Any
 
-from evolve.run.engines.base import BEHIND, Crashed, Ended, EngineEvent, Progress
+from evolve.run.engines.base import BEHIND, Crashed, EngineEvent, Parted, Progress
 from evolve.run.engines.crash import crash_of
 from evolve.run.engines.serial import SerialEngine
 from evolve.run.objective import MakeObjective
@@ -71,7 +71,7 @@ class _Worker:
         started: When each of its trials was given to it.
         keys: Fuse key of each of them.
         undecided: Trials that await a decision.
-        holds: Whether it waits to be told to go on, since it has not begun or a trial has ended.
+        holds: Whether it waits to be told to go on, since it has not begun, or a trial has ended or been parted.
     """
 
     process: BaseProcess
@@ -240,10 +240,11 @@ class ProcessEngine:
             self._longest = max(self._longest, worker.heard - worker.recorded)
             if event.awaits_decision:
                 worker.undecided.add(event.trial)
-        elif isinstance(event, Ended | Crashed):
-            del worker.started[event.trial], worker.keys[event.trial]
+        else:
             worker.undecided.discard(event.trial)
             worker.holds = True
+            if not isinstance(event, Parted):
+                del worker.started[event.trial], worker.keys[event.trial]
         worker.recorded = worker.heard
 
     def _overdue(self, worker: _Worker) -> Iterator[EngineEvent]:
@@ -354,4 +355,5 @@ def _serve(line: _Line, engine: SerialEngine) -> None:
                 holds = False
         if events := engine.events(0):
             line.send(events)
-            holds = any(isinstance(event, Ended | Crashed) for event in events)
+            # Decisions that are on their way to trials that have been parted since arrive before the word to go on.
+            holds = not all(isinstance(event, Progress) for event in events)

@@ -101,6 +101,8 @@ class SerialEngine:
             return self._broken(cohort, error)
 
     def decide(self, trial: int, *, goes_on: bool, reason: str = BEHIND) -> None:
+        if trial not in self._undecided:  # it has been parted from others since, and will ask again
+            return
         seed, epoch = self._undecided.pop(trial)
         cohort = next(cohort for cohort in self._cohorts if trial in cohort.trials)
         mine = cohort.trials[trial]
