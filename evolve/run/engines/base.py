@@ -16,18 +16,28 @@ FLUSH_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Records of a trial; with `awaits_decision` set the trial waits for `Engine.decide` before it goes on."""
+    """Records of a trial; with `awaits_decision` set the trial waits for `Engine.decide` before it goes on.
+
+    Attributes:
+        place: Where the trial trains, with the first records of each start; empty where that goes without saying.
+    """
 
     trial: int
     records: Sequence[Record]
     awaits_decision: bool
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The trial's records are complete, or it was stopped by a decision."""
+    """The trial's records are complete, or it was stopped by a decision.
+
+    Attributes:
+        stopped_by: Name of the engine's own scheduler where that stopped the trial; else empty.
+    """
 
     trial: int
+    stopped_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

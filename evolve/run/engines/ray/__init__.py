@@ -1,0 +1,10 @@
+"""Ray Tune behind the engine protocol: `evolve.run.engines.ray.RayEngine`.
+
+A study is asked, judged, stored and told as on one machine; Tune places trainings on nodes, keeps their processes and
+carries records and decisions between them. Only the driver writes the database. Importing this package loads Ray.
+"""
+
+from evolve.run.engines.ray.cluster import Resources
+from evolve.run.engines.ray.engine import RayEngine
+
+__all__ = ["RayEngine", "Resources"]

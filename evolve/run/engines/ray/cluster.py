@@ -1,0 +1,127 @@
+"""Joining a Ray cluster or starting one on this machine, and what fits there."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from evolve.errors import EvolveError
+from evolve.run.machine import available_cores
+
+# Records are small and gone at once; Ray would take a third of the memory for its object store.
+_OBJECT_STORE_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What one trial takes.
+
+    Attributes:
+        cpus: Processor cores, above 0; parts of one are allowed.
+        gpus: GPUs, at least 0; parts of one are allowed.
+
+    Raises:
+        ValueError: A number is out of its range.
+    """
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.cpus > 0:
+            raise ValueError(f"cpus of a trial: {self.cpus:g} is not above 0")
+        if not self.gpus >= 0 or (self.gpus > 1 and self.gpus != int(self.gpus)):
+            raise ValueError(f"gpus of a trial: {self.gpus:g} is not a whole number or a part of one")
+
+    def to_mapping(self) -> dict[str, float]:
+        """As Tune takes them."""
+        return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A Ray that is joined, or our own, which ends with us.
+
+    Attributes:
+        own_folder: Of the Ray started here; None where one was joined.
+    """
+
+    own_folder: Path | None
+
+    @classmethod
+    def joined(cls, address: str, resources: Resources, workers: int | None) -> Cluster:
+        """Joins the cluster at an address; without one, the Ray that this process has joined already, or a new one.
+
+        Raises:
+            EvolveError: There is no cluster at the address.
+        """
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        if not address and ray.is_initialized():
+            return cls(own_folder=None)
+        quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+        with _signals_kept():
+            if address:
+                try:
+                    ray.init(address=address, ignore_reinit_error=True, **quiet | {"include_dashboard": None})
+                except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+                    reason = " ".join(str(error).split())
+                    raise EvolveError(f"--address {address}: no Ray cluster can be joined there: {reason}") from error
+                return cls(own_folder=None)
+            # Sockets lie in there, and the path of one may have 107 characters.
+            folder = Path(tempfile.mkdtemp(prefix="evolve-ray-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108
+            cores = max(available_cores(), ceil((workers or 1) * resources.cpus))
+            store = {"object_store_memory": _OBJECT_STORE_BYTES}
+            ray.init(address="local", num_cpus=cores, _temp_dir=str(folder), **store, **quiet)
+        return cls(own_folder=folder)
+
+    def leave(self) -> None:
+        """Ends our own Ray; one that was joined goes on."""
+        if self.own_folder is not None:
+            ray.shutdown()
+            shutil.rmtree(self.own_folder, ignore_errors=True)
+
+
+def fitting(resources: Resources) -> int:
+    """Trials that the nodes of the joined cluster have room for at once, counting what others use as free.
+
+    Raises:
+        EvolveError: No node has room for a trial.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    found = sum(_fitting(node, resources) for node in nodes)
+    if not found:
+        has = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
+        raise EvolveError(
+            f"a trial wants {resources.cpus:g} CPUs and {resources.gpus:g} GPUs, and no node of the Ray cluster has "
+            f"them; nodes: {has or 'none'}"
+        )
+    return found
+
+
+def _fitting(node: dict[str, float], resources: Resources) -> int:
+    # Ray counts in ten-thousandths; without rounding, 0.3 would fit into 0.9 but twice.
+    return min(int(node.get(kind, 0.0) / wanted + 1e-6) for kind, wanted in resources.to_mapping().items())
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray ends the process at SIGTERM; ours says how a run is stopped."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, kept)

@@ -1,0 +1,208 @@
+"""Where two threads of the driver meet: the study's run, and Tune's controller with all its trials.
+
+What comes from a Tune trial is queued as events of the engine; a trial that awaits a decision holds the controller's
+thread until the run has decided, which takes as long as storing an epoch does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from queue import Empty, SimpleQueue
+from threading import Condition
+from time import monotonic
+from typing import Any
+
+from detector.telemetry import CheckpointSaved, EpochMetrics
+from evolve.run.engines.base import Crashed, Ended, EngineEvent, Progress
+from evolve.study.trial import Trial
+
+_SUGGEST_SECONDS = 2.0
+
+
+@dataclass(slots=True)
+class Training:
+    """A Tune trial under way.
+
+    Attributes:
+        trial: What it trains.
+        ray_trial: Tune's object.
+        is_running: Whether it has a process; a paused or waiting one has none.
+        place: Where it runs, in words; empty until that is known.
+        started, recorded: When its process began, and last had something to say, by the exchange's clock.
+        fitness: After its last validated epoch, by the first seed.
+        epochs: Number of epochs that the first seed has finished.
+        awaits_decision: Whether it waits for the study's run.
+        killed: Why its process was killed by us; empty where it was not.
+    """
+
+    trial: Trial
+    ray_trial: Any
+    is_running: bool = False
+    place: str = ""
+    started: float = 0.0
+    recorded: float = 0.0
+    fitness: float = 0.0
+    epochs: int = 0
+    awaits_decision: bool = False
+    killed: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """What became of events that a training sent.
+
+    Attributes:
+        goes_on: Whether it trains further, as far as the study's run is concerned.
+        has_checkpoint: Whether the first seed has a new checkpoint, so that a scheduler may be asked.
+    """
+
+    goes_on: bool
+    has_checkpoint: bool = False
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Submitted trials one way, events the other, decisions back.
+
+    Attributes:
+        fitness: Of the metrics of an epoch, for schedulers of Tune's.
+        clock: Returns seconds of a clock that never goes back.
+    """
+
+    fitness: Callable[[EpochMetrics], float]
+    clock: Callable[[], float] = monotonic
+    trainings: dict[str, Training] = field(default_factory=dict)
+    longest_wait: float = 0.0
+    is_closed: bool = False
+    _submitted: deque[Trial] = field(default_factory=deque)
+    _events: SimpleQueue[EngineEvent] = field(default_factory=SimpleQueue)
+    _decisions: dict[int, bool] = field(default_factory=dict)
+    _changed: Condition = field(default_factory=Condition)
+
+    def __reduce__(self) -> tuple[Callable[[], Exchange], tuple[()]]:
+        # Tune pickles what it is given for `Tuner.restore`, which nothing here uses.
+        return _left_behind, ()
+
+    # The study's run
+
+    def submit(self, trial: Trial) -> None:
+        """Queues a trial until Tune asks for one."""
+        with self._changed:
+            self._submitted.append(trial)
+            self._changed.notify_all()
+
+    def events(self, timeout: float) -> list[EngineEvent]:
+        """Events since the last call, after waiting at most `timeout` seconds for one."""
+        found: list[EngineEvent] = []
+        try:
+            found.append(self._events.get(timeout=timeout))
+            while True:
+                found.append(self._events.get_nowait())
+        except Empty:
+            return found
+
+    def decide(self, trial: int, *, goes_on: bool) -> None:
+        """Answers a training that awaits a decision."""
+        with self._changed:
+            self._decisions[trial] = goes_on
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Lets nobody wait any longer, and hands out no more trials."""
+        with self._changed:
+            self.is_closed = True
+            self._changed.notify_all()
+
+    @property
+    def num_paused(self) -> int:
+        """Trainings that a scheduler of Tune's has paused."""
+        return sum(training.place != "" and not training.is_running for training in list(self.trainings.values()))
+
+    # Tune's controller
+
+    def take(self) -> Trial | None:
+        """A submitted trial. Where nothing trains, one is waited for: Tune itself would look once a second."""
+        with self._changed:
+            if not self._submitted and not self.trainings and not self.is_closed:
+                self._changed.wait(_SUGGEST_SECONDS)
+            return self._submitted.popleft() if self._submitted and not self.is_closed else None
+
+    def began(self, ray_id: str) -> None:
+        """Notes that a training has got its process."""
+        if training := self.trainings.get(ray_id):
+            training.is_running = True
+            training.started = training.recorded = self.clock()
+
+    def passed(self, ray_id: str, events: Sequence[EngineEvent], place: str) -> Passed:
+        """Passes events on, and waits where the training awaits a decision."""
+        training = self.trainings.get(ray_id)
+        if training is None:
+            return Passed(goes_on=False)
+        now = self.clock()
+        self.longest_wait = max(self.longest_wait, now - training.recorded)
+        passed = Passed(goes_on=True)
+        for event in events:
+            if isinstance(event, Ended | Crashed):
+                self.end(ray_id, event)
+                return Passed(goes_on=False)
+            if not training.place:
+                training.place, event = place, replace(event, place=place)
+            passed = self._progress(training, event)
+            if not passed.goes_on and not self.is_closed:
+                self.end(ray_id, Ended(trial=event.trial))
+        training.recorded = self.clock()
+        return passed
+
+    def _progress(self, training: Training, event: Progress) -> Passed:
+        first_seed = [record.telemetry for record in event.records if record.seed == training.trial.seeds[0]]
+        for metrics in first_seed:
+            if isinstance(metrics, EpochMetrics) and metrics.split == "val":
+                training.fitness, training.epochs = self.fitness(metrics), metrics.epoch + 1
+        self._events.put(event)
+        training.awaits_decision = event.awaits_decision
+        goes_on = self._decision(event.trial) if event.awaits_decision else True
+        training.awaits_decision = False
+        saved = any(isinstance(telemetry, CheckpointSaved) for telemetry in first_seed)
+        return Passed(goes_on=goes_on, has_checkpoint=saved)
+
+    def _decision(self, trial: int) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: trial in self._decisions or self.is_closed)
+            return self._decisions.pop(trial, False)
+
+    def end(self, ray_id: str, event: Ended | Crashed) -> None:
+        """Passes on how a training ended, once."""
+        if self.trainings.pop(ray_id, None) is not None:
+            self._events.put(event)
+
+    def lose(self, ray_id: str, reason: str) -> None:
+        """Passes on that a training's process is gone."""
+        if training := self.trainings.get(ray_id):
+            reason = training.killed or reason
+            crash = Crashed(trial=training.trial.number, reason=_first_line(reason), traceback=reason, by_machine=True)
+            self.end(ray_id, crash)
+
+    def lose_all(self, reason: str) -> None:
+        """Passes on that Tune itself has failed, with all that it trained or was to train."""
+        for ray_id in list(self.trainings):
+            self.lose(ray_id, reason)
+        with self._changed:
+            for trial in self._submitted:
+                crash = Crashed(trial=trial.number, reason=_first_line(reason), traceback=reason, by_machine=True)
+                self._events.put(crash)
+            self._submitted.clear()
+
+
+def _first_line(text: str) -> str:
+    lines: Iterable[str] = (line.strip() for line in text.splitlines())
+    return next((line for line in lines if line), "lost without a word")
+
+
+def _left_behind() -> Exchange:
+    return Exchange(fitness=_no_fitness, is_closed=True)
+
+
+def _no_fitness(metrics: EpochMetrics) -> float:  # noqa: ARG001 - of an exchange that nobody uses
+    return 0.0
