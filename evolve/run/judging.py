@@ -41,7 +41,9 @@ def judged(study: Study, storage: Storage, trial_id: int, seed: int, ended: Lane
     return TrainingOutcome(verdict=judgement.verdict, reason=judgement.reason, fitness=last)
 
 
-def stopped(study: Study, storage: Storage, trial_id: int, seed: int, *, failure: str | None) -> TrainingOutcome:
+def stopped(
+    study: Study, storage: Storage, trial_id: int, seed: int, *, failure: str | None, scheduler: str = ""
+) -> TrainingOutcome:
     """How a training ended that was stopped from outside.
 
     Args:
@@ -49,11 +51,13 @@ def stopped(study: Study, storage: Storage, trial_id: int, seed: int, *, failure
         storage: Where all records of the training are.
         trial_id: Optuna's id of the trial.
         seed: Seed of the training.
-        failure: What ended it; None for the pruner.
+        failure: What ended it; None for the pruner or a scheduler.
+        scheduler: Name of the scheduler of Tune's that ended it; empty for the pruner.
     """
     if failure is not None:
         return TrainingOutcome(verdict=Verdict.FAILED, reason=failure)
     epochs = storage.records.epochs(trial_id)[seed]
     fitness = study.fitness.of(epochs[-1])
     reason = f"fitness {fitness:.3g} after {len(epochs)} of {study.epochs} epochs was behind the others"
+    reason = f"stopped by Tune's {scheduler}: {reason}" if scheduler else reason
     return TrainingOutcome(verdict=Verdict.PRUNED, reason=reason, fitness=fitness)

@@ -12,9 +12,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted
+from evolve.errors import StudyError
 from evolve.outcome.training import TrialOutcome, fold
 from evolve.outcome.verdict import TRAINED_THROUGH
-from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, Progress
+from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, Progress, SchedulingEngine
 from evolve.run.events import (
     CheckpointPassedOver,
     RunEvent,
@@ -71,6 +72,7 @@ class StudyRun:
 
     Raises:
         StorageError: The study is stored with another definition.
+        StudyError: The engine has not the study's scheduler.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class StudyRun:
         should_stop: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        _check_scheduler(study, engine)
         self._study, self._storage, self._engine = study, storage, engine
         self._environment_id, self._should_stop, self._clock = environment_id, should_stop, clock
         self._optuna = storage.open_study(study, make_sampler(study), make_pruner(study))
@@ -108,6 +111,8 @@ class StudyRun:
         self._enqueue_baseline()
         asked = [trial for trial in self._optuna.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
         self._num_asked = len(asked)
+        if isinstance(self._engine, SchedulingEngine):
+            self._engine.remember({trial.number: trial.intermediate_values for trial in asked})
         try:
             while True:
                 lease.heartbeat()
@@ -199,6 +204,8 @@ class StudyRun:
     def _handle(self, event: EngineEvent, *, is_over: bool) -> Iterator[RunEvent]:
         under_way = self._under_way[event.trial]
         if isinstance(event, Progress):
+            if event.place:
+                self._note(under_way, EventKind.PLACED, event.place)
             yield from self._passed_over(under_way, event)
             yield self._progress(under_way, event)
         elif isinstance(event, Crashed) and event.is_fatal:
@@ -274,6 +281,8 @@ class StudyRun:
         """What the trial's trainings come to; one that was under way has been stopped, or has failed."""
         trainings = self._storage.records.trainings(under_way.trial_id)
         failure = traceback = None
+        scheduler = event.stopped_by if isinstance(event, Ended) else ""
+        under_way.is_pruned = under_way.is_pruned or bool(scheduler)
         if isinstance(event, Crashed):
             failure = f"{event.reason}, twice without an epoch between" if event.by_machine else event.reason
             traceback = event.traceback
@@ -281,7 +290,9 @@ class StudyRun:
             failure = traceback = "its training ended without a last record"
         if failure or under_way.is_pruned:
             seed = next((seed for seed in self._study.seeds if seed not in trainings), self._study.seeds[-1])
-            training = stopped(self._study, self._storage, under_way.trial_id, seed, failure=failure)
+            training = stopped(
+                self._study, self._storage, under_way.trial_id, seed, failure=failure, scheduler=scheduler
+            )
             self._storage.records.end_training(under_way.trial_id, seed, training)
             trainings[seed] = training
         return fold(trainings, num_seeds=len(self._study.seeds), traceback=traceback)
@@ -305,6 +316,14 @@ class StudyRun:
         if self._num_asked >= trials and not self._under_way and not self._hopeless:
             return StudyStopped(reason=f"budget of {trials} trials spent", is_complete=True)
         return StudyStopped(reason=reason, is_complete=False, is_failed=bool(self._hopeless))
+
+
+def _check_scheduler(study: Study, engine: Engine) -> None:
+    found = engine.scheduler if isinstance(engine, SchedulingEngine) else "none"
+    if found != study.scheduler:
+        has = "stops trials by none" if found == "none" else f"has {found}"
+        text = f"{study.scheduler!r} is one of Ray Tune's, and this engine {has}; take --engine ray"
+        raise StudyError(f"scheduler: {text}")
 
 
 def suggest(trial: Any, name: str, distribution: BaseDistribution) -> Any:

@@ -172,7 +172,7 @@ class Study(Definition):
     @model_validator(mode="after")
     def _check_scheduler(self) -> Study:
         if self.scheduler != "none" and self.pruner != "none":
-            text = f"{self.scheduler!r} is given beside the pruner {self.pruner!r}, and both would stop trials: name one"
+            text = f"{self.scheduler!r} is given beside the pruner {self.pruner!r}, and both stop trials: name one"
             raise DefinitionError([Problem(path="scheduler", text=text)])
         return self
 

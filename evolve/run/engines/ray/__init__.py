@@ -4,7 +4,7 @@ A study is asked, judged, stored and told as on one machine; Tune places trainin
 carries records and decisions between them. Only the driver writes the database. Importing this package loads Ray.
 """
 
-from evolve.run.engines.ray.cluster import Resources
 from evolve.run.engines.ray.engine import RayEngine
+from evolve.run.engines.ray.schedulers import Stopping
 
-__all__ = ["RayEngine", "Resources"]
+__all__ = ["RayEngine", "Stopping"]

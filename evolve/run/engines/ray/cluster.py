@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import signal
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -66,7 +67,7 @@ class Cluster:
         Raises:
             EvolveError: There is no cluster at the address.
         """
-        logging.getLogger("ray").setLevel(logging.ERROR)
+        _keep_stdout_clean()
         if not address and ray.is_initialized():
             return cls(own_folder=None)
         quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
@@ -81,8 +82,8 @@ class Cluster:
             # Sockets lie in there, and the path of one may have 107 characters.
             folder = Path(tempfile.mkdtemp(prefix="evolve-ray-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108
             cores = max(available_cores(), ceil((workers or 1) * resources.cpus))
-            store = {"object_store_memory": _OBJECT_STORE_BYTES}
-            ray.init(address="local", num_cpus=cores, _temp_dir=str(folder), **store, **quiet)
+            quiet |= {"num_cpus": cores, "object_store_memory": _OBJECT_STORE_BYTES, "_temp_dir": str(folder)}
+            ray.init(address="local", **quiet)
         return cls(own_folder=folder)
 
     def leave(self) -> None:
@@ -98,7 +99,7 @@ def fitting(resources: Resources) -> int:
     Raises:
         EvolveError: No node has room for a trial.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [node["Resources"] for node in _nodes() if node["Alive"]]
     found = sum(_fitting(node, resources) for node in nodes)
     if not found:
         has = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
@@ -109,9 +110,22 @@ def fitting(resources: Resources) -> int:
     return found
 
 
+def _nodes() -> list[dict[str, Any]]:
+    return list(ray.nodes())  # type: ignore[no-untyped-call]
+
+
 def _fitting(node: dict[str, float], resources: Resources) -> int:
     # Ray counts in ten-thousandths; without rounding, 0.3 would fit into 0.9 but twice.
     return min(int(node.get(kind, 0.0) / wanted + 1e-6) for kind, wanted in resources.to_mapping().items())
+
+
+def _keep_stdout_clean() -> None:
+    """Ray prints on stdout what becomes of its processes; that is for results, and we say ourselves what is lost."""
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    with suppress(ImportError):  # where another version of Ray keeps it elsewhere, it prints
+        from ray._private.ray_logging import stdout_deduplicator
+
+        stdout_deduplicator.skip_re = re.compile(".")
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import logging
 import os
 import tempfile
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 from pathlib import Path
@@ -16,13 +15,12 @@ from typing import Any
 import ray
 from ray import tune
 
-from detector.telemetry import EpochMetrics
 from evolve.run.engines.base import EngineEvent
 from evolve.run.engines.processes import Limits
 from evolve.run.engines.ray.cluster import Cluster, Resources, fitting
 from evolve.run.engines.ray.exchange import Exchange, Training
+from evolve.run.engines.ray.schedulers import NOTHING_STOPS, History, Stopping, make_scheduler
 from evolve.run.engines.ray.scheduling import Decisions, Observer, Submitted
-from evolve.run.engines.ray.schedulers import make_scheduler
 from evolve.run.engines.ray.training import TuneTraining, Wiring
 from evolve.run.objective import MakeObjective
 from evolve.study.trial import Trial
@@ -37,8 +35,7 @@ _SETTINGS = {
 }
 
 
-def _map50(metrics: EpochMetrics) -> float:
-    return metrics.map50
+_LIMITS = Limits()
 
 
 class RayEngine:
@@ -47,18 +44,15 @@ class RayEngine:
     Args:
         make_objective: Called once in each process; must be picklable, and importable on each node.
         workers: Trials trained at once; None for as many as the nodes have room for now.
-        resources: What one trial takes. Its process sees no other GPUs.
         address: Of a Ray cluster to join, as `ray.init` takes it; empty for the Ray that this process has joined
             already, else one of our own on this machine, which ends with the engine.
-        scheduler: none, or the scheduler of Tune's that stops trials.
-        epochs: Of a training, at least 1; for the scheduler.
-        fitness: Of the metrics of an epoch; for the scheduler.
-        storage_path: Where Tune keeps its files: a folder that all nodes see, or an address such as s3://...; needed
-            where a scheduler pauses trials on nodes that share no disk. A folder of its own, gone in the end, by default.
+        cpus_per_trial: Cores that a trial takes, above 0; parts of one are allowed.
+        gpus_per_trial: GPUs that a trial takes, whole or a part of one. Its process sees no others.
+        stopping: The scheduler of Tune's that stops trials, none by default.
         limits: How long a process is waited for; `silent_seconds` is Ray's to watch.
 
     Raises:
-        ValueError: Fewer than one worker, or an unknown scheduler.
+        ValueError: Fewer than one worker, or resources out of their range.
         EvolveError: There is no cluster at the address, or no node has room for a trial.
     """
 
@@ -67,31 +61,37 @@ class RayEngine:
         make_objective: MakeObjective,
         *,
         workers: int | None = None,
-        resources: Resources = Resources(),
         address: str = "",
-        scheduler: str = "none",
-        epochs: int = 1,
-        fitness: Callable[[EpochMetrics], float] = _map50,
-        storage_path: str = "",
-        limits: Limits = Limits(),
+        cpus_per_trial: float = 1.0,
+        gpus_per_trial: float = 0.0,
+        stopping: Stopping = NOTHING_STOPS,
+        limits: Limits = _LIMITS,
     ) -> None:
         if workers is not None and workers < 1:
             raise ValueError(f"workers: {workers} is not at least 1")
-        make_scheduler(scheduler, epochs=epochs)  # for the error, before anything is started
+        self._resources = Resources(cpus=cpus_per_trial, gpus=gpus_per_trial)
         self._wiring = Wiring(make_objective=make_objective, folder=Path.cwd())
-        self._resources, self._limits = resources, limits
-        self._scheduler, self._epochs, self._fitness = scheduler, epochs, fitness
-        self._is_hurried, self._longest = False, 0.0
-        self._cluster = Cluster.joined(address, resources, workers)
+        self._stopping, self._limits = stopping, limits
+        self._is_hurried = False
+        self._history: History = {}
+        self._cluster = Cluster.joined(address, self._resources, workers)
         try:
-            self._slots = workers or fitting(resources)
-            fitting(resources)
+            room = fitting(self._resources)
         except BaseException:
             self._cluster.leave()
             raise
-        self._own_files = tempfile.TemporaryDirectory(prefix="evolve-tune-", ignore_cleanup_errors=True)
-        self._storage_path = storage_path or self._own_files.name
-        self._start()
+        self._slots = workers or room
+        self._files = tempfile.TemporaryDirectory(prefix="evolve-tune-", ignore_cleanup_errors=True)
+        # Tune runs from the first trial on, when what its scheduler has to remember is known.
+        self._exchange, self._thread = Exchange(fitness=stopping.fitness, is_over=True), Thread()
+
+    @property
+    def scheduler(self) -> str:
+        return self._stopping.scheduler
+
+    def remember(self, history: History) -> None:
+        assert not self._thread.is_alive()
+        self._history = history
 
     @property
     def capacity(self) -> int:
@@ -99,9 +99,9 @@ class RayEngine:
         return self._slots + self._exchange.num_paused
 
     def submit(self, trial: Trial) -> None:
-        if not self._thread.is_alive():
+        if not self._exchange.submit(trial):
             self._start()
-        self._exchange.submit(trial)
+            self._exchange.submit(trial)
 
     def events(self, timeout: float) -> list[EngineEvent]:
         for training in list(self._exchange.trainings.values()):
@@ -116,12 +116,13 @@ class RayEngine:
 
     def close(self) -> None:
         self._exchange.close()
-        self._thread.join(_CLOSING_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(_CLOSING_SECONDS)
         self._cluster.leave()
-        self._own_files.cleanup()
+        self._files.cleanup()
 
     def _start(self) -> None:
-        self._exchange = Exchange(fitness=self._fitness)
+        self._exchange = Exchange(fitness=self._stopping.fitness, queue=self._exchange.queue)
         self._thread = Thread(target=_fit, args=(self._tuner(self._exchange), self._exchange), daemon=True)
         self._thread.start()
 
@@ -129,8 +130,8 @@ class RayEngine:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the run reports what goes on
         for name, value in _SETTINGS.items():
             os.environ.setdefault(name, value)
-        inner = make_scheduler(self._scheduler, epochs=self._epochs)
-        decisions = Decisions(exchange, epochs=self._epochs, name=self._scheduler, scheduler=inner)
+        inner = make_scheduler(self._stopping, self._history)
+        decisions = Decisions(exchange, self._stopping, scheduler=inner)
         training = tune.with_parameters(TuneTraining, wiring=self._wiring)
         return tune.Tuner(
             tune.with_resources(training, self._resources.to_mapping()),
@@ -143,7 +144,7 @@ class RayEngine:
             ),
             run_config=tune.RunConfig(
                 name="evolve",
-                storage_path=self._storage_path,
+                storage_path=self._files.name,
                 verbose=0,
                 callbacks=[Observer(exchange)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),

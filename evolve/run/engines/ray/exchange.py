@@ -69,15 +69,21 @@ class Exchange:
     Attributes:
         fitness: Of the metrics of an epoch, for schedulers of Tune's.
         clock: Returns seconds of a clock that never goes back.
+        queue: Events that nobody has read yet.
+        trainings: Trials that Tune has, by its ids.
+        longest_wait: For a training to say something, in seconds.
+        is_closed: Whether nothing is to be trained any more.
+        is_over: Whether Tune has ended without being asked to.
     """
 
     fitness: Callable[[EpochMetrics], float]
     clock: Callable[[], float] = monotonic
+    queue: SimpleQueue[EngineEvent] = field(default_factory=SimpleQueue)
     trainings: dict[str, Training] = field(default_factory=dict)
     longest_wait: float = 0.0
     is_closed: bool = False
+    is_over: bool = False
     _submitted: deque[Trial] = field(default_factory=deque)
-    _events: SimpleQueue[EngineEvent] = field(default_factory=SimpleQueue)
     _decisions: dict[int, bool] = field(default_factory=dict)
     _changed: Condition = field(default_factory=Condition)
 
@@ -87,19 +93,22 @@ class Exchange:
 
     # The study's run
 
-    def submit(self, trial: Trial) -> None:
-        """Queues a trial until Tune asks for one."""
+    def submit(self, trial: Trial) -> bool:
+        """Queues a trial until Tune asks for one; False where it never will."""
         with self._changed:
+            if self.is_over:
+                return False
             self._submitted.append(trial)
             self._changed.notify_all()
+            return True
 
     def events(self, timeout: float) -> list[EngineEvent]:
         """Events since the last call, after waiting at most `timeout` seconds for one."""
         found: list[EngineEvent] = []
         try:
-            found.append(self._events.get(timeout=timeout))
+            found.append(self.queue.get(timeout=timeout))
             while True:
-                found.append(self._events.get_nowait())
+                found.append(self.queue.get_nowait())
         except Empty:
             return found
 
@@ -160,7 +169,7 @@ class Exchange:
         for metrics in first_seed:
             if isinstance(metrics, EpochMetrics) and metrics.split == "val":
                 training.fitness, training.epochs = self.fitness(metrics), metrics.epoch + 1
-        self._events.put(event)
+        self.queue.put(event)
         training.awaits_decision = event.awaits_decision
         goes_on = self._decision(event.trial) if event.awaits_decision else True
         training.awaits_decision = False
@@ -175,7 +184,7 @@ class Exchange:
     def end(self, ray_id: str, event: Ended | Crashed) -> None:
         """Passes on how a training ended, once."""
         if self.trainings.pop(ray_id, None) is not None:
-            self._events.put(event)
+            self.queue.put(event)
 
     def lose(self, ray_id: str, reason: str) -> None:
         """Passes on that a training's process is gone."""
@@ -189,9 +198,10 @@ class Exchange:
         for ray_id in list(self.trainings):
             self.lose(ray_id, reason)
         with self._changed:
+            self.is_over = True
             for trial in self._submitted:
                 crash = Crashed(trial=trial.number, reason=_first_line(reason), traceback=reason, by_machine=True)
-                self._events.put(crash)
+                self.queue.put(crash)
             self._submitted.clear()
 
 

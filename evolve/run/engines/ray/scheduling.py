@@ -12,12 +12,9 @@ from ray.tune.search import Searcher
 
 from evolve.run.engines.base import Ended
 from evolve.run.engines.ray.exchange import Exchange, Training
+from evolve.run.engines.ray.schedulers import EPOCH, FITNESS, Scheduler, Stopping
 from evolve.run.engines.ray.training import EVENTS, TRIAL
 from evolve.study.trial import Trial
-
-# Of the results that schedulers of Tune's are asked about.
-FITNESS = "fitness"
-EPOCH = "epoch"
 
 
 @final
@@ -55,16 +52,15 @@ class Decisions(FIFOScheduler):
 
     Args:
         exchange: Where the run listens.
-        epochs: Of a whole training; after the last there is nothing to stop.
-        name: Of the scheduler, for the record.
+        stopping: Name of the scheduler, for the record, and epochs of a training: after the last, nothing is stopped.
         scheduler: What is asked after each epoch that the run lets go on; None for nothing.
     """
 
     _supports_buffered_results = False
 
-    def __init__(self, exchange: Exchange, *, epochs: int, name: str, scheduler: TrialScheduler | None) -> None:
-        super().__init__()
-        self._exchange, self._epochs, self._name, self._inner = exchange, epochs, name, scheduler
+    def __init__(self, exchange: Exchange, stopping: Stopping, *, scheduler: Scheduler | None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._exchange, self._stopping, self._inner = exchange, stopping, scheduler
 
     def on_trial_add(self, tune_controller: Any, trial: RayTrial) -> None:
         """Notes which of Tune's trials trains which of the study's."""
@@ -83,18 +79,18 @@ class Decisions(FIFOScheduler):
             return self._asked(self._inner, tune_controller, trial)
         return str(TrialScheduler.CONTINUE)
 
-    def _asked(self, inner: TrialScheduler, tune_controller: Any, trial: RayTrial) -> str:
+    def _asked(self, inner: Scheduler, tune_controller: Any, trial: RayTrial) -> str:
         training = self._exchange.trainings[trial.trial_id]
-        if training.epochs >= self._epochs or not isfinite(training.fitness):
+        if training.epochs >= self._stopping.epochs or not isfinite(training.fitness):
             return str(TrialScheduler.CONTINUE)
-        action = str(inner.on_trial_result(tune_controller, trial, _facts(training)))
+        action = inner.on_trial_result(tune_controller, trial, _facts(training))
         if action == TrialScheduler.STOP:
             self._stop(trial)
         return action
 
     def _stop(self, trial: RayTrial) -> None:
         if training := self._exchange.trainings.get(trial.trial_id):
-            self._exchange.end(trial.trial_id, Ended(trial=training.trial.number, stopped_by=self._name))
+            self._exchange.end(trial.trial_id, Ended(trial=training.trial.number, stopped_by=self._stopping.scheduler))
 
     def on_trial_complete(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> None:
         """Called for every trial that ran and was stopped; how it ended has been passed on."""
@@ -143,12 +139,17 @@ class Observer(Callback):
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
+    def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:  # noqa: ARG002
         """Called for each process that begins with a trial, or goes on with one."""
         self._exchange.began(trial.trial_id)
 
     def on_trial_result(
-        self, iteration: int, trials: list[RayTrial], trial: RayTrial, result: dict[str, Any], **info: Any
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[RayTrial],  # noqa: ARG002
+        trial: RayTrial,  # noqa: ARG002
+        result: dict[str, Any],
+        **info: Any,  # noqa: ARG002
     ) -> None:
         """Called after the scheduler has been asked, before the result is kept."""
         result.pop(EVENTS, None)

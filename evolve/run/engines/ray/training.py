@@ -1,8 +1,8 @@
 """What runs in a process of Ray's: the engine of one process, a batch of its records a call.
 
 Tune's class interface and not its function interface: there each step is a call of the controller's, so the decision
-about an epoch is the next call or its absence. A function would be left in a thread of its own, which Tune can only wait
-for; and a process whose thread does not end within two seconds is given up together with the next trial.
+about an epoch is the next call or its absence. A function would be left in a thread of its own, which Tune can only
+wait for; and a process whose thread does not end within two seconds is given up together with the next trial.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Wiring:
 class TuneTraining(tune.Trainable):
     """One trial at a time; the objective, and with it program and data, stays from trial to trial."""
 
-    def setup(self, config: dict[str, Any], wiring: Wiring) -> None:
+    def setup(self, config: dict[str, Any], wiring: Wiring) -> None:  # type: ignore[override]  # by tune.with_parameters
         """Takes the first trial; nothing is loaded yet, so that a failure is the trial's to report."""
         self._wiring = wiring
         self._engine: SerialEngine | None = None
