@@ -22,7 +22,7 @@ from evolve.storage.database import Storage
 from evolve.study import Study
 from tests.evolve.run.test_runner import told, verdicts
 from tests.fakes import STEPS_PER_EPOCH, fake_study, make_fake
-from tests.ray.conftest import CPUS
+from tests.ray.conftest import CPUS, NODE
 
 pytestmark = pytest.mark.ray
 
@@ -123,7 +123,7 @@ def test_a_scheduler_of_tunes_stops_trials_as_pruned_and_says_so(cluster: Any, t
 def test_a_scheduler_remembers_the_trials_of_earlier_runs(cluster: Any, tmp_path: Path) -> None:
     good, bad = [0.1, 0.095, 0.105], [0.003]
     space = {"lr0": {"choices": [*good, *bad]}}
-    study = fake_study(scheduler="asha", space=space, sampler="grid", budget={"trials": 4}, epochs=6, seed=3)
+    study = fake_study(scheduler="asha", space=space, sampler="grid", budget={"trials": 4}, epochs=6, seed=9)
     running = run(study, tmp_path, address=cluster.address, workers=1)
     ended: list[TrialEnded] = []
     for event in running:
@@ -179,7 +179,7 @@ def test_a_process_that_gets_nowhere_is_killed_and_its_trial_tried_once_more(clu
 
 
 def test_a_node_that_dies_in_mid_study_costs_no_trial_and_doubles_none(cluster: Any, tmp_path: Path) -> None:
-    node = cluster.add_node(num_cpus=CPUS, object_store_memory=150 * 2**20)
+    node = cluster.add_node(num_cpus=CPUS, **NODE)
     study = fake_study(budget={"trials": 12}, space={"lr0": {"low": 0.01, "high": 0.5, "log": True}})
     is_killed, events = False, []
     for event in run(study, tmp_path, step_seconds=0.05, address=cluster.address):

@@ -5,6 +5,7 @@ carries records and decisions between them. Only the driver writes the database.
 """
 
 from evolve.run.engines.ray.engine import RayEngine
+from evolve.run.engines.ray.files import Checkpoints
 from evolve.run.engines.ray.schedulers import Stopping
 
-__all__ = ["RayEngine", "Stopping"]
+__all__ = ["Checkpoints", "RayEngine", "Stopping"]

@@ -56,9 +56,11 @@ class Cluster:
 
     Attributes:
         own_folder: Of the Ray started here; None where one was joined.
+        is_left_alone: Whether this process had joined before and stays joined.
     """
 
-    own_folder: Path | None
+    own_folder: Path | None = None
+    is_left_alone: bool = False
 
     @classmethod
     def joined(cls, address: str, resources: Resources, workers: int | None) -> Cluster:
@@ -69,16 +71,19 @@ class Cluster:
         """
         _keep_stdout_clean()
         if not address and ray.is_initialized():
-            return cls(own_folder=None)
+            return cls(is_left_alone=True)
         quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
         with _signals_kept():
             if address:
+                if address.startswith("ray://"):
+                    text = "goes through a proxy; run on a node of the cluster, and give the address of its head"
+                    raise EvolveError(f"--address {address}: {text}")
                 try:
                     ray.init(address=address, ignore_reinit_error=True, **quiet | {"include_dashboard": None})
                 except (ConnectionError, ValueError, RuntimeError, OSError) as error:
                     reason = " ".join(str(error).split())
                     raise EvolveError(f"--address {address}: no Ray cluster can be joined there: {reason}") from error
-                return cls(own_folder=None)
+                return cls()
             # Sockets lie in there, and the path of one may have 107 characters.
             folder = Path(tempfile.mkdtemp(prefix="evolve-ray-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108
             cores = max(available_cores(), ceil((workers or 1) * resources.cpus))
@@ -87,9 +92,10 @@ class Cluster:
         return cls(own_folder=folder)
 
     def leave(self) -> None:
-        """Ends our own Ray; one that was joined goes on."""
-        if self.own_folder is not None:
+        """Ends our own Ray; one that was joined goes on without this process."""
+        if not self.is_left_alone:
             ray.shutdown()
+        if self.own_folder is not None:
             shutil.rmtree(self.own_folder, ignore_errors=True)
 
 

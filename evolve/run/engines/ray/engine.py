@@ -19,6 +19,7 @@ from evolve.run.engines.base import EngineEvent
 from evolve.run.engines.processes import Limits
 from evolve.run.engines.ray.cluster import Cluster, Resources, fitting
 from evolve.run.engines.ray.exchange import Exchange, Training
+from evolve.run.engines.ray.files import Checkpoints, KeptFolder
 from evolve.run.engines.ray.schedulers import NOTHING_STOPS, History, Stopping, make_scheduler
 from evolve.run.engines.ray.scheduling import Decisions, Observer, Submitted
 from evolve.run.engines.ray.training import TuneTraining, Wiring
@@ -49,6 +50,7 @@ class RayEngine:
         cpus_per_trial: Cores that a trial takes, above 0; parts of one are allowed.
         gpus_per_trial: GPUs that a trial takes, whole or a part of one. Its process sees no others.
         stopping: The scheduler of Tune's that stops trials, none by default.
+        checkpoints: Where the objective keeps them, for nodes that do not share the driver's disk; None where all do.
         limits: How long a process is waited for; `silent_seconds` is Ray's to watch.
 
     Raises:
@@ -65,12 +67,12 @@ class RayEngine:
         cpus_per_trial: float = 1.0,
         gpus_per_trial: float = 0.0,
         stopping: Stopping = NOTHING_STOPS,
+        checkpoints: Checkpoints | None = None,
         limits: Limits = _LIMITS,
     ) -> None:
         if workers is not None and workers < 1:
             raise ValueError(f"workers: {workers} is not at least 1")
         self._resources = Resources(cpus=cpus_per_trial, gpus=gpus_per_trial)
-        self._wiring = Wiring(make_objective=make_objective, folder=Path.cwd())
         self._stopping, self._limits = stopping, limits
         self._is_hurried = False
         self._history: History = {}
@@ -81,6 +83,11 @@ class RayEngine:
             self._cluster.leave()
             raise
         self._slots = workers or room
+        self._kept: KeptFolder | None = None
+        if checkpoints is not None and self._cluster.own_folder is None:
+            self._kept = KeptFolder(checkpoints)
+        mirror = None if self._kept is None else self._kept.mirror
+        self._wiring = Wiring(make_objective=make_objective, folder=Path.cwd(), mirror=mirror)
         self._files = tempfile.TemporaryDirectory(prefix="evolve-tune-", ignore_cleanup_errors=True)
         # Tune runs from the first trial on, when what its scheduler has to remember is known.
         self._exchange, self._thread = Exchange(fitness=stopping.fitness, is_over=True), Thread()
@@ -118,6 +125,8 @@ class RayEngine:
         self._exchange.close()
         if self._thread.is_alive():
             self._thread.join(_CLOSING_SECONDS)
+        if self._kept is not None:
+            self._kept.close()
         self._cluster.leave()
         self._files.cleanup()
 

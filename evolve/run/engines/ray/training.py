@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.exceptions import RayTaskError
 
 from evolve.run.engines.base import Crashed, Ended, EngineEvent, Progress
 from evolve.run.engines.crash import crash_of
+from evolve.run.engines.ray.files import Mirror
 from evolve.run.engines.serial import SerialEngine
 from evolve.run.objective import MakeObjective
 from evolve.study.trial import Trial
@@ -34,10 +36,12 @@ class Wiring:
     Attributes:
         make_objective: Called with the first trial; must be picklable.
         folder: Working directory of the driver, against which relative paths are meant.
+        mirror: The way to the driver's checkpoints; None where all processes are on its machine.
     """
 
     make_objective: MakeObjective
     folder: Path
+    mirror: Mirror | None = None
 
 
 class TuneTraining(tune.Trainable):
@@ -46,6 +50,7 @@ class TuneTraining(tune.Trainable):
     def setup(self, config: dict[str, Any], wiring: Wiring) -> None:  # type: ignore[override]  # by tune.with_parameters
         """Takes the first trial; nothing is loaded yet, so that a failure is the trial's to report."""
         self._wiring = wiring
+        self._mirror = wiring.mirror if wiring.mirror is not None and wiring.mirror.is_needed else None
         self._engine: SerialEngine | None = None
         self._begin(config)
 
@@ -59,6 +64,8 @@ class TuneTraining(tune.Trainable):
         """The next events of the training. Being called after a validated epoch is the decision to go on."""
         try:
             return {EVENTS: self._next()}
+        except RayTaskError as error:  # of the driver's folder, whose disk may be full
+            return {EVENTS: [crash_of(self._trial.number, error.cause, str(error))]}
         except Exception as error:
             return {EVENTS: [crash_of(self._trial.number, error, traceback.format_exc())]}
 
@@ -76,6 +83,8 @@ class TuneTraining(tune.Trainable):
         if self._engine is None:
             self._engine = SerialEngine(self._wiring.make_objective)
         if not self._is_submitted:
+            if self._mirror is not None:
+                self._mirror.fetch(self._trial)
             self._engine.submit(self._trial)
             self._is_submitted = True
         if self._awaits_decision:
@@ -83,6 +92,8 @@ class TuneTraining(tune.Trainable):
         events = self._engine.events(_WAIT_SECONDS)
         self._awaits_decision = any(isinstance(event, Progress) and event.awaits_decision for event in events)
         self._is_submitted = not any(isinstance(event, Ended | Crashed) for event in events)
+        if self._mirror is not None:
+            self._mirror.keep(record for event in events if isinstance(event, Progress) for record in event.records)
         return events
 
     def _give_up(self) -> None:
