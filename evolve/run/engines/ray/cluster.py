@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +16,7 @@ from typing import Any
 import ray
 
 from evolve.errors import EvolveError
+from evolve.run.engines.ray.folders import drop, own_folder
 from evolve.run.machine import available_cores
 
 # Records are small and gone at once; Ray would take a third of the memory for its object store.
@@ -84,8 +83,7 @@ class Cluster:
                     reason = " ".join(str(error).split())
                     raise EvolveError(f"--address {address}: no Ray cluster can be joined there: {reason}") from error
                 return cls()
-            # Sockets lie in there, and the path of one may have 107 characters.
-            folder = Path(tempfile.mkdtemp(prefix="evolve-ray-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108
+            folder = own_folder()
             cores = max(available_cores(), ceil((workers or 1) * resources.cpus))
             quiet |= {"num_cpus": cores, "object_store_memory": _OBJECT_STORE_BYTES, "_temp_dir": str(folder)}
             ray.init(address="local", **quiet)
@@ -96,7 +94,7 @@ class Cluster:
         if not self.is_left_alone:
             ray.shutdown()
         if self.own_folder is not None:
-            shutil.rmtree(self.own_folder, ignore_errors=True)
+            drop(self.own_folder)
 
 
 def fitting(resources: Resources) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import traceback
 from contextlib import suppress
 from math import inf
@@ -20,6 +19,7 @@ from evolve.run.engines.processes import Limits
 from evolve.run.engines.ray.cluster import Cluster, Resources, fitting
 from evolve.run.engines.ray.exchange import Exchange, Training
 from evolve.run.engines.ray.files import Checkpoints, KeptFolder
+from evolve.run.engines.ray.folders import drop, own_folder
 from evolve.run.engines.ray.schedulers import NOTHING_STOPS, History, Stopping, make_scheduler
 from evolve.run.engines.ray.scheduling import Decisions, Observer, Submitted
 from evolve.run.engines.ray.training import TuneTraining, Wiring
@@ -88,7 +88,7 @@ class RayEngine:
             self._kept = KeptFolder(checkpoints)
         mirror = None if self._kept is None else self._kept.mirror
         self._wiring = Wiring(make_objective=make_objective, folder=Path.cwd(), mirror=mirror)
-        self._files = tempfile.TemporaryDirectory(prefix="evolve-tune-", ignore_cleanup_errors=True)
+        self._files = own_folder()
         # Tune runs from the first trial on, when what its scheduler has to remember is known.
         self._exchange, self._thread = Exchange(fitness=stopping.fitness, is_over=True), Thread()
 
@@ -128,7 +128,7 @@ class RayEngine:
         if self._kept is not None:
             self._kept.close()
         self._cluster.leave()
-        self._files.cleanup()
+        drop(self._files)
 
     def _start(self) -> None:
         self._exchange = Exchange(fitness=self._stopping.fitness, queue=self._exchange.queue)
@@ -153,7 +153,7 @@ class RayEngine:
             ),
             run_config=tune.RunConfig(
                 name="evolve",
-                storage_path=self._files.name,
+                storage_path=str(self._files),
                 verbose=0,
                 callbacks=[Observer(exchange)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
