@@ -7,7 +7,7 @@ Shapes: N images, M labels of an image at most, S side of the images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -72,7 +72,7 @@ def num_batches(split: Split, batch_size: int) -> int:
 
 def training_batches(
     split: Split, order: TrainingOrder, values: Hyperparameters, *, is_prefetched: bool = False
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Batches of one epoch, shuffled and varied, all of the same shape.
 
     Args:
@@ -88,7 +88,7 @@ def training_batches(
     return prefetched(batches) if is_prefetched else batches
 
 
-def _training_batches(split: Split, order: TrainingOrder, values: Hyperparameters) -> Iterator[Batch]:
+def _training_batches(split: Split, order: TrainingOrder, values: Hyperparameters) -> Generator[Batch, None, None]:
     for rows in np.split(_shuffled(len(split), order), num_batches(split, order.batch_size)):
         samples = [_training_sample(split, index, order, values) for index in rows.tolist()]
         yield _collate(samples, order.max_boxes)
@@ -126,7 +126,7 @@ def evaluation_batches(split: Split, *, batch_size: int, image_size: int, max_bo
         yield _collate([letterbox(split.sample(index, 0), image_size) for index in indices], max_boxes)
 
 
-def prefetched(batches: Iterator[Batch]) -> Iterator[Batch]:
+def prefetched(batches: Iterator[Batch]) -> Generator[Batch, None, None]:
     """The same batches, each prepared by one background thread while the one before it is used.
 
     The thread ends with the iterator, whether that is exhausted or closed.

@@ -62,6 +62,22 @@ class LossParts:
     overlaps: tuple[Tensor, ...]
 
 
+def in_slots(parts: Sequence[LossParts], groups: Sequence[Sequence[int]]) -> LossParts:
+    """The loss of all lanes from that of groups of them.
+
+    Args:
+        parts: One for each group.
+        groups: Slots of the lanes of each group, all slots once.
+    """
+    order = torch.argsort(torch.tensor([slot for slots in groups for slot in slots])).to(parts[0].terms_TS4.device)
+    scales = zip(*(part.overlaps for part in parts), strict=True)
+    return LossParts(
+        terms_TS4=torch.cat([part.terms_TS4 for part in parts])[order],
+        max_box_logit_T=torch.cat([part.max_box_logit_T for part in parts])[order],
+        overlaps=tuple(torch.cat(overlaps, 1)[:, order] for overlaps in scales),
+    )
+
+
 def detection_loss(
     heads: Sequence[Tensor],
     targets: Sequence[ScaleTargets],

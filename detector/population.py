@@ -5,7 +5,7 @@ Letters: T lanes, N images, M labels an image, S scales (in `terms_TS4`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from detector.batches import Batch
 from detector.choices.initialisers import INITIALISERS
 from detector.hyperparameters import Hyperparameters, fuse_key, shared_names
-from detector.loss import LaneValues, LossParts, detection_loss
+from detector.loss import LaneValues, LossParts, detection_loss, in_slots
 from detector.metrics import Evaluator, detect
 from detector.models import Network, build_network
 from detector.models.darknet import num_frozen_rows
@@ -50,55 +50,67 @@ class Evaluation:
 class Population:
     """Networks of one shape with weights, optimizers and averages of their own; lanes are named by their slot.
 
-    Each starts from its seed, but for what `start` holds, by the names of a one-lane network.
-
-    Raises:
-        ValueError: The lanes disagree on something they share.
+    Args:
+        plan: What the lanes share.
+        prior: Outputs that the heads should have at first.
+        anchors: For each scale the sizes (A, 2) as fractions of the image.
+        start: Weights that all lanes begin with instead of random ones, by the names of a one-lane network.
     """
 
     def __init__(
-        self,
-        plan: TrainingPlan,
-        values: Sequence[Hyperparameters],
-        seeds: Sequence[int],
-        *,
-        prior: HeadPrior,
-        anchors: Sequence[Tensor],
-        start: Mapping[str, Tensor],
+        self, plan: TrainingPlan, *, prior: HeadPrior, anchors: Sequence[Tensor], start: Mapping[str, Tensor]
     ) -> None:
-        check_lanes_agree(values)
-        self._plan, self._values = plan, list(values)
+        self._plan, self._prior, self._start = plan, prior, start
         self._device = torch.device(plan.device)
         self._dtype = torch.float64 if plan.precision == "float64" else torch.float32
         self._num_classes = len(prior.class_share)
         self._anchors = [anchors_A2.to(self._device, self._dtype) for anchors_A2 in anchors]
-        self._network = self._build(len(values))
-        for slot, (seed, lane_values) in enumerate(zip(seeds, values, strict=True)):
-            kernels = INITIALISERS[lane_values.initialiser]
-            initialise_lane(self._network, slot, seed=seed, prior=prior, image_size=plan.image_size, kernels=kernels)
-            self._network.load_lane(slot, {**self._network.lane_state(slot), **start})
-        self._single = self._build(1).eval()
-        self._optimizers = [LaneOptimizer(self._network, slot, lane_values) for slot, lane_values in enumerate(values)]
-        if plan.precision == "float16":
-            for optimizer in self._optimizers:
-                optimizer.loss_scale = FIRST_LOSS_SCALE
-        self._good_steps = [0] * len(values)
-        self._set_lane_values()
+        self._network = self._single = self._build(1).eval()
+        self._values: list[Hyperparameters] = []
+        self._optimizers: list[LaneOptimizer] = []
+        self._good_steps: list[int] = []
+        self._numbers: dict[tuple[int, ...], LaneValues] = {}
 
     @property
     def num_lanes(self) -> int:
         """Lanes still in the population."""
         return len(self._optimizers)
 
-    def measure(self, batch: Batch, rates: Sequence[Rates]) -> list[Measurement]:
+    @torch.no_grad()
+    def add(self, values: Sequence[Hyperparameters], seeds: Sequence[int]) -> None:
+        """Takes lanes in, after those that are there, which keep their weights, momentum and gradient bit by bit.
+
+        Args:
+            values: Hyperparameters of each new lane.
+            seeds: Seed of the first weights of each.
+
+        Raises:
+            ValueError: The lanes disagree on something they share.
+        """
+        check_lanes_agree([*self._values, *values])
+        self._rebuild(list(range(self.num_lanes)), num_new=len(values))
+        for slot, (seed, lane_values) in enumerate(zip(seeds, values, strict=True), start=self.num_lanes):
+            self._initialise(slot, lane_values, seed)
+            self._optimizers.append(LaneOptimizer(self._network, slot, lane_values))
+            self._optimizers[-1].loss_scale = FIRST_LOSS_SCALE if self._plan.precision == "float16" else 1.0
+        self._values += values
+        self._good_steps += [0] * len(values)
+
+    def _initialise(self, slot: int, values: Hyperparameters, seed: int) -> None:
+        network = self._network
+        kernels = INITIALISERS[values.initialiser]
+        initialise_lane(network, slot, seed=seed, prior=self._prior, image_size=self._plan.image_size, kernels=kernels)
+        network.load_lane(slot, {**network.lane_state(slot), **self._start})
+
+    def measure(self, batches: Sequence[Batch], rates: Sequence[Rates]) -> list[Measurement]:
         """Forward and backward pass of all lanes; gradients add up until `update`.
 
         Args:
-            batch: Images and labels, the same for all lanes.
+            batches: Images and labels of each lane. Lanes that have the same batch share what is computed of it.
             rates: What each lane's update is going to apply.
         """
         self._network.train()
-        parts = self._loss(self._network, batch)
+        parts = self._loss(batches)
         scale_T = torch.tensor([optimizer.loss_scale for optimizer in self._optimizers], dtype=self._dtype)
         loss_T = parts.terms_TS4.sum((1, 2))
         (loss_T * scale_T.to(self._device, non_blocking=True)).sum().backward()
@@ -135,29 +147,38 @@ class Population:
             optimizer.loss_scale *= 2
 
     @torch.no_grad()
-    def drop(self, slot: int) -> None:
-        """Takes a lane out; the others keep their weights, momentum and gradient bit by bit."""
+    def drop(self, slots: Collection[int]) -> None:
+        """Takes lanes out; the others keep their weights, momentum and gradient bit by bit."""
+        kept = [slot for slot in range(self.num_lanes) if slot not in slots]
+        self._optimizers = [self._optimizers[slot] for slot in kept]
+        self._values = [self._values[slot] for slot in kept]
+        self._good_steps = [self._good_steps[slot] for slot in kept]
+        if kept:
+            self._rebuild(kept, num_new=0)
+
+    def _rebuild(self, kept: Sequence[int], *, num_new: int) -> None:
+        """A network of the lanes in some slots of the present one, in this order, and of new ones not yet set."""
         old = self._network
-        kept = [old_slot for old_slot in range(self.num_lanes) if old_slot != slot]
-        del self._optimizers[slot], self._values[slot], self._good_steps[slot]
-        if not kept:
-            return
-        self._network = self._build(len(kept))
+        self._network = self._build(len(kept) + num_new)
         for new_slot, old_slot in enumerate(kept):
             self._network.load_lane(new_slot, old.lane_state(old_slot))
-        for parameter, before in zip(self._network.parameters(), old.parameters(), strict=True):
-            if before.grad is None:  # frozen
-                continue
-            parameter.grad = torch.cat([lane_slice(before.grad, old_slot, old.lanes) for old_slot in kept])
+        if kept:
+            for parameter, before in zip(self._network.parameters(), old.parameters(), strict=True):
+                if before.grad is None:  # frozen
+                    continue
+                parameter.grad = torch.zeros_like(parameter)
+                for new_slot, old_slot in enumerate(kept):
+                    mine = lane_slice(parameter.grad, new_slot, self._network.lanes)
+                    mine.copy_(lane_slice(before.grad, old_slot, old.lanes))
         for new_slot, optimizer in enumerate(self._optimizers):
             optimizer.bind(self._network, new_slot)
-        self._set_lane_values()
+        self._numbers.clear()
 
     @torch.no_grad()
     def evaluate(self, slot: int, batches: Iterable[Batch]) -> Evaluation:
         """What a lane's averaged weights are worth."""
         self._single.load_lane(0, self._optimizers[slot].average)
-        values = LaneValues.of([self._values[slot]], like=self._anchors[0])
+        values = self._values_of((slot,))
         evaluator = Evaluator(num_classes=self._num_classes, image_size=self._plan.image_size)
         tally = ObjectnessTally(len(self._anchors), self._device)
         total, num_images = torch.zeros(len(TERMS), dtype=torch.float64), 0
@@ -193,11 +214,27 @@ class Population:
         network.freeze(num_frozen_rows(self._plan.freeze, network.rows))
         return network.to(self._device, self._dtype).to(memory_format=torch.channels_last)
 
-    def _set_lane_values(self) -> None:
-        self._lane_values = LaneValues.of(self._values, like=self._anchors[0])
+    def _values_of(self, slots: tuple[int, ...]) -> LaneValues:
+        if slots not in self._numbers:
+            self._numbers[slots] = LaneValues.of([self._values[slot] for slot in slots], like=self._anchors[0])
+        return self._numbers[slots]
 
-    def _loss(self, network: Network, batch: Batch) -> LossParts:
-        return self._heads_loss(self._forward(network, batch.images), batch.labels_NM5, self._lane_values)[1]
+    def _loss(self, batches: Sequence[Batch]) -> LossParts:
+        slots_of: dict[int, list[int]] = {}
+        for slot, batch in enumerate(batches):
+            slots_of.setdefault(id(batch), []).append(slot)
+        if len(slots_of) == 1:
+            heads = self._forward(self._network, batches[0].images)
+            return self._heads_loss(heads, batches[0].labels_NM5, self._values_of(tuple(range(len(batches)))))[1]
+        heads = self._forward(self._network, torch.cat([batch.images for batch in batches], 1))
+        groups = [tuple(slots) for slots in slots_of.values()]
+        parts = [
+            self._heads_loss(
+                [head[:, list(slots)] for head in heads], batches[slots[0]].labels_NM5, self._values_of(slots)
+            )[1]
+            for slots in groups
+        ]
+        return in_slots(parts, groups)
 
     def _forward(self, network: Network, images: Tensor) -> list[Tensor]:
         return raw_outputs(network, images, precision=self._plan.precision)

@@ -6,6 +6,7 @@ Scales are ordered as the network's heads are: coarsest grid first. Steps and ep
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from math import isfinite
 from typing import Any
 
@@ -98,11 +99,11 @@ class StepTelemetry(Measurement):
     """One batch of one lane, measured before the update it leads to.
 
     Attributes:
-        lane: Position of the lane in the population as it started.
+        lane: Position of the lane among all that were ever admitted.
         step: Batches seen before this one.
         epoch: Epoch of the batch.
-        seconds: Wall time of the step, waiting for data included, shared by all lanes of the run.
-        images_per_second: Images of one lane over `seconds`.
+        seconds: The lane's share of the step's wall time, waiting for data included: of T lanes each has a T-th.
+        images_per_second: Images of one lane over the whole wall time of the step.
     """
 
     lane: int
@@ -137,13 +138,14 @@ class EpochMetrics(Scores):
     """How well a lane detects after an epoch.
 
     Attributes:
-        lane: Position of the lane in the population as it started.
+        lane: Position of the lane among all that were ever admitted.
         epoch: Index of the epoch just finished, from 0.
         step: Batches seen so far.
         split: Images measured on: val after each epoch, test once at the end.
         losses: Loss terms on `split`, summed over scales, in the units of the training loss.
         train_losses: The same terms, mean over the epoch's training steps.
-        seconds: Wall time of the epoch, evaluation included.
+        seconds: The lane's share of the wall time of the epoch, evaluation included; after the last epoch that of the
+            evaluation on the test images alone.
     """
 
     lane: int
@@ -160,7 +162,7 @@ class ClassScores(Scores):
     """How well a lane detects one class after an epoch; scores are NaN where the split has no object of it.
 
     Attributes:
-        lane: Position of the lane in the population as it started.
+        lane: Position of the lane among all that were ever admitted.
         epoch: Index of the epoch just finished, from 0.
         split: Images measured on.
         class_index: Index of the class.
@@ -208,7 +210,7 @@ class ScaleObjectness(Objectness):
     """What objectness a lane gives after an epoch, at one scale.
 
     Attributes:
-        lane: Position of the lane in the population as it started.
+        lane: Position of the lane among all that were ever admitted.
         epoch: Index of the epoch just finished, from 0.
         split: Images measured on.
     """
@@ -244,7 +246,7 @@ class PicturesTaken:
     """Pictures of a training, taken once.
 
     Attributes:
-        lane: Position of the lane in the population as it started.
+        lane: Position of the lane among all that were ever admitted.
         split: val for the images that are watched over the epochs, train for the first batch as one picture.
         pictures: In the order in which `PicturesWatched` has its boxes.
     """
@@ -259,7 +261,7 @@ class PicturesWatched:
     """What a lane finds after an epoch in the validation images that are watched.
 
     Attributes:
-        lane: Position of the lane in the population as it started.
+        lane: Position of the lane among all that were ever admitted.
         epoch: Index of the epoch just finished, from 0.
         boxes: Detections by picture, best first.
     """
@@ -279,14 +281,34 @@ class CheckpointSaved:
     path: str
 
 
+class EndCause(StrEnum):
+    """Why a lane ended."""
+
+    FINISHED = "finished"  # all epochs
+    DIVERGED = "diverged"  # its loss or gradient was not finite
+    STOPPED = "stopped"  # whoever reads the records asked for it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneEnded:
-    """The last record of a lane; `is_diverged` tells a training that blew up from one that ran to its end."""
+    """The last record of a lane.
+
+    Attributes:
+        lane: Position of the lane among all that were ever admitted.
+        step: Batches seen, without one that was not finite.
+        cause: Why it ended, in a word.
+        reason: The same in a sentence.
+    """
 
     lane: int
     step: int
-    is_diverged: bool
+    cause: EndCause
     reason: str
+
+    @property
+    def is_diverged(self) -> bool:
+        """Whether the training blew up."""
+        return self.cause is EndCause.DIVERGED
 
 
 Telemetry = (

@@ -1,14 +1,16 @@
-"""The training loop: a generator of telemetry over a population of lanes.
+"""The training loop: generators of telemetry over a population of lanes.
 
 Whoever reads the records may stop at any of them; closing the generator ends the training. A lane whose loss or
-gradient is not finite yields that record, is not updated, and ends as diverged; its neighbours go on.
+gradient is not finite yields that record, is not updated, and ends as diverged; its neighbours go on. Lanes may join
+and leave whenever an epoch is over: each has its own epoch, and its numbers do not depend on who trains beside it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from detector import checkpoint
@@ -26,6 +28,7 @@ from detector.telemetry import (
     TERMS,
     CheckpointSaved,
     ClassScores,
+    EndCause,
     EpochMetrics,
     LaneEnded,
     LaneStarted,
@@ -50,6 +53,7 @@ class LaneSpec:
     Attributes:
         values: Hyperparameters of the lane.
         seed: Seed of the lane's first weights.
+        data_seed: Seed of image order, augmentation and rendering; None for the plan's.
         checkpoint: File written after each epoch, the one before it kept; None for none.
         start: What to go on from; nothing for a training from its beginning.
         origin: Written to the file, for whoever looks for something to go on from.
@@ -57,6 +61,7 @@ class LaneSpec:
 
     values: Hyperparameters
     seed: int = 0
+    data_seed: int | None = None
     checkpoint: Path | None = None
     start: Found = field(default_factory=Found)
     origin: str = ""
@@ -64,25 +69,37 @@ class LaneSpec:
 
 @dataclass(slots=True)
 class _Lane:
-    """A lane under way: `number` is its place at the start, the slot in the population may change.
+    """A lane under way.
 
-    `train_losses` are means over the steps of the last whole epoch.
+    `number` is its place among all that were ever admitted; the slot in the population may change. `epoch` is the one
+    that it trains next, `train_losses` are means over the steps of the last whole epoch, and `seconds` is its share of
+    the time that the epoch under way has taken.
     """
 
     number: int
     spec: LaneSpec
+    plan: TrainingPlan
+    epoch: int
     loss_sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TERMS, 0.0))
     train_losses: dict[str, float] = field(default_factory=dict)
     scores: Scores | None = None
+    seconds: float = 0.0
+    has_started: bool = False
 
-    def add(self, values: Measurement) -> None:
+    def add(self, values: Measurement, seconds: float) -> None:
         """Adds the terms of a batch to the sums of the epoch."""
         for term, value in values.terms.sums().items():
             self.loss_sums[term] += value
+        self.seconds += seconds
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Seed and epoch: lanes that agree on both train on the same batches."""
+        return self.plan.data_seed, self.epoch
 
 
 class Trainer:
-    """One training of T >= 1 lanes.
+    """One training of T lanes, some there from the start, others admitted later.
 
     Args:
         plan: What the lanes share.
@@ -93,7 +110,7 @@ class Trainer:
     Raises:
         ValueError: The lanes disagree on something shared, or there are fewer layers than are to be frozen.
         WeightsError: The weights to start from cannot be used.
-        CheckpointError: A lane's start is of another training, or the lanes' starts are of different epochs.
+        CheckpointError: A lane's start is of another training.
     """
 
     def __init__(
@@ -105,142 +122,241 @@ class Trainer:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._plan, self._dataset, self._clock = plan, dataset, clock
-        self._lanes = [_Lane(number, spec) for number, spec in enumerate(lanes)]
         start = load_start(plan, dataset.names, coding=lanes[0].values.coding)  # which lanes share
         statistics = label_statistics(dataset.train, num_classes=len(dataset.names))
         chosen = choose_anchors(plan.anchors, model=plan.model, statistics=statistics)
         self._anchors = chosen if start.anchors is None else list(start.anchors)
-        self._population = Population(
-            plan,
-            [lane.values for lane in lanes],
-            [lane.seed for lane in lanes],
-            prior=statistics.prior,
-            anchors=self._anchors,
-            start=start.state,
-        )
-        self._stopped: set[int] = set()
-        self._watched = Watched()
+        self._population = Population(plan, prior=statistics.prior, anchors=self._anchors, start=start.state)
         self._steps_per_epoch = num_batches(dataset.train, plan.batch_size)
-        self._first_epoch = self._resume()
+        self._lanes: list[_Lane] = []
+        self._waiting: list[_Lane] = []
+        self._num_admitted = 0
+        self._stopped: dict[int, str] = {}
+        self._watched: Watched | None = None
+        self._since = clock()
+        for lane in lanes:
+            self.admit(lane)
+        self._join()
 
     @property
     def total_steps(self) -> int:
-        """Batches of the whole training."""
+        """Batches of the whole training of a lane."""
         return self._steps_per_epoch * self._plan.epochs
 
-    def stop(self, lane: int) -> None:
-        """Ends a lane at the record just read, before its update."""
-        self._stopped.add(lane)
+    @property
+    def num_lanes(self) -> int:
+        """Lanes that have not ended, those included that have not begun."""
+        return len(self._lanes) + len(self._waiting)
+
+    def admit(self, spec: LaneSpec) -> int:
+        """Lets a lane join as soon as no epoch is under way.
+
+        Returns:
+            Number of the lane, which its records carry.
+
+        Raises:
+            CheckpointError: Its start is of another training.
+        """
+        plan = self._plan if spec.data_seed is None else replace(self._plan, data_seed=spec.data_seed)
+        if (stored := spec.start.checkpoint) is not None:
+            checkpoint.check_same_training(stored, plan, spec.values, spec.seed)
+        epoch = 0 if stored is None else stored.epoch + 1
+        self._waiting.append(_Lane(number=self._num_admitted, spec=spec, plan=plan, epoch=epoch))
+        self._num_admitted += 1
+        return self._waiting[-1].number
+
+    def stop(self, lane: int, reason: str = "was told to stop") -> None:
+        """Ends a lane at the record just read: before its update, or before what it learned in an epoch is saved."""
+        self._stopped[lane] = reason
 
     def fit(self) -> Generator[Telemetry, None, None]:
         """Trains to the end, yielding a record of each event."""
+        while self.num_lanes:
+            yield from self.train_epoch()
+            yield from self.settle()
+
+    def train_epoch(self) -> Generator[Telemetry, None, None]:
+        """Takes in the lanes that wait, trains each lane for one epoch of its own, and measures all.
+
+        A lane that goes on from its last epoch has nothing left to train, and ends.
+        """
+        self._join()
+        yield from self._start()
+        yield from self._finish()
+        if self._lanes:
+            yield from self._train()
+            yield from self._evaluate(self._lanes, "val", self._dataset.val)
+
+    def settle(self) -> Generator[Telemetry, None, None]:
+        """After `train_epoch`: ends lanes that were told to stop, saves the others, and ends those that are done."""
+        yield from self._end_stopped()
+        yield from self._save()
         for lane in self._lanes:
-            yield LaneStarted(
-                lane=lane.number,
-                epoch=self._first_epoch,
-                step=self._first_epoch * self._steps_per_epoch,
-                total_steps=self.total_steps,
-                passed_over=lane.spec.start.passed_over,
-            )
-        self._watched = watch(self._dataset.val)
-        yield from self._pictures("val", self._watched.pictures)
-        for epoch in range(self._first_epoch, self._plan.epochs):
-            started = self._clock()
-            yield from self._train(epoch)
-            yield from self._evaluate(epoch, "val", self._dataset.val, started)
-            yield from self._save(epoch)
-            if not self._lanes:
-                return
-        if self._dataset.test is not None:
-            yield from self._evaluate(self._plan.epochs - 1, "test", self._dataset.test, self._clock())
-        for lane in self._lanes:
-            yield LaneEnded(lane=lane.number, step=self.total_steps, is_diverged=False, reason="ran all epochs")
+            lane.epoch += 1
+        yield from self._finish()
 
     def evaluate_once(self) -> tuple[Telemetry, ...]:
         """Metrics of every lane on the validation images as it stands, without training."""
-        records = self._evaluate(self._first_epoch, "val", self._dataset.val, self._clock())
+        records = self._evaluate(self._lanes, "val", self._dataset.val)
         return tuple(record for record in records if isinstance(record, EpochMetrics))
 
-    def _pictures(self, split: str, pictures: tuple[Picture, ...]) -> Iterator[PicturesTaken]:
-        return (PicturesTaken(lane=lane.number, split=split, pictures=pictures) for lane in self._lanes)
+    # Coming and going
 
-    def _train(self, epoch: int) -> Iterator[Telemetry]:
+    def _join(self) -> None:
+        """Takes the lanes that wait into the population."""
+        if not self._waiting:
+            return
+        first = len(self._lanes)
+        self._population.add([lane.spec.values for lane in self._waiting], [lane.spec.seed for lane in self._waiting])
+        for slot, lane in enumerate(self._waiting, start=first):
+            if (stored := lane.spec.start.checkpoint) is not None:
+                self._population.load_lane(slot, dict(stored.weights), dict(stored.optimizer))
+                # Yielded again with the test metrics, if the last epoch is over already.
+                lane.train_losses = dict(stored.train_losses)
+        self._lanes += self._waiting
+        self._waiting = []
+
+    def _start(self) -> Iterator[Telemetry]:
+        new = [lane for lane in self._lanes if not lane.has_started]
+        for lane in new:
+            lane.has_started = True
+            yield LaneStarted(
+                lane=lane.number,
+                epoch=lane.epoch,
+                step=lane.epoch * self._steps_per_epoch,
+                total_steps=self.total_steps,
+                passed_over=lane.spec.start.passed_over,
+            )
+        if self._watched is None:
+            self._watched = watch(self._dataset.val)
+        yield from _pictures(new, "val", self._watched.pictures)
+
+    def _finish(self) -> Iterator[Telemetry]:
+        """Measures lanes whose epochs are over on the test images, and ends them."""
+        over = [lane for lane in self._lanes if lane.epoch >= self._plan.epochs]
+        if over and self._dataset.test is not None:
+            yield from self._evaluate(over, "test", self._dataset.test)
+        for lane in over:
+            yield LaneEnded(lane=lane.number, step=self.total_steps, cause=EndCause.FINISHED, reason="ran all epochs")
+        self._drop(over)
+
+    def _end_stopped(self) -> Iterator[Telemetry]:
+        stopped = [lane for lane in self._lanes if lane.number in self._stopped]
+        for lane in stopped:
+            yield self._stop_record(lane, (lane.epoch + 1) * self._steps_per_epoch)
+        self._drop(stopped)
+
+    def _stop_record(self, lane: _Lane, step: int) -> LaneEnded:
+        return LaneEnded(lane=lane.number, step=step, cause=EndCause.STOPPED, reason=self._stopped.pop(lane.number))
+
+    def _drop(self, ended: Collection[_Lane]) -> None:
+        if ended:
+            self._population.drop([self._lanes.index(lane) for lane in ended])
+            self._lanes = [lane for lane in self._lanes if lane not in ended]
+
+    # One epoch
+
+    def _train(self) -> Iterator[Telemetry]:
         for lane in self._lanes:
-            lane.loss_sums = dict.fromkeys(TERMS, 0.0)
-        started = self._clock()
-        for step, batch in enumerate(self._batches(epoch), start=epoch * self._steps_per_epoch):
-            if step == 0:
-                yield from self._pictures("train", (batch_picture(batch),))
-            measured = self._population.measure(batch, [self._rates(lane, step) for lane in self._lanes])
-            seconds = self._clock() - started
-            for lane, values in zip(self._lanes, measured, strict=True):
-                lane.add(values)
-                yield StepTelemetry(
-                    lane=lane.number,
-                    step=step,
-                    epoch=epoch,
-                    seconds=seconds,
-                    images_per_second=self._plan.batch_size / max(seconds, 1e-9),
-                    **values_of(values),
-                )
-            started = self._clock()
-            yield from self._update(step, measured)
-            if not self._lanes:
-                return
+            lane.loss_sums, lane.seconds = dict.fromkeys(TERMS, 0.0), 0.0
+        self._since = self._clock()  # time since then has not been divided among the lanes
+        with ExitStack() as open_batches:
+            batches = {
+                lane.place: open_batches.enter_context(closing(self._batches(lane))) for lane in self._one_by_place()
+            }
+            for place in range(self._steps_per_epoch):
+                yield from self._step(place, batches)
+                if not self._lanes:
+                    return
         for lane in self._lanes:
             lane.train_losses = {name: value / self._steps_per_epoch for name, value in lane.loss_sums.items()}
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
+    def _step(self, place: int, batches: dict[tuple[int, int], Generator[Batch, None, None]]) -> Iterator[Telemetry]:
+        """One batch of every lane, the `place`-th of its epoch."""
+        found = {lane.place: next(batches[lane.place]) for lane in self._one_by_place()}
+        if place == 0:
+            pictures = {key: batch_picture(batch) for key, batch in found.items() if key[1] == 0}
+            for lane in self._lanes:
+                if lane.place in pictures:
+                    yield from _pictures([lane], "train", (pictures[lane.place],))
+        measured = self._population.measure(
+            [found[lane.place] for lane in self._lanes], [self._rates(lane, place) for lane in self._lanes]
+        )
+        seconds = self._clock() - self._since
+        for lane, values in zip(self._lanes, measured, strict=True):
+            lane.add(values, seconds / len(measured))
+            yield StepTelemetry(
+                lane=lane.number,
+                step=self._step_of(lane, place),
+                epoch=lane.epoch,
+                seconds=seconds / len(measured),
+                images_per_second=self._plan.batch_size / max(seconds, 1e-9),
+                **values_of(values),
+            )
+        self._since = self._clock()
+        yield from self._update(place, measured)
+
+    def _one_by_place(self) -> Collection[_Lane]:
+        """A lane for each seed and epoch that lanes train on."""
+        return {lane.place: lane for lane in self._lanes}.values()
+
+    def _step_of(self, lane: _Lane, place: int) -> int:
+        return lane.epoch * self._steps_per_epoch + place
+
+    def _batches(self, lane: _Lane) -> Generator[Batch, None, None]:
         order = TrainingOrder(
-            epoch=epoch,
-            seed=self._plan.data_seed,
+            epoch=lane.epoch,
+            seed=lane.plan.data_seed,
             batch_size=self._plan.batch_size,
             image_size=self._plan.image_size,
             max_boxes=self._dataset.max_boxes,
         )
         is_prefetched = self._plan.device.startswith("cuda")
-        values = self._lanes[0].spec.values  # lanes agree on augmentation
+        values = lane.spec.values  # lanes agree on augmentation
         if not self._dataset.augments:
             values = without_augmentation(values)
         return training_batches(self._dataset.train, order, values, is_prefetched=is_prefetched)
 
-    def _update(self, step: int, measured: Sequence[Measurement]) -> Iterator[Telemetry]:
+    def _update(self, place: int, measured: Sequence[Measurement]) -> Iterator[Telemetry]:
         """Steps every lane that may be stepped and takes the others out."""
         ended: list[_Lane] = []
-        place = step % self._steps_per_epoch + 1
         # What is left at the end of an epoch is not carried over: a checkpoint holds no gradient.
-        is_due = place % self._plan.accumulation == 0 or place == self._steps_per_epoch
+        is_due = (place + 1) % self._plan.accumulation == 0 or place + 1 == self._steps_per_epoch
         for slot, (lane, values) in enumerate(zip(self._lanes, measured, strict=True)):
             if lane.number in self._stopped:
                 ended.append(lane)
+                yield self._stop_record(lane, self._step_of(lane, place))
             elif not values.is_finite:
                 if not self._population.skip(slot):
                     ended.append(lane)
-                    yield LaneEnded(lane=lane.number, step=step, is_diverged=True, reason=_reason(values))
+                    step = self._step_of(lane, place)
+                    yield LaneEnded(lane=lane.number, step=step, cause=EndCause.DIVERGED, reason=_reason(values))
             elif is_due:
                 self._population.update(slot)
         self._drop(ended)
 
-    def _drop(self, ended: Sequence[_Lane]) -> None:
-        for lane in ended:
-            self._population.drop(self._lanes.index(lane))
-            self._lanes.remove(lane)
-
-    def _rates(self, lane: _Lane, step: int) -> Rates:
+    def _rates(self, lane: _Lane, place: int) -> Rates:
         return rates_at(
-            step, total_steps=self.total_steps, steps_per_epoch=self._steps_per_epoch, values=lane.spec.values
+            self._step_of(lane, place),
+            total_steps=self.total_steps,
+            steps_per_epoch=self._steps_per_epoch,
+            values=lane.spec.values,
         )
 
-    def _evaluate(self, epoch: int, name: str, split: Split, started: float) -> Iterator[Telemetry]:
-        for slot, lane in enumerate(self._lanes):
+    def _evaluate(self, lanes: Sequence[_Lane], name: str, split: Split) -> Iterator[Telemetry]:
+        """Measures lanes one after another; those at their end on the test images, after their last epoch."""
+        for lane in lanes:
+            started = self._clock()
             batches = evaluation_batches(
                 split,
                 batch_size=self._plan.batch_size,
                 image_size=self._plan.image_size,
                 max_boxes=self._dataset.max_boxes,
             )
-            found = self._population.evaluate(slot, batches)
+            found = self._population.evaluate(self._lanes.index(lane), batches)
+            seconds = self._clock() - started
             lane.scores = found.scores.overall
+            epoch = min(lane.epoch, self._plan.epochs - 1)
             # Before the metrics, after which a lane may be stopped.
             yield from self._details(lane.number, epoch, name, found)
             yield EpochMetrics(
@@ -250,10 +366,9 @@ class Trainer:
                 split=name,
                 losses=found.losses,
                 train_losses=lane.train_losses,
-                seconds=self._clock() - started,
+                seconds=lane.seconds + seconds if name == "val" else seconds,
                 **values_of(lane.scores),
             )
-        self._drop([lane for lane in self._lanes if lane.number in self._stopped])
 
     def _details(self, lane: int, epoch: int, split: str, found: Evaluation) -> Iterator[Telemetry]:
         """Scores by class, objectness by scale, and after some epochs what is found in the images that are watched."""
@@ -268,30 +383,30 @@ class Trainer:
             )
         for each in found.objectness:
             yield ScaleObjectness(lane=lane, epoch=epoch, split=split, **values_of(each))
-        if split == "val" and self._watched.indices and is_watched(epoch, self._plan.epochs):
+        if split == "val" and self._watched is not None and is_watched(epoch, self._plan.epochs):
             boxes = tuple(
                 found_boxes(found.evaluator.found_in(index), size, self._plan.image_size)
                 for index, size in zip(self._watched.indices, self._watched.sizes, strict=True)
             )
             yield PicturesWatched(lane=lane, epoch=epoch, boxes=boxes)
 
-    def _save(self, epoch: int) -> Iterator[Telemetry]:
+    def _save(self) -> Iterator[Telemetry]:
         for slot, lane in enumerate(self._lanes):
             if (path := lane.spec.checkpoint) is not None:
-                saved = self._checkpoint(slot, lane, epoch)
+                saved = self._checkpoint(slot, lane)
                 checkpoint.save(saved, path, keeps_before=True)
-                yield CheckpointSaved(lane=lane.number, epoch=epoch, step=saved.step, path=str(path))
+                yield CheckpointSaved(lane=lane.number, epoch=lane.epoch, step=saved.step, path=str(path))
 
-    def _checkpoint(self, slot: int, lane: _Lane, epoch: int) -> Checkpoint:
+    def _checkpoint(self, slot: int, lane: _Lane) -> Checkpoint:
         weights, optimizer = self._population.lane_state(slot)
         return Checkpoint(
-            plan=self._plan,
+            plan=lane.plan,
             values=lane.spec.values,
             seed=lane.spec.seed,
             names=self._dataset.names,
             anchors=tuple(tuple((w, h) for w, h in sizes_A2.tolist()) for sizes_A2 in self._anchors),
-            epoch=epoch,
-            step=(epoch + 1) * self._steps_per_epoch,
+            epoch=lane.epoch,
+            step=(lane.epoch + 1) * self._steps_per_epoch,
             weights=weights,
             optimizer=optimizer,
             metrics={} if lane.scores is None else values_of(lane.scores),
@@ -299,21 +414,9 @@ class Trainer:
             origin=lane.spec.origin,
         )
 
-    def _resume(self) -> int:
-        epochs = {self._resume_lane(slot, lane) for slot, lane in enumerate(self._lanes)}
-        if len(epochs) > 1:
-            raise checkpoint.CheckpointError(f"lanes of one training resume together, but stopped after {epochs}")
-        return epochs.pop() + 1
 
-    def _resume_lane(self, slot: int, lane: _Lane) -> int:
-        stored = lane.spec.start.checkpoint
-        if stored is None:
-            return -1
-        checkpoint.check_same_training(stored, self._plan, lane.spec.values, lane.spec.seed)
-        self._population.load_lane(slot, dict(stored.weights), dict(stored.optimizer))
-        # Yielded again with the test metrics, if the last epoch is over already.
-        lane.train_losses = dict(stored.train_losses)
-        return stored.epoch
+def _pictures(lanes: Sequence[_Lane], split: str, pictures: tuple[Picture, ...]) -> Iterator[PicturesTaken]:
+    return (PicturesTaken(lane=lane.number, split=split, pictures=pictures) for lane in lanes)
 
 
 def _reason(values: Measurement) -> str:

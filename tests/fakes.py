@@ -7,13 +7,14 @@ import math
 import os
 import signal
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from detector.telemetry import (
     TERMS,
     CheckpointSaved,
+    EndCause,
     EpochMetrics,
     LaneEnded,
     LaneStarted,
@@ -37,21 +38,24 @@ class FakeObjective:
         folder: Where checkpoints go.
         step_seconds: How long a step takes.
         signals: Sent by the process to itself, by step; each once in a training.
+        most_lanes: Above which memory runs out.
     """
 
     epochs: int
     folder: Path
     step_seconds: float = 0.0
     signals: Mapping[int, signal.Signals] = field(default_factory=dict)
+    most_lanes: int = 1000
 
-    def __call__(self, trial: Trial) -> Generator[Record, None, None]:
-        for seed in trial.seeds:
-            for telemetry in self._train(trial, seed):
-                yield Record(trial=trial.number, seed=seed, telemetry=telemetry)
-                if isinstance(telemetry, LaneEnded) and telemetry.is_diverged:
-                    return
+    def fuse_key(self, trial: Trial) -> Hashable:
+        return trial.params.get("shared", "")
 
-    def _train(self, trial: Trial, seed: int) -> Generator[Telemetry, None, None]:
+    def start(self, trials: Sequence[Trial]) -> FakeTraining:
+        if len(trials) > self.most_lanes:
+            raise MemoryError(f"no room for {len(trials)} lanes")
+        return FakeTraining(self, trials)
+
+    def train(self, trial: Trial, seed: int) -> Generator[Telemetry, None, None]:
         lr0 = float(trial.params["lr0"])
         path = self.folder / f"{trial.number}-{seed}.json"
         first = json.loads(path.read_text())["epoch"] + 1 if path.exists() else 0
@@ -65,13 +69,13 @@ class FakeObjective:
                 telemetry = step_of(lr0, seed, step, epoch)
                 yield telemetry
                 if not telemetry.is_finite:
-                    yield LaneEnded(lane=0, step=step, is_diverged=True, reason="box loss is not finite")
+                    yield LaneEnded(lane=0, step=step, cause=EndCause.DIVERGED, reason="box loss is not finite")
                     return
             yield metrics_of(lr0, seed, epoch, self.epochs, "val")
             path.write_text(json.dumps({"epoch": epoch}))
             yield CheckpointSaved(lane=0, epoch=epoch, step=(epoch + 1) * STEPS_PER_EPOCH, path=str(path))
         yield metrics_of(lr0, seed, self.epochs - 1, self.epochs, "test")
-        yield LaneEnded(lane=0, step=total, is_diverged=False, reason="ran all epochs")
+        yield LaneEnded(lane=0, step=total, cause=EndCause.FINISHED, reason="ran all epochs")
 
     def _signal(self, path: Path, step: int) -> None:
         sent = path.with_suffix(f".{step}")
@@ -80,11 +84,67 @@ class FakeObjective:
             os.kill(os.getpid(), self.signals[step])
 
 
+class FakeTraining:
+    """Generators of telemetry, one a trial and seed, advanced an epoch in turns."""
+
+    def __init__(self, objective: FakeObjective, trials: Sequence[Trial]) -> None:
+        self._objective = objective
+        self._seats: dict[int, tuple[Trial, int, Generator[Telemetry, None, None]]] = {}
+        self._waiting: list[tuple[Trial, int]] = []
+        self._stopped: dict[int, str] = {}
+        for trial in trials:
+            self.admit(trial)
+
+    def admit(self, trial: Trial) -> None:
+        self._waiting.append((trial, trial.seeds[0]))
+
+    def train_epoch(self) -> Generator[Record, None, None]:
+        for trial, seed in self._waiting:
+            self._seats[trial.number] = trial, seed, self._objective.train(trial, seed)
+        self._waiting = []
+        for number in list(self._seats):
+            yield from self._until(number, EpochMetrics)
+
+    def stop(self, trial: int, reason: str) -> None:
+        self._stopped[trial] = reason
+
+    def settle(self) -> Generator[Record, None, None]:
+        for number in list(self._seats):
+            if (reason := self._stopped.pop(number, None)) is not None:
+                _, seed, telemetry = self._seats.pop(number)
+                telemetry.close()
+                ended = LaneEnded(lane=0, step=0, cause=EndCause.STOPPED, reason=reason)
+                yield Record(trial=number, seed=seed, telemetry=ended)
+            else:
+                yield from self._until(number, CheckpointSaved)
+
+    def _until(self, number: int, last: type[Telemetry]) -> Generator[Record, None, None]:
+        trial, seed, training = self._seats[number]
+        for telemetry in training:
+            if isinstance(telemetry, LaneEnded):
+                self._leave(trial, seed, telemetry)
+            yield Record(trial=number, seed=seed, telemetry=telemetry)
+            is_last_epoch = isinstance(telemetry, CheckpointSaved) and telemetry.epoch == self._objective.epochs - 1
+            if isinstance(telemetry, last) and not is_last_epoch:
+                return
+
+    def _leave(self, trial: Trial, seed: int, ended: LaneEnded) -> None:
+        del self._seats[trial.number]
+        if ended.cause is EndCause.FINISHED and seed != trial.seeds[-1]:
+            self._waiting.append((trial, trial.seeds[trial.seeds.index(seed) + 1]))
+
+
 def make_fake(
-    epochs: int, folder: Path, step_seconds: float = 0.0, signals: Mapping[int, signal.Signals] | None = None
+    epochs: int,
+    folder: Path,
+    step_seconds: float = 0.0,
+    signals: Mapping[int, signal.Signals] | None = None,
+    most_lanes: int = 1000,
 ) -> FakeObjective:
     """For engines, which make the objective in their workers."""
-    return FakeObjective(epochs=epochs, folder=folder, step_seconds=step_seconds, signals=signals or {})
+    return FakeObjective(
+        epochs=epochs, folder=folder, step_seconds=step_seconds, signals=signals or {}, most_lanes=most_lanes
+    )
 
 
 def misbehave(lr0: float, step: int) -> None:

@@ -21,13 +21,14 @@ class LaneConv(nn.Module):
 
     def __init__(self, channels: int, filters: int, *, size: int, stride: int, lanes: int, reads_images: bool) -> None:
         super().__init__()
-        # Every lane sees the same images, so the first layer is one plain convolution with T*C filters.
-        self.groups = 1 if reads_images else lanes
+        self.lanes, self.channels, self.reads_images = lanes, channels, reads_images
         self.stride, self.padding = stride, size // 2
         self.weight = nn.Parameter(torch.empty(lanes * filters, channels, size, size))
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.conv2d(x, self.weight, None, self.stride, self.padding, 1, self.groups)
+        # Where every lane sees the same images, the first layer is one plain convolution with T*C filters.
+        is_plain = self.reads_images and x.shape[1] == self.channels
+        return functional.conv2d(x, self.weight, None, self.stride, self.padding, 1, 1 if is_plain else self.lanes)
 
 
 class LaneNorm(nn.Module):

@@ -34,7 +34,7 @@ class HeadPrior:
 
 
 class Network(nn.Module):
-    """T networks of the same shape that see the same images."""
+    """T networks of the same shape that see the same images, or each its own."""
 
     def __init__(self, rows: Sequence[Row], *, lanes: int) -> None:
         super().__init__()
@@ -51,9 +51,13 @@ class Network(nn.Module):
             channels = row.filters
         self._kept = {source for row in self.rows for source in row.sources}
 
-    def forward(self, images_N3HW: Tensor) -> list[Tensor]:
-        """Raw outputs of every head, coarsest first, each of shape (N, T, A, S, S, O)."""
-        x = images_N3HW
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Raw outputs of every head, coarsest first, each of shape (N, T, A, S, S, O).
+
+        Args:
+            images: The same for all lanes, (N, 3, H, W), or those of each lane in turn, (N, T*3, H, W).
+        """
+        x = images
         kept: dict[int, Tensor] = {}
         heads: list[Tensor] = []
         for index, row in enumerate(self.rows):
@@ -113,16 +117,16 @@ def build_network(model: str, *, num_classes: int, lanes: int = 1) -> Network:
     return Network(rows_of(model, num_classes), lanes=lanes)
 
 
-def raw_outputs(network: Network, images_N3SS: Tensor, *, precision: str) -> list[Tensor]:
+def raw_outputs(network: Network, images: Tensor, *, precision: str) -> list[Tensor]:
     """Raw outputs of every head, in the type of the network's weights.
 
     Args:
         network: On any device; images follow it there.
-        images_N3SS: RGB, uint8.
+        images: RGB, uint8, the same for all lanes, (N, 3, S, S), or those of each lane in turn, (N, T*3, S, S).
         precision: One of `detector.plan.PRECISIONS`; bfloat16 and float16 are autocast.
     """
     like = next(network.parameters())
-    images = images_N3SS.to(like.device, non_blocking=True).to(like.dtype, memory_format=torch.channels_last) / 255
+    images = images.to(like.device, non_blocking=True).to(like.dtype, memory_format=torch.channels_last) / 255
     autocast = _AUTOCAST.get(precision)
     with torch.autocast(like.device.type, dtype=autocast, enabled=autocast is not None):
         heads: list[Tensor] = network(images)

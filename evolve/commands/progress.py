@@ -22,6 +22,7 @@ from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.run.data import DataChecked
 from evolve.run.events import (
     CheckpointPassedOver,
+    LanesParted,
     RunEvent,
     StartChecked,
     StudyStopped,
@@ -108,6 +109,8 @@ class Progress:
         elif isinstance(event, WorkerLost):
             when = "goes on from its last checkpoint" if event.is_retried else "goes on with the next run"
             self._say(f"trial {event.trial.number:<4} {when}: {event.reason}")
+        elif isinstance(event, LanesParted):
+            self._say(f"trial {event.trial.number:<4} lanes parted: {event.reason}")
         elif isinstance(event, CheckpointPassedOver):
             self._say(f"trial {event.trial.number:<4} checkpoint not used: {event.reason}")
         elif isinstance(event, TrialEnded):

@@ -1,4 +1,4 @@
-"""The objective of this project: parameters -> hyperparameters -> trainer. The only bridge to torch."""
+"""What a run needs of the machine, the data and torch. The only bridge to torch."""
 
 from __future__ import annotations
 
@@ -7,25 +7,23 @@ import itertools
 import platform
 import statistics
 import time
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
-from math import inf, nan
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.telemetry import CheckpointSaved, EpochMetrics, LaneEnded, StepTelemetry, Telemetry
+from detector.telemetry import StepTelemetry
 from evolve.errors import EvolveError
 from evolve.run.machine import available_cores, commit, cpu_name
 from evolve.study import Study
-from evolve.study.definition import Fitness
-from evolve.study.trial import Record, Trial
 
 if TYPE_CHECKING:
-    from detector.trainer import LaneSpec
+    pass
 
 # Imported once for all processes that train.
-WORKERS_NEED = ("detector.trainer", "evolve.run.detection")
+WORKERS_NEED = ("detector.trainer", "evolve.run.lanes")
 PACKAGES = ("torch", "torchvision", "optuna", "numpy", "faster-coco-eval", "sqlalchemy")
 
 
@@ -45,80 +43,6 @@ def drop_spare_checkpoints(run_folder: Path, trial: int, seeds: Sequence[int]) -
 
     for seed in seeds:
         before_path(checkpoint_path(run_folder, trial, seed)).unlink(missing_ok=True)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DetectionObjective:
-    """Trains a detector for a trial, once for each of its seeds; goes on from checkpoints that are there.
-
-    Attributes:
-        study: What is trained.
-        device: torch's name of the device.
-        run_folder: Where checkpoints go.
-        dataset: What to train and measure on, a `detector.datasets.listing.Dataset`.
-    """
-
-    study: Study
-    device: str
-    run_folder: Path
-    dataset: Any
-
-    def __call__(self, trial: Trial) -> Generator[Record, None, None]:
-        from detector.trainer import Trainer
-
-        for seed in trial.seeds:
-            lane = self._lane(trial, seed)
-            assert lane.checkpoint is not None
-            training = Trainer(self.study.training_plan(self.device, seed), self.dataset, [lane]).fit()
-            best = _BestEpoch(self.study.fitness, lane.checkpoint, goes_on=lane.start.checkpoint is not None)
-            with contextlib.closing(training):
-                for telemetry in training:
-                    best.take_in(telemetry)
-                    if isinstance(telemetry, CheckpointSaved):  # a run folder may move
-                        path = Path(telemetry.path).relative_to(self.run_folder)
-                        telemetry = replace(telemetry, path=str(path))
-                    yield Record(trial=trial.number, seed=seed, telemetry=telemetry)
-                    if isinstance(telemetry, LaneEnded) and telemetry.is_diverged:
-                        return  # further seeds could not make it converge
-
-    def _lane(self, trial: Trial, seed: int) -> LaneSpec:
-        from detector import checkpoint
-        from detector.trainer import LaneSpec
-
-        path = checkpoint_path(self.run_folder, trial.number, seed)
-        checkpoint.remove_stale(path)
-        values = self.study.hyperparameters(trial.params)
-        last_epoch = None if trial.last_epochs is None else trial.last_epochs.get(seed, -1)
-        plan = self.study.training_plan(self.device, seed)
-        start = checkpoint.latest(path, plan, values, seed, origin=trial.origin, last_epoch=last_epoch)
-        return LaneSpec(values=values, seed=seed, checkpoint=path, start=start, origin=trial.origin)
-
-
-class _BestEpoch:
-    """Keeps the checkpoint of the epoch with the best fitness beside the last one."""
-
-    def __init__(self, fitness: Fitness, checkpoint: Path, *, goes_on: bool) -> None:
-        self._fitness, self._checkpoint, self._kept = fitness, checkpoint, best_path(checkpoint)
-        self._best = self._before() if goes_on and self._kept.exists() else -inf
-        self._last = -inf
-
-    def take_in(self, telemetry: Telemetry) -> None:
-        if isinstance(telemetry, EpochMetrics) and telemetry.split == "val":
-            self._last = self._fitness.of(telemetry)
-        elif isinstance(telemetry, CheckpointSaved) and self._last > self._best:
-            from detector import checkpoint
-
-            self._best = self._last
-            checkpoint.link(self._checkpoint, self._kept)
-
-    def _before(self) -> float:
-        """Fitness of the file kept by the run that was stopped."""
-        from detector import checkpoint
-
-        with contextlib.suppress(checkpoint.CheckpointError):
-            if metrics := checkpoint.load(self._kept).metrics:
-                return self._fitness.score(**metrics)
-        return -inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,14 +90,11 @@ def write_weights(run_folder: Path, trial: int, seeds: Sequence[int]) -> tuple[l
     return found, problems
 
 
-def make_objective(study: Study, *, device: str, run_folder: Path, num_threads: int) -> DetectionObjective:
-    """The objective of a study, its data loaded, in the process that is going to train.
+def prepare_torch(*, num_threads: int) -> None:
+    """Settings of a whole process that trains.
 
     Args:
-        study: What is trained.
-        device: torch's name of the device.
-        run_folder: Where checkpoints go.
-        num_threads: Threads that torch uses in the whole process, at least 1.
+        num_threads: Threads that torch uses, at least 1.
     """
     import torch
 
@@ -181,7 +102,6 @@ def make_objective(study: Study, *, device: str, run_folder: Path, num_threads: 
     # The fastest kernel may differ from run to run; a resumed training must not.
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    return DetectionObjective(study=study, device=device, run_folder=run_folder, dataset=_open_study_data(study))
 
 
 def check_data(data: str, *, image_size: int, skip_unreadable: bool) -> dict[str, Any]:
@@ -212,7 +132,8 @@ def check_data(data: str, *, image_size: int, skip_unreadable: bool) -> dict[str
     }
 
 
-def _open_study_data(study: Study) -> Any:
+def open_study_data(study: Study) -> Any:
+    """The checked data of a study; errors as of `check_data`."""
     return open_data(study.data, image_size=study.image_size, skip_unreadable=study.skip_unreadable)
 
 
@@ -301,7 +222,7 @@ def measure_cost(study: Study, device: str, *, num_threads: int) -> Cost:
     # Until here the process has loaded the program and read the data once, as each process of a run does.
     start_seconds = time.process_time()
     torch.set_num_threads(num_threads)
-    dataset = _open_study_data(study)
+    dataset = open_study_data(study)
     lane = LaneSpec(values=study.hyperparameters(study.baseline_params()))
     trainer = Trainer(study.training_plan(device, study.seeds[0]), dataset, [lane])
     with contextlib.closing(trainer.fit()) as training:

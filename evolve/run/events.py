@@ -49,6 +49,14 @@ class CheckpointPassedOver:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LanesParted:
+    """The training of several trials raised, as when memory ran out; the trial goes on with fewer beside it."""
+
+    trial: Trial
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialEnded:
     """A trial is judged, and its outcome stored and passed on to Optuna."""
 
@@ -71,4 +79,13 @@ class StudyStopped:
     is_failed: bool = False
 
 
-RunEvent = StartChecked | TrialStarted | TrialProgressed | WorkerLost | CheckpointPassedOver | TrialEnded | StudyStopped
+RunEvent = (
+    StartChecked
+    | TrialStarted
+    | TrialProgressed
+    | WorkerLost
+    | CheckpointPassedOver
+    | LanesParted
+    | TrialEnded
+    | StudyStopped
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import nan
 from statistics import fmean
 
-from detector.telemetry import LaneEnded
+from detector.telemetry import EndCause, LaneEnded
 from evolve.outcome.forensics import diagnose
 from evolve.outcome.training import TrainingOutcome
 from evolve.outcome.verdict import LossCurves, Verdict, judge
@@ -16,7 +16,7 @@ FIRST_STEPS = 5  # whose mean loss is the start, as in a diagnosis
 
 
 def judged(study: Study, storage: Storage, trial_id: int, seed: int, ended: LaneEnded) -> TrainingOutcome:
-    """How a training ended that ran until it ended by itself.
+    """How a training ended, by itself or because it was stopped.
 
     Args:
         study: Weights of the fitness and thresholds of the verdict.
@@ -25,6 +25,8 @@ def judged(study: Study, storage: Storage, trial_id: int, seed: int, ended: Lane
         seed: Seed of the training.
         ended: Last record of the training.
     """
+    if ended.cause is EndCause.STOPPED:
+        return _pruned(study, storage, trial_id, seed, ended.reason)
     epochs = storage.records.epochs(trial_id).get(seed, [])
     fitness = [study.fitness.of(metrics) for metrics in epochs]
     first = storage.records.steps(trial_id, seed, count=FIRST_STEPS)
@@ -41,23 +43,8 @@ def judged(study: Study, storage: Storage, trial_id: int, seed: int, ended: Lane
     return TrainingOutcome(verdict=judgement.verdict, reason=judgement.reason, fitness=last)
 
 
-def stopped(
-    study: Study, storage: Storage, trial_id: int, seed: int, *, failure: str | None, scheduler: str = ""
-) -> TrainingOutcome:
-    """How a training ended that was stopped from outside.
-
-    Args:
-        study: Weights of the fitness and number of epochs.
-        storage: Where all records of the training are.
-        trial_id: Optuna's id of the trial.
-        seed: Seed of the training.
-        failure: What ended it; None for the pruner or a scheduler.
-        scheduler: Name of the scheduler of Tune's that ended it; empty for the pruner.
-    """
-    if failure is not None:
-        return TrainingOutcome(verdict=Verdict.FAILED, reason=failure)
+def _pruned(study: Study, storage: Storage, trial_id: int, seed: int, why: str) -> TrainingOutcome:
     epochs = storage.records.epochs(trial_id)[seed]
     fitness = study.fitness.of(epochs[-1])
-    reason = f"fitness {fitness:.3g} after {len(epochs)} of {study.epochs} epochs was behind the others"
-    reason = f"stopped by Tune's {scheduler}: {reason}" if scheduler else reason
+    reason = f"fitness {fitness:.3g} after {len(epochs)} of {study.epochs} epochs {why}"
     return TrainingOutcome(verdict=Verdict.PRUNED, reason=reason, fitness=fitness)

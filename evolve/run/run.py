@@ -17,10 +17,10 @@ from evolve.run.detection import (
     choose_device,
     drop_spare_checkpoints,
     environment,
-    make_objective,
 )
 from evolve.run.engines import Limits, ProcessEngine
 from evolve.run.events import RunEvent, StartChecked, TrialEnded
+from evolve.run.lanes import make_objective
 from evolve.run.machine import available_cores, threads_for
 from evolve.run.runner import StudyRun
 from evolve.run.weight_files import pinned, start_text

@@ -13,11 +13,12 @@ from optuna.trial import TrialState
 
 from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted
 from evolve.errors import StudyError
-from evolve.outcome.training import TrialOutcome, fold
-from evolve.outcome.verdict import TRAINED_THROUGH
-from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, Progress, SchedulingEngine
+from evolve.outcome.training import TrainingOutcome, TrialOutcome, fold
+from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
+from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, Parted, Progress, SchedulingEngine
 from evolve.run.events import (
     CheckpointPassedOver,
+    LanesParted,
     RunEvent,
     StudyStopped,
     TrialEnded,
@@ -25,7 +26,7 @@ from evolve.run.events import (
     TrialStarted,
     WorkerLost,
 )
-from evolve.run.judging import judged, stopped
+from evolve.run.judging import judged
 from evolve.search.pruners import apply, decide, make_pruner
 from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
 from evolve.storage.database import Storage
@@ -48,7 +49,6 @@ class _UnderWay:
     trial: Trial
     optuna_trial: Any
     started: float = 0.0
-    is_pruned: bool = False
     losses: int = 0  # of workers, since the last epoch
 
     @property
@@ -208,6 +208,9 @@ class StudyRun:
                 self._note(under_way, EventKind.PLACED, event.place)
             yield from self._passed_over(under_way, event)
             yield self._progress(under_way, event)
+        elif isinstance(event, Parted):
+            self._note(under_way, EventKind.PARTED, event.reason)
+            yield LanesParted(trial=under_way.trial, reason=event.reason)
         elif isinstance(event, Crashed) and event.is_fatal:
             self._fatal = event.reason
             del self._under_way[event.trial]
@@ -249,13 +252,14 @@ class StudyRun:
         if event.awaits_decision:
             under_way.losses = 0
             last = epochs[-1]
-            if last.seed == self._study.seeds[0]:
-                under_way.is_pruned = self._is_hopeless(under_way, last, fitness[_key(last)])
-            self._engine.decide(event.trial, goes_on=not under_way.is_pruned)
+            # The other seeds only refine what the pruner said of the first.
+            is_first = last.seed == self._study.seeds[0]
+            is_pruned = is_first and self._is_hopeless(under_way, last, fitness[_key(last)])
+            self._engine.decide(event.trial, goes_on=not is_pruned)
         return TrialProgressed(trial=under_way.trial, records=tuple(event.records))
 
     def _is_hopeless(self, under_way: _UnderWay, record: Record, fitness: float) -> bool:
-        """The pruner's decision on the first seed; the other seeds only refine what it said."""
+        """The pruner's decision after an epoch."""
         epoch, trial_id, ledger = _metrics(record).epoch, under_way.trial_id, self._storage.ledger
         decision = ledger.decision(trial_id, epoch)  # of a run that was killed before the checkpoint was written
         if decision is None:
@@ -278,21 +282,17 @@ class StudyRun:
         return TrialEnded(trial=under_way.trial, outcome=outcome)
 
     def _outcome(self, under_way: _UnderWay, event: Crashed | Ended) -> TrialOutcome:
-        """What the trial's trainings come to; one that was under way has been stopped, or has failed."""
+        """What the trial's trainings come to; one that was under way has failed."""
         trainings = self._storage.records.trainings(under_way.trial_id)
         failure = traceback = None
-        scheduler = event.stopped_by if isinstance(event, Ended) else ""
-        under_way.is_pruned = under_way.is_pruned or bool(scheduler)
         if isinstance(event, Crashed):
             failure = f"{event.reason}, twice without an epoch between" if event.by_machine else event.reason
             traceback = event.traceback
-        elif not trainings and not under_way.is_pruned:
+        elif not trainings:
             failure = traceback = "its training ended without a last record"
-        if failure or under_way.is_pruned:
+        if failure:
             seed = next((seed for seed in self._study.seeds if seed not in trainings), self._study.seeds[-1])
-            training = stopped(
-                self._study, self._storage, under_way.trial_id, seed, failure=failure, scheduler=scheduler
-            )
+            training = TrainingOutcome(verdict=Verdict.FAILED, reason=failure)
             self._storage.records.end_training(under_way.trial_id, seed, training)
             trainings[seed] = training
         return fold(trainings, num_seeds=len(self._study.seeds), traceback=traceback)

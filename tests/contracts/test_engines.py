@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted, StepTelemetry
-from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, ProcessEngine, Progress, SerialEngine
+from detector.telemetry import CheckpointSaved, EndCause, EpochMetrics, LaneEnded, LaneStarted, StepTelemetry
+from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, Parted, ProcessEngine, Progress, SerialEngine
 from evolve.run.objective import MakeObjective
 from evolve.storage.lease import process_mark
 from evolve.study.trial import Record, Trial
@@ -32,9 +33,13 @@ ENGINES: dict[str, Callable[[MakeObjective], Engine]] = {
     "serial": SerialEngine,
     "one process": partial(ProcessEngine, workers=1),
     "two processes": partial(ProcessEngine, workers=2),
+    "three lanes": partial(SerialEngine, lanes=3),
+    "a process of three lanes": partial(ProcessEngine, workers=1, lanes=3),
+    "two processes of two lanes": partial(ProcessEngine, workers=2, lanes=2),
     "ray": ray_engine,
 }
 MARKS = {"ray": pytest.mark.ray}
+WITH_LANES = [name for name in ENGINES if "lanes" in name]
 
 
 @pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, ())) for name in ENGINES], scope="module")
@@ -145,6 +150,88 @@ def test_as_many_trials_as_the_capacity_train_at_once(engine: Engine) -> None:
     assert {each.trial for each in events if isinstance(each, Ended)} == {each.number for each in mine}
 
 
+def telemetry_of(events: list[EngineEvent], number: int) -> list[object]:
+    """Telemetry of a trial, without the path of its checkpoints."""
+    found = [record.telemetry for record in records(events) if record.trial == number]
+    return [replace(each, path="") if isinstance(each, CheckpointSaved) else each for each in found]
+
+
+def test_what_a_trial_yields_does_not_depend_on_who_trains_beside_it(engine: Engine) -> None:
+    alone = trial(0.1)
+    engine.submit(alone)
+    first = telemetry_of(events_until_end(engine), alone.number)
+    together = [trial(rate) for rate in (0.1, 5.0, 0.03)[: engine.capacity]]
+    for each in together:
+        engine.submit(each)
+
+    assert telemetry_of(events_until_end(engine, count=len(together)), together[0].number) == first
+
+
+@pytest.mark.parametrize("engine", WITH_LANES, indirect=True)
+def test_of_trials_side_by_side_only_the_one_that_raises_crashes(engine: Engine) -> None:
+    mine = [trial(rate) for rate in (0.1, 5e-5, 0.03)]
+    for each in mine:
+        engine.submit(each)
+
+    events = events_until_end(engine, count=3)
+
+    assert [each.trial for each in events if isinstance(each, Crashed)] == [mine[1].number]
+    assert {each.trial for each in events if isinstance(each, Ended)} == {mine[0].number, mine[2].number}
+
+
+@pytest.mark.parametrize("engine", WITH_LANES, indirect=True)
+def test_a_trial_that_is_stopped_leaves_its_place_to_another_which_joins_the_rest(engine: Engine) -> None:
+    mine = [trial(rate) for rate in (0.1, 0.2, 0.03, 0.04)[: engine.capacity]]
+    for each in mine:
+        engine.submit(each)
+    late, seen = trial(0.3), []
+    while not any(isinstance(each, Ended) for each in seen):
+        for event in engine.events(0.5):
+            seen.append(event)
+            if isinstance(event, Progress) and event.awaits_decision:
+                engine.decide(event.trial, goes_on=event.trial != mine[0].number, reason="was the slowest")
+    engine.submit(late)
+    seen += events_until_end(engine, count=len(mine))
+
+    (last,) = [each for each in telemetry_of(seen, mine[0].number) if isinstance(each, LaneEnded)]
+    assert (last.cause, last.reason) == (EndCause.STOPPED, "was the slowest")
+    order = [record.trial for record in records(seen)]
+    ends = {each.trial: place for place, each in enumerate(seen) if isinstance(each, Ended)}
+    assert order.index(late.number) < max(place for place, number in enumerate(order) if number == mine[1].number)
+    assert set(ends) == {late.number, *(each.number for each in mine)}
+
+
+def test_when_memory_runs_out_the_trials_are_trained_in_halves(tmp_path: Path) -> None:
+    engine = SerialEngine(partial(make_fake, EPOCHS, tmp_path, most_lanes=1), lanes=4)
+    mine = [trial(0.1) for _ in range(4)]
+    for each in mine:
+        engine.submit(each)
+
+    events = events_until_end(engine, count=4)
+    engine.submit(trial(0.2))
+    engine.submit(trial(0.3))
+    after = events_until_end(engine, count=2)
+
+    parted = [each for each in events if isinstance(each, Parted)]
+    assert {each.trial for each in parted} == {each.number for each in mine}
+    assert "MemoryError" in parted[0].reason and "with 2 instead of 4 lanes" in parted[0].reason
+    assert all(isinstance(each, Ended) for each in events if isinstance(each, Ended | Crashed))
+    assert not any(isinstance(each, Parted | Crashed) for each in after)  # it is not tried again
+
+
+def test_trials_that_cannot_share_a_training_take_turns(tmp_path: Path) -> None:
+    engine = SerialEngine(partial(make_fake, EPOCHS, tmp_path), lanes=2)
+    mine = [replace(trial(0.1), params={"lr0": 0.1, "shared": kind}) for kind in ("a", "b")]
+    for each in mine:
+        engine.submit(each)
+
+    epochs = [
+        each.trial for each in records(events_until_end(engine, count=2)) if isinstance(each.telemetry, EpochMetrics)
+    ]
+
+    assert epochs[:4] == [mine[0].number, mine[1].number] * 2
+
+
 def test_a_worker_that_is_killed_crashes_its_trial_and_is_replaced(tmp_path: Path) -> None:
     engine = ProcessEngine(partial(make_fake, EPOCHS, tmp_path), workers=1)
     try:
@@ -182,6 +269,7 @@ def test_closing_ends_the_workers_in_the_middle_of_a_trial(tmp_path: Path) -> No
 
 DRIVER = """
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from evolve.run.engines import ProcessEngine

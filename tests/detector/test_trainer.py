@@ -16,6 +16,7 @@ from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
 from detector.telemetry import (
     CheckpointSaved,
+    EndCause,
     EpochMetrics,
     LaneEnded,
     LaneStarted,
@@ -226,13 +227,12 @@ def test_gradients_add_up_to_the_nominal_batch_before_an_update() -> None:
     weights = [
         run._population.lane_state(0)[0]["blocks.0.conv.weight"]
         for record in run.fit()
-        if isinstance(record, StepTelemetry)
+        if isinstance(record, StepTelemetry | LaneEnded)
     ]
-    last = run._population.lane_state(0)[0]["blocks.0.conv.weight"]
 
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[1], weights[2])
-    assert not torch.equal(weights[2], last)  # what is left at the end of an epoch is used too
+    assert not torch.equal(weights[2], weights[3])  # what is left at the end of an epoch is used too
 
 
 def test_lanes_that_disagree_on_what_they_share_are_refused() -> None:
@@ -269,3 +269,65 @@ def test_training_on_digits_learns() -> None:
     val = [each for each in metrics if each.split == "val"]
     assert sum(val[-1].train_losses.values()) < 0.9 * sum(val[0].train_losses.values())
     assert [each.split for each in metrics] == ["val"] * 5 + ["test"]
+
+
+def test_a_lane_that_joins_later_trains_as_if_it_had_trained_alone() -> None:
+    run = trainer(DIFFERENT[:2], EXACT)
+    records = [*run.train_epoch(), *run.settle()]
+
+    late = run.admit(LaneSpec(values=DIFFERENT[2], seed=2))
+    records += run.fit()
+
+    assert late == 2
+    for lane, values in enumerate(DIFFERENT[:3]):
+        assert_close(without_times(records, lane), without_times(single(values, lane, EXACT)))
+
+
+def test_lanes_with_seeds_of_their_own_for_the_data_train_as_separate_runs_do() -> None:
+    data = few_scenes("digits-3", train=12, val=4, test=4)
+    lanes = [LaneSpec(values=values, seed=seed, data_seed=seed) for seed, values in enumerate(DIFFERENT[:3])]
+    together = list(Trainer(EXACT, data, lanes).fit())
+
+    for seed, values in enumerate(DIFFERENT[:3]):
+        assert_close(without_times(together, seed), without_times(single(values, seed, replace(EXACT, data_seed=seed))))
+
+
+def test_lanes_of_different_epochs_go_on_together(tmp_path: Path) -> None:
+    data = few_scenes("digits-3", train=12, val=4, test=4)
+    lane = LaneSpec(values=DIFFERENT[0], checkpoint=tmp_path / "lane.pt")
+    first = Trainer(EXACT, data, [lane])
+    begun = [*first.train_epoch(), *first.settle()]
+    together = list(Trainer(EXACT, data, [going_on(lane), LaneSpec(values=DIFFERENT[1], seed=1)]).fit())
+
+    straight = without_times(single(DIFFERENT[0], 0, EXACT))
+    kept = [each for each in without_times([*begun, *together], 0) if isinstance(each, StepTelemetry | EpochMetrics)]
+    assert_close(kept, [each for each in straight if isinstance(each, StepTelemetry | EpochMetrics)])
+    assert_close(without_times(together, 1), without_times(single(DIFFERENT[1], 1, EXACT)))
+
+
+def test_a_lane_stopped_after_an_epoch_ends_before_it_is_saved_and_says_why(tmp_path: Path) -> None:
+    data = few_scenes("digits-3", train=12, val=4, test=4)
+    lanes = [LaneSpec(values=values, seed=n, checkpoint=tmp_path / f"{n}.pt") for n, values in enumerate(DIFFERENT[:2])]
+    run = Trainer(EXACT, data, lanes)
+    list(run.train_epoch())
+
+    run.stop(0, "behind the others")
+    settled = list(run.settle())
+
+    assert settled[0] == LaneEnded(lane=0, step=3, cause=EndCause.STOPPED, reason="behind the others")
+    assert [each.lane for each in settled if isinstance(each, CheckpointSaved)] == [1]
+    assert not (tmp_path / "0.pt").exists()
+
+
+def test_the_time_of_a_step_is_divided_among_the_lanes() -> None:
+    ticks = iter(range(1_000_000))
+    data = few_scenes("digits-3", train=12, val=4, test=4)
+    lanes = [LaneSpec(values=values, seed=n) for n, values in enumerate(DIFFERENT)]
+    records = list(Trainer(EXACT, data, lanes, clock=lambda: float(next(ticks))).fit())
+
+    first = [each for each in records if isinstance(each, StepTelemetry) and each.step == 0]
+    epochs = [each for each in records if isinstance(each, EpochMetrics) and each.split == "val" and each.epoch == 0]
+    assert sum(each.seconds for each in first) == pytest.approx(1)
+    assert first[0].images_per_second == pytest.approx(PLAN.batch_size)
+    # Three steps and one evaluation a lane, each of one tick.
+    assert [each.seconds for each in epochs] == pytest.approx([3 / 4 + 1] * 4)

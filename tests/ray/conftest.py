@@ -14,6 +14,7 @@ from tests.places import ROOT
 
 CPUS = 2  # of each node of `cluster`
 NODE: dict[str, Any] = {"object_store_memory": 150 * 2**20}
+QUICK = {"include_dashboard": False, "_system_config": {"prestart_worker_first_driver": False}}
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def head(**settings: Any) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))  # which the nodes' processes inherit
         patch.setenv("RAY_TMPDIR", folder)
-        started = Cluster(initialize_head=True, head_node_args=NODE | {"include_dashboard": False} | settings)
+        started = Cluster(initialize_head=True, head_node_args=NODE | QUICK | settings)
         try:
             yield started
         finally:

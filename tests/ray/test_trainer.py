@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evolve.run.detection import make_objective
 from evolve.run.engines import Engine, SerialEngine
+from evolve.run.lanes import make_objective
 from evolve.run.runner import StudyRun
 from evolve.storage.database import Storage
 from evolve.study import Study

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol, runtime_checkable
 
-from detector.telemetry import EpochMetrics
+from detector.telemetry import EndCause, EpochMetrics, LaneEnded
 from evolve.study.trial import Record, Trial
 
 # Records of steps are passed on together; this often is live enough for a person.
 FLUSH_SECONDS = 0.25
+BEHIND = "was behind the others"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +31,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The trial's records are complete, or it was stopped by a decision.
-
-    Attributes:
-        stopped_by: Name of the engine's own scheduler where that stopped the trial; else empty.
-    """
+    """The trial's records are complete, or it was stopped by a decision."""
 
     trial: int
-    stopped_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +54,19 @@ class Crashed:
     by_machine: bool = False
 
 
-EngineEvent = Progress | Ended | Crashed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parted:
+    """The training of several trials raised; the trial goes on from its last checkpoint, with fewer beside it.
+
+    Attributes:
+        reason: What went wrong and how many lanes there are now, in one line.
+    """
+
+    trial: int
+    reason: str
+
+
+EngineEvent = Progress | Ended | Crashed | Parted
 
 
 class Engine(Protocol):
@@ -72,10 +80,13 @@ class Engine(Protocol):
         """Starts a trial; at most `capacity` may be under way."""
 
     def events(self, timeout: float) -> list[EngineEvent]:
-        """Events since the last call, after waiting at most `timeout` seconds for one."""
+        """Events since the last call, after waiting at most `timeout` seconds for one.
 
-    def decide(self, trial: int, *, goes_on: bool) -> None:
-        """Lets a trial that awaits a decision go on, or stops it."""
+        Whoever calls decides on every trial that awaits it, and submits what is to join at once, before calling again.
+        """
+
+    def decide(self, trial: int, *, goes_on: bool, reason: str = BEHIND) -> None:
+        """Lets a trial that awaits a decision go on, or stops it for a reason that completes "the trial ..."."""
 
     def hurry(self) -> None:
         """Says that the time is up: trials under way may end, but one that gets no further is not waited for."""
@@ -101,17 +112,40 @@ class SchedulingEngine(Engine, Protocol):
 
 
 def in_batches(records: Iterator[Record]) -> Iterator[tuple[list[Record], bool]]:
-    """Records together with whether the trial awaits a decision after them: after the validation of each epoch.
+    """Records together with whether the last one's trial awaits a decision: after the validation of each epoch.
 
     A checkpoint is written only after that decision, so the database never knows less than the file.
     """
     batch: list[Record] = []
     since = monotonic()
-    for record in records:
-        batch.append(record)
-        awaits_decision = isinstance(record.telemetry, EpochMetrics) and record.telemetry.split == "val"
-        if awaits_decision or monotonic() - since > FLUSH_SECONDS:
-            yield batch, awaits_decision
-            batch, since = [], monotonic()
+    try:
+        for record in records:
+            batch.append(record)
+            awaits_decision = isinstance(record.telemetry, EpochMetrics) and record.telemetry.split == "val"
+            if awaits_decision or monotonic() - since > FLUSH_SECONDS:
+                yield batch, awaits_decision
+                batch, since = [], monotonic()
+    except Exception:
+        if batch:  # what led to it
+            yield batch, False
+        raise
     if batch:
         yield batch, False
+
+
+def progress_of(batch: Sequence[Record], *, awaits_decision: bool) -> list[Progress]:
+    """An event for each trial that has records in a batch, the last record's trial last."""
+    by_trial: dict[int, list[Record]] = {batch[-1].trial: []}
+    for record in batch:
+        by_trial.setdefault(record.trial, []).append(record)
+    last = by_trial.pop(batch[-1].trial)
+    events = [Progress(trial=trial, records=mine, awaits_decision=False) for trial, mine in by_trial.items()]
+    return [*events, Progress(trial=batch[-1].trial, records=last, awaits_decision=awaits_decision)]
+
+
+def is_over(trial: Trial, record: Record) -> bool:
+    """Whether a record is the last of its trial: of its last seed, or of one after which no other begins."""
+    ended = record.telemetry
+    if not isinstance(ended, LaneEnded):
+        return False
+    return ended.cause is not EndCause.FINISHED or record.seed == trial.seeds[-1]

@@ -1,7 +1,9 @@
 """Worker processes that stay alive and are forked from one that has torch, since importing it takes seconds.
 
-Each trains one trial at a time. A thread beside the training says that its process lives and ends it when the driver is
-gone; a worker that is silent, or lives and gets nowhere, is killed.
+In each a `SerialEngine` trains a trial or several side by side. A thread beside the training says that its process
+lives and ends it when the driver is gone; a worker that is silent, or lives and gets nowhere, is killed. A worker
+begins, and goes on after a trial has ended, when the driver has given it what there is: what trains beside what
+follows from no clock.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -20,9 +22,10 @@ from threading import Lock, Thread
 from time import monotonic
 from typing import Any
 
-from evolve.run.engines.base import Crashed, Ended, EngineEvent, Progress, in_batches
+from evolve.run.engines.base import BEHIND, Crashed, Ended, EngineEvent, Progress
 from evolve.run.engines.crash import crash_of
-from evolve.run.objective import MakeObjective, Objective
+from evolve.run.engines.serial import SerialEngine
+from evolve.run.objective import MakeObjective
 from evolve.study.trial import Trial
 
 # Workers are forked from a process that has imported things and done nothing else: they inherit no locks or threads.
@@ -30,6 +33,7 @@ _HAS_FORKSERVER = "forkserver" in multiprocessing.get_all_start_methods()
 _CONTEXT: Any = multiprocessing.get_context("forkserver" if _HAS_FORKSERVER else "spawn")
 _GRACE_SECONDS = 5.0
 _HEARTBEAT = "alive"
+_GO_ON = "go on"
 _HEARTBEAT_SECONDS = 2.0
 
 
@@ -52,16 +56,36 @@ class Limits:
     trial_seconds: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decision:
+    trial: int
+    goes_on: bool
+    reason: str
+
+
 @dataclass(slots=True)
 class _Worker:
+    """A process and what is known of it.
+
+    Attributes:
+        started: When each of its trials was given to it.
+        undecided: Trials that await a decision.
+        holds: Whether it waits to be told to go on, since it has not begun or a trial has ended.
+    """
+
     process: BaseProcess
     pipe: Connection
-    trial: int | None = None
-    is_decided: bool = True
+    started: dict[int, float] = field(default_factory=dict)
+    undecided: set[int] = field(default_factory=set)
+    holds: bool = True
     has_spoken: bool = False
-    started: float = field(default_factory=monotonic)
-    heard: float = field(default_factory=monotonic)
-    recorded: float = field(default_factory=monotonic)
+    heard: float = 0.0
+    recorded: float = 0.0
+
+    @property
+    def is_training(self) -> bool:
+        """Whether it is to be waited for."""
+        return bool(self.started) and not self.undecided and not self.holds
 
 
 def warm_up(preload: Sequence[str]) -> None:
@@ -81,13 +105,14 @@ class ProcessEngine:
     Args:
         make_objective: Called once in each worker; must be picklable.
         workers: Processes, at least 1.
+        lanes: Trials side by side in each process, at least 1.
         preload: Modules that workers need, imported once for all of them. Importing them may not start threads or use
             a device.
         limits: How long a worker is waited for.
         clock: Returns seconds of a clock that never goes back.
 
     Raises:
-        ValueError: Fewer than one worker.
+        ValueError: Fewer than one worker or lane.
     """
 
     def __init__(
@@ -95,12 +120,15 @@ class ProcessEngine:
         make_objective: MakeObjective,
         *,
         workers: int,
+        lanes: int = 1,
         preload: Sequence[str] = (),
         limits: Limits = Limits(),
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        if workers < 1:
-            raise ValueError(f"workers: {workers} is not at least 1")
+        for name, number in (("workers", workers), ("lanes", lanes)):
+            if number < 1:
+                raise ValueError(f"{name}: {number} is not at least 1")
+        self._lanes = lanes
         self._make_objective, self._limits, self._clock = make_objective, limits, clock
         self._longest, self._is_hurried, self._looked = 0.0, False, clock()
         warm_up(preload)
@@ -108,31 +136,40 @@ class ProcessEngine:
 
     @property
     def capacity(self) -> int:
-        return len(self._workers)
+        return len(self._workers) * self._lanes
 
     def submit(self, trial: Trial) -> None:
-        place = next(place for place, worker in enumerate(self._workers) if worker.trial is None)
-        worker = self._workers[place]
+        worker = min(self._workers, key=lambda worker: len(worker.started))
         try:
             self._give(worker, trial)
-        except OSError:  # it died while it had nothing to do
-            worker.pipe.close()
+        except OSError:
+            if worker.started:  # its death is found at the next read of its pipe, and its trials given to another
+                worker.started[trial.number] = self._clock()
+                return
+            worker.pipe.close()  # it died while it had nothing to do
+            place = self._workers.index(worker)
             self._workers[place] = self._start()
             self._give(self._workers[place], trial)
 
     def events(self, timeout: float) -> list[EngineEvent]:
         self._forgive(self._clock() - self._looked)
-        pipes: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers if worker.trial is not None}
+        for worker in self._workers:
+            if worker.holds and worker.started:
+                self._tell(worker, _GO_ON)
+                worker.holds, worker.recorded = False, self._clock()
+        pipes: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers if worker.started}
         found = [event for pipe in wait(list(pipes), timeout) for event in self._receive(pipes[pipe])]
         found += [event for worker in list(self._workers) for event in self._overdue(worker)]
         self._looked = self._clock()
         return found
 
-    def decide(self, trial: int, *, goes_on: bool) -> None:
-        worker = next(worker for worker in self._workers if worker.trial == trial)
-        worker.is_decided, worker.recorded = True, self._clock()
-        with suppress(OSError):  # a worker that died while it waited is found at the next read of its pipe
-            worker.pipe.send(goes_on)
+    def decide(self, trial: int, *, goes_on: bool, reason: str = BEHIND) -> None:
+        worker = next((worker for worker in self._workers if trial in worker.started), None)
+        if worker is None:  # it has been replaced since
+            return
+        worker.undecided.discard(trial)
+        worker.recorded = self._clock()
+        self._tell(worker, _Decision(trial=trial, goes_on=goes_on, reason=reason))
 
     def hurry(self) -> None:
         self._is_hurried = True
@@ -141,7 +178,7 @@ class ProcessEngine:
         for worker in self._workers:
             worker.pipe.close()  # a worker that finds its pipe closed ends at its next record
         for worker in self._workers:
-            if worker.trial is not None:
+            if worker.started:
                 worker.process.kill()
             worker.process.join(_GRACE_SECONDS)
             if worker.process.is_alive():
@@ -150,22 +187,28 @@ class ProcessEngine:
 
     def _start(self) -> _Worker:
         ours, theirs = _CONTEXT.Pipe()
-        process = _CONTEXT.Process(target=_work, args=(theirs, self._make_objective), daemon=True)
+        process = _CONTEXT.Process(target=_work, args=(theirs, self._make_objective, self._lanes), daemon=True)
         process.start()
         theirs.close()
         now = self._clock()
         return _Worker(process, ours, heard=now, recorded=now)
 
+    def _tell(self, worker: _Worker, message: object) -> None:
+        with suppress(OSError):  # a worker that died while it waited is found at the next read of its pipe
+            worker.pipe.send(message)
+
     def _give(self, worker: _Worker, trial: Trial) -> None:
         worker.pipe.send(trial)
-        worker.trial, worker.is_decided = trial.number, True
-        worker.started = worker.heard = worker.recorded = self._clock()
+        now = self._clock()
+        if not worker.started:
+            worker.heard = worker.recorded = now
+        worker.started[trial.number] = now
 
     def _forgive(self, seconds: float) -> None:
         """Workers are not to blame for the time in which nobody listened."""
         for worker in self._workers:
-            worker.started, worker.heard = worker.started + seconds, worker.heard + seconds
-            worker.recorded += seconds
+            worker.started = {trial: since + seconds for trial, since in worker.started.items()}
+            worker.heard, worker.recorded = worker.heard + seconds, worker.recorded + seconds
 
     def _receive(self, worker: _Worker) -> Iterator[EngineEvent]:
         try:
@@ -179,15 +222,23 @@ class ProcessEngine:
         worker.heard, worker.has_spoken = self._clock(), True
         if message == _HEARTBEAT:
             return
-        if isinstance(message, Progress):
+        for event in message:
+            self._note(worker, event)
+        yield from message
+
+    def _note(self, worker: _Worker, event: EngineEvent) -> None:
+        if isinstance(event, Progress):
             self._longest = max(self._longest, worker.heard - worker.recorded)
-            worker.recorded, worker.is_decided = worker.heard, not message.awaits_decision
-        else:
-            worker.trial = None
-        yield message
+            if event.awaits_decision:
+                worker.undecided.add(event.trial)
+        elif isinstance(event, Ended | Crashed):
+            del worker.started[event.trial]
+            worker.undecided.discard(event.trial)
+            worker.holds = True
+        worker.recorded = worker.heard
 
     def _overdue(self, worker: _Worker) -> Iterator[EngineEvent]:
-        if worker.trial is not None and (reason := self._overdue_reason(worker)):
+        if worker.started and (reason := self._overdue_reason(worker)):
             worker.process.kill()
             worker.process.join()
             yield from self._replaced(worker, reason)
@@ -197,17 +248,16 @@ class ProcessEngine:
         if worker.has_spoken and now - worker.heard > limits.silent_seconds:
             return f"worker process was silent for {now - worker.heard:.0f} s and was killed"
         least = limits.hurried_seconds if self._is_hurried else limits.stuck_seconds
-        if worker.is_decided and now - worker.recorded > max(least, limits.times_longest * self._longest):
+        if worker.is_training and now - worker.recorded > max(least, limits.times_longest * self._longest):
             return f"worker process got no further for {now - worker.recorded:.0f} s and was killed"
-        if limits.trial_seconds is not None and now - worker.started > limits.trial_seconds:
+        if limits.trial_seconds is not None and now - min(worker.started.values()) > limits.trial_seconds:
             return f"training took longer than budget.trial_seconds, {limits.trial_seconds:g} s, and was killed"
         return ""
 
     def _replaced(self, worker: _Worker, reason: str) -> Iterator[EngineEvent]:
-        number = worker.trial
         worker.pipe.close()
         self._workers[self._workers.index(worker)] = self._start()
-        if number is not None:
+        for number in worker.started:
             yield Crashed(trial=number, reason=reason, traceback=reason, by_machine=True)
 
 
@@ -239,6 +289,9 @@ class _Line:
     def receive(self) -> Any:
         return self._pipe.recv()
 
+    def has_message(self) -> bool:
+        return self._pipe.poll()
+
     def say_alive(self) -> None:
         """Until the driver is gone; then the process ends, even in the middle of a step that never does."""
         parent: Any = multiprocessing.parent_process()
@@ -248,38 +301,48 @@ class _Line:
         os._exit(1)
 
 
-def _work(pipe: Connection, make_objective: MakeObjective) -> None:
-    """A worker's life: a trial at a time until the pipe closes. Stopping is the parent's business."""
+def _work(pipe: Connection, make_objective: MakeObjective, lanes: int) -> None:
+    """A worker's life, until the pipe closes. Stopping is the parent's business."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     line = _Line(pipe)
     Thread(target=line.say_alive, daemon=True).start()
-    objective: Objective | None = None
+    engine: SerialEngine | None = None
     # Made before the first trial is there: imports and data take seconds. A failure is the first trial's to report.
     with suppress(Exception):
-        objective = make_objective()
+        engine = SerialEngine(make_objective, lanes=lanes)
+    with suppress(BrokenPipeError, EOFError, OSError):
+        while engine is None:
+            engine = _made(line, make_objective, lanes)
+        _serve(line, engine)
+
+
+def _made(line: _Line, make_objective: MakeObjective, lanes: int) -> SerialEngine | None:
+    """An engine with the next trial; where it cannot be made, that trial has crashed."""
+    message = line.receive()
+    if not isinstance(message, Trial):
+        return None
+    try:
+        engine = SerialEngine(make_objective, lanes=lanes)
+    except Exception as error:
+        line.send([crash_of(message.number, error, traceback.format_exc())])
+        return None
+    engine.submit(message)
+    return engine
+
+
+def _serve(line: _Line, engine: SerialEngine) -> None:
+    """Trains and passes on, listening between two batches of records, and waiting where the driver has a word."""
+    holds = True
     while True:
-        try:
-            trial: Trial = line.receive()
-        except (EOFError, OSError):
-            return
-        try:
-            objective = objective or make_objective()
-            _train(line, trial, objective)
-            event: EngineEvent = Ended(trial=trial.number)
-        except (BrokenPipeError, EOFError, ConnectionResetError):
-            return
-        except Exception as error:
-            event = crash_of(trial.number, error, traceback.format_exc())
-        try:
-            line.send(event)
-        except OSError:
-            return
-
-
-def _train(line: _Line, trial: Trial, objective: Objective) -> None:
-    with closing(objective(trial)) as records:
-        for batch, awaits_decision in in_batches(records):
-            line.send(Progress(trial=trial.number, records=batch, awaits_decision=awaits_decision))
-            if awaits_decision and not line.receive():
-                return
+        while holds or engine.awaits or line.has_message():
+            message = line.receive()
+            if isinstance(message, Trial):
+                engine.submit(message)
+            elif isinstance(message, _Decision):
+                engine.decide(message.trial, goes_on=message.goes_on, reason=message.reason)
+            else:
+                holds = False
+        if events := engine.events(0):
+            line.send(events)
+            holds = any(isinstance(event, Ended | Crashed) for event in events)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.telemetry import LaneEnded, LossTerms, StepTelemetry
+from detector.telemetry import EndCause, LaneEnded, LossTerms, StepTelemetry
 from evolve.outcome.forensics import Diagnosis, diagnose
 
-ENDED = LaneEnded(lane=0, step=119, is_diverged=True, reason="loss is nan")
+ENDED = LaneEnded(lane=0, step=119, cause=EndCause.DIVERGED, reason="loss is nan")
 SOUND = LossTerms(box=(0.1, 0.1), obj=(0.2, 0.2), noobj=(0.3, 0.3), cls=(0.0, 0.0))
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.telemetry import LaneEnded
+from detector.telemetry import EndCause, LaneEnded
 from evolve.outcome.training import TrainingOutcome, TrialOutcome, fold
 from evolve.outcome.verdict import Judgement, LossCurves, Verdict, judge
 from evolve.study import Thresholds
@@ -18,7 +18,7 @@ NAN = float("nan")
 
 
 def ended(*, is_diverged: bool = False, reason: str = "ran all epochs") -> LaneEnded:
-    return LaneEnded(lane=0, step=400, is_diverged=is_diverged, reason=reason)
+    return LaneEnded(lane=0, step=400, cause=EndCause.DIVERGED if is_diverged else EndCause.FINISHED, reason=reason)
 
 
 def judged(

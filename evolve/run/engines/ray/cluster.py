@@ -21,6 +21,8 @@ from evolve.run.machine import available_cores
 
 # Records are small and gone at once; Ray would take a third of the memory for its object store.
 _OBJECT_STORE_BYTES = 256 * 2**20
+# Of processes that Tune, whose processes have an environment of their own, would not use.
+_NOTHING_BEFOREHAND = {"prestart_worker_first_driver": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,7 @@ class Cluster:
             folder = own_folder()
             cores = max(available_cores(), ceil((workers or 1) * resources.cpus))
             quiet |= {"num_cpus": cores, "object_store_memory": _OBJECT_STORE_BYTES, "_temp_dir": str(folder)}
+            quiet["_system_config"] = _NOTHING_BEFOREHAND
             ray.init(address="local", **quiet)
         return cls(own_folder=folder)
 

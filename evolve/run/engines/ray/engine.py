@@ -14,7 +14,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from evolve.run.engines.base import EngineEvent
+from evolve.run.engines.base import BEHIND, EngineEvent
 from evolve.run.engines.processes import Limits
 from evolve.run.engines.ray.cluster import Cluster, Resources, fitting
 from evolve.run.engines.ray.exchange import Exchange, Training
@@ -115,8 +115,8 @@ class RayEngine:
             self._kill_overdue(training)
         return self._exchange.events(timeout)
 
-    def decide(self, trial: int, *, goes_on: bool) -> None:
-        self._exchange.decide(trial, goes_on=goes_on)
+    def decide(self, trial: int, *, goes_on: bool, reason: str = BEHIND) -> None:
+        self._exchange.decide(trial, "" if goes_on else reason)
 
     def hurry(self) -> None:
         self._is_hurried = True

@@ -14,9 +14,9 @@ from threading import Condition
 from time import monotonic
 from typing import Any
 
-from detector.telemetry import CheckpointSaved, EpochMetrics
-from evolve.run.engines.base import Crashed, Ended, EngineEvent, Progress
-from evolve.study.trial import Trial
+from detector.telemetry import CheckpointSaved, EndCause, EpochMetrics, LaneEnded
+from evolve.run.engines.base import Crashed, Ended, EngineEvent, Parted, Progress
+from evolve.study.trial import Record, Trial
 
 _SUGGEST_SECONDS = 2.0
 
@@ -31,7 +31,8 @@ class Training:
         is_running: Whether it has a process; a paused or waiting one has none.
         place: Where it runs, in words; empty until that is known.
         started, recorded: When its process began, and last had something to say, by the exchange's clock.
-        fitness: After its last validated epoch, by the first seed.
+        seed, step: Of its last validated epoch.
+        fitness: After that of the first seed.
         epochs: Number of epochs that the first seed has finished.
         awaits_decision: Whether it waits for the study's run.
         killed: Why its process was killed by us; empty where it was not.
@@ -43,6 +44,8 @@ class Training:
     place: str = ""
     started: float = 0.0
     recorded: float = 0.0
+    seed: int = 0
+    step: int = 0
     fitness: float = 0.0
     epochs: int = 0
     awaits_decision: bool = False
@@ -84,7 +87,7 @@ class Exchange:
     is_closed: bool = False
     is_over: bool = False
     _submitted: deque[Trial] = field(default_factory=deque)
-    _decisions: dict[int, bool] = field(default_factory=dict)
+    _decisions: dict[int, str] = field(default_factory=dict)
     _changed: Condition = field(default_factory=Condition)
 
     def __reduce__(self) -> tuple[Callable[[], Exchange], tuple[()]]:
@@ -112,10 +115,10 @@ class Exchange:
         except Empty:
             return found
 
-    def decide(self, trial: int, *, goes_on: bool) -> None:
-        """Answers a training that awaits a decision."""
+    def decide(self, trial: int, stops_since: str) -> None:
+        """Answers a training that awaits a decision: why it is stopped, or nothing where it goes on."""
         with self._changed:
-            self._decisions[trial] = goes_on
+            self._decisions[trial] = stops_since
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -156,30 +159,56 @@ class Exchange:
             if isinstance(event, Ended | Crashed):
                 self.end(ray_id, event)
                 return Passed(goes_on=False)
+            if isinstance(event, Parted):
+                self.queue.put(event)
+                continue
             if not training.place:
                 training.place, event = place, replace(event, place=place)
-            passed = self._progress(training, event)
-            if not passed.goes_on and not self.is_closed:
-                self.end(ray_id, Ended(trial=event.trial))
+            passed = self._progress(ray_id, training, event)
         training.recorded = self.clock()
         return passed
 
-    def _progress(self, training: Training, event: Progress) -> Passed:
-        first_seed = [record.telemetry for record in event.records if record.seed == training.trial.seeds[0]]
-        for metrics in first_seed:
-            if isinstance(metrics, EpochMetrics) and metrics.split == "val":
-                training.fitness, training.epochs = self.fitness(metrics), metrics.epoch + 1
-        self.queue.put(event)
+    def _progress(self, ray_id: str, training: Training, event: Progress) -> Passed:
+        first_seed = training.trial.seeds[0]
+        has_checkpoint = False
+        for record in event.records:
+            telemetry, is_first = record.telemetry, record.seed == first_seed
+            if isinstance(telemetry, EpochMetrics) and telemetry.split == "val":
+                training.seed, training.step = record.seed, telemetry.step
+                if is_first:
+                    training.fitness, training.epochs = self.fitness(telemetry), telemetry.epoch + 1
+            has_checkpoint = has_checkpoint or (is_first and isinstance(telemetry, CheckpointSaved))
+        # Before it is asked about, since the answer may come at once.
         training.awaits_decision = event.awaits_decision
-        goes_on = self._decision(event.trial) if event.awaits_decision else True
+        self.queue.put(event)
+        if not event.awaits_decision:
+            return Passed(goes_on=True, has_checkpoint=has_checkpoint)
+        stops_since = self._decision(event.trial)
         training.awaits_decision = False
-        saved = any(isinstance(telemetry, CheckpointSaved) for telemetry in first_seed)
-        return Passed(goes_on=goes_on, has_checkpoint=saved)
+        if stops_since:
+            self.stop(ray_id, stops_since)
+        return Passed(goes_on=not stops_since and not self.is_closed)
 
-    def _decision(self, trial: int) -> bool:
+    def _decision(self, trial: int) -> str:
         with self._changed:
             self._changed.wait_for(lambda: trial in self._decisions or self.is_closed)
-            return self._decisions.pop(trial, False)
+            return self._decisions.pop(trial, "")
+
+    def stop(self, ray_id: str, reason: str) -> None:
+        """Passes on that a training is stopped: Tune then asks it for nothing more, so its last record is made here.
+
+        Args:
+            ray_id: Tune's id of the trial.
+            reason: Completes "the trial ...".
+        """
+        training = self.trainings.get(ray_id)
+        if training is None or self.is_closed:
+            return
+        number = training.trial.number
+        ended = LaneEnded(lane=0, step=training.step, cause=EndCause.STOPPED, reason=reason)
+        record = Record(trial=number, seed=training.seed, telemetry=ended)
+        self.queue.put(Progress(trial=number, records=[record], awaits_decision=False))
+        self.end(ray_id, Ended(trial=number))
 
     def end(self, ray_id: str, event: Ended | Crashed) -> None:
         """Passes on how a training ended, once."""

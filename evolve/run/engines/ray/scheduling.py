@@ -10,7 +10,6 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from evolve.run.engines.base import Ended
 from evolve.run.engines.ray.exchange import Exchange, Training
 from evolve.run.engines.ray.schedulers import EPOCH, FITNESS, Scheduler, Stopping
 from evolve.run.engines.ray.training import EVENTS, TRIAL
@@ -61,6 +60,7 @@ class Decisions(FIFOScheduler):
     def __init__(self, exchange: Exchange, stopping: Stopping, *, scheduler: Scheduler | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._exchange, self._stopping, self._inner = exchange, stopping, scheduler
+        self._reason = f"was not enough: stopped by Tune's {stopping.scheduler}"
 
     def on_trial_add(self, tune_controller: Any, trial: RayTrial) -> None:
         """Notes which of Tune's trials trains which of the study's."""
@@ -85,12 +85,8 @@ class Decisions(FIFOScheduler):
             return str(TrialScheduler.CONTINUE)
         action = inner.on_trial_result(tune_controller, trial, _facts(training))
         if action == TrialScheduler.STOP:
-            self._stop(trial)
+            self._exchange.stop(trial.trial_id, self._reason)
         return action
-
-    def _stop(self, trial: RayTrial) -> None:
-        if training := self._exchange.trainings.get(trial.trial_id):
-            self._exchange.end(trial.trial_id, Ended(trial=training.trial.number, stopped_by=self._stopping.scheduler))
 
     def on_trial_complete(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> None:
         """Called for every trial that ran and was stopped; how it ended has been passed on."""
@@ -101,8 +97,7 @@ class Decisions(FIFOScheduler):
         """Called for a trial that is stopped while it does not run, as Tune's schedulers do with paused ones."""
         if self._inner is not None:
             self._inner.on_trial_remove(tune_controller, trial)
-        if not self._exchange.is_closed:
-            self._stop(trial)
+        self._exchange.stop(trial.trial_id, self._reason)
 
     def on_trial_error(self, tune_controller: Any, trial: RayTrial) -> None:
         """Called for a trial whose process is lost; what a training raises is an event of its own."""

@@ -90,6 +90,8 @@ class TuneTraining(tune.Trainable):
         if self._awaits_decision:
             self._engine.decide(self._trial.number, goes_on=True)
         events = self._engine.events(_WAIT_SECONDS)
+        while not events and not self._engine.awaits:  # between two of its turns
+            events = self._engine.events(_WAIT_SECONDS)
         self._awaits_decision = any(isinstance(event, Progress) and event.awaits_decision for event in events)
         self._is_submitted = not any(isinstance(event, Ended | Crashed) for event in events)
         if self._mirror is not None:

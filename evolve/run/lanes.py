@@ -1,0 +1,173 @@
+"""Trials as lanes of one trainer: parameters -> hyperparameters -> lanes, and their telemetry -> records."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Hashable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detector.hyperparameters import fuse_key
+from detector.telemetry import CheckpointSaved, EndCause, EpochMetrics, LaneEnded, Telemetry
+from evolve.run.detection import best_path, checkpoint_path, open_study_data, prepare_torch
+from evolve.study import Study
+from evolve.study.definition import Fitness
+from evolve.study.trial import Record, Trial
+
+if TYPE_CHECKING:
+    from detector.trainer import LaneSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectionObjective:
+    """Trains detectors for the trials of a study.
+
+    Attributes:
+        study: What is trained.
+        device: torch's name of the device.
+        run_folder: Where checkpoints go.
+        dataset: What to train and measure on, a `detector.datasets.listing.Dataset`.
+    """
+
+    study: Study
+    device: str
+    run_folder: Path
+    dataset: Any
+
+    def fuse_key(self, trial: Trial) -> Hashable:
+        """The values that lanes must share; all else that they share is the study's."""
+        return fuse_key(self.study.hyperparameters(trial.params))
+
+    def start(self, trials: Sequence[Trial]) -> DetectionTraining:
+        """A training of these trials from their checkpoints, each at its own epoch."""
+        return DetectionTraining(self, trials)
+
+    def lane(self, trial: Trial, seed: int) -> LaneSpec:
+        """What the trainer needs of one of a trial's trainings."""
+        from detector import checkpoint
+        from detector.trainer import LaneSpec
+
+        path = checkpoint_path(self.run_folder, trial.number, seed)
+        checkpoint.remove_stale(path)
+        values = self.study.hyperparameters(trial.params)
+        last_epoch = None if trial.last_epochs is None else trial.last_epochs.get(seed, -1)
+        plan = self.study.training_plan(self.device, seed)
+        start = checkpoint.latest(path, plan, values, seed, origin=trial.origin, last_epoch=last_epoch)
+        return LaneSpec(
+            values=values, seed=seed, data_seed=plan.data_seed, checkpoint=path, start=start, origin=trial.origin
+        )
+
+
+@dataclass(slots=True)
+class _Seat:
+    """A lane's trial, and which of its seeds is trained."""
+
+    trial: Trial
+    seed: int
+    best: _BestEpoch
+
+
+class DetectionTraining:
+    """A trainer whose lanes are trials; one that has trained with a seed goes on with its next in a new lane."""
+
+    def __init__(self, objective: DetectionObjective, trials: Sequence[Trial]) -> None:
+        from detector.trainer import Trainer
+
+        self._objective = objective
+        specs = [objective.lane(trial, trial.seeds[0]) for trial in trials]
+        plan = objective.study.training_plan(objective.device, trials[0].seeds[0])
+        self._trainer = Trainer(plan, objective.dataset, specs)
+        self._seats: dict[int, _Seat] = {}
+        for lane, (trial, spec) in enumerate(zip(trials, specs, strict=True)):
+            self._seat(lane, trial, spec)
+
+    def admit(self, trial: Trial) -> None:
+        """Lets one more trial join when the next epoch begins."""
+        self._begin(trial, trial.seeds[0])
+
+    def train_epoch(self) -> Generator[Record, None, None]:
+        """Records of an epoch of each trial."""
+        return self._records(self._trainer.train_epoch())
+
+    def stop(self, trial: int, reason: str) -> None:
+        """Ends a trial when the training settles."""
+        lane = next(lane for lane, seat in self._seats.items() if seat.trial.number == trial)
+        self._trainer.stop(lane, reason)
+
+    def settle(self) -> Generator[Record, None, None]:
+        """Records of what follows an epoch."""
+        return self._records(self._trainer.settle())
+
+    def _begin(self, trial: Trial, seed: int) -> None:
+        spec = self._objective.lane(trial, seed)
+        self._seat(self._trainer.admit(spec), trial, spec)
+
+    def _seat(self, lane: int, trial: Trial, spec: LaneSpec) -> None:
+        assert spec.checkpoint is not None
+        best = _BestEpoch(self._objective.study.fitness, spec.checkpoint, goes_on=spec.start.checkpoint is not None)
+        self._seats[lane] = _Seat(trial, spec.seed, best)
+
+    def _records(self, telemetry: Generator[Telemetry, None, None]) -> Generator[Record, None, None]:
+        with closing(telemetry):
+            for each in telemetry:
+                seat = self._seats[each.lane]
+                seat.best.take_in(each)
+                if isinstance(each, LaneEnded):
+                    self._leave(each)
+                yield Record(trial=seat.trial.number, seed=seat.seed, telemetry=self._stored(each))
+
+    def _leave(self, ended: LaneEnded) -> None:
+        """Frees the lane's seat; where the trial has another seed to train with, it begins."""
+        seat = self._seats.pop(ended.lane)
+        place = seat.trial.seeds.index(seat.seed) + 1
+        # After one that diverges, further seeds could not make the trial converge.
+        if ended.cause is EndCause.FINISHED and place < len(seat.trial.seeds):
+            self._begin(seat.trial, seat.trial.seeds[place])
+
+    def _stored(self, telemetry: Telemetry) -> Telemetry:
+        """The record with the path of a checkpoint relative to the run's folder, which may move."""
+        if not isinstance(telemetry, CheckpointSaved):
+            return telemetry
+        return replace(telemetry, path=str(Path(telemetry.path).relative_to(self._objective.run_folder)))
+
+
+class _BestEpoch:
+    """Keeps the checkpoint of the epoch with the best fitness beside the last one."""
+
+    def __init__(self, fitness: Fitness, checkpoint: Path, *, goes_on: bool) -> None:
+        self._fitness, self._checkpoint, self._kept = fitness, checkpoint, best_path(checkpoint)
+        self._best = self._before() if goes_on and self._kept.exists() else -inf
+        self._last = -inf
+
+    def take_in(self, telemetry: Telemetry) -> None:
+        if isinstance(telemetry, EpochMetrics) and telemetry.split == "val":
+            self._last = self._fitness.of(telemetry)
+        elif isinstance(telemetry, CheckpointSaved) and self._last > self._best:
+            from detector import checkpoint
+
+            self._best = self._last
+            checkpoint.link(self._checkpoint, self._kept)
+
+    def _before(self) -> float:
+        """Fitness of the file kept by the run that was stopped."""
+        from detector import checkpoint
+
+        with suppress(checkpoint.CheckpointError):
+            if metrics := checkpoint.load(self._kept).metrics:
+                return self._fitness.score(**metrics)
+        return -inf
+
+
+def make_objective(study: Study, *, device: str, run_folder: Path, num_threads: int) -> DetectionObjective:
+    """The objective of a study, its data loaded, in the process that is going to train.
+
+    Args:
+        study: What is trained.
+        device: torch's name of the device.
+        run_folder: Where checkpoints go.
+        num_threads: Threads that torch uses in the whole process, at least 1.
+    """
+    prepare_torch(num_threads=num_threads)
+    return DetectionObjective(study=study, device=device, run_folder=run_folder, dataset=open_study_data(study))
