@@ -15,23 +15,26 @@ from sqlalchemy import select
 
 from evolve.errors import EvolveError, StudyError
 from evolve.run.engines import SerialEngine
-from evolve.run.events import StudyStopped, TrialEnded, TrialProgressed, WorkerLost
+from evolve.run.events import StudyStopped, TrialEnded, WorkerLost
+from evolve.run.objective import MakeObjective
 from evolve.run.runner import StudyRun
 from evolve.storage import schema
 from evolve.storage.database import Storage
 from evolve.study import Study
 from tests.evolve.run.test_runner import told, verdicts
 from tests.fakes import STEPS_PER_EPOCH, fake_study, make_fake
-from tests.ray.conftest import CPUS, NODE
+from tests.ray.conftest import CPUS
 
 pytestmark = pytest.mark.ray
 
 
-def run(study: Study, folder: Path, *, step_seconds: float = 0.0, **options: Any) -> Iterator[object]:
-    """Events of one run on the cluster that this process has joined, or joins by an address."""
+def run(
+    study: Study, folder: Path, *, step_seconds: float = 0.0, make: MakeObjective | None = None, **options: Any
+) -> Iterator[object]:
+    """Events of one run, on the cluster at the address among the options or a Ray of its own."""
     from evolve.run.engines.ray import RayEngine, Stopping
 
-    make = partial(make_fake, study.epochs, folder, step_seconds)
+    make = make or partial(make_fake, study.epochs, folder, step_seconds)
     stopping = Stopping(scheduler=study.scheduler, epochs=study.epochs, fitness=study.fitness.of)
     engine = RayEngine(make, stopping=stopping, **options)
     storage = Storage(f"sqlite:///{folder}/evolve.db")
@@ -176,32 +179,3 @@ def test_a_process_that_gets_nowhere_is_killed_and_its_trial_tried_once_more(clu
     assert [each.is_retried for each in lost] == [True] and "got no further for" in lost[0].reason
     assert [outcome.verdict for outcome in ended] == ["failed"] and "twice" in ended[0].reason
     assert time.monotonic() - started < 60
-
-
-def is_child(raylet: int, place: str) -> bool:
-    """Whether a trial was placed in a process of a node."""
-    process = int(place.rpartition(" ")[2])
-    return f"PPid:\t{raylet}\n" in Path(f"/proc/{process}/status").read_text()
-
-
-def test_a_node_that_dies_in_mid_study_costs_no_trial_and_doubles_none(cluster: Any, tmp_path: Path) -> None:
-    node = cluster.add_node(num_cpus=CPUS, **NODE)
-    study = fake_study(budget={"trials": 12}, space={"lr0": {"low": 0.01, "high": 0.5, "log": True}})
-    raylet = node.all_processes["raylet"][0].process.pid
-    is_killed, events = False, []
-    for event in run(study, tmp_path, step_seconds=0.05, address=cluster.address):
-        events.append(event)
-        if (
-            isinstance(event, TrialProgressed)
-            and not is_killed
-            and any(map(partial(is_child, raylet), noted(tmp_path)))
-        ):
-            cluster.remove_node(node, allow_graceful=False)
-            is_killed = True
-
-    lost = [each.trial.number for each in events if isinstance(each, WorkerLost)]
-    ended = [each.trial.number for each in events if isinstance(each, TrialEnded)]
-    assert lost and len(set(lost)) == len(lost)
-    assert sorted(ended) == list(range(12))
-    assert {each.state for each in told(tmp_path)} == {TrialState.COMPLETE}
-    assert set(steps(tmp_path).values()) == {study.epochs * STEPS_PER_EPOCH}
