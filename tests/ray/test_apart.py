@@ -25,8 +25,8 @@ def make_at_home(step_seconds: float) -> FakeObjective:
     return make_fake(EPOCHS, folder, step_seconds)
 
 
-def file_name(trial: int, seed: int) -> str:
-    return f"{trial}-{seed}.json"
+def file_name(trial: int, seed: int) -> Path:
+    return Path(f"{trial}-{seed}.json")
 
 
 def home_of(place: str) -> str:
@@ -71,4 +71,4 @@ def test_a_node_that_dies_costs_no_trial_and_doubles_none_and_its_trials_go_on_f
     assert {each.state for each in told(tmp_path)} == {TrialState.COMPLETE}
     assert dict(steps(tmp_path)) == dict.fromkeys(range(5), EPOCHS * STEPS_PER_EPOCH)
     assert len(starts) == 2 and starts[0] == 0 and starts[1] >= 1, "it went on from the checkpoint of the other node"
-    assert kept == {file_name(number, 0): f'{{"epoch": {EPOCHS - 1}}}' for number in range(5)}
+    assert kept == {str(file_name(number, 0)): f'{{"epoch": {EPOCHS - 1}}}' for number in range(5)}

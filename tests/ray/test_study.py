@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import select
 
-from evolve.errors import EvolveError, StudyError
+from evolve.errors import EvolveError
 from evolve.run.engines import SerialEngine
 from evolve.run.events import StudyStopped, TrialEnded, WorkerLost
 from evolve.run.objective import MakeObjective
@@ -141,16 +141,6 @@ def test_a_scheduler_remembers_the_trials_of_earlier_runs(cluster: Any, tmp_path
     place, worst = by_rate[0.003]
     assert place == 3, "the order of this grid has changed: choose another seed"
     assert worst.verdict == "pruned"
-
-
-def test_only_an_engine_with_the_studys_scheduler_runs_it(tmp_path: Path) -> None:
-    storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
-    engine = SerialEngine(partial(make_fake, 4, tmp_path))
-
-    with pytest.raises(StudyError, match=r"'asha' is one of Ray Tune's, and this engine .* take --engine ray"):
-        StudyRun(fake_study(scheduler="asha"), storage, engine, environment_id="test")
-
-    storage.close()
 
 
 def test_a_training_that_raises_fails_with_its_own_traceback(cluster: Any, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray import tune
 
+from evolve.errors import EvolveError
 from evolve.run.engines.base import BEHIND, EngineEvent
 from evolve.run.engines.processes import Limits
 from evolve.run.engines.ray.cluster import Cluster, Resources, fitting
@@ -102,8 +103,7 @@ class RayEngine:
 
     @property
     def capacity(self) -> int:
-        # A trial that Tune's scheduler has paused waits for others, which have to be asked for.
-        return self._slots + self._exchange.num_paused
+        return self._slots
 
     def submit(self, trial: Trial) -> None:
         if not self._exchange.submit(trial):
@@ -132,7 +132,11 @@ class RayEngine:
 
     def _start(self) -> None:
         self._exchange = Exchange(fitness=self._stopping.fitness, queue=self._exchange.queue)
-        self._thread = Thread(target=_fit, args=(self._tuner(self._exchange), self._exchange), daemon=True)
+        try:
+            tuner = self._tuner(self._exchange)
+        except Exception as error:
+            raise EvolveError(f"Ray Tune cannot be started: {type(error).__name__}: {error}") from error
+        self._thread = Thread(target=_fit, args=(tuner, self._exchange), daemon=True)
         self._thread.start()
 
     def _tuner(self, exchange: Exchange) -> tune.Tuner:

@@ -127,11 +127,6 @@ class Exchange:
             self.is_closed = True
             self._changed.notify_all()
 
-    @property
-    def num_paused(self) -> int:
-        """Trainings that a scheduler of Tune's has paused."""
-        return sum(training.place != "" and not training.is_running for training in list(self.trainings.values()))
-
     # Tune's controller
 
     def take(self) -> Trial | None:

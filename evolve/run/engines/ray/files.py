@@ -33,7 +33,7 @@ class Checkpoints:
     """
 
     folder: Path
-    name: Callable[[int, int], str]
+    name: Callable[[int, int], Path]
 
     def path(self, trial: int, seed: int) -> Path:
         """File of a training's last checkpoint on this machine."""
