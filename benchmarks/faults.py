@@ -1,9 +1,10 @@
 """The long campaign of faults: how often a run may be killed, and what that costs.
 
-    python -m benchmarks.faults [--kills 200] [--seed 0] [--storage URL]
+    python -m benchmarks.faults [--kills 200] [--seed 0] [--storage URL] [--fake]
 
 Every study of six trainings runs until it is done, under kills of the driver, its process group or a worker, at
-random moments or chosen calls (see tests/faults/campaign.py). With one worker it must equal one that nobody disturbed.
+random moments or chosen calls (see tests/faults/campaign.py), in every engine. With one trial at a time it must equal
+one that nobody disturbed. With --fake trainings take milliseconds, all else is real, and a fault some seconds.
 With --storage each study has a database of its own on that server, made and dropped here.
 """
 
@@ -22,13 +23,11 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from tests.faults.campaign import Fault, Findings, Setting, differences, disturbed, faults
+from tests.faults.campaign import STORED, Fault, Findings, Setting, differences, disturbed, faults
 
-SETTINGS = tuple(
-    Setting(sampler=sampler, pruner=pruner, workers=workers)
-    for sampler, pruner in (("tpe", "asha"), ("tpe", "none"), ("random", "median"))
-    for workers in (1, 2)
-)
+PLACES = (("processes", 1, 1), ("serial", 1, 1), ("processes", 1, 3), ("processes", 2, 2), ("serial", 1, 2))
+SEARCHES = (("tpe", "asha"), ("tpe", "none"), ("random", "median"))
+FAKE_SECONDS = 3.0
 MOST_A_STUDY = 12
 
 
@@ -49,13 +48,22 @@ def database(server: str | None, folder: Path, name: str) -> Iterator[str]:
 
 
 def study(folder: Path, setting: Setting, chosen: Iterator[Fault], server: str | None, *, most: int) -> Findings:
-    """One study under faults, compared with an undisturbed one where one worker makes them comparable."""
+    """One study under faults, compared with an undisturbed one where they can be compared."""
     with database(server, folder, "killed") as url, database(server, folder, "whole") as whole:
         found = disturbed(folder / "killed", setting, url, chosen, most=most)
-        if setting.workers == 1:
+        if setting.is_repeatable:
             found.problems += disturbed(folder / "whole", setting, whole, iter(()), most=0).problems
             found.problems += differences(url, whole)
     return found
+
+
+def settings_of(*, is_real: bool) -> list[Setting]:
+    """Every search in every engine."""
+    return [
+        Setting(sampler=sampler, pruner=pruner, engine=engine, workers=workers, lanes=lanes, is_real=is_real)
+        for sampler, pruner in SEARCHES
+        for engine, workers, lanes in PLACES
+    ]
 
 
 def main() -> None:
@@ -63,20 +71,24 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--storage", help="a PostgreSQL server, as postgresql+psycopg://USER@HOST/postgres")
+    parser.add_argument("--fake", action="store_true")
     arguments = parser.parse_args()
-    chosen, hits, problems, started = faults(arguments.seed), Counter[str](), 0, time.monotonic()
+    chosen = faults(arguments.seed)
+    if arguments.fake:
+        chosen = faults(arguments.seed, calls=STORED, longest=FAKE_SECONDS)
+    settings = settings_of(is_real=not arguments.fake)
+    hits, problems, started = Counter[str](), 0, time.monotonic()
     print(f"seed {arguments.seed}; torch {version('torch')}, optuna {version('optuna')}, {platform.machine()}")
-    print(f"{'study':<26}{'kills':>6}{'problems':>10}{'seconds':>9}")
+    print(f"{'study':<40}{'kills':>6}{'problems':>10}{'seconds':>9}")
     number = 0
     while hits.total() < arguments.kills:
-        setting, since = SETTINGS[number % len(SETTINGS)], time.monotonic()
+        setting, since = settings[number % len(settings)], time.monotonic()
         most = min(MOST_A_STUDY, arguments.kills - hits.total())
         with TemporaryDirectory() as folder:
             found = study(Path(folder), setting, chosen, arguments.storage, most=most)
         hits.update("chosen call" if each.call else f"{each.signal.name} {each.target}" for each in found.faults)
-        name = f"{setting.sampler}, {setting.pruner}, {setting.workers} worker{'s' * (setting.workers > 1)}"
         row = f"{len(found.faults):>6}{len(found.problems):>10}{time.monotonic() - since:>9.0f}"
-        print(f"{name:<26}{row}", flush=True)
+        print(f"{setting.text:<40}{row}", flush=True)
         for problem in found.problems:
             print(f"    {problem}", flush=True)
         problems, number = problems + len(found.problems), number + 1

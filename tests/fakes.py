@@ -72,7 +72,9 @@ class FakeObjective:
                     yield LaneEnded(lane=0, step=step, cause=EndCause.DIVERGED, reason="box loss is not finite")
                     return
             yield metrics_of(lr0, seed, epoch, self.epochs, "val")
-            path.write_text(json.dumps({"epoch": epoch}))
+            written = path.with_suffix(".partial")
+            written.write_text(json.dumps({"epoch": epoch}))
+            written.replace(path)
             yield CheckpointSaved(lane=0, epoch=epoch, step=(epoch + 1) * STEPS_PER_EPOCH, path=str(path))
         yield metrics_of(lr0, seed, self.epochs - 1, self.epochs, "test")
         yield LaneEnded(lane=0, step=total, cause=EndCause.FINISHED, reason="ran all epochs")

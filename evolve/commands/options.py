@@ -112,6 +112,27 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or 
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", help="Processes that train at once.", parser=at_least_one, metavar="<int>")
 ]
+EngineOption = Annotated[
+    str, typer.Option("--engine", help="Where trials train: auto, serial (this process), processes, or ray.")
+]
+
+
+def lanes(text: str) -> int | str:
+    """Trials side by side: a whole number of at least 1, or auto."""
+    return text if text == "auto" else at_least_one(text)
+
+
+LanesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--lanes",
+        help="Trials side by side in each process, or auto to measure what is fastest.",
+        show_default="auto on a GPU, else 1",
+        parser=lanes,
+        metavar="<int>|auto",
+    ),
+]
+AddressOption = Annotated[str, typer.Option("--address", help="A Ray cluster to train on, such as auto or HOST:PORT.")]
 DIALECT_NAMES = "native, yolov3, yolov3-early, ultralytics or darknet"
 ToOption = Annotated[str, typer.Option("--to", help=f"Trainer: {DIALECT_NAMES}.")]
 FromOption = Annotated[

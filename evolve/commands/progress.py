@@ -22,6 +22,7 @@ from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.run.data import DataChecked
 from evolve.run.events import (
     CheckpointPassedOver,
+    LanesChosen,
     LanesParted,
     RunEvent,
     StartChecked,
@@ -97,6 +98,8 @@ class Progress:
         """Takes in the next event."""
         if isinstance(event, DataChecked):
             self._say_data(event)
+        elif isinstance(event, LanesChosen):
+            self._say(event.text)
         elif isinstance(event, StartChecked):
             self._say(f"weights {event.text}")
         elif isinstance(event, TrialStarted):

@@ -20,13 +20,16 @@ from evolve.commands.options import (
     DEFAULT_STORAGE,
     RUNS,
     AcceptDataOption,
+    AddressOption,
     BatchOption,
     DataOption,
     DeviceOption,
     DryRunOption,
+    EngineOption,
     EpochsOption,
     FreezeOption,
     JsonOption,
+    LanesOption,
     ModelOption,
     NameOption,
     NmsOption,
@@ -44,6 +47,7 @@ from evolve.commands.options import (
 )
 from evolve.commands.output import opened_storage, say, say_next, stored_study
 from evolve.errors import StudyError, shown
+from evolve.run.crew import Asked
 
 if TYPE_CHECKING:
     from evolve.run.data import DataChecked
@@ -71,7 +75,10 @@ def run(
     skip_unreadable: SkipOption = False,
     accept_changed_data: AcceptDataOption = False,
     device: DeviceOption = "auto",
+    engine: EngineOption = "auto",
     workers: WorkersOption = None,
+    lanes: LanesOption = None,
+    address: AddressOption = "",
     storage: StorageOption = DEFAULT_STORAGE,
     name: NameOption = None,
     resume: ResumeOption = False,
@@ -94,6 +101,7 @@ def run(
         weights=weights,
         freeze=freeze,
     )
+    asked = Asked(engine=engine, workers=workers, lanes=lanes, address=address)
     device = _device(device, trains=not dry_run)
     budget = {"trials": trials, "seconds": seconds}
     if resume:
@@ -102,7 +110,7 @@ def run(
         others = budget | {"skip_unreadable": skip_unreadable or None}
         definition, checked = _defined(study, chosen, others, name=name, storage=storage, device=device)
     _say_choices(definition)
-    run = replace(_run_of(definition, storage, device, workers, checked), accepts_changed_data=accept_changed_data)
+    run = replace(_run_of(definition, storage, device, asked, checked), accepts_changed_data=accept_changed_data)
     (_print_plan if dry_run else _train)(run, as_json=as_json)
 
 
@@ -153,7 +161,7 @@ def train(
     others = {"skip_unreadable": skip_unreadable or None, "weights_sha256": sha256}
     definition = training_study(file, hyp, chosen, others, name=name, stored=partial(stored_study, storage))
     _say_choices(definition)
-    run = _run_of(definition, storage, device, workers, None)
+    run = _run_of(definition, storage, device, Asked(workers=workers), None)
     _train(replace(run, accepts_changed_data=accept_changed_data), as_json=as_json)
 
 
@@ -225,10 +233,10 @@ def _say_choices(study: Study) -> None:
         typer.echo(line, err=True)
 
 
-def _run_of(study: Study, storage: str, device: str, workers: int | None, checked: DataChecked | None) -> Run:
+def _run_of(study: Study, storage: str, device: str, asked: Asked, checked: DataChecked | None) -> Run:
     from evolve.run.run import Run
 
-    return Run(study=study, storage_url=storage, device=device, workers=workers, runs=RUNS, checked=checked)
+    return Run(study=study, storage_url=storage, device=device, asked=asked, runs=RUNS, checked=checked)
 
 
 def _print_plan(run: Run, *, as_json: bool) -> None:

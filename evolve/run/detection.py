@@ -168,6 +168,15 @@ def choose_device(asked: str) -> str:
     return asked
 
 
+def devices_of(device: str) -> list[str]:
+    """Devices that a name stands for: `cuda` is every GPU there is, any other name that one."""
+    import torch
+
+    if device != "cuda":
+        return [device]
+    return [f"cuda:{place}" for place in range(max(torch.cuda.device_count(), 1))]
+
+
 def environment(device: str) -> dict[str, str]:
     """Versions, device, machine and commit, for the record."""
     import torch

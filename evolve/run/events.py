@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evolve.outcome.training import TrialOutcome
@@ -13,6 +14,27 @@ class StartChecked:
     """The weights that trainings start from can be used; the text says what is taken from them."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanesChosen:
+    """Trials side by side in each process, and why.
+
+    Attributes:
+        lanes: The number.
+        rates: Images a second of all lanes together, by number of lanes that was tried.
+        reason: Why no more were tried or taken.
+    """
+
+    lanes: int
+    rates: Mapping[int, float]
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """The same in a line."""
+        rates = ", ".join(f"{lanes}: {rate:.0f}" for lanes, rate in self.rates.items())
+        return f"lanes {self.lanes}: {self.reason} (images/s by number of lanes: {rates})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +103,7 @@ class StudyStopped:
 
 RunEvent = (
     StartChecked
+    | LanesChosen
     | TrialStarted
     | TrialProgressed
     | WorkerLost

@@ -5,23 +5,26 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from detector.hyperparameters import fuse_key
 from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
+from evolve.run.crew import AUTO, Asked, Crew, crew
 from evolve.run.data import DataChecked, check_unchanged, survey
 from evolve.run.detection import (
     WORKERS_NEED,
     checkpoint_path,
     choose_device,
+    devices_of,
     drop_spare_checkpoints,
     environment,
 )
-from evolve.run.engines import Limits, ProcessEngine
-from evolve.run.events import RunEvent, StartChecked, TrialEnded
+from evolve.run.engines import Engine, Limits, ProcessEngine, SerialEngine
+from evolve.run.events import LanesChosen, RunEvent, StartChecked, TrialEnded
 from evolve.run.lanes import make_objective
-from evolve.run.machine import available_cores, threads_for
+from evolve.run.measuring import choose_lanes
 from evolve.run.runner import StudyRun
 from evolve.run.weight_files import pinned, start_text
 from evolve.storage.database import Storage
@@ -35,8 +38,8 @@ class Run:
     Attributes:
         study: What is searched.
         storage_url: Any SQLAlchemy URL.
-        device: auto, or torch's name of a device.
-        workers: Processes that train, or None for one a core on the CPU and one on a GPU.
+        device: auto, or torch's name of a device; cuda is all there are.
+        asked: Engine, processes and lanes, as far as a person has named them.
         runs: Folder with a folder for each study.
         checked: What the data hold, where they have been checked already.
         accepts_changed_data: Whether trials go on although the data are not what earlier ones were trained on.
@@ -45,7 +48,7 @@ class Run:
     study: Study
     storage_url: str
     device: str = "auto"
-    workers: int | None = None
+    asked: Asked = field(default_factory=Asked)
     runs: Path = Path("runs")
     checked: DataChecked | None = None
     accepts_changed_data: bool = False
@@ -56,19 +59,8 @@ class Run:
         return self.runs / self.study.name
 
     def crew(self, device: str) -> Crew:
-        """The processes that train on a device."""
-        asked = self.workers or (1 if device.startswith("cuda") else available_cores())
-        # No more than there are trials: one training alone has all cores to itself.
-        workers = min(asked, self.study.budget.trials)
-        return Crew(workers=workers, threads=threads_for(workers))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crew:
-    """How many processes train at once, and threads of torch in each."""
-
-    workers: int
-    threads: int
+        """Who trains on a device."""
+        return crew(self.asked, devices_of(device), trials=self.study.budget.trials, sampler=self.study.sampler)
 
 
 def mended(run: Run, advice: Sequence[planning.Advice], checked: DataChecked) -> Run:
@@ -93,11 +85,17 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
     storage = Storage(run.storage_url)
     try:
         storage.check_can_run(study)
-        engine = _engine(run, study, device)
+        found, checked = run.crew(device), run.checked
+        if found.lanes == AUTO:  # on data that can be trained on
+            checked = checked or _survey(study)
+        lanes = _lanes(study, found)
+        engine = _engine(run, study, found, lanes=lanes if isinstance(lanes, int) else lanes.lanes)
         try:
-            checked = run.checked or survey(study.data, skip_unreadable=study.skip_unreadable).at(study.image_size)
+            checked = checked or _survey(study)
             text = start_text(study, checked.summary["classes"])
             yield checked
+            if isinstance(lanes, LanesChosen):
+                yield lanes
             if text:
                 study = study.model_copy(update={"decisions": {**study.decisions, "weights": text}})
                 yield StartChecked(text=f"{study.weights}: {text}")
@@ -123,11 +121,56 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
         storage.close()
 
 
-def _engine(run: Run, study: Study, device: str) -> ProcessEngine:
-    crew, folder = run.crew(device), run.folder.absolute()
-    objective = partial(make_objective, study, device=device, run_folder=folder, num_threads=crew.threads)
+def _survey(study: Study) -> DataChecked:
+    return survey(study.data, skip_unreadable=study.skip_unreadable).at(study.image_size)
+
+
+def _lanes(study: Study, found: Crew) -> int | LanesChosen:
+    """Trials side by side in each process, measured where that was asked for and more than one could be."""
+    if isinstance(found.lanes, int):
+        return found.lanes
+    return choose_lanes(study, found.devices[0], threads=found.threads, most=found.most_lanes)
+
+
+def _engine(run: Run, study: Study, found: Crew, *, lanes: int) -> Engine:
+    objectives = [
+        partial(make_objective, study, device=device, run_folder=run.folder.absolute(), num_threads=found.threads)
+        for device in found.devices
+    ]
     limits = Limits(trial_seconds=study.budget.trial_seconds)
-    return ProcessEngine(objective, workers=crew.workers, preload=WORKERS_NEED, limits=limits)
+    if found.engine == "serial":
+        return SerialEngine(objectives[0], lanes=lanes)
+    if found.engine == "ray":
+        return _ray_engine(run, study, found, limits)
+    return ProcessEngine(
+        objectives,
+        workers=found.workers,
+        lanes=lanes,
+        preload=WORKERS_NEED,
+        limits=limits,
+        fuse_key=lambda trial: fuse_key(study.hyperparameters(trial.params)),
+    )
+
+
+def _ray_engine(run: Run, study: Study, found: Crew, limits: Limits) -> Engine:
+    """On a cluster as many train as there is room for, on a core or a GPU each; on this machine, as processes would."""
+    from evolve.run.engines.ray import Checkpoints, RayEngine, Stopping  # Ray takes seconds to load
+
+    on_gpu = found.devices[0].startswith("cuda")
+    is_joined, folder = bool(run.asked.address), run.folder.absolute()
+    cpus = 1 if is_joined else found.threads
+    # Ray shows each process the GPU that is its own.
+    device = "cuda" if on_gpu else found.devices[0]
+    return RayEngine(
+        partial(make_objective, study, device=device, run_folder=folder, num_threads=cpus),
+        workers=run.asked.workers if is_joined else found.workers,
+        address=run.asked.address,
+        cpus_per_trial=cpus,
+        gpus_per_trial=int(on_gpu),
+        stopping=Stopping(scheduler=study.scheduler, epochs=study.epochs, fitness=study.fitness.of),
+        checkpoints=Checkpoints(folder=folder, name=partial(checkpoint_path, Path())),
+        limits=limits,
+    )
 
 
 def _drop_weights(run: Run, storage: Storage, study_id: int) -> None:

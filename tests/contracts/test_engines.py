@@ -219,6 +219,19 @@ def test_when_memory_runs_out_the_trials_are_trained_in_halves(tmp_path: Path) -
     assert not any(isinstance(each, Parted | Crashed) for each in after)  # it is not tried again
 
 
+def test_trials_that_may_be_trained_as_one_meet_in_one_worker(tmp_path: Path) -> None:
+    make = partial(make_fake, EPOCHS, tmp_path)
+    engine = ProcessEngine(make, workers=2, lanes=2, fuse_key=lambda trial: trial.params["shared"])
+    mine = [replace(trial(0.1), params={"lr0": 0.1, "shared": kind}) for kind in ("a", "b", "b", "a")]
+    for each in mine:
+        engine.submit(each)
+    held = [set(worker.started) for worker in engine._workers]
+    events_until_end(engine, count=4)
+    engine.close()
+
+    assert {mine[0].number, mine[3].number} in held and {mine[1].number, mine[2].number} in held
+
+
 def test_trials_that_cannot_share_a_training_take_turns(tmp_path: Path) -> None:
     engine = SerialEngine(partial(make_fake, EPOCHS, tmp_path), lanes=2)
     mine = [replace(trial(0.1), params={"lr0": 0.1, "shared": kind}) for kind in ("a", "b")]

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -23,6 +23,7 @@ from typing import Any
 import optuna
 from sqlalchemy import create_engine, inspect, text
 
+from tests.fakes import STEPS_PER_EPOCH
 from tests.places import ROOT
 from tests.processes import environment
 
@@ -41,7 +42,7 @@ budget: {{trials: 6}}
 thresholds: {{floor: 0.0}}
 """
 # Where a kill leaves the most to put right: between two writes that belong together.
-CALLS = (
+STORED = (
     "evolve.storage.records:Records.write",
     "evolve.storage.records:Records.end_training",
     "evolve.storage.database:Storage.begin_trial",
@@ -49,11 +50,10 @@ CALLS = (
     "evolve.storage.ledger:Ledger.keep_decision",
     "evolve.storage.lease:Lease.take",
     "evolve.search.pruners:apply",
-    "detector.checkpoint:save",
-    "detector.checkpoint:link",
-    "detector.checkpoint:_sync_folder",
     "optuna.study.study:Study.tell",
 )
+SAVED = ("detector.checkpoint:save", "detector.checkpoint:link", "detector.checkpoint:_sync_folder")
+CALLS = STORED + SAVED
 TARGETS = ("driver", "group", "worker")
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
 RUN_SECONDS = 300.0
@@ -82,11 +82,36 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """A study of the campaign."""
+    """A study of the campaign.
+
+    Attributes:
+        sampler, pruner: Of the study.
+        engine, workers, lanes: As of `evolve run`.
+        is_real: Whether detectors are trained; else trainings take milliseconds (`tests.faults.fake_run`).
+    """
 
     sampler: str
     pruner: str
     workers: int
+    engine: str = "processes"
+    lanes: int = 1
+    is_real: bool = True
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Of each training."""
+        return 10 if self.is_real else STEPS_PER_EPOCH
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether a run that was killed asks and finds what one that was not does: one trial after another."""
+        return self.workers == self.lanes == 1
+
+    @property
+    def text(self) -> str:
+        """For the table."""
+        trained = "" if self.is_real else " (fake)"
+        return f"{self.sampler}, {self.pruner}, {self.engine} {self.workers} x {self.lanes}{trained}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,17 +127,23 @@ class Findings:
     problems: list[str] = field(default_factory=list)
 
 
-def faults(seed: int) -> Iterator[Fault]:
-    """Random faults; the same for the same seed."""
+def faults(seed: int, *, calls: Sequence[str] = CALLS, longest: float = 16.0) -> Iterator[Fault]:
+    """Random faults; the same for the same seed.
+
+    Args:
+        seed: Of the generator.
+        calls: Calls that may be chosen, as `module:Class.method`.
+        longest: Seconds after which a fault at a random moment comes at the latest.
+    """
     chance = random.Random(seed)
     while True:
         call = ""
         if chance.random() < 0.4:
-            call = f"{chance.choice(CALLS)}:{chance.randint(1, 4)}:{chance.choice(('before', 'after'))}"
+            call = f"{chance.choice(calls)}:{chance.randint(1, 4)}:{chance.choice(('before', 'after'))}"
         yield Fault(
             target=chance.choice(TARGETS),
             signal=chance.choice(SIGNALS),
-            delay=chance.uniform(0.5, 16.0),
+            delay=chance.uniform(0.5, longest),
             call=call,
         )
 
@@ -143,7 +174,7 @@ def disturbed(folder: Path, setting: Setting, url: str, found: Iterator[Fault], 
         before = now
     code, _ = _run_under(folder, setting, url, iter(()))
     findings.problems += [] if code == 0 else [f"the last run, undisturbed, ended with {code}: {_last_words(folder)}"]
-    findings.problems += list(left_behind(url))
+    findings.problems += list(left_behind(url, steps_per_epoch=setting.steps_per_epoch))
     return findings
 
 
@@ -161,11 +192,12 @@ def _run_under(folder: Path, setting: Setting, url: str, found: Iterator[Fault])
     if fault is not None and fault.call:
         settings |= {"FAULT": fault.call, "FAULT_MARK": str(mark)}
         settings["PYTHONPATH"] = f"{ROOT / 'tests/faults/site'}{os.pathsep}{settings['PYTHONPATH']}"
-    command = ["run", "--study", "killed.yaml", "--workers", str(setting.workers), "--storage", url]
+    program = ["evolve.cli", "run", "--study"] if setting.is_real else ["tests.faults.fake_run"]
+    places = ["--engine", setting.engine, "--workers", str(setting.workers), "--lanes", str(setting.lanes)]
     hits: list[Fault] = []
     with (folder / "log.txt").open("a") as log:
         running = subprocess.Popen(
-            [sys.executable, "-m", "evolve.cli", *command],
+            [sys.executable, "-m", *program, "killed.yaml", "--storage", url, *places],
             cwd=folder,
             env=settings,
             stdout=log,
@@ -261,7 +293,7 @@ def measured(url: str) -> dict[str, list[tuple[Any, ...]]]:
     return found
 
 
-def left_behind(url: str) -> Iterator[str]:
+def left_behind(url: str, *, steps_per_epoch: int) -> Iterator[str]:
     """What a finished study must not have: trials that run or failed, or rows of steps that are missing or doubled."""
     known = trials(url)
     if [number for number, *_ in known] != list(range(6)):
@@ -276,7 +308,7 @@ def left_behind(url: str) -> Iterator[str]:
     for row in measured(url)["evolve_step"]:
         steps.setdefault(row[0], []).append(row[2])
     for number, numbers in steps.items():
-        if numbers != list(range(len(numbers))) or len(numbers) % 10:
+        if numbers != list(range(len(numbers))) or len(numbers) % steps_per_epoch:
             yield f"trial {number} has steps {numbers}"
 
 

@@ -1,64 +1,43 @@
-"""The real trainer in processes of Ray's."""
+"""The real trainer in processes of Ray's, as the command line runs it."""
 
 from __future__ import annotations
 
-from functools import partial
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
-from evolve.run.engines import Engine, SerialEngine
-from evolve.run.lanes import make_objective
-from evolve.run.runner import StudyRun
-from evolve.storage.database import Storage
-from evolve.study import Study
 from tests.evolve.run.test_runner import told, verdicts
-from tests.ray.test_study import steps
+from tests.processes import evolve
+from tests.ray.test_study import noted, steps
+from tests.small_study import SMALL
 
 pytestmark = pytest.mark.ray
 
-STUDY = Study.from_mapping(
-    {
-        "name": "fake",
-        "data": "digits-1",
-        "epochs": 1,
-        "hyperparameters": {"box": 1.0, "warmup_epochs": 0.5, "warmup_bias_lr": 0.01},
-        "space": {"lr0": {"choices": [0.01, 1.0e5]}},
-        "sampler": "grid",
-        "budget": {"trials": 2},
-        "thresholds": {"floor": 0.0},
-    },
-    origin="test",
-)
 
+def test_digits_train_to_the_same_numbers_as_in_one_process_and_a_nan_is_stored_as_diverged(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    printed = {}
+    for engine in ("ray", "serial"):
+        storage = f"sqlite:///{tmp_path / engine}/evolve.db"
+        command = ["run", "--study", "small.yaml", "--engine", engine, "--storage", storage, "--json"]
+        printed[engine] = evolve(tmp_path, *command).stdout
 
-def run(engine: Engine, folder: Path) -> None:
-    storage = Storage(f"sqlite:///{folder}/evolve.db")
-    try:
-        study = StudyRun(STUDY, storage, engine, environment_id="test")
-        with storage.lease(study.study_id, STUDY.name) as lease:
-            list(study.events(lease))
-    finally:
-        engine.close()
-        storage.close()
-
-
-def test_digits_train_to_the_same_numbers_as_in_this_process_and_a_nan_is_stored_as_diverged(tmp_path: Path) -> None:
-    from evolve.run.engines.ray import RayEngine
-
-    here, there = tmp_path / "here", tmp_path / "there"
-    for folder in (here, there):
-        folder.mkdir()
-    made = {
-        folder: partial(make_objective, STUDY, device="cpu", run_folder=folder, num_threads=1)
-        for folder in (here, there)
-    }
-    run(RayEngine(made[there], workers=1), there)
-    run(SerialEngine(made[here]), here)
-
-    assert sorted(verdicts(there).values()) == ["diverged", "undertrained"]
-    assert verdicts(there) == verdicts(here)
-    assert [(each.values, each.constraints) for each in told(there)] == [
-        (each.values, each.constraints) for each in told(here)
+    ray, serial = tmp_path / "ray", tmp_path / "serial"
+    assert sorted(verdicts(ray, "small").values()) == ["diverged", "undertrained"]
+    assert verdicts(ray, "small") == verdicts(serial, "small")
+    assert [(each.values, each.constraints) for each in told(ray, "small")] == [
+        (each.values, each.constraints) for each in told(serial, "small")
     ]
-    assert steps(there) == steps(here)
+    assert steps(ray) == steps(serial)
+    assert sum(text.startswith("Ray trial") for text in noted(ray)) == 2
+    assert all(json.loads(line) for line in printed["ray"].splitlines())
+
+
+def test_a_study_with_a_scheduler_of_tunes_says_which_engine_it_wants(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(yaml.safe_load(SMALL) | {"scheduler": "asha"}))
+
+    refused = evolve(tmp_path, "run", "--study", "small.yaml", "--engine", "serial", check=False)
+
+    assert refused.returncode == 2 and "take --engine ray" in refused.stderr

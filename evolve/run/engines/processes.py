@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
@@ -30,7 +30,7 @@ from evolve.study.trial import Trial
 
 # Workers are forked from a process that has imported things and done nothing else: they inherit no locks or threads.
 _HAS_FORKSERVER = "forkserver" in multiprocessing.get_all_start_methods()
-_CONTEXT: Any = multiprocessing.get_context("forkserver" if _HAS_FORKSERVER else "spawn")
+CONTEXT: Any = multiprocessing.get_context("forkserver" if _HAS_FORKSERVER else "spawn")
 _GRACE_SECONDS = 5.0
 _HEARTBEAT = "alive"
 _GO_ON = "go on"
@@ -69,13 +69,16 @@ class _Worker:
 
     Attributes:
         started: When each of its trials was given to it.
+        keys: Fuse key of each of them.
         undecided: Trials that await a decision.
         holds: Whether it waits to be told to go on, since it has not begun or a trial has ended.
     """
 
     process: BaseProcess
     pipe: Connection
+    make_objective: MakeObjective
     started: dict[int, float] = field(default_factory=dict)
+    keys: dict[int, Hashable] = field(default_factory=dict)
     undecided: set[int] = field(default_factory=set)
     holds: bool = True
     has_spoken: bool = False
@@ -95,7 +98,7 @@ def warm_up(preload: Sequence[str]) -> None:
         preload: Modules that workers need.
     """
     if _HAS_FORKSERVER:
-        _CONTEXT.set_forkserver_preload(["evolve.run.engines.server", *preload])
+        CONTEXT.set_forkserver_preload(["evolve.run.engines.server", *preload])
         forkserver.ensure_running()
 
 
@@ -103,12 +106,13 @@ class ProcessEngine:
     """Trains trials in worker processes.
 
     Args:
-        make_objective: Called once in each worker; must be picklable.
+        make_objective: Called once in each worker; must be picklable. One for all workers, or one for each.
         workers: Processes, at least 1.
         lanes: Trials side by side in each process, at least 1.
         preload: Modules that workers need, imported once for all of them. Importing them may not start threads or use
             a device.
         limits: How long a worker is waited for.
+        fuse_key: As of the objective, to bring trials together that may be trained as one; all are alike without it.
         clock: Returns seconds of a clock that never goes back.
 
     Raises:
@@ -117,29 +121,33 @@ class ProcessEngine:
 
     def __init__(
         self,
-        make_objective: MakeObjective,
+        make_objective: MakeObjective | Sequence[MakeObjective],
         *,
         workers: int,
         lanes: int = 1,
         preload: Sequence[str] = (),
         limits: Limits = Limits(),
+        fuse_key: Callable[[Trial], Hashable] = lambda _: None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         for name, number in (("workers", workers), ("lanes", lanes)):
             if number < 1:
                 raise ValueError(f"{name}: {number} is not at least 1")
         self._lanes = lanes
-        self._make_objective, self._limits, self._clock = make_objective, limits, clock
+        self._limits, self._fuse_key, self._clock = limits, fuse_key, clock
         self._longest, self._is_hurried, self._looked = 0.0, False, clock()
         warm_up(preload)
-        self._workers = [self._start() for _ in range(workers)]
+        makes = [make_objective] * workers if callable(make_objective) else make_objective
+        self._workers = [self._start(make) for make in makes]
 
     @property
     def capacity(self) -> int:
         return len(self._workers) * self._lanes
 
     def submit(self, trial: Trial) -> None:
-        worker = min(self._workers, key=lambda worker: len(worker.started))
+        key = self._fuse_key(trial)
+        worker = min(self._workers, key=lambda worker: (len(worker.started), key not in worker.keys.values()))
+        worker.keys[trial.number] = key
         try:
             self._give(worker, trial)
         except OSError:
@@ -148,7 +156,8 @@ class ProcessEngine:
                 return
             worker.pipe.close()  # it died while it had nothing to do
             place = self._workers.index(worker)
-            self._workers[place] = self._start()
+            self._workers[place] = self._start(worker.make_objective)
+            self._workers[place].keys[trial.number] = key
             self._give(self._workers[place], trial)
 
     def events(self, timeout: float) -> list[EngineEvent]:
@@ -185,13 +194,13 @@ class ProcessEngine:
                 worker.process.kill()
                 worker.process.join()
 
-    def _start(self) -> _Worker:
-        ours, theirs = _CONTEXT.Pipe()
-        process = _CONTEXT.Process(target=_work, args=(theirs, self._make_objective, self._lanes), daemon=True)
+    def _start(self, make_objective: MakeObjective) -> _Worker:
+        ours, theirs = CONTEXT.Pipe()
+        process = CONTEXT.Process(target=_work, args=(theirs, make_objective, self._lanes), daemon=True)
         process.start()
         theirs.close()
         now = self._clock()
-        return _Worker(process, ours, heard=now, recorded=now)
+        return _Worker(process, ours, make_objective, heard=now, recorded=now)
 
     def _tell(self, worker: _Worker, message: object) -> None:
         with suppress(OSError):  # a worker that died while it waited is found at the next read of its pipe
@@ -232,7 +241,7 @@ class ProcessEngine:
             if event.awaits_decision:
                 worker.undecided.add(event.trial)
         elif isinstance(event, Ended | Crashed):
-            del worker.started[event.trial]
+            del worker.started[event.trial], worker.keys[event.trial]
             worker.undecided.discard(event.trial)
             worker.holds = True
         worker.recorded = worker.heard
@@ -256,7 +265,7 @@ class ProcessEngine:
 
     def _replaced(self, worker: _Worker, reason: str) -> Iterator[EngineEvent]:
         worker.pipe.close()
-        self._workers[self._workers.index(worker)] = self._start()
+        self._workers[self._workers.index(worker)] = self._start(worker.make_objective)
         for number in worker.started:
             yield Crashed(trial=number, reason=reason, traceback=reason, by_machine=True)
 

@@ -1,0 +1,99 @@
+"""Who trains the trials of a study: which engine, how many processes on which devices, how many trials side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evolve.errors import StudyError
+from evolve.run.machine import available_cores, threads_for
+
+ENGINES = ("auto", "serial", "processes", "ray")
+AUTO = "auto"
+# Samplers that ask the same whatever came out before: for them any number of trials may train at once.
+BLIND_SAMPLERS = ("grid", "random", "qmc")
+# Others learn little from trials that have not ended when they ask: so many rounds at least.
+LEAST_ROUNDS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a person says of where trials are trained.
+
+    Attributes:
+        engine: One of `ENGINES`; auto takes a cluster where an address is given, else processes.
+        workers: Processes that train, or None for one a core on the CPU and one for each GPU.
+        lanes: Trials side by side in each, `auto` to measure what is fastest, or None for that on a GPU and 1 on a CPU,
+            where only the smallest networks gain by it and numbers would follow from what was measured.
+        address: Of a Ray cluster; empty for none.
+
+    Raises:
+        StudyError: The engine is not known, or goes with none of that.
+    """
+
+    engine: str = AUTO
+    workers: int | None = None
+    lanes: int | str | None = None
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise StudyError(f"--engine: {self.engine!r} is not one of {', '.join(ENGINES)}")
+        if self.address and self.engine not in (AUTO, "ray"):
+            raise StudyError(f"--address: is for --engine ray, not {self.engine}")
+        if self.engine == "serial" and (self.workers or 1) > 1:
+            raise StudyError(f"--workers {self.workers}: the serial engine trains in one process; use --lanes")
+        if (self.engine == "ray" or self.address) and self.lanes not in (None, 1):
+            raise StudyError(f"--lanes {self.lanes}: on Ray each process trains one trial; leave it out")
+        if isinstance(self.lanes, str) and self.lanes != AUTO:
+            raise StudyError(f"--lanes: {self.lanes!r} is not auto or a whole number of at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """Who trains.
+
+    Attributes:
+        engine: serial, processes or ray.
+        devices: torch's name of the device of each process.
+        threads: Threads of torch in each.
+        lanes: Trials side by side in each, or auto for a number that has to be measured.
+        most_lanes: More would have nothing to train, or leave the sampler too little to learn from.
+    """
+
+    engine: str
+    devices: tuple[str, ...]
+    threads: int
+    lanes: int | str
+    most_lanes: int
+
+    @property
+    def workers(self) -> int:
+        """Processes that train at once."""
+        return len(self.devices)
+
+
+def crew(asked: Asked, devices: Sequence[str], *, trials: int, sampler: str) -> Crew:
+    """Who trains a study.
+
+    Args:
+        asked: What a person says.
+        devices: Devices there are, by torch's names; at least one.
+        trials: Budget of the study.
+        sampler: Name of its sampler.
+    """
+    engine = asked.engine if asked.engine != AUTO else ("ray" if asked.address else "processes")
+    on_gpu = devices[0].startswith("cuda")
+    wanted = 1 if engine == "serial" else asked.workers or (len(devices) if on_gpu else available_cores())
+    # No more than there are trials: one training alone has all cores to itself.
+    workers = min(wanted, trials)
+    rounds = 1 if sampler in BLIND_SAMPLERS else LEAST_ROUNDS
+    most = max(-(-trials // workers) // rounds, 1)
+    lanes: int | str = asked.lanes or (AUTO if on_gpu and engine != "ray" else 1)
+    return Crew(
+        engine=engine,
+        devices=tuple(devices[place % len(devices)] for place in range(workers)),
+        threads=threads_for(workers),
+        lanes=1 if most == 1 and lanes == AUTO else lanes,
+        most_lanes=most,
+    )

@@ -1,0 +1,126 @@
+"""How many trials should train side by side: measured with a few steps of the study's own network and data."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from evolve.errors import EvolveError
+from evolve.run.detection import open_study_data, prepare_torch
+from evolve.run.engines.crash import is_out_of_memory
+from evolve.run.engines.processes import CONTEXT
+from evolve.run.events import LanesChosen
+from evolve.study import Study
+
+WARM_STEPS, TURN, TURNS = 1, 2, 3
+# What a doubling has to bring, and all of it together: less may be noise, and costs the search.
+LEAST_GAIN, LEAST_TOTAL = 1.05, 1.10
+# On a CPU networks of slower steps have never gained by lanes; measuring would take minutes to say so.
+SLOW_STEP_SECONDS = 1.0
+
+
+def climb(rate_pair: Callable[[int, int], tuple[float, float]], most: int) -> LanesChosen:
+    """Doubles the number of lanes as long as that pays.
+
+    Args:
+        rate_pair: Images a second of two numbers of lanes, measured in turns.
+        most: Largest number that may be taken, at least 2.
+    """
+    rates: dict[int, float] = {}
+    gain, lanes, reason = 1.0, 1, f"more than {most} have nothing to train or nothing to learn from"
+    while lanes * 2 <= most:
+        try:
+            before, after = rate_pair(lanes, lanes * 2)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = f"{lanes * 2} do not fit into memory"
+            break
+        rates.setdefault(lanes, before)
+        rates[lanes * 2] = rates[lanes] * after / before
+        if after / before < LEAST_GAIN:
+            reason = f"{lanes * 2} bring {after / before - 1:+.0%}"
+            break
+        lanes, gain = lanes * 2, gain * after / before
+    if gain < LEAST_TOTAL:
+        lanes = 1
+    return LanesChosen(lanes=lanes, rates=rates, reason=reason)
+
+
+def choose_lanes(study: Study, device: str, *, threads: int, most: int) -> LanesChosen:
+    """Measures in a process of its own, whose memory is free again afterwards.
+
+    Args:
+        study: What is trained.
+        device: torch's name of the device.
+        threads: Threads of torch, as in a worker.
+        most: Largest number of lanes, at least 2.
+
+    Raises:
+        EvolveError: The measurement failed or its process died.
+    """
+    ours, theirs = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=_measure, args=(theirs, study, device, threads, most), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        answer: Any = ours.recv()
+    except EOFError:
+        process.join()
+        answer = f"its process died with exit code {process.exitcode}"
+    process.join()
+    if isinstance(answer, str):
+        raise EvolveError(f"--lanes auto: could not be measured: {answer}; name a number, such as --lanes 1")
+    chosen: LanesChosen = answer
+    return chosen
+
+
+def _measure(pipe: Any, study: Study, device: str, threads: int, most: int) -> None:
+    try:
+        prepare_torch(num_threads=threads)
+        pipe.send(measured(study, open_study_data(study), device, most=most))
+    except Exception as error:
+        pipe.send(f"{type(error).__name__}: {error}")
+
+
+def measured(study: Study, dataset: Any, device: str, *, most: int) -> LanesChosen:
+    """The same in this process, on data that are there."""
+
+    return climb(partial(rate_of_pair, study, dataset, device), most)
+
+
+def rate_of_pair(study: Study, dataset: Any, device: str, few: int, many: int) -> tuple[float, float]:
+    """Images a second of all lanes together, of two numbers of lanes that take turns; equal where steps are slow."""
+    with ExitStack() as stack:
+        steps = [stack.enter_context(closing(_steps(study, dataset, device, lanes))) for lanes in (few, many)]
+        seconds: list[list[float]] = [[], []]
+        for turn in range(TURNS):
+            for place, each in enumerate(steps):
+                skipped = WARM_STEPS if turn == 0 else 0
+                found = [next(each) for _ in range(skipped + TURN)]
+                seconds[place] += found[skipped:]
+                if place == 0 and device == "cpu" and min(found) > SLOW_STEP_SECONDS:
+                    return 1.0, 1.0  # it would not pay
+    images = study.batch_size
+    return images * few / statistics.median(seconds[0]), images * many / statistics.median(seconds[1])
+
+
+def _steps(study: Study, dataset: Any, device: str, lanes: int) -> Generator[float, None, None]:
+    """Wall seconds of a training's steps, of all lanes together, without end; nothing is evaluated or saved."""
+    from detector.telemetry import StepTelemetry
+    from detector.trainer import LaneSpec, Trainer
+
+    # A rate at which nothing diverges; what a step costs does not depend on it.
+    values = replace(study.hyperparameters(study.baseline_params()), lr0=1e-6)
+    plan = study.training_plan(device, study.seeds[0])
+    trainer = Trainer(plan, dataset, [LaneSpec(values=values, seed=lane) for lane in range(lanes)])
+    while True:
+        with closing(trainer.train_epoch()) as records:
+            steps = (each for each in records if isinstance(each, StepTelemetry) and each.lane == 0)
+            for step in islice(steps, trainer.total_steps // plan.epochs):
+                yield step.seconds * lanes
