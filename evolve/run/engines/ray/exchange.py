@@ -87,6 +87,7 @@ class Exchange:
     is_closed: bool = False
     is_over: bool = False
     _submitted: deque[Trial] = field(default_factory=deque)
+    _in_hand: Trial | None = None  # taken by Tune, and not yet one of its trials
     _decisions: dict[int, str] = field(default_factory=dict)
     _changed: Condition = field(default_factory=Condition)
 
@@ -134,7 +135,12 @@ class Exchange:
         with self._changed:
             if not self._submitted and not self.trainings and not self.is_closed:
                 self._changed.wait(_SUGGEST_SECONDS)
-            return self._submitted.popleft() if self._submitted and not self.is_closed else None
+            self._in_hand = self._submitted.popleft() if self._submitted and not self.is_closed else None
+            return self._in_hand
+
+    def added(self, ray_id: str, training: Training) -> None:
+        """Notes which of Tune's trials trains what it has taken."""
+        self.trainings[ray_id], self._in_hand = training, None
 
     def began(self, ray_id: str) -> None:
         """Notes that a training has got its process."""
@@ -149,7 +155,7 @@ class Exchange:
             return Passed(goes_on=False)
         now = self.clock()
         self.longest_wait = max(self.longest_wait, now - training.recorded)
-        passed = Passed(goes_on=True)
+        has_checkpoint = False
         for event in events:
             if isinstance(event, Ended | Crashed):
                 self.end(ray_id, event)
@@ -160,8 +166,11 @@ class Exchange:
             if not training.place:
                 training.place, event = place, replace(event, place=place)
             passed = self._progress(ray_id, training, event)
+            if not passed.goes_on:
+                return passed
+            has_checkpoint = has_checkpoint or passed.has_checkpoint
         training.recorded = self.clock()
-        return passed
+        return Passed(goes_on=True, has_checkpoint=has_checkpoint)
 
     def _progress(self, ray_id: str, training: Training, event: Progress) -> Passed:
         first_seed = training.trial.seeds[0]
@@ -179,6 +188,7 @@ class Exchange:
         if not event.awaits_decision:
             return Passed(goes_on=True, has_checkpoint=has_checkpoint)
         stops_since = self._decision(event.trial)
+        training.recorded = self.clock()
         training.awaits_decision = False
         if stops_since:
             self.stop(ray_id, stops_since)
@@ -223,7 +233,8 @@ class Exchange:
             self.lose(ray_id, reason)
         with self._changed:
             self.is_over = True
-            for trial in self._submitted:
+            taken = [self._in_hand] if self._in_hand is not None else []
+            for trial in [*taken, *self._submitted]:
                 crash = Crashed(trial=trial.number, reason=_first_line(reason), traceback=reason, by_machine=True)
                 self.queue.put(crash)
             self._submitted.clear()

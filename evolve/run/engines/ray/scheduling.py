@@ -65,7 +65,7 @@ class Decisions(FIFOScheduler):
     def on_trial_add(self, tune_controller: Any, trial: RayTrial) -> None:
         """Notes which of Tune's trials trains which of the study's."""
         ours: Trial = trial.config[TRIAL]
-        self._exchange.trainings[trial.trial_id] = Training(trial=ours, ray_trial=trial)
+        self._exchange.added(trial.trial_id, Training(trial=ours, ray_trial=trial))
         if self._inner is not None:
             self._inner.on_trial_add(tune_controller, trial)
 
