@@ -115,10 +115,8 @@ def test_a_page_runs_from_top_to_bottom_in_an_empty_folder_and_then_in_a_used_on
 
     for command in found:
         run(tmp_path, command)
-    for name in ("lr_sweep-photos-30ep", "my_data-others", "train-old"):
-        run_here(shlex.split(IMPORT.format(name)))
     for command in found:
-        run(tmp_path, command, may_exist="already|is not empty")
+        run(tmp_path, command, may_exist="already|is not empty|nothing to export")
 
     assert found
 
