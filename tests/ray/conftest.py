@@ -23,7 +23,7 @@ def head(**settings: Any) -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
-    folder = tempfile.mkdtemp(prefix="evolve-ray-", dir="/tmp")  # of sockets: a path of theirs may have 107 characters
+    folder = tempfile.mkdtemp(prefix="ray-tests-", dir="/tmp")  # of sockets: a path of theirs may have 107 characters
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))  # which the nodes' processes inherit
         patch.setenv("RAY_TMPDIR", folder)

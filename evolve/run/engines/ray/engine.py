@@ -27,7 +27,7 @@ from evolve.run.engines.ray.training import TuneTraining, Wiring
 from evolve.run.objective import MakeObjective
 from evolve.study.trial import Trial
 
-_CLOSING_SECONDS = 30.0
+_CLOSING_SECONDS = 20.0
 # Of Tune, which would write every record a second and a third time, and its state every ten seconds.
 _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

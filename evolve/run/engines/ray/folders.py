@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,8 @@ _PREFIX = "evolve-ray-"
 # Sockets lie in there, and the path of one may have 107 characters.
 _PARENT = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())  # noqa: S108
 _LOCK = "lock"
+# A folder without a lock has just been made, or was written to after it had been removed.
+_LONG_SECONDS = 600.0
 # Open as long as this process lives, and not inherited: a lock that can be taken is that of a dead one.
 _HELD: dict[Path, object] = {}
 
@@ -35,7 +38,7 @@ def own_folder() -> Path:
 
 
 def drop(folder: Path) -> None:
-    """Removes a folder of this process."""
+    """Removes a folder of this process; what Ray's processes still write as they end is left to the next sweep."""
     shutil.rmtree(folder, ignore_errors=True)
     lock = _HELD.pop(folder, None)
     if lock is not None:
@@ -45,6 +48,8 @@ def drop(folder: Path) -> None:
 def _is_abandoned(folder: Path) -> bool:
     if fcntl is None or folder in _HELD:
         return False
+    if not (folder / _LOCK).exists():
+        return time.time() - folder.stat().st_mtime > _LONG_SECONDS
     with (folder / _LOCK).open("r+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
