@@ -1,12 +1,13 @@
-"""What a step costs on a CUDA device, by network, precision and number of lanes.
+"""What a step costs, above all on a CUDA device, by network, precision and number of lanes.
 
     python -m benchmarks.gpu [--models yolov3-tiny-compact:64:16,...] [--precisions float32,bfloat16] [--lanes 1,2,4]
 
 Each row: images/s of one lane and of all lanes together (trial-images/s); the median time of a step of the whole loop,
-of forward, loss and backward alone, and of making a batch alone (one thread, before it is copied to the device);
-kernels and copies started in a step, and the share of the step in which the device works on them, from torch's
-profiler; the largest memory. What of the loop's time neither the device nor the making of batches fills is spent in
-starting kernels. Runs on a CPU too, without the columns that are the device's.
+of forward, loss and backward alone, and of making a batch alone (one thread, before it is copied to the device); what
+a step starts, how much of that outside forward, loss and backward, and the share of the step in which the device works
+on it, from torch's profiler; the largest memory. What of the loop's time neither the device nor the making of batches
+fills is spent in starting kernels. Started are kernels, copies and fills on a CUDA device; on a CPU it is torch's
+operators that compute or copy and call no other, a batch's included, and the columns that are the device's stay empty.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import itertools
 import platform
 import statistics
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.trainer import WARM_STEPS, bare_seconds, loop_seconds
@@ -32,17 +35,22 @@ from detector.trainer import LaneSpec, Trainer
 
 MODELS = "yolov3-tiny-compact:64:16,yolov3-compact:64:16,yolov3-tiny:160:16"
 PROFILED_STEPS = 5
+# Operators that look at a tensor otherwise, or make room for one.
+IDLE = {
+    f"aten::{name}" for name in ("as_strided", "view", "_reshape_alias", "detach", "empty", "empty_strided", "resize_")
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """Medians over the steps of one training; the device's columns are None on a CPU.
+    """Medians over the steps of one training; None for what is a device's alone, on a CPU.
 
     Attributes:
         step: Seconds of a step of the loop.
         bare: Seconds of forward, loss and backward.
         batch: Seconds of making a batch.
-        launches: Kernels and copies a step.
+        started: Kernels, copies and fills a step; operators on a CPU.
+        bare_started: The same of forward, loss and backward.
         busy: Share of the step in which the device works, 0..1.
         mebibytes: Largest memory.
     """
@@ -50,13 +58,14 @@ class Row:
     step: float
     bare: float
     batch: float
-    launches: float | None = None
+    started: float
+    bare_started: float
     busy: float | None = None
     mebibytes: float | None = None
 
 
 def measure(dataset: Dataset, plan: TrainingPlan, lanes: int, steps: int) -> Row:
-    """One row: a training of its own for the loop, and one for the pass alone."""
+    """One row: a training of its own for the loop, then its network for the pass alone."""
     on_device = plan.device.startswith("cuda")
     if on_device:
         torch.cuda.empty_cache()
@@ -67,19 +76,38 @@ def measure(dataset: Dataset, plan: TrainingPlan, lanes: int, steps: int) -> Row
     loop_seconds(training, WARM_STEPS)
     step = statistics.median(loop_seconds(training, steps))
     mebibytes = torch.cuda.max_memory_allocated() / 2**20 if on_device else None
-    launches = busy = None
-    if on_device:
-        with profile(activities=[ProfilerActivity.CUDA]) as profiled:
-            loop_seconds(training, PROFILED_STEPS)
-        events = [event for event in profiled.events() if event.device_type == torch.profiler.DeviceType.CUDA]
-        launches = len(events) / PROFILED_STEPS
-        busy = sum(event.device_time for event in events) * 1e-6 / PROFILED_STEPS / step
+    # Until the record after the last one counted, so as many updates are seen as passes.
+    events = profiled(on_device, lambda: loop_seconds(training, PROFILED_STEPS))
     training.close()
     bare_seconds(trainer, dataset, plan, WARM_STEPS)
     bare = statistics.median(bare_seconds(trainer, dataset, plan, steps))
+    bare_events = profiled(on_device, lambda: bare_seconds(trainer, dataset, plan, PROFILED_STEPS))
     return Row(
-        step=step, bare=bare, batch=batch_seconds(dataset, plan), launches=launches, busy=busy, mebibytes=mebibytes
+        step=step,
+        bare=bare,
+        batch=batch_seconds(dataset, plan),
+        started=len(events) / PROFILED_STEPS,
+        bare_started=len(bare_events) / PROFILED_STEPS,
+        busy=sum(event.device_time for event in events) * 1e-6 / PROFILED_STEPS / step if on_device else None,
+        mebibytes=mebibytes,
     )
+
+
+def profiled(on_device: bool, work: Callable[[], object]) -> list[FunctionEvent]:
+    """What some work starts: events of the device, or operators of the CPU."""
+    activity = ProfilerActivity.CUDA if on_device else ProfilerActivity.CPU
+    with profile(activities=[activity]) as profiler:
+        work()
+    events = profiler.events() or []
+    if on_device:
+        return [event for event in events if event.device_type == torch.profiler.DeviceType.CUDA]
+    operators = [event for event in events if event.name.startswith("aten::")]
+    return [event for event in operators if event.name not in IDLE and not is_composed(event)]
+
+
+def is_composed(event: FunctionEvent) -> bool:
+    """Whether an operator leaves the work to others."""
+    return any(child.name.startswith("aten::") and child.name not in IDLE for child in event.cpu_children)
 
 
 def batch_seconds(dataset: Dataset, plan: TrainingPlan, count: int = 20) -> float:
@@ -102,22 +130,22 @@ def line(plan: TrainingPlan, lanes: int, row: Row) -> str:
     """A row of the table."""
     rate = plan.batch_size / row.step
     device = [
-        f"{row.launches:.0f}" if row.launches is not None else "-",
         f"{row.busy:.0%}" if row.busy is not None else "-",
         f"{row.mebibytes:.0f}" if row.mebibytes is not None else "-",
     ]
     times = [f"{seconds * 1e3:.2f}" for seconds in (row.step, row.bare, row.batch)]
+    started = [f"{row.started:.0f}", f"{row.started - row.bare_started:.0f}"]
     names = [plan.model, f"{plan.image_size}", f"{plan.batch_size}", plan.precision, f"{lanes}"]
-    return "| " + " | ".join([*names, f"{rate:.0f}", f"{rate * lanes:.0f}", *times, *device]) + " |"
+    return "| " + " | ".join([*names, f"{rate:.0f}", f"{rate * lanes:.0f}", *times, *started, *device]) + " |"
 
 
 HEADER = (
     "| model | px | batch | precision | lanes | images/s | trial-images/s "
-    "| step ms | pass ms | batch ms | launches | device busy | MiB |"
+    "| step ms | pass ms | batch ms | {started} | outside the pass | device busy | MiB |"
 )
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default="digits-1")
     parser.add_argument("--models", default=MODELS, help="name:pixels:batch, separated by commas")
@@ -125,12 +153,13 @@ def main() -> None:
     parser.add_argument("--lanes", default="1,2,4,8,16,32,64")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     torch.set_num_threads(1)
     name = torch.cuda.get_device_name() if arguments.device.startswith("cuda") else platform.processor()
     print(f"torch {torch.__version__}, {name}, {arguments.data}, medians of {arguments.steps} steps\n")
-    print(HEADER)
-    print("|" + "---|" * (HEADER.count("|") - 1))
+    header = HEADER.format(started="launches" if arguments.device.startswith("cuda") else "operators")
+    print(header)
+    print("|" + "---|" * (header.count("|") - 1))
     for model, precision in itertools.product(arguments.models.split(","), arguments.precisions.split(",")):
         model_name, pixels, batch = model.split(":")
         plan = TrainingPlan(

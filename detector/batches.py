@@ -139,13 +139,13 @@ def prefetched(batches: Iterator[Batch]) -> Generator[Batch, None, None]:
 
 
 def _collate(samples: Sequence[Sample], max_boxes: int) -> Batch:
-    counts_N = torch.tensor([len(sample.labels_M) for sample in samples])
-    if (most := int(counts_N.max())) > max_boxes:
+    counts = [sample.labels_M.shape[0] for sample in samples]
+    if (most := max(counts)) > max_boxes:
         raise ValueError(f"an image has {most} labels; allowed: at most {max_boxes}, as max_boxes says")
     classes = torch.cat([sample.labels_M for sample in samples]).to(torch.float32)
     boxes = torch.cat([sample.boxes_M4 for sample in samples])
     boxes = box_convert(boxes, "xyxy", "cxcywh") / samples[0].width
     labels_NM5 = torch.zeros(len(samples), max_boxes, 5)
     labels_NM5[..., 0] = NO_LABEL
-    labels_NM5[torch.arange(max_boxes) < counts_N[:, None]] = torch.cat([classes[:, None], boxes], dim=1)
+    labels_NM5[torch.arange(max_boxes) < torch.tensor(counts)[:, None]] = torch.cat([classes[:, None], boxes], dim=1)
     return Batch(images=torch.stack([sample.image for sample in samples]), labels_NM5=labels_NM5)

@@ -1,6 +1,6 @@
 """What overlaps what; formats and overlaps are torchvision's.
 
-Letters: T lanes, N images, A anchors of a scale, S cells a side, M labels, K = A*S*S.
+Letters: T lanes, N images, A anchors, M labels, K places: anchors of the cells of all scales.
 Boxes are fractions of the square training image, as centre and size (cxcywh) unless a name says xyxy.
 """
 
@@ -17,22 +17,21 @@ def xyxy(boxes_4: Tensor) -> Tensor:
     return corners
 
 
-def best_overlap(boxes_NTASS4: Tensor, labels_NM5: Tensor) -> Tensor:
+def best_overlap(boxes_NTK4: Tensor, labels_NM5: Tensor) -> Tensor:
     """Largest IoU of every predicted box with any label of its image.
 
     Args:
-        boxes_NTASS4: Predictions, cxcywh.
+        boxes_NTK4: Predictions, cxcywh.
         labels_NM5: class, cx, cy, w, h; rows of class -1 are no labels.
 
     Returns:
-        Overlaps of shape (N, T, A, S, S), 0 where an image has no label.
+        Overlaps of shape (N, T, K), 0 where an image has no label.
     """
-    shape = boxes_NTASS4.shape[:-1]
-    flat_NK4 = xyxy(boxes_NTASS4.flatten(1, 4))
+    flat_NK4 = xyxy(boxes_NTK4.flatten(1, 2))
     overlap_NKM = box_iou(flat_NK4, xyxy(labels_NM5[..., 1:].to(flat_NK4.dtype)))
     # Padding rows have no area: against an empty prediction that is 0 / 0.
     overlap_NKM = torch.where((labels_NM5[..., 0] >= 0)[:, None, :], overlap_NKM, 0.0)
-    return overlap_NKM.amax(-1).view(shape)
+    return overlap_NKM.amax(-1).view(boxes_NTK4.shape[:-1])
 
 
 def shape_overlap(wh_M2: Tensor, anchors_A2: Tensor) -> Tensor:

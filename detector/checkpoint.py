@@ -46,7 +46,7 @@ class Checkpoint:
         epoch: Last finished epoch.
         step: Number of batches seen.
         weights: One-lane network state.
-        optimizer: What `LaneOptimizer.state` holds; empty in a file kept for its weights, where `weights` are averages.
+        optimizer: What `LaneOptimizers.state` holds; empty in a file kept for its weights, where `weights` are averages.
         metrics: Precision, recall, map50 and map50_95 of the averaged weights on the validation images, 0..1; empty
             where they were not measured.
         train_losses: Mean over the epoch's batches of each loss term, by name.
@@ -211,6 +211,20 @@ def load(path: Path, device: str = "cpu") -> Checkpoint:
     if broken := _not_finite(loaded.averaged_weights) or _not_finite(loaded.weights):
         raise CheckpointError(f"{path}: weights {broken} are not finite")
     return loaded
+
+
+def origin_of(path: Path) -> str:
+    """The origin that a checkpoint carries, read without its tensors and unchecked.
+
+    Raises:
+        CheckpointError: The file is missing, or not a checkpoint.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return str(content["origin"])
+    except Exception as error:  # torch raises many kinds for files that are no checkpoints
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{path}: not a readable checkpoint: {reason}") from error
 
 
 def latest(

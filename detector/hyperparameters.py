@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 from detector.declaration import CLASSES, VARIED, Declaration, choice, declared, number
@@ -173,6 +174,7 @@ def declarations() -> Mapping[str, Declaration]:
     return _DECLARATIONS
 
 
+@cache  # asked for with every image that may be augmented
 def names(family: str = "") -> tuple[str, ...]:
     """Names of all hyperparameters, or of one family, in the order they are written to files."""
     return tuple(name for name, declaration in _DECLARATIONS.items() if family in ("", declaration.family))

@@ -1,6 +1,7 @@
 """The four loss terms of YOLOv3, for every lane and scale.
 
-Letters: T lanes, S scales (in `terms_TS4`), N images, A anchors of a scale, S cells a side, O = 5 + classes.
+Letters: T lanes, S scales (in `terms_TS4`), N images, A anchors of a scale, S cells a side, O = 5 + classes, K places:
+anchors of the cells of all scales, in one row, so that what is computed at each of them is computed once.
 All terms are in the units of ultralytics/yolov3, so that gains and learning rates mean the same there: means over
 the places they count, times the images of the batch. What differs is said at each term. How a term is computed may be
 chosen (`detector.choices`), which terms there are may not.
@@ -94,58 +95,121 @@ def detection_loss(
         anchors: For each scale the sizes (A, 2) as fractions of the image.
         values: Hyperparameters of the lanes.
     """
-    terms, logits, overlaps = [], [], []
-    balance = OBJECTNESS_BALANCE[len(heads)]
-    for scale, (raw, target, anchors_A2) in enumerate(zip(heads, targets, anchors, strict=True)):
-        with torch.no_grad():
-            overlaps.append(best_overlap(CODINGS[values.shared.coding](raw[..., :4], anchors_A2), labels_NM5))
-        terms.append(_scale_terms(raw, target, overlaps[-1], anchors_A2, values, balance[scale]))
-        logits.append(raw[..., :4].detach().abs().amax((0, 2, 3, 4, 5)))
-    num_images = labels_NM5.shape[0]
+    grid = _Grid(sides=tuple(head.shape[3] for head in heads), anchors=anchors, coding=values.shared.coding)
+    raw_NTKO = torch.cat([_in_row(head) for head in heads], 2)
+    truth = _Truth.of(targets)
+    with torch.no_grad():
+        overlap_NTK = best_overlap(grid.boxes(raw_NTKO[..., :4]), labels_NM5)
+    is_object = truth.is_object_NK[:, None]
+    is_background = ~is_object & ~(overlap_NTK > values.numbers_T["ignore_iou"][:, None])
+    as_object, as_background = OBJECTNESS[values.shared.objectness](raw_NTKO[..., 4], values.numbers_T)
+    losses_4NTK = torch.stack(
+        (
+            _box_losses(raw_NTKO[..., :4], truth, grid, values.shared),
+            torch.where(is_object, as_object, 0),
+            torch.where(is_background, as_background, 0),
+            _class_losses(raw_NTKO[..., 5:], truth),
+        )
+    )
     gains_T4 = torch.stack([values.numbers_T[term] for term in TERMS], -1)
-    terms_TS4 = torch.stack(terms, 1) * gains_T4[:, None, :] * num_images
-    largest_T = torch.stack(logits).amax(0)
-    return LossParts(terms_TS4=terms_TS4, max_box_logit_T=largest_T, overlaps=tuple(overlaps))
+    num_images = labels_NM5.shape[0]
+    return LossParts(
+        terms_TS4=_means(losses_4NTK, truth, grid) * gains_T4[:, None, :] * num_images,
+        max_box_logit_T=raw_NTKO[..., :4].detach().abs().amax((0, 2, 3)),
+        overlaps=tuple(grid.by_scale(overlap_NTK[..., None])[scale][..., 0] for scale in range(len(heads))),
+    )
 
 
-def _scale_terms(
-    raw: Tensor, target: ScaleTargets, overlap: Tensor, anchors_A2: Tensor, values: LaneValues, balance: float
-) -> Tensor:
-    """Terms box, obj, noobj, cls of one scale without gains, shape (T, 4)."""
-    is_object = target.is_object_NASS[:, None]
-    num_objects = target.is_object_NASS.sum().clamp(min=1)
-    places = target.is_object_NASS.numel()
-    is_background = ~is_object & ~(overlap > values.numbers_T["ignore_iou"][:, None, None, None])
-    box = _box_term(raw[..., :4], target, anchors_A2, values.shared) / num_objects
-    as_object, as_background = OBJECTNESS[values.shared.objectness](raw[..., 4], values.numbers_T)
-    obj = _lane_sum(torch.where(is_object, as_object, 0)) / places * balance
-    noobj = _lane_sum(torch.where(is_background, as_background, 0)) / places * balance
-    return torch.stack((box, obj, noobj, _class_term(raw[..., 5:], target) / num_objects), -1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Grid:
+    """Places of all scales in a row: coarsest scale first, row of cells by row of cells, the anchors of a cell last.
+
+    Attributes:
+        sides: For each scale the cells a side.
+        anchors: For each scale the sizes (A, 2) as fractions of the image.
+        coding: A key of `CODINGS`.
+    """
+
+    sides: tuple[int, ...]
+    anchors: Sequence[Tensor]
+    coding: str
+
+    @property
+    def places(self) -> list[int]:
+        """How many places each scale has."""
+        return [side * side * len(anchors_A2) for side, anchors_A2 in zip(self.sides, self.anchors, strict=True)]
+
+    def by_scale(self, values_NTKX: Tensor) -> list[Tensor]:
+        """Views of values in a row as each head has them, (N, T, A, S, S, X)."""
+        parts = values_NTKX.split(self.places, 2)
+        return [
+            part.unflatten(2, (side, side, -1)).permute(0, 1, 4, 2, 3, 5)
+            for part, side in zip(parts, self.sides, strict=True)
+        ]
+
+    def boxes(self, raw_NTK4: Tensor) -> Tensor:
+        """Boxes as centre and size, of the same shape."""
+        heads = zip(self.by_scale(raw_NTK4), self.anchors, strict=True)
+        return torch.cat([_in_row(CODINGS[self.coding](raw, anchors_A2)) for raw, anchors_A2 in heads], 2)
 
 
-def _box_term(raw_NTASS4: Tensor, target: ScaleTargets, anchors_A2: Tensor, shared: Hyperparameters) -> Tensor:
-    """Sum of (2 - w h) times the chosen loss over the objects, shape (T,).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Truth:
+    """Targets of all scales in a row, in the order of `_Grid`."""
+
+    is_object_NK: Tensor
+    boxes_NK4: Tensor
+    classes_NK: Tensor
+
+    @classmethod
+    def of(cls, targets: Sequence[ScaleTargets]) -> _Truth:
+        def joined(parts: Sequence[Tensor]) -> Tensor:
+            return torch.cat([part.movedim(1, 3).flatten(1, 3) for part in parts], 1)
+
+        return cls(
+            is_object_NK=joined([target.is_object_NASS for target in targets]),
+            boxes_NK4=joined([target.boxes_NASS4 for target in targets]),
+            classes_NK=joined([target.classes_NASS for target in targets]),
+        )
+
+
+def _in_row(head_NTASSX: Tensor) -> Tensor:
+    """The places of a head in the order of its memory, (N, T, K, X)."""
+    return head_NTASSX.permute(0, 1, 3, 4, 2, 5).flatten(2, 4)
+
+
+def _means(losses_4NTK: Tensor, truth: _Truth, grid: _Grid) -> Tensor:
+    """Terms box, obj, noobj, cls by scale without gains, shape (T, S, 4): means over objects or over all places."""
+    balance = OBJECTNESS_BALANCE[len(grid.sides)]
+    sums = [part.contiguous().sum((1, 3)) for part in losses_4NTK.split(grid.places, 3)]
+    sums_TS4 = torch.stack(sums).permute(2, 0, 1)
+    objects = [part.sum() for part in truth.is_object_NK.split(grid.places, 1)]
+    objects_S = torch.stack(objects).clamp(min=1).to(sums_TS4.dtype)
+    places = [len(truth.is_object_NK) * num_places for num_places in grid.places]
+    places_S, balance_S, one_S = sums_TS4.new_tensor([places, balance, [1.0] * len(balance)])
+    counts_S4 = torch.stack((objects_S, places_S, places_S, objects_S), -1)
+    return sums_TS4 / counts_S4 * torch.stack((one_S, balance_S, balance_S, one_S), -1)
+
+
+def _box_losses(raw_NTK4: Tensor, truth: _Truth, grid: _Grid, shared: Hyperparameters) -> Tensor:
+    """(2 - w h) times the chosen loss at each place that has an object, 0 elsewhere.
 
     Source: the factor 2 - w h is darknet's (yolo_layer.c, delta_yolo_box).
     """
-    is_object = target.is_object_NASS[:, None, ..., None]
+    is_object = truth.is_object_NK[:, None, :, None]
     # Masked before exp: what overflows where no object is must not become 0 * inf in the gradient.
-    boxes = CODINGS[shared.coding](torch.where(is_object, raw_NTASS4, 0), anchors_A2)
-    truth = target.boxes_NASS4[:, None].to(boxes.dtype)
-    loss = BOX_LOSSES[shared.box_loss](xyxy(boxes), xyxy(truth).expand_as(boxes))
-    weight = 2 - truth[..., 2] * truth[..., 3]
-    return _lane_sum(torch.where(is_object[..., 0], loss * weight, 0))
+    boxes = grid.boxes(torch.where(is_object, raw_NTK4, 0))
+    label = truth.boxes_NK4[:, None].to(boxes.dtype)
+    loss = BOX_LOSSES[shared.box_loss](xyxy(boxes), xyxy(label).expand_as(boxes))
+    weight = 2 - label[..., 2] * label[..., 3]
+    return torch.where(is_object[..., 0], loss * weight, 0)
 
 
-def _class_term(raw_NTASSC: Tensor, target: ScaleTargets) -> Tensor:
-    """Sum over the objects of the mean BCE over the classes, shape (T,); 0 with a single class, as its peers do."""
-    num_classes = raw_NTASSC.shape[-1]
+def _class_losses(raw_NTKC: Tensor, truth: _Truth) -> Tensor:
+    """Mean BCE over the classes at each place that has an object; 0 elsewhere, and with one class, as its peers do."""
+    num_classes = raw_NTKC.shape[-1]
     if num_classes == 1:
-        return raw_NTASSC.new_zeros(raw_NTASSC.shape[1])
-    truth = one_hot(target.classes_NASS, num_classes)[:, None].to(raw_NTASSC.dtype).expand_as(raw_NTASSC)
-    loss = binary_cross_entropy_with_logits(raw_NTASSC, truth, reduction="none").mean(-1)
-    return _lane_sum(torch.where(target.is_object_NASS[:, None], loss, 0))
-
-
-def _lane_sum(values_NTASS: Tensor) -> Tensor:
-    return values_NTASS.sum((0, 2, 3, 4))
+        return raw_NTKC.new_zeros(()).expand(raw_NTKC.shape[:-1])
+    label = one_hot(truth.classes_NK, num_classes)[:, None].to(raw_NTKC.dtype).expand_as(raw_NTKC)
+    loss = binary_cross_entropy_with_logits(raw_NTKC, label, reduction="none").mean(-1)
+    return torch.where(truth.is_object_NK[:, None], loss, 0)

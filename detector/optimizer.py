@@ -1,176 +1,271 @@
-"""One lane's updates on its slices of the network, with clipping, averaging and loss scale.
+"""Updates of all lanes of a network at once, with clipping, averaging and loss scale of each lane's own.
 
 An update is proposed on copies of the weights by the rule that the hyperparameters choose, measured, and then taken
-or left. Slices share storage with the network's parameters and gradients, so a lane can be stepped, skipped or
-dropped without its neighbours noticing.
+or left by each lane. All of it happens on matrices with a row for each lane (`detector.lane_rows`): rows never meet,
+so a lane can be stepped or skipped without its neighbours noticing, be its values numbers or not.
+
+Letters: T lanes, P trained values of a lane.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.utils import get_total_norm
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from detector.choices.optimizers import OPTIMIZERS, State, Update
+from detector.choices.optimizers import OPTIMIZERS, REMEMBERED, STEPS, Update
 from detector.hyperparameters import Hyperparameters
+from detector.lane_rows import LaneRows
 from detector.models.network import Network, lane_slice
 from detector.telemetry import Rates
 
-KINDS = ("decayed", "norms", "biases")
 CLIP_EPS = 1e-6  # as torch's clip_grads_with_norm_
-_NOT_OF_THE_RULE = ("average", "num_updates", "loss_scale")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Matrix:
+    """A matrix and the views of it that rules are given, for each lane and piece."""
+
+    values_TP: Tensor
+    pieces: list[list[Tensor]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Proposal:
-    """Weights after the update about to be made, by name, and what the rule then remembers, by kind."""
+class Proposed:
+    """What is measured of the updates about to be made, on their device.
 
-    weights: Mapping[str, Tensor]
-    states: Mapping[str, State]
-
-
-class LaneOptimizer:
-    """The chosen rule over what of one lane is trained; weight decay on convolution kernels only.
-
-    Use: `propose` after each backward pass, then `accept` or `clear_gradient`; neither, to go on adding gradients.
+    Attributes:
+        grad_norm_T: Euclidean norm of each lane's gradient without its loss scale and before clipping.
+        update_ratio_T: Norm of the update over the norm of the weights.
     """
 
-    def __init__(self, network: Network, lane: int, values: Hyperparameters) -> None:
-        self._values = values
-        names = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
-        self._names = {kind: [name for name in names if _kind(name) == kind] for kind in KINDS}
-        self._states: dict[str, State] = {kind: {} for kind in KINDS}
-        self._num_updates = 0
-        self.loss_scale = 1.0
-        self.bind(network, lane)
-        self.average = {name: value.clone() for name, value in network.lane_state(lane).items()}
+    grad_norm_T: Tensor
+    update_ratio_T: Tensor
 
-    def bind(self, network: Network, lane: int) -> None:
-        """Takes slice `lane` of a network as this lane's storage; momentum and average stay."""
-        self._weights: dict[str, Tensor] = {}
-        self._gradients: dict[str, Tensor] = {}
-        for name, parameter in network.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            self._weights[name] = lane_slice(parameter, lane, network.lanes)
-            self._gradients[name] = lane_slice(parameter.grad, lane, network.lanes)
-        self._live_state = network.lane_state(lane)
-        self._proposal: _Proposal | None = None
+
+class LaneOptimizers:
+    """The chosen rule of every lane over what is trained; weight decay on convolution kernels only.
+
+    Use: `propose` after each backward pass, then `accept` or `clear_gradient` lanes; neither, to go on adding
+    gradients.
+
+    Args:
+        network: Of T lanes, which is updated.
+        values: Hyperparameters of each lane.
+    """
+
+    def __init__(self, network: Network, values: Sequence[Hyperparameters]) -> None:
+        self._network, self._values = network, tuple(values)
+        trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+        self._rows = LaneRows(trained, {name: _kind(name) for name in trained}, lanes=network.lanes)
+        self._parameters = [trained[name] for name in self._rows.names]
+        self._weights = self._rows.of([parameter.detach() for parameter in self._parameters])
+        self._proposed = self._matrix()
+        # The gradient as it is clipped; once it has been used, what the update adds to the weights.
+        self._moves = self._matrix()
+        self._slices = [each for row_P in self._moves.values_TP for each in self._rows.slices(row_P)]
+        num_remembered = max(len(_remembered(lane)) for lane in self._values)
+        self._memory = [self._matrix() for _ in range(num_remembered)]
+        self._next_memory = [self._matrix() for _ in range(num_remembered)]
+        self._average_TP = torch.cat(self._weights, 1)
+        buffers = dict(network.named_buffers())
+        self._statistics_rows = LaneRows(buffers, dict.fromkeys(buffers, ""), lanes=network.lanes)
+        self._statistics = self._statistics_rows.of([buffers[name] for name in self._statistics_rows.names])
+        self._average_TQ = torch.cat(self._statistics, 1)
+        self._num_updates = [0] * len(self._values)
+        self._loss_scales = [1.0] * len(self._values)
+        self._clip_norm_T = self._column([lane.clip_norm or torch.inf for lane in self._values], torch.float64)
+        self.loss_scale_T = self._column(self._loss_scales)
 
     @torch.no_grad()
-    def propose(self, rates: Rates) -> Tensor:
-        """Works out the update that the gradient so far leads to, clipped; nothing of the lane is changed yet.
+    def take(self, before: LaneOptimizers, slots: Sequence[int]) -> None:
+        """Takes over what lanes in some slots of another network remember, but for weights and gradients.
 
         Args:
-            rates: What the update applies.
-
-        Returns:
-            Euclidean norm of the gradient without its loss scale and before clipping, on its device.
+            before: Optimizers of that network.
+            slots: Of the lanes there, which are the first lanes here, in this order.
         """
-        grad_norm = get_total_norm(self._gradients.values()) / self.loss_scale
-        factor = self._factor(grad_norm)
-        weights = dict(zip(self._weights, torch._foreach_clone([*self._weights.values()]), strict=True))
-        gradients = dict(zip(self._gradients, torch._foreach_mul([*self._gradients.values()], factor), strict=True))
-        states: dict[str, State] = {}
-        for kind, names in self._names.items():
-            states[kind] = {key: list(torch._foreach_clone(tensors)) for key, tensors in self._states[kind].items()}
-            chosen = [weights[name] for name in names], [gradients[name] for name in names]
-            OPTIMIZERS[self._values.optimizer](*chosen, states[kind], self._update(kind, rates))
-        self._proposal = _Proposal(weights=weights, states=states)
-        return grad_norm
+        for slot, old in enumerate(slots):
+            self._average_TP[slot].copy_(before._average_TP[old])
+            self._average_TQ[slot].copy_(before._average_TQ[old])
+            for mine, theirs in zip(self._memory, before._memory, strict=False):
+                mine.values_TP[slot].copy_(theirs.values_TP[old])
+            self._num_updates[slot] = before._num_updates[old]
+            self.set_loss_scale(slot, before._loss_scales[old])
 
     @torch.no_grad()
-    def moves(self) -> dict[str, Tensor]:
-        """What the proposed update adds to the weights, by name of the parameter."""
-        assert self._proposal is not None
-        moves = torch._foreach_sub([*self._proposal.weights.values()], [*self._weights.values()])
-        return dict(zip(self._weights, moves, strict=True))
+    def propose(self, rates: Sequence[Rates]) -> Proposed:
+        """Works out the updates that the gradients so far lead to, clipped; nothing of a lane is changed yet.
+
+        Args:
+            rates: What the update of each lane applies.
+        """
+        weights_TP, moves_TP = self._proposed.values_TP, self._moves.values_TP
+        torch.cat(self._weights, 1, out=weights_TP)
+        torch.cat(self._gradients(), 1, out=moves_TP)
+        weight_norm_T = torch.linalg.vector_norm(weights_TP, dim=1)
+        grad_norm_T = self._gradient_norms()
+        moves_TP.mul_(self._factors(grad_norm_T)[:, None])
+        for new, old in zip(self._next_memory, self._memory, strict=True):
+            new.values_TP.copy_(old.values_TP)
+        for slot, lane_rates in enumerate(rates):
+            self._apply_rule(slot, lane_rates)
+        torch.cat(self._weights, 1, out=moves_TP)
+        torch.sub(weights_TP, moves_TP, out=moves_TP)
+        ratio_T = torch.linalg.vector_norm(moves_TP, dim=1) / weight_norm_T.clamp(min=torch.finfo(moves_TP.dtype).tiny)
+        return Proposed(grad_norm_T=grad_norm_T, update_ratio_T=ratio_T)
+
+    def moves(self, slot: int) -> dict[str, Tensor]:
+        """What the proposed update adds to the weights of a lane, by name of the parameter, until the next one."""
+        return self._rows.named(self._moves.values_TP[slot])
 
     @torch.no_grad()
-    def update_ratio(self) -> Tensor:
-        """Norm of the proposed update over the norm of the weights, on their device."""
-        moves = self.moves().values()
-        norms = torch.stack(torch._foreach_norm([*moves, *self._weights.values()]))
-        update_norm = torch.linalg.vector_norm(norms[: len(moves)])
-        weight_norm = torch.linalg.vector_norm(norms[len(moves) :])
-        ratio: Tensor = update_norm / weight_norm.clamp(min=torch.finfo(norms.dtype).tiny)
-        return ratio
+    def accept(self, slots: Sequence[int]) -> None:
+        """Makes the proposed updates of one lane or more, then their moving averages; empties their gradients."""
+        weights_TP = self._proposed.values_TP
+        if self._are_all(slots):
+            torch.split_with_sizes_copy(weights_TP, [each.shape[1] for each in self._weights], 1, out=self._weights)
+        else:
+            self._accept_some(slots)
+        self._memory, self._next_memory = self._next_memory, self._memory
+        for slot in slots:
+            self._num_updates[slot] += 1
+        self._update_averages(slots)
+        self.clear_gradient(slots)
 
     @torch.no_grad()
-    def accept(self) -> None:
-        """Makes the proposed update, then the moving average; empties the gradient."""
-        assert self._proposal is not None
-        torch._foreach_copy_([*self._weights.values()], [*self._proposal.weights.values()])
-        self._states = dict(self._proposal.states)
-        self._num_updates += 1
-        self._update_average()
-        self.clear_gradient()
+    def clear_gradient(self, slots: Sequence[int]) -> None:
+        """Empties the gradients of one lane or more."""
+        if self._are_all(slots):
+            for parameter in self._parameters:
+                parameter.grad = None  # the next backward pass then neither adds nor copies
+            return
+        lanes = self._network.lanes
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        torch._foreach_zero_([lane_slice(gradient, slot, lanes) for gradient in gradients for slot in slots])
 
-    @torch.no_grad()
-    def clear_gradient(self) -> None:
-        """Sets the lane's gradient to zero, in place, and forgets the update it led to."""
-        torch._foreach_zero_([*self._gradients.values()])
-        self._proposal = None
+    def loss_scale(self, slot: int) -> float:
+        """What the loss of a lane is multiplied by before its backward pass."""
+        return self._loss_scales[slot]
 
-    def state(self) -> dict[str, Tensor | int | float | dict[str, Tensor]]:
+    def set_loss_scale(self, slot: int, scale: float) -> None:
+        """Changes what the next losses of a lane are multiplied by."""
+        if self._loss_scales[slot] != scale:
+            self._loss_scales[slot] = scale
+            self.loss_scale_T = self._column(self._loss_scales)
+
+    def average(self, slot: int) -> dict[str, Tensor]:
+        """Averaged weights and statistics of a lane, under a one-lane network's names; what is frozen as it is."""
+        averaged = self._rows.named(self._average_TP[slot]) | self._statistics_rows.named(self._average_TQ[slot])
+        return {name: averaged.get(name, value) for name, value in self._network.lane_state(slot).items()}
+
+    def state(self, slot: int) -> dict[str, Tensor | int | float | dict[str, Tensor]]:
         """Everything a resumed lane needs besides its weights, as copies on the CPU."""
-        remembered: dict[str, dict[str, Tensor]] = {}
-        for kind, state in self._states.items():
-            for key, tensors in state.items():
-                by_name = zip(self._names[kind], tensors, strict=True)
-                remembered.setdefault(key, {}).update((name, tensor.cpu().clone()) for name, tensor in by_name)
+        remembered = {
+            key: _on_cpu(self._rows.named(memory.values_TP[slot])) for key, memory in self._memory_of(slot).items()
+        }
+        if STEPS in REMEMBERED[self._values[slot].optimizer]:
+            steps = float(self._num_updates[slot])
+            remembered[STEPS] = {name: torch.tensor(steps) for name in self._rows.names}
         return {
-            "average": {name: value.cpu().clone() for name, value in self.average.items()},
+            "average": _on_cpu(self.average(slot)),
             **remembered,
-            "num_updates": self._num_updates,
-            "loss_scale": self.loss_scale,
+            "num_updates": self._num_updates[slot],
+            "loss_scale": self._loss_scales[slot],
         }
 
     @torch.no_grad()
-    def load_state(self, state: Mapping[str, object]) -> None:
+    def load_state(self, slot: int, state: Mapping[str, object]) -> None:
         """Takes back what `state` gave."""
-        average = state["average"]
-        assert isinstance(average, dict)
-        for name, value in average.items():
-            self.average[name].copy_(value)
-        for key, stored in state.items():
-            if key in _NOT_OF_THE_RULE or not stored:
-                continue
+        memory = {key: self._rows.named(each.values_TP[slot]) for key, each in self._memory_of(slot).items()}
+        for key, views in {"average": self.average(slot), **memory}.items():
+            # A lane that was never updated, or never with momentum, may have nothing to remember.
+            stored = state.get(key, {})
             assert isinstance(stored, dict)
-            for kind, names in self._names.items():
-                self._states[kind][key] = [_placed_like(self._weights[name], stored[name]) for name in names]
-        self._num_updates = int(str(state["num_updates"]))
-        self.loss_scale = float(str(state["loss_scale"]))
+            for name, value in stored.items():
+                views[name].copy_(value)
+        self._num_updates[slot] = int(str(state["num_updates"]))
+        self.set_loss_scale(slot, float(str(state["loss_scale"])))
 
-    def _factor(self, grad_norm: Tensor) -> Tensor:
+    def _matrix(self) -> _Matrix:
+        values_TP = self._weights[0].new_zeros(self._network.lanes, self._rows.num_columns)
+        return _Matrix(values_TP=values_TP, pieces=self._rows.in_pieces(values_TP))
+
+    def _column(self, numbers: Sequence[float], dtype: torch.dtype | None = None) -> Tensor:
+        like = self._weights[0]
+        return torch.tensor(numbers, dtype=dtype or like.dtype).to(like.device, non_blocking=True)
+
+    def _gradients(self) -> list[Tensor]:
+        gradients = [parameter.grad for parameter in self._parameters]
+        return self._rows.of([gradient for gradient in gradients if gradient is not None])
+
+    def _gradient_norms(self) -> Tensor:
+        """Of each lane, from the norms of its parameters as torch's get_total_norm has it; without the loss scale."""
+        norms_TK = torch.stack(torch._foreach_norm(self._slices)).view(self._network.lanes, -1)
+        norm_T: Tensor = torch.linalg.vector_norm(norms_TK, dim=1) / self.loss_scale_T
+        return norm_T
+
+    def _factors(self, grad_norm_T: Tensor) -> Tensor:
         """What gradients are multiplied by: clipping, without the loss scale. In float64, whatever the gradient is."""
-        norm = grad_norm.double()
-        if not self._values.clip_norm:
-            return (torch.ones_like(norm) / self.loss_scale).to(grad_norm.dtype)
-        # A tensor over a tensor: torch rounds a number over a tensor twice.
-        largest = torch.full_like(norm, self._values.clip_norm)
-        return ((largest / (norm + CLIP_EPS)).clamp(max=1.0) / self.loss_scale).to(grad_norm.dtype)
+        share_T = self._clip_norm_T / (grad_norm_T.double() + CLIP_EPS)
+        return (share_T.clamp(max=1.0) / self.loss_scale_T).to(grad_norm_T.dtype)
 
-    def _update(self, kind: str, rates: Rates) -> Update:
-        return Update(
-            lr=rates.bias_lr if kind == "biases" else rates.lr,
-            momentum=rates.momentum,
-            weight_decay=self._values.weight_decay if kind == "decayed" else 0.0,
-            values=self._values,
-        )
+    def _apply_rule(self, slot: int, rates: Rates) -> None:
+        """Changes a lane's row of proposed weights and of what is remembered, as few calls as there are rates."""
+        values = self._values[slot]
+        places: dict[tuple[float, float], list[int]] = {}
+        for place, piece in enumerate(self._rows.pieces):
+            lr = rates.bias_lr if piece.kind == "biases" else rates.lr
+            decay = values.weight_decay if piece.kind == "decayed" else 0.0
+            places.setdefault((lr, decay), []).append(place)
+        weights, gradients = self._proposed.pieces[slot], self._moves.pieces[slot]
+        memory = dict(zip(_remembered(values), [each.pieces[slot] for each in self._next_memory], strict=False))
+        for (lr, decay), chosen in places.items():
+            OPTIMIZERS[values.optimizer](
+                [weights[place] for place in chosen],
+                [gradients[place] for place in chosen],
+                {key: [pieces[place] for place in chosen] for key, pieces in memory.items()},
+                Update(
+                    lr=lr,
+                    momentum=rates.momentum,
+                    weight_decay=decay,
+                    num_updates=self._num_updates[slot],
+                    nesterov=values.nesterov,
+                ),
+            )
 
-    def _update_average(self) -> None:
-        # The ramp lets short trainings average over less (tf.train.ExponentialMovingAverage, num_updates).
-        ramp = (1 + self._num_updates) / (10 + self._num_updates)
-        decay = min(self._values.ema_decay, ramp)
-        update = get_ema_multi_avg_fn(decay)
-        update(list(self.average.values()), [self._live_state[name] for name in self.average], self._num_updates)
+    def _accept_some(self, slots: Sequence[int]) -> None:
+        """Copies rows of the proposed weights into the network; the others remember what they did before."""
+        weights_TP = self._proposed.values_TP
+        sizes = [each.shape[1] for each in self._weights]
+        for slot in slots:
+            torch._foreach_copy_([each[slot] for each in self._weights], weights_TP[slot].split(sizes))
+        for slot in set(range(self._network.lanes)).difference(slots):
+            for new, old in zip(self._next_memory, self._memory, strict=True):
+                new.values_TP[slot].copy_(old.values_TP[slot])
+
+    def _update_averages(self, slots: Sequence[int]) -> None:
+        shares = []
+        for slot in slots:
+            # The ramp lets short trainings average over less (tf.train.ExponentialMovingAverage, num_updates).
+            ramp = (1 + self._num_updates[slot]) / (10 + self._num_updates[slot])
+            shares.append(1 - min(self._values[slot].ema_decay, ramp))
+        statistics_TQ = torch.cat(self._statistics, 1)
+        for average, present in ((self._average_TP, self._proposed.values_TP), (self._average_TQ, statistics_TQ)):
+            torch._foreach_lerp_([average[slot] for slot in slots], [present[slot] for slot in slots], shares)
+
+    def _are_all(self, slots: Sequence[int]) -> bool:
+        return len(slots) == self._network.lanes
+
+    def _memory_of(self, slot: int) -> dict[str, _Matrix]:
+        return dict(zip(_remembered(self._values[slot]), self._memory, strict=False))
+
+
+def _remembered(values: Hyperparameters) -> tuple[str, ...]:
+    """What the rule of a lane remembers of each weight."""
+    return tuple(key for key in REMEMBERED[values.optimizer] if key != STEPS)
 
 
 def _kind(name: str) -> str:
@@ -179,8 +274,5 @@ def _kind(name: str) -> str:
     return "norms" if name.endswith("norm.weight") else "decayed"
 
 
-def _placed_like(weight: Tensor, stored: Tensor) -> Tensor:
-    """A copy on the device of a weight, and in its layout where it has its shape."""
-    if stored.shape == weight.shape:
-        return torch.empty_like(weight).copy_(stored)
-    return stored.to(weight.device, copy=True)
+def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.cpu().clone() for name, value in tensors.items()}

@@ -20,7 +20,7 @@ from detector.models import Network, build_network
 from detector.models.darknet import num_frozen_rows
 from detector.models.network import HeadPrior, initialise_lane, lane_slice, raw_outputs
 from detector.objectness import ObjectnessTally
-from detector.optimizer import LaneOptimizer
+from detector.optimizer import LaneOptimizers
 from detector.plan import TrainingPlan
 from detector.scores import AllScores
 from detector.targets import ScaleTargets, assign
@@ -67,14 +67,14 @@ class Population:
         self._anchors = [anchors_A2.to(self._device, self._dtype) for anchors_A2 in anchors]
         self._network = self._single = self._build(1).eval()
         self._values: list[Hyperparameters] = []
-        self._optimizers: list[LaneOptimizer] = []
+        self._optimizers: LaneOptimizers  # of the network, from its first lanes on
         self._good_steps: list[int] = []
         self._numbers: dict[tuple[int, ...], LaneValues] = {}
 
     @property
     def num_lanes(self) -> int:
         """Lanes still in the population."""
-        return len(self._optimizers)
+        return len(self._values)
 
     @torch.no_grad()
     def add(self, values: Sequence[Hyperparameters], seeds: Sequence[int]) -> None:
@@ -88,13 +88,22 @@ class Population:
             ValueError: The lanes disagree on something they share.
         """
         check_lanes_agree([*self._values, *values])
-        self._rebuild(list(range(self.num_lanes)), num_new=len(values))
-        for slot, (seed, lane_values) in enumerate(zip(seeds, values, strict=True), start=self.num_lanes):
+        present, num_before = list(range(self.num_lanes)), self.num_lanes
+        self._rebuild(present, num_new=len(values))
+        for slot, (seed, lane_values) in enumerate(zip(seeds, values, strict=True), start=num_before):
             self._initialise(slot, lane_values, seed)
-            self._optimizers.append(LaneOptimizer(self._network, slot, lane_values))
-            self._optimizers[-1].loss_scale = FIRST_LOSS_SCALE if self._plan.precision == "float16" else 1.0
         self._values += values
         self._good_steps += [0] * len(values)
+        self._renew_optimizers(present)
+        for slot in range(num_before, self.num_lanes):
+            self._optimizers.set_loss_scale(slot, FIRST_LOSS_SCALE if self._plan.precision == "float16" else 1.0)
+
+    def _renew_optimizers(self, kept: Sequence[int]) -> None:
+        """Optimizers of the network as it is, of which the first lanes go on from slots of the ones before."""
+        optimizers = LaneOptimizers(self._network, self._values)
+        if kept:
+            optimizers.take(self._optimizers, kept)
+        self._optimizers = optimizers
 
     def _initialise(self, slot: int, values: Hyperparameters, seed: int) -> None:
         network = self._network
@@ -111,14 +120,13 @@ class Population:
         """
         self._network.train()
         parts = self._loss(batches)
-        scale_T = torch.tensor([optimizer.loss_scale for optimizer in self._optimizers], dtype=self._dtype)
         loss_T = parts.terms_TS4.sum((1, 2))
-        (loss_T * scale_T.to(self._device, non_blocking=True)).sum().backward()
-        norms = [optimizer.propose(rate) for optimizer, rate in zip(self._optimizers, rates, strict=True)]
+        (loss_T * self._optimizers.loss_scale_T).sum().backward()
+        proposed = self._optimizers.propose(rates)
         scalars_T = {
             "loss": loss_T.detach(),
-            "grad_norm": torch.stack(norms),
-            "update_ratio": torch.stack([optimizer.update_ratio() for optimizer in self._optimizers]),
+            "grad_norm": proposed.grad_norm_T,
+            "update_ratio": proposed.update_ratio_T,
             "max_box_logit": parts.max_box_logit_T,
         }
         packed = torch.cat((torch.stack([*scalars_T.values()], 1), parts.terms_TS4.detach().flatten(1)), 1)
@@ -131,30 +139,31 @@ class Population:
         Returns:
             Whether that was an overflow of the loss scale, now halved, and not the lane's own doing.
         """
-        optimizer = self._optimizers[slot]
-        optimizer.clear_gradient()
+        self._optimizers.clear_gradient([slot])
         self._good_steps[slot] = 0
-        was_overflow = optimizer.loss_scale > 1
-        optimizer.loss_scale = max(optimizer.loss_scale / 2, 1.0)
-        return was_overflow
+        scale = self._optimizers.loss_scale(slot)
+        self._optimizers.set_loss_scale(slot, max(scale / 2, 1.0))
+        return scale > 1
 
-    def update(self, slot: int) -> None:
-        """Takes the step of one lane that `measure` found finite."""
-        optimizer = self._optimizers[slot]
-        optimizer.accept()
-        self._good_steps[slot] += 1
-        if self._plan.precision == "float16" and self._good_steps[slot] % SCALE_GROWTH_STEPS == 0:
-            optimizer.loss_scale *= 2
+    def update(self, slots: Sequence[int]) -> None:
+        """Takes the step of the lanes that `measure` found finite and that are to make one now."""
+        if not slots:
+            return
+        self._optimizers.accept(slots)
+        for slot in slots:
+            self._good_steps[slot] += 1
+            if self._plan.precision == "float16" and self._good_steps[slot] % SCALE_GROWTH_STEPS == 0:
+                self._optimizers.set_loss_scale(slot, self._optimizers.loss_scale(slot) * 2)
 
     @torch.no_grad()
     def drop(self, slots: Collection[int]) -> None:
         """Takes lanes out; the others keep their weights, momentum and gradient bit by bit."""
         kept = [slot for slot in range(self.num_lanes) if slot not in slots]
-        self._optimizers = [self._optimizers[slot] for slot in kept]
         self._values = [self._values[slot] for slot in kept]
         self._good_steps = [self._good_steps[slot] for slot in kept]
         if kept:
             self._rebuild(kept, num_new=0)
+            self._renew_optimizers(kept)
 
     def _rebuild(self, kept: Sequence[int], *, num_new: int) -> None:
         """A network of the lanes in some slots of the present one, in this order, and of new ones not yet set."""
@@ -170,14 +179,12 @@ class Population:
                 for new_slot, old_slot in enumerate(kept):
                     mine = lane_slice(parameter.grad, new_slot, self._network.lanes)
                     mine.copy_(lane_slice(before.grad, old_slot, old.lanes))
-        for new_slot, optimizer in enumerate(self._optimizers):
-            optimizer.bind(self._network, new_slot)
         self._numbers.clear()
 
     @torch.no_grad()
     def evaluate(self, slot: int, batches: Iterable[Batch]) -> Evaluation:
         """What a lane's averaged weights are worth."""
-        self._single.load_lane(0, self._optimizers[slot].average)
+        self._single.load_lane(0, self._optimizers.average(slot))
         values = self._values_of((slot,))
         evaluator = Evaluator(num_classes=self._num_classes, image_size=self._plan.image_size)
         tally = ObjectnessTally(len(self._anchors), self._device)
@@ -201,13 +208,13 @@ class Population:
     def lane_state(self, slot: int) -> tuple[dict[str, Tensor], dict[str, object]]:
         """Copies on the CPU of a lane's weights and of its optimizer's state."""
         weights = {name: value.cpu().clone() for name, value in self._network.lane_state(slot).items()}
-        return weights, dict(self._optimizers[slot].state())
+        return weights, dict(self._optimizers.state(slot))
 
     @torch.no_grad()
     def load_lane(self, slot: int, weights: dict[str, Tensor], optimizer: dict[str, object]) -> None:
         """Takes back what `lane_state` gave."""
         self._network.load_lane(slot, weights)
-        self._optimizers[slot].load_state(optimizer)
+        self._optimizers.load_state(slot, optimizer)
 
     def _build(self, lanes: int) -> Network:
         network = build_network(self._plan.model, num_classes=self._num_classes, lanes=lanes)

@@ -320,6 +320,7 @@ class Trainer:
     def _update(self, place: int, measured: Sequence[Measurement]) -> Iterator[Telemetry]:
         """Steps every lane that may be stepped and takes the others out."""
         ended: list[_Lane] = []
+        due: list[int] = []
         # What is left at the end of an epoch is not carried over: a checkpoint holds no gradient.
         is_due = (place + 1) % self._plan.accumulation == 0 or place + 1 == self._steps_per_epoch
         for slot, (lane, values) in enumerate(zip(self._lanes, measured, strict=True)):
@@ -332,7 +333,8 @@ class Trainer:
                     step = self._step_of(lane, place)
                     yield LaneEnded(lane=lane.number, step=step, cause=EndCause.DIVERGED, reason=_reason(values))
             elif is_due:
-                self._population.update(slot)
+                due.append(slot)
+        self._population.update(due)
         self._drop(ended)
 
     def _rates(self, lane: _Lane, place: int) -> Rates:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evolve.commands import auditing, converting, exchange, looking, running, using
+from evolve.commands import auditing, converting, doctoring, exchange, looking, running, using
 from evolve.errors import EvolveError, StudyError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ for command in (
     looking.dashboard,
     looking.note,
     looking.delete,
+    doctoring.doctor,
 ):
     app.command()(command)
 app.command()(exchange.export)

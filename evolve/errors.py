@@ -21,6 +21,10 @@ class StorageError(EvolveError):
     """The database cannot be used as asked; the text says which and why."""
 
 
+class HeldError(StorageError):
+    """A living process runs the study that was to be run or changed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One thing wrong with a definition.

@@ -130,6 +130,10 @@ def _add_study_rows(connection: Connection, plan: Plan) -> int:
             study_id=study_id, config=json.dumps(_config(plan)), created=CREATED, data_summary=json.dumps(DATA_SUMMARY)
         )
     )
+    if plan.num_trials:
+        run = {"started": CREATED - 5, "heartbeat": CREATED + 60 * plan.num_trials, "workers": 2, "lanes": 1}
+        run |= {"engine": "ProcessEngine", "host": "node-7", "device": "cuda", "study_id": study_id}
+        connection.execute(insert(schema.run).values(run | {"ended": run["heartbeat"]}))
     if plan.has_findings:
         connection.execute(insert(schema.data_finding), [dict(each, study_id=study_id) for each in FINDINGS])
     if plan.log_steps:
@@ -265,7 +269,7 @@ def _training_rows(
     fitness = {row["seed"]: row["fitness"] for row in epochs if row["split"] == "val" and has_fitness}
     diagnosis = _diagnosis(plan, params, outcome).to_json() if outcome.verdict == "diverged" else None
     shared = {"trial_id": trial_id, "verdict": outcome.verdict, "reason": plan.reason or _reason(outcome)}
-    shared |= {"diagnosis": diagnosis, "seconds": 0.06 * (outcome.last_step + 1)}
+    shared |= {"diagnosis": diagnosis, "seconds": 0.06 * (outcome.last_step + 1), "validating": 0.0}
     return [shared | {"seed": seed, "fitness": fitness.get(seed)} for seed in plan.seeds]
 
 

@@ -222,6 +222,7 @@ class Reader:
             trial_queries.study_version(study.study_id),
             trial_queries.epoch_version(study.study_id),
             trial_queries.note_version(),
+            trial_queries.run_version(study.study_id),
         )
         return repr([connection.execute(statement).all() for statement in statements])
 

@@ -13,6 +13,7 @@ import pandas as pd
 from dashboards.data.measured import Measured
 from dashboards.data.trial_sets import best_numbers
 from evolve import formatting
+from evolve.storage.time_spent import NOTHING, TimeSpent
 
 TRIAL_COLUMNS = {
     "number": "int64",
@@ -126,6 +127,7 @@ class StudyView:
         notes: What people wrote about trials: number, created, author, text and tag.
         events: What happened besides: number of the trial (missing where it is about the study), created, kind and
             message.
+        time: Where the time of the workers went, whatever filters leave out.
         left_out: Rows of the trials that filters left out; none where all are shown.
         options: What the reader selected, and how many trials pictures draw.
     """
@@ -142,6 +144,7 @@ class StudyView:
     environments: tuple[tuple[str, Mapping[str, Any], int], ...]
     notes: pd.DataFrame = field(default_factory=NO_NOTES.copy)
     events: pd.DataFrame = field(default_factory=NO_EVENTS.copy)
+    time: TimeSpent = NOTHING
     left_out: pd.DataFrame = field(default_factory=lambda: NO_LEFT_OUT.copy())
     options: ViewOptions = field(default_factory=ViewOptions)
 

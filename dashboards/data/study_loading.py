@@ -1,4 +1,4 @@
-"""Reading a study: about a dozen statements, whatever its size."""
+"""Reading a study: fewer than twenty statements, whatever its size."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from dashboards.data.study import TRIAL_COLUMNS, Parameter, StudyFacts, StudyVie
 from detector.telemetry import METRICS
 from evolve.storage import schema
 from evolve.storage.optuna_tables import STUDIES, TRIALS
+from evolve.storage.time_spent import time_spent
 
 FINDINGS_PER_KIND = 50
 VERDICT_OF_STATE = {"RUNNING": "running", "WAITING": "waiting", "PRUNED": "pruned", "FAIL": "failed"}
@@ -65,6 +66,7 @@ def load(engine: Engine, study_name: str) -> StudyView:
             environments=_environments(connection, trials),
             notes=read_notes(connection, study.study_id),
             events=read_frame(connection, queries.event_rows(study.study_id)),
+            time=time_spent(connection, study.study_id),
         )
 
 

@@ -132,3 +132,9 @@ def epoch_version(study_id: int) -> Select[Any]:
 def note_version() -> Select[Any]:
     """The newest note."""
     return select(func.max(schema.note.c.note_id))
+
+
+def run_version(study_id: int) -> Select[Any]:
+    """A number that changes when a run begins or ends; not with its heartbeats."""
+    run = schema.run
+    return select(func.count() + func.count(run.c.ended)).where(run.c.study_id == study_id)

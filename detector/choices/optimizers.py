@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,58 +10,55 @@ from torch import Tensor
 from torch.optim.adamw import adamw as torch_adamw
 from torch.optim.sgd import sgd as torch_sgd
 
-from detector.hyperparameters import Hyperparameters
-
-# What a rule remembers between updates: a tensor for each of the weights, by name. Empty before the first update.
-State = dict[str, list[Tensor]]
+# What a rule remembers between updates: a tensor for each of the weights, by name, and zeros before the first one.
+State = Mapping[str, Sequence[Tensor]]
 # torch.optim.AdamW's defaults; Kingma & Ba 2015, algorithm 1.
 _BETA2, _EPS = 0.999, 1e-8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """What one update applies to weights of one kind.
+    """What one update applies to weights.
 
     Attributes:
         lr: Learning rate.
         momentum: Momentum, 0 to below 1.
-        weight_decay: 0 for kinds that have none.
-        values: Hyperparameters of the lane, for what a rule needs besides.
+        weight_decay: 0 for weights that have none.
+        num_updates: Updates made before.
+        nesterov: Whether the momentum of SGD is Nesterov's.
     """
 
     lr: float
     momentum: float
     weight_decay: float
-    values: Hyperparameters
+    num_updates: int
+    nesterov: bool
 
 
 def sgd(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, update: Update) -> None:
     """Changes weights and state in place by one step of SGD.
 
     Args:
-        weights: Weights of one kind, changed in place.
+        weights: Weights, changed in place.
         gradients: Clipped gradients of these weights, each of the same shape.
-        state: Filled at the first step.
-        update: What to apply. At a momentum of 0 the state is left as it is.
+        state: What `REMEMBERED` names, for each of the weights. At a momentum of 0 it is left as it is.
+        update: What to apply.
 
     Source: torch.optim.SGD; with momentum m and buffer b it moves by lr (d + m (m b + d)) with Nesterov and by
     lr (m b + d) without, where d is the gradient with weight decay.
     """
-    buffers: list[Tensor | None] = [*state.get("momentum", [])] or [None] * len(weights)
     torch_sgd(
         [*weights],
         [*gradients],
-        buffers,
+        [*state["momentum"]],
         fused=True,
         lr=update.lr,
         momentum=update.momentum,
         weight_decay=update.weight_decay,
-        nesterov=update.values.nesterov and update.momentum > 0,
+        nesterov=update.nesterov and update.momentum > 0,
         dampening=0.0,
         maximize=False,
     )
-    if update.momentum:
-        state["momentum"] = [buffer for buffer in buffers if buffer is not None]
 
 
 def adamw(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, update: Update) -> None:
@@ -69,17 +66,15 @@ def adamw(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, 
 
     Source: Loshchilov & Hutter 2019, algorithm 2; torch.optim.AdamW.
     """
-    if not state:
-        state["mean"] = [torch.zeros_like(weight) for weight in weights]
-        state["mean_square"] = [torch.zeros_like(weight) for weight in weights]
-        state["steps"] = [torch.zeros((), dtype=torch.float32, device=weight.device) for weight in weights]
+    # torch counts in a tensor for each weight, and adds one to it before it uses it.
+    steps = torch.full((len(weights),), float(update.num_updates), device=weights[0].device).unbind()
     torch_adamw(
         [*weights],
         [*gradients],
-        state["mean"],
-        state["mean_square"],
+        [*state["mean"]],
+        [*state["mean_square"]],
         [],
-        state["steps"],
+        [*steps],
         fused=True,
         amsgrad=False,
         beta1=update.momentum,
@@ -95,3 +90,6 @@ OPTIMIZERS: dict[str, Callable[[Sequence[Tensor], Sequence[Tensor], State, Updat
     "sgd": sgd,
     "adamw": adamw,
 }
+# What each remembers, by the names that checkpoints have: a tensor of the shape of a weight, but `STEPS` is a number.
+STEPS = "steps"
+REMEMBERED: dict[str, tuple[str, ...]] = {"sgd": ("momentum",), "adamw": ("mean", "mean_square", STEPS)}

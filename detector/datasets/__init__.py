@@ -13,7 +13,8 @@ from detector.datasets.digits import CLASS_NAMES, open_digits
 from detector.datasets.files import Listing, build
 from detector.datasets.layout import missing_yaml, unknown_layout, voc_folders
 from detector.datasets.listing import DataError, Dataset, Sample, Split, UnreadableImagesError
-from detector.datasets.pictures import PictureStore, longest_kept
+from detector.datasets.picture_store import PictureStore
+from detector.datasets.pictures import longest_kept
 from detector.datasets.places import expanded
 from detector.datasets.voc import read_voc
 from detector.datasets.yolo import read_yolo
@@ -39,7 +40,13 @@ _ALLOWED = (
 
 
 def open_dataset(
-    source: str, *, image_size: int, seed: int = 0, cache_mb: int = 1024, skip_unreadable: bool = False
+    source: str,
+    *,
+    image_size: int,
+    seed: int = 0,
+    cache_mb: int = 1024,
+    skip_unreadable: bool = False,
+    pictures: Path | None = None,
 ) -> Dataset:
     """The data set called `source`, checked as a whole before anything is trained on it.
 
@@ -48,9 +55,11 @@ def open_dataset(
             JSON file of COCO or a folder with them; a list with an image and its boxes a line, or a folder with them.
         image_size: Side of the square images that will be trained on, in pixels.
         seed: Seed of rendered training scenes, and of the choice of images held out where no split is given.
-        cache_mb: Memory for decoded pictures in MiB; the rest is decoded when needed.
+        cache_mb: Memory for decoded pictures in MiB that are this process's alone; the rest is decoded when needed.
         skip_unreadable: Whether images that cannot be read are left out, each with a finding, instead of ending the
             check. The other images stay in the splits they would be in anyway.
+        pictures: Folder for decoded pictures that the processes of a run share; what cannot be kept there is this
+            process's alone.
 
     Raises:
         UnreadableImagesError: Images cannot be read, and nothing else is wrong: up to fifty are named.
@@ -63,7 +72,8 @@ def open_dataset(
         )
     if source in CLASS_NAMES:
         return open_digits(source, image_size=image_size, seed=seed)
-    return _opened(source, Audit(skip_unreadable=skip_unreadable), image_size, seed, cache_mb)
+    store = PictureStore(longest=longest_kept(image_size), max_bytes=cache_mb * 2**20, shared=pictures)
+    return _opened(source, Audit(skip_unreadable=skip_unreadable), store, seed)
 
 
 def audit_dataset(source: str, *, image_size: int, seed: int = 0) -> tuple[Dataset | None, tuple[Finding, ...]]:
@@ -81,16 +91,16 @@ def audit_dataset(source: str, *, image_size: int, seed: int = 0) -> tuple[Datas
     if source in CLASS_NAMES:
         return (dataset := open_dataset(source, image_size=image_size, seed=seed)), dataset.findings
     audit = Audit(goes_on=True)
+    store = PictureStore(longest=longest_kept(image_size), max_bytes=2**30)
     try:
-        return (dataset := _opened(source, audit, image_size, seed, 1024)), dataset.findings
+        return (dataset := _opened(source, audit, store, seed)), dataset.findings
     except DataError as error:
         audit.refused(source, error)
     return None, tuple(audit.findings)
 
 
-def _opened(source: str, audit: Audit, image_size: int, seed: int, cache_mb: int) -> Dataset:
+def _opened(source: str, audit: Audit, store: PictureStore, seed: int) -> Dataset:
     _, read = _reader(_existing(source))
-    store = PictureStore(longest=longest_kept(image_size), max_bytes=cache_mb * 2**20)
     return build(read(audit), audit, store, seed)
 
 

@@ -254,7 +254,7 @@ def _ink(level: float, draws: list[float]) -> U16:
     value = min(level + contrast, 255.0) if level < 128 else max(level - contrast, 0.0)
     tint = 50 * (draws[1] - 0.5)
     low, high = min(max(value - tint, 0.0), 255.0), min(max(value + tint, 0.0), 255.0)
-    return np.array([[[int(high)]], [[int(value)]], [[int(low)]]], dtype=np.uint16)
+    return np.array((int(high), int(value), int(low)), dtype=np.uint16).reshape(3, 1, 1)
 
 
 def _print(region: NDArray[np.uint8], stamp: U16, ink: U16) -> None:

@@ -19,7 +19,8 @@ from torch import Tensor
 from detector.datasets.audit import Audit, Entry, LabelledObject, check_entry, upright_entry
 from detector.datasets.duplicates import pixel_digest
 from detector.datasets.listing import DataError, Dataset, Original, Sample, UnreadableImagesError
-from detector.datasets.pictures import READABLE, Picture, PictureStore
+from detector.datasets.picture_store import PictureStore
+from detector.datasets.pictures import READABLE, Picture
 from detector.datasets.spelling import note_misspelt
 
 
@@ -139,6 +140,7 @@ def _splits(listing: Listing, audit: Audit, seed: int) -> tuple[dict[str, list[E
 def _checked(entries: Mapping[str, list[Entry]], audit: Audit, store: PictureStore) -> dict[str, list[Annotated]]:
     """Images that can be read, with the boxes that can be trained on; those with broken labels are left out."""
     broken = audit.broken(entry for listed in entries.values() for entry in listed)
+    store.share(entry.image for listed in entries.values() for entry in listed)
     seen: dict[bytes, tuple[str, Path]] = {}
     kept: dict[str, list[Annotated]] = {split: [] for split in entries}
     for split, listed in entries.items():

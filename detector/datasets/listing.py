@@ -44,7 +44,7 @@ class Sample:
     labels_M: Tensor
 
     def __post_init__(self) -> None:
-        num_boxes = len(self.labels_M)
+        num_boxes = self.labels_M.shape[0]
         if self.image.dim() != 3 or self.image.shape[0] != 3:
             raise ValueError(f"image: shape {tuple(self.image.shape)} is not (3, height, width)")
         if self.boxes_M4.shape != (num_boxes, 4):

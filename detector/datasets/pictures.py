@@ -1,4 +1,4 @@
-"""Image files as RGB tensors: upright, shrunk to what training needs, kept in memory up to a limit."""
+"""Image files as RGB tensors: upright, and shrunk to what training needs."""
 
 from __future__ import annotations
 
@@ -63,33 +63,6 @@ class Picture:
     size: tuple[int, int]
     orientation: int = 1
     flaws: tuple[Flaw, ...] = ()
-
-
-class PictureStore:
-    """Reads image files and keeps as many as fit."""
-
-    def __init__(self, *, longest: int, max_bytes: int) -> None:
-        self._longest = longest
-        self._bytes_left = max_bytes
-        self._kept: dict[Path, Picture] = {}
-
-    def __len__(self) -> int:
-        """Number of pictures in memory."""
-        return len(self._kept)
-
-    def read(self, path: Path) -> Picture:
-        """The picture in a file, from memory if it fitted there.
-
-        Raises:
-            UnreadableImagesError: The file cannot be read as an image, or a large part of it is missing.
-        """
-        if (kept := self._kept.get(path)) is not None:
-            return kept
-        picture = read_picture(path, longest=self._longest)
-        if picture.image.numel() <= self._bytes_left:
-            self._bytes_left -= picture.image.numel()
-            self._kept[path] = picture
-        return picture
 
 
 def read_picture(path: Path, *, longest: int) -> Picture:

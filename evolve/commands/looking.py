@@ -73,33 +73,43 @@ def show(
     wide: Annotated[
         bool, typer.Option("--wide", help="All hyperparameters and whole reasons, wider than the terminal.")
     ] = False,
+    where_time_went: Annotated[
+        bool, typer.Option("--time", help="Where the time of its workers went, in place of the trials.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show a study's trials, best first, each with its verdict and why; or all about one of them.
 
     Lines are cut to the width of the terminal, and are whole where they go to a file or another program.
 
-    Example: `evolve show lr_sweep`, `evolve show lr_sweep 7`, `evolve show latest --json`
+    Example: `evolve show lr_sweep`, `evolve show lr_sweep 7`, `evolve show latest --time --json`
     """
+    from evolve.commands.time_text import time_line, time_table
     from evolve.commands.trial_table import heading, trial_table
     from evolve.commands.trial_text import trial_text
+    from evolve.storage.time_spent import time_spent
     from evolve.storage.trial_rows import description_of, trial_rows
 
     with opened_storage(storage, reads_only=True) as opened:
         name = chosen_study(opened.engine, study)
         rows = trial_rows(opened.engine, name, number=trial)
         description = first_sentence(description_of(opened.engine, name))
+        with opened.engine.connect() as connection:
+            spent = time_spent(connection, opened.study_id(name))
     width = None if wide else terminal_width()
 
     def table() -> str:
-        head = heading(name, description, rows, width=width)
+        head = heading(name, description, rows, time=time_line(spent), width=width)
         return f"{head}\n\n{trial_table(rows, limit=limit, width=width)}" if rows else head
 
     if trial is not None:
         say(rows[0].as_json(), as_json=as_json, text=lambda: trial_text(rows[0], RUNS / name, width=width))
         say_next(f'evolve note {name} {trial} "what to remember"', as_json=as_json)
         return
-    say([row.as_json() for row in rows], as_json=as_json, text=table)
+    if where_time_went:
+        say({"study": name} | spent.as_json(), as_json=as_json, text=lambda: time_table(name, spent))
+    else:
+        say([row.as_json() for row in rows], as_json=as_json, text=table)
     say_next(f"evolve report {name}", as_json=as_json)
 
 

@@ -12,13 +12,14 @@ GAP = "  "
 LEAST_REASON = 24  # characters of a reason that hyperparameters leave it
 
 
-def heading(study: str, description: str, rows: Sequence[TrialRow], *, width: int | None) -> str:
-    """What the study is to find out, what became of its trials, and the best of them, a line each.
+def heading(study: str, description: str, rows: Sequence[TrialRow], *, time: str = "", width: int | None) -> str:
+    """What the study is to find out, what became of its trials, the best of them, and where time went, a line each.
 
     Args:
         study: Name of the study.
         description: Purpose of the study in words, or empty.
         rows: All its trials, the best first.
+        time: The last line, or empty.
         width: Characters of a line; None does not cut.
     """
     counts = Counter(row.verdict for row in rows)
@@ -30,7 +31,7 @@ def heading(study: str, description: str, rows: Sequence[TrialRow], *, width: in
         lines.append(
             f"best    trial {rows[0].number}: fitness {rows[0].fitness:.4f}" + (f"  ({params})" * bool(params))
         )
-    return "\n".join(cut(line, width) for line in lines)
+    return "\n".join(cut(line, width) for line in [*lines, *([time] if time else [])])
 
 
 def trial_table(rows: Sequence[TrialRow], *, limit: int, width: int | None) -> str:

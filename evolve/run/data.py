@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from detector.findings import Finding
@@ -54,13 +55,26 @@ class DataChecked:
 SURVEY_SIZE = 416  # pixels; the published anchors are of images this large
 
 
-def survey(data: str, *, skip_unreadable: bool) -> DataChecked:
+def survey(data: str, *, skip_unreadable: bool, pictures: Path | None = None) -> DataChecked:
     """What a data set holds, before it is known at which size it is trained on.
+
+    Args:
+        data: Name of built-in data or a path, the same as `Study.data`.
+        skip_unreadable: Whether images that cannot be read are left out.
+        pictures: Folder of a run in which its processes share decoded images.
 
     Raises:
         EvolveError: It cannot be trained on; the text names files and lines.
     """
-    return DataChecked(**check_data(data, image_size=survey_size(data), skip_unreadable=skip_unreadable))
+    size = survey_size(data)
+    return DataChecked(**check_data(data, image_size=size, skip_unreadable=skip_unreadable, pictures=pictures))
+
+
+def surveyed(study: Study, pictures: Path | None) -> DataChecked:
+    """What the data of a study hold, at the size it trains on; arguments and errors as of `survey`."""
+    # Images decoded for another size are of no use to those who train.
+    shared = pictures if survey_size(study.data) == study.image_size else None
+    return survey(study.data, skip_unreadable=study.skip_unreadable, pictures=shared).at(study.image_size)
 
 
 def survey_size(data: str) -> int:

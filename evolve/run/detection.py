@@ -37,14 +37,6 @@ def best_path(checkpoint: Path) -> Path:
     return checkpoint.with_name(f"{checkpoint.stem}-best{checkpoint.suffix}")
 
 
-def drop_spare_checkpoints(run_folder: Path, trial: int, seeds: Sequence[int]) -> None:
-    """Removes what was kept in case the last checkpoints of a trial could not be read: nothing goes on from them."""
-    from detector.checkpoint import before_path
-
-    for seed in seeds:
-        before_path(checkpoint_path(run_folder, trial, seed)).unlink(missing_ok=True)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
     """A file with the averaged weights of one epoch of a training.
@@ -104,13 +96,14 @@ def prepare_torch(*, num_threads: int) -> None:
     torch.backends.cudnn.deterministic = True
 
 
-def check_data(data: str, *, image_size: int, skip_unreadable: bool) -> dict[str, Any]:
+def check_data(data: str, *, image_size: int, skip_unreadable: bool, pictures: Path | None = None) -> dict[str, Any]:
     """What a data set holds: summary, findings, note and files, after a check from end to end.
 
     Args:
         data: Name of built-in data or a path, the same as `Study.data`.
         image_size: Pixels that will be trained on; images are decoded no larger than that needs.
         skip_unreadable: Whether images that cannot be read are left out.
+        pictures: Folder of a run in which its processes share decoded images.
 
     Raises:
         EvolveError: It cannot be trained on; the text names files and lines.
@@ -119,7 +112,7 @@ def check_data(data: str, *, image_size: int, skip_unreadable: bool) -> dict[str
     from detector.audited import by_severity
     from detector.priors import box_sides
 
-    dataset = open_data(data, image_size=image_size, skip_unreadable=skip_unreadable)
+    dataset = open_data(data, image_size=image_size, skip_unreadable=skip_unreadable, pictures=pictures)
     typical = {name: statistics.median(sides) for name, sides in box_sides(dataset.train, dataset.names).items()}
     is_rendered = not dataset.files  # endlessly many scenes, of which nothing is wrong
     of_whole = [] if is_rendered else auditing.findings_of_whole(dataset, auditing.anchor_choices(dataset))
@@ -132,17 +125,17 @@ def check_data(data: str, *, image_size: int, skip_unreadable: bool) -> dict[str
     }
 
 
-def open_study_data(study: Study) -> Any:
-    """The checked data of a study; errors as of `check_data`."""
-    return open_data(study.data, image_size=study.image_size, skip_unreadable=study.skip_unreadable)
+def open_study_data(study: Study, pictures: Path | None = None) -> Any:
+    """The checked data of a study; arguments and errors as of `check_data`."""
+    return open_data(study.data, image_size=study.image_size, skip_unreadable=study.skip_unreadable, pictures=pictures)
 
 
-def open_data(data: str, *, image_size: int, skip_unreadable: bool) -> Any:
+def open_data(data: str, *, image_size: int, skip_unreadable: bool, pictures: Path | None = None) -> Any:
     """A checked `detector.datasets.listing.Dataset`; arguments and errors as of `check_data`."""
     from detector.datasets import DataError, UnreadableImagesError, open_dataset
 
     try:
-        return open_dataset(data, image_size=image_size, skip_unreadable=skip_unreadable)
+        return open_dataset(data, image_size=image_size, skip_unreadable=skip_unreadable, pictures=pictures)
     except UnreadableImagesError as error:
         hint = "mend or remove these files, or go on without them: --skip-unreadable"
         raise EvolveError(f"data {data}: {error}\n{hint}") from error

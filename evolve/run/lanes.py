@@ -160,7 +160,9 @@ class _BestEpoch:
         return -inf
 
 
-def make_objective(study: Study, *, device: str, run_folder: Path, num_threads: int) -> DetectionObjective:
+def make_objective(
+    study: Study, *, device: str, run_folder: Path, num_threads: int, pictures: Path | None = None
+) -> DetectionObjective:
     """The objective of a study, its data loaded, in the process that is going to train.
 
     Args:
@@ -168,6 +170,8 @@ def make_objective(study: Study, *, device: str, run_folder: Path, num_threads: 
         device: torch's name of the device.
         run_folder: Where checkpoints go.
         num_threads: Threads that torch uses in the whole process, at least 1.
+        pictures: Folder in which the processes of the run share decoded images; None where each has its own.
     """
     prepare_torch(num_threads=num_threads)
-    return DetectionObjective(study=study, device=device, run_folder=run_folder, dataset=open_study_data(study))
+    dataset = open_study_data(study, pictures)
+    return DetectionObjective(study=study, device=device, run_folder=run_folder, dataset=dataset)

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from evolve.errors import EvolveError
@@ -52,7 +53,7 @@ def climb(rate_pair: Callable[[int, int], tuple[float, float]], most: int) -> La
     return LanesChosen(lanes=lanes, rates=rates, reason=reason)
 
 
-def choose_lanes(study: Study, device: str, *, threads: int, most: int) -> LanesChosen:
+def choose_lanes(study: Study, device: str, *, threads: int, most: int, pictures: Path | None = None) -> LanesChosen:
     """Measures in a process of its own, whose memory is free again afterwards.
 
     Args:
@@ -60,12 +61,13 @@ def choose_lanes(study: Study, device: str, *, threads: int, most: int) -> Lanes
         device: torch's name of the device.
         threads: Threads of torch, as in a worker.
         most: Largest number of lanes, at least 2.
+        pictures: Folder in which the processes of the run share decoded images.
 
     Raises:
         EvolveError: The measurement failed or its process died.
     """
     ours, theirs = CONTEXT.Pipe(duplex=False)
-    process = CONTEXT.Process(target=_measure, args=(theirs, study, device, threads, most), daemon=True)
+    process = CONTEXT.Process(target=_measure, args=(theirs, study, device, threads, most, pictures), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -80,10 +82,10 @@ def choose_lanes(study: Study, device: str, *, threads: int, most: int) -> Lanes
     return chosen
 
 
-def _measure(pipe: Any, study: Study, device: str, threads: int, most: int) -> None:
+def _measure(pipe: Any, study: Study, device: str, threads: int, most: int, pictures: Path | None) -> None:
     try:
         prepare_torch(num_threads=threads)
-        pipe.send(measured(study, open_study_data(study), device, most=most))
+        pipe.send(measured(study, open_study_data(study, pictures), device, most=most))
     except Exception as error:
         pipe.send(f"{type(error).__name__}: {error}")
 

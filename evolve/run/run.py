@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import shutil
+import socket
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from detector.hyperparameters import fuse_key
-from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
 from evolve.run.crew import AUTO, Asked, Crew, crew
-from evolve.run.data import DataChecked, check_unchanged, survey
+from evolve.run.data import DataChecked, check_unchanged, surveyed
 from evolve.run.detection import (
     WORKERS_NEED,
     checkpoint_path,
     choose_device,
     devices_of,
-    drop_spare_checkpoints,
     environment,
 )
 from evolve.run.engines import Engine, Limits, ProcessEngine, SerialEngine
 from evolve.run.events import LanesChosen, RunEvent, StartChecked, TrialEnded
+from evolve.run.keeping import drop, unneeded
 from evolve.run.lanes import make_objective
 from evolve.run.measuring import choose_lanes
+from evolve.run.picture_folder import picture_folder
 from evolve.run.runner import StudyRun
 from evolve.run.weight_files import pinned, start_text
 from evolve.storage.database import Storage
-from evolve.study import Study, planning
+from evolve.storage.runs import RunFacts, RunTime, recorded
+from evolve.study import DIGITS, Study, planning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,7 @@ class Run:
         runs: Folder with a folder for each study.
         checked: What the data hold, where they have been checked already.
         accepts_changed_data: Whether trials go on although the data are not what earlier ones were trained on.
+        pictures: Folder in which all processes of the run share decoded images, or None; `run_study` makes it.
     """
 
     study: Study
@@ -52,6 +54,7 @@ class Run:
     runs: Path = Path("runs")
     checked: DataChecked | None = None
     accepts_changed_data: bool = False
+    pictures: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -80,18 +83,25 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
     Raises:
         EvolveError: Data, device, storage or study cannot be used; nothing has been trained then.
     """
+    is_rendered = run.study.data in DIGITS
+    with nullcontext() if is_rendered else picture_folder(run.folder) as pictures:
+        yield from _run(replace(run, pictures=pictures), should_stop)
+
+
+def _run(run: Run, should_stop: Callable[[], bool]) -> Generator[DataChecked | RunEvent, None, None]:
     study = pinned(run.study)
     device = choose_device(run.device)
     storage = Storage(run.storage_url)
     try:
         storage.check_can_run(study)
-        found, checked = run.crew(device), run.checked
+        found, checked, since = run.crew(device), run.checked, RunTime()
         if found.lanes == AUTO:  # on data that can be trained on
-            checked = checked or _survey(study)
-        lanes = _lanes(study, found)
-        engine = _engine(run, study, found, lanes=lanes if isinstance(lanes, int) else lanes.lanes)
+            checked = checked or surveyed(study, run.pictures)
+        lanes = _lanes(run, study, found)
+        side_by_side = lanes if isinstance(lanes, int) else lanes.lanes
+        engine = _engine(run, study, found, lanes=side_by_side)
         try:
-            checked = checked or _survey(study)
+            checked = checked or surveyed(study, run.pictures)
             text = start_text(study, checked.summary["classes"])
             yield checked
             if isinstance(lanes, LanesChosen):
@@ -109,35 +119,45 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
                 data_files=checked.files,
                 should_stop=should_stop,
             )
-            with storage.lease(trials.study_id, study.name) as lease, closing(trials.events(lease)) as events:
-                storage.describe_data(trials.study_id, checked.summary | {"note": checked.note}, checked.as_rows())
-                for event in events:
-                    if isinstance(event, TrialEnded):
-                        _drop_weights(run, storage, trials.study_id)
-                    yield event
+            facts = _facts(found, device, lanes=side_by_side)
+            yield from _trained(trials, replace(run, study=study, checked=checked), storage, since=since, facts=facts)
         finally:
             engine.close()
     finally:
         storage.close()
 
 
-def _survey(study: Study) -> DataChecked:
-    return survey(study.data, skip_unreadable=study.skip_unreadable).at(study.image_size)
+def _trained(
+    trials: StudyRun, run: Run, storage: Storage, *, since: RunTime, facts: RunFacts
+) -> Generator[RunEvent, None, None]:
+    """Trains in a lease of the study's, in a run that is recorded; weights that nothing needs any more are dropped."""
+    study_id, checked = trials.study_id, run.checked
+    assert checked is not None
+    with (
+        storage.lease(study_id, run.study.name) as lease,
+        recorded(storage.engine, lease, study_id=study_id, since=since, facts=facts),
+        closing(trials.events(lease)) as events,
+    ):
+        storage.describe_data(study_id, checked.summary | {"note": checked.note}, checked.as_rows())
+        for event in events:
+            if isinstance(event, TrialEnded):
+                for path in list(unneeded(run.folder, run.study, storage, study_id)):
+                    drop(path)
+            yield event
 
 
-def _lanes(study: Study, found: Crew) -> int | LanesChosen:
+def _lanes(run: Run, study: Study, found: Crew) -> int | LanesChosen:
     """Trials side by side in each process, measured where that was asked for and more than one could be."""
     if isinstance(found.lanes, int):
         return found.lanes
-    return choose_lanes(study, found.devices[0], threads=found.threads, most=found.most_lanes)
+    device, most = found.devices[0], found.most_lanes
+    return choose_lanes(study, device, threads=found.threads, most=most, pictures=run.pictures)
 
 
 def _engine(run: Run, study: Study, found: Crew, *, lanes: int) -> Engine:
-    objectives = [
-        partial(make_objective, study, device=device, run_folder=run.folder.absolute(), num_threads=found.threads)
-        for device in found.devices
-    ]
     limits = Limits(trial_seconds=study.budget.trial_seconds)
+    make = partial(make_objective, study, run_folder=run.folder.absolute(), pictures=run.pictures)
+    objectives = [partial(make, device=device, num_threads=found.threads) for device in found.devices]
     if found.engine == "serial":
         return SerialEngine(objectives[0], lanes=lanes)
     if found.engine == "ray":
@@ -161,8 +181,9 @@ def _ray_engine(run: Run, study: Study, found: Crew, limits: Limits) -> Engine:
     cpus = 1 if is_joined else found.threads
     # Ray shows each process the GPU that is its own.
     device = "cuda" if on_gpu else found.devices[0]
+    pictures = None if is_joined else run.pictures  # on the disk of this machine
     return RayEngine(
-        partial(make_objective, study, device=device, run_folder=folder, num_threads=cpus),
+        partial(make_objective, study, device=device, run_folder=folder, num_threads=cpus, pictures=pictures),
         workers=run.asked.workers if is_joined else found.workers,
         address=run.asked.address,
         cpus_per_trial=cpus,
@@ -173,11 +194,5 @@ def _ray_engine(run: Run, study: Study, found: Crew, limits: Limits) -> Engine:
     )
 
 
-def _drop_weights(run: Run, storage: Storage, study_id: int) -> None:
-    """Removes the weights of trials that ended without being the best; diverged ones keep the way back."""
-    best, keeps_all = storage.best(study_id), run.study.keep_weights == "all"
-    for number, verdict in storage.verdicts(study_id).items():
-        folder = checkpoint_path(run.folder, number, 0).parent
-        if number != best and not keeps_all and verdict in (*TRAINED_THROUGH, Verdict.PRUNED):
-            shutil.rmtree(folder, ignore_errors=True)
-        drop_spare_checkpoints(run.folder, number, run.study.seeds)
+def _facts(found: Crew, device: str, *, lanes: int) -> RunFacts:
+    return RunFacts(workers=found.workers, lanes=lanes, engine=found.engine, host=socket.gethostname(), device=device)

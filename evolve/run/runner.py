@@ -27,8 +27,9 @@ from evolve.run.events import (
     WorkerLost,
 )
 from evolve.run.judging import judged
+from evolve.run.telling import tell
 from evolve.search.pruners import apply, decide, make_pruner
-from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
+from evolve.search.samplers import make_sampler
 from evolve.storage.database import Storage
 from evolve.storage.lease import Lease
 from evolve.storage.ledger import EventKind
@@ -298,15 +299,7 @@ class StudyRun:
         return fold(trainings, num_seeds=len(self._study.seeds), traceback=traceback)
 
     def _tell(self, under_way: _UnderWay, outcome: TrialOutcome) -> None:
-        trial = under_way.optuna_trial
-        state: TrialState = {"failed": TrialState.FAIL, "pruned": TrialState.PRUNED}.get(
-            outcome.verdict, TrialState.COMPLETE
-        )
-        value = outcome.fitness if state == TrialState.COMPLETE else None
-        if outcome.verdict == "diverged":
-            trial.set_constraint(DIVERGED, 1.0)
-            state, value = divergence_state(self._study.sampler)
-        self._optuna.tell(trial, value, state=state)
+        tell(self._optuna, under_way.optuna_trial, outcome, sampler=self._study.sampler)
 
     def _stopped(self, reason: str) -> StudyStopped:
         if self._fatal:

@@ -28,6 +28,7 @@ from evolve.storage.ledger import Ledger
 from evolve.storage.migrations import make_current
 from evolve.storage.older import read_as_current
 from evolve.storage.records import Records
+from evolve.storage.spent import note_lost
 from evolve.storage.sqlite import Patience, connect_arguments, sqlite_file, tune
 from evolve.study import Study
 
@@ -245,7 +246,9 @@ class Storage:
         """Lets the trials of a study that have not ended train from their beginning."""
         table = schema.trial
         unfinished = select(table.c.trial_id).where(table.c.study_id == study_id, table.c.verdict.is_(None))
+        of_steps, of_epochs = (rows.c.trial_id.in_(unfinished) for rows in (schema.step, schema.epoch))
         with self.engine.begin() as connection:
+            note_lost(connection, of_steps=of_steps, of_epochs=of_epochs)
             for rows in (*schema.OF_TRAININGS, schema.checkpoint, schema.decision):
                 connection.execute(delete(rows).where(rows.c.trial_id.in_(unfinished)))
 

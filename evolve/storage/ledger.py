@@ -49,6 +49,12 @@ class Ledger:
                 connection.execute(insert(table).values(study_id=study_id, identity=identity, data_files=text))
         return f"{identity}:{sha256(text.encode()).hexdigest()[:16]}"
 
+    def identity(self, study_id: int) -> str:
+        """What the study's checkpoints begin their origin with; empty where it has not been run since they do."""
+        table = schema.identity
+        with self._engine.connect() as connection:
+            return connection.scalar(select(table.c.identity).where(table.c.study_id == study_id)) or ""
+
     def data_files(self, study_id: int) -> dict[str, str] | None:
         """Digest of each file that the study has been trained on; None where that is not known."""
         table = schema.identity

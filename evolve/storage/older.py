@@ -34,8 +34,9 @@ def _views(connection: Connection) -> Iterator[tuple[str, str]]:
     """Name and statement of a view for each table that is not there, or not with all its columns."""
     present = inspect(connection)
     present.clear_cache()
-    tables = set(present.get_table_names())
     main = "main" if connection.dialect.name == "sqlite" else present.default_schema_name
+    # By its schema: PostgreSQL does not list a table before which a view of this connection stands already.
+    tables = set(present.get_table_names(schema=main))
     for table in schema.metadata.sorted_tables:
         columns = present.get_columns(table.name, schema=main) if table.name in tables else []
         names = {column["name"] for column in columns}

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, delete, func, insert, select
 
 from detector.telemetry import (
     CheckpointSaved,
@@ -33,6 +33,7 @@ from evolve.storage.rows import (
     step_row,
     watched_row,
 )
+from evolve.storage.spent import note_lost, training_seconds
 from evolve.study.trial import Record
 
 # What comes often, and is written together.
@@ -75,8 +76,8 @@ class Records:
         mine = (table.c.trial_id == trial_id) & (table.c.seed == seed)
         with self._engine.begin() as connection:
             connection.execute(delete(table).where(mine))
-            seconds = _training_seconds(connection, trial_id, seed)
-            values = {"trial_id": trial_id, "seed": seed, "seconds": seconds}
+            spent = training_seconds(connection, trial_id, seed)
+            values = {"trial_id": trial_id, "seed": seed, "seconds": spent.total, "validating": spent.validating}
             connection.execute(insert(table).values(asdict(outcome) | values))
 
     def trainings(self, trial_id: int) -> dict[int, TrainingOutcome]:
@@ -178,23 +179,15 @@ def picture_row(picture: Picture) -> dict[str, Any]:
     }
 
 
-def _training_seconds(connection: Connection, trial_id: int, seed: int) -> float:
-    """Epochs hold their steps; steps after the last epoch are counted by themselves."""
-    step, epoch = schema.step.c, schema.epoch.c
-    ended = select(func.coalesce(func.sum(epoch.seconds), 0.0), func.coalesce(func.max(epoch.step), 0))
-    whole, last = connection.execute(ended.where(epoch.trial_id == trial_id, epoch.seed == seed)).one()
-    rest = select(func.coalesce(func.sum(step.seconds), 0.0))
-    rest = rest.where(step.trial_id == trial_id, step.seed == seed, step.step >= last)
-    return float(whole) + float(connection.scalar(rest) or 0)
-
-
 def _forget_after(connection: Connection, trial_id: int, seed: int, start: LaneStarted) -> None:
-    for table in (schema.training, schema.step, schema.epoch, schema.class_scores, schema.objectness, schema.watched):
+    def later(table: Table) -> ColumnElement[bool]:
         own = (table.c.trial_id == trial_id) & (table.c.seed == seed)
         if table is schema.step:
-            own &= table.c.step >= start.step
-        elif "split" in table.c:
-            own &= (table.c.epoch >= start.epoch) | (table.c.split == "test")
-        elif "epoch" in table.c:
-            own &= table.c.epoch >= start.epoch
-        connection.execute(delete(table).where(own))
+            return own & (table.c.step >= start.step)
+        if "split" in table.c:
+            return own & ((table.c.epoch >= start.epoch) | (table.c.split == "test"))
+        return own & (table.c.epoch >= start.epoch) if "epoch" in table.c else own
+
+    note_lost(connection, of_steps=later(schema.step), of_epochs=later(schema.epoch))
+    for table in (schema.training, schema.step, schema.epoch, schema.class_scores, schema.objectness, schema.watched):
+        connection.execute(delete(table).where(later(table)))

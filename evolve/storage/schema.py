@@ -102,6 +102,22 @@ lease = Table(
     Column("heartbeat", Real, nullable=False),  # seconds since 1970
 )
 
+# One row for each run of a study, from before its first worker is started to its end.
+run = Table(
+    "evolve_run",
+    metadata,
+    Column("run_id", Integer, primary_key=True),
+    Column("study_id", Integer, nullable=False, index=True),
+    Column("started", Real, nullable=False),  # seconds since 1970
+    Column("heartbeat", Real, nullable=False),  # the same; of one that was killed the last that is known
+    Column("ended", Real),  # the same; NULL while it runs and where it was killed
+    Column("workers", Integer, nullable=False),  # processes that train
+    Column("lanes", Integer, nullable=False),  # trials that each of them trains at once
+    Column("engine", String(64), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("device", String(64), nullable=False),  # torch's name
+)
+
 environment = Table(
     "evolve_environment",
     metadata,
@@ -124,6 +140,7 @@ trial = Table(
     Column("diagnosis", Text),  # JSON of forensics.Diagnosis for a diverged trial
     Column("traceback", Text),  # of a failed trial
     Column("fitness", Real),  # mean over seeds at the last epoch
+    Column("lost", Real),  # seconds trained and measured that were trained again; NULL where there are none
 )
 
 # One row for each training of a trial that has ended: the trial trained with one of its seeds.
@@ -137,6 +154,7 @@ training = Table(
     Column("diagnosis", Text),  # JSON of forensics.Diagnosis for one that diverged
     Column("fitness", Real),  # on the validation images after its last epoch
     Column("seconds", Real),  # over all its starts
+    Column("validating", Real),  # of these, what was no step of training; NULL where it is not known yet
 )
 
 # One row for each epoch of a training and split: what `EpochMetrics` says, and the fitness that comes of it.

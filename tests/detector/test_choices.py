@@ -11,7 +11,7 @@ from detector.hyperparameters import Hyperparameters, declarations
 from detector.loss import LaneValues, detection_loss
 from detector.models import Network, build_network
 from detector.models.network import HeadPrior, initialise_lane
-from detector.optimizer import LaneOptimizer
+from detector.optimizer import LaneOptimizers
 from detector.plan import TrainingPlan
 from detector.targets import assign
 from detector.telemetry import EpochMetrics, LaneEnded, Rates, StepTelemetry, Telemetry
@@ -65,8 +65,8 @@ def lane_network(dtype: torch.dtype) -> Network:
 def set_gradients(network: Network, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for parameter in network.parameters():
-        assert parameter.grad is not None
-        parameter.grad.copy_(torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
+        drawn = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+        parameter.grad = torch.empty_like(parameter).copy_(drawn)
 
 
 def test_tables_have_the_names_that_are_declared_and_functions_tell_their_source() -> None:
@@ -156,15 +156,15 @@ def test_a_choice_trains_unlike_its_siblings(family: str) -> None:
 @pytest.mark.parametrize("name", TABLES["optimizer"])
 def test_the_moves_of_an_optimizer_are_what_its_update_then_makes_of_the_weights(name: str, dtype: torch.dtype) -> None:
     network = lane_network(dtype)
-    optimizer = LaneOptimizer(network, 0, having("optimizer", name, weight_decay=0.01))
+    optimizer = LaneOptimizers(network, [having("optimizer", name, weight_decay=0.01)])
     for seed in range(3):
         set_gradients(network, seed)
         before = {key: each.detach().clone() for key, each in network.named_parameters()}
-        optimizer.propose(RATES)
-        moves = optimizer.moves()
+        optimizer.propose([RATES])
+        moves = {key: each.clone() for key, each in optimizer.moves(0).items()}
         assert all(torch.equal(before[key], each) for key, each in network.named_parameters())
 
-        optimizer.accept()
+        optimizer.accept([0])
 
         assert all(torch.equal(each - before[key], moves[key]) for key, each in network.named_parameters())
         assert all(move.abs().max() > 0 for move in moves.values())
@@ -174,10 +174,9 @@ def test_the_moves_of_an_optimizer_are_what_its_update_then_makes_of_the_weights
 def test_an_optimizer_updates_as_torch_does_a_separate_model(name: str) -> None:
     network, other = lane_network(torch.float64), lane_network(torch.float64)
     values = having("optimizer", name, weight_decay=0.01, clip_norm=0.0)
-    lane = LaneOptimizer(network, 0, values)
+    lane = LaneOptimizers(network, [values])
     groups: dict[str, list[torch.nn.Parameter]] = {"conv.weight": [], "norm.weight": [], "bias": []}
     for key, parameter in other.named_parameters():
-        parameter.grad = torch.zeros_like(parameter)
         groups[next(end for end in groups if key.endswith(end))].append(parameter)
     options = [
         {"params": group, "lr": 0.02 if end == "bias" else 0.01, "weight_decay": 0.01 if end == "conv.weight" else 0.0}
@@ -192,8 +191,8 @@ def test_an_optimizer_updates_as_torch_does_a_separate_model(name: str) -> None:
     for seed in range(4):
         for each in (network, other):
             set_gradients(each, seed)
-        lane.propose(RATES)
-        lane.accept()
+        lane.propose([RATES])
+        lane.accept([0])
         theirs.step()
 
     for mine, each in zip(network.parameters(), other.parameters(), strict=True):
@@ -204,22 +203,23 @@ def test_an_optimizer_updates_as_torch_does_a_separate_model(name: str) -> None:
 def test_an_optimizer_goes_on_from_its_state_to_the_last_bit(name: str) -> None:
     values = having("optimizer", name)
     network, other = lane_network(torch.float32), lane_network(torch.float32)
-    straight = LaneOptimizer(network, 0, values)
+    straight = LaneOptimizers(network, [values])
     for seed in range(3):
         set_gradients(network, seed)
-        straight.propose(RATES)
-        straight.accept()
+        straight.propose([RATES])
+        straight.accept([0])
     other.load_state_dict(network.state_dict())
-    resumed = LaneOptimizer(other, 0, values)
-    resumed.load_state(straight.state())
+    resumed = LaneOptimizers(other, [values])
+    resumed.load_state(0, straight.state(0))
 
     for each, optimizer in ((network, straight), (other, resumed)):
         set_gradients(each, 7)
-        optimizer.propose(RATES)
-        optimizer.accept()
+        optimizer.propose([RATES])
+        optimizer.accept([0])
 
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))
-    assert all(torch.equal(straight.average[key], resumed.average[key]) for key in straight.average)
+    averages = straight.average(0), resumed.average(0)
+    assert all(torch.equal(averages[0][key], averages[1][key]) for key in averages[0])
 
 
 @pytest.mark.parametrize("rule", [*TABLES["schedule"].values()])

@@ -250,12 +250,11 @@ def test_mixed_precision_trains_and_measures_in_full_precision(precision: str) -
 
 def test_an_overflow_of_the_loss_scale_skips_the_step_and_halves_the_scale_without_ending_the_lane() -> None:
     run = trainer(DIFFERENT[:1], replace(PLAN, precision="float16", epochs=1))
-    optimizer = run._population._optimizers[0]
-    optimizer.loss_scale = 2.0**60
+    run._population._optimizers.set_loss_scale(0, 2.0**60)
     records = list(run.fit())
 
     assert not steps(records)[0].is_finite
-    assert optimizer.loss_scale < 2.0**60
+    assert run._population._optimizers.loss_scale(0) < 2.0**60
     assert isinstance(records[-1], LaneEnded) and not records[-1].is_diverged
 
 

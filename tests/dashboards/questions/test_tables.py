@@ -6,7 +6,7 @@ import pytest
 
 from dashboards.blocks import Prose, Table
 from dashboards.data.study_loading import load
-from dashboards.questions import data_check, diverged, setup, trials
+from dashboards.questions import data_check, diverged, setup, time_spent, trials
 from evolve.storage import schema
 from tests.dashboards.examples import change
 from tests.synthetic import SPACE, Plan, add_study
@@ -63,3 +63,33 @@ def test_a_table_with_a_ragged_row_is_refused(view):
 
     with pytest.raises(ValueError, match="row 0 has 1 cells for"):
         Table(name="trials", columns=table.columns, rows=((1,),))
+
+
+def test_where_the_time_went_is_a_bar_for_each_thing_and_all_of_the_workers_time(mixed):
+    found = time_spent.rows(mixed)
+    said, figure, runs = time_spent.blocks(found)
+
+    by_place = found.rows.groupby("went_into")["seconds"].sum()
+    assert set(by_place.index) == {"training", "validating", "lost", "waiting"}
+    assert by_place.sum() == pytest.approx(found.known.worker_seconds)
+    drawn = sum(seconds for trace in figure.data for seconds in trace.x)
+    assert drawn * 60 == pytest.approx(found.known.worker_seconds)  # in minutes
+    assert "of workers in 1 run" in said.text and "waiting" in said.text and "% of training" in said.text
+    assert [column.title for column in runs.columns][:3] == ["began", "took", "end"] and len(runs.rows) == 1
+
+
+def test_where_no_run_is_recorded_the_time_that_trials_took_is_shown_without_waiting(own_engine):
+    add_study(own_engine, Plan(num_trials=3, verdicts=["converged", "diverged", "pruned"]))
+    with own_engine.begin() as connection:
+        connection.execute(schema.run.delete())
+
+    said, figure = time_spent.blocks(time_spent.rows(load(own_engine, "digits-lr")))
+
+    assert "Waiting is not known" in said.text
+    assert "waiting" not in {trace.name for trace in figure.data}
+
+
+def test_a_study_of_others_has_no_time_to_show(own_engine):
+    add_study(own_engine, Plan(num_trials=0))
+
+    assert "No times are stored" in time_spent.rows(load(own_engine, "digits-lr")).text

@@ -124,6 +124,22 @@ def test_show_tells_programs_all_that_is_stored_of_each_trial(evolve: Evolve) ->
     assert row["notes"][0]["text"] == "good" and row["notes"][0]["tag"] == "keep"
 
 
+def test_show_says_where_the_time_went_in_a_line_and_on_request_in_numbers_that_add_up(evolve: Evolve) -> None:
+    line = next(line for line in evolve("show", "lr").stdout.splitlines() if line.startswith("time "))
+    table = evolve("show", "lr", "--time").stdout
+    numbers = json.loads(evolve("show", "lr", "--time", "--json").stdout)
+
+    assert "of workers: " in line and "% training, " in line and "% waiting" in line
+    assert "waiting" in table and "2 workers on node-7, cuda" in table
+    assert numbers["study"] == "lr_sweep-raccoon-10ep"
+    parts = [numbers[name] for name in ("training", "validating", "lost", "waiting")]
+    assert sum(parts) == pytest.approx(numbers["worker_seconds"]) and min(parts) >= 0
+    (run,) = numbers["runs"]
+    assert numbers["worker_seconds"] == pytest.approx(run["workers"] * run["seconds"])
+    by_verdict = numbers["by_verdict"].values()
+    assert sum(each["training"] for each in by_verdict) == pytest.approx(numbers["training"])
+
+
 def test_show_with_a_number_tells_all_about_that_trial(evolve: Evolve) -> None:
     text = evolve("show", "gains", "0").stdout
     row = json.loads(evolve("show", "gains", "0", "--json").stdout)

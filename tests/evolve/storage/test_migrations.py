@@ -11,6 +11,8 @@ import gzip
 import json
 import shutil
 import sqlite3
+from dataclasses import astuple
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from evolve.storage import schema
 from evolve.storage.database import Storage
 from evolve.storage.migrations import alembic_config, latest
 from evolve.storage.notes import add_note
+from evolve.storage.time_spent import TimeSpent, time_spent
 from evolve.storage.trial_rows import trial_rows
 from tests.places import DATA
 
@@ -53,6 +56,11 @@ def tables_of(path: Path) -> dict[str, list[tuple[object, ...]]]:
     with sqlite3.connect(path) as connection:
         names = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
         return {name: sorted(connection.execute(f"select * from {name}").fetchall(), key=repr) for name in names}
+
+
+def spent_of(storage: Storage, name: str) -> TimeSpent:
+    with storage.engine.connect() as connection:
+        return time_spent(connection, storage.study_id(name))
 
 
 def differences(storage: Storage) -> list[Any]:
@@ -102,9 +110,11 @@ def test_writing_migrates_with_everything_in_it_to_the_tables_that_are_made_new(
     assert differences(storage) == []
     storage.close()
     after = tables_of(old)
-    seen = ("class_scores", "objectness", "picture", "taken", "watched")
-    grown = {"evolve_version", "evolve_training", "evolve_schema", *(f"evolve_{name}" for name in (*seen, *lacking))}
-    assert not any(after[f"evolve_{name}"] for name in seen)
+    new = ("class_scores", "objectness", "picture", "taken", "watched", "run")
+    grown = {"evolve_version", "evolve_training", "evolve_schema", *(f"evolve_{name}" for name in (*new, *lacking))}
+    assert not any(after[f"evolve_{name}"] for name in new)
+    assert {row[-1] for row in after["evolve_trial"]} == {None}  # nobody knows what they lost
+    after["evolve_trial"] = [row[:-1] for row in after["evolve_trial"]]
     assert {name: rows for name, rows in after.items() if name not in grown} == {
         name: rows for name, rows in before.items() if name not in grown
     }
@@ -129,6 +139,27 @@ def test_each_training_gets_what_was_known_of_it(old: Path) -> None:
     assert json.loads(diverged["diagnosis"])["step"] == 2
     assert [key for key in found if key[0] == 3] == [(3, 0)]
     assert found[3, 0]["verdict"] == "pruned"
+    storage.close()
+
+
+def test_where_the_time_went_is_the_same_before_and_after_but_for_runs_that_nobody_recorded(old: Path) -> None:
+    url = f"sqlite:///{old}"
+    reading = Storage(url, reads_only=True)
+    before = {name: spent_of(reading, name) for name in ("old", "halted")}
+    reading.close()
+
+    storage = Storage(url)
+
+    for name, spent in before.items():
+        after = spent_of(storage, name)
+        assert after.by_verdict.keys() == spent.by_verdict.keys()
+        for verdict, seconds in spent.by_verdict.items():
+            assert astuple(after.by_verdict[verdict]) == pytest.approx(astuple(seconds))
+            assert seconds.training > 0
+        assert after.runs == () and isnan(after.waiting) and set(after.parts) == {"training", "validating", "lost"}
+    assert before["old"].spent.total == pytest.approx(
+        sum(row.seconds or 0 for row in trial_rows(storage.engine, "old"))
+    )
     storage.close()
 
 

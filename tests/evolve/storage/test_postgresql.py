@@ -8,17 +8,22 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from optuna.storages import RDBStorage
-from sqlalchemy import MetaData, create_engine, text
+from sqlalchemy import MetaData, create_engine, text, update
 
 from dashboards.data.reader import Reader
 from dashboards.state import PageState
+from evolve.storage import schema
 from evolve.storage.database import Storage, open_engine
+from evolve.storage.lease import LEASE_SECONDS, Lease, _place
 from evolve.storage.notes import add_note
+from tests.evolve.storage.elsewhere import woken_after_another_finished
 from tests.evolve.storage.test_migrations import differences, rows_of
 from tests.places import DATA
 from tests.processes import evolve, free_port
@@ -128,6 +133,35 @@ def test_an_older_database_is_read_as_it_is_and_migrated_by_what_writes(migrated
     assert differences(storage) == []
     storage.close()
     assert rows_of(migrated_from) == expected
+
+
+def test_a_driver_that_was_frozen_until_another_had_finished_writes_no_row_when_it_wakes(
+    url: str, tmp_path: Path
+) -> None:
+    said = woken_after_another_finished(tmp_path, url, age=LEASE_SECONDS + 30)
+    evolve(tmp_path, "delete", "frozen", "--yes", "--storage", url)
+
+    assert "another process has taken it over; this one stops" in said
+
+
+def test_a_holder_elsewhere_is_timed_by_the_servers_clock(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage(url)
+    monkeypatch.setattr(time, "time", partial(float, 1e9))  # which no clock of a driver may matter for
+    watched: list[float] = []
+
+    for age, seconds in ((LEASE_SECONDS + 1, 0), (1, LEASE_SECONDS)):
+        dead = Lease(storage.engine, 77, "dead")
+        dead._token = dead._token.replace(_place(), "place")
+        dead.take()
+        with storage.engine.begin() as connection:
+            of_study = schema.lease.c.study_id == 77
+            connection.execute(update(schema.lease).where(of_study).values(heartbeat=schema.lease.c.heartbeat - age))
+            watched.clear()
+        lease = Lease(storage.engine, 77, "dead", sleep=watched.append)
+        lease.take()
+        lease.release()
+        assert sum(watched) == seconds
+    storage.close()
 
 
 # Stands last: it takes the study away from the tests before.

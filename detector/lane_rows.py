@@ -1,0 +1,121 @@
+"""Parameters of T lanes as matrices with a row for each lane.
+
+Letters: T lanes, P values of a lane.
+A network holds the lanes of a parameter side by side in dimension 0, as convolutions want them. A row holds all of one
+lane, in the order of memory, so what is done to every lane by numbers of its own is one operation on a matrix, however
+many parameters there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+_LINE_BYTES = 64  # of a cache line, and of the widest vectors a CPU has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parameter:
+    """Where a parameter of one lane is in its row.
+
+    Attributes:
+        start, stop: Its columns.
+        order: Its dimensions from the slowest in memory to the fastest; of kernels that are channels last 0, 2, 3, 1.
+        shape: Of one lane, in this order.
+    """
+
+    start: int
+    stop: int
+    order: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Columns that a rule of the update is given as one tensor.
+
+    Fused kernels round the last values of a tensor, those that do not fill a vector, otherwise than the rest. So
+    parameters of whole vectors share a piece and each other one is a piece of its own: every value is then rounded as
+    in a tensor for each parameter.
+
+    Attributes:
+        kind: Of the parameters in it.
+        start, stop: Its columns.
+    """
+
+    kind: str
+    start: int
+    stop: int
+
+
+class LaneRows:
+    """Where the values of named tensors are in the rows of a matrix.
+
+    Args:
+        tensors: By name, each with T lanes side by side in dimension 0 and without gaps in memory.
+        kinds: What each name is; those of one kind and of whole vectors are neighbours.
+        lanes: Number of lanes, T.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], kinds: Mapping[str, str], *, lanes: int) -> None:
+        self._lanes = lanes
+        is_whole = {name: _is_whole(value, lanes) for name, value in tensors.items()}
+        ranks = {kind: rank for rank, kind in enumerate(dict.fromkeys(kinds.values()))}
+        # Whole vectors first, so that in the first row they begin where cache lines do.
+        self.names = tuple(sorted(tensors, key=lambda name: (not is_whole[name], ranks[kinds[name]])))
+        placed: dict[str, _Parameter] = {}
+        self.num_columns = 0
+        for name in self.names:
+            placed[name] = _placed(tensors[name], self.num_columns, lanes)
+            self.num_columns = placed[name].stop
+        self._parameters = {name: placed[name] for name in tensors}
+        runs = groupby(self.names, key=lambda name: (kinds[name], "" if is_whole[name] else name))
+        self.pieces = tuple(self._piece(kind, [*names]) for (kind, _), names in runs)
+
+    def of(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The tensors, in the order of `names`, as matrices (T, p): views, but of tensors laid out otherwise."""
+        parts = []
+        for name, value in zip(self.names, tensors, strict=True):
+            order = self._parameters[name].order
+            parts.append((value if len(order) == 1 else value.permute(order)).reshape(self._lanes, -1))
+        return parts
+
+    def matrix(self, like: Tensor) -> Tensor:
+        """Zeros of shape (T, P), with the type and device of a tensor."""
+        return like.new_zeros(self._lanes, self.num_columns)
+
+    def named(self, row_P: Tensor) -> dict[str, Tensor]:
+        """Views of a row by name, of the shapes that a one-lane network has and in their layout."""
+        views = {}
+        for name, place in self._parameters.items():
+            inverse = sorted(range(len(place.order)), key=place.order.__getitem__)
+            views[name] = row_P[place.start : place.stop].view(place.shape).permute(inverse)
+        return views
+
+    def slices(self, row_P: Tensor) -> list[Tensor]:
+        """Views of a row, one for each name in the order they were given, without their shapes."""
+        return [row_P[place.start : place.stop] for place in self._parameters.values()]
+
+    def in_pieces(self, values_TP: Tensor) -> list[list[Tensor]]:
+        """Views of a matrix for each lane and piece."""
+        return [[row_P[piece.start : piece.stop] for piece in self.pieces] for row_P in values_TP]
+
+    def _piece(self, kind: str, names: Sequence[str]) -> Piece:
+        return Piece(kind=kind, start=self._parameters[names[0]].start, stop=self._parameters[names[-1]].stop)
+
+
+def _is_whole(value: Tensor, lanes: int) -> bool:
+    return value.numel() // lanes * value.element_size() % _LINE_BYTES == 0
+
+
+def _placed(value: Tensor, start: int, lanes: int) -> _Parameter:
+    order = tuple(range(value.dim()))
+    if not value.is_contiguous() and value.is_contiguous(memory_format=torch.channels_last):
+        order = (0, 2, 3, 1)
+    assert value.permute(order).is_contiguous()
+    shape = (value.shape[0] // lanes, *(value.shape[dimension] for dimension in order[1:]))
+    return _Parameter(start=start, stop=start + value.numel() // lanes, order=order, shape=shape)

@@ -1,0 +1,124 @@
+"""Whether a database is whole, ours and of today, and rows of ours that nothing refers to any more."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from functools import partial
+
+from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, create_engine, delete, func, inspect, or_, select
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
+
+from evolve.errors import StorageError
+from evolve.run.doctor.finding import Finding, Kind
+from evolve.storage import schema
+from evolve.storage.database import Storage
+from evolve.storage.migrations import latest, revision_of
+from evolve.storage.optuna_tables import STUDIES, TRIALS
+from evolve.storage.sqlite import connect_arguments, sqlite_file, tune
+
+# What SQLite says of a file that is none of its own, or no longer.
+_DAMAGED = ("malformed", "not a database", "disk image", "corrupt")
+SHOWN = 3  # lines of what SQLite finds
+
+
+def unusable(url: str) -> Iterator[Finding]:
+    """Why a database cannot be used as it is, in the order in which it matters; it is only read.
+
+    Raises:
+        StorageError: It cannot be reached.
+    """
+    try:
+        engine = create_engine(url, connect_args=connect_arguments(url))
+        tune(engine, reads_only=True)
+    except (SQLAlchemyError, ModuleNotFoundError) as error:
+        raise StorageError(f"storage {url}: cannot be opened: {error}") from error
+    try:
+        with engine.connect() as connection:
+            yield from _damage(connection, url)
+            yield from _schema(connection, url)
+    except DatabaseError as error:
+        if not any(word in str(error) for word in _DAMAGED):
+            raise
+        yield _damaged(url, str(error.orig))
+    finally:
+        engine.dispose()
+
+
+def _damage(connection: Connection, url: str) -> Iterator[Finding]:
+    if connection.dialect.name != "sqlite":
+        return
+    said = [str(line) for line in connection.exec_driver_sql("pragma quick_check").scalars()]
+    if said != ["ok"]:
+        yield _damaged(url, "; ".join(said[:SHOWN]) + (f" and {len(said) - SHOWN} more" if len(said) > SHOWN else ""))
+
+
+def _damaged(url: str, said: str) -> Finding:
+    file = sqlite_file(url)
+    remedy = f"bring a copy back, or save what can be read: sqlite3 {file} .recover | sqlite3 saved.db"
+    return Finding(kind=Kind.DAMAGED, where=url, what=" ".join(said.split()), remedy=remedy)
+
+
+def _schema(connection: Connection, url: str) -> Iterator[Finding]:
+    tables = inspect(connection)
+    if not all(tables.has_table(name) for name in (schema.study.name, STUDIES.name, TRIALS.name)):
+        remedy = "run a study first, or name another database with --storage"
+        yield Finding(kind=Kind.NOT_OURS, where=url, what="holds no studies of evolve", remedy=remedy)
+        return
+    try:
+        revision = revision_of(connection)
+    except StorageError as error:
+        yield Finding(kind=Kind.NEWER_SCHEMA, where=url, what=str(error), remedy="upgrade evolve")
+        return
+    if revision != latest():
+        what = f"its tables are of revision {revision}, this evolve's are of {latest()}"
+        yield Finding(
+            kind=Kind.OLDER_SCHEMA,
+            where=url,
+            what=what,
+            remedy="--fix migrates it, as the next run would; an older evolve reads it no more then",
+            mend=lambda: Storage(url).close(),
+        )
+
+
+def orphan_rows(engine: Engine, living: Collection[int]) -> Iterator[Finding]:
+    """Rows of our tables whose trial or study Optuna does not have.
+
+    Optuna gives the ids of trials that were removed last to new ones, which would get these rows.
+
+    Args:
+        engine: A database with Optuna's tables and ours.
+        living: Ids of studies that are being run, whose rows are left alone.
+    """
+    for table in schema.metadata.sorted_tables:
+        condition = _is_orphan(table, living)
+        if condition is None:
+            continue
+        with engine.connect() as connection:
+            count = connection.scalar(select(func.count()).select_from(table).where(condition))
+        if count:
+            yield Finding(
+                kind=Kind.ORPHAN_ROWS,
+                where=table.name,
+                what=f"{count} rows of a trial or study that Optuna does not have",
+                remedy="--fix removes them",
+                mend=partial(_remove, engine, table, condition),
+            )
+
+
+def _is_orphan(table: Table, living: Collection[int]) -> ColumnElement[bool] | None:
+    wrong: list[ColumnElement[bool]] = []
+    if "trial_id" in table.c:
+        wrong.append(and_(table.c.trial_id.is_not(None), table.c.trial_id.not_in(select(TRIALS.c.trial_id))))
+    if "study_id" in table.c:
+        wrong.append(table.c.study_id.not_in(select(STUDIES.c.study_id)))
+    if not wrong:
+        return None
+    if "study_id" in table.c:
+        return and_(or_(*wrong), table.c.study_id.not_in(living))
+    of_living = select(schema.trial.c.trial_id).where(schema.trial.c.study_id.in_(living))
+    return and_(or_(*wrong), table.c.trial_id.not_in(of_living))
+
+
+def _remove(engine: Engine, table: Table, condition: ColumnElement[bool]) -> None:
+    with engine.begin() as connection:
+        connection.execute(delete(table).where(condition))

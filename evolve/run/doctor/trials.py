@@ -1,0 +1,63 @@
+"""Trials that a run left behind: unfinished, or ended without a word to Optuna."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from evolve.outcome.training import TrialOutcome
+from evolve.run.doctor.finding import Finding, Kind
+from evolve.run.telling import tell
+from evolve.search.pruners import make_pruner
+from evolve.search.samplers import make_sampler
+from evolve.storage.database import Storage
+from evolve.study import Study
+
+
+def dead_lease(name: str, row: Mapping[Any, Any] | None) -> Iterator[Finding]:
+    """The lease of a holder that is dead; whoever examines the study for a repair has taken it from there already."""
+    if row is not None:
+        yield Finding(
+            kind=Kind.DEAD_LEASE,
+            where=f"study {name}",
+            what=f"process {row['pid']} on {row['host']} held it, and is dead",
+            remedy="--fix removes it, as the next run would",
+            mend=lambda: None,
+        )
+
+
+def left_behind(storage: Storage, study: Study, study_id: int, again: str) -> Iterator[Finding]:
+    """Trials of a study that nobody runs, and that Optuna takes for running.
+
+    Args:
+        storage: Where they are.
+        study: Their study, as it is stored.
+        study_id: Optuna's id of the study.
+        again: The command that goes on with the study.
+    """
+    for trial in storage.optuna.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,)):
+        outcome, where = storage.outcome(trial._trial_id), f"study {study.name}, trial {trial.number}"
+        if outcome is None:
+            yield Finding(
+                kind=Kind.UNFINISHED,
+                where=where,
+                what="is to train, and nobody runs it",
+                remedy=f"{again} goes on with it",
+            )
+        else:
+            yield Finding(
+                kind=Kind.HALF_TOLD,
+                where=where,
+                what=f"ended ({outcome.verdict}), and Optuna was not told",
+                remedy="--fix tells it, as the next run would",
+                mend=partial(_tell, storage, study, trial._trial_id, outcome),
+            )
+
+
+def _tell(storage: Storage, study: Study, trial_id: int, outcome: TrialOutcome) -> None:
+    opened = storage.open_study(study, make_sampler(study), make_pruner(study))
+    tell(opened, optuna.trial.Trial(opened, trial_id), outcome, sampler=study.sampler)

@@ -1,0 +1,41 @@
+"""Which files of weights a study keeps: those of its best trial, the way back from divergence, or all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
+from evolve.run.detection import checkpoint_path
+from evolve.storage.database import Storage
+from evolve.study import Study
+
+
+def unneeded(folder: Path, study: Study, storage: Storage, study_id: int) -> Iterator[Path]:
+    """Folders and files of trials that ended and that nothing will go on from or choose.
+
+    Args:
+        folder: Run folder of the study.
+        study: Says whether all weights are kept.
+        storage: Where the trials are.
+        study_id: Optuna's id of the study.
+    """
+    best, keeps_all = storage.best(study_id), study.keep_weights == "all"
+    for number, verdict in storage.verdicts(study_id).items():
+        of_trial = checkpoint_path(folder, number, 0).parent
+        is_beaten = number != best and verdict in (*TRAINED_THROUGH, Verdict.PRUNED)
+        if is_beaten and not keeps_all:
+            if of_trial.exists():
+                yield of_trial
+        else:
+            # As `detector.checkpoint.before_path` names them: kept in case the last ones could not be read.
+            yield from sorted(of_trial.glob("seed-*-before.pt"))
+
+
+def drop(path: Path) -> None:
+    """Removes a file or a folder; what cannot be removed stays."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,82 @@
+"""The runs of a study: when each began and ended, and with how many workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Connection, Engine, insert, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from evolve.errors import StorageError
+from evolve.storage import schema
+from evolve.storage.lease import Lease
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What trains in a run.
+
+    Attributes:
+        workers: Processes that train, at least 1.
+        lanes: Trials that each of them trains at once, at least 1.
+        engine: What gives them trials.
+        host: Name of the machine that drives.
+        device: torch's name of the device.
+    """
+
+    workers: int
+    lanes: int
+    engine: str
+    host: str
+    device: str
+
+
+class RunTime:
+    """When a run began, and how long ago, whatever is done to the machine's clock meanwhile.
+
+    Args:
+        now: Returns seconds since 1970.
+        clock: Returns seconds of a clock that never goes back.
+    """
+
+    def __init__(self, *, now: Callable[[], float] = time.time, clock: Callable[[], float] = time.monotonic) -> None:
+        self.started, self._clock, self._at = now(), clock, clock()
+
+    @property
+    def latest(self) -> float:
+        """Now, in seconds since 1970."""
+        return self.started + self._clock() - self._at
+
+
+@contextmanager
+def recorded(engine: Engine, lease: Lease, *, study_id: int, since: RunTime, facts: RunFacts) -> Iterator[None]:
+    """Within the block a run goes on, which is written with each heartbeat of its lease; at its end the run is over.
+
+    Args:
+        engine: The database.
+        lease: Of the study, held by the caller.
+        study_id: Optuna's id of the study.
+        since: When it began, before its first worker was started.
+        facts: What trains.
+    """
+    table = schema.run
+    row = {"study_id": study_id, "started": since.started, "heartbeat": since.latest} | asdict(facts)
+    with engine.begin() as connection:
+        key = connection.execute(insert(table).values(row)).inserted_primary_key
+    assert key is not None
+    mine = table.c.run_id == key[0]
+
+    def live(connection: Connection) -> None:
+        connection.execute(update(table).where(mine).values(heartbeat=since.latest))
+
+    try:
+        with lease.beside_heartbeat(live):
+            yield
+    finally:
+        # A database that is gone, or a lease that is lost, must not hide what ended the run.
+        with suppress(SQLAlchemyError, StorageError), engine.begin() as connection:
+            latest = since.latest
+            connection.execute(update(table).where(mine).values(heartbeat=latest, ended=latest))

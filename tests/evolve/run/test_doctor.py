@@ -1,0 +1,395 @@
+"""What a crash leaves is found and put right: runs that are really killed, files and rows that really lie about."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from sqlalchemy import Engine, delete, func, insert, select
+
+from detector import checkpoint
+from evolve.errors import StorageError
+from evolve.run.detection import best_path, checkpoint_path
+from evolve.run.doctor import Examination, Kind, examine
+from evolve.run.doctor.finding import State
+from evolve.storage import schema
+from evolve.storage.database import Storage
+from evolve.storage.lease import Lease
+from evolve.storage.notes import add_note
+from evolve.storage.optuna_tables import TRIALS
+from tests.faults.campaign import workers_of
+from tests.places import DATA, ROOT
+from tests.processes import environment, evolve
+from tests.small_study import SMALL
+from tests.synthetic import Plan, add_study, new_engine
+
+STUDY = SMALL.replace("epochs: 1", "epochs: 2").replace("[0.01, 1.0e+5]", "[0.01, 0.02]")
+SECONDS = 200.0
+ELEVEN_MINUTES = 660.0
+
+
+def start(folder: Path, fault: str = "") -> subprocess.Popen[str]:
+    """A real run in a folder; with a fault, a process of it ends itself at that call as `kill -9` would end it."""
+    (folder / "small.yaml").write_text(STUDY)
+    settings = environment()
+    if fault:
+        settings |= {"FAULT": fault, "FAULT_MARK": str(folder / "hit")}
+        settings["PYTHONPATH"] = f"{ROOT / 'tests/faults/site'}{os.pathsep}{settings['PYTHONPATH']}"
+    command = [sys.executable, "-m", "evolve.cli", "run", "--study", "small.yaml", "--workers", "1"]
+    return subprocess.Popen(
+        command, cwd=folder, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def doctor(folder: Path, *options: str) -> tuple[int, dict[str, Any]]:
+    finished = evolve(folder, "doctor", "--json", *options, check=False)
+    return finished.returncode, json.loads(finished.stdout)
+
+
+def kinds(said: dict[str, Any]) -> Counter[str]:
+    return Counter(finding["kind"] for finding in said["findings"])
+
+
+def test_a_run_that_was_killed_is_put_right_and_completes(tmp_path: Path) -> None:
+    running = start(tmp_path)
+    deadline = time.monotonic() + SECONDS
+    while not list(tmp_path.glob("runs/small/trials/*/seed-0.pt")):
+        assert running.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    workers = workers_of(running.pid)
+    beside, alive = doctor(tmp_path), running.poll() is None
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):  # which end when their driver is gone
+        time.sleep(0.05)
+
+    before, found = doctor(tmp_path)
+    after, mended = doctor(tmp_path, "--fix")
+    again = evolve(tmp_path, "run", "--study", "small.yaml", "--workers", "1", "--json")
+    last, healthy = doctor(tmp_path)
+
+    if alive:
+        assert beside[1]["findings"] == [] and "runs it" in beside[1]["running"][0]
+    assert before == 1 and kinds(found) >= Counter({"dead lease": 1, "unfinished": 1})
+    assert {finding["state"] for finding in found["findings"]} == {"left"}
+    states = {finding["kind"]: finding["state"] for finding in mended["findings"] if finding["kind"] != "partial file"}
+    assert states == {"dead lease": "fixed", "unfinished": "left to the next run"}
+    assert after == (0 if "partial file" not in kinds(mended) else 1)
+    assert json.loads(again.stdout)["is_complete"]
+    assert kinds(healthy) <= Counter({"partial file": 2}) and last == bool(healthy["findings"])
+    spent = json.loads(evolve(tmp_path, "show", "small", "--time", "--json").stdout)
+    assert [run["has_ended"] for run in spent["runs"]] == [False, True]
+    parts = [spent[name] for name in ("training", "validating", "lost", "waiting")]
+    assert sum(parts) == pytest.approx(spent["worker_seconds"]) and min(parts) >= 0 and spent["waiting"] > 0
+
+
+def test_a_trial_whose_outcome_was_stored_and_not_told_is_told(tmp_path: Path) -> None:
+    with start(tmp_path, "evolve.storage.database:Storage.end_trial:1:after") as running:
+        running.communicate()
+    url = f"sqlite:///{tmp_path}/runs/evolve.db"
+    assert (tmp_path / "hit").exists()
+
+    (_, found), (code, mended) = doctor(tmp_path), doctor(tmp_path, "--fix")
+
+    assert kinds(found)["half told"] == 1
+    assert code == 0 and {"half told"} <= {each["kind"] for each in mended["findings"] if each["state"] == "fixed"}
+    (trial, *_) = optuna.load_study(study_name="small", storage=url).get_trials()
+    with closing(Storage(url)) as storage:
+        outcome = storage.outcome(trial._trial_id)
+    assert outcome is not None and trial.value == pytest.approx(outcome.fitness)
+    assert json.loads(evolve(tmp_path, "run", "--study", "small.yaml", "--json").stdout)["is_complete"]
+    assert len(optuna.load_study(study_name="small", storage=url).get_trials()) == 2
+
+
+@pytest.fixture(scope="module")
+def wrecked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study in which a worker was killed while it wrote a checkpoint; not to be changed."""
+    folder = tmp_path_factory.mktemp("wrecked")
+    with start(folder, "detector.checkpoint:link:2:before") as running:
+        _, said = running.communicate()
+    assert (folder / "hit").exists() and running.returncode == 0, said
+    return folder
+
+
+@pytest.fixture
+def wreck(wrecked: Path, tmp_path: Path) -> Path:
+    """A copy of its own for a test."""
+    shutil.copytree(wrecked, tmp_path / "wreck")
+    return tmp_path / "wreck"
+
+
+def runs_of(folder: Path) -> tuple[str, Path]:
+    return f"sqlite:///{folder}/runs/evolve.db", folder / "runs"
+
+
+def best_folder(folder: Path) -> Path:
+    url, runs = runs_of(folder)
+    with closing(Storage(url)) as storage:
+        best = storage.best(storage.study_id("small"))
+    assert best is not None
+    return checkpoint_path(runs / "small", best, 0).parent
+
+
+def by_kind(found: Examination) -> dict[Kind, list[str]]:
+    rows: dict[Kind, list[str]] = {}
+    for finding in found.findings:
+        rows.setdefault(finding.kind, []).append(Path(finding.where).name)
+    return rows
+
+
+def no_partial(folder: Path) -> None:
+    for path in folder.rglob("*.partial"):
+        path.unlink()
+
+
+def test_a_file_that_was_not_written_to_its_end_is_removed_once_nobody_can_be_writing_to_it(wreck: Path) -> None:
+    trial = best_folder(wreck)
+    partials = list(wreck.rglob("*.partial"))
+    if not partials:  # the trial whose worker was killed was not the best, and its folder is gone
+        partials = [trial / "seed-0.0123456789ab.partial"]
+        shutil.copy(trial / "seed-0.pt", partials[0])
+    others = [trial / "mine.partial", trial / "seed-0.pt"]
+    others[0].touch()
+
+    young = examine(*runs_of(wreck), fixes=True)
+    for path in partials:
+        os.utime(path, times=(time.time() - ELEVEN_MINUTES,) * 2)
+    listed = examine(*runs_of(wreck), fixes=False)
+    old = examine(*runs_of(wreck), fixes=True)
+
+    assert not young.is_healthy and "minutes, if nobody writes to it" in young.findings[0].remedy
+    assert by_kind(listed) == by_kind(old) == {Kind.PARTIAL_FILE: [path.name for path in partials]}
+    assert not listed.is_healthy and old.is_healthy and not any(path.exists() for path in partials)
+    assert all(path.exists() for path in others)
+
+
+def test_weights_that_the_run_would_have_dropped_are_dropped_if_they_say_that_they_are_of_this_study(
+    wreck: Path,
+) -> None:
+    no_partial(wreck)
+    best = best_folder(wreck)
+    beaten = best.with_name("0001" if best.name == "0000" else "0000")
+    shutil.copytree(best, beaten)
+    spare = checkpoint.before_path(best / "seed-0.pt")
+    shutil.copy(best / "seed-0.pt", spare)
+
+    found = examine(*runs_of(wreck), fixes=True)
+
+    assert found.is_healthy and {Path(finding.where) for finding in found.findings} == {beaten, spare}
+    assert not beaten.exists() and not spare.exists()
+    assert (best / "seed-0.pt").exists() and best_path(best / "seed-0.pt").exists()
+
+
+@pytest.mark.parametrize("how", ["of another database", "not readable"])
+def test_weights_that_may_be_somebody_elses_are_left_where_they_are(wreck: Path, how: str) -> None:
+    no_partial(wreck)
+    best = best_folder(wreck)
+    beaten, unknown = (best.with_name(name) for name in ("0001" if best.name == "0000" else "0000", "0042"))
+    kept = checkpoint.load(best / "seed-0.pt")
+    for folder in (beaten, unknown):
+        checkpoint.save(replace(kept, origin="another:data"), folder / "seed-0.pt")
+        if how == "not readable":
+            (folder / "seed-0.pt").write_bytes((folder / "seed-0.pt").read_bytes()[:5000])
+
+    found = examine(*runs_of(wreck), fixes=True)
+
+    assert [finding.state for finding in found.findings] == [State.LEFT] * 2 and not found.is_healthy
+    assert (beaten / "seed-0.pt").exists() and (unknown / "seed-0.pt").exists()
+
+
+def test_what_is_unknown_is_listed_and_moved_aside_within_its_study(wreck: Path) -> None:
+    no_partial(wreck)
+    best, folder = best_folder(wreck), wreck / "runs/small"
+    shutil.copytree(best, best.with_name("0042"))
+    shutil.copy(folder / "weights/seed-0-best.pt", folder / "weights/seed-7-best.pt")
+    (folder / "weights/mine.pt").touch()
+    (wreck / "runs/gone/trials").mkdir(parents=True)
+    (wreck / "runs/detect").mkdir()
+
+    listed = examine(*runs_of(wreck), fixes=False)
+    before = sorted(wreck.rglob("*"))
+    moved = examine(*runs_of(wreck), fixes=True)
+    again = examine(*runs_of(wreck), fixes=True)
+
+    expected = {Kind.UNKNOWN_TRIAL: ["0042"], Kind.UNOWNED_WEIGHTS: ["seed-7-best.pt"], Kind.UNKNOWN_STUDY: ["gone"]}
+    assert by_kind(listed) == by_kind(moved) == expected
+    assert before != sorted(wreck.rglob("*")) and not moved.is_healthy  # for the folder that may be another database's
+    assert sorted(path.name for path in (folder / "aside").iterdir()) == ["0042", "seed-7-best.pt"]
+    assert (folder / "weights/mine.pt").exists() and (wreck / "runs/gone/trials").exists()
+    assert by_kind(again) == {Kind.UNKNOWN_STUDY: ["gone"]}
+
+
+def test_links_are_not_followed(wreck: Path, tmp_path: Path) -> None:
+    no_partial(wreck)
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "trials/0042").mkdir(parents=True)
+    (elsewhere / "a.0123456789ab.partial").touch()
+    os.utime(elsewhere / "a.0123456789ab.partial", times=(0, 0))
+    shutil.rmtree(wreck / "runs/small/trials")
+    (wreck / "runs/small/trials").symlink_to(elsewhere / "trials")
+    (wreck / "runs/small/more").symlink_to(elsewhere)
+    (wreck / "runs/gone").symlink_to(elsewhere)
+
+    found = examine(*runs_of(wreck), fixes=True)
+
+    assert not found.findings
+    assert (elsewhere / "trials/0042").exists() and (elsewhere / "a.0123456789ab.partial").exists()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    (tmp_path / "runs").mkdir()
+    engine = new_engine(tmp_path / "runs/evolve.db")
+    add_study(engine, Plan(name="whole", num_trials=3, verdicts=["converged"] * 3))
+    add_study(engine, Plan(name="holed", num_trials=3, verdicts=["converged"] * 3))
+    yield engine
+    engine.dispose()
+
+
+def counts(engine: Engine) -> dict[str, int]:
+    with engine.connect() as connection:
+        return {
+            table.name: connection.scalar(select(func.count()).select_from(table)) or 0
+            for table in schema.metadata.sorted_tables
+        }
+
+
+def test_rows_whose_trial_or_study_is_gone_are_removed_and_no_others(engine: Engine, tmp_path: Path) -> None:
+    add_note(engine, "holed", 2, "odd")
+    with engine.begin() as connection:
+        connection.execute(delete(TRIALS).where(TRIALS.c.trial_id == 6))
+        identity = {"study_id": 99, "identity": "x", "data_files": "{}"}
+        connection.execute(insert(schema.identity).values(identity))
+    before = counts(engine)
+
+    listed = examine(*runs_of(tmp_path), fixes=False)
+    unchanged = counts(engine)
+    mended = examine(*runs_of(tmp_path), fixes=True)
+    after = counts(engine)
+
+    assert {finding.kind for finding in listed.findings} == {Kind.ORPHAN_ROWS} and not listed.is_healthy
+    assert unchanged == before and mended.is_healthy
+    fewer = {name for name in before if after[name] < before[name]}
+    assert {"evolve_trial", "evolve_training", "evolve_step", "evolve_epoch", "evolve_note", "evolve_identity"} <= fewer
+    assert fewer == {finding.where for finding in listed.findings}
+    assert after["evolve_trial"] == 5 and after["evolve_study"] == 2
+    assert not examine(*runs_of(tmp_path), fixes=False).findings
+
+
+def test_a_study_that_is_run_is_left_alone_whatever_lies_there(engine: Engine, tmp_path: Path) -> None:
+    lease = Lease(engine, 2, "holed")
+    lease.take()
+    with engine.begin() as connection:
+        connection.execute(delete(TRIALS).where(TRIALS.c.trial_id == 6))
+    (tmp_path / "runs/holed/trials/0042").mkdir(parents=True)
+    before = counts(engine)
+
+    found = examine(*runs_of(tmp_path), fixes=True)
+
+    assert found.findings == () and found.is_healthy
+    assert found.running == (
+        f"study holed: process {os.getpid()} on {os.uname().nodename} runs it; wait for it, or end it, and run again",
+    )
+    assert counts(engine) == before and (tmp_path / "runs/holed/trials/0042").exists()
+    lease.release()
+
+
+def test_a_lease_of_a_study_that_is_gone_goes_with_its_dead_holder(engine: Engine, tmp_path: Path) -> None:
+    row = {"study_id": 99, "token": "x", "host": "elsewhere", "pid": 1, "heartbeat": 0.0}
+    with engine.begin() as connection:
+        connection.execute(insert(schema.lease).values(row))
+
+    found = examine(*runs_of(tmp_path), fixes=True)
+
+    assert by_kind(found) == {Kind.ORPHAN_ROWS: ["evolve_lease"]} and found.is_healthy
+    assert counts(engine)["evolve_lease"] == 0
+
+
+def test_an_older_database_is_looked_at_as_it_is_and_migrated_on_request(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    with gzip.open(DATA / "evolve-schema-1.db.gz") as packed:
+        (tmp_path / "runs/evolve.db").write_bytes(packed.read())
+    before = (tmp_path / "runs/evolve.db").read_bytes()
+
+    (code, found), unchanged = doctor(tmp_path), (tmp_path / "runs/evolve.db").read_bytes() == before
+    mended_code, mended = doctor(tmp_path, "--fix")
+    again = doctor(tmp_path)[1]
+
+    assert code == 1 and unchanged
+    assert "its tables are of revision 0001, this evolve's are of 0" in found["findings"][0]["what"]
+    assert kinds(found)["older schema"] == 1 and kinds(found)["unfinished"] == 1
+    assert mended_code == 0 and mended["findings"][0]["state"] == "fixed"
+    assert kinds(again) == Counter({"unfinished": 1})
+
+
+def test_a_damaged_database_is_said_to_be_and_nothing_is_written_to_it(engine: Engine, tmp_path: Path) -> None:
+    with engine.connect() as connection:
+        connection.exec_driver_sql("pragma wal_checkpoint(truncate)")
+    engine.dispose()
+    file = tmp_path / "runs/evolve.db"
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle : middle + 8192] = b"\xab" * 8192
+    file.write_bytes(content)
+
+    code, found = doctor(tmp_path, "--fix")
+
+    assert code == 1 and set(kinds(found)) == {"damaged"}
+    assert ".recover" in found["findings"][0]["remedy"]
+    assert file.read_bytes() == content
+
+
+def test_what_is_no_database_and_what_is_none_of_ours_is_said_and_left(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("this is not a database " * 100)
+    with closing(sqlite3.connect(tmp_path / "theirs.db")) as connection:
+        connection.execute("create table mine (x)")
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.db")}
+
+    found = {path.name: examine(f"sqlite:///{path}", tmp_path, fixes=True) for path in before}
+
+    assert [finding.kind for finding in found["text.db"].findings] == [Kind.DAMAGED]
+    assert [finding.kind for finding in found["theirs.db"].findings] == [Kind.NOT_OURS]
+    assert not any(each.is_healthy for each in found.values())
+    assert {path: path.read_bytes() for path in before} == before
+    with pytest.raises(StorageError, match="cannot be opened"):
+        examine("nosuchdialect://host/db", tmp_path, fixes=False)
+
+
+def test_a_newer_database_is_left_to_a_newer_evolve(engine: Engine, tmp_path: Path) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("update evolve_version set version_num = '0999'")
+
+    (finding,) = examine(*runs_of(tmp_path), fixes=True).findings
+
+    assert finding.kind is Kind.NEWER_SCHEMA and finding.state is State.LEFT and finding.remedy == "upgrade evolve"
+
+
+def test_doctor_tells_people_what_it_found_and_what_to_type(engine: Engine, tmp_path: Path) -> None:
+    healthy = evolve(tmp_path, "doctor")
+    with engine.begin() as connection:
+        connection.execute(delete(TRIALS).where(TRIALS.c.trial_id == 6))
+
+    found = evolve(tmp_path, "doctor", check=False)
+    mended = evolve(tmp_path, "doctor", "--fix")
+    missing = evolve(tmp_path, "doctor", "--storage", "sqlite:///no.db", check=False)
+
+    assert healthy.stdout.startswith("healthy sqlite:///runs/evolve.db: 2 studies, nothing to put right\n")
+    assert found.returncode == 1 and found.stdout.endswith("next    evolve doctor --fix\n")
+    assert found.stdout.splitlines()[0].startswith("left  orphan rows  evolve_")
+    assert "0 left" in mended.stdout and "--fix removes them" in mended.stdout
+    assert missing.returncode == 1 and "there is no such file" in missing.stderr

@@ -1,0 +1,22 @@
+"""Benchmarks that nobody could run until there is a device run on a CPU, too."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import gpu
+
+
+def test_the_table_for_a_device_counts_what_is_started_and_a_lane_more_starts_little_outside_the_pass(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    few = {"device": "cpu", "models": "yolov3-tiny-compact:32:2", "lanes": "1,2", "steps": "2"}
+    gpu.main([f"--{name}={value}" for name, value in few.items()])
+
+    header, _, *rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if "|" in line]
+    assert [row[3:5] for row in rows] == [["float32", "1"], ["float32", "2"], ["bfloat16", "1"], ["bfloat16", "2"]]
+    assert {len(row) for row in rows} == {len(header)}
+    started, outside = header.index("operators"), header.index("outside the pass")
+    for one, two in zip(rows[::2], rows[1::2], strict=True):
+        assert 0 < int(one[outside]) < int(one[started])
+        assert float(two[header.index("trial-images/s")]) > 0
