@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,6 +34,7 @@ def head(**settings: Any) -> Iterator[Any]:
         finally:
             ray.shutdown()
             started.shutdown()
+            time.sleep(1)  # processes that end still write
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -35,7 +35,7 @@ STUDY = Study.from_mapping(
 
 def test_the_pages_scripts_run_as_they_are_written(tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    prepare(tmp_path, "tune", is_used=False)
+    prepare(tmp_path, "tune")
     (tmp_path / "scripts.py").write_text("\n".join(blocks))
 
     done = subprocess.run(
