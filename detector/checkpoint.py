@@ -46,7 +46,8 @@ class Checkpoint:
         epoch: Last finished epoch.
         step: Number of batches seen.
         weights: One-lane network state.
-        optimizer: What `LaneOptimizers.state` holds; empty in a file kept for its weights, which are averages then.
+        optimizer: What `LaneOptimizers.state` holds; empty in a file kept for its weights, where `weights` are
+            averages.
         metrics: Precision, recall, map50 and map50_95 of the averaged weights on the validation images, 0..1; empty
             where they were not measured.
         train_losses: Mean over the epoch's batches of each loss term, by name.
