@@ -18,9 +18,8 @@ from optuna.study import StudyDirection
 
 from detector.telemetry import EndCause, LaneEnded
 from evolve.outcome.verdict import Verdict
-from evolve.run.lending import Course, lent, trained
+from evolve.run.lending import Course, lent, suggest, trained
 from evolve.run.machine import threads_for
-from evolve.run.runner import suggest
 from evolve.search.samplers import DIVERGED, WORST_FITNESS
 from evolve.study.trial import Trial
 

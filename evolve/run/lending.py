@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from math import isfinite, nan
 from pathlib import Path
 from statistics import fmean
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from detector.telemetry import EpochMetrics, LaneEnded, StepTelemetry, Telemetry
 from evolve.errors import EvolveError
@@ -49,6 +52,18 @@ def lent(study: str | Study, *, data: str | None, device: str) -> tuple[Study, s
     places = {key: getattr(study, key) for key in ("data", "weights")}
     found = {key: str(Path(path).absolute()) for key, path in places.items() if path and path not in DIGITS}
     return study.model_copy(update=found), device
+
+
+def suggest(trial: Any, name: str, distribution: BaseDistribution) -> Any:
+    """The trial's value of a parameter: the one stored, else a new one."""
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(
+            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    assert isinstance(distribution, FloatDistribution)
+    return trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ def picture_folder(parent: Path) -> Iterator[Path | None]:
     with ExitStack() as at_end:
         if not parent.exists():
             at_end.callback(_remove_empty, parent)
-        _remove_left_behind(parent)
+        remove_left_behind(parent)
         try:
             folder = _made(parent.absolute(), at_end)
         except OSError:
@@ -64,7 +64,17 @@ def _take(opened: IO[bytes]) -> None:
     fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _remove_left_behind(parent: Path) -> None:
+def left_behind(parent: Path) -> list[Path]:
+    """Folders of runs that are over, below the folder of a study."""
+    found = []
+    for lock in sorted(parent.glob(f"{_PREFIX}*{_LOCK}")):
+        with suppress(OSError), lock.open("r+b") as opened:
+            _take(opened)
+            found.append(_beside(lock))
+    return found
+
+
+def remove_left_behind(parent: Path) -> None:
     """Removes the folders of runs that are over."""
     for lock in list(parent.glob(f"{_PREFIX}*{_LOCK}")):
         with suppress(OSError), lock.open("r+b") as opened:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
 
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial
 
 from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted
 from evolve.errors import StudyError
@@ -27,9 +25,7 @@ from evolve.run.events import (
     WorkerLost,
 )
 from evolve.run.judging import judged
-from evolve.run.telling import tell
-from evolve.search.pruners import apply, decide, make_pruner
-from evolve.search.samplers import make_sampler
+from evolve.run.search import Begun, Search
 from evolve.storage.database import Storage
 from evolve.storage.lease import Lease
 from evolve.storage.ledger import EventKind
@@ -47,16 +43,19 @@ RETRIES = 1
 class _UnderWay:
     """A trial that trains now."""
 
-    trial: Trial
-    optuna_trial: Any
+    begun: Begun
     started: float = 0.0
     losses: int = 0  # of workers, since the last epoch
 
     @property
+    def trial(self) -> Trial:
+        """What is trained."""
+        return self.begun.trial
+
+    @property
     def trial_id(self) -> int:
         """Optuna's id."""
-        trial_id: int = self.optuna_trial._trial_id
-        return trial_id
+        return self.begun.trial_id
 
 
 class StudyRun:
@@ -89,90 +88,60 @@ class StudyRun:
     ) -> None:
         _check_scheduler(study, engine)
         self._study, self._storage, self._engine = study, storage, engine
-        self._environment_id, self._should_stop, self._clock = environment_id, should_stop, clock
-        self._optuna = storage.open_study(study, make_sampler(study), make_pruner(study))
-        self._distributions = study.space.distributions()
+        self._should_stop, self._clock = should_stop, clock
+        self._search = Search(study, storage, environment_id=environment_id)
         self._under_way: dict[int, _UnderWay] = {}
         self._fatal = ""
         self._hopeless = ""
         self._lost_in_a_row = 0
         self._typical_seconds = 0.0  # of the last trial that trained through
         self._origin = storage.ledger.origin(self.study_id, data_files or {})
-        self._num_asked = 0
+        self._has_worked = False  # any trial of the study, as far as somebody had to know
+        # What the engine is told once the open transaction is over.
+        self._afterwards: list[Callable[[], None]] = []
 
     @property
     def study_id(self) -> int:
         """Optuna's id of the study."""
-        return int(self._optuna._study_id)
+        return self._search.study_id
 
     def events(self, lease: Lease) -> Generator[RunEvent, None, None]:
         """Runs the study; closing the iterator stops it."""
         started = self._clock()
-        resumed = self._unfinished()
-        self._enqueue_baseline()
-        asked = [trial for trial in self._optuna.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
-        self._num_asked = len(asked)
-        if isinstance(self._engine, SchedulingEngine):
-            self._engine.remember({trial.number: trial.intermediate_values for trial in asked})
+        resumed = self._search.open()
+        if isinstance(self._engine, SchedulingEngine) and self._engine.scheduler != "none":
+            self._engine.remember(self._search.fitness_by_epoch())
         try:
             while True:
                 lease.heartbeat()
                 if reason := self._reason_to_stop(started):
                     self._engine.hurry()
                 while not reason and len(self._under_way) < self._engine.capacity:
-                    under_way = resumed.pop(0) if resumed else self._ask()
-                    if under_way is None:
+                    begun = self._next(resumed)
+                    if begun is None:
                         break
-                    yield self._start(under_way)
+                    yield self._start(begun)
                 if not self._under_way or self._fatal or self._should_stop():
                     yield self._stopped(reason)
                     return
-                for event in self._engine.events(POLL_SECONDS):
-                    yield from self._handle(event, is_over=bool(reason))
+                yield from self._take(self._engine.events(POLL_SECONDS), is_over=bool(reason))
         finally:
             self._engine.close()
 
     # Asking
 
-    def _unfinished(self) -> list[_UnderWay]:
-        """Trials that an earlier run left behind, under their own numbers; Optuna is told of those that had ended."""
-        found = []
-        for frozen in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            under_way = self._begun(optuna.trial.Trial(self._optuna, frozen._trial_id))
-            outcome = self._storage.outcome(frozen._trial_id)
-            if outcome is None:
-                found.append(under_way)
-            else:
-                self._tell(under_way, outcome)
-        return found
+    def _next(self, resumed: list[FrozenTrial]) -> Begun | None:
+        if resumed:
+            return self._search.resume(resumed.pop(0))
+        return self._search.ask() if self._search.num_asked < self._study.budget.trials else None
 
-    def _enqueue_baseline(self) -> None:
-        if self._study.baseline and not self._optuna.get_trials(deepcopy=False):
-            self._optuna.enqueue_trial(self._study.baseline_params())
+    def _start(self, begun: Begun) -> TrialStarted:
+        self._under_way[begun.trial.number] = under_way = _UnderWay(begun, started=self._clock())
+        self._submit(under_way, may_have_epochs=begun.is_resumed)
+        return TrialStarted(trial=begun.trial, is_resumed=begun.is_resumed)
 
-    def _ask(self) -> _UnderWay | None:
-        if self._num_asked >= self._study.budget.trials:
-            return None
-        self._num_asked += 1
-        return self._begun(self._optuna.ask())
-
-    def _begun(self, optuna_trial: Any) -> _UnderWay:
-        params = {name: suggest(optuna_trial, name, distribution) for name, distribution in self._distributions.items()}
-        trial = Trial(study=self._study.name, number=optuna_trial.number, params=params, seeds=self._study.seeds)
-        return _UnderWay(trial, optuna_trial)
-
-    def _start(self, under_way: _UnderWay) -> TrialStarted:
-        trial, trial_id = under_way.trial, under_way.trial_id
-        is_resumed = not self._storage.begin_trial(
-            trial_id, study_id=self.study_id, number=trial.number, environment_id=self._environment_id
-        )
-        self._under_way[trial.number] = under_way
-        under_way.started = self._clock()
-        self._submit(under_way)
-        return TrialStarted(trial=trial, is_resumed=is_resumed)
-
-    def _submit(self, under_way: _UnderWay) -> None:
-        last_epochs = self._storage.records.last_epochs(under_way.trial_id)
+    def _submit(self, under_way: _UnderWay, *, may_have_epochs: bool) -> None:
+        last_epochs = self._storage.records.last_epochs(under_way.trial_id) if may_have_epochs else {}
         self._engine.submit(replace(under_way.trial, origin=self._origin, last_epochs=last_epochs))
 
     def _reason_to_stop(self, started: float) -> str:
@@ -193,14 +162,28 @@ class StudyRun:
                 f"{self._lost_in_a_row} trials in a row lost their worker twice; if memory is short: --workers 1, a "
                 "smaller --batch-size or --image-size"
             )
+        if self._has_worked:
+            return ""
         verdicts = self._storage.verdicts(self.study_id)
+        self._has_worked = set(verdicts.values()) != {"failed"}
         lost = self._storage.ledger.trials_with(self.study_id, EventKind.WORKER_LOST)
         by_training = [number for number, verdict in verdicts.items() if verdict == "failed" and number not in lost]
-        if len(by_training) >= HOPELESS_FAILURES and set(verdicts.values()) == {"failed"}:
+        if len(by_training) >= HOPELESS_FAILURES and not self._has_worked:
             return f"all of the first {len(by_training)} trials failed"
         return ""
 
     # Listening
+
+    def _take(self, events: Sequence[EngineEvent], *, is_over: bool) -> list[RunEvent]:
+        """Stores what came, all of it or nothing, before anybody else learns of it."""
+        if not events:
+            return []
+        with self._storage.transactions.together():
+            found = [each for event in events for each in self._handle(event, is_over=is_over)]
+        afterwards, self._afterwards = self._afterwards, []
+        for call in afterwards:
+            call()
+        return found
 
     def _handle(self, event: EngineEvent, *, is_over: bool) -> Iterator[RunEvent]:
         under_way = self._under_way[event.trial]
@@ -228,7 +211,7 @@ class StudyRun:
         if is_over:
             del self._under_way[event.trial]
         else:
-            self._submit(under_way)
+            self._afterwards.append(partial(self._submit, under_way, may_have_epochs=True))
         return WorkerLost(trial=under_way.trial, reason=event.reason, is_retried=not is_over)
 
     def _passed_over(self, under_way: _UnderWay, event: Progress) -> Iterator[CheckpointPassedOver]:
@@ -242,7 +225,7 @@ class StudyRun:
         self._storage.ledger.note_event(self.study_id, kind, message, trial_id=trial_id)
 
     def _progress(self, under_way: _UnderWay, event: Progress) -> TrialProgressed:
-        """Stores records before anything else learns of them, then decides whether the trial goes on."""
+        """Stores records, and decides whether the trial goes on."""
         epochs = [record for record in event.records if isinstance(record.telemetry, EpochMetrics)]
         fitness = {_key(record): self._study.fitness.of(_metrics(record)) for record in epochs}
         self._storage.records.write(under_way.trial_id, event.records, fitness)
@@ -255,25 +238,16 @@ class StudyRun:
             last = epochs[-1]
             # The other seeds only refine what the pruner said of the first.
             is_first = last.seed == self._study.seeds[0]
-            is_pruned = is_first and self._is_hopeless(under_way, last, fitness[_key(last)])
-            self._engine.decide(event.trial, goes_on=not is_pruned)
+            goes_on = not (is_first and self._is_hopeless(under_way, _metrics(last).epoch, fitness[_key(last)]))
+            self._afterwards.append(partial(self._engine.decide, event.trial, goes_on=goes_on))
         return TrialProgressed(trial=under_way.trial, records=tuple(event.records))
 
-    def _is_hopeless(self, under_way: _UnderWay, record: Record, fitness: float) -> bool:
-        """The pruner's decision after an epoch."""
-        epoch, trial_id, ledger = _metrics(record).epoch, under_way.trial_id, self._storage.ledger
-        decision = ledger.decision(trial_id, epoch)  # of a run that was killed before the checkpoint was written
-        if decision is None:
-            decision = decide(self._optuna, trial_id, epoch=epoch, fitness=fitness)
-            ledger.keep_decision(trial_id, epoch, decision)
-        apply(self._optuna, trial_id, decision)
-        return decision.is_pruned
+    def _is_hopeless(self, under_way: _UnderWay, epoch: int, fitness: float) -> bool:
+        return self._search.report(under_way.begun, epoch, fitness).is_pruned
 
     def _end(self, under_way: _UnderWay, event: Crashed | Ended) -> TrialEnded:
         outcome = self._outcome(under_way, event)
-        # Ours first: a run killed between the two finds the outcome and tells it.
-        self._storage.end_trial(under_way.trial_id, outcome)
-        self._tell(under_way, outcome)
+        self._search.end(under_way.begun, outcome)
         is_lost = isinstance(event, Crashed) and event.by_machine
         self._lost_in_a_row = self._lost_in_a_row + 1 if is_lost else 0
         if outcome.verdict in TRAINED_THROUGH:
@@ -298,15 +272,12 @@ class StudyRun:
             trainings[seed] = training
         return fold(trainings, num_seeds=len(self._study.seeds), traceback=traceback)
 
-    def _tell(self, under_way: _UnderWay, outcome: TrialOutcome) -> None:
-        tell(self._optuna, under_way.optuna_trial, outcome, sampler=self._study.sampler)
-
     def _stopped(self, reason: str) -> StudyStopped:
         if self._fatal:
             text = f"{self._fatal}; put that right and run again: nothing finished is lost"
             return StudyStopped(reason=text, is_complete=False, is_failed=True)
         trials = self._study.budget.trials
-        if self._num_asked >= trials and not self._under_way and not self._hopeless:
+        if self._search.num_asked >= trials and not self._under_way and not self._hopeless:
             return StudyStopped(reason=f"budget of {trials} trials spent", is_complete=True)
         return StudyStopped(reason=reason, is_complete=False, is_failed=bool(self._hopeless))
 
@@ -317,18 +288,6 @@ def _check_scheduler(study: Study, engine: Engine) -> None:
         has = "stops trials by none" if found == "none" else f"has {found}"
         text = f"{study.scheduler!r} is one of Ray Tune's, and this engine {has}; take --engine ray"
         raise StudyError(f"scheduler: {text}")
-
-
-def suggest(trial: Any, name: str, distribution: BaseDistribution) -> Any:
-    """The trial's value of a parameter: the one stored, else a new one."""
-    if isinstance(distribution, CategoricalDistribution):
-        return trial.suggest_categorical(name, distribution.choices)
-    if isinstance(distribution, IntDistribution):
-        return trial.suggest_int(
-            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
-        )
-    assert isinstance(distribution, FloatDistribution)
-    return trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
 
 
 def _metrics(record: Record) -> EpochMetrics:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from copy import copy
+from collections.abc import Sequence
 from math import isfinite
-from typing import Any, final
+from typing import final
 
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import FrozenTrial
 
+from evolve.search.shown import shown_study
 from evolve.study import MEDIAN_STARTUP_TRIALS, Study
 from evolve.study.trial import Decision
 
@@ -31,6 +32,11 @@ class EpochPruner(BasePruner):
         self._pruner = pruner
         self._epochs = epochs
 
+    @property
+    def compares(self) -> bool:
+        """Whether its decisions depend on other trials, which else nobody needs to hold."""
+        return not isinstance(self._pruner, NopPruner)
+
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Whether the trial should stop after the last epoch it reported."""
         if trial.last_step is None or trial.last_step >= self._epochs - 1:
@@ -38,7 +44,7 @@ class EpochPruner(BasePruner):
         return self._pruner.prune(study, trial)
 
 
-def make_pruner(study: Study) -> BasePruner:
+def make_pruner(study: Study) -> EpochPruner:
     """The study's pruner, for trials that `report` after each epoch.
 
     - median: below the median of complete trials at the same epoch, once there are enough of those and a quarter
@@ -53,46 +59,30 @@ def make_pruner(study: Study) -> BasePruner:
     return EpochPruner(_pruner(study), epochs=study.epochs)
 
 
-def decide(study: optuna.Study, trial_id: int, *, epoch: int, fitness: float) -> Decision:
-    """Whether a trial should stop after an epoch, whose fitness is stored first; the decision itself is not.
+def decide(pruner: BasePruner, trial: FrozenTrial, trials: Sequence[FrozenTrial], *, study: str) -> Decision:
+    """Whether a trial should stop after the last epoch that it reported; the decision changes nothing.
 
-    Called again for the same epoch before the decision is applied, it decides the same.
+    Asked again before the decision is applied, it decides the same.
+
+    Args:
+        pruner: One of `make_pruner`.
+        trial: It has reported an epoch.
+        trials: Those of the study in the order of their numbers, itself among them; only this one where the pruner
+            compares nothing.
+        study: Name of the study.
 
     Raises:
         ValueError: The fitness is not finite. Such a trial has diverged; Optuna would rank an infinite value first,
             and compares as if a single NaN were not there.
     """
-    if not isfinite(fitness):
-        raise ValueError(f"trial {trial_id}, epoch {epoch}: fitness {fitness} is not finite; tell it as diverged")
-    storage = study._storage
-    storage.set_trial_intermediate_value(trial_id, epoch, fitness)
+    epoch = trial.last_step
+    assert epoch is not None
+    if not isfinite(fitness := trial.intermediate_values[epoch]):
+        raise ValueError(f"trial {trial.number}, epoch {epoch}: fitness {fitness} is not finite; tell it as diverged")
     # Pruners of rungs write to the trial that it has passed one, and then decide in another way.
-    recording: Any = _RecordingStorage(storage)
-    asked = copy(study)
-    asked._storage = recording
-    is_pruned = study.pruner.prune(asked, storage.get_trial(trial_id))
-    return Decision(is_pruned=is_pruned, attributes=recording.attributes)
-
-
-def apply(study: optuna.Study, trial_id: int, decision: Decision) -> None:
-    """Writes to a trial what the pruner keeps with it; may be done again."""
-    for key, value in decision.attributes.items():
-        study._storage.set_trial_system_attr(trial_id, key, value)
-
-
-@final
-class _RecordingStorage:
-    """A storage that keeps to itself what a pruner writes to the trial it is asked about."""
-
-    def __init__(self, storage: optuna.storages.BaseStorage) -> None:
-        self._storage = storage
-        self.attributes: dict[str, Any] = {}
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:  # noqa: ARG002 - of the one asked about
-        self.attributes[key] = value
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._storage, name)
+    shown, attributes = shown_study(trials, name=study, pruner=pruner)
+    is_pruned = pruner.prune(shown, trial)
+    return Decision(is_pruned=is_pruned, attributes=attributes)
 
 
 def _pruner(study: Study) -> BasePruner:

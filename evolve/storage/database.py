@@ -30,6 +30,8 @@ from evolve.storage.older import read_as_current
 from evolve.storage.records import Records
 from evolve.storage.spent import note_lost
 from evolve.storage.sqlite import Patience, connect_arguments, sqlite_file, tune
+from evolve.storage.transactions import Transactions
+from evolve.storage.trials import Trials
 from evolve.study import Study
 
 CREATION_ATTEMPTS = 6
@@ -74,8 +76,9 @@ class Storage:
         self.url = url
         self._patience = Patience()
         self.engine = open_engine(url, patience=self._patience, reads_only=reads_only)
-        self.ledger = Ledger(self.engine)
-        self.records = Records(self.engine)
+        self.transactions = Transactions(self.engine)
+        self.ledger = Ledger(self.transactions)
+        self.records = Records(self.transactions)
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # the runner reports what goes on
         if reads_only:
             with self.engine.connect() as connection:
@@ -228,6 +231,15 @@ class Storage:
 
     # Trials
 
+    def trials(self, study_id: int, *, holds_ended: bool) -> Trials:
+        """Trials of a study as Optuna sees them, for the one that runs it.
+
+        Args:
+            study_id: Optuna's id of the study.
+            holds_ended: Whether ended trials stay in memory.
+        """
+        return Trials(self.transactions, study_id, holds_ended=holds_ended)
+
     def begin_trial(self, trial_id: int, *, study_id: int, number: int, environment_id: str) -> bool:
         """Notes that a trial trains.
 
@@ -236,10 +248,10 @@ class Storage:
         """
         table = schema.trial
         row = {"trial_id": trial_id, "study_id": study_id, "number": number, "environment_id": environment_id}
-        with self.engine.begin() as connection:
+        with self.transactions.begin() as connection:
             if connection.scalar(select(table.c.number).where(table.c.trial_id == trial_id)) is not None:
                 return False
-            connection.execute(insert(table).values(row | {"started": time.time()}))
+            connection.execute(insert(table), row | {"started": time.time()})
             return True
 
     def forget_unfinished(self, study_id: int) -> None:
@@ -247,7 +259,7 @@ class Storage:
         table = schema.trial
         unfinished = select(table.c.trial_id).where(table.c.study_id == study_id, table.c.verdict.is_(None))
         of_steps, of_epochs = (rows.c.trial_id.in_(unfinished) for rows in (schema.step, schema.epoch))
-        with self.engine.begin() as connection:
+        with self.transactions.begin() as connection:
             note_lost(connection, of_steps=of_steps, of_epochs=of_epochs)
             for rows in (*schema.OF_TRAININGS, schema.checkpoint, schema.decision):
                 connection.execute(delete(rows).where(rows.c.trial_id.in_(unfinished)))
@@ -255,7 +267,7 @@ class Storage:
     def end_trial(self, trial_id: int, outcome: TrialOutcome) -> None:
         """Stores how a trial ended, and how long its trainings took together."""
         table, training = schema.trial, schema.training
-        with self.engine.begin() as connection:
+        with self.transactions.begin() as connection:
             total = select(func.coalesce(func.sum(training.c.seconds), 0.0)).where(training.c.trial_id == trial_id)
             values = asdict(outcome) | {"ended": time.time(), "seconds": float(connection.scalar(total) or 0)}
             connection.execute(update(table).where(table.c.trial_id == trial_id).values(values))
@@ -263,14 +275,14 @@ class Storage:
     def seconds(self, trial_id: int) -> float:
         """Seconds a trial trained over all its starts; NaN while it runs."""
         table = schema.trial
-        with self.engine.connect() as connection:
+        with self.transactions.connect() as connection:
             return float(connection.execute(select(table.c.seconds).where(table.c.trial_id == trial_id)).scalar_one())
 
     def outcome(self, trial_id: int) -> TrialOutcome | None:
         """How a trial ended, or None while it has not."""
         table = schema.trial
         columns = (table.c.verdict, table.c.reason, table.c.fitness, table.c.diagnosis, table.c.traceback)
-        with self.engine.connect() as connection:
+        with self.transactions.connect() as connection:
             row = connection.execute(select(*columns).where(table.c.trial_id == trial_id)).mappings().first()
         if row is None or row["verdict"] is None:
             return None
@@ -279,7 +291,7 @@ class Storage:
     def data_summary(self, study_id: int) -> dict[str, Any]:
         """Counts of images, boxes and classes of the study's data; empty where none are stored."""
         table = schema.study
-        with self.engine.connect() as connection:
+        with self.transactions.connect() as connection:
             text = connection.scalar(select(table.c.data_summary).where(table.c.study_id == study_id))
         found: dict[str, Any] = json.loads(text or "{}")
         return found
@@ -290,7 +302,7 @@ class Storage:
         query = select(table.c.number, table.c.verdict).where(
             table.c.study_id == study_id, table.c.verdict.is_not(None)
         )
-        with self.engine.connect() as connection:
+        with self.transactions.connect() as connection:
             return {number: verdict for number, verdict in connection.execute(query.order_by(table.c.number))}  # noqa: C416
 
     def environment_of(self, study_name: str, number: int) -> dict[str, str]:
@@ -298,7 +310,7 @@ class Storage:
         trial, facts = schema.trial, schema.environment
         query = select(facts.c.facts).join(trial, trial.c.environment_id == facts.c.environment_id)
         query = query.where(trial.c.study_id == self.study_id(study_name), trial.c.number == number)
-        with self.engine.connect() as connection:
+        with self.transactions.connect() as connection:
             found: dict[str, str] = json.loads(connection.scalar(query) or "{}")
             return found
 
@@ -309,6 +321,6 @@ class Storage:
         """
         table = schema.trial
         query = select(table.c.number).where(table.c.study_id == study_id, table.c.verdict.in_(TRAINED_THROUGH))
-        with self.engine.connect() as connection:
+        with self.transactions.connect() as connection:
             number: int | None = connection.scalar(query.order_by(table.c.fitness.desc(), table.c.number).limit(1))
             return number

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from hashlib import sha256
 
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import insert, select, update
 
 from evolve.storage import schema
+from evolve.storage.transactions import Transactions
 from evolve.study.trial import Decision
 
 
@@ -28,8 +29,8 @@ class EventKind(StrEnum):
 class Ledger:
     """Reads and writes these of a database whose tables are there."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
     # Identity and data
 
@@ -42,7 +43,7 @@ class Ledger:
         """
         table = schema.identity
         text = _as_text(files)
-        with self._engine.begin() as connection:
+        with self._transactions.begin() as connection:
             identity = connection.scalar(select(table.c.identity).where(table.c.study_id == study_id))
             if identity is None:
                 identity = uuid.uuid4().hex
@@ -52,46 +53,46 @@ class Ledger:
     def identity(self, study_id: int) -> str:
         """What the study's checkpoints begin their origin with; empty where it has not been run since they do."""
         table = schema.identity
-        with self._engine.connect() as connection:
+        with self._transactions.connect() as connection:
             return connection.scalar(select(table.c.identity).where(table.c.study_id == study_id)) or ""
 
     def data_files(self, study_id: int) -> dict[str, str] | None:
         """Digest of each file that the study has been trained on; None where that is not known."""
         table = schema.identity
-        with self._engine.connect() as connection:
+        with self._transactions.connect() as connection:
             text = connection.scalar(select(table.c.data_files).where(table.c.study_id == study_id))
         return None if text is None else dict(json.loads(text))
 
     def accept_data(self, study_id: int, files: Mapping[str, str]) -> None:
         """Makes other files the data of a study."""
         table = schema.identity
-        with self._engine.begin() as connection:
+        with self._transactions.begin() as connection:
             connection.execute(update(table).where(table.c.study_id == study_id).values(data_files=_as_text(files)))
 
     # Decisions
 
-    def decision(self, trial_id: int, epoch: int) -> Decision | None:
-        """What was decided after an epoch, or None where nothing has been."""
+    def decisions(self, trial_id: int) -> dict[int, Decision]:
+        """What has been decided about a trial, by the epoch after which it was."""
         table = schema.decision
-        query = select(table.c.is_pruned, table.c.attributes).where(
-            table.c.trial_id == trial_id, table.c.epoch == epoch
-        )
-        with self._engine.connect() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else Decision(is_pruned=row.is_pruned, attributes=json.loads(row.attributes))
+        query = select(table.c.epoch, table.c.is_pruned, table.c.attributes).where(table.c.trial_id == trial_id)
+        with self._transactions.connect() as connection:
+            return {
+                row.epoch: Decision(is_pruned=row.is_pruned, attributes=json.loads(row.attributes))
+                for row in connection.execute(query)
+            }
 
     def keep_decision(self, trial_id: int, epoch: int, decision: Decision) -> None:
         """Stores a decision before anybody acts on it."""
         values = {"is_pruned": decision.is_pruned, "attributes": json.dumps(dict(decision.attributes))}
-        with self._engine.begin() as connection:
-            connection.execute(insert(schema.decision).values(trial_id=trial_id, epoch=epoch, **values))
+        with self._transactions.begin() as connection:
+            connection.execute(insert(schema.decision), {"trial_id": trial_id, "epoch": epoch, **values})
 
     # Events
 
     def note_event(self, study_id: int, kind: EventKind, message: str, *, trial_id: int | None = None) -> None:
         """Stores an event."""
         values = {"study_id": study_id, "trial_id": trial_id, "created": time.time(), "kind": kind, "message": message}
-        with self._engine.begin() as connection:
+        with self._transactions.begin() as connection:
             connection.execute(insert(schema.event).values(**values))
 
     def trials_with(self, study_id: int, kind: EventKind) -> set[int]:
@@ -99,7 +100,7 @@ class Ledger:
         table, trial = schema.event, schema.trial
         query = select(trial.c.number).join(table, trial.c.trial_id == table.c.trial_id)
         query = query.where(table.c.study_id == study_id, table.c.kind == kind)
-        with self._engine.connect() as connection:
+        with self._transactions.connect() as connection:
             return set(connection.scalars(query))
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, delete, func, insert, select
+from sqlalchemy import Connection, Delete, Table, bindparam, delete, func, insert, select, true
 
 from detector.telemetry import (
     CheckpointSaved,
@@ -34,6 +34,7 @@ from evolve.storage.rows import (
     watched_row,
 )
 from evolve.storage.spent import note_lost, training_seconds
+from evolve.storage.transactions import Transactions
 from evolve.study.trial import Record
 
 # What comes often, and is written together.
@@ -45,11 +46,52 @@ _FREQUENT: dict[type[Any], tuple[Table, Callable[..., dict[str, Any]]]] = {
 }
 
 
+def _forgetting(table: Table) -> Delete:
+    """Deletes what a training that begins at `from_epoch` and `from_step` will yield again, and how it had ended."""
+    own = table.c
+    if table is schema.step:
+        later = own.step >= bindparam("from_step")
+    elif "split" in own:
+        later = (own.epoch >= bindparam("from_epoch")) | (own.split == "test")
+    elif "epoch" in own:
+        later = own.epoch >= bindparam("from_epoch")
+    else:
+        later = true()
+    return _forgetting_all(table).where(later)
+
+
+def _forgetting_all(table: Table) -> Delete:
+    return delete(table).where(table.c.trial_id == bindparam("of_trial"), table.c.seed == bindparam("of_seed"))
+
+
+# Made once: SQLAlchemy takes longer to make a statement than SQLite to carry it out.
+_FORGET_AFTER = tuple(
+    map(
+        _forgetting,
+        (schema.training, schema.step, schema.epoch, schema.class_scores, schema.objectness, schema.watched),
+    )
+)
+# Most trainings have nothing to forget, and sums over what they have lost take longer than all else.
+_FIRST_AFTER = (
+    select(schema.epoch.c.epoch)
+    .where(schema.epoch.c.trial_id == bindparam("of_trial"), schema.epoch.c.seed == bindparam("of_seed"))
+    .union_all(
+        select(schema.step.c.step).where(
+            schema.step.c.trial_id == bindparam("of_trial"),
+            schema.step.c.seed == bindparam("of_seed"),
+            schema.step.c.step >= bindparam("from_step"),
+        )
+    )
+    .limit(1)
+)
+_FORGET_TRAINING, _FORGET_CHECKPOINT = _forgetting_all(schema.training), _forgetting_all(schema.checkpoint)
+
+
 class Records:
     """Reads and writes these of a database whose tables are there; trials are named by Optuna's ids."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
     def write(self, trial_id: int, records: Sequence[Record], fitness: Mapping[tuple[int, str, int], float]) -> None:
         """Stores records of one trial in one transaction.
@@ -64,7 +106,7 @@ class Records:
             if (found := _FREQUENT.get(type(record.telemetry))) is not None:
                 table, row_of = found
                 rows.setdefault(table, []).append(row_of(trial_id, record.seed, record.telemetry))
-        with self._engine.begin() as connection:
+        with self._transactions.begin() as connection:
             for record in records:
                 _write_rare(connection, trial_id, record, fitness)
             for table, values in rows.items():
@@ -72,20 +114,18 @@ class Records:
 
     def end_training(self, trial_id: int, seed: int, outcome: TrainingOutcome) -> None:
         """Stores how one training of a trial ended, and how long it trained over all its starts."""
-        table = schema.training
-        mine = (table.c.trial_id == trial_id) & (table.c.seed == seed)
-        with self._engine.begin() as connection:
-            connection.execute(delete(table).where(mine))
+        with self._transactions.begin() as connection:
+            connection.execute(_FORGET_TRAINING, {"of_trial": trial_id, "of_seed": seed})
             spent = training_seconds(connection, trial_id, seed)
             values = {"trial_id": trial_id, "seed": seed, "seconds": spent.total, "validating": spent.validating}
-            connection.execute(insert(table).values(asdict(outcome) | values))
+            connection.execute(insert(schema.training), asdict(outcome) | values)
 
     def trainings(self, trial_id: int) -> dict[int, TrainingOutcome]:
         """How the trainings of a trial ended that have, by seed."""
         table = schema.training
         columns = (table.c.verdict, table.c.reason, table.c.fitness, table.c.diagnosis)
         query = select(table.c.seed, *columns).where(table.c.trial_id == trial_id, table.c.verdict.is_not(None))
-        with self._engine.connect() as connection:
+        with self._transactions.connect() as connection:
             rows = connection.execute(query.order_by(table.c.seed)).all()
         return {
             row.seed: TrainingOutcome(
@@ -99,7 +139,7 @@ class Records:
         table = schema.epoch
         query = select(table).where(table.c.trial_id == trial_id, table.c.split == split)
         found: dict[int, list[EpochMetrics]] = {}
-        with self._engine.connect() as connection:
+        with self._transactions.connect() as connection:
             for row in connection.execute(query.order_by(table.c.seed, table.c.epoch)).mappings():
                 found.setdefault(row["seed"], []).append(epoch_from(row))
         return found
@@ -110,14 +150,14 @@ class Records:
         query = select(table.c.seed, func.max(table.c.epoch)).where(
             table.c.trial_id == trial_id, table.c.split == "val"
         )
-        with self._engine.connect() as connection:
+        with self._transactions.connect() as connection:
             return {seed: last for seed, last in connection.execute(query.group_by(table.c.seed))}  # noqa: C416
 
     def steps(self, trial_id: int, seed: int, *, first: int = 0, count: int | None = None) -> list[StepTelemetry]:
         """Step telemetry of one training from step `first` on."""
         table = schema.step
         query = select(table).where(table.c.trial_id == trial_id, table.c.seed == seed, table.c.step >= first)
-        with self._engine.connect() as connection:
+        with self._transactions.connect() as connection:
             rows = connection.execute(query.order_by(table.c.step).limit(count)).mappings()
             return [step_from(row) for row in rows]
 
@@ -125,28 +165,33 @@ class Records:
 def _write_rare(
     connection: Connection, trial_id: int, record: Record, fitness: Mapping[tuple[int, str, int], float]
 ) -> None:
-    telemetry = record.telemetry
+    telemetry, mine = record.telemetry, {"of_trial": trial_id, "of_seed": record.seed}
     if isinstance(telemetry, LaneStarted):
         _forget_after(connection, trial_id, record.seed, telemetry)
     elif isinstance(telemetry, EpochMetrics):
         key = (record.seed, telemetry.split, telemetry.epoch)
         row = epoch_row(trial_id, record.seed, telemetry) | {"fitness": fitness.get(key)}
-        connection.execute(insert(schema.epoch).values(row))
+        connection.execute(insert(schema.epoch), row)
     elif isinstance(telemetry, PicturesTaken):
         _write_pictures(connection, trial_id, record.seed, telemetry)
     elif isinstance(telemetry, CheckpointSaved):
-        table = schema.checkpoint
-        mine = (table.c.trial_id == trial_id) & (table.c.seed == record.seed)
-        connection.execute(delete(table).where(mine))
-        connection.execute(
-            insert(table).values(
-                trial_id=trial_id,
-                seed=record.seed,
-                epoch=telemetry.epoch,
-                step=telemetry.step,
-                path=telemetry.path,
-            )
+        connection.execute(_FORGET_CHECKPOINT, mine)
+        place = {"epoch": telemetry.epoch, "step": telemetry.step, "path": telemetry.path}
+        connection.execute(insert(schema.checkpoint), {"trial_id": trial_id, "seed": record.seed, **place})
+
+
+def _forget_after(connection: Connection, trial_id: int, seed: int, start: LaneStarted) -> None:
+    """Removes what the training is going to yield again, and notes how long that had taken."""
+    place = {"of_trial": trial_id, "of_seed": seed, "from_epoch": start.epoch, "from_step": start.step}
+    if connection.scalar(_FIRST_AFTER, place) is not None:
+        step, epoch = schema.step.c, schema.epoch.c
+        of_steps = (step.trial_id == trial_id) & (step.seed == seed) & (step.step >= start.step)
+        is_later = (epoch.epoch >= start.epoch) | (epoch.split == "test")
+        note_lost(
+            connection, of_steps=of_steps, of_epochs=(epoch.trial_id == trial_id) & (epoch.seed == seed) & is_later
         )
+    for statement in _FORGET_AFTER:
+        connection.execute(statement, place)
 
 
 def _write_pictures(connection: Connection, trial_id: int, seed: int, found: PicturesTaken) -> None:
@@ -177,17 +222,3 @@ def picture_row(picture: Picture) -> dict[str, Any]:
         "height": picture.height,
         "boxes": boxes,
     }
-
-
-def _forget_after(connection: Connection, trial_id: int, seed: int, start: LaneStarted) -> None:
-    def later(table: Table) -> ColumnElement[bool]:
-        own = (table.c.trial_id == trial_id) & (table.c.seed == seed)
-        if table is schema.step:
-            return own & (table.c.step >= start.step)
-        if "split" in table.c:
-            return own & ((table.c.epoch >= start.epoch) | (table.c.split == "test"))
-        return own & (table.c.epoch >= start.epoch) if "epoch" in table.c else own
-
-    note_lost(connection, of_steps=later(schema.step), of_epochs=later(schema.epoch))
-    for table in (schema.training, schema.step, schema.epoch, schema.class_scores, schema.objectness, schema.watched):
-        connection.execute(delete(table).where(later(table)))

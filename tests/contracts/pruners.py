@@ -7,8 +7,9 @@ from typing import ClassVar
 import optuna
 import pytest
 
-from evolve.search.pruners import apply, decide, make_pruner
+from evolve.search.pruners import decide, make_pruner
 from evolve.study import Study
+from evolve.study.trial import Decision
 
 EPOCHS = 10
 NUM_TRIALS = 20
@@ -32,13 +33,26 @@ def opened(study: Study) -> optuna.Study:
     return optuna.create_study(study_name=study.name, direction="maximize", pruner=make_pruner(study))
 
 
+def asked(search: optuna.Study, trial: optuna.Trial) -> Decision:
+    """The decision after the last epoch that a trial reported."""
+    trials = search.get_trials(deepcopy=False)
+    return decide(search.pruner, trials[trial.number], trials, study=search.study_name)
+
+
+def apply(search: optuna.Study, trial: optuna.Trial, decision: Decision) -> None:
+    """Writes to a trial what the pruner keeps with it."""
+    for key, value in decision.attributes.items():
+        search._storage.set_trial_system_attr(trial._trial_id, key, value)
+
+
 def train(search: optuna.Study, final: float, *, epochs: int = EPOCHS) -> int | None:
     """Runs a trial that rises evenly to its final fitness; the epoch it was stopped after, or None."""
     trial = search.ask()
     for epoch in range(epochs):
         fitness = final * (epoch + 1) / epochs
-        decision = decide(search, trial._trial_id, epoch=epoch, fitness=fitness)
-        apply(search, trial._trial_id, decision)
+        trial.report(fitness, epoch)
+        decision = asked(search, trial)
+        apply(search, trial, decision)
         if decision.is_pruned:
             search.tell(trial, state=optuna.trial.TrialState.PRUNED)
             return epoch
@@ -87,14 +101,13 @@ class PrunerContract:
         assert stopped == [train(together, final) for final in finals(NUM_TRIALS)]
 
     @pytest.mark.parametrize("fitness", [float("nan"), float("inf"), float("-inf")])
-    def test_a_fitness_that_is_not_finite_is_refused_and_not_stored(self, fitness: float) -> None:
+    def test_a_fitness_that_is_not_finite_is_refused(self, fitness: float) -> None:
         search = opened(study_with(self.name))
         trial = search.ask()
+        trial.report(fitness, 3)
 
         with pytest.raises(ValueError, match=r"trial 0, epoch 3: fitness .* is not finite"):
-            decide(search, trial._trial_id, epoch=3, fitness=fitness)
-
-        assert search.trials[0].intermediate_values == {}
+            asked(search, trial)
 
     @pytest.mark.parametrize("epochs", [1, 2, 3, 100])
     def test_trainings_of_any_length_are_no_error_and_the_last_epoch_stops_nothing(self, epochs: int) -> None:
@@ -111,11 +124,11 @@ class PrunerContract:
         trial = search.ask()
 
         for epoch in range(EPOCHS):
-            first, second = (decide(search, trial._trial_id, epoch=epoch, fitness=0.01) for _ in range(2))
+            trial.report(0.01, epoch)
+            first, second = (asked(search, trial) for _ in range(2))
 
             assert first == second
-            apply(search, trial._trial_id, first)
-            apply(search, trial._trial_id, second)
+            apply(search, trial, first)
 
     def test_a_trial_without_a_report_goes_on(self) -> None:
         search = opened(study_with(self.name))

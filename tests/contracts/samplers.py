@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 from typing import Any, ClassVar
 
 import optuna
@@ -124,6 +125,22 @@ class SamplerContract:
         reopened = reasked(study, search, killed._trial_id)
 
         assert reopened.params == run(study, opened(study), NUM_TRIALS)[-1]
+
+    def test_a_sampler_that_lives_on_asks_what_a_fresh_one_asks_while_trials_end_out_of_order(self) -> None:
+        study = self.study()
+        search, chance = opened(study), Random(0)
+        under_way: list[optuna.Trial] = []
+        for _ in range(2 * NUM_TRIALS):
+            trials = search.get_trials(deepcopy=False)
+            under_way.append(search.ask(study.space.distributions()))
+
+            assert make_sampler(study).params(trials, len(trials)) == under_way[-1].params
+            while len(under_way) > 4:
+                ended = under_way.pop(chance.randrange(len(under_way)))
+                if ended.number % 5 == 4:
+                    tell_diverged(search, ended, divergence_state(study.sampler))
+                else:
+                    search.tell(ended, fitness(ended.params))
 
     def test_values_are_inside_the_space(self) -> None:
         study = self.study()

@@ -49,8 +49,12 @@ STORED = (
     "evolve.storage.database:Storage.end_trial",
     "evolve.storage.ledger:Ledger.keep_decision",
     "evolve.storage.lease:Lease.take",
-    "evolve.search.pruners:apply",
-    "optuna.study.study:Study.tell",
+    "evolve.storage.trials:Trials.add",
+    "evolve.storage.trials:Trials.report",
+    "evolve.storage.trials:Trials.keep",
+    "evolve.storage.trials:Trials.tell",
+    "evolve.run.search:Search.ask",
+    "evolve.run.runner:StudyRun._take",
 )
 SAVED = ("detector.checkpoint:save", "detector.checkpoint:link", "detector.checkpoint:_sync_folder")
 CALLS = STORED + SAVED

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from evolve.run.doctor.finding import Finding, Kind
 from evolve.run.keeping import drop, unneeded
+from evolve.run.picture_folder import left_behind, remove_left_behind
 from evolve.storage.database import Storage
 from evolve.study import Study
 
@@ -38,6 +39,7 @@ def of_study(folder: Path, study: Study, storage: Storage, study_id: int) -> Ite
         return
     identity = storage.ledger.identity(study_id)
     yield from partial_files(folder)
+    yield from _pictures(folder)
     for path in list(unneeded(folder, study, storage, study_id)):
         yield _spare(path, identity)
     numbers = {trial.number for trial in storage.optuna.get_all_trials(study_id, deepcopy=False)}
@@ -65,6 +67,18 @@ def partial_files(folder: Path, *, now: float | None = None) -> Iterator[Finding
             what=f"was not written to its end; last written to {age:.0f} s ago",
             remedy="--fix removes it" if is_stale else wait,
             mend=partial(path.unlink, missing_ok=True) if is_stale else None,
+        )
+
+
+def _pictures(folder: Path) -> Iterator[Finding]:
+    """Decoded images of runs that were killed: whose lock nobody holds any more."""
+    for path in left_behind(folder):
+        yield Finding(
+            kind=Kind.PICTURES,
+            where=str(path),
+            what="holds decoded images of a run that is over",
+            remedy="--fix removes it, as the next run would",
+            mend=partial(remove_left_behind, folder),
         )
 
 

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     UNFINISHED = "unfinished"
     HALF_TOLD = "half told"
     PARTIAL_FILE = "partial file"
+    PICTURES = "pictures"
     SPARE_WEIGHTS = "spare weights"
     UNKNOWN_TRIAL = "unknown trial"
     UNOWNED_WEIGHTS = "unowned weights"

@@ -6,14 +6,10 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-import optuna
 from optuna.trial import TrialState
 
-from evolve.outcome.training import TrialOutcome
 from evolve.run.doctor.finding import Finding, Kind
-from evolve.run.telling import tell
-from evolve.search.pruners import make_pruner
-from evolve.search.samplers import make_sampler
+from evolve.run.search import Search
 from evolve.storage.database import Storage
 from evolve.study import Study
 
@@ -54,10 +50,9 @@ def left_behind(storage: Storage, study: Study, study_id: int, again: str) -> It
                 where=where,
                 what=f"ended ({outcome.verdict}), and Optuna was not told",
                 remedy="--fix tells it, as the next run would",
-                mend=partial(_tell, storage, study, trial._trial_id, outcome),
+                mend=partial(_tell, storage, study),
             )
 
 
-def _tell(storage: Storage, study: Study, trial_id: int, outcome: TrialOutcome) -> None:
-    opened = storage.open_study(study, make_sampler(study), make_pruner(study))
-    tell(opened, optuna.trial.Trial(opened, trial_id), outcome, sampler=study.sampler)
+def _tell(storage: Storage, study: Study) -> None:
+    Search(study, storage, environment_id="").open()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from evolve.errors import StudyError, unknown_text
@@ -23,12 +22,15 @@ __all__ = ["DIVERGED", "WORST_FITNESS", "HistorySampler", "divergence_state", "m
 
 # What these learn from has a value; the others read the constraint.
 _VALUED = ("gp", "cmaes")
+# What these suggest depends on seed and number alone.
+_BLIND = ("random", "qmc")
 
 
-def make_sampler(study: Study) -> BaseSampler:
+def make_sampler(study: Study) -> HistorySampler:
     """The study's sampler, for `study.ask(fixed_distributions=space.distributions())` in a study that maximises."""
     distributions = study.space.distributions()
-    return HistorySampler(distributions=distributions, suggest=_suggest(study, distributions))
+    looks_back = study.sampler not in _BLIND
+    return HistorySampler(distributions=distributions, suggest=_suggest(study, distributions), looks_back=looks_back)
 
 
 def divergence_state(sampler_name: str) -> tuple[TrialState, float | None]:

@@ -1,24 +1,27 @@
-"""Optuna's own samplers, made anew for every trial and shown a copy of the history.
+"""Optuna's own samplers, made anew for every trial and shown the history.
 
 Optuna's samplers keep random state, and some keep what they suggested in the study. Both would make a study that was
 stopped suggest other values than one that was not, and would count a half-suggested trial twice. A fresh sampler with a
-seed of the trial's own, in a study in memory that ends with the trial before, has neither.
+seed of the trial's own, in a study in memory that ends with the trial before, has neither. It is asked what Optuna's
+`Study.ask` asks it, in the same order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, final
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from evolve.quiet import quiet_optuna
-from evolve.search.samplers.history import DIVERGED, has_diverged, trial_seed, with_fitness
+from evolve.search.samplers.history import DIVERGED, fitness_of, has_diverged, running, trial_seed
+from evolve.search.shown import shown_study
+
+_TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @final
@@ -40,11 +43,27 @@ class Replay:
 
     def __call__(self, history: Sequence[FrozenTrial], number: int) -> Mapping[str, Any]:
         """Parameters of a trial, as the sampler suggests them after the history."""
-        sampler = self.make(trial_seed(self.study_seed, number))
-        with quiet_optuna():
-            study = optuna.create_study(direction="maximize", sampler=sampler, storage=InMemoryStorage())
-        study.add_trials(self.view(history))
-        return study.ask(dict(self.distributions)).params
+        sampler, shown = self.make(trial_seed(self.study_seed, number)), self.view(history)
+        study, _ = shown_study(shown, sampler=sampler)
+        trial = running(number)
+        # All of the history have the same distributions, which Optuna would compare trial by trial.
+        one, _ = shown_study(list(islice((each for each in shown if each.state in _TOLD), 1)), sampler=sampler)
+        space = sampler.infer_relative_search_space(one, trial)
+        together = sampler.sample_relative(study, trial, space)
+        return {
+            name: together[name] if name in together else _alone(study, trial, name, distribution)
+            for name, distribution in self.distributions.items()
+        }
+
+
+def _alone(study: optuna.Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
+    """Value of a parameter that is not chosen together with others; the one there is, where there is one."""
+    if not distribution.single():
+        return study.sampler.sample_independent(study, trial, name, distribution)
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return distribution.low
 
 
 def random(*, distributions: Mapping[str, BaseDistribution], study_seed: int) -> Replay:
@@ -80,7 +99,7 @@ def all_valued(history: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     Where all trials have diverged, or none, there is no edge to learn and no constraint: a constant one would drown
     the fitness.
     """
-    valued = with_fitness(history)
+    valued = [(trial, fitness) for trial in history if (fitness := fitness_of(trial)) is not None]
     is_constrained = len({has_diverged(trial) for trial, _ in valued}) == 2
     complete = [
         create_trial(

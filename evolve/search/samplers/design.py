@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from random import Random
 from typing import Any, final
@@ -12,7 +12,7 @@ from typing import Any, final
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from evolve.search.samplers.history import trial_seed
+from evolve.search.samplers.history import OfEnded, trial_seed
 from evolve.search.samplers.unit_cube import from_unit
 
 
@@ -28,15 +28,24 @@ class Grid:
 
     values: Mapping[str, Sequence[Any]]
     study_seed: int
+    _points: tuple[tuple[Any, ...], ...] = field(init=False, repr=False, compare=False)
+    _tried: OfEnded[int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        points = list(product(*self.values.values()))
+        Random(self.study_seed).shuffle(points)
+        places = {point: place for place, point in enumerate(points)}
+        object.__setattr__(self, "_points", tuple(points))
+        object.__setattr__(self, "_tried", OfEnded(lambda trial: places.get(self._point(trial))))
 
     def __call__(self, history: Sequence[FrozenTrial], number: int) -> Mapping[str, Any]:  # noqa: ARG002
         """The first of the points that were tried least often; a failed or running trial counts as tried."""
-        points: list[tuple[Any, ...]] = list(product(*self.values.values()))
-        Random(self.study_seed).shuffle(points)
-        tried = Counter(tuple(trial.params[name] for name in self.values) for trial in history)
-        least = min(tried[candidate] for candidate in points)
-        point = next(candidate for candidate in points if tried[candidate] == least)
-        return dict(zip(self.values, point, strict=True))
+        tried = Counter(self._tried(history))
+        place = min(range(len(self._points)), key=lambda candidate: tried[candidate])
+        return dict(zip(self.values, self._points[place], strict=True))
+
+    def _point(self, trial: FrozenTrial) -> tuple[Any, ...]:
+        return tuple(trial.params[name] for name in self.values)
 
 
 @final

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from math import isclose, isfinite
-from typing import Any, Protocol, final
+from typing import Any, Generic, Protocol, TypeVar, final
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
@@ -14,6 +16,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 # Name of the constraint a diverged trial violates.
 DIVERGED = "diverged"
+
+Found = TypeVar("Found")
 
 # Fitness of a trial that learned nothing; no fitness is lower.
 WORST_FITNESS = 0.0
@@ -38,11 +42,27 @@ class HistorySampler(BaseSampler):
     Args:
         distributions: The whole search space; every trial must be asked with it.
         suggest: Chooses the parameters.
+        looks_back: Whether they depend on the history, which else nobody needs to hold.
     """
 
-    def __init__(self, *, distributions: Mapping[str, BaseDistribution], suggest: Suggest) -> None:
+    def __init__(
+        self, *, distributions: Mapping[str, BaseDistribution], suggest: Suggest, looks_back: bool = True
+    ) -> None:
+        self.looks_back = looks_back
         self._distributions = dict(distributions)
         self._suggest = suggest
+        self._history = History(self._distributions)
+
+    def params(self, trials: Sequence[FrozenTrial], number: int) -> dict[str, Any]:
+        """Parameters of a trial.
+
+        Args:
+            trials: Of the study, in the order of their numbers; they may be missing where it does not look back.
+            number: The trial's number.
+        """
+        history = self._history.before(number, trials) if self.looks_back else []
+        params = self._suggest(history, number)
+        return {name: moved_into(distribution, params[name]) for name, distribution in self._distributions.items()}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
         """The whole space: all parameters are chosen together."""
@@ -61,9 +81,7 @@ class HistorySampler(BaseSampler):
         """
         if study.direction is not StudyDirection.MAXIMIZE:
             raise ValueError(f"study {study.study_name!r} minimises; fitness is maximised")
-        history = history_before(trial.number, study.get_trials(deepcopy=False), self._distributions)
-        params = self._suggest(history, trial.number)
-        return {name: moved_into(distribution, params[name]) for name, distribution in self._distributions.items()}
+        return self.params(study.get_trials(deepcopy=False), trial.number)
 
     def sample_independent(
         self,
@@ -87,16 +105,64 @@ def trial_seed(study_seed: int, number: int) -> int:
     return int.from_bytes(sha256(f"{study_seed}:{number}".encode()).digest()[:4], "big")
 
 
-def history_before(
-    number: int, trials: Iterable[FrozenTrial], distributions: Mapping[str, BaseDistribution]
-) -> list[FrozenTrial]:
-    """Copies of the trials before a number that have all their parameters, moved into the space, in order.
+@final
+class OfEnded(Generic[Found]):
+    """What a function finds in each of a growing list of trials; found once in those that have ended.
 
-    Later trials and the trial itself are left out, so that asking again after a crash gives the same suggestion. A
-    value that is not finite counts as diverged. Failed trials are kept; those yet without parameters are left out.
+    Args:
+        find: Finds something in a trial, or None. Of a trial that has ended it always finds the same.
     """
-    earlier = sorted((trial for trial in trials if trial.number < number), key=lambda trial: trial.number)
-    return [_copied(trial, distributions) for trial in earlier if _fits(trial.params, distributions)]
+
+    def __init__(self, find: Callable[[FrozenTrial], Found | None]) -> None:
+        self._find = find
+        self._trials: list[FrozenTrial] = []  # the first ones, up to one that has not ended
+        self._found: list[Found] = []
+
+    def __call__(self, trials: Sequence[FrozenTrial]) -> list[Found]:
+        """What there is, in the order of the trials."""
+        if self._trials != trials[: len(self._trials)]:
+            self._trials, self._found = [], []
+        rest = iter(trials[len(self._trials) :])
+        for trial in rest:
+            found = self._find(trial)
+            if not trial.state.is_finished():
+                later = [found, *map(self._find, rest)]
+                return self._found + [each for each in later if each is not None]
+            self._trials.append(trial)
+            if found is not None:
+                self._found.append(found)
+        return list(self._found)
+
+
+@final
+class History:
+    """Trials as samplers see them: moved into the space; a value that is not finite is the worst of a diverged one.
+
+    Args:
+        distributions: The whole search space.
+    """
+
+    def __init__(self, distributions: dict[str, BaseDistribution]) -> None:
+        self._seen = OfEnded(partial(_seen, distributions=distributions))
+
+    def before(self, number: int, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """The trials before a number that have all their parameters; not to be changed.
+
+        Later trials and the trial itself are left out, so that asking again after a crash gives the same suggestion.
+        Failed trials are kept; those yet without parameters are left out.
+
+        Args:
+            number: Of the trial that is asked.
+            trials: Of the study, in the order of their numbers.
+        """
+        return self._seen(trials[: bisect_left(trials, number, key=lambda trial: trial.number)])
+
+
+def running(number: int) -> FrozenTrial:
+    """A trial that is being asked: nothing is known of it but its number."""
+    trial = create_trial(state=TrialState.RUNNING)
+    trial.number = number
+    return trial
 
 
 def has_diverged(trial: FrozenTrial) -> bool:
@@ -104,14 +170,15 @@ def has_diverged(trial: FrozenTrial) -> bool:
     return any(value > 0 for value in trial.constraints.values())
 
 
-def with_fitness(history: Iterable[FrozenTrial]) -> list[tuple[FrozenTrial, float]]:
-    """Trials that ended well or badly but not by a failure, with a finite fitness: the worst one for the diverged.
+def fitness_of(trial: FrozenTrial) -> float | None:
+    """Fitness of a trial that ended well or badly but not by a failure, the worst one for a diverged trial; else None.
 
     A pruned trial has the fitness it last reported: too low for what it might have become, but it was stopped because
     that was low.
     """
-    ended = [trial for trial in history if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    return [(trial, WORST_FITNESS if has_diverged(trial) or trial.value is None else trial.value) for trial in ended]
+    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+        return None
+    return WORST_FITNESS if has_diverged(trial) or trial.value is None else trial.value
 
 
 def moved_into(distribution: BaseDistribution, value: Any) -> Any:
@@ -133,16 +200,30 @@ def _fits(params: Mapping[str, Any], distributions: Mapping[str, BaseDistributio
     )
 
 
-def _copied(trial: FrozenTrial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+def _seen(trial: FrozenTrial, distributions: dict[str, BaseDistribution]) -> FrozenTrial | None:
+    """A trial as samplers see it, itself where it is seen as it is; None where it lacks parameters."""
+    if not _fits(trial.params, distributions):
+        return None
     is_finite = trial.value is None or isfinite(trial.value)
+    params = {name: moved_into(distribution, trial.params[name]) for name, distribution in distributions.items()}
     reported = {step: value for step, value in trial.intermediate_values.items() if isfinite(value)}
-    copy = create_trial(
+    constraints = {} if is_finite and not has_diverged(trial) else {DIVERGED: 1.0}
+    stored = (trial.params, trial.distributions, trial.intermediate_values, trial.constraints)
+    if trial.state.is_finished() and is_finite and stored == (params, distributions, reported, constraints):
+        return trial
+    seen = FrozenTrial(
+        number=trial.number,
         state=trial.state,
         value=trial.value if is_finite else WORST_FITNESS,
-        params={name: moved_into(distribution, trial.params[name]) for name, distribution in distributions.items()},
-        distributions=dict(distributions),
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete,
+        params=params,
+        distributions=distributions,
+        user_attrs={},
+        system_attrs={},
         intermediate_values=reported,
-        constraints={} if is_finite and not has_diverged(trial) else {DIVERGED: 1.0},
+        trial_id=trial._trial_id,
     )
-    copy.number = trial.number
-    return copy
+    for name, value in constraints.items():
+        seen.set_constraint(name, value)
+    return seen

@@ -17,7 +17,7 @@ from evolve.errors import StudyError
 from evolve.search.samplers import DIVERGED, divergence_state, trial_seed
 from evolve.search.samplers.adaptive import all_valued
 from evolve.search.samplers.cma_es import CmaEs
-from evolve.search.samplers.history import has_diverged, history_before, with_fitness
+from evolve.search.samplers.history import History, fitness_of, has_diverged
 from evolve.search.samplers.unit_cube import from_unit, to_unit
 from tests.contracts.samplers import NUMBERS, SPACE, SamplerContract, opened, run, study_with, tell_diverged
 
@@ -106,7 +106,7 @@ def test_a_gaussian_process_is_shown_a_constraint_on_every_trial_or_on_none() ->
             tell_diverged(search, trial, (TrialState.PRUNED, None))
         else:
             search.tell(trial, fitness)
-        history = history_before(9, search.get_trials(), study.space.distributions())
+        history = History(study.space.distributions()).before(9, search.get_trials())
         constraints.append([each.constraints for each in all_valued(history)])
     only_diverged = [each.constraints for each in all_valued(history[1:])]
 
@@ -218,10 +218,10 @@ def test_a_value_that_is_not_finite_counts_as_diverged_with_the_worst_fitness() 
     trial = create_trial(value=float("inf"), params={"a": 0.5}, distributions=space)
     trial.number = 0
 
-    history = history_before(1, [trial], space)
+    history = History(space).before(1, [trial])
 
     assert has_diverged(history[0])
-    assert with_fitness(history) == [(history[0], 0.0)]
+    assert fitness_of(history[0]) == 0.0
 
 
 def test_a_pruned_trial_has_the_fitness_it_last_reported() -> None:
@@ -231,9 +231,9 @@ def test_a_pruned_trial_has_the_fitness_it_last_reported() -> None:
     trial.report(0.25, 0)
     search.tell(trial, state=TrialState.PRUNED)
 
-    history = history_before(1, search.get_trials(), study.space.distributions())
+    history = History(study.space.distributions()).before(1, search.get_trials())
 
-    assert [fitness for _, fitness in with_fitness(history)] == [0.25]
+    assert [fitness_of(trial) for trial in history] == [0.25]
 
 
 def test_nothing_is_left_in_the_study_but_what_optuna_needs() -> None:

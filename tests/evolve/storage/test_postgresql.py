@@ -23,6 +23,7 @@ from evolve.storage import schema
 from evolve.storage.database import Storage, open_engine
 from evolve.storage.lease import LEASE_SECONDS, Lease, _place
 from evolve.storage.notes import add_note
+from tests.contracts.optuna_tables import check_written_alike
 from tests.evolve.storage.elsewhere import woken_after_another_finished
 from tests.evolve.storage.test_migrations import differences, rows_of
 from tests.places import DATA
@@ -162,6 +163,16 @@ def test_a_holder_elsewhere_is_timed_by_the_servers_clock(url: str, monkeypatch:
         lease.release()
         assert sum(watched) == seconds
     storage.close()
+
+
+def test_optuna_reads_of_direct_writing_what_it_would_have_written_itself(url: str) -> None:
+    server = create_engine(url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(text("create database alike"))
+    check_written_alike(url.removesuffix("postgres") + "alike")
+    with server.connect() as connection:
+        connection.execute(text("drop database alike with (force)"))
+    server.dispose()
 
 
 # Stands last: it takes the study away from the tests before.

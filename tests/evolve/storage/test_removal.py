@@ -21,6 +21,7 @@ from evolve.storage.lease import Lease
 from evolve.storage.ledger import EventKind, Ledger
 from evolve.storage.notes import add_note
 from evolve.storage.removal import Removable, removable, remove_study
+from evolve.storage.transactions import Transactions
 from evolve.study.trial import Decision
 from tests.places import ROOT
 from tests.processes import evolve
@@ -59,7 +60,7 @@ def add_doomed(engine: Engine) -> int:
         connection.execute(update(schema.trial).where(schema.trial.c.trial_id == 4).values(environment_id="d" * 64))
         dead = {"token": "x", "host": "elsewhere", "pid": 1, "heartbeat": 0.0}
         connection.execute(insert(schema.lease).values(study_id=study_id, **dead))
-    ledger = Ledger(engine)
+    ledger = Ledger(Transactions(engine))
     ledger.origin(study_id, {"images/0.jpg": "train:1"})
     ledger.keep_decision(trial_id, 0, Decision(is_pruned=False))
     ledger.note_event(study_id, EventKind.WORKER_LOST, "worker process died", trial_id=trial_id)

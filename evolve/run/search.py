@@ -1,0 +1,174 @@
+"""The search of a study: what its sampler and pruner say about its trials, stored for Optuna and us at once."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, final
+
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
+from optuna.trial import FrozenTrial, TrialState
+
+from evolve.errors import StorageError
+from evolve.outcome.training import TrialOutcome
+from evolve.search.pruners import decide, make_pruner
+from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
+from evolve.storage.database import Storage
+from evolve.storage.trials import TakenError
+from evolve.study import Study
+from evolve.study.trial import Decision, Trial
+
+# Others may add trials between two looks; nobody does so again and again.
+ASK_ATTEMPTS = 5
+
+
+@dataclass(slots=True, kw_only=True)
+class Begun:
+    """A trial that trains in this run.
+
+    Attributes:
+        trial: What is trained.
+        stored: The same as Optuna sees it.
+        is_resumed: Whether it had begun before this run.
+        decisions: What has been decided about it, by epoch.
+    """
+
+    trial: Trial
+    stored: FrozenTrial
+    is_resumed: bool
+    decisions: dict[int, Decision]
+
+    @property
+    def trial_id(self) -> int:
+        """Optuna's id."""
+        return self.stored._trial_id
+
+
+@final
+class Search:
+    """Asks, decides and tells.
+
+    Args:
+        study: Definition of the study.
+        storage: Database that keeps its trials.
+        environment_id: Row of packages and machine that `Storage.keep_environment` returned.
+
+    Raises:
+        StorageError: The study is stored with another definition.
+    """
+
+    def __init__(self, study: Study, storage: Storage, *, environment_id: str) -> None:
+        self._study, self._storage, self._environment_id = study, storage, environment_id
+        self._sampler, self._pruner = make_sampler(study), make_pruner(study)
+        self._optuna = storage.open_study(study, self._sampler, self._pruner)
+        self._distributions: dict[str, BaseDistribution] = study.space.distributions()
+        looks_back = self._sampler.looks_back or self._pruner.compares
+        self._trials = storage.trials(self.study_id, holds_ended=looks_back)
+
+    @property
+    def study_id(self) -> int:
+        """Optuna's id of the study."""
+        return int(self._optuna._study_id)
+
+    @property
+    def num_asked(self) -> int:
+        """Trials that have begun, in this run and others."""
+        return self._trials.count - len(self._trials.waiting())
+
+    def open(self) -> list[FrozenTrial]:
+        """Reads what is stored; a study without trials gets its baseline.
+
+        Returns:
+            Trials that an earlier run left behind. Optuna is told of those that had ended.
+        """
+        self._trials.refresh()
+        if self._study.baseline and not self._trials.count:
+            self._optuna.enqueue_trial(self._study.baseline_params())
+            self._trials.refresh()
+        left = []
+        for stored in self._trials.running():
+            outcome = self._storage.outcome(stored._trial_id)
+            if outcome is None:
+                left.append(stored)
+            else:  # of an older evolve, whose outcome and Optuna's were two transactions
+                self.tell(stored, outcome)
+        return left
+
+    def fitness_by_epoch(self) -> dict[int, dict[int, float]]:
+        """Fitness after each epoch of every trial that has begun, by its number."""
+        trials = self._optuna.get_trials(deepcopy=False)
+        return {trial.number: dict(trial.intermediate_values) for trial in trials if trial.intermediate_values}
+
+    # Asking
+
+    def ask(self) -> Begun:
+        """Begins the next trial: one that waits, else a new one."""
+        for _ in range(ASK_ATTEMPTS):
+            self._trials.refresh()
+            with suppress(TakenError), self._storage.transactions.together():
+                waiting = self._trials.waiting()
+                return self._take_up(waiting[0]) if waiting else self._new()
+        raise StorageError(f"study {self._study.name}: others add trials faster than it can ask")
+
+    def resume(self, stored: FrozenTrial) -> Begun:
+        """Goes on with a trial that an earlier run left behind, under its own number."""
+        with self._storage.transactions.together():
+            return self._take_up(stored)
+
+    def _new(self) -> Begun:
+        params = self._sampler.params(self._trials.held(), self._trials.count)
+        return self._begun(self._trials.add(params, self._distributions))
+
+    def _take_up(self, stored: FrozenTrial) -> Begun:
+        """With the parameters that it has, then those that somebody has fixed, and only then the sampler's."""
+        known = stored.system_attrs.get("fixed_params", {}) | stored.params
+        chosen: dict[str, Any] = {}
+        if not self._distributions.keys() <= known.keys():
+            chosen = self._sampler.params(self._trials.held(), stored.number)
+        for name in stored.distributions.keys() & self._distributions.keys():
+            check_distribution_compatibility(stored.distributions[name], self._distributions[name])
+        params = {name: known.get(name, chosen.get(name)) for name in self._distributions}
+        return self._begun(self._trials.take_up(stored, params, self._distributions))
+
+    def _begun(self, stored: FrozenTrial) -> Begun:
+        trial_id, number = stored._trial_id, stored.number
+        is_resumed = not self._storage.begin_trial(
+            trial_id, study_id=self.study_id, number=number, environment_id=self._environment_id
+        )
+        params = {name: stored.params[name] for name in self._distributions}
+        return Begun(
+            trial=Trial(study=self._study.name, number=number, params=params, seeds=self._study.seeds),
+            stored=stored,
+            is_resumed=is_resumed,
+            decisions=self._storage.ledger.decisions(trial_id) if is_resumed else {},
+        )
+
+    # What becomes of a trial
+
+    def report(self, begun: Begun, epoch: int, fitness: float) -> Decision:
+        """Stores the fitness of an epoch and whether the trial goes on; it is never asked a second time about one."""
+        stored, decision = begun.stored, begun.decisions.get(epoch)
+        if decision is None:
+            self._trials.report(stored, epoch, fitness)
+            trials = self._trials.held() if self._pruner.compares else [stored]
+            decision = begun.decisions[epoch] = decide(self._pruner, stored, trials, study=self._study.name)
+            self._storage.ledger.keep_decision(begun.trial_id, epoch, decision)
+        self._trials.keep(stored, decision.attributes)
+        return decision
+
+    def end(self, begun: Begun, outcome: TrialOutcome) -> None:
+        """Stores how a trial ended, in our tables and Optuna's."""
+        with self._storage.transactions.together():
+            self._storage.end_trial(begun.trial_id, outcome)
+            self.tell(begun.stored, outcome)
+
+    def tell(self, stored: FrozenTrial, outcome: TrialOutcome) -> None:
+        """Tells Optuna how a trial ended."""
+        states = {"failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
+        state: TrialState = states.get(outcome.verdict, TrialState.COMPLETE)
+        value = outcome.fitness if state is TrialState.COMPLETE else None
+        violated = None
+        if outcome.verdict == "diverged":
+            violated = DIVERGED
+            state, value = divergence_state(self._study.sampler)
+        self._trials.tell(stored, state, value, violated=violated)
