@@ -21,16 +21,29 @@ def unneeded(folder: Path, study: Study, storage: Storage, study_id: int) -> Ite
         storage: Where the trials are.
         study_id: Optuna's id of the study.
     """
-    best, keeps_all = storage.best(study_id), study.keep_weights == "all"
+    best = storage.best(study_id)
     for number, verdict in storage.verdicts(study_id).items():
-        of_trial = checkpoint_path(folder, number, 0).parent
-        is_beaten = number != best and verdict in (*TRAINED_THROUGH, Verdict.PRUNED)
-        if is_beaten and not keeps_all:
-            if of_trial.exists():
-                yield of_trial
-        else:
-            # As `detector.checkpoint.before_path` names them: kept in case the last ones could not be read.
-            yield from sorted(of_trial.glob("seed-*-before.pt"))
+        yield from unneeded_of(folder, study, number, verdict, is_best=number == best)
+
+
+def unneeded_of(folder: Path, study: Study, number: int, verdict: str, *, is_best: bool) -> Iterator[Path]:
+    """The same of one trial that has ended.
+
+    Args:
+        folder: Run folder of the study.
+        study: Says whether all weights are kept.
+        number: Of the trial.
+        verdict: Of the trial; diverged ones keep the way back.
+        is_best: Whether it is the best of the study.
+    """
+    of_trial = checkpoint_path(folder, number, 0).parent
+    is_beaten = not is_best and verdict in (*TRAINED_THROUGH, Verdict.PRUNED)
+    if is_beaten and study.keep_weights != "all":
+        if of_trial.exists():
+            yield of_trial
+    else:
+        # As `detector.checkpoint.before_path` names them: kept in case the last ones could not be read.
+        yield from sorted(of_trial.glob("seed-*-before.pt"))
 
 
 def drop(path: Path) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from detector.hyperparameters import fuse_key
+from evolve.outcome.verdict import Verdict
 from evolve.run.crew import AUTO, Asked, Crew, crew
 from evolve.run.data import DataChecked, check_unchanged, surveyed
 from evolve.run.detection import (
@@ -21,7 +22,7 @@ from evolve.run.detection import (
 )
 from evolve.run.engines import Engine, Limits, ProcessEngine, SerialEngine
 from evolve.run.events import LanesChosen, RunEvent, StartChecked, TrialEnded
-from evolve.run.keeping import drop, unneeded
+from evolve.run.keeping import drop, unneeded, unneeded_of
 from evolve.run.lanes import make_objective
 from evolve.run.measuring import choose_lanes
 from evolve.run.picture_folder import picture_folder
@@ -139,11 +140,24 @@ def _trained(
         closing(trials.events(lease)) as events,
     ):
         storage.describe_data(study_id, checked.summary | {"note": checked.note}, checked.as_rows())
+        for path in list(unneeded(run.folder, run.study, storage, study_id)):  # which a killed run left
+            drop(path)
+        best = storage.best(study_id)
         for event in events:
             if isinstance(event, TrialEnded):
-                for path in list(unneeded(run.folder, run.study, storage, study_id)):
-                    drop(path)
+                before, best = best, storage.best(study_id)
+                _drop_weights(run, event, before=before, best=best)
             yield event
+
+
+def _drop_weights(run: Run, ended: TrialEnded, *, before: int | None, best: int | None) -> None:
+    """Those of the trial that has ended, or of the one that was the best before it."""
+    verdicts: dict[int, str] = {ended.trial.number: ended.outcome.verdict}
+    if before is not None:
+        verdicts[before] = Verdict.CONVERGED
+    for number, verdict in verdicts.items():
+        for path in list(unneeded_of(run.folder, run.study, number, verdict, is_best=number == best)):
+            drop(path)
 
 
 def _lanes(run: Run, study: Study, found: Crew) -> int | LanesChosen:
