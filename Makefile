@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One thread in each process: two busy threads on two cores are many times slower than one.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: study test test-slow test-browser test-postgresql check bench venv clean
+.PHONY: study test test-slow test-browser test-postgresql test-ray check bench venv clean
 
 study: venv
 	$(BIN)/evolve run --study lr_sweep
@@ -24,6 +24,9 @@ test-browser: venv
 test-postgresql: venv
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y --no-install-recommends postgresql; }
 	$(BIN)/python -m pytest -m postgresql tests/evolve/storage/test_postgresql.py
+
+test-ray: venv
+	$(BIN)/python -m pytest -m ray tests/ray tests/contracts/test_engines.py
 
 check: venv
 	$(BIN)/ruff check .

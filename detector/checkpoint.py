@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detector.hyperparameters import Hyperparameters
+from detector.hyperparameters import Hyperparameters, declarations
 from detector.plan import TrainingPlan
 
 FORMAT = 2
@@ -167,6 +167,25 @@ def save_weights(source: Path, target: Path) -> Checkpoint:
     weights = replace(whole, weights=whole.averaged_weights, optimizer={})
     save(weights, target)
     return weights
+
+
+def carry_over(source: Path, target: Path, values: Hyperparameters) -> None:
+    """Writes a checkpoint under other hyperparameters, so that a training with these goes on from it.
+
+    This is what population based training does (Jaderberg et al. 2017, arXiv:1711.09846). Only numbers may differ: with
+    another optimizer, loss or coding of boxes the state would mean something else.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be read, or a choice differs.
+        OSError: The disk is full or the folder cannot be written.
+    """
+    found = load(source)
+    before, after = asdict(found.values), asdict(values)
+    changed = [name for name, declared in declarations().items() if declared.choices and before[name] != after[name]]
+    if changed:
+        words = ", ".join(f"{name} was {before[name]!r}, is {after[name]!r}" for name in changed)
+        raise CheckpointError(f"{source}: can only be carried over to other numbers: {words}")
+    save(replace(found, values=values), target)
 
 
 def load(path: Path, device: str = "cpu") -> Checkpoint:

@@ -134,7 +134,7 @@ def describe(study: Study, open_keys: Collection[str] = ()) -> str:
         f"data     {study.data} at {plan.image_size} px, batch {plan.batch_size}"
         + (f" (updates every {plan.nominal_batch_size} images)" if plan.accumulation > 1 else ""),
         f"model    {plan.model}, {plan.epochs} epochs, {plan.precision}, seeds {list(study.seeds)}",
-        f"search   {study.sampler} sampler, {study.pruner} pruner, {study.budget.trials} trials{limit}",
+        f"search   {study.sampler} sampler, {_stopper(study)}, {study.budget.trials} trials{limit}",
         f"fitness  {', '.join(f'{k} {v:g}' for k, v in study.fitness.model_dump().items() if v)}",
     ]
     lines += [f"space    {name:<16} {_range_text(parameter)}" for name, parameter in study.space.items()]
@@ -142,6 +142,10 @@ def describe(study: Study, open_keys: Collection[str] = ()) -> str:
         lines.append(f"chosen   from the data when it runs: {', '.join(open_keys)}")
     fixed = ", ".join(f"{name} {value}" for name, value in study.fixed.items() if name not in study.space)
     return "\n".join([*lines, f"fixed    {fixed}"] if fixed else lines)
+
+
+def _stopper(study: Study) -> str:
+    return f"{study.pruner} pruner" if study.scheduler == "none" else f"Ray Tune's {study.scheduler}"
 
 
 def _range_text(parameter: Any) -> str:

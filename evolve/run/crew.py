@@ -43,6 +43,8 @@ class Asked:
             raise StudyError(f"--address: is for --engine ray, not {self.engine}")
         if self.engine == "serial" and (self.workers or 1) > 1:
             raise StudyError(f"--workers {self.workers}: the serial engine trains in one process; use --lanes")
+        if (self.engine == "ray" or self.address) and self.lanes not in (None, 1):
+            raise StudyError(f"--lanes {self.lanes}: on Ray each process trains one trial; leave it out")
         if isinstance(self.lanes, str) and self.lanes != AUTO:
             raise StudyError(f"--lanes: {self.lanes!r} is not auto or a whole number of at least 1")
 
@@ -87,7 +89,7 @@ def crew(asked: Asked, devices: Sequence[str], *, trials: int, sampler: str) -> 
     workers = min(wanted, trials)
     rounds = 1 if sampler in BLIND_SAMPLERS else LEAST_ROUNDS
     most = max(-(-trials // workers) // rounds, 1)
-    lanes: int | str = asked.lanes or (AUTO if on_gpu else 1)
+    lanes: int | str = asked.lanes or (AUTO if on_gpu and engine != "ray" else 1)
     return Crew(
         engine=engine,
         devices=tuple(devices[place % len(devices)] for place in range(workers)),

@@ -20,6 +20,7 @@ from evolve.run.crew import AUTO, Asked, Crew, crew
 from evolve.run.data import DataChecked, check_unchanged, surveyed
 from evolve.run.detection import (
     WORKERS_NEED,
+    checkpoint_path,
     choose_device,
     devices_of,
     environment,
@@ -194,17 +195,42 @@ def _lanes(run: Run, study: Study, found: Crew) -> int | LanesChosen:
 
 
 def _engine(run: Run, study: Study, found: Crew, *, lanes: int) -> Engine:
+    limits = Limits(trial_seconds=study.budget.trial_seconds)
     make = partial(make_objective, study, run_folder=run.folder.absolute(), pictures=run.pictures)
     objectives = [partial(make, device=device, num_threads=found.threads) for device in found.devices]
     if found.engine == "serial":
         return SerialEngine(objectives[0], lanes=lanes)
+    if found.engine == "ray":
+        return _ray_engine(run, study, found, limits)
     return ProcessEngine(
         objectives,
         workers=found.workers,
         lanes=lanes,
         preload=WORKERS_NEED,
-        limits=Limits(trial_seconds=study.budget.trial_seconds),
+        limits=limits,
         fuse_key=lambda trial: fuse_key(study.hyperparameters(trial.params)),
+    )
+
+
+def _ray_engine(run: Run, study: Study, found: Crew, limits: Limits) -> Engine:
+    """On a cluster as many train as there is room for, on a core or a GPU each; on this machine, as processes would."""
+    from evolve.run.engines.ray import Checkpoints, RayEngine, Stopping  # Ray takes seconds to load
+
+    on_gpu = found.devices[0].startswith("cuda")
+    is_joined, folder = bool(run.asked.address), run.folder.absolute()
+    cpus = 1 if is_joined else found.threads
+    # Ray shows each process the GPU that is its own.
+    device = "cuda" if on_gpu else found.devices[0]
+    pictures = None if is_joined else run.pictures  # on the disk of this machine
+    return RayEngine(
+        partial(make_objective, study, device=device, run_folder=folder, num_threads=cpus, pictures=pictures),
+        workers=run.asked.workers if is_joined else found.workers,
+        address=run.asked.address,
+        cpus_per_trial=cpus,
+        gpus_per_trial=int(on_gpu),
+        stopping=Stopping(scheduler=study.scheduler, epochs=study.epochs, fitness=study.fitness.of),
+        checkpoints=Checkpoints(folder=folder, name=partial(checkpoint_path, Path())),
+        limits=limits,
     )
 
 

@@ -10,9 +10,10 @@ from functools import partial
 from optuna.trial import FrozenTrial
 
 from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted
+from evolve.errors import StudyError
 from evolve.outcome.training import TrainingOutcome, TrialOutcome, fold
 from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
-from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, Parted, Progress
+from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, Parted, Progress, SchedulingEngine
 from evolve.run.events import (
     CheckpointPassedOver,
     LanesParted,
@@ -71,6 +72,7 @@ class StudyRun:
 
     Raises:
         StorageError: The study is stored with another definition.
+        StudyError: The engine has not the study's scheduler.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class StudyRun:
         should_stop: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        _check_scheduler(study, engine)
         self._study, self._storage, self._engine = study, storage, engine
         self._should_stop, self._clock = should_stop, clock
         self._search = Search(study, storage, environment_id=environment_id)
@@ -106,6 +109,8 @@ class StudyRun:
         """Runs the study; closing the iterator stops it."""
         started = self._clock()
         resumed = self._search.open()
+        if isinstance(self._engine, SchedulingEngine) and self._engine.scheduler != "none":
+            self._engine.remember(self._search.fitness_by_epoch())
         try:
             while True:
                 lease.heartbeat()
@@ -183,6 +188,8 @@ class StudyRun:
     def _handle(self, event: EngineEvent, *, is_over: bool) -> Iterator[RunEvent]:
         under_way = self._under_way[event.trial]
         if isinstance(event, Progress):
+            if event.place:
+                self._note(under_way, EventKind.PLACED, event.place)
             yield from self._passed_over(under_way, event)
             yield self._progress(under_way, event)
         elif isinstance(event, Parted):
@@ -273,6 +280,14 @@ class StudyRun:
         if self._search.num_asked >= trials and not self._under_way and not self._hopeless:
             return StudyStopped(reason=f"budget of {trials} trials spent", is_complete=True)
         return StudyStopped(reason=reason, is_complete=False, is_failed=bool(self._hopeless))
+
+
+def _check_scheduler(study: Study, engine: Engine) -> None:
+    found = engine.scheduler if isinstance(engine, SchedulingEngine) else "none"
+    if found != study.scheduler:
+        has = "stops trials by none" if found == "none" else f"has {found}"
+        text = f"{study.scheduler!r} is one of Ray Tune's, and this engine {has}; take --engine ray"
+        raise StudyError(f"scheduler: {text}")
 
 
 def _metrics(record: Record) -> EpochMetrics:

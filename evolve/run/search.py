@@ -94,6 +94,11 @@ class Search:
                 self.tell(stored, outcome)
         return left
 
+    def fitness_by_epoch(self) -> dict[int, dict[int, float]]:
+        """Fitness after each epoch of every trial that has begun, by its number."""
+        trials = self._optuna.get_trials(deepcopy=False)
+        return {trial.number: dict(trial.intermediate_values) for trial in trials if trial.intermediate_values}
+
     # Asking
 
     def ask(self) -> Begun:

@@ -21,6 +21,7 @@ class EventKind(StrEnum):
 
     WORKER_LOST = "worker_lost"  # its process died or was silent for too long; the trial goes on in another
     CHECKPOINT_PASSED_OVER = "checkpoint_passed_over"
+    PLACED = "placed"  # where a trial began to train, or went on, where that may be another machine
     PARTED = "parted"  # the training of several trials raised; each goes on with fewer beside it
     DATA_CHANGED = "data_changed"  # and a person accepted that
 

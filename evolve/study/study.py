@@ -28,6 +28,7 @@ __all__ = [
     "MEDIAN_STARTUP_TRIALS",
     "PRUNERS",
     "SAMPLERS",
+    "SCHEDULERS",
     "Budget",
     "Fitness",
     "Study",
@@ -40,6 +41,8 @@ SamplerName = Literal["grid", "random", "qmc", "tpe", "gp", "cmaes"]
 PrunerName = Literal["median", "asha", "hyperband", "none"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
 PRUNERS: tuple[str, ...] = get_args(PrunerName)
+SchedulerName = Literal["none", "asha"]
+SCHEDULERS: tuple[str, ...] = get_args(SchedulerName)
 
 # Complete trials before the median of them means anything; as Optuna counts.
 MEDIAN_STARTUP_TRIALS = 5
@@ -79,6 +82,7 @@ class Study(Definition):
         space: Hyperparameters that vary.
         sampler: How parameters are chosen.
         pruner: How hopeless trials are found while they train.
+        scheduler: The same by a scheduler of Ray Tune's, in place of the pruner; the engine must be Ray's then.
         budget: What the study may spend.
         seeds: Training seeds; each trial is trained once for each.
         seed: Seed of the sampler.
@@ -107,6 +111,7 @@ class Study(Definition):
     space: Annotated[Space, PlainValidator(Space.from_mapping), PlainSerializer(Space.to_mapping)]
     sampler: SamplerName = "tpe"
     pruner: PrunerName = "none"
+    scheduler: SchedulerName = "none"
     budget: Budget
     seeds: Annotated[tuple[Whole, ...], AfterValidator(_seeds)] = (0,)
     seed: Whole = Field(default=0, ge=0, le=LARGEST_SEED)
@@ -162,6 +167,13 @@ class Study(Definition):
         if self.sampler == "cmaes" and chosen:
             text = f"'cmaes' needs numbers, but {chosen} have choices; take tpe, gp or random"
             raise DefinitionError([Problem(path="sampler", text=text)])
+        return self
+
+    @model_validator(mode="after")
+    def _check_scheduler(self) -> Study:
+        if self.scheduler != "none" and self.pruner != "none":
+            text = f"{self.scheduler!r} is given beside the pruner {self.pruner!r}, and both stop trials: name one"
+            raise DefinitionError([Problem(path="scheduler", text=text)])
         return self
 
     @model_validator(mode="after")

@@ -21,6 +21,14 @@ from tests.fakes import STEPS_PER_EPOCH, make_fake
 from tests.processes import environment
 
 EPOCHS = 3
+
+
+def ray_engine(make_objective: MakeObjective) -> Engine:
+    from evolve.run.engines.ray import RayEngine  # Ray takes seconds to import
+
+    return RayEngine(make_objective, workers=2)
+
+
 ENGINES: dict[str, Callable[[MakeObjective], Engine]] = {
     "serial": SerialEngine,
     "one process": partial(ProcessEngine, workers=1),
@@ -28,11 +36,13 @@ ENGINES: dict[str, Callable[[MakeObjective], Engine]] = {
     "three lanes": partial(SerialEngine, lanes=3),
     "a process of three lanes": partial(ProcessEngine, workers=1, lanes=3),
     "two processes of two lanes": partial(ProcessEngine, workers=2, lanes=2),
+    "ray": ray_engine,
 }
+MARKS = {"ray": pytest.mark.ray}
 WITH_LANES = [name for name in ENGINES if "lanes" in name]
 
 
-@pytest.fixture(params=ENGINES, scope="module")
+@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, ())) for name in ENGINES], scope="module")
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     folder = tmp_path_factory.mktemp("checkpoints")
     made = ENGINES[request.param](partial(make_fake, EPOCHS, folder))

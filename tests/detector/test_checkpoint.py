@@ -172,3 +172,16 @@ def test_a_file_from_before_a_hyperparameter_was_added_is_read_with_its_default(
     torch.save(content | {"checksum": checkpoint._checksum(content)}, path)
 
     assert checkpoint.load(path).values == a_checkpoint().values
+
+
+def test_a_checkpoint_is_carried_over_to_other_numbers_and_to_no_other_choice(tmp_path: Path) -> None:
+    checkpoint.save(a_checkpoint(), tmp_path / "a.pt")
+    heir = Hyperparameters(lr0=0.3, momentum=0.5)
+
+    checkpoint.carry_over(tmp_path / "a.pt", tmp_path / "b.pt", heir)
+
+    loaded = checkpoint.load(tmp_path / "b.pt")
+    assert loaded.values == heir and loaded.epoch == 1
+    assert torch.equal(loaded.weights["a"], torch.arange(3.0))
+    with pytest.raises(CheckpointError, match=r"can only be carried over to other numbers: optimizer was 'sgd'"):
+        checkpoint.carry_over(tmp_path / "a.pt", tmp_path / "c.pt", replace(heir, optimizer="adamw"))

@@ -1,6 +1,6 @@
 """Where trials are trained: in this process or in workers that stay alive, behind one protocol."""
 
-from evolve.run.engines.base import Crashed, Ended, Engine, EngineEvent, Parted, Progress
+from evolve.run.engines.base import Crashed, Ended, Engine, EngineEvent, Parted, Progress, SchedulingEngine
 from evolve.run.engines.processes import Limits, ProcessEngine, warm_up
 from evolve.run.engines.serial import SerialEngine
 
@@ -13,6 +13,7 @@ __all__ = [
     "Parted",
     "ProcessEngine",
     "Progress",
+    "SchedulingEngine",
     "SerialEngine",
     "warm_up",
 ]

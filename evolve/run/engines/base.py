@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from detector.telemetry import EndCause, EpochMetrics, LaneEnded
 from evolve.study.trial import Record, Trial
@@ -17,11 +17,16 @@ BEHIND = "was behind the others"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Records of a trial; with `awaits_decision` set the trial waits for `Engine.decide` before it goes on."""
+    """Records of a trial; with `awaits_decision` set the trial waits for `Engine.decide` before it goes on.
+
+    Attributes:
+        place: Where the trial trains, with the first records of each start; empty where that goes without saying.
+    """
 
     trial: int
     records: Sequence[Record]
     awaits_decision: bool
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +93,22 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Ends all trials under way and releases everything; they keep their last checkpoints."""
+
+
+@runtime_checkable
+class SchedulingEngine(Engine, Protocol):
+    """An engine that stops trials by itself, with a scheduler of its own."""
+
+    @property
+    def scheduler(self) -> str:
+        """Its name; none for none."""
+
+    def remember(self, history: Mapping[int, Mapping[int, float]]) -> None:
+        """Tells the scheduler, before the first trial is submitted, what trials of earlier runs have come to.
+
+        Args:
+            history: Fitness after each epoch, from 0, by number of the trial.
+        """
 
 
 def in_batches(records: Iterator[Record]) -> Iterator[tuple[list[Record], bool]]:

@@ -184,7 +184,7 @@ def test_a_broken_study_file_names_every_problem(tmp_path: Path) -> None:
 
 
 def test_help_loads_neither_torch_nor_optuna() -> None:
-    code = "import sys, evolve.cli; assert not {'torch', 'optuna', 'sqlalchemy', 'pandas'} & set(sys.modules)"
+    code = "import sys, evolve.cli; assert not {'torch', 'optuna', 'sqlalchemy', 'pandas', 'ray'} & set(sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
@@ -303,7 +303,7 @@ def test_the_version_is_told_without_loading_what_trains() -> None:
         "import sys, evolve.cli\n"
         "try: evolve.cli.app(['--version'])\n"
         "except SystemExit as ended: assert ended.code == 0\n"
-        "assert not {'torch', 'optuna', 'sqlalchemy', 'pandas'} & set(sys.modules)"
+        "assert not {'torch', 'optuna', 'sqlalchemy', 'pandas', 'ray'} & set(sys.modules)"
     )
 
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)

@@ -17,7 +17,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from evolve.errors import StorageError
+from evolve.errors import StorageError, StudyError
 from evolve.outcome.forensics import Diagnosis
 from evolve.outcome.training import TrialOutcome
 from evolve.run.engines import ProcessEngine, SerialEngine
@@ -390,3 +390,13 @@ def test_two_workers_finish_a_study_as_one_does(tmp_path: Path) -> None:
     assert [(each.params, each.values) for each in told(tmp_path)] == [
         (each.params, each.values) for each in told(alone)
     ]
+
+
+def test_only_an_engine_with_the_studys_scheduler_runs_it(tmp_path: Path) -> None:
+    storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
+    engine = SerialEngine(partial(make_fake, 4, tmp_path))
+
+    with pytest.raises(StudyError, match=r"'asha' is one of Ray Tune's, and this engine .* take --engine ray"):
+        StudyRun(fake_study(scheduler="asha"), storage, engine, environment_id="test")
+
+    storage.close()

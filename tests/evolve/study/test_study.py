@@ -98,6 +98,11 @@ def test_studies_that_come_with_the_package_are_found_anywhere_and_have_no_warni
         ("name: a b", "name: 'a b' has characters other than letters, digits, _ and -"),
         ("sampler: tep", "sampler: 'tep' is not one of 'grid', 'random', 'qmc', 'tpe', 'gp' or 'cmaes'"),
         ("pruner: mean", "pruner: 'mean' is not one of 'median', 'asha', 'hyperband' or 'none'"),
+        ("scheduler: pbt", "scheduler: 'pbt' is not one of 'none' or 'asha'"),
+        (
+            "scheduler: asha\npruner: median",
+            "scheduler: 'asha' is given beside the pruner 'median', and both stop trials",
+        ),
         ("budget: {trials: 0}", "budget.trials: 0 is not at least 1"),
         ("budget: {trials: 5, seconds: 0}", "budget.seconds: 0 is not above 0"),
         ("budget: {trial: 5}", "budget.trials: is missing"),

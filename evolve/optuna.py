@@ -1,0 +1,132 @@
+"""A study's objective for Optuna's own loop: `study.optimize(objective("lr_sweep"), n_trials=3)`.
+
+Parameters are suggested from the study's space as they are trained; each epoch's fitness is reported, and the Optuna
+study's pruner may stop the trial. A training that diverges violates the constraint `diverged` and counts as pruned, so
+that samplers stay away and it is never best: returned as NaN it would be a failure, from which samplers do not learn.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import fmean
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import optuna
+from optuna.samplers import CmaEsSampler, GPSampler
+from optuna.study import StudyDirection
+
+from detector.telemetry import EndCause, LaneEnded
+from evolve.outcome.verdict import Verdict
+from evolve.run.lending import Course, lent, suggest, trained
+from evolve.run.machine import threads_for
+from evolve.search.samplers import DIVERGED, WORST_FITNESS
+from evolve.study.trial import Trial
+
+if TYPE_CHECKING:
+    from evolve.run.engines import Progress
+    from evolve.run.objective import Objective
+    from evolve.study import Study
+
+__all__ = ["StudyObjective", "objective"]
+
+
+def objective(
+    study: str | Study, *, data: str | None = None, device: str = "auto", folder: str | Path = "runs"
+) -> StudyObjective:
+    """What `optuna.Study.optimize` calls: trains a study's detector with the parameters it suggests.
+
+    Args:
+        study: A study, its name, or the path of its file; of it count data, model, plan, space, seeds and fitness.
+        data: What to train on instead of the study's own data.
+        device: auto, or torch's name of a device.
+        folder: Where checkpoints go, in a folder named after the Optuna study.
+
+    Raises:
+        EvolveError: Study, data or device cannot be used.
+    """
+    found, device = lent(study, data=data, device=device)
+    return StudyObjective(found, device=device, folder=Path(folder))
+
+
+class StudyObjective:
+    """Trains once for each of the study's seeds and returns the mean fitness of their last epochs.
+
+    Args:
+        study: What is trained.
+        device: torch's name of the device.
+        folder: Where checkpoints go.
+    """
+
+    def __init__(self, study: Study, *, device: str, folder: Path) -> None:
+        self._study, self._device, self._folder = study, device, folder
+        self._made: dict[Path, Objective] = {}
+        self._lock = Lock()
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        """The trial's fitness.
+
+        Raises:
+            TrialPruned: The pruner stopped the trial, or it diverged.
+            TrainingFailedError: The training raised.
+            ValueError: The Optuna study does not maximise one value.
+        """
+        if trial.study.directions != [StudyDirection.MAXIMIZE]:
+            raise ValueError("fitness is maximised: optuna.create_study(direction='maximize')")
+        space = self._study.space.distributions()
+        params = {name: suggest(trial, name, distribution) for name, distribution in space.items()}
+        name = trial.study.study_name
+        mine = Trial(study=name, number=trial.number, params=params, seeds=self._study.seeds, origin=f"optuna {name}")
+        return _Run(self._study, trial).through(self._objective(self._folder / name), mine)
+
+    def _objective(self, folder: Path) -> Objective:
+        from evolve.run.lanes import make_objective
+
+        with self._lock:  # of threads that optimize side by side, one reads the data
+            if folder not in self._made:
+                threads = threads_for(1)
+                self._made[folder] = make_objective(
+                    self._study, device=self._device, run_folder=folder, num_threads=threads
+                )
+            return self._made[folder]
+
+
+class _Run:
+    """One trial from its first record to what Optuna is told."""
+
+    def __init__(self, study: Study, trial: optuna.Trial) -> None:
+        self._study, self._trial = study, trial
+        self._courses = {seed: Course(study) for seed in study.seeds}
+        self._ended: dict[int, LaneEnded] = {}
+
+    def through(self, objective: Objective, trial: Trial) -> float:
+        for progress in trained(objective, trial, self._goes_on):
+            for record in progress.records:
+                self._courses[record.seed].take_in(record.telemetry)
+                if isinstance(record.telemetry, LaneEnded):
+                    self._ended[record.seed] = record.telemetry
+        for seed, ended in self._ended.items():
+            if ended.cause is EndCause.STOPPED:
+                raise optuna.TrialPruned(ended.reason)
+            judgement = self._courses[seed].judgement(ended)
+            self._trial.set_user_attr(f"seed {seed}", f"{judgement.verdict}: {judgement.reason}")
+            if judgement.verdict is Verdict.DIVERGED:
+                return self._diverged(judgement.reason)
+        return fmean(self._courses[seed].fitness[-1] for seed in self._ended)
+
+    def _goes_on(self, progress: Progress) -> bool:
+        """The pruner's decision on the first seed; the others only refine what it said."""
+        seed = progress.records[-1].seed
+        course = self._courses[seed]
+        if not course.is_finite:
+            return True  # it has diverged, and ends as that; a pruner would compare as if it were not there
+        if seed != self._study.seeds[0]:
+            return True
+        self._trial.report(course.fitness[-1], len(course.fitness) - 1)
+        return not self._trial.should_prune()
+
+    def _diverged(self, reason: str) -> float:
+        self._trial.set_constraint(DIVERGED, 1.0)
+        if isinstance(self._trial.study.sampler, GPSampler | CmaEsSampler):
+            return WORST_FITNESS  # these two learn from complete trials alone
+        raise optuna.TrialPruned(f"diverged: {reason}")

@@ -1,0 +1,133 @@
+"""A study's trainings for loops of others: a trial of Optuna's own `optimize` or of a Tune script of a person's.
+
+Nothing is stored here but checkpoints; what becomes of a training is judged as in a run of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from math import isfinite, nan
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from detector.telemetry import EpochMetrics, LaneEnded, StepTelemetry, Telemetry
+from evolve.errors import EvolveError
+from evolve.outcome.verdict import Judgement, LossCurves, judge
+from evolve.run.data import settled
+from evolve.run.detection import choose_device
+from evolve.run.engines import Crashed, Ended, Progress, SerialEngine
+from evolve.run.judging import FIRST_STEPS
+from evolve.run.objective import Objective
+from evolve.run.weight_files import pinned
+from evolve.study import DIGITS, Study
+from evolve.study.file import read_study
+from evolve.study.trial import Trial
+
+
+class TrainingFailedError(EvolveError):
+    """A training raised; the text has its traceback."""
+
+
+def lent(study: str | Study, *, data: str | None, device: str) -> tuple[Study, str]:
+    """A study with nothing left open and its files under absolute paths, and the device it is trained on.
+
+    Args:
+        study: A study, its name, or the path of its file.
+        data: What to train on instead of the study's own data.
+        device: auto, or torch's name of a device.
+
+    Raises:
+        EvolveError: Study, data or device cannot be used.
+    """
+    device = choose_device(device)
+    if not isinstance(study, Study):
+        study, _ = settled(read_study(study, {"data": data}), stored=None, device=device)
+    elif data is not None:
+        study = study.model_copy(update={"data": data})
+    study = pinned(study)
+    places = {key: getattr(study, key) for key in ("data", "weights")}
+    found = {key: str(Path(path).absolute()) for key, path in places.items() if path and path not in DIGITS}
+    return study.model_copy(update=found), device
+
+
+def suggest(trial: Any, name: str, distribution: BaseDistribution) -> Any:
+    """The trial's value of a parameter: the one stored, else a new one."""
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(
+            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    assert isinstance(distribution, FloatDistribution)
+    return trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+
+
+@dataclass(slots=True)
+class Course:
+    """What is remembered of a trial's training with one of its seeds, to judge it by.
+
+    Attributes:
+        study: Weights of the fitness and thresholds of the verdict.
+        fitness: After each epoch, on the validation images.
+    """
+
+    study: Study
+    fitness: list[float] = field(default_factory=list)
+    _first: list[float] = field(default_factory=list)
+    _train: list[float] = field(default_factory=list)
+    _val: list[float] = field(default_factory=list)
+
+    def take_in(self, telemetry: Telemetry) -> None:
+        """Remembers what counts of a record."""
+        if isinstance(telemetry, StepTelemetry) and telemetry.step < FIRST_STEPS:
+            self._first.append(telemetry.loss)
+        elif isinstance(telemetry, EpochMetrics) and telemetry.split == "val":
+            self.fitness.append(self.study.fitness.of(telemetry))
+            self._train.append(sum(telemetry.train_losses.values()))
+            self._val.append(sum(telemetry.losses.values()))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the last epoch's fitness is a number."""
+        return bool(self.fitness) and isfinite(self.fitness[-1])
+
+    def judgement(self, ended: LaneEnded) -> Judgement:
+        """What became of the training, which was not stopped from outside."""
+        # Of one that went on from a checkpoint, the first epoch seen here is as near to the start as is known.
+        first = fmean(self._first or self._train[:1] or [nan])
+        curves = LossCurves(first=first, train=tuple(self._train), val=tuple(self._val))
+        return judge(self.fitness, losses=curves, ended=ended, thresholds=self.study.thresholds)
+
+
+def trained(
+    objective: Objective, trial: Trial, goes_on: Callable[[Progress], bool] | None = None
+) -> Iterator[Progress]:
+    """The records of a trial as it trains in this process; closing the iterator ends it.
+
+    Args:
+        objective: Trains it.
+        trial: What is trained.
+        goes_on: Asked after each validated epoch, when its records have been passed on; None for always.
+
+    Raises:
+        TrainingFailedError: The training raised.
+    """
+    engine = SerialEngine(lambda: objective)
+    engine.submit(trial)
+    try:
+        while True:
+            for event in engine.events(1.0):
+                if isinstance(event, Ended):
+                    return
+                if isinstance(event, Crashed):
+                    raise TrainingFailedError(f"{event.reason}\n{event.traceback}")
+                if isinstance(event, Progress):
+                    yield event
+                    if event.awaits_decision:
+                        engine.decide(trial.number, goes_on=goes_on is None or goes_on(event))
+    finally:
+        engine.close()
