@@ -14,7 +14,7 @@ test: venv
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test-slow: venv
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --numprocesses auto --dist worksteal
 
 # Playwright brings browsers of its own; Debian's is enough, and its packages are checked.
 test-browser: venv

@@ -35,9 +35,10 @@ def test_notes_are_written_to_older_databases_and_shown_on_their_trial(tmp_path:
     engine = new_engine(path)
     add_study(engine, Plan(num_trials=3))
     seen = (schema.class_scores, schema.objectness, schema.picture, schema.taken, schema.watched)
-    for later in (schema.note, schema.training, schema.revision, *seen):
+    for later in (schema.note, schema.training, schema.revision, schema.run, *seen):
         later.drop(engine)
     with engine.begin() as connection:
+        connection.execute(text("alter table evolve_trial drop column lost"))
         connection.execute(update(schema.schema_version).values(version=1))
     reader = Reader(f"sqlite:///{path}")
     trial = PageState(page="/trial", study=NAME, number=1)
