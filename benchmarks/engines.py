@@ -5,7 +5,7 @@
 - sweep: `evolve run --study lr_sweep` in an empty folder under each engine, in turns. Seconds are those between the
   start of the first trial and the end of the last; loading and reporting are the same for all.
 - lanes: for every shipped model the lanes that `--lanes auto` takes, measured again beside one lane.
-- seconds: sixteen trials that take ten seconds each and no processor, on two workers: what an engine adds.
+- seconds: eight trials that take ten seconds each and no processor, on two workers: what an engine adds.
 Prints medians and ratios of one run.
 """
 
@@ -39,6 +39,7 @@ from tests.processes import environment
 
 CORES = 2
 EPOCHS_OF_SECONDS = 10
+WAITING = 8  # trials that only wait
 
 
 def commands(lanes: int) -> dict[str, list[str]]:
@@ -104,7 +105,7 @@ def lanes_table(repeats: int) -> None:
 
 def idle_seconds(engine_of: Callable[[Path], Engine]) -> float:
     """Seconds of a study of trials that only wait."""
-    study = fake_study(sampler="random", epochs=EPOCHS_OF_SECONDS, budget={"trials": 16}, name="waiting")
+    study = fake_study(sampler="random", epochs=EPOCHS_OF_SECONDS, budget={"trials": WAITING}, name="waiting")
     with TemporaryDirectory() as place:
         folder = Path(place)
         with closing(engine_of(folder)) as engine, closing(Storage(f"sqlite:///{folder}/evolve.db")) as storage:
@@ -129,7 +130,7 @@ def ray(folder: Path) -> Engine:
     """Two of Ray's."""
     from evolve.run.engines.ray import RayEngine
 
-    return RayEngine(waiting(folder), workers=CORES, storage_path=folder)  # type: ignore[arg-type]
+    return RayEngine(waiting(folder), workers=CORES)  # type: ignore[arg-type]
 
 
 def main() -> None:
@@ -148,7 +149,7 @@ def main() -> None:
         lanes_table(asked.repeats)
     if asked.only in (None, "seconds"):
         tried = {"processes": partial(idle_seconds, processes), "ray": partial(idle_seconds, ray)}
-        print_table(in_turns(tried, asked.repeats), trials=16)
+        print_table(in_turns(tried, asked.repeats), trials=WAITING)
 
 
 if __name__ == "__main__":
