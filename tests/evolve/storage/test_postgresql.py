@@ -7,9 +7,11 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +29,7 @@ from tests.contracts.optuna_tables import check_written_alike
 from tests.evolve.storage.elsewhere import woken_after_another_finished
 from tests.evolve.storage.test_migrations import differences, rows_of
 from tests.places import DATA
-from tests.processes import evolve, free_port
+from tests.processes import environment, evolve, free_port
 from tests.shown import drawn
 from tests.small_study import SMALL
 
@@ -40,22 +42,45 @@ def as_postgres(*command: str | Path) -> None:
     subprocess.run([*other, *map(str, command)], check=True, stdout=subprocess.DEVNULL, cwd="/", timeout=120)
 
 
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL of these tests, which can be stopped and started again."""
+
+    control: Path
+    data: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+        as_postgres(self.control, "-D", self.data, "-o", options, "-l", self.data.with_name("log"), "-w", "start")
+
+    def stop(self, mode: str) -> None:
+        as_postgres(self.control, "-D", self.data, "-m", mode, "-w", "stop")
+
+
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
+def server() -> Iterator[Server]:
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs:
         pytest.skip("Debian's postgresql is not installed: make test-postgresql installs it")
     folder = Path(tempfile.mkdtemp())
     if os.getuid() == 0:
         shutil.chown(folder, "postgres")
-    port = free_port()
-    data, control = folder / "data", programs[-1] / "pg_ctl"
-    as_postgres(programs[-1] / "initdb", "-D", data, "-A", "trust", "-U", "postgres")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
-    as_postgres(control, "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
-    yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
-    as_postgres(control, "-D", data, "-m", "fast", "-w", "stop")
+    found = Server(control=programs[-1] / "pg_ctl", data=folder / "data", port=free_port())
+    as_postgres(programs[-1] / "initdb", "-D", found.data, "-A", "trust", "-U", "postgres")
+    found.start()
+    yield found
+    found.stop("fast")
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def url(server: Server) -> str:
+    return server.url
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +168,37 @@ def test_a_driver_that_was_frozen_until_another_had_finished_writes_no_row_when_
     evolve(tmp_path, "delete", "frozen", "--yes", "--storage", url)
 
     assert "another process has taken it over; this one stops" in said
+
+
+def test_a_run_waits_for_a_server_that_is_started_anew_and_loses_nothing(server: Server, tmp_path: Path) -> None:
+    name = "waited"
+    study = SMALL.replace("epochs: 1", "epochs: 4").replace("[0.01, 1.0e+5]", "[0.01, 0.02]")
+    (tmp_path / f"{name}.yaml").write_text(study)
+    command = [sys.executable, "-m", "evolve.cli", "run", "--study", f"{name}.yaml", "--storage", server.url]
+    running = subprocess.Popen(
+        [*command, "--workers", "1"], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
+    )
+    while not list(tmp_path.glob("runs/*/trials/*/seed-0.pt")):
+        assert running.poll() is None
+        time.sleep(0.02)
+    server.stop("immediate")  # as when its machine fails
+    time.sleep(3)
+    server.start()
+    _, said = running.communicate(timeout=200)
+
+    assert running.returncode == 0, said
+    assert "database does not answer, waiting for it" in said
+    trials = json.loads(evolve(tmp_path, "show", name, "--storage", server.url, "--json").stdout)
+    assert [trial["trial"] for trial in trials] == [0, 1] and all(trial["fitness"] is not None for trial in trials)
+    opened = create_engine(server.url)
+    query = (
+        "select trial.number, step.step from evolve_step as step join evolve_trial as trial using (trial_id) "
+        "join studies using (study_id) where study_name = :name order by trial.number, step.step"
+    )
+    with opened.connect() as connection:
+        rows = [tuple(row) for row in connection.execute(text(query), {"name": name})]
+    opened.dispose()
+    assert rows == [(number, step) for number in (0, 1) for step in range(len(rows) // 2)]
 
 
 def test_a_holder_elsewhere_is_timed_by_the_servers_clock(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
