@@ -27,6 +27,7 @@ from evolve.storage.lease import Lease
 from evolve.storage.ledger import Ledger
 from evolve.storage.migrations import make_current
 from evolve.storage.older import read_as_current
+from evolve.storage.optuna_tables import complete_indexes
 from evolve.storage.records import Records
 from evolve.storage.spent import note_lost
 from evolve.storage.sqlite import Patience, connect_arguments, sqlite_file, tune
@@ -96,12 +97,16 @@ class Storage:
                 if not reads_only:
                     with self.engine.begin() as connection:
                         make_current(connection)
-                return optuna.storages.RDBStorage(
+                made = optuna.storages.RDBStorage(
                     self.url,
                     engine_kwargs=arguments,
                     skip_table_creation=reads_only,
                     skip_compatibility_check=reads_only,
                 )
+                if not reads_only:
+                    with self.engine.begin() as connection:
+                        complete_indexes(connection)
+                return made
             except (SQLAlchemyError, RuntimeError, StorageInternalError) as error:
                 is_last = attempt == CREATION_ATTEMPTS - 1
                 if is_last or self._patience.is_over or isinstance(error, RuntimeError):

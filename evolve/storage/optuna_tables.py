@@ -85,6 +85,17 @@ _KEEP_AGAIN = update(ATTRIBUTE_ROWS).where(
 )
 
 
+def complete_indexes(connection: Connection) -> None:
+    """Makes the indexes that Optuna's tables lack.
+
+    A process that is killed while it makes the tables leaves some without: nobody looks for them again, and without the
+    one of names a study of a name could be made twice.
+    """
+    for made in models.BaseModel.metadata.sorted_tables:
+        for index in made.indexes:
+            index.create(connection, checkfirst=True)
+
+
 def insert_trial(connection: Connection, study_id: int, number: int, *, now: datetime) -> int | None:
     """Id of a new trial that runs from now on; None where others have added trials, so that its number is taken.
 

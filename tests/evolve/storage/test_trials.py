@@ -11,7 +11,7 @@ import optuna
 import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState
-from sqlalchemy import event
+from sqlalchemy import create_engine, event, inspect, text
 
 from evolve.errors import StorageError
 from evolve.storage.database import Storage
@@ -165,3 +165,21 @@ def counted(storage: Storage) -> Iterator[list[str]]:
     event.listen(storage.engine, "before_cursor_execute", note)
     yield found
     event.remove(storage.engine, "before_cursor_execute", note)
+
+
+def test_indexes_that_a_killed_process_did_not_come_to_make_are_made_by_the_next(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/evolve.db"
+    Storage(url).close()
+    database = create_engine(url)
+    with database.begin() as connection:
+        before = {table: inspect(connection).get_indexes(table) for table in ("studies", "trials")}
+        connection.execute(text("drop index ix_studies_study_name"))
+
+    Storage(url).close()
+
+    with database.begin() as connection:
+        assert {table: inspect(connection).get_indexes(table) for table in before} == before
+    database.dispose()
+    optuna.create_study(study_name="once", storage=url)
+    with pytest.raises(optuna.exceptions.DuplicatedStudyError):
+        optuna.create_study(study_name="once", storage=url)
