@@ -27,7 +27,7 @@ from tests.faults.campaign import STORED, Fault, Findings, Setting, differences,
 
 PLACES = (("processes", 1, 1), ("serial", 1, 1), ("processes", 1, 3), ("processes", 2, 2), ("serial", 1, 2))
 SEARCHES = (("tpe", "asha"), ("tpe", "none"), ("random", "median"))
-FAKE_SECONDS = 3.0
+FAKE_SECONDS = (0.5, 3.0)
 MOST_A_STUDY = 12
 
 
@@ -75,7 +75,7 @@ def main() -> None:
     arguments = parser.parse_args()
     chosen = faults(arguments.seed)
     if arguments.fake:
-        chosen = faults(arguments.seed, calls=STORED, longest=FAKE_SECONDS)
+        chosen = faults(arguments.seed, calls=STORED, within=FAKE_SECONDS)
     settings = settings_of(is_real=not arguments.fake)
     hits, problems, started = Counter[str](), 0, time.monotonic()
     print(f"seed {arguments.seed}; torch {version('torch')}, optuna {version('optuna')}, {platform.machine()}")

@@ -131,13 +131,13 @@ class Findings:
     problems: list[str] = field(default_factory=list)
 
 
-def faults(seed: int, *, calls: Sequence[str] = CALLS, longest: float = 16.0) -> Iterator[Fault]:
+def faults(seed: int, *, calls: Sequence[str] = CALLS, within: tuple[float, float] = (0.5, 16.0)) -> Iterator[Fault]:
     """Random faults; the same for the same seed.
 
     Args:
         seed: Of the generator.
         calls: Calls that may be chosen, as `module:Class.method`.
-        longest: Seconds after which a fault at a random moment comes at the latest.
+        within: Seconds between which a fault at a random moment comes, from the start of a run or the fault before.
     """
     chance = random.Random(seed)
     while True:
@@ -147,7 +147,7 @@ def faults(seed: int, *, calls: Sequence[str] = CALLS, longest: float = 16.0) ->
         yield Fault(
             target=chance.choice(TARGETS),
             signal=chance.choice(SIGNALS),
-            delay=chance.uniform(0.5, longest),
+            delay=chance.uniform(*within),
             call=call,
         )
 

@@ -18,7 +18,7 @@ from evolve.storage.database import Storage
 from evolve.study.file import read_study
 from tests.fakes import make_fake
 
-STEP_SECONDS = 0.01
+STEP_SECONDS = 0.03
 
 
 def engine_of(name: str, *, workers: int, lanes: int, epochs: int) -> Engine:
