@@ -19,9 +19,9 @@ def url_of(folder: Path) -> str:
     return f"sqlite:///{folder}/evolve.db"
 
 
-def is_ending(fault: Fault, setting: Setting) -> bool:
-    """Whether a fault ends something there is: the serial engine has no workers, and what is stopped goes on."""
-    return fault.signal is not signal.SIGSTOP and (fault.target != "worker" or setting.engine != "serial")
+def is_ending(fault: Fault) -> bool:
+    """Whether a fault ends a run: what is stopped goes on, and a trial that loses two workers in a row has failed."""
+    return fault.signal is not signal.SIGSTOP and fault.target != "worker"
 
 
 def assert_nothing_is_lost(folder: Path, setting: Setting, *, seed: int, calls: Sequence[str]) -> None:
@@ -33,7 +33,7 @@ def assert_nothing_is_lost(folder: Path, setting: Setting, *, seed: int, calls: 
 
     # After the start, and so soon that several come before all is trained.
     chosen = faults(seed, calls=calls, within=(0.3 * seconds, 0.6 * seconds))
-    ending = (each for each in chosen if each.call or is_ending(each, setting))
+    ending = (each for each in chosen if each.call or is_ending(each))
     found = disturbed(killed, setting, url_of(killed), ending, most=8)
 
     assert len(found.faults) >= 2
