@@ -35,7 +35,7 @@ def wait_for(
     limit: float = AWAY_SECONDS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Returns once a database answers, or when somebody asks to stop.
+    """Returns once a database answers.
 
     Args:
         url: Any SQLAlchemy URL.
@@ -44,7 +44,7 @@ def wait_for(
         sleep: Waits so many seconds.
 
     Raises:
-        StorageError: It has not answered within the limit.
+        StorageError: It has not answered within the limit, or before somebody asked to stop.
     """
     for _ in range(max(round(limit / POLL_SECONDS), 1)):
         try:
@@ -53,6 +53,6 @@ def wait_for(
         except StorageError as error:
             reason = error
         if should_stop():
-            return
+            break
         sleep(POLL_SECONDS)
     raise StorageError(f"{reason}; run again when it answers: nothing finished is lost")

@@ -83,5 +83,11 @@ def test_a_database_is_waited_for_no_longer_than_the_limit(tmp_path: Path) -> No
         wait_for(f"sqlite:///{tmp_path}/nowhere/evolve.db", lambda: False, limit=20, sleep=waited.append)
     assert sum(waited) == 20
 
-    wait_for(f"sqlite:///{tmp_path}/nowhere/evolve.db", lambda: True, limit=20, sleep=waited.append)
-    assert sum(waited) == 20
+
+def test_whoever_asks_to_stop_is_not_made_to_wait_for_a_database(tmp_path: Path) -> None:
+    waited: list[float] = []
+
+    with pytest.raises(StorageError, match="run again when it answers: nothing finished is lost"):
+        wait_for(f"sqlite:///{tmp_path}/nowhere/evolve.db", lambda: True, limit=20, sleep=waited.append)
+
+    assert not waited
