@@ -108,11 +108,12 @@ def _patiently(run: Run, should_stop: Callable[[], bool]) -> Generator[DataCheck
                     yield event
             return
         except (SQLAlchemyError, OptunaError, StorageError) as error:
-            if not (has_begun and is_away(error)):
+            # One that answers and then takes nothing is not waited for again and again.
+            if not (has_begun and is_away(error)) or should_stop():
                 raise
             yield DatabaseAway(reason=str(error).partition("\n")[0])
         wait_for(run.storage_url, should_stop)
-        is_again = True
+        is_again, has_begun = True, False
 
 
 def _run(run: Run, should_stop: Callable[[], bool]) -> Generator[DataChecked | RunEvent, None, None]:

@@ -16,6 +16,7 @@ from evolve.run.away import is_away, wait_for
 from evolve.run.crew import Asked
 from evolve.run.events import DatabaseAway, StudyStopped, TrialEnded
 from evolve.run.run import Run, run_study
+from evolve.storage.lease import Lease
 from evolve.storage.records import Records
 from evolve.study.file import read_study
 from tests.small_study import SMALL
@@ -53,6 +54,29 @@ def test_a_study_whose_database_goes_away_goes_on_when_it_is_back(
 
     assert finished(tmp_path / "away") == whole
     assert seen == [0, 1]
+
+
+@pytest.mark.parametrize("is_asked_to_stop", [False, True])
+def test_a_database_that_answers_and_takes_nothing_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_asked_to_stop: bool
+) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    study = read_study(str(tmp_path / "small.yaml"), {}).preview()
+    run = Run(study=study, storage_url=f"sqlite:///{tmp_path}/evolve.db", asked=Asked(engine="serial"), runs=tmp_path)
+    seen: list[object] = []
+    refused: list[object] = []
+
+    def never(*_arguments: Any) -> None:
+        refused.append(study)
+        monkeypatch.setattr(Lease, "take", never)  # nor anything else from now on
+        raise failed("database is locked")
+
+    monkeypatch.setattr(Records, "write", never)
+    with pytest.raises(OperationalError, match="database is locked"):
+        seen.extend(run_study(run, should_stop=lambda: is_asked_to_stop and bool(refused)))
+
+    assert sum(isinstance(each, DatabaseAway) for each in seen) == (0 if is_asked_to_stop else 1)
+    assert len(refused) == (1 if is_asked_to_stop else 2)
 
 
 @pytest.mark.parametrize(
