@@ -55,6 +55,22 @@ class Limits:
     times_longest: float = 20.0
     trial_seconds: float | None = None
 
+    def overdue_reason(self, *, without_record: float | None, trained: float, longest: float, is_hurried: bool) -> str:
+        """Why a training that lives is not waited for any longer; empty where it is.
+
+        Args:
+            without_record: Seconds since its last record; None where it has none to give, as while it is decided on.
+            trained: Seconds since it was given to its worker.
+            longest: Longest wait for a record so far, in seconds.
+            is_hurried: Whether the time of the study is up.
+        """
+        most = max(self.hurried_seconds if is_hurried else self.stuck_seconds, self.times_longest * longest)
+        if without_record is not None and without_record > most:
+            return f"worker process got no further for {without_record:.0f} s and was killed"
+        if self.trial_seconds is not None and trained > self.trial_seconds:
+            return f"training took longer than budget.trial_seconds, {self.trial_seconds:g} s, and was killed"
+        return ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Decision:
@@ -254,15 +270,15 @@ class ProcessEngine:
             yield from self._replaced(worker, reason)
 
     def _overdue_reason(self, worker: _Worker) -> str:
-        limits, now = self._limits, self._clock()
-        if worker.has_spoken and now - worker.heard > limits.silent_seconds:
+        now = self._clock()
+        if worker.has_spoken and now - worker.heard > self._limits.silent_seconds:
             return f"worker process was silent for {now - worker.heard:.0f} s and was killed"
-        least = limits.hurried_seconds if self._is_hurried else limits.stuck_seconds
-        if worker.is_training and now - worker.recorded > max(least, limits.times_longest * self._longest):
-            return f"worker process got no further for {now - worker.recorded:.0f} s and was killed"
-        if limits.trial_seconds is not None and now - min(worker.started.values()) > limits.trial_seconds:
-            return f"training took longer than budget.trial_seconds, {limits.trial_seconds:g} s, and was killed"
-        return ""
+        return self._limits.overdue_reason(
+            without_record=now - worker.recorded if worker.is_training else None,
+            trained=now - min(worker.started.values()),
+            longest=self._longest,
+            is_hurried=self._is_hurried,
+        )
 
     def _replaced(self, worker: _Worker, reason: str) -> Iterator[EngineEvent]:
         worker.pipe.close()

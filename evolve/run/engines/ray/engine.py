@@ -6,7 +6,6 @@ import logging
 import os
 import traceback
 from contextlib import suppress
-from math import inf
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -177,13 +176,13 @@ class RayEngine:
     def _overdue_reason(self, training: Training) -> str:
         if not training.is_running or training.awaits_decision:
             return ""
-        limits, now = self._limits, self._exchange.clock()
-        least = limits.hurried_seconds if self._is_hurried else limits.stuck_seconds
-        if now - training.recorded > max(least, limits.times_longest * self._exchange.longest_wait):
-            return f"worker process got no further for {now - training.recorded:.0f} s and was killed"
-        if now - training.started > (inf if limits.trial_seconds is None else limits.trial_seconds):
-            return f"training took longer than budget.trial_seconds, {limits.trial_seconds:g} s, and was killed"
-        return ""
+        now = self._exchange.clock()
+        return self._limits.overdue_reason(
+            without_record=now - training.recorded,
+            trained=now - training.started,
+            longest=self._exchange.longest_wait,
+            is_hurried=self._is_hurried,
+        )
 
 
 def _fit(tuner: tune.Tuner, exchange: Exchange) -> None:
