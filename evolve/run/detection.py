@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from detector.telemetry import StepTelemetry
 from evolve.errors import EvolveError
 from evolve.run.machine import available_cores, commit, cpu_name
 from evolve.study import Study
-
-if TYPE_CHECKING:
-    pass
 
 # Imported once for all processes that train.
 WORKERS_NEED = ("detector.trainer", "evolve.run.lanes")

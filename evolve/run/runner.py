@@ -238,12 +238,10 @@ class StudyRun:
             last = epochs[-1]
             # The other seeds only refine what the pruner said of the first.
             is_first = last.seed == self._study.seeds[0]
-            goes_on = not (is_first and self._is_hopeless(under_way, _metrics(last).epoch, fitness[_key(last)]))
+            epoch = _metrics(last).epoch
+            goes_on = not (is_first and self._search.report(under_way.begun, epoch, fitness[_key(last)]).is_pruned)
             self._afterwards.append(partial(self._engine.decide, event.trial, goes_on=goes_on))
         return TrialProgressed(trial=under_way.trial, records=tuple(event.records))
-
-    def _is_hopeless(self, under_way: _UnderWay, epoch: int, fitness: float) -> bool:
-        return self._search.report(under_way.begun, epoch, fitness).is_pruned
 
     def _end(self, under_way: _UnderWay, event: Crashed | Ended) -> TrialEnded:
         outcome = self._outcome(under_way, event)
