@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert, box_iou
 
+EPS = 1e-7  # what torchvision's losses add to an area that is divided by
+
 
 def xyxy(boxes_4: Tensor) -> Tensor:
     """Corner form of centre-and-size boxes of any leading shape."""
@@ -32,6 +34,18 @@ def best_overlap(boxes_NTK4: Tensor, labels_NM5: Tensor) -> Tensor:
     # Padding rows have no area: against an empty prediction that is 0 / 0.
     overlap_NKM = torch.where((labels_NM5[..., 0] >= 0)[:, None, :], overlap_NKM, 0.0)
     return overlap_NKM.amax(-1).view(boxes_NTK4.shape[:-1])
+
+
+def paired_overlap(boxes_4: Tensor, others_4: Tensor) -> Tensor:
+    """IoU of each box with the one at its place, 0..1; both xyxy, of leading shapes that broadcast."""
+    low = torch.maximum(boxes_4[..., :2], others_4[..., :2])
+    high = torch.minimum(boxes_4[..., 2:], others_4[..., 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    return shared / (_area(boxes_4) + _area(others_4) - shared + EPS)
+
+
+def _area(boxes_4: Tensor) -> Tensor:
+    return (boxes_4[..., 2:] - boxes_4[..., :2]).prod(-1)
 
 
 def shape_overlap(wh_M2: Tensor, anchors_A2: Tensor) -> Tensor:

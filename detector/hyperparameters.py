@@ -115,10 +115,18 @@ class Hyperparameters:
         unit="IoU",
         needs=(("noobj",),),
     )
+    obj_iou: float = number(
+        0.0,
+        0.0,
+        1.0,
+        LOSS,
+        "Share of the IoU in what objectness is asked for where an object is: 0 asks for 1, 1 for the IoU.",
+        needs=(("obj",),),
+    )
     assignment: str = choice(
         TARGETS,
-        "Anchors that learn a label: the best and those above assign_iou, or the best alone.",
-        ("shape_overlap", "best_anchor"),
+        "Anchors that learn a label: the best alone, or also those above assign_iou or within assign_ratio.",
+        ("shape_overlap", "best_anchor", "shape_ratio"),
         is_shared=True,
     )
     assign_iou: float = number(
@@ -131,10 +139,47 @@ class Hyperparameters:
         is_shared=True,
         needs=(("assignment", "shape_overlap"),),
     )
+    assign_ratio: float = number(
+        4.0,
+        1.0,
+        100.0,
+        TARGETS,
+        "Anchors whose sides are within this factor of a label's learn it too.",
+        unit="ratio of sides",
+        is_shared=True,
+        needs=(("assignment", "shape_ratio"),),
+    )
+    cells: str = choice(
+        TARGETS,
+        "Cells that learn a label: that of its centre, its two nearer neighbours too, or all eight around.",
+        ("centre", "neighbours", "square"),
+        is_shared=True,
+    )
+    positives: str = choice(
+        TARGETS,
+        "Places that learn a label of those that may: every one, or the align_top that predict it best.",
+        ("every", "aligned"),
+        is_shared=True,
+    )
+    align_top: float = number(
+        10.0, 1.0, 1000.0, TARGETS, "Places that learn a label at most.", needs=(("positives", "aligned"),)
+    )
+    align_score: float = number(
+        0.5,
+        0.0,
+        10.0,
+        TARGETS,
+        "Exponent of the predicted score where places are ranked.",
+        needs=(("positives", "aligned"),),
+    )
+    align_iou: float = number(
+        6.0, 0.0, 20.0, TARGETS, "Exponent of the IoU where places are ranked.", needs=(("positives", "aligned"),)
+    )
     coding: str = choice(
         TARGETS,
-        "How raw outputs become boxes: YOLOv3's exp, or sigmoids that bound the size to 4 anchors.",
-        ("exp", "bounded"),
+        "How raw outputs become boxes: YOLOv3's exp, or sigmoids that bound the size to 4 anchors; wide ones reach "
+        "all cells around.",
+        ("exp", "bounded", "wide"),
         is_shared=True,
     )
     initialiser: str = choice(

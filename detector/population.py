@@ -14,7 +14,8 @@ from torch import Tensor
 from detector.batches import Batch
 from detector.choices.initialisers import INITIALISERS
 from detector.hyperparameters import Hyperparameters, fuse_key, shared_names
-from detector.loss import LaneValues, LossParts, detection_loss, in_slots
+from detector.lane_values import LaneValues
+from detector.loss import LossParts, detection_loss, in_slots
 from detector.metrics import Evaluator, detect
 from detector.models import Network, build_network
 from detector.models.darknet import num_frozen_rows
@@ -23,7 +24,6 @@ from detector.objectness import ObjectnessTally
 from detector.optimizer import LaneOptimizers
 from detector.plan import TrainingPlan
 from detector.scores import AllScores
-from detector.targets import ScaleTargets, assign
 from detector.telemetry import TERMS, LossTerms, Measurement, Objectness, Rates, values_of
 
 FIRST_LOSS_SCALE = 2.0**14
@@ -191,11 +191,11 @@ class Population:
         total, num_images = torch.zeros(len(TERMS), dtype=torch.float64), 0
         for batch in batches:
             heads = self._forward(self._single, batch.images)
-            targets, parts = self._heads_loss(heads, batch.labels_NM5, values)
+            parts = self._heads_loss(heads, batch.labels_NM5, values)
             # Terms count images; a mean over images times the batch size compares with training whatever the batch.
             total += parts.terms_TS4.sum((0, 1)).double().cpu() * self._plan.batch_size
             num_images += len(batch.images)
-            tally.add(heads, parts.overlaps, targets)
+            tally.add(heads, parts)
             found = detect(heads, self._anchors, nms_iou=self._plan.nms_iou, coding=values.shared.coding)
             evaluator.add(batch.labels_NM5, found)
         return Evaluation(
@@ -232,13 +232,13 @@ class Population:
             slots_of.setdefault(id(batch), []).append(slot)
         if len(slots_of) == 1:
             heads = self._forward(self._network, batches[0].images)
-            return self._heads_loss(heads, batches[0].labels_NM5, self._values_of(tuple(range(len(batches)))))[1]
+            return self._heads_loss(heads, batches[0].labels_NM5, self._values_of(tuple(range(len(batches)))))
         heads = self._forward(self._network, torch.cat([batch.images for batch in batches], 1))
         groups = [tuple(slots) for slots in slots_of.values()]
         parts = [
             self._heads_loss(
                 [head[:, list(slots)] for head in heads], batches[slots[0]].labels_NM5, self._values_of(slots)
-            )[1]
+            )
             for slots in groups
         ]
         return in_slots(parts, groups)
@@ -246,14 +246,9 @@ class Population:
     def _forward(self, network: Network, images: Tensor) -> list[Tensor]:
         return raw_outputs(network, images, precision=self._plan.precision)
 
-    def _heads_loss(
-        self, heads: Sequence[Tensor], labels_NM5: Tensor, values: LaneValues
-    ) -> tuple[list[ScaleTargets], LossParts]:
+    def _heads_loss(self, heads: Sequence[Tensor], labels_NM5: Tensor, values: LaneValues) -> LossParts:
         labels_NM5 = labels_NM5.to(self._device, self._dtype, non_blocking=True)
-        cells = [head.shape[3] for head in heads]
-        shared = values.shared
-        targets = assign(labels_NM5, self._anchors, cells, assign_iou=shared.assign_iou, assignment=shared.assignment)
-        return targets, detection_loss(heads, targets, labels_NM5, self._anchors, values)
+        return detection_loss(heads, labels_NM5, self._anchors, values)
 
 
 def check_lanes_agree(values: Sequence[Hyperparameters]) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import distance_box_iou_loss, generalized_box_iou_loss
 
-_EPS = 1e-7  # as torchvision's losses
+from detector.boxes import EPS, paired_overlap
 
 
 def giou(boxes_4: Tensor, truth_4: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def iou(boxes_4: Tensor, truth_4: Tensor) -> Tensor:
 
     Source: Yu et al. 2016 (UnitBox), in the linear form of Rezatofighi et al. 2019, section 3.
     """
-    return 1 - _iou(boxes_4, truth_4)
+    return 1 - paired_overlap(boxes_4, truth_4)
 
 
 def diou(boxes_4: Tensor, truth_4: Tensor) -> Tensor:
@@ -55,24 +55,13 @@ def ciou(boxes_4: Tensor, truth_4: Tensor) -> Tensor:
     difference = _angle(truth_4) - _angle(boxes_4)
     aspect = 4 / math.pi**2 * difference.square()
     with torch.no_grad():
-        alpha = aspect / (1 - _iou(boxes_4, truth_4) + aspect + _EPS)
+        alpha = aspect / (1 - paired_overlap(boxes_4, truth_4) + aspect + EPS)
     return diou(boxes_4, truth_4) + alpha * aspect
-
-
-def _iou(boxes_4: Tensor, truth_4: Tensor) -> Tensor:
-    low = torch.maximum(boxes_4[..., :2], truth_4[..., :2])
-    high = torch.minimum(boxes_4[..., 2:], truth_4[..., 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
-    return shared / (_area(boxes_4) + _area(truth_4) - shared + _EPS)
-
-
-def _area(boxes_4: Tensor) -> Tensor:
-    return (boxes_4[..., 2:] - boxes_4[..., :2]).prod(-1)
 
 
 def _angle(boxes_4: Tensor) -> Tensor:
     """atan(width / height); sides below a ten-millionth of the image count as that much, which bounds the gradient."""
-    width, height = (boxes_4[..., 2:] - boxes_4[..., :2]).clamp(min=_EPS).unbind(-1)
+    width, height = (boxes_4[..., 2:] - boxes_4[..., :2]).clamp(min=EPS).unbind(-1)
     return torch.atan2(width, height)
 
 

@@ -34,9 +34,21 @@ def bounded(raw_NTASS4: Tensor, anchors_A2: Tensor) -> Tensor:
 
     Source: ultralytics/yolov3 models/yolo.py (Detect): bx = 2 sigmoid(tx) - 0.5 + cx, bw = pw (2 sigmoid(tw))^2.
     """
-    twice = raw_NTASS4.sigmoid() * 2
-    centre = (twice[..., :2] - 0.5 + _corners(raw_NTASS4)) / raw_NTASS4.shape[3]
-    size = twice[..., 2:].square() * _sizes(raw_NTASS4, anchors_A2)
+    return _of_sigmoids(raw_NTASS4, anchors_A2, reach=0.5)
+
+
+def wide(raw_NTASS4: Tensor, anchors_A2: Tensor) -> Tensor:
+    """As `bounded`, but centres reach a whole cell beyond their own, so that all cells around a centre can say it.
+
+    Source: Bochkovskiy et al. 2020 (YOLOv4), section 3.4, grid sensitivity; darknet's scale_x_y = 3.
+    """
+    return _of_sigmoids(raw_NTASS4, anchors_A2, reach=1.0)
+
+
+def _of_sigmoids(raw_NTASS4: Tensor, anchors_A2: Tensor, *, reach: float) -> Tensor:
+    share = raw_NTASS4.sigmoid()
+    centre = (share[..., :2] * (1 + 2 * reach) - reach + _corners(raw_NTASS4)) / raw_NTASS4.shape[3]
+    size = (share[..., 2:] * 2).square() * _sizes(raw_NTASS4, anchors_A2)
     return torch.cat((centre, size), -1)
 
 
@@ -50,4 +62,4 @@ def _sizes(raw_NTASS4: Tensor, anchors_A2: Tensor) -> Tensor:
     return anchors_A2.to(raw_NTASS4.dtype)[:, None, None, :]
 
 
-CODINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"exp": exp, "bounded": bounded}
+CODINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"exp": exp, "bounded": bounded, "wide": wide}

@@ -7,10 +7,12 @@ from typing import Any
 
 from detector.choices.assignments import ASSIGNMENTS
 from detector.choices.box_losses import BOX_LOSSES
+from detector.choices.cells import CELLS
 from detector.choices.codings import CODINGS
 from detector.choices.initialisers import INITIALISERS
 from detector.choices.objectness import OBJECTNESS
 from detector.choices.optimizers import OPTIMIZERS
+from detector.choices.positives import POSITIVES
 from detector.choices.schedules import SCHEDULES
 from detector.choices.warmups import WARMUPS
 from detector.hyperparameters import declarations
@@ -22,6 +24,8 @@ TABLES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "box_loss": BOX_LOSSES,
     "objectness": OBJECTNESS,
     "assignment": ASSIGNMENTS,
+    "cells": CELLS,
+    "positives": POSITIVES,
     "coding": CODINGS,
     "initialiser": INITIALISERS,
 }
@@ -29,4 +33,5 @@ CHOICES = [(family, name) for family, table in TABLES.items() for name in table]
 # All that are no default, and one setting of defaults for the others.
 DIFFERENT = [CHOICES[0], *(each for each in CHOICES if each[1] != declarations()[each[0]].default)]
 # Those that a loss is made of.
-OF_THE_LOSS = [each for each in CHOICES if each[0] in ("box_loss", "objectness", "assignment", "coding")]
+FAMILIES_OF_THE_LOSS = ("box_loss", "objectness", "assignment", "cells", "positives", "coding")
+OF_THE_LOSS = [each for each in CHOICES if each[0] in FAMILIES_OF_THE_LOSS]

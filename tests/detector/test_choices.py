@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from detector.hyperparameters import Hyperparameters, declarations
-from detector.loss import LaneValues, detection_loss
+from detector.lane_values import LaneValues
+from detector.loss import detection_loss
 from detector.models import Network, build_network
 from detector.models.network import HeadPrior, initialise_lane
 from detector.optimizer import LaneOptimizers
 from detector.plan import TrainingPlan
-from detector.targets import assign
 from detector.telemetry import EpochMetrics, LaneEnded, Rates, StepTelemetry, Telemetry
 from detector.trainer import LaneSpec, Trainer
 from detector.yaml_text import dump, load
@@ -46,9 +46,8 @@ def losses(records: list[Telemetry], lane: int = 0) -> list[float]:
 
 def loss_with(values: Hyperparameters, heads: list[torch.Tensor]) -> torch.Tensor:
     labels, anchors = LABELS.to(heads[0].dtype), [each.to(heads[0].dtype) for each in ANCHORS]
-    targets = assign(labels, anchors, CELLS, assign_iou=values.assign_iou, assignment=values.assignment)
     lanes = LaneValues.of([values] * heads[0].shape[1], like=labels)
-    return detection_loss(heads, targets, labels, anchors, lanes).terms_TS4
+    return detection_loss(heads, labels, anchors, lanes).terms_TS4
 
 
 def heads_of(lanes: int, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:

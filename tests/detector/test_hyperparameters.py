@@ -68,17 +68,19 @@ def test_lanes_may_be_fused_if_they_agree_on_what_is_shared_alone() -> None:
         ({"box": 0.0}, {}, {"box_loss"}),
         ({"schedule": "constant"}, {}, {"lrf"}),
         ({"assignment": "best_anchor"}, {}, {"assign_iou"}),
+        ({"obj": 0.0}, {}, {"obj_iou"}),
         ({}, {CLASSES: False}, {"cls"}),
         ({}, {VARIED: False}, set(names(AUGMENTATION))),
         ({}, {VARIED: True, CLASSES: True}, set()),
     ],
 )
-def test_keys_without_effect_are_found_and_focal_gamma_needs_the_focal_loss(
+def test_keys_without_effect_are_found_beside_those_that_another_choice_would_use(
     values: dict[str, object], facts: dict[str, bool], idle: set[str]
 ) -> None:
     found = without_effect(Hyperparameters.from_mapping(values), facts)
 
-    assert set(found) == idle | {"focal_gamma"}
+    of_other_choices = set(without_effect(Hyperparameters(), {}))  # that the defaults do not take
+    assert set(found) == idle | of_other_choices
     assert "focal_gamma" not in without_effect(Hyperparameters.from_mapping(values | {"objectness": "focal"}), facts)
 
 

@@ -9,8 +9,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from detector.boxes import xyxy
 from detector.choices.codings import exp
 from detector.hyperparameters import Hyperparameters
-from detector.loss import LaneValues, detection_loss
-from detector.targets import assign
+from detector.lane_values import LaneValues
+from detector.loss import LossParts, detection_loss
 from detector.telemetry import TERMS
 
 ANCHORS = [torch.tensor([[0.5, 0.5], [0.6, 0.9], [0.9, 0.6]]), torch.tensor([[0.1, 0.1], [0.1, 0.2], [0.2, 0.1]])]
@@ -29,18 +29,21 @@ def raw_heads(lanes: int = 2, num_classes: int = 3, seed: int = 0) -> list[torch
     return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
 
 
-def loss_of(heads: list[torch.Tensor], *, gains: tuple[float, ...] = (1, 1, 1, 1), ignore: float = 0.7):
+def loss_of(
+    heads: list[torch.Tensor], *, gains: tuple[float, ...] = (1, 1, 1, 1), ignore: float = 0.7, **others: object
+) -> LossParts:
     lanes = heads[0].shape[1]
     labels = LABELS.double()
     anchors = [each.double() for each in ANCHORS]
-    targets = assign(labels, anchors, CELLS, assign_iou=1.0)
-    values = Hyperparameters(**dict(zip(TERMS, gains, strict=True)), ignore_iou=ignore)
-    return detection_loss(heads, targets, labels, anchors, LaneValues.of([values] * lanes, like=labels)), targets
+    values = Hyperparameters.from_mapping(
+        {**dict(zip(TERMS, gains, strict=True)), "ignore_iou": ignore, "assign_iou": 1.0, **others}
+    )
+    return detection_loss(heads, labels, anchors, LaneValues.of([values] * lanes, like=labels))
 
 
 def test_terms_scale_with_their_gains() -> None:
-    plain, _ = loss_of(raw_heads())
-    weighted, _ = loss_of(raw_heads(), gains=(2, 3, 5, 7))
+    plain = loss_of(raw_heads())
+    weighted = loss_of(raw_heads(), gains=(2, 3, 5, 7))
 
     expected = plain.terms_TS4 * torch.tensor([2.0, 3, 5, 7], dtype=torch.float64)
     torch.testing.assert_close(weighted.terms_TS4, expected)
@@ -49,10 +52,10 @@ def test_terms_scale_with_their_gains() -> None:
 def test_object_and_background_terms_add_up_to_the_mean_bce_of_ultralytics() -> None:
     heads = raw_heads()
 
-    parts, targets = loss_of(heads, ignore=1.0)
+    parts = loss_of(heads, ignore=1.0)
 
     for scale, balance in enumerate((1.0, 4.0)):
-        truth = targets[scale].is_object_NASS[:, None].double().expand(heads[scale].shape[:-1])
+        truth = parts.is_object[scale].double()
         bce = binary_cross_entropy_with_logits(heads[scale][..., 4], truth, reduction="none")
         mean_T = bce.mean((0, 2, 3, 4)) * balance * 2  # images
         torch.testing.assert_close(parts.terms_TS4[:, scale, 1] + parts.terms_TS4[:, scale, 2], mean_T)
@@ -61,15 +64,14 @@ def test_object_and_background_terms_add_up_to_the_mean_bce_of_ultralytics() -> 
 def test_the_box_term_is_one_minus_giou_scaled_for_small_boxes() -> None:
     heads = raw_heads()
 
-    parts, targets = loss_of(heads)
+    parts = loss_of(heads)
 
-    target, raw = targets[1], heads[1]
-    where = target.is_object_NASS.nonzero()
+    where = parts.is_object[1][:, :1].nonzero()
     assert len(where) == 1
-    n, a, y, x = where[0].tolist()
-    boxes = xyxy(exp(raw[..., :4], ANCHORS[1].double()))[n, 0, a, y, x]
-    truth = xyxy(target.boxes_NASS4)[n, a, y, x]
-    area = float(target.boxes_NASS4[n, a, y, x, 2] * target.boxes_NASS4[n, a, y, x, 3])
+    n, _, a, y, x = where[0].tolist()
+    boxes = xyxy(exp(heads[1][..., :4], ANCHORS[1].double()))[n, 0, a, y, x]
+    label = LABELS.double()[0, 1, 1:]
+    truth, area = xyxy(label), float(label[2] * label[3])
     expected = (2 - area) * (1 - giou(boxes.tolist(), truth.tolist())) * 2  # images
     assert parts.terms_TS4[0, 1, 0].item() == pytest.approx(expected, rel=1e-5)
 
@@ -91,8 +93,8 @@ def test_a_good_prediction_beside_its_label_is_not_asked_to_be_background() -> N
     for head in heads:
         head[..., :4] = 0  # anchors at cell centres: some overlap the labels well
 
-    strict, _ = loss_of(heads, ignore=1.0)
-    lenient, _ = loss_of(heads, ignore=0.2)
+    strict = loss_of(heads, ignore=1.0)
+    lenient = loss_of(heads, ignore=0.2)
 
     assert lenient.terms_TS4[0, 0, 2] < strict.terms_TS4[0, 0, 2]
     assert torch.equal(lenient.terms_TS4[..., :2], strict.terms_TS4[..., :2])
@@ -101,7 +103,7 @@ def test_a_good_prediction_beside_its_label_is_not_asked_to_be_background() -> N
 def test_one_class_has_no_class_term() -> None:
     heads = raw_heads(num_classes=1)
 
-    parts, _ = loss_of(heads)
+    parts = loss_of(heads)
 
     assert torch.equal(parts.terms_TS4[..., 3], torch.zeros_like(parts.terms_TS4[..., 3]))
 
@@ -113,7 +115,7 @@ def test_a_batch_without_labels_still_has_a_finite_loss_and_gradient() -> None:
     anchors = [each.double() for each in ANCHORS]
     values = LaneValues.of([Hyperparameters()] * 2, like=labels)
 
-    parts = detection_loss(heads, assign(labels, anchors, CELLS, assign_iou=0.3), labels, anchors, values)
+    parts = detection_loss(heads, labels, anchors, values)
     parts.terms_TS4.sum().backward()
 
     assert torch.isfinite(parts.terms_TS4).all()
@@ -124,7 +126,7 @@ def test_a_batch_without_labels_still_has_a_finite_loss_and_gradient() -> None:
 def test_a_lane_gives_no_gradient_to_another() -> None:
     heads = [head.requires_grad_() for head in raw_heads(lanes=3)]
 
-    parts, _ = loss_of(heads)
+    parts = loss_of(heads)
     parts.terms_TS4[1].sum().backward()
 
     for head in heads:
@@ -134,12 +136,11 @@ def test_a_lane_gives_no_gradient_to_another() -> None:
 
 def test_an_overflow_where_no_object_is_leaves_the_gradient_finite() -> None:
     heads = raw_heads(lanes=1)
-    _, targets = loss_of(heads)
-    empty = ~targets[0].is_object_NASS
-    heads[0][:, 0][empty] = heads[0][:, 0][empty].index_fill(-1, torch.tensor([2]), 1e6)
+    empty = ~loss_of(heads).is_object[0]
+    heads[0][empty] = heads[0][empty].index_fill(-1, torch.tensor([2]), 1e6)
     heads = [head.requires_grad_() for head in heads]
 
-    parts, _ = loss_of(heads)
+    parts = loss_of(heads)
     parts.terms_TS4.sum().backward()
 
     assert torch.isfinite(heads[0].grad).all()
@@ -149,7 +150,7 @@ def test_an_exploding_box_makes_its_own_lanes_loss_not_finite_and_no_others() ->
     heads = raw_heads(lanes=2)
     heads[0][:, 1, ..., 2] = 1e6
 
-    parts, _ = loss_of(heads)
+    parts = loss_of(heads)
 
     assert not math.isfinite(parts.terms_TS4[1].sum().item())
     assert torch.isfinite(parts.terms_TS4[0]).all()

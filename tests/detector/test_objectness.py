@@ -9,26 +9,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detector.loss import LossParts
 from detector.objectness import BINS, COARSE_BINS, ObjectnessTally
-from detector.targets import ScaleTargets
 
 SIDES = (1, 2)
 
 
-def batch_of(
-    generator: torch.Generator, images: int
-) -> tuple[list[torch.Tensor], list[torch.Tensor], list[ScaleTargets]]:
-    heads = [torch.randn(images, 1, 3, side, side, 7, generator=generator) * 3 for side in SIDES]
-    overlaps = [torch.rand(images, 1, 3, side, side, generator=generator) for side in SIDES]
-    targets = [
-        ScaleTargets(
-            is_object_NASS=torch.rand(images, 3, side, side, generator=generator) < 0.3,
-            boxes_NASS4=torch.zeros(images, 3, side, side, 4),
-            classes_NASS=torch.zeros(images, 3, side, side),
-        )
-        for side in SIDES
-    ]
-    return heads, overlaps, targets
+def batch_of(generator: torch.Generator, images: int) -> tuple[list[torch.Tensor], LossParts]:
+    shapes = [(images, 1, 3, side, side) for side in SIDES]
+    parts = LossParts(
+        terms_TS4=torch.zeros(1, len(SIDES), 4),
+        max_box_logit_T=torch.zeros(1),
+        overlaps=tuple(torch.rand(shape, generator=generator) for shape in shapes),
+        is_object=tuple(torch.rand(shape, generator=generator) < 0.3 for shape in shapes),
+    )
+    return [torch.randn(*shape, 7, generator=generator) * 3 for shape in shapes], parts
 
 
 @given(seed=st.integers(0, 1000), sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4))
@@ -43,10 +38,10 @@ def test_counts_means_and_spreads_are_those_of_all_predictions_together(seed: in
 
     for found in tally.read():
         at = found.scale
-        matched = np.concatenate([targets[at].is_object_NASS.numpy().ravel() for _, _, targets in batches])
+        matched = np.concatenate([parts.is_object[at].numpy().ravel() for _, parts in batches])
         own = matched == found.is_matched
-        objectness = np.concatenate([heads[at][..., 4].sigmoid().numpy().ravel() for heads, _, _ in batches])[own]
-        overlap = np.concatenate([overlaps[at].numpy().ravel() for _, overlaps, _ in batches])[own]
+        objectness = np.concatenate([heads[at][..., 4].sigmoid().numpy().ravel() for heads, _ in batches])[own]
+        overlap = np.concatenate([parts.overlaps[at].numpy().ravel() for _, parts in batches])[own]
         assert sum(found.histogram) == found.places == own.sum()
         assert found.histogram == tuple(np.histogram(objectness, bins=BINS, range=(0, 1))[0])
         if found.is_matched:
@@ -59,11 +54,11 @@ def test_counts_means_and_spreads_are_those_of_all_predictions_together(seed: in
 
 
 def test_a_prediction_that_is_no_number_leaves_the_other_group_alone() -> None:
-    heads, overlaps, targets = batch_of(torch.Generator().manual_seed(0), 4)
-    heads[1][~targets[1].is_object_NASS[:, None]] = torch.nan
+    heads, parts = batch_of(torch.Generator().manual_seed(0), 4)
+    heads[1][~parts.is_object[1]] = torch.nan
     tally = ObjectnessTally(len(SIDES), torch.device("cpu"))
 
-    tally.add(heads, overlaps, targets)
+    tally.add(heads, parts)
 
     matched, others = tally.read()[2:]
     assert matched.is_matched and 0 < matched.objectness_mean < 1

@@ -1,0 +1,77 @@
+"""The places that predict boxes, anchors of the cells of all scales, in one row.
+
+What is computed at each place is then computed once for all scales. The row is that of the heads in memory: coarsest
+scale first, row of cells by row of cells, the anchors of a cell last.
+Letters: T lanes, N images, A anchors of a scale, S cells a side, B anchors of all scales, K places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from detector.choices.codings import CODINGS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Places of a network at an image size.
+
+    Attributes:
+        sides: For each scale the cells a side, coarsest first.
+        anchors: For each scale the sizes (A, 2) as fractions of the image.
+        coding: A key of `CODINGS`.
+    """
+
+    sides: tuple[int, ...]
+    anchors: Sequence[Tensor]
+    coding: str
+
+    @classmethod
+    def of(cls, heads: Sequence[Tensor], anchors: Sequence[Tensor], *, coding: str) -> Grid:
+        """The places of raw outputs (N, T, A, S, S, O) of every scale."""
+        return cls(sides=tuple(head.shape[3] for head in heads), anchors=anchors, coding=coding)
+
+    @property
+    def places(self) -> list[int]:
+        """How many places each scale has."""
+        return [side * side * len(anchors_A2) for side, anchors_A2 in zip(self.sides, self.anchors, strict=True)]
+
+    def of_anchors(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What is to be known of each anchor, by all scales' anchors in a row, on the device of a tensor.
+
+        Returns:
+            Cells a side of its scale, its first place, and how far apart its places in neighbouring columns are, each
+            of shape (B,), whole numbers; its width and height, (B, 2).
+        """
+        rows = [
+            (side, first + anchor, len(anchors_A2))
+            for side, first, anchors_A2 in zip(
+                self.sides, accumulate(self.places, initial=0), self.anchors, strict=False
+            )
+            for anchor in range(len(anchors_A2))
+        ]
+        side_B, first_B, apart_B = torch.tensor(rows).to(like.device, non_blocking=True).unbind(1)
+        return side_B, first_B, apart_B, torch.cat(list(self.anchors))
+
+    def by_scale(self, values_NTKX: Tensor) -> list[Tensor]:
+        """Views of values in a row as each head has them, (N, T, A, S, S, X)."""
+        parts = values_NTKX.split(self.places, 2)
+        return [
+            part.unflatten(2, (side, side, -1)).permute(0, 1, 4, 2, 3, 5)
+            for part, side in zip(parts, self.sides, strict=True)
+        ]
+
+    def boxes(self, raw_NTK4: Tensor) -> Tensor:
+        """Boxes as centre and size (cxcywh), fractions of the image, of the same shape."""
+        heads = zip(self.by_scale(raw_NTK4), self.anchors, strict=True)
+        return torch.cat([in_row(CODINGS[self.coding](raw, anchors_A2)) for raw, anchors_A2 in heads], 2)
+
+
+def in_row(head_NTASSX: Tensor) -> Tensor:
+    """The places of a head in the order of its memory, (N, T, K, X)."""
+    return head_NTASSX.permute(0, 1, 3, 4, 2, 5).flatten(2, 4)
