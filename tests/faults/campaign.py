@@ -242,13 +242,17 @@ def _send(running: subprocess.Popen[bytes], fault: Fault) -> bool:
 
 
 def workers_of(driver: int) -> list[int]:
-    """Processes of a driver that train: the children of the one that they are forked from."""
+    """Processes of a driver that train: the children of the one that they are forked from, or of Ray's node."""
     parents: dict[int, int] = {}
+    titles: dict[int, str] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+            titles[int(stat.parent.name)] = (stat.parent / "cmdline").read_text()
     children = {pid for pid, parent in parents.items() if parent == driver}
-    return sorted(pid for pid, parent in parents.items() if parent in children)
+    found = sorted(pid for pid, parent in parents.items() if parent in children)
+    # A node has agents beside its workers, whose titles say what they do.
+    return [pid for pid in found if titles.get(pid, "").startswith("ray::")] or found
 
 
 # What is stored

@@ -25,6 +25,10 @@ def engine_of(name: str, *, workers: int, lanes: int, epochs: int) -> Engine:
     make = partial(make_fake, epochs, Path.cwd(), STEP_SECONDS)
     if name == "serial":
         return SerialEngine(make, lanes=lanes)
+    if name == "ray":
+        from evolve.run.engines.ray import RayEngine  # which takes seconds to import
+
+        return RayEngine(make, workers=workers)
     return ProcessEngine(make, workers=workers, lanes=lanes)
 
 

@@ -1,0 +1,173 @@
+"""Accuracy of variants of the hyperparameters, each on the same seeds and data sets, from scratch.
+
+    python -m benchmarks.accuracy VARIANTS.yaml [--seeds 0,1,2] [--data raccoon,blood-cells] [--out FILE.csv]
+
+VARIANTS.yaml maps names to hyperparameters; what one leaves out is as in the file's `base`. yolov3-tiny, 160 pixels,
+batch 16, 30 epochs, one thread; metrics are COCO's after the last epoch, of the averaged weights, suppression at IoU
+0.6. Of a data set with test images, training and validation images are trained on and test images measured. Every
+training is a row of the CSV file as soon as it ends, and one that is there already is not made again; the table is of
+all rows: means, 95 % intervals over seeds (Student's t), and the mean difference to the first variant over the seeds
+that both have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import platform
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import yaml
+from scipy.stats import t as student
+
+from detector.datasets import open_dataset
+from detector.datasets.listing import Dataset, Original, Sample, Split
+from detector.hyperparameters import Hyperparameters
+from detector.plan import TrainingPlan
+from detector.telemetry import EpochMetrics, LaneEnded
+from detector.trainer import LaneSpec, Trainer
+
+SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+FIELDS = ("variant", "data", "seed", "map50", "map50_95", "seconds", "end", "values")
+
+
+class Both:
+    """The images of two splits as one."""
+
+    def __init__(self, first: Split, second: Split) -> None:
+        self._first, self._second = first, second
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._second)
+
+    def _of(self, index: int) -> tuple[Split, int]:
+        count = len(self._first)
+        return (self._first, index) if index < count else (self._second, index - count)
+
+    def sample(self, index: int, epoch: int) -> Sample:
+        split, place = self._of(index)
+        return split.sample(place, epoch)
+
+    def size(self, index: int) -> tuple[int, int]:
+        split, place = self._of(index)
+        return split.size(place)
+
+    def original(self, index: int) -> Original:
+        split, place = self._of(index)
+        return split.original(place)
+
+
+def opened(name: str, image_size: int) -> Dataset:
+    """A data set whose validation images are those to measure on."""
+    found = open_dataset(str(SHARED / name if (SHARED / name).exists() else name), image_size=image_size)
+    if found.test is None:
+        return found
+    return replace(found, train=Both(found.train, found.val), val=found.test, test=None)
+
+
+def train(dataset: Dataset, values: Hyperparameters, plan: TrainingPlan, seed: int) -> tuple[float, float, float, str]:
+    """mAP50, mAP50-95, seconds and how one training ended."""
+    started, last, end = time.perf_counter(), (math.nan, math.nan), ""
+    for record in Trainer(plan, dataset, [LaneSpec(values=values, seed=seed)]).fit():
+        if isinstance(record, EpochMetrics):
+            last = record.map50, record.map50_95
+        if isinstance(record, LaneEnded):
+            end = record.reason
+    return *last, time.perf_counter() - started, end
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """What was measured before."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [*csv.DictReader(file)]
+
+
+def written(path: Path, row: Mapping[str, object]) -> None:
+    """Adds a row."""
+    is_new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def interval(values: Sequence[float]) -> str:
+    """Mean and half the width of its 95 % interval."""
+    if len(values) < 2:
+        return f"{statistics.fmean(values):.3f}" if values else "-"
+    half = student.ppf(0.975, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    return f"{statistics.fmean(values):.3f} +-{half:.3f}"
+
+
+def print_table(rows: Sequence[Mapping[str, str]], variants: Sequence[str], data: Sequence[str]) -> None:
+    """A line for each variant and data set."""
+    print(f"{'':<28}{'data':<13}{'n':>3}{'mAP50':>15}{'mAP50-95':>15}{'seconds':>9}{'against the first':>30}")
+    for name in data:
+        by_seed = {
+            variant: {row["seed"]: row for row in rows if row["variant"] == variant and row["data"] == name}
+            for variant in variants
+        }
+        first = by_seed[variants[0]]
+        for variant, own in by_seed.items():
+            if not own:
+                continue
+            found = [[float(row[key]) for row in own.values()] for key in ("map50", "map50_95", "seconds")]
+            pairs = [
+                [float(own[seed][key]) - float(first[seed][key]) for seed in own if seed in first]
+                for key in ("map50", "map50_95")
+            ]
+            against = " / ".join(map(interval, pairs)) if variant != variants[0] and pairs[0] else ""
+            print(
+                f"{variant:<28}{name:<13}{len(own):>3}{interval(found[0]):>15}{interval(found[1]):>15}"
+                f"{statistics.median(found[2]):>9.0f}{against:>34}"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("variants", type=Path)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--data", default="raccoon,blood-cells")
+    parser.add_argument("--model", default="yolov3-tiny")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("accuracy.csv"))
+    parser.add_argument("--table-only", action="store_true")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    variants = yaml.safe_load(asked.variants.read_text(encoding="utf-8"))
+    base = variants.pop("base", None) or {}
+    values = {name: Hyperparameters.from_mapping({**base, **(own or {})}) for name, own in variants.items()}
+    data = asked.data.split(",")
+    opened_data = {} if asked.table_only else {name: opened(name, 160) for name in data}
+    print(
+        f"{asked.model}, 160 px, batch 16, {asked.epochs} epochs, {asked.threads} thread; torch {torch.__version__}, "
+        f"{platform.machine()}; suppression at IoU 0.6, mean and half a 95 % interval"
+    )
+    for seed in map(int, asked.seeds.split(",")):
+        for name, dataset in opened_data.items():
+            for variant, own in values.items():
+                key = {"variant": variant, "data": name, "seed": str(seed)}
+                if any(key.items() <= row.items() for row in rows_of(asked.out)):
+                    continue
+                plan = TrainingPlan(model=asked.model, image_size=160, epochs=asked.epochs, data_seed=seed, nms_iou=0.6)
+                found = train(dataset, own, plan, seed)
+                told = dict(zip(("map50", "map50_95", "seconds", "end"), found, strict=True))
+                changed = json.dumps({**base, **(variants[variant] or {})})
+                written(asked.out, {**key, **told, "values": changed})
+                print(f"{variant} {name} {seed}: {found[0]:.3f} / {found[1]:.3f} in {found[2]:.0f} s", flush=True)
+    print_table(rows_of(asked.out), [*values], data)
+
+
+if __name__ == "__main__":
+    main()
