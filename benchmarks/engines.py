@@ -5,7 +5,7 @@
 - sweep: `evolve run --study lr_sweep` in an empty folder under each engine, in turns. Seconds are those between the
   start of the first trial and the end of the last; loading and reporting are the same for all.
 - lanes: for every shipped model the lanes that `--lanes auto` takes, measured again beside one lane.
-- seconds: eight trials that take ten seconds each and no processor, on two workers: what an engine adds.
+- seconds: sixteen trials that take ten seconds each and no processor, on two workers: what an engine adds.
 Prints medians and ratios of one run.
 """
 
@@ -39,7 +39,7 @@ from tests.processes import environment
 
 CORES = 2
 EPOCHS_OF_SECONDS = 10
-WAITING = 8  # trials that only wait
+WAITING = 16  # trials that only wait, as many as the sweep has
 
 
 def commands(lanes: int) -> dict[str, list[str]]:
@@ -105,7 +105,8 @@ def lanes_table(repeats: int) -> None:
 
 def idle_seconds(engine_of: Callable[[Path], Engine]) -> float:
     """Seconds of a study of trials that only wait."""
-    study = fake_study(sampler="random", epochs=EPOCHS_OF_SECONDS, budget={"trials": WAITING}, name="waiting")
+    rates = {"lr0": {"low": 0.01, "high": 0.5, "log": True}}  # at which no trial ends early
+    study = fake_study(epochs=EPOCHS_OF_SECONDS, budget={"trials": WAITING}, space=rates, name="waiting")
     with TemporaryDirectory() as place:
         folder = Path(place)
         with closing(engine_of(folder)) as engine, closing(Storage(f"sqlite:///{folder}/evolve.db")) as storage:
