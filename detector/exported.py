@@ -19,11 +19,10 @@ from torch import Tensor, nn
 
 from detector.metrics import decode
 from detector.models.darknet import ANCHORS_PER_SCALE
-from detector.models.darknet_files import cfg_text, weights_bytes
+from detector.models.darknet_files import CFG_CODINGS, cfg_text, weights_bytes
 from detector.models.layers import NORM_EPS
 from detector.models.network import raw_outputs
 from detector.predict import Detector
-from detector.start import DARKNETS_CODING
 
 DARKNET_CPU_EPS = 1e-6  # added to the square root of the variance (darknet src/blas.c, normalize_cpu)
 CERTAIN = 20.0  # a logit whose sigmoid is 1 in float32
@@ -77,25 +76,27 @@ def to_darknet(detector: Detector, path: Path) -> Exported:
     With a single class, where the class output is neither trained nor read here, it is written as certain.
 
     Args:
-        detector: Its coding must be exp, the only one that darknet has.
+        detector: Any; the cfg of another coding than `exp` has keys that the first darknet does not know.
         path: Name of the `.weights` file.
 
     Raises:
-        ExportError: The detector codes its boxes in another way.
         OSError: A file cannot be written.
     """
-    source, rows = detector.source, detector.network.rows
-    if source.values.coding != DARKNETS_CODING:
-        found = f"darknet has no box coding {source.values.coding!r}"
-        raise ExportError(f"{found}; allowed: {DARKNETS_CODING}; onnx and torchscript hold any")
+    source, rows, coding = detector.source, detector.network.rows, detector.source.values.coding
     state = {name: value.cpu() for name, value in detector.network.lane_state(0).items()}
     notes = [_epsilon_note(state)]
+    if keys := CFG_CODINGS[coding]:
+        said = ", ".join(f"{key}={value}" for key, value in keys.items())
+        notes.append(
+            f"boxes are coded {coding}: the cfg says {said}, which AlexeyAB's darknet and OpenCV know and pjreddie's "
+            "darknet does not"
+        )
     if len(detector.names) == 1:
         state = _certain_of_its_class(state)
         notes.append("the only class is written as certain, since darknet multiplies objectness by it")
     cfg, names = path.with_suffix(".cfg"), path.with_suffix(".names")
     _write(path, weights_bytes(rows, state, images_seen=source.step * source.plan.batch_size))
-    _write(cfg, [cfg_text(rows, detector.anchors, image_size=detector.image_size).encode()])
+    _write(cfg, [cfg_text(rows, detector.anchors, image_size=detector.image_size, coding=coding).encode()])
     _write(names, ["".join(f"{' '.join(name.split())}\n" for name in detector.names).encode()])
     return Exported(files=(path, cfg, names), notes=tuple(notes))
 

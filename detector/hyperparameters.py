@@ -93,7 +93,7 @@ class Hyperparameters:
     box_loss: str = choice(
         LOSS,
         "What the box term counts: one minus this overlap of prediction and label.",
-        ("giou", "iou", "diou", "ciou"),
+        ("ciou", "giou", "iou", "diou"),
         is_shared=True,
         needs=(("box",),),
     )
@@ -116,7 +116,7 @@ class Hyperparameters:
         needs=(("noobj",),),
     )
     obj_iou: float = number(
-        0.0,
+        1.0,
         0.0,
         1.0,
         LOSS,
@@ -126,7 +126,7 @@ class Hyperparameters:
     assignment: str = choice(
         TARGETS,
         "Anchors that learn a label: the best alone, or also those above assign_iou or within assign_ratio.",
-        ("shape_overlap", "best_anchor", "shape_ratio"),
+        ("shape_ratio", "shape_overlap", "best_anchor"),
         is_shared=True,
     )
     assign_iou: float = number(
@@ -152,7 +152,7 @@ class Hyperparameters:
     cells: str = choice(
         TARGETS,
         "Cells that learn a label: that of its centre, its two nearer neighbours too, or all eight around.",
-        ("centre", "neighbours", "square"),
+        ("neighbours", "centre", "square"),
         is_shared=True,
     )
     positives: str = choice(
@@ -179,7 +179,7 @@ class Hyperparameters:
         TARGETS,
         "How raw outputs become boxes: YOLOv3's exp, or sigmoids that bound the size to 4 anchors; wide ones reach "
         "all cells around.",
-        ("exp", "bounded", "wide"),
+        ("bounded", "exp", "wide"),
         is_shared=True,
     )
     initialiser: str = choice(

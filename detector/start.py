@@ -15,10 +15,10 @@ from torch import Tensor
 
 from detector import checkpoint
 from detector.models.darknet import ANCHORS_PER_SCALE, Row, num_frozen_rows, published_anchors, rows_of
-from detector.models.darknet_files import WeightsError, read_cfg_anchors, read_weights
+from detector.models.darknet_files import CfgHeads, WeightsError, read_cfg_heads, read_weights
 from detector.plan import TrainingPlan
 
-DARKNETS_CODING = "exp"
+DARKNETS_CODING = "exp"  # where no cfg says another
 _ZIP = b"PK\x03\x04"  # how files of torch begin
 
 
@@ -52,7 +52,7 @@ def sha256_of(path: Path) -> str:
         raise WeightsError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def load_start(plan: TrainingPlan, names: Sequence[str], *, coding: str = DARKNETS_CODING) -> Start:
+def load_start(plan: TrainingPlan, names: Sequence[str], *, coding: str) -> Start:
     """What a training of a plan starts with; nothing where the plan names no weights.
 
     Args:
@@ -107,25 +107,27 @@ def _darknets(path: Path, plan: TrainingPlan, names: Sequence[str], coding: str)
     if read.num_rows < len(rows) - 1:  # no file holds the last row, which has no weights
         text = f"layers 0 to {read.num_rows - 1} are taken, of {len(rows)}; the file has no more"
         return Start(state=read.state, anchors=None, text=text)
+    cfg = path.with_suffix(".cfg")
+    heads = read_cfg_heads(cfg) if cfg.exists() else None
     differs = read.num_classes != len(names)
     reason = f"its heads are of {read.num_classes} classes, not {len(names)}" if differs else ""
-    reason = reason or _other_coding(DARKNETS_CODING, coding)
+    reason = reason or _other_coding(DARKNETS_CODING if heads is None else heads.coding, coding)
     if not reason:
-        return _whole_of_darknet(path.with_suffix(".cfg"), read.state, plan)
+        return _whole_of_darknet(cfg, heads, read.state, plan)
     text = f"{reason}: all layers but the heads are taken"
     return Start(state=_without_heads(read.state, rows), anchors=None, text=text)
 
 
 def _other_coding(there: str, here: str) -> str:
-    return f"its boxes are coded {there}, not {here}" if there != here else ""
+    return f"its boxes are coded {there or 'in another way'}, not {here}" if there != here else ""
 
 
-def _whole_of_darknet(cfg: Path, state: Mapping[str, Tensor], plan: TrainingPlan) -> Start:
+def _whole_of_darknet(cfg: Path, heads: CfgHeads | None, state: Mapping[str, Tensor], plan: TrainingPlan) -> Start:
     """All layers, with the anchors of the cfg beside the file if there is one."""
-    if not cfg.exists():
+    if heads is None:
         text = f"all layers are taken, but not its anchors, since there is no {cfg.name} beside it: the labels decide"
         return Start(state=state, anchors=None, text=text)
-    anchors, published = read_cfg_anchors(cfg), published_anchors(plan.model)
+    anchors, published = heads.anchors, published_anchors(plan.model)
     if [len(sizes) for sizes in anchors] != [ANCHORS_PER_SCALE] * (len(published) // ANCHORS_PER_SCALE):
         raise WeightsError(
             f"{cfg}: names {list(map(len, anchors))} anchors by head, not {ANCHORS_PER_SCALE} as {plan.model}"

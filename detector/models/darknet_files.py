@@ -26,6 +26,13 @@ from detector.text_files import TextFileError, read_bytes, read_text
 _VERSION, _SEEN, _SEEN_BEFORE = struct.Struct("<iii"), struct.Struct("<q"), struct.Struct("<i")
 _BYTES = 4  # of a float32
 MAX_BYTES = 2**30  # four times the largest network with 80 classes
+# What a cfg says of our box codings. The sigmoid of `exp` is the [yolo] layer's own; with new_coords that layer expects
+# it of the convolution before, and squares sides (AlexeyAB/darknet src/yolo_layer.c, get_yolo_box; yolov4-csp.cfg).
+CFG_CODINGS: Mapping[str, Mapping[str, int]] = {
+    "exp": {},
+    "bounded": {"scale_x_y": 2, "new_coords": 1},
+    "wide": {"scale_x_y": 3, "new_coords": 1},
+}
 _NORMALISED = ("norm.bias", "norm.weight", "norm.running_mean", "norm.running_var")
 
 
@@ -176,13 +183,16 @@ def _check_plausible(path: Path, layer: StoredLayer, state: Mapping[str, Tensor]
             raise WeightsError(f"{path}: {layer.text} has {what} {low:g}: it is damaged or of another network")
 
 
-def cfg_text(rows: Sequence[Row], anchors: Sequence[Sequence[tuple[float, float]]], *, image_size: int) -> str:
+def cfg_text(
+    rows: Sequence[Row], anchors: Sequence[Sequence[tuple[float, float]]], *, image_size: int, coding: str
+) -> str:
     """The `.cfg` of a network, to detect with.
 
     Args:
         rows: The layer table.
         anchors: Width and height of each scale's anchors as fractions of the image, coarsest scale first.
         image_size: Side of the square images in pixels; anchors are written in pixels of it.
+        coding: How raw outputs become boxes; a key of `CFG_CODINGS`.
     """
     net = {"batch": 1, "subdivisions": 1, "width": image_size, "height": image_size, "channels": 3}
     flat = [size for scale in reversed(anchors) for size in scale]  # finest first, as darknet lists them
@@ -191,12 +201,26 @@ def cfg_text(rows: Sequence[Row], anchors: Sequence[Sequence[tuple[float, float]
     for index, row in enumerate(rows):
         first = (len(anchors) - 1 - row.scale) * ANCHORS_PER_SCALE
         mask = ",".join(str(first + number) for number in range(ANCHORS_PER_SCALE))
-        sections.append(_row_section(index, row, {"mask": mask, "anchors": sizes, "num": len(flat)}))
+        head = {"mask": mask, "anchors": sizes, "num": len(flat), **CFG_CODINGS[coding]}
+        sections.append(_row_section(index, row, head))
     return "\n".join(sections)
 
 
-def read_cfg_anchors(path: Path) -> tuple[tuple[tuple[float, float], ...], ...]:
-    """Width and height in pixels of the anchors of each head of a `.cfg`, in the file's order.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CfgHeads:
+    """What a `.cfg` says of its heads.
+
+    Attributes:
+        anchors: Width and height in pixels of the anchors of each head, in the file's order.
+        coding: How raw outputs become boxes, a key of `CFG_CODINGS`; empty for another way.
+    """
+
+    anchors: tuple[tuple[tuple[float, float], ...], ...]
+    coding: str
+
+
+def read_cfg_heads(path: Path) -> CfgHeads:
+    """The heads of a `.cfg`.
 
     Raises:
         WeightsError: It cannot be read, or a head does not name its anchors.
@@ -205,16 +229,23 @@ def read_cfg_anchors(path: Path) -> tuple[tuple[tuple[float, float], ...], ...]:
         text = read_text(path)
     except TextFileError as error:
         raise WeightsError(f"{path}: {error}") from None
-    heads = [section for section in text.split("[") if section.startswith("yolo]")]
+    sections = [section for section in text.split("[") if section.startswith("yolo]")]
+    heads = [dict(re.findall(r"^\s*(\w+)\s*=\s*(.+?)\s*$", section, re.M)) for section in sections]
     try:
-        anchors = tuple(
-            _anchors_of(dict(re.findall(r"^\s*(mask|anchors)\s*=\s*(.+?)\s*$", head, re.M))) for head in heads
-        )
+        anchors, codings = tuple(map(_anchors_of, heads)), {_coding_of(head) for head in heads}
     except (KeyError, ValueError, IndexError):
-        anchors = ()
+        anchors, codings = (), set()
     if not anchors:
         raise WeightsError(f"{path}: has no [yolo] sections that name anchors, and of them by mask those of a head")
-    return anchors
+    return CfgHeads(anchors=anchors, coding=codings.pop() if len(codings) == 1 else "")
+
+
+def _coding_of(head: Mapping[str, str]) -> str:
+    said = {key: float(head.get(key, usual)) for key, usual in (("scale_x_y", "1"), ("new_coords", "0"))}
+    for coding, keys in CFG_CODINGS.items():
+        if said == {"scale_x_y": 1.0, "new_coords": 0.0, **keys}:
+            return coding
+    return ""
 
 
 def _anchors_of(head: Mapping[str, str]) -> tuple[tuple[float, float], ...]:
@@ -230,7 +261,8 @@ def _row_section(index: int, row: Row, head: Mapping[str, object]) -> str:
     if row.kind == "conv":
         normalised = {"batch_normalize": 1} if row.is_normalised else {}
         shape = {"filters": row.filters, "size": row.size, "stride": row.stride, "pad": 1}
-        activation = "leaky" if row.is_normalised else "linear"
+        of_head = "logistic" if "new_coords" in head else "linear"
+        activation = "leaky" if row.is_normalised else of_head
         return _section("convolutional", {**normalised, **shape, "activation": activation})
     if row.kind == "add":
         return _section("shortcut", {"from": row.sources[0] - index, "activation": "linear"})

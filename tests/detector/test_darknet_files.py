@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from detector.choices.codings import CODINGS
 from detector.models import build_network, rows_of
 from detector.models.darknet_files import (
     WeightsError,
     cfg_text,
-    read_cfg_anchors,
+    read_cfg_heads,
     read_weights,
     stored_layers,
     weights_bytes,
@@ -149,7 +150,7 @@ def test_the_cfg_lists_every_layer_with_anchors_in_pixels_finest_first() -> None
     rows = rows_of("yolov3-tiny", 80)
     anchors = (((0.5, 0.25),) * 3, ((0.125, 0.0625),) * 3)
 
-    sections = cfg_text(rows, anchors, image_size=416).split("\n\n")
+    sections = cfg_text(rows, anchors, image_size=416, coding="exp").split("\n\n")
 
     assert len(sections) == len(rows) + 1
     assert sections[0].startswith("[net]\n") and "width=416\nheight=416\n" in sections[0]
@@ -181,21 +182,39 @@ def test_a_head_that_does_not_name_its_anchors_is_refused(section: str, tmp_path
     (tmp_path / "a.cfg").write_text(f"[yolo]\n{section}")
 
     with pytest.raises(WeightsError, match=r"a.cfg: has no \[yolo\] sections that name anchors"):
-        read_cfg_anchors(tmp_path / "a.cfg")
+        read_cfg_heads(tmp_path / "a.cfg")
 
 
-@given(sizes=st.lists(st.tuples(*[st.floats(1e-3, 2.0)] * 2), min_size=9, max_size=9))
+@pytest.mark.parametrize("keys", ["scale_x_y=1.5", "new_coords=1", "scale_x_y=2\nnew_coords=0"])
+def test_a_cfg_may_code_boxes_as_nothing_here_does(keys: str, tmp_path: Path) -> None:
+    (tmp_path / "a.cfg").write_text(f"[yolo]\nmask=0\nanchors=1,2\n{keys}\n")
+
+    assert read_cfg_heads(tmp_path / "a.cfg").coding == ""
+
+
+def test_a_cfg_of_bounded_boxes_takes_sigmoids_before_the_head() -> None:
+    text = cfg_text(rows_of("yolov3-tiny", 80), (((0.5, 0.25),) * 3,) * 2, image_size=416, coding="bounded")
+
+    assert text.count("activation=logistic\n\n[yolo]") == text.count("scale_x_y=2\nnew_coords=1") == 2
+    assert "activation=linear\n\n[yolo]" not in text
+
+
+@given(
+    sizes=st.lists(st.tuples(*[st.floats(1e-3, 2.0)] * 2), min_size=9, max_size=9),
+    coding=st.sampled_from([*CODINGS]),
+)
 @settings(deadline=None)
-def test_the_anchors_of_a_cfg_are_read_back(
-    sizes: list[tuple[float, float]], tmp_path_factory: pytest.TempPathFactory
+def test_anchors_and_coding_of_a_cfg_are_read_back(
+    sizes: list[tuple[float, float]], coding: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "a.cfg"
     anchors = [tuple(sizes[first : first + 3]) for first in (0, 3, 6)]
-    path.write_text(cfg_text(rows_of("yolov3-compact", 2), anchors, image_size=416))
+    path.write_text(cfg_text(rows_of("yolov3-compact", 2), anchors, image_size=416, coding=coding))
 
-    read = read_cfg_anchors(path)
+    read = read_cfg_heads(path)
 
-    for mine, theirs in zip(anchors, read, strict=True):
+    assert read.coding == coding
+    for mine, theirs in zip(anchors, read.anchors, strict=True):
         assert [side * 416 for size in mine for side in size] == pytest.approx(
             [side for size in theirs for side in size]
         )

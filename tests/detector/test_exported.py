@@ -22,7 +22,7 @@ from detector.augment import letterbox
 from detector.datasets import open_dataset
 from detector.exported import EveryBox, to_onnx
 from detector.hyperparameters import Hyperparameters
-from detector.models.darknet_files import read_weights
+from detector.models.darknet_files import read_cfg_heads, read_weights
 from detector.plan import TrainingPlan
 from detector.predict import Detector
 from detector.trainer import LaneSpec, Trainer
@@ -49,10 +49,10 @@ def images() -> Tensor:
     return torch.stack([val.sample(index, 0).image for index in range(5)])
 
 
-def bounded(weights: Path, path: Path) -> Path:
-    """The same weights, whose boxes are coded in the other way."""
+def coded(coding: str, weights: Path, path: Path) -> Path:
+    """The same weights, whose boxes are coded in a way of choice."""
     stored = checkpoint.load(weights)
-    checkpoint.save(replace(stored, values=replace(stored.values, coding="bounded")), path)
+    checkpoint.save(replace(stored, values=replace(stored.values, coding=coding)), path)
     return path
 
 
@@ -98,19 +98,21 @@ def test_darknets_product_with_the_class_is_our_score_where_there_is_one_class(
     torch.testing.assert_close(products, expected_NKC)
 
 
-def test_a_box_coding_that_darknet_lacks_is_refused(export: Export, weights: Path, tmp_path: Path) -> None:
-    file = bounded(weights, tmp_path / "bounded.pt")
+@pytest.mark.parametrize(("coding", "has_note"), [("exp", False), ("bounded", True), ("wide", True)])
+def test_a_cfg_says_how_boxes_are_coded_and_a_note_who_knows_that(
+    coding: str, has_note: bool, export: Export, weights: Path, tmp_path: Path
+) -> None:
+    said = export("--to", "darknet", "-o", tmp_path / "a.weights", file=coded(coding, weights, tmp_path / "a.pt"))
 
-    with pytest.raises(EvolveError, match="--to darknet: darknet has no box coding 'bounded'; allowed: exp"):
-        export("--to", "darknet", file=file)
-    assert [path.name for path in tmp_path.iterdir()] == ["bounded.pt"]
+    assert read_cfg_heads(tmp_path / "a.cfg").coding == coding
+    assert ("pjreddie's darknet does not" in " ".join(said.stdout.split())) is has_note
 
 
 @pytest.mark.parametrize("coding", ["exp", "bounded"])
 def test_torchscript_says_what_torch_says_for_any_number_of_images(
     coding: str, export: Export, weights: Path, images: Tensor, tmp_path: Path
 ) -> None:
-    file = weights if coding == "exp" else bounded(weights, tmp_path / "bounded.pt")
+    file = coded(coding, weights, tmp_path / "coded.pt")
     export("--to", "torchscript", "-o", tmp_path / "a.torchscript", file=file)
 
     facts = {"facts.json": ""}

@@ -16,13 +16,18 @@ from detector.exported import to_darknet
 from detector.models.darknet import num_frozen_rows, rows_of
 from detector.models.darknet_files import WeightsError, stored_layers, weights_bytes
 from detector.plan import MODELS, TrainingPlan
-from detector.start import load_start, sha256_of
+from detector.start import Start, sha256_of
+from detector.start import load_start as load
 from detector.telemetry import CheckpointSaved, EpochMetrics, StepTelemetry
 from detector.trainer import LaneSpec, Trainer
 from tests.scenes import few_scenes
 from tests.trained import PLAN, VALUES
 
 SMALL = replace(PLAN, epochs=2)
+
+
+def load_start(plan: TrainingPlan, names: list[str], coding: str = VALUES.coding) -> Start:
+    return load(plan, names, coding=coding)
 
 
 def starting(weights: Path, **changes: object) -> TrainingPlan:
@@ -137,8 +142,8 @@ def test_heads_that_code_boxes_in_another_way_start_from_the_seed(weights: Path,
     to_darknet(load_detector(weights), tmp_path / "a.weights")
 
     for file in (weights, tmp_path / "a.weights"):
-        start = load_start(starting(file), ["digit"], coding="bounded")
-        assert start.text == "its boxes are coded exp, not bounded: all layers but the heads are taken"
+        start = load_start(starting(file), ["digit"], coding="exp")
+        assert start.text == "its boxes are coded bounded, not exp: all layers but the heads are taken"
         assert "blocks.15.bias" not in start.state and start.anchors is None
 
 
@@ -168,7 +173,7 @@ def test_a_training_from_darknets_files_begins_where_the_weights_were(weights: P
 
     (first,) = Trainer(plan, open_dataset("digits-1", image_size=64), [LaneSpec(values=VALUES)]).evaluate_once()
     path.with_suffix(".cfg").unlink()
-    without = load_start(plan, ["digit"])
+    without = load_start(plan, ["digit"], coding="exp")  # which darknet has where no cfg says another
 
     assert isinstance(first, EpochMetrics)
     stored = checkpoint.load(weights).metrics

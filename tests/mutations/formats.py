@@ -21,7 +21,7 @@ from detector.datasets.voc import read_voc
 from detector.datasets.yolo import read_yolo
 from detector.hyperparameters import Hyperparameters
 from detector.models import build_network, rows_of
-from detector.models.darknet_files import WeightsError, cfg_text, read_cfg_anchors, read_weights, weights_bytes
+from detector.models.darknet_files import WeightsError, cfg_text, read_cfg_heads, read_weights, weights_bytes
 from evolve.errors import EvolveError
 from evolve.exchange.conversion import explain_hyp, import_hyp, read_text
 from evolve.exchange.dialects import Context, darknet, early, from_dialect, native, to_dialect, ultralytics, yolov3
@@ -408,7 +408,7 @@ def formats() -> tuple[Format, ...]:
         _files("VOC ImageSets", "ImageSets/Main/train.txt", "text", b"0\n1 1\n", misread=reading.of_nothing),
         _files("VOC classes.txt", "classes.txt", "text", b"cat\ndog\nno\n", misread=reading.of_classes),
         _darknet("a.weights", "image", _weights(), lambda path: read_weights(path, WEIGHTS_OF, num_classes=1).num_rows),
-        _darknet("a.cfg", "text", _cfg(), read_cfg_anchors),
+        _darknet("a.cfg", "text", _cfg(), read_cfg_heads),
         _files("COCO annotations", "annotations/instances_train.json", "json", COCO, misread=reading.of_coco),
         _files("boxes of a list", "train.txt", "text", BOX_LIST, misread=reading.of_box_list),
         _files("boxes' classes.txt", "classes.txt", "text", b"cat\ndog\nno\n", misread=reading.of_classes),
@@ -440,7 +440,7 @@ def _weights() -> bytes:
 
 
 def _cfg() -> bytes:
-    return cfg_text(rows_of(WEIGHTS_OF, 1), [[(0.5, 0.25)] * 3] * 2, image_size=64).encode()
+    return cfg_text(rows_of(WEIGHTS_OF, 1), [[(0.5, 0.25)] * 3] * 2, image_size=64, coding="bounded").encode()
 
 
 def _moving() -> tuple[bytes, ...]:
