@@ -60,7 +60,7 @@ def _is_best(overlap_NMB: Tensor) -> Tensor:
 
 
 ASSIGNMENTS: dict[str, Callable[[Tensor, Tensor, Hyperparameters], Tensor]] = {
+    "shape_ratio": shape_ratio,
     "shape_overlap": shape_overlap,
     "best_anchor": best_anchor,
-    "shape_ratio": shape_ratio,
 }

@@ -65,4 +65,4 @@ def _angle(boxes_4: Tensor) -> Tensor:
     return torch.atan2(width, height)
 
 
-BOX_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"giou": giou, "iou": iou, "diou": diou, "ciou": ciou}
+BOX_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"ciou": ciou, "giou": giou, "iou": iou, "diou": diou}

@@ -55,4 +55,4 @@ def _steps(steps: list[tuple[int, int]], like: Tensor) -> Tensor:
     return torch.tensor(steps).to(like.device, non_blocking=True)
 
 
-CELLS: dict[str, CellsRule] = {"centre": centre, "neighbours": neighbours, "square": square}
+CELLS: dict[str, CellsRule] = {"neighbours": neighbours, "centre": centre, "square": square}

@@ -62,4 +62,4 @@ def _sizes(raw_NTASS4: Tensor, anchors_A2: Tensor) -> Tensor:
     return anchors_A2.to(raw_NTASS4.dtype)[:, None, None, :]
 
 
-CODINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"exp": exp, "bounded": bounded, "wide": wide}
+CODINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"bounded": bounded, "exp": exp, "wide": wide}

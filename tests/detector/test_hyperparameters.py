@@ -67,7 +67,7 @@ def test_lanes_may_be_fused_if_they_agree_on_what_is_shared_alone() -> None:
         ({"noobj": 0.0}, {}, {"ignore_iou"}),
         ({"box": 0.0}, {}, {"box_loss"}),
         ({"schedule": "constant"}, {}, {"lrf"}),
-        ({"assignment": "best_anchor"}, {}, {"assign_iou"}),
+        ({"assignment": "best_anchor"}, {}, {"assign_ratio"}),
         ({"obj": 0.0}, {}, {"obj_iou"}),
         ({}, {CLASSES: False}, {"cls"}),
         ({}, {VARIED: False}, set(names(AUGMENTATION))),

@@ -21,6 +21,11 @@ LABELS = torch.tensor(
     ]
 )
 CELLS = (2, 4)
+# One place for each label, which says where it is by exp.
+PAPERS = {
+    **{"assignment": "shape_overlap", "assign_iou": 1.0, "cells": "centre", "coding": "exp"},
+    **{"box_loss": "giou", "obj_iou": 0.0},
+}
 
 
 def raw_heads(lanes: int = 2, num_classes: int = 3, seed: int = 0) -> list[torch.Tensor]:
@@ -36,7 +41,7 @@ def loss_of(
     labels = LABELS.double()
     anchors = [each.double() for each in ANCHORS]
     values = Hyperparameters.from_mapping(
-        {**dict(zip(TERMS, gains, strict=True)), "ignore_iou": ignore, "assign_iou": 1.0, **others}
+        {**dict(zip(TERMS, gains, strict=True)), "ignore_iou": ignore, **PAPERS, **others}
     )
     return detection_loss(heads, labels, anchors, LaneValues.of([values] * lanes, like=labels))
 

@@ -33,7 +33,8 @@ def assigned(labels_NM5: torch.Tensor, *lanes: Hyperparameters, raw: torch.Tenso
 
 
 def having(**values: object) -> Hyperparameters:
-    return Hyperparameters.from_mapping({"assign_iou": 1.0, **values})
+    papers = {"assignment": "shape_overlap", "assign_iou": 1.0, "cells": "centre", "coding": "exp"}
+    return Hyperparameters.from_mapping({**papers, **values})
 
 
 def places(targets: Targets, lane: int = 0) -> list[tuple[int, int, int, int]]:
