@@ -231,11 +231,18 @@ TABLE = Table(
         Fixed("fliplr", 0.5, "half of the images are flipped there, always."),
         Fixed("warmup_momentum", lambda case: float(case.number("momentum"))),
         Fixed("warmup_bias_lr", 0.0),
+        Fixed("coding", "exp", "boxes are coded by exp there, unless the cfg says new_coords."),
+        Fixed("cells", "centre", "a label is learned in the cell of its centre there."),
+        Fixed(
+            "assignment", "best_anchor", "the best anchor alone learns a label there, unless the cfg has iou_thresh."
+        ),
+        Fixed("positives", "every", "every place that may learn a label does there."),
+        Fixed("objectness", "bce", "objectness is learned by logistic regression there."),
+        Fixed("obj_iou", 0.0, "objectness is asked for 1 there."),
     ),
     absent={
         ("box", "obj", "noobj", "cls"): "there are no gains; boxes have squared errors, scaled by 2 - w h as here.",
         ("ema_decay",): "weights are not averaged there.",
-        ("assign_iou",): "no key in [net].",
         ("translate", "scale"): "no keys in [net]; see jitter of [yolo].",
     },
     facts=_FACTS,

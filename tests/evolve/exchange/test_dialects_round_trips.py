@@ -157,17 +157,20 @@ def test_a_darknet_export_is_recognised():
 
 
 def test_every_hyperparameter_is_either_in_the_yolov3_file_or_named_in_its_head():
-    unusual = replace(Hyperparameters(), nesterov=False, clip_norm=1.0, schedule="cosine")
+    choices = {"box_loss": "giou", "objectness": "focal", "assignment": "best_anchor", "cells": "centre"}
+    others = {"positives": "aligned", "coding": "exp", "obj_iou": 0.0, "nesterov": False, "clip_norm": 1.0}
+    unusual = Hyperparameters.from_mapping({**choices, **others, "schedule": "cosine"})
     export = to_dialect("yolov3", unusual, Context())
 
     text = export.text()
-    assert [each.name for each in fields(Hyperparameters) if each.name not in text] == ["optimizer"]  # refused if other
+    missing = [each.name for each in fields(Hyperparameters) if each.name not in text]
+    assert missing == ["optimizer", "assign_ratio"]  # refused where it is another, and anchor_t there
 
 
 def test_a_choice_that_no_other_trainer_has_a_key_for_is_told() -> None:
     export = to_dialect("yolov3", Hyperparameters(box_loss="diou", objectness="focal", focal_gamma=2.0), Context())
 
-    assert "box_loss diou: a box is learned by the mean of 1 - CIoU there" in "\n".join(export.notes)
+    assert "box_loss diou: a box is learned by 1 - CIoU there" in "\n".join(export.notes)
     assert any("focal_gamma 2" in note and "as that trainer has them" in note for note in export.notes)
 
 

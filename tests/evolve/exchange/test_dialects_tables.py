@@ -66,11 +66,17 @@ def test_a_preset_of_our_own_does_not_exist():
 
 
 def test_a_choice_that_we_do_not_have_is_noted_both_ways():
-    export = to_dialect("yolov3", Hyperparameters(), Context())
-    back = from_dialect("yolov3", export.text(), Context(), origin="h")
+    fixed = (Fixed("activation", "mish", "is Mish there."), Fixed("box_loss", "eiou", "is EIoU there."))
+    dialect = Tabled(Table(name="new", keys=tuple(same(lr0="0.5")), fixed=fixed))
 
-    assert any(note.startswith("objectness bce: the target of obj is the IoU there") for note in export.notes)
-    assert any(note.startswith("objectness iou: cannot be chosen here") for note in back.notes)
+    export = dialect.to_dialect(Hyperparameters(), Context())
+    back = dialect.from_source(dialect.read("lr0: 0.2\n", "h"), Context())
+
+    assert {"activation: is Mish there.", "box_loss ciou: is EIoU there."} <= {*export.notes}
+    assert [note for note in back.notes if "cannot be chosen here" in note] == [
+        "activation mish: cannot be chosen here; is Mish there.",
+        "box_loss eiou: cannot be chosen here; is EIoU there.",
+    ]
 
 
 def test_a_choice_that_we_have_is_made_in_an_import_and_noted_in_an_export_that_differs():
@@ -100,7 +106,7 @@ def test_ours_that_a_table_has_never_heard_of_are_noted_once_they_differ_from_th
     (usual,) = dialect.to_dialect(Hyperparameters(), Context()).notes
     (unusual,) = dialect.to_dialect(Hyperparameters(box=2.0), Context()).notes
 
-    assert "box_loss giou" in usual and "box 2" not in usual
+    assert "box_loss ciou" in usual and "box 2" not in usual
     assert ", box 2, " in unusual
 
 
