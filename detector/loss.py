@@ -83,9 +83,8 @@ def detection_loss(
         overlap_NTK = best_overlap(predicted.boxes_NTK4, labels_NM5)
         truth = assign(labels_NM5, grid, values, predicted)
     is_background = ~truth.is_object_NLK & ~(overlap_NTK > values.numbers_T["ignore_iou"][:, None])
-    box_NTK, share_NTK = _box_losses(raw_NTKO[..., :4], truth, grid, values)
-    as_object, as_background = OBJECTNESS[values.shared.objectness](raw_NTKO[..., 4], values.numbers_T)
-    as_object = share_NTK * as_object + (1 - share_NTK) * as_background
+    box_NTK, target_NTK = _box_losses(raw_NTKO[..., :4], truth, grid, values)
+    as_object, as_background = OBJECTNESS[values.shared.objectness](raw_NTKO[..., 4], target_NTK, values.numbers_T)
     losses_4NTK = torch.stack(
         (
             box_NTK,
@@ -123,7 +122,7 @@ def _means(losses_4NTK: Tensor, truth: Targets, grid: Grid) -> Tensor:
 
 
 def _box_losses(raw_NTK4: Tensor, truth: Targets, grid: Grid, values: LaneValues) -> tuple[Tensor, Tensor]:
-    """What the box term counts at each place, and how much of an object the objectness terms ask for there.
+    """What the box term counts at each place, and what the objectness terms ask for there.
 
     Returns:
         (2 - w h) times the chosen loss where an object is, 0 elsewhere; and 1, or less by the share `obj_iou` of what
@@ -139,11 +138,11 @@ def _box_losses(raw_NTK4: Tensor, truth: Targets, grid: Grid, values: LaneValues
     corners, label_corners = xyxy(boxes), xyxy(label).expand_as(boxes)
     loss = BOX_LOSSES[values.shared.box_loss](corners, label_corners)
     weight = 2 - label[..., 2] * label[..., 3]
-    share = torch.ones_like(loss)
+    target = torch.ones_like(loss)
     if "obj_iou" in values.positive:
         overlap = paired_overlap(corners.detach(), label_corners)
-        share = 1 - values.numbers_T["obj_iou"][:, None] * (1 - overlap)
-    return torch.where(is_object, loss * weight, 0), share
+        target = (1 - values.numbers_T["obj_iou"][:, None] * (1 - overlap)).clamp(0, 1)
+    return torch.where(is_object, loss * weight, 0), target
 
 
 def _class_losses(raw_NTKC: Tensor, truth: Targets) -> Tensor:

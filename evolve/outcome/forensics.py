@@ -71,7 +71,7 @@ class Diagnosis:
         if self.first_sign_step is not None:
             parts.append(f"update ratio above {WARNING_UPDATE:g} from step {self.first_sign_step}")
         if self.max_box_logit > LARGE_BOX_LOGIT:
-            parts.append(f"box logit {self.max_box_logit:.3g}: a box's size is its exponential, which overflows")
+            parts.append(f"box logit {self.max_box_logit:.3g}: no box needs as much, and by exp its size overflows")
         return "; ".join(part for part in parts if part)
 
     @property
@@ -161,7 +161,7 @@ class Diagnosis:
         if not self.max_box_logit > LARGE_BOX_LOGIT:
             return ""
         return (
-            f"A raw box output had reached {self.max_box_logit:.3g}; a box's size is its exponential, which overflows."
+            f"A raw box output had reached {self.max_box_logit:.3g}; no box needs as much, and by exp its size overflows."
         )
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from detector.boxes import xyxy
+from detector.boxes import paired_overlap, xyxy
 from detector.choices.codings import exp
 from detector.hyperparameters import Hyperparameters
 from detector.lane_values import LaneValues
@@ -64,6 +64,21 @@ def test_object_and_background_terms_add_up_to_the_mean_bce_of_ultralytics() -> 
         bce = binary_cross_entropy_with_logits(heads[scale][..., 4], truth, reduction="none")
         mean_T = bce.mean((0, 2, 3, 4)) * balance * 2  # images
         torch.testing.assert_close(parts.terms_TS4[:, scale, 1] + parts.terms_TS4[:, scale, 2], mean_T)
+
+
+def test_where_an_object_is_the_iou_is_asked_for_and_a_right_answer_costs_nothing() -> None:
+    heads = raw_heads(lanes=1)
+    overlap = paired_overlap(xyxy(exp(heads[1][..., :4], ANCHORS[1].double())), xyxy(LABELS.double()[0, 1, 1:]))
+    (place,) = loss_of(heads).is_object[1].nonzero().tolist()
+
+    costs = []
+    for share in (0.0, 0.5, 1.0):
+        asked = 1 - share * (1 - overlap[tuple(place)])
+        heads[1][tuple(place)][4] = asked.clamp(max=1 - 1e-9).logit()
+        costs.append(loss_of(heads, obj_iou=share).terms_TS4[0, 1, 1].item())
+
+    assert 0 < overlap[tuple(place)] < 1
+    assert costs == pytest.approx([0, 0, 0], abs=1e-6)
 
 
 def test_the_box_term_is_one_minus_giou_scaled_for_small_boxes() -> None:
