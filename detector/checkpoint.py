@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detector.hyperparameters import Hyperparameters, declarations
+from detector.hyperparameters import Hyperparameters, as_written, declarations
 from detector.plan import TrainingPlan
 
 FORMAT = 2
@@ -202,7 +202,7 @@ def load(path: Path, device: str = "cpu") -> Checkpoint:
             raise CheckpointError(f"{path}: is damaged: its checksum is not that of its content")
         del content["format"]
         content["plan"] = TrainingPlan(**content["plan"])
-        content["values"] = Hyperparameters(**content["values"])
+        content["values"] = Hyperparameters.from_mapping(as_written(content["values"]))
         loaded = Checkpoint(**content)
     except CheckpointError:
         raise

@@ -211,12 +211,42 @@ class Hyperparameters:
         return cls(**{name: _DECLARATIONS[name].parsed(value) for name, value in values.items()})
 
 
+# Defaults that were other ones, by the generation of defaults that had them last. What was made under an earlier one
+# goes on under it. Numbers that come with a new choice need no line: they do nothing until they are asked for.
+GENERATION = 2
+_FORMER: Mapping[int, Mapping[str, float | str | bool]] = {
+    1: {"assignment": "shape_overlap", "cells": "centre", "coding": "exp", "box_loss": "giou", "obj_iou": 0.0},
+}
 _DECLARATIONS = {field.name: Declaration(name=field.name, **field.metadata) for field in fields(Hyperparameters)}
 
 
 def declarations() -> Mapping[str, Declaration]:
     """All hyperparameters by name, in the order they are written to files."""
     return _DECLARATIONS
+
+
+def former_defaults(generation: int) -> Mapping[str, float | str | bool]:
+    """Defaults of a generation that are not those of today, by name.
+
+    Raises:
+        ValueError: There is no such generation.
+    """
+    if not 1 <= generation <= GENERATION:
+        raise ValueError(f"{generation} is no generation of defaults; allowed: 1 to {GENERATION}, that of today")
+    found: dict[str, float | str | bool] = {}
+    for last in range(GENERATION - 1, generation - 1, -1):
+        found |= _FORMER[last]
+    return found
+
+
+def as_written(values: Mapping[str, object]) -> dict[str, object]:
+    """All hyperparameters of a file that was written with every one there was, with those that came later.
+
+    A file that names `coding` and not `cells` is older than the second generation of defaults.
+    """
+    is_whole = {"coding", "box_loss", "initialiser", "ema_decay", "assign_iou"} <= values.keys()
+    older = former_defaults(1) if is_whole and "cells" not in values else {}
+    return {**older, **values}
 
 
 @cache  # asked for with every image that may be augmented

@@ -25,7 +25,7 @@ def bce(logit_NTK: Tensor, target_NTK: Tensor, numbers_T: Numbers) -> tuple[Tens
     Returns:
         Two tensors of the shape of the logits, at least 0: binary cross-entropy against the target, and against 0. What
         no answer can avoid, the entropy of a target between 0 and 1, is left out: it has no gradient, and a loss that
-        ends where it began would say that nothing was learned. Gains are apart, so obj / noobj is BCE's positive weight.
+        ends where it began would say that nothing was learned. Gains are apart: obj / noobj is BCE's positive weight.
 
     Source: Redmon & Farhadi 2018, section 2.1 (logistic regression).
     """

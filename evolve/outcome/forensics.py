@@ -160,9 +160,8 @@ class Diagnosis:
     def _box_sentence(self) -> str:
         if not self.max_box_logit > LARGE_BOX_LOGIT:
             return ""
-        return (
-            f"A raw box output had reached {self.max_box_logit:.3g}; no box needs as much, and by exp its size overflows."
-        )
+        found = f"A raw box output had reached {self.max_box_logit:.3g}"
+        return f"{found}; no box needs as much, and by exp its size overflows."
 
 
 def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded, *, seed: int | None = None) -> Diagnosis:

@@ -99,7 +99,8 @@ class StudyFile:
             for key, reason in stored.decisions.items()
             if key in self.open_keys or key.partition(".")[2] in self.searched
         }
-        return self.settled({key: getattr(stored, key) for key in self.open_keys}, kept)
+        generation = {} if "defaults" in self.raw else {"defaults": stored.defaults}
+        return self.settled({key: getattr(stored, key) for key in self.open_keys} | generation, kept)
 
     def preview(self) -> Study:
         """The study with everything left open at its default, to be described before there are data.

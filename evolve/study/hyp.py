@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from detector.hyperparameters import Hyperparameters, names
+from detector.hyperparameters import Hyperparameters, as_written, names
 from detector.text_files import TextFileError, read_text
 from detector.yaml_text import YamlError, dump, load
 from evolve.errors import EvolveError, shown, unknown_text
@@ -88,7 +88,8 @@ def parse_hyp(text: str, path: str) -> HypFile:
     if unknown := [key for key in raw if key not in names()]:
         raise HypError(f"{path}: {_unknown(unknown)}")
     try:
-        return HypFile(values=Hyperparameters.from_mapping(raw), given=tuple(raw), training=training)
+        values = Hyperparameters.from_mapping(as_written(raw))
+        return HypFile(values=values, given=tuple(raw), training=training)
     except ValueError as error:
         raise HypError(f"{path}: {error}") from None
 

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from detector.hyperparameters import Hyperparameters, names
+from detector.hyperparameters import GENERATION, Hyperparameters, former_defaults, names
 from detector.plan import LARGEST_SEED, TrainingPlan
 from evolve.errors import DefinitionError, Problem, StudyError, shown
 from evolve.study.definition import Budget, Definition, Fitness, Flag, Number, Thresholds, Whole, problems_of
@@ -68,6 +68,11 @@ def _seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
     return seeds
 
 
+def _generation(defaults: int) -> int:
+    former_defaults(defaults)
+    return defaults
+
+
 class Study(Definition):
     """Everything that defines a study, defaults filled in.
 
@@ -91,6 +96,7 @@ class Study(Definition):
         baseline: Whether trial 0 is the fixed hyperparameters, or defaults, themselves.
         keep_weights: Whether the weights of all trials are kept or those of the best alone.
         decisions: Why a value is what it is, by key, where it was chosen from the data.
+        defaults: Generation of the detector's defaults, which a study that was begun under an earlier one keeps.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)
@@ -120,6 +126,7 @@ class Study(Definition):
     baseline: Flag = False
     keep_weights: Literal["best", "all"] = "best"
     decisions: dict[str, str] = Field(default={})
+    defaults: Annotated[Whole, AfterValidator(_generation)] = GENERATION
 
     @model_validator(mode="before")
     @classmethod
@@ -206,7 +213,7 @@ class Study(Definition):
         Raises:
             ValueError: A parameter is not known or not allowed.
         """
-        return Hyperparameters.from_mapping({**self.fixed, **params})
+        return Hyperparameters.from_mapping({**former_defaults(self.defaults), **self.fixed, **params})
 
     def baseline_params(self) -> dict[str, Scalar]:
         """Parameters of the trial that changes nothing: fixed values, else defaults, of all that is searched."""
@@ -259,7 +266,7 @@ class Study(Definition):
         Raises:
             StudyError: It is not allowed.
         """
-        return validated(json.loads(text), lambda problem: f"stored study: {problem}")
+        return validated({"defaults": 1, **json.loads(text)}, lambda problem: f"stored study: {problem}")
 
 
 def validated(raw: object, placed: Callable[[Problem], str]) -> Study:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import yaml
@@ -13,7 +13,9 @@ from detector.declaration import CLASSES, DATA_FACTS, VARIED
 from detector.hyperparameters import (
     AUGMENTATION,
     Hyperparameters,
+    as_written,
     declarations,
+    former_defaults,
     fuse_key,
     names,
     numeric_range,
@@ -120,3 +122,11 @@ def test_the_command_lists_every_hyperparameter_with_default_range_and_meaning()
         (line,) = [each for each in shown.splitlines() if each.startswith(f"{name} ")]
         assert declared.meaning in line and declared.allowed in line
         assert told[name]["default"] == declared.default
+
+
+def test_a_file_with_everything_there_was_before_cells_means_the_former_defaults_of_what_came_later() -> None:
+    whole = asdict(Hyperparameters.from_mapping(former_defaults(1)))
+    before = {name: value for name, value in whole.items() if name not in ("cells", "obj_iou", "positives")}
+
+    assert as_written(before) == {"cells": "centre", "obj_iou": 0.0, **before}
+    assert as_written(whole) == whole and as_written({"coding": "exp"}) == {"coding": "exp"}

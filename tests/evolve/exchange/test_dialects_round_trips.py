@@ -1,6 +1,6 @@
 """Ours -> a trainer's dialect -> ours gives back the same bits wherever the dialect has a place for them."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from fractions import Fraction
 
 import pytest

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.hyperparameters import Hyperparameters, allowed_choices, names, numeric_range
@@ -22,6 +22,7 @@ def hyperparameters(draw: st.DrawFn) -> Hyperparameters:
 
 
 @given(values=hyperparameters())
+@settings(deadline=None)
 def test_what_is_written_is_read_to_the_last_bit(
     values: Hyperparameters, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

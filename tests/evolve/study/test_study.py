@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from detector.hyperparameters import Hyperparameters, allowed_choices, names, numeric_range
 from detector.plan import TrainingPlan
@@ -424,3 +425,17 @@ def test_a_study_of_one_trial_may_search_nothing_and_one_of_more_may_not() -> No
     assert dict(Study.from_mapping(alone, origin="test").space) == {}
     with pytest.raises(StudyError, match=r"test: space: \{\} names no hyperparameter for 2 trials; known: \['lr0'"):
         Study.from_mapping(alone | {"budget": {"trials": 2}}, origin="test")
+
+
+def test_a_study_that_was_stored_before_defaults_changed_keeps_those_it_began_with(tmp_path: Path) -> None:
+    before = {key: value for key, value in study().to_mapping().items() if key != "defaults"}
+    stored = Study.from_json(json.dumps(before))
+    path = tmp_path / "again.yaml"
+    path.write_text(yaml.safe_dump({"name": stored.name, "space": before["space"], "budget": before["budget"]}))
+
+    again = read_study(str(path)).settled_like(stored)
+
+    assert (stored.hyperparameters({}).coding, study().hyperparameters({}).coding) == ("exp", "bounded")
+    assert again.defaults == stored.defaults == 1 and again.hyperparameters({}) == stored.hyperparameters({})
+    with pytest.raises(StudyError, match="defaults: 3 is no generation of defaults; allowed: 1 to 2"):
+        Study.from_mapping({**before, "defaults": 3}, origin="x")
