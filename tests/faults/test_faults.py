@@ -24,7 +24,7 @@ def is_ending(fault: Fault) -> bool:
     return fault.signal is not signal.SIGSTOP and fault.target != "worker"
 
 
-def assert_nothing_is_lost(folder: Path, setting: Setting, *, seed: int, calls: Sequence[str]) -> None:
+def assert_nothing_is_lost(folder: Path, setting: Setting, *, seed: int, calls: Sequence[str], most: int = 8) -> None:
     """Of a study under faults that come while it trains, however fast this machine is."""
     killed, whole = folder / "killed", folder / "whole"
     started = time.monotonic()
@@ -34,7 +34,7 @@ def assert_nothing_is_lost(folder: Path, setting: Setting, *, seed: int, calls: 
     # After the start, and so soon that several come before all is trained.
     chosen = faults(seed, calls=calls, within=(0.3 * seconds, 0.6 * seconds))
     ending = filter(is_ending, chosen)  # of chosen calls too: those beside another are sent as signals
-    found = disturbed(killed, setting, url_of(killed), ending, most=8)
+    found = disturbed(killed, setting, url_of(killed), ending, most=most)
 
     assert found.faults
     assert found.problems == [] == undisturbed.problems
