@@ -11,7 +11,6 @@ from math import nan, sqrt
 import torch
 from torch import Tensor
 
-from detector.loss import LossParts
 from detector.telemetry import Objectness
 
 BINS = 20  # of objectness
@@ -25,15 +24,16 @@ class ObjectnessTally:
         self._counts_SB = torch.zeros(num_scales, 2 * BINS * COARSE_BINS, dtype=torch.int64, device=device)
         self._sums_SG4 = torch.zeros(num_scales, 2, 4, dtype=torch.float64, device=device)
 
-    def add(self, heads: Sequence[Tensor], parts: LossParts) -> None:
+    def add(self, heads: Sequence[Tensor], overlaps: Sequence[Tensor], is_object: Sequence[Tensor]) -> None:
         """Adds a batch.
 
         Args:
             heads: Raw outputs of the lane, coarsest scale first.
-            parts: The loss of these outputs, which knows what they overlap and which of them own a label.
+            overlaps: Largest IoU of every prediction with any label of its image, of each head.
+            is_object: Whether a prediction owns a label, of each head.
         """
-        for scale, (raw, overlap, is_object) in enumerate(zip(heads, parts.overlaps, parts.is_object, strict=True)):
-            self._add(scale, raw[..., 4].flatten(), overlap.flatten(), is_object.flatten())
+        for scale, (raw, overlap, owns) in enumerate(zip(heads, overlaps, is_object, strict=True)):
+            self._add(scale, raw[..., 4].flatten(), overlap.flatten(), owns.flatten())
 
     def _add(self, scale: int, logit_K: Tensor, overlap_K: Tensor, is_matched_K: Tensor) -> None:
         both_2K = torch.stack((logit_K.double().sigmoid(), overlap_K.double()))

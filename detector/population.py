@@ -195,7 +195,7 @@ class Population:
             # Terms count images; a mean over images times the batch size compares with training whatever the batch.
             total += parts.terms_TS4.sum((0, 1)).double().cpu() * self._plan.batch_size
             num_images += len(batch.images)
-            tally.add(heads, parts)
+            tally.add(heads, parts.overlaps, parts.is_object)
             found = detect(heads, self._anchors, nms_iou=self._plan.nms_iou, coding=values.shared.coding)
             evaluator.add(batch.labels_NM5, found)
         return Evaluation(

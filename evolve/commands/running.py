@@ -201,7 +201,15 @@ def _defined(
     file = read_study(study, chosen | others | {"name": name})
     if name is None:
         file = file.renamed(derived_name(file.name, chosen))
-    return settled(file, stored=stored_study(storage, file.name), device=device)
+    stored = stored_study(storage, file.name)
+    definition, checked = settled(file, stored=stored, device=device)
+    if not file.preset:
+        return definition, checked
+    from evolve.exchange.presets import with_preset
+    from evolve.run.data import survey
+
+    known = checked or survey(file.data, skip_unreadable=definition.skip_unreadable).at(definition.image_size)
+    return with_preset(file, definition, stored, known.summary), known
 
 
 def _stored(storage: str, name: str, chosen: dict[str, Any], budget: dict[str, Any]) -> Study:

@@ -1,7 +1,8 @@
 """A study as its YAML file and the command line give it, some of it left open until the data are known.
 
 `model`, `image_size`, `batch_size` and `epochs` may be `auto`; `updates` stands in place of `epochs` and says how many
-times the weights are to be updated, whatever the number of images.
+times the weights are to be updated, whatever the number of images. `preset` names a trainer whose usual hyperparameters
+stand in for our defaults.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from evolve.study import Study, validated
 
 AUTO = "auto"
 MAX_UPDATES = 100_000_000
+# Whose usual hyperparameters a study may begin from; `evolve.exchange.presets` knows them.
+PRESETS = ("ultralytics-yolov3", "early-yolov3", "ultralytics", "darknet")
 MAY_BE_OPEN = ("model", "image_size", "batch_size", "epochs")
+_OURS = ("updates", "preset")  # keys of a file that a study has no more, once they have been followed
 _SECTIONS = {"fixed", "space", "budget", "fitness", "thresholds", "decisions"}
 # Options by the keys they replace.
 _OVERRIDES = {name: (name,) for name in (*Study.model_fields, "updates") if name not in _SECTIONS} | {
@@ -58,6 +62,17 @@ class StudyFile:
         return self.raw.get("updates")
 
     @property
+    def preset(self) -> str:
+        """Name of the trainer whose usual hyperparameters are the defaults; empty for ours."""
+        return str(self.raw.get("preset") or "")
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """Hyperparameters that the file itself fixes."""
+        fixed = self.raw.get("hyperparameters")
+        return fixed if isinstance(fixed, Mapping) else {}
+
+    @property
     def open_keys(self) -> tuple[str, ...]:
         """Keys to be chosen from the data."""
         return tuple(key for key in MAY_BE_OPEN if self.raw.get(key) == AUTO or (key == "epochs" and self.updates))
@@ -82,7 +97,7 @@ class StudyFile:
         Raises:
             StudyError: The study is not allowed; names every problem.
         """
-        closed = {key: value for key, value in self.raw.items() if key != "updates"} | dict(values)
+        closed = {key: value for key, value in self.raw.items() if key not in _OURS} | dict(values)
         if isinstance(space := closed.get("space"), Mapping):
             closed["space"] = {name: parameter for name, parameter in space.items() if f"space.{name}" not in decisions}
         return validated(closed | {"decisions": dict(decisions)}, self._placed)
@@ -150,6 +165,8 @@ def read_study(name_or_path: str, overrides: Mapping[str, object] | None = None)
     options = {_override(raw, option, value): f"--{option.replace('_', '-')}" for option, value in given.items()}
     file = StudyFile(path=path, raw=raw, options=options)
     _check_updates(file)
+    if file.preset not in ("", *PRESETS):
+        raise StudyError(f"{path}: preset: {unknown_text('preset', file.preset, PRESETS)}")
     file.preview()
     return file
 

@@ -34,7 +34,7 @@ def test_counts_means_and_spreads_are_those_of_all_predictions_together(seed: in
     tally = ObjectnessTally(len(SIDES), torch.device("cpu"))
 
     for batch in batches:
-        tally.add(*batch)
+        tally.add(batch[0], batch[1].overlaps, batch[1].is_object)
 
     for found in tally.read():
         at = found.scale
@@ -58,7 +58,7 @@ def test_a_prediction_that_is_no_number_leaves_the_other_group_alone() -> None:
     heads[1][~parts.is_object[1]] = torch.nan
     tally = ObjectnessTally(len(SIDES), torch.device("cpu"))
 
-    tally.add(heads, parts)
+    tally.add(heads, parts.overlaps, parts.is_object)
 
     matched, others = tally.read()[2:]
     assert matched.is_matched and 0 < matched.objectness_mean < 1
