@@ -1,7 +1,7 @@
-"""Training images to the network's square: resized, shifted, mirrored and recoloured at random, or letterboxed.
+"""Training images as an epoch shows them: resized, shifted, mirrored and recoloured at random.
 
-Randomness comes from a generator that is passed in; each call takes the same number of draws from it.
-Shapes: M boxes of an image, S side of the square.
+What is drawn for an image is a function of (seed, epoch, image, name of the hyperparameter): switching one on moves no
+other's draws. Shapes: M boxes of an image, S side of the square.
 """
 
 from __future__ import annotations
@@ -10,19 +10,14 @@ from dataclasses import dataclass, replace
 from math import cos, pi, sin
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import box_area, clip_boxes_to_image
 from torchvision.transforms.v2 import functional
 
-from detector.datasets.listing import Sample
-from detector.datasets.pictures import GREY
+from detector.datasets.listing import Sample, Split
+from detector.draws import drawn, share
 from detector.hyperparameters import AUGMENTATION, Hyperparameters, names
-
-# A box that keeps no more of its area, or has a shorter side, is not trained on (box_candidates of ultralytics/yolov3).
-MIN_AREA_LEFT, MIN_SIDE_PX = 0.1, 2.0
-_DRAWS = 7  # flip, hue, saturation, brightness, right, down, larger
+from detector.letterbox import View, letterbox, onto_square, within
 
 # RGB to luma and two axes of chroma; hue turns the chroma, saturation stretches it. FCC 1953 (NTSC), YIQ.
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
@@ -40,58 +35,61 @@ def augments(values: Hyperparameters) -> bool:
     return any(getattr(values, name) for name in names(AUGMENTATION))
 
 
-def augment(sample: Sample, values: Hyperparameters, generator: np.random.Generator, image_size: int) -> Sample:
-    """A varied copy of a sample on a square of `image_size` pixels.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochImages:
+    """Images of a split in one epoch of a training, and what is drawn for each.
+
+    Attributes:
+        split: The images.
+        seed: Seed of the augmentation.
+        epoch: Index of the epoch, from 0.
+    """
+
+    split: Split
+    seed: int
+    epoch: int
+
+    def sample(self, index: int) -> Sample:
+        """The image at `index` before it is varied."""
+        return self.split.sample(index, self.epoch)
+
+    def draws(self, index: int, name: str) -> tuple[float, ...]:
+        """Eight numbers, -1 to below 1, for a hyperparameter and an image."""
+        return drawn(self.seed, self.epoch, index, name)
+
+
+def augment(images: EpochImages, index: int, values: Hyperparameters, image_size: int) -> Sample:
+    """An image as the epoch shows it, on a square of `image_size` pixels.
 
     Boxes are cut to the square; those that keep a tenth of their area or less, or are thinner than 2 px, are left out.
     Where nothing is to be done the sample itself comes back, so its tensors must not be written to.
 
     Args:
-        sample: Image of any size with its boxes.
+        images: Images of the epoch.
+        index: Which of them.
         values: How much to vary it.
-        generator: Seven numbers are drawn from it, whatever is varied.
         image_size: Side of the result in pixels.
     """
-    if not augments(values):
-        return letterbox(sample, image_size)
-    flip, hue, saturation, brightness, right, down, larger = generator.uniform(-1, 1, _DRAWS).tolist()
-    zoom = 1 + values.scale * larger
-    shift = (values.translate * right * image_size, values.translate * down * image_size)
-    varied = _onto_square(sample, image_size, zoom, shift)
-    if (flip + 1) / 2 < values.fliplr:
-        varied = flipped(varied)
+    sample = _placed(images, index, values, image_size)
+    if values.fliplr and share(images.draws(index, "fliplr")[0]) < values.fliplr:
+        sample = flipped(sample)
     if values.hsv_h or values.hsv_s or values.hsv_v:
-        gains = (1 + values.hsv_s * saturation, 1 + values.hsv_v * brightness)
-        varied = replace(varied, image=_recoloured(varied.image, values.hsv_h * hue, *gains))
-    return varied
+        hue, saturation, brightness = (
+            getattr(values, name) * images.draws(index, name)[0] for name in ("hsv_h", "hsv_s", "hsv_v")
+        )
+        sample = replace(sample, image=_recoloured(sample.image, hue, 1 + saturation, 1 + brightness))
+    return sample
 
 
-def letterbox(sample: Sample, image_size: int) -> Sample:
-    """The sample resized to fit a square, its aspect kept, centred on grey; itself if it fits already.
-
-    Args:
-        sample: Image of any size with its boxes.
-        image_size: Side of the square in pixels.
-    """
-    if sample.height == sample.width == image_size:
-        return sample
-    return _onto_square(sample, image_size, 1.0, (0.0, 0.0))
-
-
-def from_letterbox(boxes_K4: Tensor, *, size: tuple[int, int], image_size: int) -> Tensor:
-    """Boxes found on a letterboxed square, in pixels of the image that was put there and cut to it.
-
-    Args:
-        boxes_K4: Corners xyxy as fractions (0..1) of the square.
-        size: Width and height of the image in pixels, as given to `letterbox`.
-        image_size: Side of the square in pixels.
-    """
-    scale = image_size / max(size)
-    across, down = (_interval(length, scale, 0.0, image_size) for length in size)
-    offset = boxes_K4.new_tensor([across.offset, down.offset] * 2)
-    factor = boxes_K4.new_tensor([across.factor, down.factor] * 2)
-    inside: Tensor = clip_boxes_to_image((boxes_K4 * image_size - offset) / factor, (size[1], size[0]))
-    return inside
+def _placed(images: EpochImages, index: int, values: Hyperparameters, image_size: int) -> Sample:
+    sample = images.sample(index)
+    if not values.scale and not values.translate:
+        return letterbox(sample, image_size)
+    zoom = 1 + values.scale * images.draws(index, "scale")[0]
+    right, down, *_ = images.draws(index, "translate")
+    shift = (values.translate * right * image_size, values.translate * down * image_size)
+    scale = zoom * image_size / max(sample.height, sample.width)
+    return within(onto_square(sample, View(scale=(scale, scale), shift=shift), image_size))
 
 
 def flipped(sample: Sample) -> Sample:
@@ -99,69 +97,6 @@ def flipped(sample: Sample) -> Sample:
     x0, y0, x1, y1 = sample.boxes_M4.unbind(1)
     boxes_M4 = torch.stack([sample.width - x1, y0, sample.width - x0, y1], dim=1)
     return replace(sample, image=functional.horizontal_flip(sample.image), boxes_M4=boxes_M4)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Interval:
-    """Pixels `source` of an image's row or column, and the pixels `target` of the square they become."""
-
-    source: tuple[int, int]
-    target: tuple[int, int]
-
-    @property
-    def factor(self) -> float:
-        return (self.target[1] - self.target[0]) / (self.source[1] - self.source[0])
-
-    @property
-    def offset(self) -> float:
-        return self.target[0] - self.source[0] * self.factor
-
-
-def _interval(length: int, scale: float, shift: float, image_size: int) -> _Interval:
-    """What is seen of a side of `length` pixels that is scaled, centred and shifted; rounded to whole pixels.
-
-    Boxes go the way of the rounded intervals, as the pixels do, so rounding moves none against its object.
-    """
-    start = (image_size - length * scale) / 2 + shift
-    stop = start + length * scale
-    if stop <= 0 or start >= image_size:
-        return _Interval(source=(0, 1), target=(0, 0))
-    first = min(max(round(start), 0), image_size - 1)
-    last = min(max(round(stop), first + 1), image_size)  # however thin, what is in sight has a pixel
-    begin = min(max(round((first - start) / scale), 0), length - 1)
-    end = min(max(round((last - start) / scale), begin + 1), length)
-    return _Interval(source=(begin, end), target=(first, last))
-
-
-def _onto_square(sample: Sample, image_size: int, zoom: float, shift: tuple[float, float]) -> Sample:
-    scale = zoom * image_size / max(sample.height, sample.width)
-    across = _interval(sample.width, scale, shift[0], image_size)
-    down = _interval(sample.height, scale, shift[1], image_size)
-    size = [down.target[1] - down.target[0], across.target[1] - across.target[0]]
-    if size == [image_size, image_size]:
-        square = _resized(sample.image, across, down, size)
-    else:
-        square = torch.full((3, image_size, image_size), GREY, dtype=torch.uint8)
-        if min(size) > 0:  # far shifts may leave nothing of the image
-            square[:, slice(*down.target), slice(*across.target)] = _resized(sample.image, across, down, size)
-    boxes_M4 = sample.boxes_M4 * torch.tensor([across.factor, down.factor] * 2)
-    boxes_M4 += torch.tensor([across.offset, down.offset] * 2)
-    return _within(replace(sample, image=square, boxes_M4=boxes_M4), is_cut=zoom != 1 or shift != (0, 0))
-
-
-def _resized(image: Tensor, across: _Interval, down: _Interval, size: list[int]) -> Tensor:
-    seen = image[:, slice(*down.source), slice(*across.source)]
-    resized: Tensor = functional.resize(seen, size, antialias=True)
-    return resized
-
-
-def _within(sample: Sample, *, is_cut: bool) -> Sample:
-    cut_M4 = clip_boxes_to_image(sample.boxes_M4, (sample.height, sample.width))
-    if not is_cut:
-        return replace(sample, boxes_M4=cut_M4)
-    sides_M2 = cut_M4[:, 2:] - cut_M4[:, :2]
-    keep_M = (box_area(cut_M4) > MIN_AREA_LEFT * box_area(sample.boxes_M4)) & (sides_M2 >= MIN_SIDE_PX).all(dim=1)
-    return replace(sample, boxes_M4=cut_M4[keep_M], labels_M=sample.labels_M[keep_M])
 
 
 def _recoloured(image: Tensor, turn: float, saturation: float, brightness: float) -> Tensor:

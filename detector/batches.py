@@ -1,6 +1,6 @@
 """Samples in the order they are trained or measured on, as tensors of one shape.
 
-An epoch is a function of (seed, epoch): the order is shuffled by both, and each image is varied by a generator of
+An epoch is a function of (seed, epoch): the order is shuffled by both, and each image is varied by what is drawn for
 (seed, epoch, index). So a training may go on from any epoch, and who does the work does not matter.
 Shapes: N images, M labels of an image at most, S side of the images.
 """
@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from detector.augment import augment, augments, letterbox
+from detector.augment import EpochImages, augment, augments
 from detector.datasets.listing import Sample, Split
 from detector.hyperparameters import Hyperparameters
+from detector.letterbox import letterbox
 
 NO_LABEL = -1.0
-_ORDER, _IMAGE = 0, 1  # what a stream of random numbers is for
+_ORDER = 0  # what a stream of random numbers is for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,8 +90,15 @@ def training_batches(
 
 
 def _training_batches(split: Split, order: TrainingOrder, values: Hyperparameters) -> Generator[Batch, None, None]:
+    images = EpochImages(split=split, seed=order.seed, epoch=order.epoch)
+    is_varied = augments(values)
     for rows in np.split(_shuffled(len(split), order), num_batches(split, order.batch_size)):
-        samples = [_training_sample(split, index, order, values) for index in rows.tolist()]
+        samples = [
+            augment(images, index, values, order.image_size)
+            if is_varied
+            else letterbox(images.sample(index), order.image_size)
+            for index in rows.tolist()
+        ]
         yield _collate(samples, order.max_boxes)
 
 
@@ -99,14 +107,6 @@ def _shuffled(count: int, order: TrainingOrder) -> np.ndarray:
         raise ValueError("the split has no images; allowed: at least one")
     shuffled = np.random.default_rng([order.seed, order.epoch, _ORDER]).permutation(count)
     return np.resize(shuffled, -(-count // order.batch_size) * order.batch_size)
-
-
-def _training_sample(split: Split, index: int, order: TrainingOrder, values: Hyperparameters) -> Sample:
-    sample = split.sample(index, order.epoch)
-    if not augments(values):
-        return letterbox(sample, order.image_size)
-    generator = np.random.default_rng([order.seed, order.epoch, _IMAGE, index])
-    return augment(sample, values, generator, order.image_size)
 
 
 def evaluation_batches(split: Split, *, batch_size: int, image_size: int, max_boxes: int) -> Iterator[Batch]:
