@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from detector.augment import EpochImages, augment, augments
+from detector.augment import EpochImages, augment, augments, images_in_one
 from detector.datasets.listing import Sample, Split
 from detector.hyperparameters import Hyperparameters
 from detector.letterbox import letterbox
@@ -48,7 +48,7 @@ class TrainingOrder:
         seed: Seed of the order of images and of augmentation.
         batch_size: Images in a batch, N.
         image_size: Side of the images in pixels, S.
-        max_boxes: Labels of an image at most, M.
+        max_boxes: Labels of an image of the split at most; an image of a batch may be made of several.
 
     Raises:
         ValueError: A number is not allowed.
@@ -91,7 +91,7 @@ def training_batches(
 
 def _training_batches(split: Split, order: TrainingOrder, values: Hyperparameters) -> Generator[Batch, None, None]:
     images = EpochImages(split=split, seed=order.seed, epoch=order.epoch)
-    is_varied = augments(values)
+    is_varied, max_boxes = augments(values), order.max_boxes * images_in_one(values)
     for rows in np.split(_shuffled(len(split), order), num_batches(split, order.batch_size)):
         samples = [
             augment(images, index, values, order.image_size)
@@ -99,7 +99,7 @@ def _training_batches(split: Split, order: TrainingOrder, values: Hyperparameter
             else letterbox(images.sample(index), order.image_size)
             for index in rows.tolist()
         ]
-        yield _collate(samples, order.max_boxes)
+        yield _collate(samples, max_boxes)
 
 
 def _shuffled(count: int, order: TrainingOrder) -> np.ndarray:
