@@ -19,7 +19,7 @@ from typing import Any
 from detector.declaration import CLASSES, VARIED, Declaration, choice, declared, number
 
 RATES, OPTIMIZER, WARMUP, LOSS = "rates", "optimizer", "warm-up", "loss"
-TARGETS, START, AVERAGE, AUGMENTATION = "targets", "start", "average", "augmentation"
+TARGETS, START, AVERAGE, AUGMENTATION, SIZE = "targets", "start", "average", "augmentation", "size of images"
 _WARMING = ("warmup_epochs",)
 
 
@@ -216,6 +216,15 @@ class Hyperparameters:
     )
     mixup: float = _variation(0.0, 1.0, "Probability that another image is laid over an image.", "probability")
     cutout: float = _variation(0.0, 0.9, "Side of a grey square that hides a part.", "of the image")
+    multi_scale: float = number(
+        0.0,
+        0.0,
+        0.5,
+        SIZE,
+        "Largest relative change of the size of a batch's images, in whole multiples of 32 px.",
+        unit="of image_size",
+        is_shared=True,
+    )
 
     def __post_init__(self) -> None:
         for name, declaration in _DECLARATIONS.items():
