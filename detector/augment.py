@@ -1,32 +1,33 @@
-"""Training images to the network's square: resized, shifted, mirrored and recoloured at random, or letterboxed.
+"""Training images as an epoch shows them: resized, moved, bent, mirrored, recoloured and combined at random.
 
-Randomness comes from a generator that is passed in; each call takes the same number of draws from it.
-Shapes: M boxes of an image, S side of the square.
+What is drawn for an image is a function of (seed, epoch, image, name of the hyperparameter): switching one on moves no
+other's draws. Shapes: M boxes of an image, S side of the square.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from math import cos, pi, sin
+from random import Random
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import box_area, clip_boxes_to_image
 from torchvision.transforms.v2 import functional
 
-from detector.datasets.listing import Sample
-from detector.datasets.pictures import GREY
-from detector.hyperparameters import AUGMENTATION, Hyperparameters, names
-
-# A box that keeps no more of its area, or has a shorter side, is not trained on (box_candidates of ultralytics/yolov3).
-MIN_AREA_LEFT, MIN_SIDE_PX = 0.1, 2.0
-_DRAWS = 7  # flip, hue, saturation, brightness, right, down, larger
+from detector.combining import NUM_MIXED, NUM_TILES, cut_out, mixture, mosaic
+from detector.datasets.listing import Sample, Split
+from detector.draws import drawn, share
+from detector.hyperparameters import AUGMENTATION, Hyperparameters, declarations, names
+from detector.letterbox import View, letterbox, onto_square, within
+from detector.warping import Bend, warped
 
 # RGB to luma and two axes of chroma; hue turns the chroma, saturation stretches it. FCC 1953 (NTSC), YIQ.
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 _RGB = torch.linalg.inv(_YIQ)
+_MIXED_EVENLY = 32.0  # both parameters of the beta distribution of a mixture's shares, as in ultralytics/yolov3
 
 
 def without_augmentation(values: Hyperparameters) -> Hyperparameters:
@@ -35,63 +36,150 @@ def without_augmentation(values: Hyperparameters) -> Hyperparameters:
     return replace(values, **off)
 
 
+def in_epoch(values: Hyperparameters, epoch: int, epochs: int) -> Hyperparameters:
+    """Hyperparameters of an epoch: without mosaics if it is one of the last, of which `close_mosaic` is the share.
+
+    Source: Ge et al. 2021 (YOLOX), section 2.1; close_mosaic of the ultralytics package, which counts epochs.
+    """
+    return replace(values, mosaic=0.0) if epoch >= epochs - round(values.close_mosaic * epochs) else values
+
+
 def augments(values: Hyperparameters) -> bool:
     """Whether images are varied at all."""
-    return any(getattr(values, name) for name in names(AUGMENTATION))
+    return any(getattr(values, name) for name in _variations())
 
 
-def augment(sample: Sample, values: Hyperparameters, generator: np.random.Generator, image_size: int) -> Sample:
-    """A varied copy of a sample on a square of `image_size` pixels.
+def images_in_one(values: Hyperparameters) -> int:
+    """How many images may be seen in one: their boxes are as many times more."""
+    return (NUM_TILES if values.mosaic else 1) * (NUM_MIXED if values.mixup else 1)
+
+
+@cache
+def _variations() -> tuple[str, ...]:
+    """Hyperparameters that vary an image by themselves."""
+    return tuple(
+        name
+        for name in names(AUGMENTATION)
+        if not any(need in declarations() for need, *_ in declarations()[name].needs)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochImages:
+    """Images of a split in one epoch of a training, and what is drawn for each.
+
+    Attributes:
+        split: The images.
+        seed: Seed of the augmentation.
+        epoch: Index of the epoch, from 0.
+    """
+
+    split: Split
+    seed: int
+    epoch: int
+
+    def sample(self, index: int) -> Sample:
+        """The image at `index` before it is varied."""
+        return self.split.sample(index, self.epoch)
+
+    def draws(self, index: int, name: str) -> tuple[float, ...]:
+        """Eight numbers, -1 to below 1, for a hyperparameter and an image."""
+        return drawn(self.seed, self.epoch, index, name)
+
+    def any_index(self, number: float) -> int:
+        """The image that a drawn number chooses."""
+        return int(share(number) * len(self.split))
+
+
+def augment(images: EpochImages, index: int, values: Hyperparameters, image_size: int) -> Sample:
+    """An image as the epoch shows it, on a square of `image_size` pixels.
 
     Boxes are cut to the square; those that keep a tenth of their area or less, or are thinner than 2 px, are left out.
     Where nothing is to be done the sample itself comes back, so its tensors must not be written to.
 
     Args:
-        sample: Image of any size with its boxes.
+        images: Images of the epoch.
+        index: Which of them.
         values: How much to vary it.
-        generator: Seven numbers are drawn from it, whatever is varied.
         image_size: Side of the result in pixels.
     """
-    if not augments(values):
-        return letterbox(sample, image_size)
-    flip, hue, saturation, brightness, right, down, larger = generator.uniform(-1, 1, _DRAWS).tolist()
-    zoom = 1 + values.scale * larger
-    shift = (values.translate * right * image_size, values.translate * down * image_size)
-    varied = _onto_square(sample, image_size, zoom, shift)
-    if (flip + 1) / 2 < values.fliplr:
-        varied = flipped(varied)
+    sample = _varied(images, index, values, image_size)
+    if values.mixup:
+        is_mixed, other, seed, *_ = images.draws(index, "mixup")
+        if share(is_mixed) < values.mixup:
+            ratio = Random(seed).betavariate(_MIXED_EVENLY, _MIXED_EVENLY)
+            sample = mixture(sample, _varied(images, images.any_index(other), values, image_size), ratio)
+    if values.cutout:
+        x, y, *_ = images.draws(index, "cutout")
+        sample = cut_out(sample, (share(x) * image_size, share(y) * image_size), values.cutout * image_size)
+    return sample
+
+
+def _varied(images: EpochImages, index: int, values: Hyperparameters, image_size: int) -> Sample:
+    """An image, or a mosaic around it, placed on the square, mirrored and recoloured."""
+    sample = _placed(images, index, values, image_size)
+    if values.fliplr and share(images.draws(index, "fliplr")[0]) < values.fliplr:
+        sample = flipped(sample)
+    if values.flipud and share(images.draws(index, "flipud")[0]) < values.flipud:
+        sample = upside_down(sample)
     if values.hsv_h or values.hsv_s or values.hsv_v:
-        gains = (1 + values.hsv_s * saturation, 1 + values.hsv_v * brightness)
-        varied = replace(varied, image=_recoloured(varied.image, values.hsv_h * hue, *gains))
-    return varied
+        hue, saturation, brightness = (
+            getattr(values, name) * images.draws(index, name)[0] for name in ("hsv_h", "hsv_s", "hsv_v")
+        )
+        sample = replace(sample, image=_recoloured(sample.image, hue, 1 + saturation, 1 + brightness))
+    if values.contrast:
+        factor = 1 + values.contrast * images.draws(index, "contrast")[0]
+        sample = replace(sample, image=functional.adjust_contrast(sample.image, factor))
+    return sample
 
 
-def letterbox(sample: Sample, image_size: int) -> Sample:
-    """The sample resized to fit a square, its aspect kept, centred on grey; itself if it fits already.
+def _placed(images: EpochImages, index: int, values: Hyperparameters, image_size: int) -> Sample:
+    strengths = {name: getattr(values, name) for name in ("scale", "translate", "crop", *_BENDS)}
+    drawn_for = {name: images.draws(index, name) for name, strength in strengths.items() if strength}
+    sample, fits = images.sample(index), 1.0
+    if values.mosaic:
+        is_mosaic, x, y, *others = images.draws(index, "mosaic")
+        if share(is_mosaic) < values.mosaic:
+            tiles = [sample, *(images.sample(images.any_index(other)) for other in others[: NUM_TILES - 1])]
+            sample = mosaic(tiles, (image_size * (1 + x / 2), image_size * (1 + y / 2)), image_size)
+            fits = 2.0  # the network's square is its middle
+    if not drawn_for and fits == 1:
+        return letterbox(sample, image_size)
+    moves = {name: [strengths[name] * number for number in numbers] for name, numbers in drawn_for.items()}
+    view = _view(sample, moves, fits, image_size)
+    if any(name in moves for name in _BENDS):
+        return within(warped(sample, view, _bend(moves), image_size))
+    return within(onto_square(sample, view, image_size))
 
-    Args:
-        sample: Image of any size with its boxes.
-        image_size: Side of the square in pixels.
-    """
-    if sample.height == sample.width == image_size:
-        return sample
-    return _onto_square(sample, image_size, 1.0, (0.0, 0.0))
+
+_BENDS = ("degrees", "shear", "perspective")
+_Moves = Mapping[str, list[float]]  # numbers drawn for what is on, times its strength
+_NO_MOVE = [0.0] * 4
 
 
-def from_letterbox(boxes_K4: Tensor, *, size: tuple[int, int], image_size: int) -> Tensor:
-    """Boxes found on a letterboxed square, in pixels of the image that was put there and cut to it.
+def _view(sample: Sample, moves: _Moves, fits: float, image_size: int) -> View:
+    """Where the image is seen: as it fits the square `fits` times, enlarged, cropped and shifted."""
+    zoom = 1 + moves.get("scale", _NO_MOVE)[0]
+    right, down = moves.get("translate", _NO_MOVE)[:2]
+    scale = zoom * (fits * image_size) / max(sample.height, sample.width)
+    shift = (right * image_size, down * image_size)
+    if "crop" not in moves:
+        return View(scale=(scale, scale), shift=shift)
+    edges = moves["crop"]
+    return View(
+        scale=(scale / (1 - edges[0] - edges[1]), scale / (1 - edges[2] - edges[3])),
+        middle=(
+            (edges[0] - edges[1]) / 2 * sample.width / fits,
+            (edges[2] - edges[3]) / 2 * sample.height / fits,
+        ),
+        shift=shift,
+    )
 
-    Args:
-        boxes_K4: Corners xyxy as fractions (0..1) of the square.
-        size: Width and height of the image in pixels, as given to `letterbox`.
-        image_size: Side of the square in pixels.
-    """
-    scale = image_size / max(size)
-    across, down = (_interval(length, scale, 0.0, image_size) for length in size)
-    offset = boxes_K4.new_tensor([across.offset, down.offset] * 2)
-    factor = boxes_K4.new_tensor([across.factor, down.factor] * 2)
-    inside: Tensor = clip_boxes_to_image((boxes_K4 * image_size - offset) / factor, (size[1], size[0]))
-    return inside
+
+def _bend(moves: _Moves) -> Bend:
+    lean_x, lean_y = moves.get("shear", _NO_MOVE)[:2]
+    away_x, away_y = moves.get("perspective", _NO_MOVE)[:2]
+    return Bend(angle=moves.get("degrees", _NO_MOVE)[0], shear=(lean_x, lean_y), perspective=(away_x, away_y))
 
 
 def flipped(sample: Sample) -> Sample:
@@ -101,67 +189,11 @@ def flipped(sample: Sample) -> Sample:
     return replace(sample, image=functional.horizontal_flip(sample.image), boxes_M4=boxes_M4)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Interval:
-    """Pixels `source` of an image's row or column, and the pixels `target` of the square they become."""
-
-    source: tuple[int, int]
-    target: tuple[int, int]
-
-    @property
-    def factor(self) -> float:
-        return (self.target[1] - self.target[0]) / (self.source[1] - self.source[0])
-
-    @property
-    def offset(self) -> float:
-        return self.target[0] - self.source[0] * self.factor
-
-
-def _interval(length: int, scale: float, shift: float, image_size: int) -> _Interval:
-    """What is seen of a side of `length` pixels that is scaled, centred and shifted; rounded to whole pixels.
-
-    Boxes go the way of the rounded intervals, as the pixels do, so rounding moves none against its object.
-    """
-    start = (image_size - length * scale) / 2 + shift
-    stop = start + length * scale
-    if stop <= 0 or start >= image_size:
-        return _Interval(source=(0, 1), target=(0, 0))
-    first = min(max(round(start), 0), image_size - 1)
-    last = min(max(round(stop), first + 1), image_size)  # however thin, what is in sight has a pixel
-    begin = min(max(round((first - start) / scale), 0), length - 1)
-    end = min(max(round((last - start) / scale), begin + 1), length)
-    return _Interval(source=(begin, end), target=(first, last))
-
-
-def _onto_square(sample: Sample, image_size: int, zoom: float, shift: tuple[float, float]) -> Sample:
-    scale = zoom * image_size / max(sample.height, sample.width)
-    across = _interval(sample.width, scale, shift[0], image_size)
-    down = _interval(sample.height, scale, shift[1], image_size)
-    size = [down.target[1] - down.target[0], across.target[1] - across.target[0]]
-    if size == [image_size, image_size]:
-        square = _resized(sample.image, across, down, size)
-    else:
-        square = torch.full((3, image_size, image_size), GREY, dtype=torch.uint8)
-        if min(size) > 0:  # far shifts may leave nothing of the image
-            square[:, slice(*down.target), slice(*across.target)] = _resized(sample.image, across, down, size)
-    boxes_M4 = sample.boxes_M4 * torch.tensor([across.factor, down.factor] * 2)
-    boxes_M4 += torch.tensor([across.offset, down.offset] * 2)
-    return _within(replace(sample, image=square, boxes_M4=boxes_M4), is_cut=zoom != 1 or shift != (0, 0))
-
-
-def _resized(image: Tensor, across: _Interval, down: _Interval, size: list[int]) -> Tensor:
-    seen = image[:, slice(*down.source), slice(*across.source)]
-    resized: Tensor = functional.resize(seen, size, antialias=True)
-    return resized
-
-
-def _within(sample: Sample, *, is_cut: bool) -> Sample:
-    cut_M4 = clip_boxes_to_image(sample.boxes_M4, (sample.height, sample.width))
-    if not is_cut:
-        return replace(sample, boxes_M4=cut_M4)
-    sides_M2 = cut_M4[:, 2:] - cut_M4[:, :2]
-    keep_M = (box_area(cut_M4) > MIN_AREA_LEFT * box_area(sample.boxes_M4)) & (sides_M2 >= MIN_SIDE_PX).all(dim=1)
-    return replace(sample, boxes_M4=cut_M4[keep_M], labels_M=sample.labels_M[keep_M])
+def upside_down(sample: Sample) -> Sample:
+    """The sample mirrored top to bottom."""
+    x0, y0, x1, y1 = sample.boxes_M4.unbind(1)
+    boxes_M4 = torch.stack([x0, sample.height - y1, x1, sample.height - y0], dim=1)
+    return replace(sample, image=functional.vertical_flip(sample.image), boxes_M4=boxes_M4)
 
 
 def _recoloured(image: Tensor, turn: float, saturation: float, brightness: float) -> Tensor:

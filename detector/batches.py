@@ -1,6 +1,6 @@
-"""Samples in the order they are trained or measured on, as tensors of one shape.
+"""Samples in the order they are trained or measured on, as tensors of one shape, or of a size that varies by batch.
 
-An epoch is a function of (seed, epoch): the order is shuffled by both, and each image is varied by a generator of
+An epoch is a function of (seed, epoch): the order is shuffled by both, and each image is varied by what is drawn for
 (seed, epoch, index). So a training may go on from any epoch, and who does the work does not matter.
 Shapes: N images, M labels of an image at most, S side of the images.
 """
@@ -16,12 +16,16 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from detector.augment import augment, augments, letterbox
+from detector.augment import EpochImages, augment, augments, images_in_one
 from detector.datasets.listing import Sample, Split
+from detector.draws import drawn, share
 from detector.hyperparameters import Hyperparameters
+from detector.letterbox import letterbox
 
 NO_LABEL = -1.0
-_ORDER, _IMAGE = 0, 1  # what a stream of random numbers is for
+_ORDER = 0  # what a stream of random numbers is for
+_STRIDE = 32  # pixels of the coarsest cell: sides are multiples of it
+_LEAST_SIDE = 64  # to which sizes vary: at 32 px a batch of one image has one value a channel, and no variance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,8 +50,8 @@ class TrainingOrder:
         epoch: Index of the epoch, from 0.
         seed: Seed of the order of images and of augmentation.
         batch_size: Images in a batch, N.
-        image_size: Side of the images in pixels, S.
-        max_boxes: Labels of an image at most, M.
+        image_size: Side of the images in pixels, S; what it varies around with `multi_scale`.
+        max_boxes: Labels of an image of the split at most; an image of a batch may be made of several.
 
     Raises:
         ValueError: A number is not allowed.
@@ -73,7 +77,7 @@ def num_batches(split: Split, batch_size: int) -> int:
 def training_batches(
     split: Split, order: TrainingOrder, values: Hyperparameters, *, is_prefetched: bool = False
 ) -> Generator[Batch, None, None]:
-    """Batches of one epoch, shuffled and varied, all of the same shape.
+    """Batches of one epoch, shuffled and varied, all of the same shape but for what `multi_scale` changes.
 
     Args:
         split: Images to train on.
@@ -88,10 +92,40 @@ def training_batches(
     return prefetched(batches) if is_prefetched else batches
 
 
+def image_sizes(image_size: int, multi_scale: float) -> range:
+    """Sides in pixels that the images of a batch may have, all as likely.
+
+    Args:
+        image_size: The side they vary around, a multiple of 32.
+        multi_scale: By what share of it they do at most; 0 leaves it alone.
+
+    Source: Redmon & Farhadi 2016 (YOLO9000), section 2, "Multi-Scale Training"; for each batch, and by a share, as in
+    ultralytics/yolov3, train.py.
+    """
+    steps = int(image_size * multi_scale / _STRIDE + 1e-9)
+    least = max(image_size - steps * _STRIDE, min(image_size, _LEAST_SIDE))
+    return range(least, image_size + steps * _STRIDE + 1, _STRIDE)
+
+
+def _image_size(order: TrainingOrder, place: int, multi_scale: float) -> int:
+    """Side of the images in a batch of the epoch."""
+    if not multi_scale:
+        return order.image_size
+    sizes = image_sizes(order.image_size, multi_scale)
+    return sizes[int(share(drawn(order.seed, order.epoch, place, "multi_scale")[0]) * len(sizes))]
+
+
 def _training_batches(split: Split, order: TrainingOrder, values: Hyperparameters) -> Generator[Batch, None, None]:
-    for rows in np.split(_shuffled(len(split), order), num_batches(split, order.batch_size)):
-        samples = [_training_sample(split, index, order, values) for index in rows.tolist()]
-        yield _collate(samples, order.max_boxes)
+    images = EpochImages(split=split, seed=order.seed, epoch=order.epoch)
+    is_varied, max_boxes = augments(values), order.max_boxes * images_in_one(values)
+    batches = np.split(_shuffled(len(split), order), num_batches(split, order.batch_size))
+    for place, rows in enumerate(batches):
+        side = _image_size(order, place, values.multi_scale)
+        samples = [
+            augment(images, index, values, side) if is_varied else letterbox(images.sample(index), side)
+            for index in rows.tolist()
+        ]
+        yield _collate(samples, max_boxes)
 
 
 def _shuffled(count: int, order: TrainingOrder) -> np.ndarray:
@@ -99,14 +133,6 @@ def _shuffled(count: int, order: TrainingOrder) -> np.ndarray:
         raise ValueError("the split has no images; allowed: at least one")
     shuffled = np.random.default_rng([order.seed, order.epoch, _ORDER]).permutation(count)
     return np.resize(shuffled, -(-count // order.batch_size) * order.batch_size)
-
-
-def _training_sample(split: Split, index: int, order: TrainingOrder, values: Hyperparameters) -> Sample:
-    sample = split.sample(index, order.epoch)
-    if not augments(values):
-        return letterbox(sample, order.image_size)
-    generator = np.random.default_rng([order.seed, order.epoch, _IMAGE, index])
-    return augment(sample, values, generator, order.image_size)
 
 
 def evaluation_batches(split: Split, *, batch_size: int, image_size: int, max_boxes: int) -> Iterator[Batch]:

@@ -19,7 +19,7 @@ from typing import Any
 from detector.declaration import CLASSES, VARIED, Declaration, choice, declared, number
 
 RATES, OPTIMIZER, WARMUP, LOSS = "rates", "optimizer", "warm-up", "loss"
-TARGETS, START, AVERAGE, AUGMENTATION = "targets", "start", "average", "augmentation"
+TARGETS, START, AVERAGE, AUGMENTATION, SIZE = "targets", "start", "average", "augmentation", "size of images"
 _WARMING = ("warmup_epochs",)
 
 
@@ -193,6 +193,38 @@ class Hyperparameters:
     hsv_v: float = _variation(0.4, 1.0, "Largest relative change of brightness.", "relative")
     translate: float = _variation(0.1, 0.9, "Largest shift.", "of the image")
     scale: float = _variation(0.5, 0.9, "Largest relative change of size.", "relative")
+    flipud: float = _variation(0.0, 1.0, "Probability of a vertical flip.", "probability")
+    contrast: float = _variation(0.0, 1.0, "Largest relative change of contrast.", "relative")
+    degrees: float = _variation(0.0, 180.0, "Largest rotation.", "degrees")
+    shear: float = _variation(0.0, 30.0, "Largest angle by which vertical and horizontal lines lean.", "degrees")
+    perspective: float = _variation(
+        0.0, 0.4, "How much farther away than the centre an edge of the image is at most.", "of the distance"
+    )
+    crop: float = _variation(
+        0.0, 0.4, "How far each edge of what is seen moves in or out at most, darknet's jitter.", "of the image"
+    )
+    mosaic: float = _variation(0.0, 1.0, "Probability that an image is one of four around a corner.", "probability")
+    close_mosaic: float = number(
+        0.0,
+        0.0,
+        1.0,
+        AUGMENTATION,
+        "Share of the epochs, the last ones, that have no mosaics.",
+        unit="of the epochs",
+        is_shared=True,
+        needs=((VARIED,), ("mosaic",)),
+    )
+    mixup: float = _variation(0.0, 1.0, "Probability that another image is laid over an image.", "probability")
+    cutout: float = _variation(0.0, 0.9, "Side of a grey square that hides a part.", "of the image")
+    multi_scale: float = number(
+        0.0,
+        0.0,
+        0.5,
+        SIZE,
+        "Largest relative change of the size of a batch's images, in whole multiples of 32 px.",
+        unit="of image_size",
+        is_shared=True,
+    )
 
     def __post_init__(self) -> None:
         for name, declaration in _DECLARATIONS.items():

@@ -9,7 +9,7 @@ chosen (`detector.choices`), which terms there are may not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,7 +36,8 @@ class LossParts:
         terms_TS4: box, obj, noobj, cls with gains, by lane and scale; a lane's sum is the loss it optimises.
         max_box_logit_T: Largest absolute raw box output over all scales.
         overlaps: For each scale the largest IoU of every prediction with any label of its image, (N, T, A, S, S).
-        is_object: For each scale whether a prediction owns a label, of the same shape.
+        is_object: For each scale whether a prediction owns a label, of the same shape. Both are empty where lanes were
+            computed apart.
     """
 
     terms_TS4: Tensor
@@ -46,22 +47,18 @@ class LossParts:
 
 
 def in_slots(parts: Sequence[LossParts], groups: Sequence[Sequence[int]]) -> LossParts:
-    """The loss of all lanes from that of groups of them.
+    """The loss of all lanes from that of groups of them, whose images may differ in size, and so have other places.
 
     Args:
         parts: One for each group.
         groups: Slots of the lanes of each group, all slots once.
     """
     order = torch.argsort(torch.tensor([slot for slots in groups for slot in slots])).to(parts[0].terms_TS4.device)
-
-    def by_scale(of_parts: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        return tuple(torch.cat(scale, 1)[:, order] for scale in zip(*of_parts, strict=True))
-
     return LossParts(
         terms_TS4=torch.cat([part.terms_TS4 for part in parts])[order],
         max_box_logit_T=torch.cat([part.max_box_logit_T for part in parts])[order],
-        overlaps=by_scale(part.overlaps for part in parts),
-        is_object=by_scale(part.is_object for part in parts),
+        overlaps=(),
+        is_object=(),
     )
 
 

@@ -19,7 +19,7 @@ from detector.loss import LossParts, detection_loss, in_slots
 from detector.metrics import Evaluator, detect
 from detector.models import Network, build_network
 from detector.models.darknet import num_frozen_rows
-from detector.models.network import HeadPrior, initialise_lane, lane_slice, raw_outputs
+from detector.models.network import HeadPrior, initialise_lane, lane_slice, lane_weights, raw_outputs
 from detector.objectness import ObjectnessTally
 from detector.optimizer import LaneOptimizers
 from detector.plan import TrainingPlan
@@ -65,7 +65,7 @@ class Population:
         self._dtype = torch.float64 if plan.precision == "float64" else torch.float32
         self._num_classes = len(prior.class_share)
         self._anchors = [anchors_A2.to(self._device, self._dtype) for anchors_A2 in anchors]
-        self._network = self._single = self._build(1).eval()
+        self._network = self._single = self._build(1)
         self._values: list[Hyperparameters] = []
         self._optimizers: LaneOptimizers  # of the network, from its first lanes on
         self._good_steps: list[int] = []
@@ -184,6 +184,7 @@ class Population:
     @torch.no_grad()
     def evaluate(self, slot: int, batches: Iterable[Batch]) -> Evaluation:
         """What a lane's averaged weights are worth."""
+        self._single.eval()
         self._single.load_lane(0, self._optimizers.average(slot))
         values = self._values_of((slot,))
         evaluator = Evaluator(num_classes=self._num_classes, image_size=self._plan.image_size)
@@ -233,15 +234,28 @@ class Population:
         if len(slots_of) == 1:
             heads = self._forward(self._network, batches[0].images)
             return self._heads_loss(heads, batches[0].labels_NM5, self._values_of(tuple(range(len(batches)))))
-        heads = self._forward(self._network, torch.cat([batch.images for batch in batches], 1))
         groups = [tuple(slots) for slots in slots_of.values()]
         parts = [
-            self._heads_loss(
-                [head[:, list(slots)] for head in heads], batches[slots[0]].labels_NM5, self._values_of(slots)
-            )
-            for slots in groups
+            self._heads_loss(heads, batches[slots[0]].labels_NM5, self._values_of(slots))
+            for heads, slots in zip(self._heads_of(batches, groups), groups, strict=True)
         ]
         return in_slots(parts, groups)
+
+    def _heads_of(self, batches: Sequence[Batch], groups: Sequence[tuple[int, ...]]) -> list[list[Tensor]]:
+        """Raw outputs of groups of lanes, each of which has one batch."""
+        if len({batch.images.shape[-1] for batch in batches}) == 1:
+            heads = self._forward(self._network, torch.cat([batch.images for batch in batches], 1))
+            return [[head[:, list(slots)] for head in heads] for slots in groups]
+        return [self._lane_by_lane(batches[slots[0]].images, slots) for slots in groups]
+
+    def _lane_by_lane(self, images: Tensor, slots: Sequence[int]) -> list[Tensor]:
+        """Raw outputs of lanes one after another, where batches differ in size and no pass can take them all."""
+        self._single.train()
+        outputs = [
+            raw_outputs(self._single, images, precision=self._plan.precision, weights=lane_weights(self._network, slot))
+            for slot in slots
+        ]
+        return [torch.cat(heads, 1) for heads in zip(*outputs, strict=True)]
 
     def _forward(self, network: Network, images: Tensor) -> list[Tensor]:
         return raw_outputs(network, images, precision=self._plan.precision)

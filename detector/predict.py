@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from detector.augment import from_letterbox, letterbox
 from detector.checkpoint import Checkpoint, CheckpointError, load
 from detector.datasets.listing import Sample
 from detector.datasets.pictures import longest_kept, read_picture
+from detector.letterbox import from_letterbox, letterbox
 from detector.metrics import Detections, detect
 from detector.models.network import build_network, raw_outputs
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from detector import checkpoint
-from detector.augment import without_augmentation
+from detector.augment import in_epoch, without_augmentation
 from detector.batches import Batch, TrainingOrder, evaluation_batches, num_batches, training_batches
 from detector.checkpoint import Checkpoint, Found
 from detector.datasets.listing import Dataset, Split
@@ -312,7 +312,7 @@ class Trainer:
             max_boxes=self._dataset.max_boxes,
         )
         is_prefetched = self._plan.device.startswith("cuda")
-        values = lane.spec.values  # lanes agree on augmentation
+        values = in_epoch(lane.spec.values, lane.epoch, self._plan.epochs)  # lanes agree on augmentation
         if not self._dataset.augments:
             values = without_augmentation(values)
         return training_batches(self._dataset.train, order, values, is_prefetched=is_prefetched)

@@ -20,10 +20,10 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 from torchvision.utils import make_grid
 
-from detector.augment import from_letterbox
 from detector.batches import Batch
 from detector.boxes import xyxy
 from detector.datasets.listing import Sample, Split
+from detector.letterbox import from_letterbox
 from detector.telemetry import Box, Picture
 
 NUM_PICTURES = 8

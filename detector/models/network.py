@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from detector.choices.initialisers import Initialiser, uniform
 from detector.models.darknet import ANCHORS_PER_SCALE, Row, rows_of
@@ -112,24 +113,34 @@ def lane_slice(value: Tensor, lane: int, lanes: int) -> Tensor:
     return value.detach()[lane * size : (lane + 1) * size]
 
 
+def lane_weights(network: Network, lane: int) -> dict[str, Tensor]:
+    """One lane's parameters and buffers for a one-lane network: gradients and statistics reach those of all lanes."""
+    values = [*network.named_parameters(), *network.named_buffers()]
+    sizes = {name: value.shape[0] // network.lanes for name, value in values}
+    return {name: value[lane * sizes[name] : (lane + 1) * sizes[name]] for name, value in values}
+
+
 def build_network(model: str, *, num_classes: int, lanes: int = 1) -> Network:
     """A network with weights not yet set; see `initialise_lane`."""
     return Network(rows_of(model, num_classes), lanes=lanes)
 
 
-def raw_outputs(network: Network, images: Tensor, *, precision: str) -> list[Tensor]:
+def raw_outputs(
+    network: Network, images: Tensor, *, precision: str, weights: Mapping[str, Tensor] | None = None
+) -> list[Tensor]:
     """Raw outputs of every head, in the type of the network's weights.
 
     Args:
         network: On any device; images follow it there.
         images: RGB, uint8, the same for all lanes, (N, 3, S, S), or those of each lane in turn, (N, T*3, S, S).
         precision: One of `detector.plan.PRECISIONS`; bfloat16 and float16 are autocast.
+        weights: What takes the place of the network's parameters and buffers, such as `lane_weights`; None for its own.
     """
     like = next(network.parameters())
     images = images.to(like.device, non_blocking=True).to(like.dtype, memory_format=torch.channels_last) / 255
     autocast = _AUTOCAST.get(precision)
     with torch.autocast(like.device.type, dtype=autocast, enabled=autocast is not None):
-        heads: list[Tensor] = network(images)
+        heads: list[Tensor] = network(images) if weights is None else functional_call(network, dict(weights), images)
     # What follows exponentiates: always in full precision.
     return [head.to(like.dtype) for head in heads]
 

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from torchvision.ops import box_convert
 
 from detector.augment import without_augmentation
-from detector.batches import Batch, TrainingOrder, evaluation_batches, num_batches, prefetched, training_batches
+from detector.batches import (
+    Batch,
+    TrainingOrder,
+    evaluation_batches,
+    image_sizes,
+    num_batches,
+    prefetched,
+    training_batches,
+)
 from detector.datasets import Sample, open_dataset
 from detector.hyperparameters import Hyperparameters
 
@@ -89,6 +97,47 @@ def test_an_image_is_varied_the_same_whatever_batch_it_falls_into() -> None:
     by_six = torch.cat([batch.images for batch in training_batches(split, replace(ORDER, batch_size=6), STRONG)])
 
     assert torch.equal(by_four, by_six)
+
+
+@pytest.mark.parametrize(
+    ("image_size", "multi_scale", "sizes"),
+    [
+        (416, 0.25, [320, 352, 384, 416, 448, 480, 512]),
+        (160, 0.2, [128, 160, 192]),
+        (160, 0.19, [160]),
+        (64, 0.5, [64, 96]),
+        (32, 0.5, [32]),
+        (640, 0.0, [640]),
+    ],
+)
+def test_sizes_are_the_multiples_of_32_within_the_share(image_size: int, multi_scale: float, sizes: list[int]) -> None:
+    assert list(image_sizes(image_size, multi_scale)) == sizes
+
+
+def test_the_size_of_a_batch_varies_by_seed_epoch_and_place_and_labels_stay_fractions_of_it() -> None:
+    order = replace(ORDER, image_size=160)
+    values = replace(NONE, multi_scale=0.5)
+
+    def sides(order: TrainingOrder) -> list[int]:
+        return [batch.images.shape[-1] for batch in training_batches(Counted(120), order, values)]
+
+    first = sides(order)
+    assert set(first) == {96, 128, 160, 192, 224}
+    assert first == sides(order)
+    assert len({tuple(first), tuple(sides(replace(order, epoch=1))), tuple(sides(replace(order, seed=1)))}) == 3
+    for varied, still in zip(
+        training_batches(Counted(12), order, values), training_batches(Counted(12), order, NONE), strict=True
+    ):
+        assert torch.allclose(varied.labels_NM5, still.labels_NM5, atol=1e-6)
+
+
+def test_a_batch_has_rows_for_all_images_that_are_in_one() -> None:
+    rows = {
+        name: next(training_batches(Counted(9), ORDER, replace(NONE, **{name: 0.5}))).labels_NM5.shape[1]
+        for name in ("fliplr", "mosaic", "mixup")
+    }
+
+    assert rows == {"fliplr": 3, "mosaic": 12, "mixup": 6}
 
 
 def test_digits_rendered_through_batches_are_new_each_epoch_and_the_same_each_time() -> None:

@@ -18,10 +18,10 @@ from torchvision.ops import batched_nms
 from typer.testing import CliRunner
 
 from detector import checkpoint, load_detector
-from detector.augment import letterbox
 from detector.datasets import open_dataset
 from detector.exported import EveryBox, to_onnx
 from detector.hyperparameters import Hyperparameters
+from detector.letterbox import letterbox
 from detector.models.darknet_files import read_cfg_heads, read_weights
 from detector.plan import TrainingPlan
 from detector.predict import Detector

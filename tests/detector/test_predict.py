@@ -14,8 +14,8 @@ from PIL import Image
 from torchvision.ops import box_iou
 
 from detector import checkpoint, load_detector
-from detector.augment import from_letterbox, letterbox
 from detector.datasets import Sample, open_dataset
+from detector.letterbox import from_letterbox, letterbox
 from tests.places import ROOT
 from tests.processes import environment
 from tests.trained import VALUES

@@ -282,13 +282,41 @@ def test_a_lane_that_joins_later_trains_as_if_it_had_trained_alone() -> None:
         assert_close(without_times(records, lane), without_times(single(values, lane, EXACT)))
 
 
-def test_lanes_with_seeds_of_their_own_for_the_data_train_as_separate_runs_do() -> None:
+@pytest.mark.parametrize("multi_scale", [0.0, 0.5])
+def test_lanes_with_seeds_of_their_own_for_the_data_train_as_separate_runs_do(multi_scale: float) -> None:
     data = few_scenes("digits-3", train=12, val=4, test=4)
-    lanes = [LaneSpec(values=values, seed=seed, data_seed=seed) for seed, values in enumerate(DIFFERENT[:3])]
+    different = [replace(values, multi_scale=multi_scale) for values in DIFFERENT[:3]]
+    lanes = [LaneSpec(values=values, seed=seed, data_seed=seed) for seed, values in enumerate(different)]
     together = list(Trainer(EXACT, data, lanes).fit())
 
-    for seed, values in enumerate(DIFFERENT[:3]):
+    for seed, values in enumerate(different):
         assert_close(without_times(together, seed), without_times(single(values, seed, replace(EXACT, data_seed=seed))))
+
+
+def test_a_lane_that_is_no_number_spares_lanes_whose_images_have_another_size() -> None:
+    data = few_scenes("digits-3", train=12, val=4, test=4)
+    different = [replace(values, multi_scale=0.5) for values in DIFFERENT[:3]]
+    lanes = [LaneSpec(values=values, seed=seed, data_seed=seed) for seed, values in enumerate(different)]
+    together = Trainer(EXACT, data, lanes)
+    together._population._network.lane_state(1)["blocks.0.conv.weight"].fill_(float("nan"))
+
+    records = list(together.fit())
+
+    assert [each.lane for each in records if isinstance(each, LaneEnded) and each.is_diverged] == [1]
+    for seed in (0, 2):
+        expected = single(different[seed], seed, replace(EXACT, data_seed=seed))
+        assert_close(without_times(records, seed), without_times(expected))
+
+
+def test_a_training_whose_sizes_vary_goes_on_as_if_it_had_not_been_stopped(tmp_path: Path) -> None:
+    values = replace(DIFFERENT[0], multi_scale=0.5)
+    lane = LaneSpec(values=values, checkpoint=tmp_path / "lane.pt")
+    first = Trainer(EXACT, few_scenes("digits-3", train=12, val=4, test=4), [lane])
+    begun = [*first.train_epoch(), *first.settle()]
+    later = list(Trainer(EXACT, few_scenes("digits-3", train=12, val=4, test=4), [going_on(lane)]).fit())
+
+    steps = [each.loss for each in [*begun, *later] if isinstance(each, StepTelemetry)]
+    assert steps == [each.loss for each in single(values, 0, EXACT) if isinstance(each, StepTelemetry)]
 
 
 def test_lanes_of_different_epochs_go_on_together(tmp_path: Path) -> None:

@@ -92,6 +92,6 @@ def explain(source: Source, context: Context) -> Explanation:
 
 def _idle(values: Hyperparameters, context: Context) -> dict[str, str]:
     idle = without_effect(values, {CLASSES: context.classes > 1})
-    if off := [name for name in names(AUGMENTATION) if getattr(values, name) == 0]:
+    if off := [name for name in names(AUGMENTATION) if getattr(values, name) == 0 != declarations()[name].default]:
         idle[", ".join(off)] = "0 switches it off"
     return idle

@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from detector.augment import letterbox
 from detector.datasets import DataError, Sample, open_dataset
 from detector.datasets.audit import MAX_PROBLEMS_SHOWN, Audit, Entry, LabelledObject, check_entry
 from detector.datasets.files import Listing, with_held_out
 from detector.datasets.picture_store import PictureStore
 from detector.datasets.pictures import read_picture
 from detector.findings import KINDS, Finding
+from detector.letterbox import letterbox
 from tests.places import RACCOON
 
 
