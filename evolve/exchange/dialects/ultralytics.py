@@ -23,7 +23,14 @@ from evolve.exchange.dialects.table import (
     unlike,
     written,
 )
-from evolve.exchange.dialects.yolov3 import FAMILY_ABSENT, FAMILY_FIXED, IF_NO_MOMENTUM, NO_MOMENTUM, NOMINAL
+from evolve.exchange.dialects.yolov3 import (
+    FAMILY_ABSENT,
+    FAMILY_FIXED,
+    IF_NO_MOMENTUM,
+    NO_MOMENTUM,
+    NOMINAL,
+    PERSPECTIVE,
+)
 
 NAME = "ultralytics"
 _OVERRIDING = ("auto", "")
@@ -39,6 +46,14 @@ def _write_cosine(_key: Key, case: Case) -> str:
 
 def _read_cosine(key: Key, case: Case) -> str:
     return "cosine" if case.source.truth(key.name) else "linear"
+
+
+def _write_last_epochs(_key: Key, case: Case) -> str:
+    return str(round(case.values.close_mosaic * case.context.epochs))
+
+
+def _read_last_epochs(key: Key, case: Case) -> float:
+    return float(min(case.number(key.name) / case.context.epochs, 1))
 
 
 def _optimizer(case: Case, default: str) -> str:
@@ -116,12 +131,14 @@ TABLE = Table(
         times("weight_decay", "0.0005", lambda context: context.decay_factor, why=_DECAY),
         *same(warmup_epochs="3.0", warmup_momentum="0.8", warmup_bias_lr="0.1"),
         *same(hsv_h="0.015", hsv_s="0.7", hsv_v="0.4", translate="0.1", scale="0.5", fliplr="0.5"),
-        *unlike(
-            mosaic="1.0", mixup="0.0", copy_paste="0.0", degrees="0.0", shear="0.0", perspective="0.0", flipud="0.0"
-        ),
+        *same(mosaic="1.0", mixup="0.0"),
+        *unlike(copy_paste="0.0"),
+        *same(degrees="0.0", shear="0.0"),
+        PERSPECTIVE,
+        *same(flipud="0.0"),
         *(Key(name, text, read=read_same, why="not rescaled") for name, text in _GAINS.items()),
         Key("cls_pw"),
-        Key("close_mosaic"),
+        Key("close_mosaic", "10", "close_mosaic", _write_last_epochs, _read_last_epochs),
     ),
     signs=frozenset({"dfl", "optimizer", "nbs", "cos_lr", "close_mosaic", "imgsz", "batch"}),
     fixed=FAMILY_FIXED,

@@ -55,6 +55,9 @@ def _read_positive_weight(_key: Key, case: Case) -> float:
     return float(case.number("obj_pw") * (case.number("obj") * _area_factor(case.context)))
 
 
+# Of both trainers of the ultralytics family, for each pixel from the centre; here at the edge.
+PERSPECTIVE = times("perspective", "0.0", lambda at: Fraction(at.image_size, 2), why="x {image_size} / 2 pixels")
+
 # Every key that train.py reads, in the file's order, with the defaults of hyp.scratch-low.
 _KEYS = (
     *same(lr0="0.01", lrf="0.01", momentum="0.937"),
@@ -75,14 +78,12 @@ _KEYS = (
     Key("anchors"),
     *unlike(fl_gamma="0.0"),
     *same(hsv_h="0.015", hsv_s="0.7", hsv_v="0.4"),
-    *unlike(degrees="0.0"),
-    *same(translate="0.1", scale="0.5"),
-    *unlike(shear="0.0", perspective="0.0", flipud="0.0"),
-    *same(fliplr="0.5"),
-    *unlike(mosaic="1.0", mixup="0.0", copy_paste="0.0"),
+    *same(degrees="0.0", translate="0.1", scale="0.5", shear="0.0"),
+    PERSPECTIVE,
+    *same(flipud="0.0", fliplr="0.5", mosaic="1.0", mixup="0.0"),
+    *unlike(copy_paste="0.0"),
 )
 
-# Of both trainers of the ultralytics family
 FAMILY_FIXED = (
     SGD,
     Fixed(
@@ -208,6 +209,7 @@ TABLE = Table(
         Fixed("cells", "neighbours", "a label is learned in its cell and the two nearer ones there."),
         Fixed("positives", "every", "every place that may learn a label does there."),
         Fixed("coding", "bounded", "boxes are coded by sigmoids there, up to four anchors."),
+        Fixed("close_mosaic", 0.0, "mosaics last to the end there."),
         Fixed("ignore_iou", 1.0, "every place without a label is background there."),
     ),
     absent={names: text for names, text in FAMILY_ABSENT.items() if names != ("ignore_iou",)},

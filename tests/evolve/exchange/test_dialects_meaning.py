@@ -142,12 +142,15 @@ def test_a_number_that_yaml_takes_for_text_is_pointed_out():
 
 
 def test_their_own_defaults_become_our_effective_values():
-    found = from_dialect("yolov3", yolov3_file(box=0.05, obj=1.0, obj_pw=1.5, mosaic=1.0), TINY, origin="hyp.yaml")
+    found = from_dialect(
+        "yolov3", yolov3_file(box=0.05, obj=1.0, obj_pw=1.5, mosaic=1.0, copy_paste=0.5), TINY, origin="hyp.yaml"
+    )
 
     assert found.values.box == pytest.approx(0.075)
     assert found.values.noobj == pytest.approx(0.375)
     assert found.values.obj == pytest.approx(0.5625)
-    assert any(note.startswith("mosaic 1.0") for note in found.notes)
+    assert found.values.mosaic == 1.0
+    assert any(note.startswith("copy_paste 0.5: is not done here") for note in found.notes)
 
 
 def test_an_exponent_in_a_v9_file_is_taken_for_an_early_one():
