@@ -18,6 +18,7 @@ from evolve.errors import StudyError
 from evolve.study import MEDIAN_STARTUP_TRIALS, Fitness, Study
 from evolve.study.checks import warnings
 from evolve.study.file import available_studies, read_study
+from tests.places import ROOT
 
 SMALLEST = "space: {lr0: {low: 0.001, high: 1, log: true}}\nbudget: {trials: 8}\n"
 NUMERIC = [name for name in names() if not allowed_choices(name)]
@@ -67,7 +68,7 @@ def test_a_study_in_the_working_directory_is_found_by_name(write: Write) -> None
     assert read_study("smoke").preview() == read_study(str(path)).preview()
 
 
-@pytest.mark.parametrize("name", ["evolve_all", "loss_gains", "lr_sweep", "momentum_sweep", "warmup_length"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "studies").glob("*.yaml")))
 def test_studies_that_come_with_the_package_are_found_anywhere_and_have_no_warnings(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
