@@ -92,8 +92,8 @@ class Hyperparameters:
     cls: float = number(0.5, 0.0, 1e4, LOSS, "Gain of the class term.", needs=((CLASSES,),))
     box_loss: str = choice(
         LOSS,
-        "What the box term counts: one minus this overlap of prediction and label.",
-        ("giou", "iou", "diou", "ciou"),
+        "What the box term counts: one minus this overlap of prediction and label, or darknet's squared error.",
+        ("giou", "iou", "diou", "ciou", "squared_error"),
         is_shared=True,
         needs=(("box",),),
     )

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
-from detector.boxes import best_overlap, paired_overlap, xyxy
-from detector.choices.box_losses import BOX_LOSSES
+from detector.boxes import best_overlap, paired_overlap
+from detector.choices.box_losses import BOX_LOSSES, Pairs
 from detector.choices.objectness import OBJECTNESS
 from detector.grid import Grid, in_row
 from detector.lane_values import LaneValues
@@ -134,14 +134,13 @@ def _box_losses(raw_NTK4: Tensor, truth: Targets, grid: Grid, values: LaneValues
     """
     is_object = truth.is_object_NLK
     # Masked before exp: what overflows where no object is must not become 0 * inf in the gradient.
-    boxes = grid.boxes(torch.where(is_object[..., None], raw_NTK4, 0))
-    label = truth.boxes_NLK4.to(boxes.dtype)
-    corners, label_corners = xyxy(boxes), xyxy(label).expand_as(boxes)
-    loss = BOX_LOSSES[values.shared.box_loss](corners, label_corners)
+    pairs = Pairs.of(torch.where(is_object[..., None], raw_NTK4, 0), truth.boxes_NLK4, grid)
+    loss = BOX_LOSSES[values.shared.box_loss](pairs)
+    label = truth.boxes_NLK4.to(loss.dtype)
     weight = 2 - label[..., 2] * label[..., 3]
     share = torch.ones_like(loss)
     if "obj_iou" in values.positive:
-        overlap = paired_overlap(corners.detach(), label_corners)
+        overlap = paired_overlap(pairs.corners_NTK4.detach(), pairs.truth_NTK4)
         share = 1 - values.numbers_T["obj_iou"][:, None] * (1 - overlap)
     return torch.where(is_object, loss * weight, 0), share
 

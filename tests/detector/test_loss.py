@@ -7,7 +7,9 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from detector.boxes import xyxy
+from detector.choices.box_losses import Pairs, squared_error
 from detector.choices.codings import exp
+from detector.grid import Grid
 from detector.hyperparameters import Hyperparameters
 from detector.lane_values import LaneValues
 from detector.loss import LossParts, detection_loss
@@ -155,3 +157,46 @@ def test_an_exploding_box_makes_its_own_lanes_loss_not_finite_and_no_others() ->
     assert not math.isfinite(parts.terms_TS4[1].sum().item())
     assert torch.isfinite(parts.terms_TS4[0]).all()
     assert parts.max_box_logit_T[1] == 1e6
+
+
+@pytest.mark.parametrize(
+    ("coding", "expected"),
+    [
+        # The label (0.8, 0.7, 0.12, 0.1) is at (0.2, 0.8) in its cell of 4 x 4; its anchor is (0.1, 0.1).
+        # Sigmoids of the raw outputs 0.4, -0.6, 0.3, -0.2 are 0.598688, 0.354344, 0.574443, 0.450166.
+        ("exp", (0.598688 - 0.2) ** 2 + (0.354344 - 0.8) ** 2 + (0.3 - 0.182322) ** 2 + (-0.2 - 0.0) ** 2),
+        ("bounded", (0.697376 - 0.2) ** 2 + (0.208688 - 0.8) ** 2 + (0.574443 - 0.547723) ** 2 + (0.450166 - 0.5) ** 2),
+        ("wide", (0.796064 - 0.2) ** 2 + (0.063032 - 0.8) ** 2 + (0.574443 - 0.547723) ** 2 + (0.450166 - 0.5) ** 2),
+    ],
+)
+def test_the_squared_error_is_darknets_in_what_the_coding_learns(coding: str, expected: float) -> None:
+    heads = raw_heads(lanes=1)
+    heads[1][..., :4] = torch.tensor([0.4, -0.6, 0.3, -0.2], dtype=torch.float64)
+
+    parts = loss_of(heads, box_loss="squared_error", coding=coding)
+
+    assert parts.is_object[1].nonzero().tolist() == [[0, 0, 0, 2, 3]]
+    assert parts.terms_TS4[0, 1, 0].item() == pytest.approx((2 - 0.12 * 0.1) * expected * 2, rel=1e-5)  # images
+
+
+def test_a_squared_error_counts_from_the_cell_that_learns_it_even_beside_that_of_the_centre() -> None:
+    grid = Grid(sides=CELLS, anchors=[each.double() for each in ANCHORS], coding="exp")
+    raw = torch.zeros(1, 1, sum(grid.places), 4, dtype=torch.float64)
+    label = torch.tensor([0.8, 0.7, 0.1, 0.1], dtype=torch.float64).expand(raw.shape)
+    place = 2 * 2 * 3 + (2 * 4 + 2) * 3  # of the cell to the left of the label's, its first anchor
+
+    loss = squared_error(Pairs.of(raw, label, grid))[0, 0, place]
+
+    assert loss.item() == pytest.approx((1.2 - 0.5) ** 2 + (0.8 - 0.5) ** 2)
+
+
+def test_a_squared_error_has_a_gradient_where_an_overlap_has_overflowed() -> None:
+    def gradient(box_loss: str) -> float:
+        heads = [head.float() for head in raw_heads(lanes=1)]
+        heads[1][..., 2] = 100.0
+        heads = [head.requires_grad_() for head in heads]
+        loss_of(heads, box_loss=box_loss).terms_TS4.sum().backward()
+        return heads[1].grad[0, 0, 0, 2, 3, 2].item()
+
+    assert math.isnan(gradient("giou"))
+    assert gradient("squared_error") == pytest.approx((2 - 0.012) * 2 * (100 - math.log(1.2)) * 2, rel=1e-4)
