@@ -106,6 +106,36 @@ class Hyperparameters:
     focal_gamma: float = number(
         1.5, 0.0, 10.0, LOSS, "Exponent of the focal loss; 0 is BCE.", needs=(("objectness", "focal"),)
     )
+    class_loss: str = choice(
+        LOSS,
+        "How the class term counts: binary cross-entropy of each class by itself, or one softmax over all.",
+        ("bce", "softmax"),
+        is_shared=True,
+        needs=(("cls",), (CLASSES,)),
+    )
+    label_smoothing: float = number(
+        0.0,
+        0.0,
+        1.0,
+        LOSS,
+        "Share of a label's class that is given away in what the class term asks for.",
+        needs=(("cls",), (CLASSES,)),
+    )
+    smoothing: str = choice(
+        LOSS,
+        "Who gets that share: all classes evenly, or in each class by itself the other answer its half.",
+        ("uniform", "binary"),
+        is_shared=True,
+        needs=(("label_smoothing",), ("cls",), (CLASSES,)),
+    )
+    class_weights: float = number(
+        0.0,
+        0.0,
+        1.0,
+        LOSS,
+        "How far rare classes weigh more in the class term: 0 as all do, 1 by the inverse of their labels' number.",
+        needs=(("cls",), (CLASSES,)),
+    )
     ignore_iou: float = number(
         0.7,
         0.0,

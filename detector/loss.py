@@ -14,11 +14,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
+from torch.nn.functional import one_hot
 
 from detector.boxes import best_overlap, paired_overlap
 from detector.choices.box_losses import BOX_LOSSES, Pairs
+from detector.choices.class_losses import CLASS_LOSSES
 from detector.choices.objectness import OBJECTNESS
+from detector.choices.smoothings import SMOOTHINGS
 from detector.grid import Grid, in_row
 from detector.lane_values import LaneValues
 from detector.targets import Predicted, Targets, assign
@@ -91,7 +93,7 @@ def detection_loss(
             box_NTK,
             torch.where(truth.is_object_NLK, as_object, 0),
             torch.where(is_background, as_background, 0),
-            _class_losses(raw_NTKO[..., 5:], truth),
+            _class_losses(raw_NTKO[..., 5:], truth, values),
         )
     )
     gains_T4 = torch.stack([values.numbers_T[term] for term in TERMS], -1)
@@ -145,11 +147,20 @@ def _box_losses(raw_NTK4: Tensor, truth: Targets, grid: Grid, values: LaneValues
     return torch.where(is_object, loss * weight, 0), share
 
 
-def _class_losses(raw_NTKC: Tensor, truth: Targets) -> Tensor:
-    """Mean BCE over the classes at each place that has an object; 0 elsewhere, and with one class, as its peers do."""
+def _class_losses(raw_NTKC: Tensor, truth: Targets, values: LaneValues) -> Tensor:
+    """The chosen loss of the classes where an object is; 0 elsewhere, and with one class, as its peers have it.
+
+    Weights are those of the label's class. They are 1 on average over the classes, not over the labels, so where rare
+    ones weigh more the term as a whole is smaller.
+    """
     num_classes = raw_NTKC.shape[-1]
     if num_classes == 1:
         return raw_NTKC.new_zeros(()).expand(raw_NTKC.shape[:-1])
-    label = one_hot(truth.classes_NLK, num_classes).to(raw_NTKC.dtype).expand_as(raw_NTKC)
-    loss = binary_cross_entropy_with_logits(raw_NTKC, label, reduction="none").mean(-1)
+    label = one_hot(truth.classes_NLK, num_classes).to(raw_NTKC.dtype)
+    if "label_smoothing" in values.positive:
+        label = SMOOTHINGS[values.shared.smoothing](label, values.numbers_T["label_smoothing"][:, None, None])
+    loss = CLASS_LOSSES[values.shared.class_loss](raw_NTKC, label.expand_as(raw_NTKC))
+    if "class_weights" in values.positive:
+        weight_NTC = values.class_weight_TC.expand(len(loss), -1, -1)
+        loss = loss * weight_NTC.gather(2, truth.classes_NLK.expand_as(loss))
     return torch.where(truth.is_object_NLK, loss, 0)

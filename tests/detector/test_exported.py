@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from detector import checkpoint, load_detector
 from detector.augment import letterbox
 from detector.datasets import open_dataset
-from detector.exported import EveryBox, to_onnx
+from detector.exported import EveryBox, ExportError, to_darknet, to_onnx
 from detector.hyperparameters import Hyperparameters
 from detector.models.darknet_files import read_weights
 from detector.plan import TrainingPlan
@@ -29,6 +29,7 @@ from detector.trainer import LaneSpec, Trainer
 from evolve.cli import app
 from evolve.errors import EvolveError
 from tests.places import RACCOON
+from tests.scenes import few_scenes
 
 Export = Callable[..., Result]
 
@@ -104,6 +105,20 @@ def test_a_box_coding_that_darknet_lacks_is_refused(export: Export, weights: Pat
     with pytest.raises(EvolveError, match="--to darknet: darknet has no box coding 'bounded'; allowed: exp"):
         export("--to", "darknet", file=file)
     assert [path.name for path in tmp_path.iterdir()] == ["bounded.pt"]
+
+
+def test_a_softmax_over_classes_is_refused_by_darknet_and_kept_by_others(images: Tensor, tmp_path: Path) -> None:
+    plan = TrainingPlan(batch_size=4, nominal_batch_size=4, epochs=1)
+    lane = LaneSpec(values=Hyperparameters(class_loss="softmax"), checkpoint=tmp_path / "a.pt")
+    list(Trainer(plan, few_scenes("digits-3", train=4, val=2, test=2), [lane]).fit())
+    detector = load_detector(tmp_path / "a.pt")
+
+    _, scores_NKC = EveryBox(detector)(images)
+    with pytest.raises(ExportError, match="darknet has no class loss 'softmax'; allowed: bce; onnx and torchscript"):
+        to_darknet(detector, tmp_path / "a.weights")
+
+    objectness = torch.cat([head[..., 4].flatten(1).sigmoid() for head in detector.raw_outputs(images)], 1)
+    torch.testing.assert_close(scores_NKC.sum(-1), objectness)
 
 
 @pytest.mark.parametrize("coding", ["exp", "bounded"])

@@ -69,7 +69,7 @@ def test_lanes_may_be_fused_if_they_agree_on_what_is_shared_alone() -> None:
         ({"schedule": "constant"}, {}, {"lrf"}),
         ({"assignment": "best_anchor"}, {}, {"assign_iou"}),
         ({"obj": 0.0}, {}, {"obj_iou"}),
-        ({}, {CLASSES: False}, {"cls"}),
+        ({}, {CLASSES: False}, {"cls", "class_loss", "label_smoothing", "class_weights"}),
         ({}, {VARIED: False}, set(names(AUGMENTATION))),
         ({}, {VARIED: True, CLASSES: True}, set()),
     ],

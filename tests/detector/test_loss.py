@@ -1,10 +1,12 @@
 """The loss terms: what they are, that they add up, and that lanes keep to themselves."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from detector.boxes import xyxy
 from detector.choices.box_losses import Pairs, squared_error
@@ -13,6 +15,7 @@ from detector.grid import Grid
 from detector.hyperparameters import Hyperparameters
 from detector.lane_values import LaneValues
 from detector.loss import LossParts, detection_loss
+from detector.priors import LabelStatistics
 from detector.telemetry import TERMS
 
 ANCHORS = [torch.tensor([[0.5, 0.5], [0.6, 0.9], [0.9, 0.6]]), torch.tensor([[0.1, 0.1], [0.1, 0.2], [0.2, 0.1]])]
@@ -200,3 +203,59 @@ def test_a_squared_error_has_a_gradient_where_an_overlap_has_overflowed() -> Non
 
     assert math.isnan(gradient("giou"))
     assert gradient("squared_error") == pytest.approx((2 - 0.012) * 2 * (100 - math.log(1.2)) * 2, rel=1e-4)
+
+
+def matched_classes(heads: list[torch.Tensor], parts: LossParts) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """For each scale the class logits of the places that own a label, and the class of that label."""
+    found = []
+    for head, is_object in zip(heads, parts.is_object, strict=True):
+        image = is_object[:, 0].nonzero()[:, 0]
+        classes = torch.tensor(
+            [[0, 2], [1, -1]]
+        )  # on the coarse scale the first label of an image, on the fine the other
+        found.append((head[:, 0][is_object[:, 0]][:, 5:], classes[image, len(found)]))
+    return found
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_a_softmax_with_evenly_smoothed_labels_is_torchs_cross_entropy(share: float) -> None:
+    heads = raw_heads(lanes=1)
+
+    parts = loss_of(heads, class_loss="softmax", label_smoothing=share, smoothing="uniform")
+
+    for scale, (logits, classes) in enumerate(matched_classes(heads, parts)):
+        expected = cross_entropy(logits, classes, label_smoothing=share) * 2  # images
+        torch.testing.assert_close(parts.terms_TS4[0, scale, 3], expected)
+
+
+def test_labels_smoothed_by_ultralytics_ask_for_half_of_the_share_in_each_class() -> None:
+    heads = raw_heads(lanes=1)
+
+    parts = loss_of(heads, label_smoothing=0.2, smoothing="binary")
+
+    for scale, (logits, classes) in enumerate(matched_classes(heads, parts)):
+        target = torch.full_like(logits, 0.1)
+        target[torch.arange(len(classes)), classes] = 0.9
+        torch.testing.assert_close(parts.terms_TS4[0, scale, 3], binary_cross_entropy_with_logits(logits, target) * 2)
+
+
+def test_lanes_weigh_and_smooth_classes_each_by_numbers_of_its_own() -> None:
+    heads, labels, anchors = raw_heads(lanes=2), LABELS.double(), [each.double() for each in ANCHORS]
+    plain = Hyperparameters(class_loss="softmax", assign_iou=1.0, cls=1.0)
+    lanes = [replace(plain, class_weights=0.5), replace(plain, label_smoothing=0.3)]
+    rarity = (0.2, 0.7, 2.1)
+
+    parts = detection_loss(heads, labels, anchors, LaneValues.of(lanes, like=labels, class_rarity=rarity))
+
+    weights = torch.tensor([0.6, 0.85, 1.55], dtype=torch.float64)
+    for scale, (logits, classes) in enumerate(matched_classes(heads, parts)):
+        weighted = cross_entropy(logits, classes, weight=weights, reduction="none").mean() * 2
+        torch.testing.assert_close(parts.terms_TS4[0, scale, 3], weighted)
+    alone = detection_loss([head[:, 1:] for head in heads], labels, anchors, LaneValues.of(lanes[1:], like=labels))
+    torch.testing.assert_close(parts.terms_TS4[1], alone.terms_TS4[0])
+
+
+def test_a_class_is_rare_by_the_inverse_of_its_labels_and_one_without_counts_as_having_one() -> None:
+    statistics = LabelStatistics(wh_M2=np.zeros((11, 2)), class_count=(10, 1, 0), num_images=4)
+
+    assert statistics.class_rarity == pytest.approx((0.1 / 2.1 * 3, 1 / 2.1 * 3, 1 / 2.1 * 3))

@@ -13,6 +13,8 @@ from detector import checkpoint, load_detector
 from detector.checkpoint import Checkpoint, CheckpointError, Found
 from detector.datasets import open_dataset
 from detector.exported import to_darknet
+from detector.hyperparameters import Hyperparameters
+from detector.models import build_network
 from detector.models.darknet import num_frozen_rows, rows_of
 from detector.models.darknet_files import WeightsError, stored_layers, weights_bytes
 from detector.plan import MODELS, TrainingPlan
@@ -137,9 +139,24 @@ def test_heads_that_code_boxes_in_another_way_start_from_the_seed(weights: Path,
     to_darknet(load_detector(weights), tmp_path / "a.weights")
 
     for file in (weights, tmp_path / "a.weights"):
-        start = load_start(starting(file), ["digit"], coding="bounded")
+        start = load_start(starting(file), ["digit"], Hyperparameters(coding="bounded"))
         assert start.text == "its boxes are coded exp, not bounded: all layers but the heads are taken"
         assert "blocks.15.bias" not in start.state and start.anchors is None
+
+
+def test_heads_that_learned_classes_in_another_way_are_taken_only_where_there_is_one(
+    weights: Path, tmp_path: Path
+) -> None:
+    rows, names = rows_of(PLAN.model, 2), ("a", "b")
+    state = build_network(PLAN.model, num_classes=2).lane_state(0)
+    (tmp_path / "two.weights").write_bytes(b"".join(weights_bytes(rows, state, images_seen=0)))
+    softmax = Hyperparameters(class_loss="softmax")
+
+    one = load_start(starting(weights), ["digit"], softmax)
+    two = load_start(starting(tmp_path / "two.weights"), names, softmax)
+
+    assert one.text == "all layers and the anchors are taken"
+    assert two.text == "its classes are learned by bce, not softmax: all layers but the heads are taken"
 
 
 def test_darknets_file_is_a_start_whole_or_in_part(weights: Path, tmp_path: Path) -> None:
