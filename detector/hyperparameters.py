@@ -99,12 +99,27 @@ class Hyperparameters:
     )
     objectness: str = choice(
         LOSS,
-        "How the objectness terms count: binary cross-entropy, or focal, where easy places count less.",
-        ("bce", "focal"),
+        "How the objectness terms count: binary cross-entropy; focal, where easy places count less; or squared error.",
+        ("bce", "focal", "squared_error"),
         is_shared=True,
     )
     focal_gamma: float = number(
         1.5, 0.0, 10.0, LOSS, "Exponent of the focal loss; 0 is BCE.", needs=(("objectness", "focal"),)
+    )
+    negatives: str = choice(
+        LOSS,
+        "Places without an object that are asked to be background: every one, or of an image those that cost most.",
+        ("every", "hardest"),
+        is_shared=True,
+        needs=(("noobj",),),
+    )
+    negatives_per_object: float = number(
+        3.0,
+        0.0,
+        1e4,
+        LOSS,
+        "Places asked to be background for each that has an object; an image without any counts as having one.",
+        needs=(("negatives", "hardest"),),
     )
     class_loss: str = choice(
         LOSS,

@@ -19,6 +19,7 @@ from torch.nn.functional import one_hot
 from detector.boxes import best_overlap, paired_overlap
 from detector.choices.box_losses import BOX_LOSSES, Pairs
 from detector.choices.class_losses import CLASS_LOSSES
+from detector.choices.negatives import NEGATIVES
 from detector.choices.objectness import OBJECTNESS
 from detector.choices.smoothings import SMOOTHINGS
 from detector.grid import Grid, in_row
@@ -87,6 +88,9 @@ def detection_loss(
     is_background = ~truth.is_object_NLK & ~(overlap_NTK > values.numbers_T["ignore_iou"][:, None])
     box_NTK, share_NTK = _box_losses(raw_NTKO[..., :4], truth, grid, values)
     as_object, as_background = OBJECTNESS[values.shared.objectness](raw_NTKO[..., 4], values.numbers_T)
+    is_background = NEGATIVES[values.shared.negatives](
+        as_background.detach(), is_background, truth.is_object_NLK, values.numbers_T
+    )
     as_object = share_NTK * as_object + (1 - share_NTK) * as_background
     losses_4NTK = torch.stack(
         (

@@ -11,6 +11,7 @@ from detector.choices.cells import CELLS
 from detector.choices.class_losses import CLASS_LOSSES
 from detector.choices.codings import CODINGS
 from detector.choices.initialisers import INITIALISERS
+from detector.choices.negatives import NEGATIVES
 from detector.choices.objectness import OBJECTNESS
 from detector.choices.optimizers import OPTIMIZERS
 from detector.choices.positives import POSITIVES
@@ -25,6 +26,7 @@ TABLES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "warmup": WARMUPS,
     "box_loss": BOX_LOSSES,
     "objectness": OBJECTNESS,
+    "negatives": NEGATIVES,
     "class_loss": CLASS_LOSSES,
     "smoothing": SMOOTHINGS,
     "assignment": ASSIGNMENTS,
@@ -42,6 +44,7 @@ USED_WITH: Mapping[str, Mapping[str, float]] = {"smoothing": {"label_smoothing":
 FAMILIES_OF_THE_LOSS = (
     "box_loss",
     "objectness",
+    "negatives",
     "class_loss",
     "smoothing",
     "assignment",

@@ -64,7 +64,7 @@ def test_lanes_may_be_fused_if_they_agree_on_what_is_shared_alone() -> None:
         ({"warmup_epochs": 0.0}, {}, {"warmup", "warmup_momentum", "warmup_bias_lr"}),
         ({"momentum": 0.0}, {}, {"nesterov"}),
         ({"optimizer": "adamw"}, {}, {"nesterov"}),
-        ({"noobj": 0.0}, {}, {"ignore_iou"}),
+        ({"noobj": 0.0}, {}, {"ignore_iou", "negatives"}),
         ({"box": 0.0}, {}, {"box_loss"}),
         ({"schedule": "constant"}, {}, {"lrf"}),
         ({"assignment": "best_anchor"}, {}, {"assign_iou"}),

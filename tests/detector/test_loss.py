@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
 from detector.boxes import xyxy
 from detector.choices.box_losses import Pairs, squared_error
 from detector.choices.codings import exp
+from detector.choices.negatives import hardest
 from detector.grid import Grid
 from detector.hyperparameters import Hyperparameters
 from detector.lane_values import LaneValues
@@ -259,3 +260,38 @@ def test_a_class_is_rare_by_the_inverse_of_its_labels_and_one_without_counts_as_
     statistics = LabelStatistics(wh_M2=np.zeros((11, 2)), class_count=(10, 1, 0), num_images=4)
 
     assert statistics.class_rarity == pytest.approx((0.1 / 2.1 * 3, 1 / 2.1 * 3, 1 / 2.1 * 3))
+
+
+def test_the_squared_error_of_objectness_is_that_of_the_probability() -> None:
+    heads = raw_heads(lanes=1)
+
+    parts = loss_of(heads, objectness="squared_error", ignore=1.0)
+
+    for scale, balance in enumerate((1.0, 4.0)):
+        truth = parts.is_object[scale].double()
+        expected = mse_loss(heads[scale][..., 4].sigmoid(), truth) * balance * 2  # images
+        torch.testing.assert_close(parts.terms_TS4[0, scale, 1:3].sum(), expected)
+
+
+def test_the_hardest_places_of_an_image_count_by_the_ratio_of_each_lane_and_one_without_objects_has_some() -> None:
+    cost = torch.tensor([[0.9, 0.1, 0.8, 0.7, 0.2, 0.6], [0.3, 0.5, 0.4, 0.1, 0.2, 0.6]])[:, None].expand(2, 2, 6)
+    is_object = torch.tensor([[1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]], dtype=torch.bool)[:, None]
+    numbers = {"negatives_per_object": torch.tensor([1.0, 1.5])}
+
+    asked = hardest(cost, ~is_object.expand(2, 2, 6), is_object, numbers)
+
+    found = [[lane.nonzero().flatten().tolist() for lane in image] for image in asked]
+    assert found == [[[2, 3], [2, 3, 5]], [[5], [1, 5]]]
+
+
+def test_with_the_hardest_places_easy_background_has_no_gradient() -> None:
+    heads = [head.requires_grad_() for head in raw_heads(lanes=1)]
+
+    parts = loss_of(heads, negatives="hardest", negatives_per_object=2.0, ignore=1.0)
+    parts.terms_TS4[..., 2].sum().backward()
+
+    learning = torch.cat([(head.grad[..., 4] != 0).flatten(1) for head in heads], 1)
+    objects = torch.cat([each.flatten(1) for each in parts.is_object], 1)
+    logits = torch.cat([head[..., 4].flatten(1) for head in heads], 1).detach().masked_fill(objects, -torch.inf)
+    for image, count in enumerate(objects.sum(1).tolist()):
+        assert learning[image].nonzero().flatten().tolist() == sorted(logits[image].topk(2 * count).indices.tolist())
