@@ -23,6 +23,7 @@ from detector.models.darknet_files import CFG_CODINGS, cfg_text, weights_bytes
 from detector.models.layers import NORM_EPS
 from detector.models.network import raw_outputs
 from detector.predict import Detector
+from detector.start import DARKNETS
 
 DARKNET_CPU_EPS = 1e-6  # added to the square root of the variance (darknet src/blas.c, normalize_cpu)
 CERTAIN = 20.0  # a logit whose sigmoid is 1 in float32
@@ -52,7 +53,8 @@ class EveryBox(nn.Module):
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.network = copy.deepcopy(detector.network).to("cpu", torch.float32)
-        self.image_size, self.coding = detector.image_size, detector.source.values.coding
+        values = detector.source.values
+        self.image_size, self.coding, self.class_loss = detector.image_size, values.coding, values.class_loss
         for scale, sizes in enumerate(detector.anchors):
             self.register_buffer(f"anchors_{scale}", torch.tensor(sizes), persistent=False)
         self.num_scales = len(detector.anchors)
@@ -66,7 +68,7 @@ class EveryBox(nn.Module):
         """
         heads = raw_outputs(self.network, images_N3SS, precision="float32")
         anchors = [self.get_buffer(f"anchors_{scale}") for scale in range(self.num_scales)]
-        boxes_NK4, scores_NKC = decode(heads, anchors, coding=self.coding)
+        boxes_NK4, scores_NKC = decode(heads, anchors, coding=self.coding, class_loss=self.class_loss)
         return boxes_NK4.clamp(0, 1) * self.image_size, scores_NKC
 
 
@@ -76,13 +78,18 @@ def to_darknet(detector: Detector, path: Path) -> Exported:
     With a single class, where the class output is neither trained nor read here, it is written as certain.
 
     Args:
-        detector: Any; the cfg of another coding than `exp` has keys that the first darknet does not know.
+        detector: The cfg of another box coding than `exp` has keys that the first darknet does not know. Several
+            classes must have been learned each by itself: darknet's yolo layers have no other.
         path: Name of the `.weights` file.
 
     Raises:
+        ExportError: The detector tells its classes apart in another way.
         OSError: A file cannot be written.
     """
     source, rows, coding = detector.source, detector.network.rows, detector.source.values.coding
+    found, allowed = source.values.class_loss, DARKNETS.class_loss
+    if found != allowed and len(detector.names) > 1:  # one class is certain whatever it is
+        raise ExportError(f"darknet has no class loss {found!r}; allowed: {allowed}; onnx and torchscript hold any")
     state = {name: value.cpu() for name, value in detector.network.lane_state(0).items()}
     notes = [_epsilon_note(state)]
     if keys := CFG_CODINGS[coding]:

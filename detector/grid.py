@@ -58,6 +58,13 @@ class Grid:
         side_B, first_B, apart_B = torch.tensor(rows).to(like.device, non_blocking=True).unbind(1)
         return side_B, first_B, apart_B, torch.cat(list(self.anchors))
 
+    def shapes(self, *, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Cells a side of each place's scale, (K, 1), and its anchor's width and height, (K, 2), typed as a tensor."""
+        scales = list(zip(self.sides, self.anchors, strict=True))
+        side_K1 = torch.cat([like.new_full((side * side * len(anchors_A2), 1), side) for side, anchors_A2 in scales])
+        anchors_K2 = torch.cat([anchors_A2.to(like.dtype).repeat(side * side, 1) for side, anchors_A2 in scales])
+        return side_K1, anchors_K2
+
     def by_scale(self, values_NTKX: Tensor) -> list[Tensor]:
         """Views of values in a row as each head has them, (N, T, A, S, S, X)."""
         parts = values_NTKX.split(self.places, 2)

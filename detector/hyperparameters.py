@@ -92,19 +92,64 @@ class Hyperparameters:
     cls: float = number(0.5, 0.0, 1e4, LOSS, "Gain of the class term.", needs=((CLASSES,),))
     box_loss: str = choice(
         LOSS,
-        "What the box term counts: one minus this overlap of prediction and label.",
-        ("ciou", "giou", "iou", "diou"),
+        "What the box term counts: one minus this overlap of prediction and label, or darknet's squared error.",
+        ("ciou", "giou", "iou", "diou", "squared_error"),
         is_shared=True,
         needs=(("box",),),
     )
     objectness: str = choice(
         LOSS,
-        "How the objectness terms count: binary cross-entropy, or focal, where easy places count less.",
-        ("bce", "focal"),
+        "How the objectness terms count: binary cross-entropy; focal, where easy places count less; or squared error.",
+        ("bce", "focal", "squared_error"),
         is_shared=True,
     )
     focal_gamma: float = number(
         1.5, 0.0, 10.0, LOSS, "Exponent of the focal loss; 0 is BCE.", needs=(("objectness", "focal"),)
+    )
+    negatives: str = choice(
+        LOSS,
+        "Places without an object that are asked to be background: every one, or of an image those that cost most.",
+        ("every", "hardest"),
+        is_shared=True,
+        needs=(("noobj",),),
+    )
+    negatives_per_object: float = number(
+        3.0,
+        0.0,
+        1e4,
+        LOSS,
+        "Places asked to be background for each that has an object; an image without any counts as having one.",
+        needs=(("negatives", "hardest"),),
+    )
+    class_loss: str = choice(
+        LOSS,
+        "How the class term counts: binary cross-entropy of each class by itself, or one softmax over all.",
+        ("bce", "softmax"),
+        is_shared=True,
+        needs=(("cls",), (CLASSES,)),
+    )
+    label_smoothing: float = number(
+        0.0,
+        0.0,
+        1.0,
+        LOSS,
+        "Share of a label's class that is given away in what the class term asks for.",
+        needs=(("cls",), (CLASSES,)),
+    )
+    smoothing: str = choice(
+        LOSS,
+        "Who gets that share: all classes evenly, or in each class by itself the other answer its half.",
+        ("uniform", "binary"),
+        is_shared=True,
+        needs=(("label_smoothing",), ("cls",), (CLASSES,)),
+    )
+    class_weights: float = number(
+        0.0,
+        0.0,
+        1.0,
+        LOSS,
+        "How far rare classes weigh more in the class term: 0 as all do, 1 by the inverse of their labels' number.",
+        needs=(("cls",), (CLASSES,)),
     )
     ignore_iou: float = number(
         0.7,

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
+from torch.nn.functional import one_hot
 
-from detector.boxes import best_overlap, paired_overlap, xyxy
-from detector.choices.box_losses import BOX_LOSSES
+from detector.boxes import best_overlap, paired_overlap
+from detector.choices.box_losses import BOX_LOSSES, Pairs
+from detector.choices.class_losses import CLASS_LOSSES
+from detector.choices.negatives import NEGATIVES
 from detector.choices.objectness import OBJECTNESS
+from detector.choices.smoothings import SMOOTHINGS
 from detector.grid import Grid, in_row
 from detector.lane_values import LaneValues
 from detector.targets import Predicted, Targets, assign
@@ -82,12 +85,15 @@ def detection_loss(
     is_background = ~truth.is_object_NLK & ~(overlap_NTK > values.numbers_T["ignore_iou"][:, None])
     box_NTK, target_NTK = _box_losses(raw_NTKO[..., :4], truth, grid, values)
     as_object, as_background = OBJECTNESS[values.shared.objectness](raw_NTKO[..., 4], target_NTK, values.numbers_T)
+    is_background = NEGATIVES[values.shared.negatives](
+        as_background.detach(), is_background, truth.is_object_NLK, values.numbers_T
+    )
     losses_4NTK = torch.stack(
         (
             box_NTK,
             torch.where(truth.is_object_NLK, as_object, 0),
             torch.where(is_background, as_background, 0),
-            _class_losses(raw_NTKO[..., 5:], truth),
+            _class_losses(raw_NTKO[..., 5:], truth, values),
         )
     )
     gains_T4 = torch.stack([values.numbers_T[term] for term in TERMS], -1)
@@ -130,23 +136,31 @@ def _box_losses(raw_NTK4: Tensor, truth: Targets, grid: Grid, values: LaneValues
     """
     is_object = truth.is_object_NLK
     # Masked before exp: what overflows where no object is must not become 0 * inf in the gradient.
-    boxes = grid.boxes(torch.where(is_object[..., None], raw_NTK4, 0))
-    label = truth.boxes_NLK4.to(boxes.dtype)
-    corners, label_corners = xyxy(boxes), xyxy(label).expand_as(boxes)
-    loss = BOX_LOSSES[values.shared.box_loss](corners, label_corners)
+    pairs = Pairs.of(torch.where(is_object[..., None], raw_NTK4, 0), truth.boxes_NLK4, grid)
+    loss = BOX_LOSSES[values.shared.box_loss](pairs)
+    label = truth.boxes_NLK4.to(loss.dtype)
     weight = 2 - label[..., 2] * label[..., 3]
     target = torch.ones_like(loss)
     if "obj_iou" in values.positive:
-        overlap = paired_overlap(corners.detach(), label_corners)
+        overlap = paired_overlap(pairs.corners_NTK4.detach(), pairs.truth_NTK4)
         target = (1 - values.numbers_T["obj_iou"][:, None] * (1 - overlap)).clamp(0, 1)
     return torch.where(is_object, loss * weight, 0), target
 
 
-def _class_losses(raw_NTKC: Tensor, truth: Targets) -> Tensor:
-    """Mean BCE over the classes at each place that has an object; 0 elsewhere, and with one class, as its peers do."""
+def _class_losses(raw_NTKC: Tensor, truth: Targets, values: LaneValues) -> Tensor:
+    """The chosen loss of the classes where an object is; 0 elsewhere, and with one class, as its peers have it.
+
+    Weights are those of the label's class. They are 1 on average over the classes, not over the labels, so where rare
+    ones weigh more the term as a whole is smaller.
+    """
     num_classes = raw_NTKC.shape[-1]
     if num_classes == 1:
         return raw_NTKC.new_zeros(()).expand(raw_NTKC.shape[:-1])
-    label = one_hot(truth.classes_NLK, num_classes).to(raw_NTKC.dtype).expand_as(raw_NTKC)
-    loss = binary_cross_entropy_with_logits(raw_NTKC, label, reduction="none").mean(-1)
+    label = one_hot(truth.classes_NLK, num_classes).to(raw_NTKC.dtype)
+    if "label_smoothing" in values.positive:
+        label = SMOOTHINGS[values.shared.smoothing](label, values.numbers_T["label_smoothing"][:, None, None])
+    loss = CLASS_LOSSES[values.shared.class_loss](raw_NTKC, label.expand_as(raw_NTKC))
+    if "class_weights" in values.positive:
+        weight_NTC = values.class_weight_TC.expand(len(loss), -1, -1)
+        loss = loss * weight_NTC.gather(2, truth.classes_NLK.expand_as(loss))
     return torch.where(truth.is_object_NLK, loss, 0)

@@ -16,6 +16,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from detector.boxes import xyxy
+from detector.choices.class_losses import CLASS_PROBABILITIES
 from detector.choices.codings import CODINGS
 from detector.scores import SIZES, AllScores, Part
 from detector.telemetry import Scores
@@ -50,6 +51,7 @@ def detect(
     *,
     nms_iou: float,
     coding: str = "exp",
+    class_loss: str = "bce",
     min_score: float = MIN_SCORE,
 ) -> Detections:
     """Boxes of a one-lane network after non-maximum suppression within each class.
@@ -59,13 +61,16 @@ def detect(
         anchors: Sizes (A, 2) of each scale as fractions of the image.
         nms_iou: Overlap (0..1) above which the lower of two boxes of a class is left out.
         coding: How raw outputs become boxes; a key of `CODINGS`.
+        class_loss: What the classes were learned with; a key of `CLASS_PROBABILITIES`.
         min_score: Detections below are left out.
     """
-    boxes_NK4, scores_NKC = decode(heads, anchors, coding=coding)
+    boxes_NK4, scores_NKC = decode(heads, anchors, coding=coding, class_loss=class_loss)
     return _suppress(boxes_NK4, scores_NKC, nms_iou, min_score)
 
 
-def decode(heads: Sequence[Tensor], anchors: Sequence[Tensor], *, coding: str) -> tuple[Tensor, Tensor]:
+def decode(
+    heads: Sequence[Tensor], anchors: Sequence[Tensor], *, coding: str, class_loss: str
+) -> tuple[Tensor, Tensor]:
     """Every box that a one-lane network predicts, and its score for each class; arguments as of `detect`.
 
     Returns:
@@ -74,8 +79,8 @@ def decode(heads: Sequence[Tensor], anchors: Sequence[Tensor], *, coding: str) -
     boxes, scores = [], []
     for raw, anchors_A2 in zip(heads, anchors, strict=True):
         boxes.append(xyxy(CODINGS[coding](raw[..., :4], anchors_A2)).flatten(1, 4))
-        probability = raw[..., 4:5].sigmoid() * (raw[..., 5:].sigmoid() if raw.shape[-1] > 6 else 1.0)
-        scores.append(probability.flatten(1, 4))
+        probability = CLASS_PROBABILITIES[class_loss](raw[..., 5:]) if raw.shape[-1] > 6 else 1.0
+        scores.append((raw[..., 4:5].sigmoid() * probability).flatten(1, 4))
     return torch.cat(boxes, 1), torch.cat(scores, 1)
 
 

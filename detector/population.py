@@ -6,7 +6,7 @@ Letters: T lanes, N images, M labels an image, S scales (in `terms_TS4`).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -53,14 +53,21 @@ class Population:
     Args:
         plan: What the lanes share.
         prior: Outputs that the heads should have at first.
+        class_rarity: Weight of each class where classes are weighed, as `LabelStatistics` has it.
         anchors: For each scale the sizes (A, 2) as fractions of the image.
         start: Weights that all lanes begin with instead of random ones, by the names of a one-lane network.
     """
 
     def __init__(
-        self, plan: TrainingPlan, *, prior: HeadPrior, anchors: Sequence[Tensor], start: Mapping[str, Tensor]
+        self,
+        plan: TrainingPlan,
+        *,
+        prior: HeadPrior,
+        class_rarity: Sequence[float],
+        anchors: Sequence[Tensor],
+        start: Mapping[str, Tensor],
     ) -> None:
-        self._plan, self._prior, self._start = plan, prior, start
+        self._plan, self._prior, self._class_rarity, self._start = plan, prior, class_rarity, start
         self._device = torch.device(plan.device)
         self._dtype = torch.float64 if plan.precision == "float64" else torch.float32
         self._num_classes = len(prior.class_share)
@@ -108,7 +115,8 @@ class Population:
     def _initialise(self, slot: int, values: Hyperparameters, seed: int) -> None:
         network = self._network
         kernels = INITIALISERS[values.initialiser]
-        initialise_lane(network, slot, seed=seed, prior=self._prior, image_size=self._plan.image_size, kernels=kernels)
+        prior = replace(self._prior, class_loss=values.class_loss)
+        initialise_lane(network, slot, seed=seed, prior=prior, image_size=self._plan.image_size, kernels=kernels)
         network.load_lane(slot, {**network.lane_state(slot), **self._start})
 
     def measure(self, batches: Sequence[Batch], rates: Sequence[Rates]) -> list[Measurement]:
@@ -197,7 +205,13 @@ class Population:
             total += parts.terms_TS4.sum((0, 1)).double().cpu() * self._plan.batch_size
             num_images += len(batch.images)
             tally.add(heads, parts.overlaps, parts.is_object)
-            found = detect(heads, self._anchors, nms_iou=self._plan.nms_iou, coding=values.shared.coding)
+            found = detect(
+                heads,
+                self._anchors,
+                nms_iou=self._plan.nms_iou,
+                coding=values.shared.coding,
+                class_loss=values.shared.class_loss,
+            )
             evaluator.add(batch.labels_NM5, found)
         return Evaluation(
             scores=evaluator.all_scores(),
@@ -224,7 +238,8 @@ class Population:
 
     def _values_of(self, slots: tuple[int, ...]) -> LaneValues:
         if slots not in self._numbers:
-            self._numbers[slots] = LaneValues.of([self._values[slot] for slot in slots], like=self._anchors[0])
+            lanes = [self._values[slot] for slot in slots]
+            self._numbers[slots] = LaneValues.of(lanes, like=self._anchors[0], class_rarity=self._class_rarity)
         return self._numbers[slots]
 
     def _loss(self, batches: Sequence[Batch]) -> LossParts:

@@ -108,9 +108,11 @@ class Detector(nn.Module):
 
     def suppressed(self, heads: Sequence[Tensor], nms_iou: float, *, min_score: float) -> Detections:
         """Boxes that raw outputs stand for, after suppression at an overlap of `nms_iou`."""
-        coding = self.source.values.coding
+        values = self.source.values
         anchors = [self.get_buffer(f"anchors_{scale}") for scale in range(len(self.anchors))]
-        return detect(heads, anchors, nms_iou=nms_iou, coding=coding, min_score=min_score)
+        return detect(
+            heads, anchors, nms_iou=nms_iou, coding=values.coding, class_loss=values.class_loss, min_score=min_score
+        )
 
     def _predictions(self, found: Detections, seen: Sequence[_Seen]) -> Iterator[Prediction]:
         boxes_K4, image_K = found.boxes_K4.cpu(), found.image_K.cpu()

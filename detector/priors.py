@@ -44,6 +44,16 @@ class LabelStatistics:
             class_share=tuple(count / total for count in self.class_count),
         )
 
+    @property
+    def class_rarity(self) -> tuple[float, ...]:
+        """Inverse number of each class's labels, as a multiple of the mean over the classes; none counts as one.
+
+        Source: labels_to_class_weights of ultralytics/yolov3 (utils/general.py), times the number of classes as in its
+        train.py.
+        """
+        inverse = [1 / max(count, 1) for count in self.class_count]
+        return tuple(value * len(inverse) / sum(inverse) for value in inverse)
+
 
 def label_statistics(split: Split, *, num_classes: int) -> LabelStatistics:
     """Statistics over the first epoch of a training split."""

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from detector import checkpoint
+from detector.hyperparameters import Hyperparameters
 from detector.models.darknet import ANCHORS_PER_SCALE, Row, num_frozen_rows, published_anchors, rows_of
 from detector.models.darknet_files import CfgHeads, WeightsError, read_cfg_heads, read_weights
 from detector.plan import TrainingPlan
 
-DARKNETS_CODING = "exp"  # where no cfg says another
+# What raw outputs mean to its yolo layers, unless a cfg says more.
+DARKNETS = Hyperparameters(coding="exp", class_loss="bce")
 _ZIP = b"PK\x03\x04"  # how files of torch begin
 
 
@@ -52,13 +54,13 @@ def sha256_of(path: Path) -> str:
         raise WeightsError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def load_start(plan: TrainingPlan, names: Sequence[str], *, coding: str) -> Start:
+def load_start(plan: TrainingPlan, names: Sequence[str], values: Hyperparameters) -> Start:
     """What a training of a plan starts with; nothing where the plan names no weights.
 
     Args:
         plan: Where it has a checksum, the file must have it, too.
         names: Classes that are trained, by index.
-        coding: How raw outputs become boxes in the training; heads of another coding are not taken.
+        values: Hyperparameters of the training, which say what raw outputs mean; heads that mean others are not taken.
 
     Raises:
         WeightsError: The file is missing, damaged, of another network or another checksum, or ends before the layers
@@ -77,14 +79,14 @@ def load_start(plan: TrainingPlan, names: Sequence[str], *, coding: str) -> Star
         )
     with path.open("rb") as file:
         is_ours = file.read(len(_ZIP)) == _ZIP
-    start = (_ours if is_ours else _darknets)(path, plan, names, coding)
+    start = (_ours if is_ours else _darknets)(path, plan, names, values)
     if missing := sorted(_rows_within(rows, num_frozen) - {_row_of(name) for name in start.state}):
         raise WeightsError(f"{path}: lacks layer {missing[0]}, which is to be frozen (freeze: {plan.freeze})")
     frozen = f"; layers 0 to {num_frozen - 1} are frozen" if num_frozen else ""
     return Start(state=start.state, anchors=start.anchors, text=start.text + frozen)
 
 
-def _ours(path: Path, plan: TrainingPlan, names: Sequence[str], coding: str) -> Start:
+def _ours(path: Path, plan: TrainingPlan, names: Sequence[str], values: Hyperparameters) -> Start:
     try:
         stored = checkpoint.load(path)
     except checkpoint.CheckpointError as error:
@@ -92,7 +94,7 @@ def _ours(path: Path, plan: TrainingPlan, names: Sequence[str], coding: str) -> 
     if stored.plan.model != plan.model:
         raise WeightsError(f"{path}: holds weights of {stored.plan.model}, not of {plan.model}; allowed: --model of it")
     reason = f"its classes are {_listed(stored.names)}, not {_listed(names)}" if stored.names != tuple(names) else ""
-    reason = reason or _other_coding(stored.values.coding, coding)
+    reason = reason or _other_meaning(stored.values.coding, stored.values.class_loss, values, len(names))
     if not reason:
         scale = stored.plan.image_size / plan.image_size
         anchors = tuple(torch.tensor(sizes, dtype=torch.float64) * scale for sizes in stored.anchors)
@@ -101,7 +103,7 @@ def _ours(path: Path, plan: TrainingPlan, names: Sequence[str], coding: str) -> 
     return Start(state=state, anchors=None, text=f"{reason}: all layers but the heads are taken")
 
 
-def _darknets(path: Path, plan: TrainingPlan, names: Sequence[str], coding: str) -> Start:
+def _darknets(path: Path, plan: TrainingPlan, names: Sequence[str], values: Hyperparameters) -> Start:
     read = read_weights(path, plan.model, num_classes=len(names))
     rows = rows_of(plan.model, read.num_classes)
     if read.num_rows < len(rows) - 1:  # no file holds the last row, which has no weights
@@ -111,15 +113,21 @@ def _darknets(path: Path, plan: TrainingPlan, names: Sequence[str], coding: str)
     heads = read_cfg_heads(cfg) if cfg.exists() else None
     differs = read.num_classes != len(names)
     reason = f"its heads are of {read.num_classes} classes, not {len(names)}" if differs else ""
-    reason = reason or _other_coding(DARKNETS_CODING if heads is None else heads.coding, coding)
+    there = DARKNETS.coding if heads is None else heads.coding
+    reason = reason or _other_meaning(there, DARKNETS.class_loss, values, len(names))
     if not reason:
         return _whole_of_darknet(cfg, heads, read.state, plan)
     text = f"{reason}: all layers but the heads are taken"
     return Start(state=_without_heads(read.state, rows), anchors=None, text=text)
 
 
-def _other_coding(there: str, here: str) -> str:
-    return f"its boxes are coded {there or 'in another way'}, not {here}" if there != here else ""
+def _other_meaning(coding: str, class_loss: str, here: Hyperparameters, num_classes: int) -> str:
+    """What raw outputs of a file mean that those of the training do not; empty where they mean the same."""
+    if coding != here.coding:
+        return f"its boxes are coded {coding or 'in another way'}, not {here.coding}"
+    if num_classes > 1 and class_loss != here.class_loss:
+        return f"its classes are learned by {class_loss}, not {here.class_loss}"
+    return ""
 
 
 def _whole_of_darknet(cfg: Path, heads: CfgHeads | None, state: Mapping[str, Tensor], plan: TrainingPlan) -> Start:

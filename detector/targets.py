@@ -15,6 +15,7 @@ from torch import Tensor
 from detector.boxes import paired_overlap, xyxy
 from detector.choices.assignments import ASSIGNMENTS
 from detector.choices.cells import CELLS
+from detector.choices.class_losses import CLASS_PROBABILITIES
 from detector.choices.positives import POSITIVES, Candidates
 from detector.grid import Grid
 from detector.hyperparameters import Hyperparameters
@@ -64,7 +65,7 @@ def assign(labels_NM5: Tensor, grid: Grid, values: LaneValues, predicted: Predic
     """
     place_NMC, strength_NMC = _claims(labels_NM5, grid, values.shared)
     strength_NLMC = POSITIVES[values.shared.positives](
-        strength_NMC, lambda: _candidates(labels_NM5, place_NMC, predicted), values.numbers_T
+        strength_NMC, lambda: _candidates(labels_NM5, place_NMC, predicted, values.shared), values.numbers_T
     )
     place_NLMC = place_NMC[:, None].expand_as(strength_NLMC)
     return _won(labels_NM5, place_NLMC, strength_NLMC, predicted.boxes_NTK4.shape[2])
@@ -90,12 +91,12 @@ def _claims(labels_NM5: Tensor, grid: Grid, values: Hyperparameters) -> tuple[Te
     return place_NMC, strength_NMC
 
 
-def _candidates(labels_NM5: Tensor, place_NMC: Tensor, predicted: Predicted) -> Candidates:
+def _candidates(labels_NM5: Tensor, place_NMC: Tensor, predicted: Predicted, values: Hyperparameters) -> Candidates:
     num_lanes = predicted.boxes_NTK4.shape[1]
     place_NTMC = place_NMC[:, None].expand(-1, num_lanes, -1, -1)
     return Candidates(
         overlap_NTMC=_overlaps(labels_NM5, place_NTMC, predicted.boxes_NTK4),
-        score_NTMC=_scores(labels_NM5, place_NTMC, predicted.raw_NTKO),
+        score_NTMC=_scores(labels_NM5, place_NTMC, predicted.raw_NTKO, values.class_loss),
     )
 
 
@@ -106,15 +107,15 @@ def _overlaps(labels_NM5: Tensor, place_NTMC: Tensor, boxes_NTK4: Tensor) -> Ten
     return paired_overlap(xyxy(there), xyxy(labels_NM5[:, None, :, None, 1:]))
 
 
-def _scores(labels_NM5: Tensor, place_NTMC: Tensor, raw_NTKO: Tensor) -> Tensor:
+def _scores(labels_NM5: Tensor, place_NTMC: Tensor, raw_NTKO: Tensor, class_loss: str) -> Tensor:
     """Objectness times probability of the label's class at places of its own, (N, T, M, C)."""
-    num_outputs = raw_NTKO.shape[-1]
-    flat, place = raw_NTKO.flatten(2), place_NTMC.flatten(2) * num_outputs
-    objectness = flat.gather(2, place + 4).view(place_NTMC.shape).sigmoid()
-    if num_outputs == 6:
+    place, num_classes = place_NTMC.flatten(2), raw_NTKO.shape[-1] - 5
+    objectness = raw_NTKO[..., 4].gather(2, place).view(place_NTMC.shape).sigmoid()
+    if num_classes == 1:
         return objectness
     class_NTMC = labels_NM5[:, None, :, None, 0].long().clamp(min=0).expand_as(place_NTMC)
-    return objectness * flat.gather(2, place + 5 + class_NTMC.flatten(2)).view(place_NTMC.shape).sigmoid()
+    probability = CLASS_PROBABILITIES[class_loss](raw_NTKO[..., 5:]).flatten(2)
+    return objectness * probability.gather(2, place * num_classes + class_NTMC.flatten(2)).view(place_NTMC.shape)
 
 
 def _won(labels_NM5: Tensor, place_NLMC: Tensor, strength_NLMC: Tensor, num_places: int) -> Targets:

@@ -122,11 +122,17 @@ class Trainer:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._plan, self._dataset, self._clock = plan, dataset, clock
-        start = load_start(plan, dataset.names, coding=lanes[0].values.coding)  # which lanes share
+        start = load_start(plan, dataset.names, lanes[0].values)  # lanes share what is read of these
         statistics = label_statistics(dataset.train, num_classes=len(dataset.names))
         chosen = choose_anchors(plan.anchors, model=plan.model, statistics=statistics)
         self._anchors = chosen if start.anchors is None else list(start.anchors)
-        self._population = Population(plan, prior=statistics.prior, anchors=self._anchors, start=start.state)
+        self._population = Population(
+            plan,
+            prior=statistics.prior,
+            class_rarity=statistics.class_rarity,
+            anchors=self._anchors,
+            start=start.state,
+        )
         self._steps_per_epoch = num_batches(dataset.train, plan.batch_size)
         self._lanes: list[_Lane] = []
         self._waiting: list[_Lane] = []

@@ -1,62 +1,118 @@
-"""What the box term counts for a predicted box and its label."""
+"""What the box term counts for a predicted box and its label.
+
+Letters: T lanes, N images, K places (`detector.grid`).
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torchvision.ops import distance_box_iou_loss, generalized_box_iou_loss
 
-from detector.boxes import EPS, paired_overlap
+from detector.boxes import EPS, paired_overlap, xyxy
+from detector.choices.codings import LEARNED_SIZES
+from detector.grid import Grid
 
 
-def giou(boxes_4: Tensor, truth_4: Tensor) -> Tensor:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """The box that each place predicts, and the one that it is to predict.
+
+    Attributes:
+        raw_NTK4: Raw outputs; 0 where what they stand for does not count, so that nothing overflows there.
+        corners_NTK4: Predicted boxes as corners (xyxy), fractions of the image.
+        truth_NTK4: Boxes to predict, as corners.
+        grid: The places.
+    """
+
+    raw_NTK4: Tensor
+    corners_NTK4: Tensor
+    truth_NTK4: Tensor
+    grid: Grid
+
+    @classmethod
+    def of(cls, raw_NTK4: Tensor, truth_NLK4: Tensor, grid: Grid) -> Pairs:
+        """Pairs of raw outputs and boxes to predict (cxcywh), which may be the same for all lanes."""
+        corners = xyxy(grid.boxes(raw_NTK4))
+        truth = xyxy(truth_NLK4.to(corners.dtype)).expand_as(corners)
+        return cls(raw_NTK4=raw_NTK4, corners_NTK4=corners, truth_NTK4=truth, grid=grid)
+
+
+def giou(pairs: Pairs) -> Tensor:
     """1 - GIoU of each pair, 0..2.
 
     Args:
-        boxes_4: Predicted boxes as corners (xyxy), of any leading shape.
-        truth_4: Labels of the same shape.
+        pairs: Predicted boxes and labels.
 
     Returns:
-        Losses of the leading shape.
+        Losses of shape (N, T, K).
 
     Source: Rezatofighi et al. 2019, algorithm 1.
     """
-    loss: Tensor = generalized_box_iou_loss(boxes_4, truth_4)
+    loss: Tensor = generalized_box_iou_loss(pairs.corners_NTK4, pairs.truth_NTK4)
     return loss
 
 
-def iou(boxes_4: Tensor, truth_4: Tensor) -> Tensor:
+def iou(pairs: Pairs) -> Tensor:
     """1 - IoU of each pair, 0..1; no gradient where a pair does not overlap. Arguments as in `giou`.
 
     Source: Yu et al. 2016 (UnitBox), in the linear form of Rezatofighi et al. 2019, section 3.
     """
-    return 1 - paired_overlap(boxes_4, truth_4)
+    return 1 - paired_overlap(pairs.corners_NTK4, pairs.truth_NTK4)
 
 
-def diou(boxes_4: Tensor, truth_4: Tensor) -> Tensor:
+def diou(pairs: Pairs) -> Tensor:
     """1 - IoU and the squared distance of centres over the squared diagonal around both, 0..2. Arguments as in `giou`.
 
     Source: Zheng et al. 2020, eq. 7.
     """
-    loss: Tensor = distance_box_iou_loss(boxes_4, truth_4)
+    loss: Tensor = distance_box_iou_loss(pairs.corners_NTK4, pairs.truth_NTK4)
     return loss
 
 
-def ciou(boxes_4: Tensor, truth_4: Tensor) -> Tensor:
+def ciou(pairs: Pairs) -> Tensor:
     """As `diou`, and how much the aspect ratios differ. Arguments as in `giou`.
 
     torchvision's own is not a number where a box has no height, so the angles are taken from atan2 here.
 
     Source: Zheng et al. 2020, eq. 8 to 11; the trade-off alpha has no gradient, as there.
     """
-    difference = _angle(truth_4) - _angle(boxes_4)
+    difference = _angle(pairs.truth_NTK4) - _angle(pairs.corners_NTK4)
     aspect = 4 / math.pi**2 * difference.square()
     with torch.no_grad():
-        alpha = aspect / (1 - paired_overlap(boxes_4, truth_4) + aspect + EPS)
-    return diou(boxes_4, truth_4) + alpha * aspect
+        alpha = aspect / (iou(pairs) + aspect + EPS)
+    return diou(pairs) + alpha * aspect
+
+
+def squared_error(pairs: Pairs) -> Tensor:
+    """Sum of the squared errors of centre and size, each in what the coding is nearest to. Arguments as in `giou`.
+
+    The centre counts in cells: an error of the sigmoids within the cell. In a cell beside that of the label's centre
+    the error is never smaller than what the coding cannot reach. The size counts as `LEARNED_SIZES` says: with the
+    coding `exp` as tw and th against log(label / anchor), which nothing bounds.
+
+    What diverges: with `exp` the error of a size is linear in tw, so its gradient is finite up to outputs of 1e19 in
+    float32, but grows with the error without a bound: a step that is too long is followed by a longer one. Losses of an
+    overlap have bounded gradients, and are no numbers themselves from outputs of 89 on, where exp is infinite. So
+    without clipping this one diverges first (32 scenes of digits at 64 pixels: from lr0 0.03 on, the others at 1), with
+    outputs of 1e15 before the end; and clipped at 10 it is the one that does not (lr0 10; the others at 1 to 3).
+    With the codings of sigmoids the error has a bound of its own, and none of the losses differ in this.
+
+    Source: Redmon & Farhadi 2018, section 2.1; yolo_layer.c of pjreddie/darknet and AlexeyAB/darknet, delta_yolo_box.
+    darknet's gradient is half of this one's, and for the centre it leaves out the slope of the sigmoid.
+    """
+    raw_xy, raw_wh = pairs.raw_NTK4.split(2, -1)
+    side_K1, anchors_K2 = pairs.grid.shapes(like=raw_wh)
+    # Decoded without its size, whose exp would bring 0 * inf into the gradient.
+    centre = pairs.grid.boxes(torch.cat((raw_xy, torch.zeros_like(raw_wh)), -1))[..., :2]
+    low, high = pairs.truth_NTK4.split(2, -1)
+    size, truth_size = LEARNED_SIZES[pairs.grid.coding](raw_wh, (high - low).clamp(min=EPS) / anchors_K2)
+    error = torch.cat(((centre - (low + high) / 2) * side_K1, size - truth_size), -1)
+    return error.square().sum(-1)
 
 
 def _angle(boxes_4: Tensor) -> Tensor:
@@ -65,4 +121,10 @@ def _angle(boxes_4: Tensor) -> Tensor:
     return torch.atan2(width, height)
 
 
-BOX_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"ciou": ciou, "giou": giou, "iou": iou, "diou": diou}
+BOX_LOSSES: dict[str, Callable[[Pairs], Tensor]] = {
+    "ciou": ciou,
+    "giou": giou,
+    "iou": iou,
+    "diou": diou,
+    "squared_error": squared_error,
+}

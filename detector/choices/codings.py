@@ -63,3 +63,31 @@ def _sizes(raw_NTASS4: Tensor, anchors_A2: Tensor) -> Tensor:
 
 
 CODINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"bounded": bounded, "exp": exp, "wide": wide}
+
+
+def log_sizes(raw_2: Tensor, ratio_2: Tensor) -> tuple[Tensor, Tensor]:
+    """Width and height as `exp` learns them by a squared error: predicted, and of the label.
+
+    Args:
+        raw_2: Raw outputs tw, th, of any leading shape.
+        ratio_2: Width and height of the label over those of the anchor, above 0.
+
+    Source: pjreddie/darknet yolo_layer.c, delta_yolo_box: the raw output against log(w / pw).
+    """
+    return raw_2, ratio_2.log()
+
+
+def root_sizes(raw_2: Tensor, ratio_2: Tensor) -> tuple[Tensor, Tensor]:
+    """As `log_sizes`, but for the codings of sigmoids: the sigmoid itself, 0..1, which is 1/2 for the anchor's size.
+
+    Source: AlexeyAB/darknet yolo_layer.c, delta_yolo_box with new_coords: the sigmoid against sqrt(w / (4 pw)).
+    """
+    return raw_2.sigmoid(), ratio_2.sqrt() / 2
+
+
+# What a squared error compares, by coding.
+LEARNED_SIZES: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    "exp": log_sizes,
+    "bounded": root_sizes,
+    "wide": root_sizes,
+}

@@ -49,4 +49,17 @@ def focal(logit_NTK: Tensor, target_NTK: Tensor, numbers_T: Numbers) -> tuple[Te
     return target_NTK * as_object + (1 - target_NTK) * as_background, as_background
 
 
-OBJECTNESS: dict[str, Callable[[Tensor, Tensor, Numbers], tuple[Tensor, Tensor]]] = {"bce": bce, "focal": focal}
+def squared_error(logit_NTK: Tensor, target_NTK: Tensor, numbers_T: Numbers) -> tuple[Tensor, Tensor]:  # noqa: ARG001
+    """As `bce`, but the square of what the probability lacks, 0..1; it learns little where it is surely wrong.
+
+    Source: Redmon et al. 2016 (YOLO), eq. 3; darknet region_layer.c, whose gradient is half of this one's.
+    """
+    # Each from its own sigmoid: 1 - sigmoid(x) would round to 0 for large x.
+    return ((-logit_NTK).sigmoid() - (1 - target_NTK)).square(), logit_NTK.sigmoid().square()
+
+
+OBJECTNESS: dict[str, Callable[[Tensor, Tensor, Numbers], tuple[Tensor, Tensor]]] = {
+    "bce": bce,
+    "focal": focal,
+    "squared_error": squared_error,
+}

@@ -5,7 +5,6 @@ Letters: T lanes, N images, A anchors of a scale, S cells a side, O = 5 + classe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from detector.choices.class_losses import CLASS_BIASES, logit_of
 from detector.choices.initialisers import Initialiser, uniform
 from detector.models.darknet import ANCHORS_PER_SCALE, Row, rows_of
 from detector.models.layers import ConvBlock, LaneConv, concatenate, max_pool
@@ -28,10 +28,12 @@ class HeadPrior:
     Attributes:
         boxes_per_image: Expected number of objects in an image.
         class_share: Share of each class among all objects.
+        class_loss: What the classes are learned with, a key of `CLASS_BIASES`: what their outputs mean.
     """
 
     boxes_per_image: float
     class_share: tuple[float, ...]
+    class_loss: str = "bce"
 
 
 class Network(nn.Module):
@@ -178,14 +180,9 @@ def _head_bias(network: Network, prior: HeadPrior, image_size: int) -> Tensor:
     strides = strides_of(network.rows)
     predictors = sum(ANCHORS_PER_SCALE * (image_size // stride) ** 2 for stride in strides)
     bias = torch.zeros(ANCHORS_PER_SCALE, 5 + len(prior.class_share))
-    bias[:, 4] = _logit(prior.boxes_per_image / predictors)
-    bias[:, 5:] = torch.tensor([_logit(share) for share in prior.class_share])
+    bias[:, 4] = logit_of(prior.boxes_per_image / predictors)
+    bias[:, 5:] = torch.tensor([CLASS_BIASES[prior.class_loss](share) for share in prior.class_share])
     return bias.flatten()
-
-
-def _logit(probability: float) -> float:
-    probability = min(max(probability, 1e-4), 0.5)
-    return math.log(probability / (1 - probability))
 
 
 def strides_of(rows: Sequence[Row]) -> tuple[int, ...]:

@@ -49,8 +49,7 @@ def start_text(study: Study, classes: Sequence[str]) -> str:
     from detector.start import load_start
 
     try:
-        coding = study.hyperparameters({}).coding
-        return load_start(study.training_plan("cpu", study.seeds[0]), classes, coding=coding).text
+        return load_start(study.training_plan("cpu", study.seeds[0]), classes, study.hyperparameters({})).text
     except ValueError as error:
         raise EvolveError(f"weights {error}") from error
 

@@ -8,12 +8,15 @@ from typing import Any
 from detector.choices.assignments import ASSIGNMENTS
 from detector.choices.box_losses import BOX_LOSSES
 from detector.choices.cells import CELLS
+from detector.choices.class_losses import CLASS_LOSSES
 from detector.choices.codings import CODINGS
 from detector.choices.initialisers import INITIALISERS
+from detector.choices.negatives import NEGATIVES
 from detector.choices.objectness import OBJECTNESS
 from detector.choices.optimizers import OPTIMIZERS
 from detector.choices.positives import POSITIVES
 from detector.choices.schedules import SCHEDULES
+from detector.choices.smoothings import SMOOTHINGS
 from detector.choices.warmups import WARMUPS
 from detector.hyperparameters import declarations
 
@@ -23,6 +26,9 @@ TABLES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "warmup": WARMUPS,
     "box_loss": BOX_LOSSES,
     "objectness": OBJECTNESS,
+    "negatives": NEGATIVES,
+    "class_loss": CLASS_LOSSES,
+    "smoothing": SMOOTHINGS,
     "assignment": ASSIGNMENTS,
     "cells": CELLS,
     "positives": POSITIVES,
@@ -32,6 +38,18 @@ TABLES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
 CHOICES = [(family, name) for family, table in TABLES.items() for name in table]
 # All that are no default, and one setting of defaults for the others.
 DIFFERENT = [CHOICES[0], *(each for each in CHOICES if each[1] != declarations()[each[0]].default)]
+# Numbers without which a family does nothing.
+USED_WITH: Mapping[str, Mapping[str, float]] = {"smoothing": {"label_smoothing": 0.2}}
 # Those that a loss is made of.
-FAMILIES_OF_THE_LOSS = ("box_loss", "objectness", "assignment", "cells", "positives", "coding")
+FAMILIES_OF_THE_LOSS = (
+    "box_loss",
+    "objectness",
+    "negatives",
+    "class_loss",
+    "smoothing",
+    "assignment",
+    "cells",
+    "positives",
+    "coding",
+)
 OF_THE_LOSS = [each for each in CHOICES if each[0] in FAMILIES_OF_THE_LOSS]

@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 import torch
 
-from detector.hyperparameters import Hyperparameters, declarations
+from detector.hyperparameters import Hyperparameters, declarations, names
 from detector.lane_values import LaneValues
 from detector.loss import detection_loss
 from detector.models import Network, build_network
@@ -17,7 +17,7 @@ from detector.plan import TrainingPlan
 from detector.telemetry import EpochMetrics, LaneEnded, Rates, StepTelemetry, Telemetry
 from detector.trainer import LaneSpec, Trainer
 from detector.yaml_text import dump, load
-from tests.contracts.choices import CHOICES, DIFFERENT, OF_THE_LOSS, TABLES
+from tests.contracts.choices import CHOICES, DIFFERENT, OF_THE_LOSS, TABLES, USED_WITH
 from tests.scenes import few_scenes
 
 PLAN = TrainingPlan(batch_size=4, nominal_batch_size=4, epochs=2, precision="float64")
@@ -30,7 +30,7 @@ RATES = Rates(lr=0.01, bias_lr=0.02, momentum=0.9, in_warmup=False)
 
 
 def having(family: str, name: str, **others: object) -> Hyperparameters:
-    return Hyperparameters.from_mapping({family: name, **others})
+    return Hyperparameters.from_mapping({family: name, **USED_WITH.get(family, {}), **others})
 
 
 @cache
@@ -80,7 +80,7 @@ def test_tables_have_the_names_that_are_declared_and_functions_tell_their_source
 def test_a_choice_survives_a_file(family: str, name: str) -> None:
     values = having(family, name)
 
-    assert Hyperparameters.from_mapping(load(dump({family: getattr(values, family)}))) == values
+    assert Hyperparameters.from_mapping(load(dump({name: getattr(values, name) for name in names()}))) == values
 
 
 @pytest.mark.parametrize("size", [0.0, 30.0, -30.0])
@@ -146,7 +146,9 @@ def test_lanes_train_as_runs_of_their_own_beside_one_that_is_no_number(family: s
 
 @pytest.mark.parametrize("family", TABLES)
 def test_a_choice_trains_unlike_its_siblings(family: str) -> None:
-    ends = {name: losses(single(having(family, name, lr0=0.01), 0))[-1] for name in TABLES[family]}
+    # So few of the hardest places that there are more.
+    others = {"lr0": 0.01, "negatives_per_object": 0.5}
+    ends = {name: losses(single(having(family, name, **others), 0))[-1] for name in TABLES[family]}
 
     assert len(set(ends.values())) == len(ends)
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from detector import checkpoint, load_detector
 from detector.datasets import open_dataset
-from detector.exported import EveryBox, to_onnx
+from detector.exported import EveryBox, ExportError, to_darknet, to_onnx
 from detector.hyperparameters import Hyperparameters
 from detector.letterbox import letterbox
 from detector.models.darknet_files import read_cfg_heads, read_weights
@@ -29,6 +29,7 @@ from detector.trainer import LaneSpec, Trainer
 from evolve.cli import app
 from evolve.errors import EvolveError
 from tests.places import RACCOON
+from tests.scenes import few_scenes
 
 Export = Callable[..., Result]
 
@@ -106,6 +107,20 @@ def test_a_cfg_says_how_boxes_are_coded_and_a_note_who_knows_that(
 
     assert read_cfg_heads(tmp_path / "a.cfg").coding == coding
     assert ("pjreddie's darknet does not" in " ".join(said.stdout.split())) is has_note
+
+
+def test_a_softmax_over_classes_is_refused_by_darknet_and_kept_by_others(images: Tensor, tmp_path: Path) -> None:
+    plan = TrainingPlan(batch_size=4, nominal_batch_size=4, epochs=1)
+    lane = LaneSpec(values=Hyperparameters(class_loss="softmax"), checkpoint=tmp_path / "a.pt")
+    list(Trainer(plan, few_scenes("digits-3", train=4, val=2, test=2), [lane]).fit())
+    detector = load_detector(tmp_path / "a.pt")
+
+    _, scores_NKC = EveryBox(detector)(images)
+    with pytest.raises(ExportError, match="darknet has no class loss 'softmax'; allowed: bce; onnx and torchscript"):
+        to_darknet(detector, tmp_path / "a.weights")
+
+    objectness = torch.cat([head[..., 4].flatten(1).sigmoid() for head in detector.raw_outputs(images)], 1)
+    torch.testing.assert_close(scores_NKC.sum(-1), objectness)
 
 
 @pytest.mark.parametrize("coding", ["exp", "bounded"])

@@ -1,16 +1,22 @@
 """The loss terms: what they are, that they add up, and that lanes keep to themselves."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
 from detector.boxes import paired_overlap, xyxy
+from detector.choices.box_losses import Pairs, squared_error
 from detector.choices.codings import exp
+from detector.choices.negatives import hardest
+from detector.grid import Grid
 from detector.hyperparameters import Hyperparameters
 from detector.lane_values import LaneValues
 from detector.loss import LossParts, detection_loss
+from detector.priors import LabelStatistics
 from detector.telemetry import TERMS
 
 ANCHORS = [torch.tensor([[0.5, 0.5], [0.6, 0.9], [0.9, 0.6]]), torch.tensor([[0.1, 0.1], [0.1, 0.2], [0.2, 0.1]])]
@@ -175,3 +181,137 @@ def test_an_exploding_box_makes_its_own_lanes_loss_not_finite_and_no_others() ->
     assert not math.isfinite(parts.terms_TS4[1].sum().item())
     assert torch.isfinite(parts.terms_TS4[0]).all()
     assert parts.max_box_logit_T[1] == 1e6
+
+
+@pytest.mark.parametrize(
+    ("coding", "expected"),
+    [
+        # The label (0.8, 0.7, 0.12, 0.1) is at (0.2, 0.8) in its cell of 4 x 4; its anchor is (0.1, 0.1).
+        # Sigmoids of the raw outputs 0.4, -0.6, 0.3, -0.2 are 0.598688, 0.354344, 0.574443, 0.450166.
+        ("exp", (0.598688 - 0.2) ** 2 + (0.354344 - 0.8) ** 2 + (0.3 - 0.182322) ** 2 + (-0.2 - 0.0) ** 2),
+        ("bounded", (0.697376 - 0.2) ** 2 + (0.208688 - 0.8) ** 2 + (0.574443 - 0.547723) ** 2 + (0.450166 - 0.5) ** 2),
+        ("wide", (0.796064 - 0.2) ** 2 + (0.063032 - 0.8) ** 2 + (0.574443 - 0.547723) ** 2 + (0.450166 - 0.5) ** 2),
+    ],
+)
+def test_the_squared_error_is_darknets_in_what_the_coding_learns(coding: str, expected: float) -> None:
+    heads = raw_heads(lanes=1)
+    heads[1][..., :4] = torch.tensor([0.4, -0.6, 0.3, -0.2], dtype=torch.float64)
+
+    parts = loss_of(heads, box_loss="squared_error", coding=coding)
+
+    assert parts.is_object[1].nonzero().tolist() == [[0, 0, 0, 2, 3]]
+    assert parts.terms_TS4[0, 1, 0].item() == pytest.approx((2 - 0.12 * 0.1) * expected * 2, rel=1e-5)  # images
+
+
+def test_a_squared_error_counts_from_the_cell_that_learns_it_even_beside_that_of_the_centre() -> None:
+    grid = Grid(sides=CELLS, anchors=[each.double() for each in ANCHORS], coding="exp")
+    raw = torch.zeros(1, 1, sum(grid.places), 4, dtype=torch.float64)
+    label = torch.tensor([0.8, 0.7, 0.1, 0.1], dtype=torch.float64).expand(raw.shape)
+    place = 2 * 2 * 3 + (2 * 4 + 2) * 3  # of the cell to the left of the label's, its first anchor
+
+    loss = squared_error(Pairs.of(raw, label, grid))[0, 0, place]
+
+    assert loss.item() == pytest.approx((1.2 - 0.5) ** 2 + (0.8 - 0.5) ** 2)
+
+
+def test_a_squared_error_has_a_gradient_where_an_overlap_has_overflowed() -> None:
+    def gradient(box_loss: str) -> float:
+        heads = [head.float() for head in raw_heads(lanes=1)]
+        heads[1][..., 2] = 100.0
+        heads = [head.requires_grad_() for head in heads]
+        loss_of(heads, box_loss=box_loss).terms_TS4.sum().backward()
+        return heads[1].grad[0, 0, 0, 2, 3, 2].item()
+
+    assert math.isnan(gradient("giou"))
+    assert gradient("squared_error") == pytest.approx((2 - 0.012) * 2 * (100 - math.log(1.2)) * 2, rel=1e-4)
+
+
+def matched_classes(heads: list[torch.Tensor], parts: LossParts) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """For each scale the class logits of the places that own a label, and the class of that label."""
+    found = []
+    for head, is_object in zip(heads, parts.is_object, strict=True):
+        image = is_object[:, 0].nonzero()[:, 0]
+        classes = torch.tensor(
+            [[0, 2], [1, -1]]
+        )  # on the coarse scale the first label of an image, on the fine the other
+        found.append((head[:, 0][is_object[:, 0]][:, 5:], classes[image, len(found)]))
+    return found
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_a_softmax_with_evenly_smoothed_labels_is_torchs_cross_entropy(share: float) -> None:
+    heads = raw_heads(lanes=1)
+
+    parts = loss_of(heads, class_loss="softmax", label_smoothing=share, smoothing="uniform")
+
+    for scale, (logits, classes) in enumerate(matched_classes(heads, parts)):
+        expected = cross_entropy(logits, classes, label_smoothing=share) * 2  # images
+        torch.testing.assert_close(parts.terms_TS4[0, scale, 3], expected)
+
+
+def test_labels_smoothed_by_ultralytics_ask_for_half_of_the_share_in_each_class() -> None:
+    heads = raw_heads(lanes=1)
+
+    parts = loss_of(heads, label_smoothing=0.2, smoothing="binary")
+
+    for scale, (logits, classes) in enumerate(matched_classes(heads, parts)):
+        target = torch.full_like(logits, 0.1)
+        target[torch.arange(len(classes)), classes] = 0.9
+        torch.testing.assert_close(parts.terms_TS4[0, scale, 3], binary_cross_entropy_with_logits(logits, target) * 2)
+
+
+def test_lanes_weigh_and_smooth_classes_each_by_numbers_of_its_own() -> None:
+    heads, labels, anchors = raw_heads(lanes=2), LABELS.double(), [each.double() for each in ANCHORS]
+    plain = Hyperparameters(class_loss="softmax", assign_iou=1.0, cls=1.0)
+    lanes = [replace(plain, class_weights=0.5), replace(plain, label_smoothing=0.3)]
+    rarity = (0.2, 0.7, 2.1)
+
+    parts = detection_loss(heads, labels, anchors, LaneValues.of(lanes, like=labels, class_rarity=rarity))
+
+    weights = torch.tensor([0.6, 0.85, 1.55], dtype=torch.float64)
+    for scale, (logits, classes) in enumerate(matched_classes(heads, parts)):
+        weighted = cross_entropy(logits, classes, weight=weights, reduction="none").mean() * 2
+        torch.testing.assert_close(parts.terms_TS4[0, scale, 3], weighted)
+    alone = detection_loss([head[:, 1:] for head in heads], labels, anchors, LaneValues.of(lanes[1:], like=labels))
+    torch.testing.assert_close(parts.terms_TS4[1], alone.terms_TS4[0])
+
+
+def test_a_class_is_rare_by_the_inverse_of_its_labels_and_one_without_counts_as_having_one() -> None:
+    statistics = LabelStatistics(wh_M2=np.zeros((11, 2)), class_count=(10, 1, 0), num_images=4)
+
+    assert statistics.class_rarity == pytest.approx((0.1 / 2.1 * 3, 1 / 2.1 * 3, 1 / 2.1 * 3))
+
+
+def test_the_squared_error_of_objectness_is_that_of_the_probability() -> None:
+    heads = raw_heads(lanes=1)
+
+    parts = loss_of(heads, objectness="squared_error", ignore=1.0)
+
+    for scale, balance in enumerate((1.0, 4.0)):
+        truth = parts.is_object[scale].double()
+        expected = mse_loss(heads[scale][..., 4].sigmoid(), truth) * balance * 2  # images
+        torch.testing.assert_close(parts.terms_TS4[0, scale, 1:3].sum(), expected)
+
+
+def test_the_hardest_places_of_an_image_count_by_the_ratio_of_each_lane_and_one_without_objects_has_some() -> None:
+    cost = torch.tensor([[0.9, 0.1, 0.8, 0.7, 0.2, 0.6], [0.3, 0.5, 0.4, 0.1, 0.2, 0.6]])[:, None].expand(2, 2, 6)
+    is_object = torch.tensor([[1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]], dtype=torch.bool)[:, None]
+    numbers = {"negatives_per_object": torch.tensor([1.0, 1.5])}
+
+    asked = hardest(cost, ~is_object.expand(2, 2, 6), is_object, numbers)
+
+    found = [[lane.nonzero().flatten().tolist() for lane in image] for image in asked]
+    assert found == [[[2, 3], [2, 3, 5]], [[5], [1, 5]]]
+
+
+def test_with_the_hardest_places_easy_background_has_no_gradient() -> None:
+    heads = [head.requires_grad_() for head in raw_heads(lanes=1)]
+
+    parts = loss_of(heads, negatives="hardest", negatives_per_object=2.0, ignore=1.0)
+    parts.terms_TS4[..., 2].sum().backward()
+
+    learning = torch.cat([(head.grad[..., 4] != 0).flatten(1) for head in heads], 1)
+    objects = torch.cat([each.flatten(1) for each in parts.is_object], 1)
+    logits = torch.cat([head[..., 4].flatten(1) for head in heads], 1).detach().masked_fill(objects, -torch.inf)
+    for image, count in enumerate(objects.sum(1).tolist()):
+        assert learning[image].nonzero().flatten().tolist() == sorted(logits[image].topk(2 * count).indices.tolist())

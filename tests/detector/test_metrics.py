@@ -102,6 +102,18 @@ def test_a_confident_output_becomes_the_box_of_its_anchor_and_cell() -> None:
     assert result.scores_K.item() == pytest.approx(1.0, abs=1e-3)
 
 
+def test_a_score_is_the_objectness_times_the_share_of_the_class_where_a_softmax_was_learned() -> None:
+    raw = heads(num_classes=3)
+    raw[1][0, 0, 1, 2, 3] = torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 1.0, 0.0])
+
+    independent = detect(raw, ANCHORS, nms_iou=0.45, min_score=0.01)
+    shares = detect(raw, ANCHORS, nms_iou=0.45, min_score=0.01, class_loss="softmax")
+
+    # sigmoid(1) is 0.731059; sigmoids and shares of 2, 1 and 0.
+    assert independent.scores_K.tolist() == pytest.approx([0.643914, 0.534447, 0.365529], abs=1e-6)
+    assert shares.scores_K.tolist() == pytest.approx([0.486330, 0.178911, 0.065818], abs=1e-6)
+
+
 def test_of_overlapping_boxes_the_surest_is_kept_and_other_classes_are_left_alone() -> None:
     raw = heads(num_classes=2)
     raw[0][0, 0, 0, 0, 0] = torch.tensor([0.0, 0.0, 0.0, 0.0, 3.0, 8.0, -8.0])

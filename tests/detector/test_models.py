@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 
+from detector.choices.class_losses import CLASS_PROBABILITIES
 from detector.models import build_network, rows_of
 from detector.models.darknet import Row
 from detector.models.network import HeadPrior, initialise_lane, strides_of
@@ -129,6 +130,21 @@ def test_a_fresh_network_expects_as_many_objects_as_the_labels_have() -> None:
     expected_objects = sum(float(head[..., 4].sigmoid().sum()) for head in heads)
     assert expected_objects == pytest.approx(2.0, rel=1e-4)
     assert torch.allclose(heads[0][..., 5:].sigmoid(), torch.tensor(0.5))
+
+
+@pytest.mark.parametrize(("class_loss", "expected"), [("bce", [0.5, 0.3, 0.1]), ("softmax", [0.6, 0.3, 0.1])])
+def test_a_fresh_network_gives_each_class_its_share_as_the_loss_understands_it(
+    class_loss: str, expected: list[float]
+) -> None:
+    network = build_network("yolov3-tiny-compact", num_classes=3)
+    prior = HeadPrior(boxes_per_image=2.0, class_share=(0.6, 0.3, 0.1), class_loss=class_loss)
+    initialise_lane(network, 0, seed=0, prior=prior, image_size=64)
+    for block in network.blocks.values():
+        block.conv.weight.data.zero_()
+
+    logits = network(torch.rand(1, 3, 64, 64))[0][0, 0, 0, 0, 0, 5:]
+
+    assert CLASS_PROBABILITIES[class_loss](logits).tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_weights_of_another_network_are_refused() -> None:

@@ -13,6 +13,8 @@ from detector import checkpoint, load_detector
 from detector.checkpoint import Checkpoint, CheckpointError, Found
 from detector.datasets import open_dataset
 from detector.exported import to_darknet
+from detector.hyperparameters import Hyperparameters
+from detector.models import build_network
 from detector.models.darknet import num_frozen_rows, rows_of
 from detector.models.darknet_files import WeightsError, stored_layers, weights_bytes
 from detector.plan import MODELS, TrainingPlan
@@ -26,8 +28,8 @@ from tests.trained import PLAN, VALUES
 SMALL = replace(PLAN, epochs=2)
 
 
-def load_start(plan: TrainingPlan, names: list[str], coding: str = VALUES.coding) -> Start:
-    return load(plan, names, coding=coding)
+def load_start(plan: TrainingPlan, names: list[str], values: Hyperparameters = VALUES) -> Start:
+    return load(plan, names, values)
 
 
 def starting(weights: Path, **changes: object) -> TrainingPlan:
@@ -142,9 +144,24 @@ def test_heads_that_code_boxes_in_another_way_start_from_the_seed(weights: Path,
     to_darknet(load_detector(weights), tmp_path / "a.weights")
 
     for file in (weights, tmp_path / "a.weights"):
-        start = load_start(starting(file), ["digit"], coding="exp")
+        start = load_start(starting(file), ["digit"], replace(VALUES, coding="exp"))
         assert start.text == "its boxes are coded bounded, not exp: all layers but the heads are taken"
         assert "blocks.15.bias" not in start.state and start.anchors is None
+
+
+def test_heads_that_learned_classes_in_another_way_are_taken_only_where_there_is_one(
+    weights: Path, tmp_path: Path
+) -> None:
+    rows, names = rows_of(PLAN.model, 2), ("a", "b")
+    state = build_network(PLAN.model, num_classes=2).lane_state(0)
+    (tmp_path / "two.weights").write_bytes(b"".join(weights_bytes(rows, state, images_seen=0)))
+    softmax = replace(VALUES, class_loss="softmax")
+
+    one = load_start(starting(weights), ["digit"], softmax)
+    two = load_start(starting(tmp_path / "two.weights"), names, replace(softmax, coding="exp"))
+
+    assert one.text == "all layers and the anchors are taken"
+    assert two.text == "its classes are learned by bce, not softmax: all layers but the heads are taken"
 
 
 def test_darknets_file_is_a_start_whole_or_in_part(weights: Path, tmp_path: Path) -> None:
@@ -173,7 +190,7 @@ def test_a_training_from_darknets_files_begins_where_the_weights_were(weights: P
 
     (first,) = Trainer(plan, open_dataset("digits-1", image_size=64), [LaneSpec(values=VALUES)]).evaluate_once()
     path.with_suffix(".cfg").unlink()
-    without = load_start(plan, ["digit"], coding="exp")  # which darknet has where no cfg says another
+    without = load_start(plan, ["digit"], replace(VALUES, coding="exp"))  # which darknet has where no cfg says another
 
     assert isinstance(first, EpochMetrics)
     stored = checkpoint.load(weights).metrics

@@ -143,6 +143,22 @@ def test_the_best_aligned_places_learn_a_label_and_each_lane_has_its_own() -> No
     assert (places(targets), places(targets, 1)) == ([(0, 0, 0, 0)], [(0, 0, 0, 2)])
 
 
+def test_the_score_by_which_places_are_ranked_is_that_of_the_class_loss() -> None:
+    first, second = 0, 1  # anchors of the first coarse cell
+    raw = torch.zeros(1, 1, COARSE + 48, 8)
+    raw[..., 4] = -20.0
+    raw[0, 0, first, 4:] = torch.tensor([3.0, 2.0, 2.0, 2.0])  # sure of every class: a third of each
+    raw[0, 0, second, 4:] = torch.tensor([3.0, 0.0, -9.0, -9.0])
+
+    def learned(class_loss: str) -> list[tuple[int, int, int, int]]:
+        ranked = {"positives": "aligned", "align_top": 1.0, "align_score": 1.0, "align_iou": 0.0}
+        values = having(assign_iou=0.0, class_loss=class_loss, **ranked)
+        return places(assigned(labels((0, 0.2, 0.2, 0.5, 0.6)), values, raw=raw))
+
+    assert learned("bce") == [(0, 0, 0, first)]
+    assert learned("softmax") == [(0, 0, 0, second)]
+
+
 def test_as_many_aligned_places_as_asked_for_learn_a_label_which_overlap_it_most() -> None:
     one = labels((1, 0.45, 0.42, 0.5, 0.46), pad=1)
     values = having(positives="aligned", cells="square", coding="wide", assign_iou=0.0, align_score=0.0, align_top=4.0)

@@ -53,7 +53,7 @@ def _write_last_epochs(_key: Key, case: Case) -> str:
 
 
 def _read_last_epochs(key: Key, case: Case) -> float:
-    return float(min(case.number(key.name) / case.context.epochs, 1))
+    return min(float(case.number(key.name)) / case.context.epochs, 1.0)
 
 
 def _optimizer(case: Case, default: str) -> str:
