@@ -27,6 +27,9 @@ from detector.warping import Bend, warped
 # RGB to luma and two axes of chroma; hue turns the chroma, saturation stretches it. FCC 1953 (NTSC), YIQ.
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 _RGB = torch.linalg.inv(_YIQ)
+_BENDS = ("degrees", "shear", "perspective")
+_Moves = Mapping[str, list[float]]  # numbers drawn for what is on, times its strength
+_NO_MOVE = [0.0] * 4
 _MIXED_EVENLY = 32.0  # both parameters of the beta distribution of a mixture's shares, as in ultralytics/yolov3
 
 
@@ -152,13 +155,11 @@ def _placed(images: EpochImages, index: int, values: Hyperparameters, image_size
     return within(onto_square(sample, view, image_size))
 
 
-_BENDS = ("degrees", "shear", "perspective")
-_Moves = Mapping[str, list[float]]  # numbers drawn for what is on, times its strength
-_NO_MOVE = [0.0] * 4
-
-
 def _view(sample: Sample, moves: _Moves, fits: float, image_size: int) -> View:
-    """Where the image is seen: as it fits the square `fits` times, enlarged, cropped and shifted."""
+    """Where the image is seen: as it fits the square `fits` times, enlarged, cropped and shifted.
+
+    Source of the crop, each edge by itself, out of the image as well: darknet, src/data.c, jitter.
+    """
     zoom = 1 + moves.get("scale", _NO_MOVE)[0]
     right, down = moves.get("translate", _NO_MOVE)[:2]
     scale = zoom * (fits * image_size) / max(sample.height, sample.width)

@@ -15,6 +15,8 @@ from detector.hyperparameters import Hyperparameters
 from detector.yaml_text import dump
 from evolve import formatting
 from evolve.study.hyp import training_of
+from evolve.study.space import OF_PLAN
+from evolve.study.trial import plan_of_trial
 
 
 def setting_rows(view: TrialView) -> Table | Empty:
@@ -76,7 +78,7 @@ def reproduction_rows(view: TrialView) -> tuple[Prose, Disclosure] | Empty:
         return Empty("This study was not made by `evolve run`, so there is no command that trains it again.")
     stem = f"trial-{view.number}"
     text = dump(_all_hyperparameters(view))
-    text += dump({"training": training_of(config)})
+    text += dump({"training": training_of({**config, **plan_of_trial(config, view.study.params_of(view.number))})})
     seeds = ",".join(str(seed) for seed in view.study.facts.seeds)
     command = f"evolve train --hyp {shlex.quote(stem + '.yaml')}" + (f" --seeds {shlex.quote(seeds)}" if seeds else "")
     note = Prose("Paste this into a shell where `evolve` is installed. The seeds are those of the study.")
@@ -115,7 +117,8 @@ def _removed(view: TrialView) -> str:
 def _all_hyperparameters(view: TrialView) -> dict[str, Any]:
     fixed = view.study.facts.config.get("hyperparameters")
     given = dict(fixed) if isinstance(fixed, Mapping) else {}
-    chosen = given | view.study.params_of(view.number)
+    params = view.study.params_of(view.number)
+    chosen = given | {name: value for name, value in params.items() if name not in OF_PLAN}
     try:
         # With all defaults written out, so that a later version trains the same.
         return asdict(Hyperparameters.from_mapping(chosen))

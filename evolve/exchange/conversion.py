@@ -129,7 +129,7 @@ def export_study(
     if schedule is not None and schedule != values.schedule:
         head.append(f"schedule {schedule}: asked for with --schedule; found with {values.schedule}.")
         values = _with_schedule(values, schedule)
-    export = to_dialect(dialect, values, _context_of(storage, study, given))
+    export = to_dialect(dialect, values, _context_of(storage, study.of_trial(best.params), given))
     write_whole(path, export.text(tuple(head)))
     return Exported(study=study_name, hyp=path, dialect=dialect, best=best, notes=export.notes)
 

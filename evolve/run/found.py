@@ -188,7 +188,7 @@ def export_hyp(storage: Storage, study_name: str, path: Path) -> Best:
     """
     study, best, header = provenance(storage, study_name)
     header.append(f"Train with it: evolve train --hyp {path}")
-    training = training_of(study.to_mapping())
+    training = training_of(study.of_trial(best.params).to_mapping())
     write_hyp(path, study.hyperparameters(best.params), training=training, header=header)
     return best
 

@@ -9,7 +9,6 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.hyperparameters import fuse_key
 from detector.telemetry import CheckpointSaved, EndCause, EpochMetrics, LaneEnded, Telemetry
 from evolve.run.detection import best_path, checkpoint_path, open_study_data, prepare_torch
 from evolve.study import Study
@@ -37,8 +36,8 @@ class DetectionObjective:
     dataset: Any
 
     def fuse_key(self, trial: Trial) -> Hashable:
-        """The values that lanes must share; all else that they share is the study's."""
-        return fuse_key(self.study.hyperparameters(trial.params))
+        """What lanes must share and trials may differ in; all else that they share is the study's."""
+        return self.study.fuse_key(trial.params)
 
     def start(self, trials: Sequence[Trial]) -> DetectionTraining:
         """A training of these trials from their checkpoints, each at its own epoch."""
@@ -53,7 +52,7 @@ class DetectionObjective:
         checkpoint.remove_stale(path)
         values = self.study.hyperparameters(trial.params)
         last_epoch = None if trial.last_epochs is None else trial.last_epochs.get(seed, -1)
-        plan = self.study.training_plan(self.device, seed)
+        plan = self.study.of_trial(trial.params).training_plan(self.device, seed)
         start = checkpoint.latest(path, plan, values, seed, origin=trial.origin, last_epoch=last_epoch)
         return LaneSpec(
             values=values, seed=seed, data_seed=plan.data_seed, checkpoint=path, start=start, origin=trial.origin
@@ -77,7 +76,7 @@ class DetectionTraining:
 
         self._objective = objective
         specs = [objective.lane(trial, trial.seeds[0]) for trial in trials]
-        plan = objective.study.training_plan(objective.device, trials[0].seeds[0])
+        plan = objective.study.of_trial(trials[0].params).training_plan(objective.device, trials[0].seeds[0])
         self._trainer = Trainer(plan, objective.dataset, specs)
         self._seats: dict[int, _Seat] = {}
         for lane, (trial, spec) in enumerate(zip(trials, specs, strict=True)):

@@ -12,7 +12,6 @@ from pathlib import Path
 from optuna.exceptions import OptunaError
 from sqlalchemy.exc import SQLAlchemyError
 
-from detector.hyperparameters import fuse_key
 from evolve.errors import StorageError
 from evolve.outcome.verdict import Verdict
 from evolve.run.away import is_away, wait_for
@@ -209,7 +208,7 @@ def _engine(run: Run, study: Study, found: Crew, *, lanes: int) -> Engine:
         lanes=lanes,
         preload=WORKERS_NEED,
         limits=limits,
-        fuse_key=lambda trial: fuse_key(study.hyperparameters(trial.params)),
+        fuse_key=lambda trial: study.fuse_key(trial.params),
     )
 
 

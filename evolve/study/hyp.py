@@ -27,7 +27,7 @@ TRAINING_KEYS = {
 }
 MAX_PATH_SHOWN = 300
 # Keys that other trainers' files have and ours do not.
-_FOREIGN = {"iou_t", "anchor_t", "cls_pw", "obj_pw", "fl_gamma", "mosaic", "dfl", "giou", "learning_rate", "nbs"}
+_FOREIGN = {"iou_t", "anchor_t", "cls_pw", "obj_pw", "fl_gamma", "dfl", "giou", "learning_rate", "nbs"}
 
 
 def training_of(study: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Advice:
 
 def needs_data(file: StudyFile) -> bool:
     """Whether what the data hold decides anything about a study."""
-    return bool(file.open_keys) or any(declarations()[name].depends_on_data for name in file.searched)
+    return bool(file.open_keys) or any(declarations()[name].depends_on_data for name in _hyperparameters(file))
 
 
 def settle(file: StudyFile, facts: DataFacts, *, is_cuda: bool) -> Study:
@@ -160,9 +160,14 @@ def epochs_for(updates: int, facts: DataFacts, batch_size: int, nominal_batch_si
 
 def _left_out(file: StudyFile, facts: DataFacts) -> Iterator[Decision]:
     known = {CLASSES: len(facts.box_sides) > 1, VARIED: not facts.is_rendered}
-    for name in file.searched:
+    for name in _hyperparameters(file):
         if reasons := declarations()[name].missing_in_data(known):
             yield Decision(key=f"space.{name}", value=None, reason=f"left out of the space: {' and '.join(reasons)}")
+
+
+def _hyperparameters(file: StudyFile) -> list[str]:
+    """The names in the space that are hyperparameters, and nothing of the plan."""
+    return [name for name in file.searched if name in declarations()]
 
 
 def advice(study: Study, facts: DataFacts) -> tuple[Advice, ...]:

@@ -8,6 +8,7 @@ from math import exp, isclose, isfinite, log, nan, prod
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from detector.hyperparameters import Hyperparameters, allowed_choices, names, numeric_range
+from detector.plan import TrainingPlan
 from detector.written_numbers import as_float
 from evolve.errors import DefinitionError, Problem, shown, unknown_text
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 Scalar = float | str | bool
 Value = TypeVar("Value")
+OF_PLAN = ("batch_size", "nominal_batch_size")  # of a training's plan, and searched as hyperparameters are
 MAX_POINTS = 100_000  # of a grid and of each range in it; the grid is held in memory
 
 
@@ -153,7 +155,7 @@ Parameter = Range | Choices
 
 @dataclass(frozen=True, slots=True)
 class Space(Mapping[str, Parameter]):
-    """Searched hyperparameters by name, in the order they were written.
+    """Searched hyperparameters by name, and what is searched of a training's plan, in the order they were written.
 
     Attributes:
         parameters: What each varies over.
@@ -278,8 +280,8 @@ def fixed_value(name: str, raw: object) -> Scalar:
 
 
 def _parameter(name: str, raw: object) -> Parameter:
-    if name not in names():
-        raise ValueError(unknown_text("hyperparameter", name, names()))
+    if name not in (*names(), *OF_PLAN):
+        raise ValueError(unknown_text("hyperparameter", name, (*names(), *OF_PLAN)))
     if not isinstance(raw, Mapping):
         raise ValueError(f"{shown(raw)} is neither {{low: ..., high: ...}} nor {{choices: [...]}}")
     return _choices(name, raw) if "choices" in raw else _range(name, raw)
@@ -290,11 +292,22 @@ def _choices(name: str, raw: Mapping[str, object]) -> Choices:
     values = raw["choices"]
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise ValueError(f"choices {shown(values)} is not a list")
-    return Choices(choices=tuple(fixed_value(name, value) for value in values))
+    checked = _of_plan if name in OF_PLAN else fixed_value
+    return Choices(choices=tuple(checked(name, value) for value in values))
+
+
+def _of_plan(name: str, raw: object) -> Scalar:
+    if isinstance(raw, bool) or not isinstance(raw, int):
+        raise ValueError(f"{shown(raw)} is not a whole number")
+    try:
+        TrainingPlan(**{name: raw})  # type: ignore[arg-type]  # a number of images, as both are
+    except ValueError as error:
+        raise ValueError(str(error).removeprefix(f"{name}: ")) from None
+    return raw
 
 
 def _range(name: str, raw: Mapping[str, object]) -> Range:
-    if allowed := allowed_choices(name):
+    if allowed := [8, 16, 32] if name in OF_PLAN else allowed_choices(name):
         raise ValueError(f"has no low and high; write choices: {list(allowed)}")
     _check_keys(raw, ("low", "high", "log", "step", "points"))
     given = {key: value for key, value in raw.items() if value is not None}

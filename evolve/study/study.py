@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -17,11 +17,20 @@ from pydantic import (
     model_validator,
 )
 
-from detector.hyperparameters import GENERATION, Hyperparameters, former_defaults, names
+from detector.hyperparameters import GENERATION, Hyperparameters, former_defaults, fuse_key, names
 from detector.plan import LARGEST_SEED, TrainingPlan
 from evolve.errors import DefinitionError, Problem, StudyError, shown
 from evolve.study.definition import Budget, Definition, Fitness, Flag, Number, Thresholds, Whole, problems_of
-from evolve.study.space import MAX_POINTS, Choices, Scalar, Space, check_each, fixed_value
+from evolve.study.space import (
+    MAX_POINTS,
+    OF_PLAN,
+    Choices,
+    Scalar,
+    Space,
+    check_each,
+    fixed_value,
+)
+from evolve.study.trial import plan_of_trial
 
 __all__ = [
     "DIGITS",
@@ -84,7 +93,8 @@ class Study(Definition):
         model, image_size, batch_size, nominal_batch_size, epochs, precision, nms_iou: Attributes of `TrainingPlan`.
         weights, weights_sha256, freeze: Attributes of `TrainingPlan`; a file is relative to the working directory.
         fixed: Hyperparameters that differ from the detector's defaults; written as `hyperparameters`.
-        space: Hyperparameters that vary.
+        space: Hyperparameters that vary, and `batch_size` and `nominal_batch_size` if they do; where the first does and
+            the second is not named at all, the weights are updated after each batch.
         sampler: How parameters are chosen.
         pruner: How hopeless trials are found while they train.
         scheduler: The same by a scheduler of Ray Tune's, in place of the pruner; the engine must be Ray's then.
@@ -134,6 +144,9 @@ class Study(Definition):
         if isinstance(raw, Mapping) and raw.get("nominal_batch_size") is None:
             batch_size = raw.get("batch_size")
             is_count = isinstance(batch_size, int) and not isinstance(batch_size, bool) and batch_size > 0
+            space = raw.get("space")
+            if isinstance(space, Mapping) and "batch_size" in space:
+                return {**raw, "nominal_batch_size": 1}  # an update after each batch, however many images it has
             return {**raw, "nominal_batch_size": batch_size if is_count else 16}
         return raw
 
@@ -207,18 +220,34 @@ class Study(Definition):
             freeze=self.freeze,
         )
 
-    def hyperparameters(self, params: Mapping[str, Scalar]) -> Hyperparameters:
-        """The hyperparameters of a trial: its parameters, else the fixed ones, else the detector's defaults.
+    def of_trial(self, params: Mapping[str, Scalar]) -> Study:
+        """The study as one trial trains it: with the batch and the images between two updates that it searches."""
+        return self.model_copy(update=plan_of_trial({key: getattr(self, key) for key in OF_PLAN}, params))
+
+    def fuse_key(self, params: Mapping[str, Scalar]) -> Hashable:
+        """Equal for parameters of trials that may be lanes of one training.
 
         Raises:
             ValueError: A parameter is not known or not allowed.
         """
-        return Hyperparameters.from_mapping({**former_defaults(self.defaults), **self.fixed, **params})
+        plan = self.of_trial(params)
+        return (*fuse_key(self.hyperparameters(params)), plan.batch_size, plan.nominal_batch_size)
+
+    def hyperparameters(self, params: Mapping[str, Scalar]) -> Hyperparameters:
+        """The hyperparameters of a trial: its parameters, else the fixed ones, else the detector's defaults.
+
+        What its parameters say of the plan is left out.
+
+        Raises:
+            ValueError: A parameter is not known or not allowed.
+        """
+        own = {name: value for name, value in params.items() if name not in OF_PLAN}
+        return Hyperparameters.from_mapping({**former_defaults(self.defaults), **self.fixed, **own})
 
     def baseline_params(self) -> dict[str, Scalar]:
         """Parameters of the trial that changes nothing: fixed values, else defaults, of all that is searched."""
         unchanged = self.hyperparameters({})
-        return {name: getattr(unchanged, name) for name in self.space}
+        return {name: getattr(self if name in OF_PLAN else unchanged, name) for name in self.space}
 
     def grid(self) -> dict[str, list[Scalar]]:
         """Values of each parameter in a grid that fits the budget."""

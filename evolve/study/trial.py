@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detector.telemetry import Telemetry
+from evolve.study.space import OF_PLAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,3 +67,17 @@ class Decision:
 
     is_pruned: bool
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def plan_of_trial(study: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, int]:
+    """What a trial's parameters make of a study's plan, by key; nothing where none of them is of the plan.
+
+    Args:
+        study: Values of `OF_PLAN` where a trial has none.
+        params: Parameters of the trial.
+    """
+    if not any(key in params for key in OF_PLAN):
+        return {}
+    found = {key: int(params.get(key, study[key])) for key in OF_PLAN}
+    # Fewer images than a batch has mean an update after each batch as well.
+    return found | {"nominal_batch_size": max(found.values())}

@@ -153,7 +153,8 @@ def test_heads_that_learned_classes_in_another_way_are_taken_only_where_there_is
     weights: Path, tmp_path: Path
 ) -> None:
     rows, names = rows_of(PLAN.model, 2), ("a", "b")
-    state = build_network(PLAN.model, num_classes=2).lane_state(0)
+    made = build_network(PLAN.model, num_classes=2).lane_state(0)
+    state = {name: torch.ones_like(value) for name, value in made.items()}  # what it is made with is any memory
     (tmp_path / "two.weights").write_bytes(b"".join(weights_bytes(rows, state, images_seen=0)))
     softmax = replace(VALUES, class_loss="softmax")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from optuna.trial import TrialState
 from detector.telemetry import EndCause, EpochMetrics, LaneEnded, LaneStarted
 from evolve.run.engines import Engine, ProcessEngine, SerialEngine
 from evolve.run.events import TrialEnded
+from evolve.run.found import export_hyp
 from evolve.run.lanes import DetectionObjective
 from evolve.run.runner import StudyRun
 from evolve.storage.database import Storage
 from evolve.study import Study
+from evolve.study.hyp import read_hyp
 from evolve.study.trial import Record, Trial
 from tests.fakes import fake_study, make_fake
 from tests.scenes import few_scenes
@@ -146,3 +149,37 @@ def test_a_trial_that_is_stopped_does_not_begin_its_next_seed(tmp_path: Path) ->
     ]
     assert ends == [(0, EndCause.STOPPED)]
     assert {seed for seed, *_ in scores(records, 1)} == {0, 1}
+
+
+def test_a_trial_that_searches_its_batch_trains_and_goes_on_with_it(tmp_path: Path) -> None:
+    space = {"batch_size": {"choices": [2, 4]}}
+    mapping = EXACT.to_mapping()
+    searching = Study.from_mapping(mapping | {"space": space, "seeds": [1]}, origin="test")
+    fixed = Study.from_mapping(mapping | {"batch_size": 2, "nominal_batch_size": 4, "seeds": [1]}, origin="test")
+    made, other = (replace(objective(tmp_path / each.name), study=each) for each in (searching, fixed))
+    two = Trial(study="lanes", number=0, params={"batch_size": 2}, seeds=(1,))
+    first = made.start([two])
+    begun = [*first.train_epoch(), *first.settle()]
+
+    went_on = trained(made, [two])
+    expected = trained(replace(other, run_folder=tmp_path / "fixed"), [replace(two, params={})])
+
+    assert made.fuse_key(two) != made.fuse_key(replace(two, params={"batch_size": 4}))
+    assert scores([*begun, *went_on], 0) == scores(expected, 0)
+    assert {each.telemetry.epoch for each in went_on if isinstance(each.telemetry, LaneStarted)} == {1}
+    assert [each.telemetry.total_steps for each in begun if isinstance(each.telemetry, LaneStarted)] == [8]
+
+
+def test_the_hyp_file_of_a_study_that_searches_its_batch_names_the_batch_of_its_best(tmp_path: Path) -> None:
+    space = {"lr0": {"low": 0.05, "high": 0.2}, "batch_size": {"choices": [8, 32]}}
+    study = fake_study(sampler="random", space=space, nominal_batch_size=16, budget={"trials": 6})
+    found(study, tmp_path, SerialEngine(partial(make_fake, study.epochs, tmp_path)))
+    storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
+
+    best = export_hyp(storage, study.name, tmp_path / "hyp.yaml")
+    storage.close()
+
+    training = read_hyp(tmp_path / "hyp.yaml").training
+    batch = best.params["batch_size"]
+    assert batch in (8, 32) and training["batch_size"] == batch
+    assert training["nominal_batch_size"] == max(16, batch)

@@ -66,7 +66,7 @@ def test_a_file_of_ones_own_may_name_only_what_differs(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("lr_0: 0.1", "unknown hyperparameter 'lr_0'; did you mean 'lr0'"),
-        ("lr0: 0.1\nmosaic: 1.0\nanchor_t: 4", "anchor_t, mosaic belong to another trainer's file"),
+        ("lr0: 0.1\ndfl: 1.5\nanchor_t: 4", "anchor_t, dfl belong to another trainer's file"),
         ("lr0: -1", r"lr0: -1.* is outside 0..1e\+06"),
         ("lr0: fast", "'fast' is not a number"),
         ("lr0: .nan", "nan is outside"),

@@ -18,6 +18,7 @@ from evolve.errors import StudyError
 from evolve.study import MEDIAN_STARTUP_TRIALS, Fitness, Study
 from evolve.study.checks import warnings
 from evolve.study.file import available_studies, read_study
+from evolve.study.trial import plan_of_trial
 from tests.places import ROOT
 
 SMALLEST = "space: {lr0: {low: 0.001, high: 1, log: true}}\nbudget: {trials: 8}\n"
@@ -150,6 +151,14 @@ def test_studies_that_come_with_the_package_are_found_anywhere_and_have_no_warni
         ("thresholds: {floor: 2}", "thresholds.floor: 2.0 is above 1"),
         ("baseline: 1", "baseline: 1 is not true or false"),
         ("keep_weights: none", "keep_weights: 'none' is not one of 'best' or 'all'"),
+        (
+            "space: {batch_size: {low: 8, high: 16}}",
+            "space.batch_size: has no low and high; write choices",
+        ),
+        ("space: {batch_size: {choices: [8, 12.5]}}", "space.batch_size: 12.5 is not a whole number"),
+        ("space: {nominal_batch_size: {choices: [0]}}", "space.nominal_batch_size: 0 is not at least 1"),
+        ("space: {image_size: {choices: [64]}}", "space.image_size: unknown hyperparameter 'image_size'"),
+        ("hyperparameters: {batch_size: 8}", "hyperparameters.batch_size: unknown hyperparameter 'batch_size'"),
         ("hyperparameters: {lr_0: 1}", "hyperparameters.lr_0: unknown hyperparameter 'lr_0'; did you mean 'lr0'?"),
         ("hyperparameters: {momentum: 2}", "hyperparameters.momentum: 2.0 is outside 0..0.9999"),
         ("hyperparameters: [1]", "hyperparameters: [1] is not a mapping of hyperparameters to values"),
@@ -313,6 +322,43 @@ def test_the_plan_of_a_training_has_the_seed_of_the_data() -> None:
 
 def test_a_nominal_batch_of_its_own_is_kept() -> None:
     assert study(batch_size=8, nominal_batch_size=64).training_plan("cpu", 0).accumulation == 8
+
+
+@pytest.mark.parametrize(
+    ("given", "space", "params", "batch", "accumulation"),
+    [
+        # Searched alone: an update after each batch, whatever its size.
+        ({}, ["batch_size"], {"batch_size": 8}, 8, 1),
+        ({}, ["batch_size"], {"batch_size": 32}, 32, 1),
+        ({"nominal_batch_size": 32}, ["batch_size"], {"batch_size": 8}, 8, 4),
+        ({"nominal_batch_size": 32}, ["batch_size"], {"batch_size": 64}, 64, 1),
+        ({"batch_size": 8}, ["nominal_batch_size"], {"nominal_batch_size": 16}, 8, 2),
+        ({}, ["batch_size", "nominal_batch_size"], {"batch_size": 4, "nominal_batch_size": 16}, 4, 4),
+    ],
+)
+def test_a_trial_is_trained_with_the_batch_that_it_searches(
+    given: dict[str, int], space: list[str], params: dict[str, int], batch: int, accumulation: int
+) -> None:
+    searching = study(space={name: {"choices": [4, 8, 16, 32, 64]} for name in space}, **given)
+
+    plan = searching.of_trial(params).training_plan("cpu", 0)
+    assert (plan.batch_size, plan.accumulation) == (batch, accumulation)
+    assert searching.hyperparameters(params) == Hyperparameters()
+    assert searching.baseline_params().keys() == set(space)
+    assert Study.from_json(searching.to_json()) == searching
+
+
+def test_trials_of_other_batches_are_no_lanes_of_one_training() -> None:
+    searching = study(
+        space={"lr0": {"low": 0.001, "high": 1, "log": True}, "batch_size": {"choices": [8, 16]}}, nominal_batch_size=16
+    )
+    first = {"lr0": 0.01, "batch_size": 8}
+
+    assert searching.fuse_key(first) == searching.fuse_key({"lr0": 0.5, "batch_size": 8})
+    assert searching.fuse_key(first) != searching.fuse_key({"lr0": 0.01, "batch_size": 16})
+    assert study().of_trial({"lr0": 0.01}) == study()
+    # As pages have them, where every choice is text.
+    assert plan_of_trial(searching.to_mapping(), {"batch_size": "8"}) == {"batch_size": 8, "nominal_batch_size": 16}
 
 
 def test_parameters_go_before_fixed_values_and_those_before_defaults() -> None:
