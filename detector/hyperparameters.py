@@ -151,6 +151,12 @@ class Hyperparameters:
         "How far rare classes weigh more in the class term: 0 as all do, 1 by the inverse of their labels' number.",
         needs=(("cls",), (CLASSES,)),
     )
+    reduction: str = choice(
+        LOSS,
+        "What gains weigh: means over matches or places, sums over an image's, or sums whose root the loss is.",
+        ("mean", "sum", "root"),
+        is_shared=True,
+    )
     ignore_iou: float = number(
         0.7,
         0.0,

@@ -2,9 +2,9 @@
 
 Letters: T lanes, S scales (in `terms_TS4`), N images, A anchors of a scale, S cells a side, O = 5 + classes, K places
 (`detector.grid`).
-All terms are in the units of ultralytics/yolov3, so that gains and learning rates mean the same there: means over
-the places they count, times the images of the batch. What differs is said at each term. How a term is computed may be
-chosen (`detector.choices`), which terms there are may not.
+By default terms are in the units of ultralytics/yolov3, so that gains and learning rates mean the same there: means
+over the places they count, times the images of the batch. What differs is said at each term. How a term is computed
+may be chosen (`detector.choices`), and how terms become the loss (`reductions`); which terms there are may not.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from detector.choices.box_losses import BOX_LOSSES, Pairs
 from detector.choices.class_losses import CLASS_LOSSES
 from detector.choices.negatives import NEGATIVES
 from detector.choices.objectness import OBJECTNESS
+from detector.choices.reductions import REDUCTIONS, Sums
 from detector.choices.smoothings import SMOOTHINGS
 from detector.grid import Grid, in_row
 from detector.lane_values import LaneValues
@@ -100,10 +101,8 @@ def detection_loss(
             _class_losses(raw_NTKO[..., 5:], truth, values),
         )
     )
-    gains_T4 = torch.stack([values.numbers_T[term] for term in TERMS], -1)
-    num_images = labels_NM5.shape[0]
     return LossParts(
-        terms_TS4=_means(losses_4NTK, truth, grid) * gains_T4[:, None, :] * num_images,
+        terms_TS4=REDUCTIONS[values.shared.reduction](_sums(losses_4NTK, truth, grid, values)),
         max_box_logit_T=raw_NTKO[..., :4].detach().abs().amax((0, 2, 3)),
         overlaps=_of_scales(overlap_NTK, grid),
         is_object=_of_scales(truth.is_object_NLK.expand_as(overlap_NTK), grid),
@@ -114,8 +113,7 @@ def _of_scales(values_NTK: Tensor, grid: Grid) -> tuple[Tensor, ...]:
     return tuple(part[..., 0] for part in grid.by_scale(values_NTK[..., None]))
 
 
-def _means(losses_4NTK: Tensor, truth: Targets, grid: Grid) -> Tensor:
-    """Terms box, obj, noobj, cls by scale without gains, shape (T, S, 4): means over objects or over all places."""
+def _sums(losses_4NTK: Tensor, truth: Targets, grid: Grid, values: LaneValues) -> Sums:
     balance = OBJECTNESS_BALANCE[len(grid.sides)]
     sums = [part.contiguous().sum((1, 3)) for part in losses_4NTK.split(grid.places, 3)]
     sums_TS4 = torch.stack(sums).permute(2, 0, 1)
@@ -124,8 +122,13 @@ def _means(losses_4NTK: Tensor, truth: Targets, grid: Grid) -> Tensor:
     places = [len(truth.is_object_NLK) * num_places for num_places in grid.places]
     places_S, balance_S, one_S = sums_TS4.new_tensor([places, balance, [1.0] * len(balance)])
     places_TS = places_S.expand_as(objects_TS)
-    counts_TS4 = torch.stack((objects_TS, places_TS, places_TS, objects_TS), -1)
-    return sums_TS4 / counts_TS4 * torch.stack((one_S, balance_S, balance_S, one_S), -1)
+    return Sums(
+        losses_TS4=sums_TS4,
+        counts_TS4=torch.stack((objects_TS, places_TS, places_TS, objects_TS), -1),
+        balance_TS4=torch.stack((one_S, balance_S, balance_S, one_S), -1),
+        gains_T4=torch.stack([values.numbers_T[term] for term in TERMS], -1),
+        num_images=losses_4NTK.shape[1],
+    )
 
 
 def _box_losses(raw_NTK4: Tensor, truth: Targets, grid: Grid, values: LaneValues) -> tuple[Tensor, Tensor]:

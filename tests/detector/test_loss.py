@@ -295,3 +295,34 @@ def test_with_the_hardest_places_easy_background_has_no_gradient() -> None:
     logits = torch.cat([head[..., 4].flatten(1) for head in heads], 1).detach().masked_fill(objects, -torch.inf)
     for image, count in enumerate(objects.sum(1).tolist()):
         assert learning[image].nonzero().flatten().tolist() == sorted(logits[image].topk(2 * count).indices.tolist())
+
+
+def test_a_sum_is_the_mean_times_what_it_is_over_and_without_the_balance_of_scales() -> None:
+    heads = raw_heads()
+
+    means, sums = loss_of(heads), loss_of(heads, reduction="sum")
+
+    for scale, (side, balance) in enumerate(zip(CELLS, (1.0, 4.0), strict=True)):
+        matches, places = int(means.is_object[scale][:, 0].sum()), 3 * side * side
+        images = torch.tensor([matches / 2, places / balance, places / balance, matches / 2], dtype=torch.float64)
+        torch.testing.assert_close(sums.terms_TS4[:, scale], means.terms_TS4[:, scale] * images)
+
+
+def test_a_root_is_that_of_each_lanes_own_total_of_an_image_with_the_gradient_of_one() -> None:
+    heads = [head.requires_grad_() for head in raw_heads()]
+    root_T = loss_of(heads, gains=(2, 3, 5, 7), reduction="root").terms_TS4.sum((1, 2))
+    total_T = loss_of(heads, gains=(2, 3, 5, 7), reduction="sum").terms_TS4.sum((1, 2))
+
+    torch.testing.assert_close(root_T, 2 * (total_T / 2).sqrt(), rtol=1e-5, atol=0.0)
+    slopes = [torch.autograd.grad(loss_T[1], heads[0], retain_graph=True)[0] for loss_T in (root_T, total_T)]
+    torch.testing.assert_close(slopes[0], slopes[1] / (2 * (total_T[1] / 2).sqrt()), rtol=1e-5, atol=1e-9)
+
+
+def test_a_root_of_nothing_has_a_finite_gradient() -> None:
+    heads = [head.requires_grad_() for head in raw_heads()]
+
+    terms = loss_of(heads, gains=(0, 0, 0, 0), reduction="root").terms_TS4
+    terms.sum().backward()
+
+    assert terms.abs().sum() == 0
+    assert all(torch.isfinite(head.grad).all() for head in heads)
