@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from detector.boxes import best_overlap, paired_overlap
-from detector.choices.box_losses import BOX_LOSSES, Pairs
+from detector.choices.box_losses import BOX_LOSSES, Pairs, squared_error
 from detector.choices.class_losses import CLASS_LOSSES
 from detector.choices.negatives import NEGATIVES
 from detector.choices.objectness import OBJECTNESS
@@ -70,7 +70,11 @@ def in_slots(parts: Sequence[LossParts], groups: Sequence[Sequence[int]]) -> Los
 
 
 def detection_loss(
-    heads: Sequence[Tensor], labels_NM5: Tensor, anchors: Sequence[Tensor], values: LaneValues
+    heads: Sequence[Tensor],
+    labels_NM5: Tensor,
+    anchors: Sequence[Tensor],
+    values: LaneValues,
+    pulls: Sequence[float] = (),
 ) -> LossParts:
     """Loss terms of every lane.
 
@@ -79,6 +83,7 @@ def detection_loss(
         labels_NM5: class, cx, cy, w, h; class -1 marks rows without a label.
         anchors: For each scale the sizes (A, 2) as fractions of the image.
         values: Hyperparameters of the lanes.
+        pulls: For each lane the weight of what pulls predictions without a label to their anchors; none for none.
     """
     grid = Grid.of(heads, anchors, coding=values.shared.coding)
     raw_NTKO = torch.cat([in_row(head) for head in heads], 2)
@@ -86,18 +91,13 @@ def detection_loss(
         predicted = Predicted(raw_NTKO=raw_NTKO.detach(), boxes_NTK4=grid.boxes(raw_NTKO[..., :4]))
         overlap_NTK = best_overlap(predicted.boxes_NTK4, labels_NM5)
         truth = assign(labels_NM5, grid, values, predicted)
-    is_background = ~truth.is_object_NLK & ~(overlap_NTK > values.numbers_T["ignore_iou"][:, None])
     box_NTK, share_NTK = _box_losses(raw_NTKO[..., :4], truth, grid, values)
-    as_object, as_background = OBJECTNESS[values.shared.objectness](raw_NTKO[..., 4], values.numbers_T)
-    is_background = NEGATIVES[values.shared.negatives](
-        as_background.detach(), is_background, truth.is_object_NLK, values.numbers_T
-    )
-    as_object = share_NTK * as_object + (1 - share_NTK) * as_background
+    if any(pulls):
+        box_NTK = box_NTK + _anchor_losses(raw_NTKO[..., :4], truth, grid, box_NTK.new_tensor(pulls))
     losses_4NTK = torch.stack(
         (
             box_NTK,
-            torch.where(truth.is_object_NLK, as_object, 0),
-            torch.where(is_background, as_background, 0),
+            *_objectness_losses(raw_NTKO[..., 4], truth, overlap_NTK, share_NTK, values),
             _class_losses(raw_NTKO[..., 5:], truth, values),
         )
     )
@@ -152,6 +152,33 @@ def _box_losses(raw_NTK4: Tensor, truth: Targets, grid: Grid, values: LaneValues
         overlap = paired_overlap(pairs.corners_NTK4.detach(), pairs.truth_NTK4)
         share = 1 - values.numbers_T["obj_iou"][:, None] * (1 - overlap)
     return torch.where(is_object, loss * weight, 0), share
+
+
+def _objectness_losses(
+    logit_NTK: Tensor, truth: Targets, overlap_NTK: Tensor, share_NTK: Tensor, values: LaneValues
+) -> tuple[Tensor, Tensor]:
+    """What the objectness terms count where an object is, and where a place is asked to be background; 0 elsewhere."""
+    is_background = ~truth.is_object_NLK & ~(overlap_NTK > values.numbers_T["ignore_iou"][:, None])
+    as_object, as_background = OBJECTNESS[values.shared.objectness](logit_NTK, values.numbers_T)
+    is_asked = NEGATIVES[values.shared.negatives](
+        as_background.detach(), is_background, truth.is_object_NLK, values.numbers_T
+    )
+    as_object = share_NTK * as_object + (1 - share_NTK) * as_background
+    return torch.where(truth.is_object_NLK, as_object, 0), torch.where(is_asked, as_background, 0)
+
+
+def _anchor_losses(raw_NTK4: Tensor, truth: Targets, grid: Grid, pull_T: Tensor) -> Tensor:
+    """What the box term counts besides, where a place owns no label: a squared error to its cell's centre and anchor.
+
+    Its mean is over matches as that of the others, so the pull as a whole weighs more the fewer an image has.
+
+    Source: as of `detector.schedule.anchor_pull_at`.
+    """
+    is_pulled = ~truth.is_object_NLK & (pull_T[:, None] > 0)
+    raw_NTK4 = torch.where(is_pulled[..., None], raw_NTK4, 0)
+    anchors_NLK4 = grid.boxes(torch.zeros_like(raw_NTK4[:1, :1]))  # what outputs of 0 mean in every coding
+    loss = squared_error(Pairs.of(raw_NTK4, anchors_NLK4, grid))
+    return torch.where(is_pulled, pull_T[:, None] * loss, 0)
 
 
 def _class_losses(raw_NTKC: Tensor, truth: Targets, values: LaneValues) -> Tensor:

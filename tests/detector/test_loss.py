@@ -1,6 +1,7 @@
 """The loss terms: what they are, that they add up, and that lanes keep to themselves."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -36,7 +37,12 @@ def raw_heads(lanes: int = 2, num_classes: int = 3, seed: int = 0) -> list[torch
 
 
 def loss_of(
-    heads: list[torch.Tensor], *, gains: tuple[float, ...] = (1, 1, 1, 1), ignore: float = 0.7, **others: object
+    heads: list[torch.Tensor],
+    *,
+    gains: tuple[float, ...] = (1, 1, 1, 1),
+    ignore: float = 0.7,
+    pulls: tuple[float, ...] = (),
+    **others: object,
 ) -> LossParts:
     lanes = heads[0].shape[1]
     labels = LABELS.double()
@@ -44,7 +50,7 @@ def loss_of(
     values = Hyperparameters.from_mapping(
         {**dict(zip(TERMS, gains, strict=True)), "ignore_iou": ignore, "assign_iou": 1.0, **others}
     )
-    return detection_loss(heads, labels, anchors, LaneValues.of([values] * lanes, like=labels))
+    return detection_loss(heads, labels, anchors, LaneValues.of([values] * lanes, like=labels), pulls)
 
 
 def test_terms_scale_with_their_gains() -> None:
@@ -326,3 +332,40 @@ def test_a_root_of_nothing_has_a_finite_gradient() -> None:
 
     assert terms.abs().sum() == 0
     assert all(torch.isfinite(head.grad).all() for head in heads)
+
+
+@pytest.mark.parametrize(
+    ("coding", "slope", "size"),
+    [
+        ("exp", 1, lambda raw: raw),
+        ("bounded", 2, lambda raw: raw.sigmoid() - 0.5),
+        ("wide", 3, lambda raw: raw.sigmoid() - 0.5),
+    ],
+)
+def test_places_without_a_label_are_pulled_to_their_cells_centre_and_anchor_in_lanes_that_say_so(
+    coding: str, slope: float, size: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    heads = raw_heads(lanes=3)
+
+    plain = loss_of(heads, coding=coding).terms_TS4
+    parts = loss_of(heads, coding=coding, pulls=(0.0, 0.01, 0.5))
+
+    torch.testing.assert_close(parts.terms_TS4[0], plain[0])
+    torch.testing.assert_close(parts.terms_TS4[..., 1:], plain[..., 1:])
+    for scale, head in enumerate(heads):
+        empty = ~parts.is_object[scale]
+        error = torch.cat((slope * (head[..., :2].sigmoid() - 0.5), size(head[..., 2:4])), -1).square().sum(-1)
+        pulled_T = torch.where(empty, error, 0).sum((0, 2, 3, 4)) / (~empty[:, 0]).sum() * 2  # images
+        for lane, pull in ((1, 0.01), (2, 0.5)):
+            more = parts.terms_TS4[lane, scale, 0] - plain[lane, scale, 0]
+            torch.testing.assert_close(more, pull * pulled_T[lane])
+
+
+def test_an_overflow_in_a_lane_that_is_not_pulled_gives_no_gradient_to_one_that_is() -> None:
+    heads = raw_heads(lanes=2)
+    heads[0][:, 0, ..., 2] = 1e6
+    heads = [head.requires_grad_() for head in heads]
+
+    loss_of(heads, pulls=(0.0, 0.01)).terms_TS4.sum().backward()
+
+    assert all(torch.isfinite(head.grad[:, 1]).all() for head in heads)
