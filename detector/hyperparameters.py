@@ -86,6 +86,23 @@ class Hyperparameters:
         "Learning rate of biases at the first step; the other rates start at 0.",
         needs=(_WARMING,),
     )
+    anchor_warmup: float = number(
+        0.0,
+        0.0,
+        1e6,
+        WARMUP,
+        "Batches in which predictions without a label are pulled to their cell's centre and their anchor; 0 for none.",
+        unit="batches",
+        needs=(("box",),),
+    )
+    anchor_gain: float = number(
+        0.01,
+        0.0,
+        1e4,
+        WARMUP,
+        "Weight of this pull in the box term, where a match has 2 - w h.",
+        needs=(("anchor_warmup",), ("box",)),
+    )
     box: float = number(0.5, 0.0, 1e4, LOSS, "Gain of the box term.")
     obj: float = number(1.0, 0.0, 1e4, LOSS, "Gain of the objectness term where an object is.")
     noobj: float = number(1.0, 0.0, 1e4, LOSS, "Gain of the objectness term where none is.")
@@ -150,6 +167,12 @@ class Hyperparameters:
         LOSS,
         "How far rare classes weigh more in the class term: 0 as all do, 1 by the inverse of their labels' number.",
         needs=(("cls",), (CLASSES,)),
+    )
+    reduction: str = choice(
+        LOSS,
+        "What gains weigh: means over matches or places, sums over an image's, or sums whose root the loss is.",
+        ("mean", "sum", "root"),
+        is_shared=True,
     )
     ignore_iou: float = number(
         0.7,

@@ -2,9 +2,9 @@
 
 Letters: T lanes, S scales (in `terms_TS4`), N images, A anchors of a scale, S cells a side, O = 5 + classes, K places
 (`detector.grid`).
-All terms are in the units of ultralytics/yolov3, so that gains and learning rates mean the same there: means over
-the places they count, times the images of the batch. What differs is said at each term. How a term is computed may be
-chosen (`detector.choices`), which terms there are may not.
+By default terms are in the units of ultralytics/yolov3, so that gains and learning rates mean the same there: means
+over the places they count, times the images of the batch. What differs is said at each term. How a term is computed
+may be chosen (`detector.choices`), and how terms become the loss (`reductions`); which terms there are may not.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from detector.boxes import best_overlap, paired_overlap
-from detector.choices.box_losses import BOX_LOSSES, Pairs
+from detector.choices.box_losses import BOX_LOSSES, Pairs, squared_error
 from detector.choices.class_losses import CLASS_LOSSES
 from detector.choices.negatives import NEGATIVES
 from detector.choices.objectness import OBJECTNESS
+from detector.choices.reductions import REDUCTIONS, Sums
 from detector.choices.smoothings import SMOOTHINGS
 from detector.grid import Grid, in_row
 from detector.lane_values import LaneValues
@@ -66,7 +67,11 @@ def in_slots(parts: Sequence[LossParts], groups: Sequence[Sequence[int]]) -> Los
 
 
 def detection_loss(
-    heads: Sequence[Tensor], labels_NM5: Tensor, anchors: Sequence[Tensor], values: LaneValues
+    heads: Sequence[Tensor],
+    labels_NM5: Tensor,
+    anchors: Sequence[Tensor],
+    values: LaneValues,
+    pulls: Sequence[float] = (),
 ) -> LossParts:
     """Loss terms of every lane.
 
@@ -75,6 +80,7 @@ def detection_loss(
         labels_NM5: class, cx, cy, w, h; class -1 marks rows without a label.
         anchors: For each scale the sizes (A, 2) as fractions of the image.
         values: Hyperparameters of the lanes.
+        pulls: For each lane the weight of what pulls predictions without a label to their anchors; none for none.
     """
     grid = Grid.of(heads, anchors, coding=values.shared.coding)
     raw_NTKO = torch.cat([in_row(head) for head in heads], 2)
@@ -82,24 +88,18 @@ def detection_loss(
         predicted = Predicted(raw_NTKO=raw_NTKO.detach(), boxes_NTK4=grid.boxes(raw_NTKO[..., :4]))
         overlap_NTK = best_overlap(predicted.boxes_NTK4, labels_NM5)
         truth = assign(labels_NM5, grid, values, predicted)
-    is_background = ~truth.is_object_NLK & ~(overlap_NTK > values.numbers_T["ignore_iou"][:, None])
     box_NTK, target_NTK = _box_losses(raw_NTKO[..., :4], truth, grid, values)
-    as_object, as_background = OBJECTNESS[values.shared.objectness](raw_NTKO[..., 4], target_NTK, values.numbers_T)
-    is_background = NEGATIVES[values.shared.negatives](
-        as_background.detach(), is_background, truth.is_object_NLK, values.numbers_T
-    )
+    if any(pulls):
+        box_NTK = box_NTK + _anchor_losses(raw_NTKO[..., :4], truth, grid, box_NTK.new_tensor(pulls))
     losses_4NTK = torch.stack(
         (
             box_NTK,
-            torch.where(truth.is_object_NLK, as_object, 0),
-            torch.where(is_background, as_background, 0),
+            *_objectness_losses(raw_NTKO[..., 4], truth, overlap_NTK, target_NTK, values),
             _class_losses(raw_NTKO[..., 5:], truth, values),
         )
     )
-    gains_T4 = torch.stack([values.numbers_T[term] for term in TERMS], -1)
-    num_images = labels_NM5.shape[0]
     return LossParts(
-        terms_TS4=_means(losses_4NTK, truth, grid) * gains_T4[:, None, :] * num_images,
+        terms_TS4=REDUCTIONS[values.shared.reduction](_sums(losses_4NTK, truth, grid, values)),
         max_box_logit_T=raw_NTKO[..., :4].detach().abs().amax((0, 2, 3)),
         overlaps=_of_scales(overlap_NTK, grid),
         is_object=_of_scales(truth.is_object_NLK.expand_as(overlap_NTK), grid),
@@ -110,8 +110,7 @@ def _of_scales(values_NTK: Tensor, grid: Grid) -> tuple[Tensor, ...]:
     return tuple(part[..., 0] for part in grid.by_scale(values_NTK[..., None]))
 
 
-def _means(losses_4NTK: Tensor, truth: Targets, grid: Grid) -> Tensor:
-    """Terms box, obj, noobj, cls by scale without gains, shape (T, S, 4): means over objects or over all places."""
+def _sums(losses_4NTK: Tensor, truth: Targets, grid: Grid, values: LaneValues) -> Sums:
     balance = OBJECTNESS_BALANCE[len(grid.sides)]
     sums = [part.contiguous().sum((1, 3)) for part in losses_4NTK.split(grid.places, 3)]
     sums_TS4 = torch.stack(sums).permute(2, 0, 1)
@@ -120,8 +119,13 @@ def _means(losses_4NTK: Tensor, truth: Targets, grid: Grid) -> Tensor:
     places = [len(truth.is_object_NLK) * num_places for num_places in grid.places]
     places_S, balance_S, one_S = sums_TS4.new_tensor([places, balance, [1.0] * len(balance)])
     places_TS = places_S.expand_as(objects_TS)
-    counts_TS4 = torch.stack((objects_TS, places_TS, places_TS, objects_TS), -1)
-    return sums_TS4 / counts_TS4 * torch.stack((one_S, balance_S, balance_S, one_S), -1)
+    return Sums(
+        losses_TS4=sums_TS4,
+        counts_TS4=torch.stack((objects_TS, places_TS, places_TS, objects_TS), -1),
+        balance_TS4=torch.stack((one_S, balance_S, balance_S, one_S), -1),
+        gains_T4=torch.stack([values.numbers_T[term] for term in TERMS], -1),
+        num_images=losses_4NTK.shape[1],
+    )
 
 
 def _box_losses(raw_NTK4: Tensor, truth: Targets, grid: Grid, values: LaneValues) -> tuple[Tensor, Tensor]:
@@ -145,6 +149,32 @@ def _box_losses(raw_NTK4: Tensor, truth: Targets, grid: Grid, values: LaneValues
         overlap = paired_overlap(pairs.corners_NTK4.detach(), pairs.truth_NTK4)
         target = (1 - values.numbers_T["obj_iou"][:, None] * (1 - overlap)).clamp(0, 1)
     return torch.where(is_object, loss * weight, 0), target
+
+
+def _objectness_losses(
+    logit_NTK: Tensor, truth: Targets, overlap_NTK: Tensor, target_NTK: Tensor, values: LaneValues
+) -> tuple[Tensor, Tensor]:
+    """What the objectness terms count where an object is, and where a place is asked to be background; 0 elsewhere."""
+    is_background = ~truth.is_object_NLK & ~(overlap_NTK > values.numbers_T["ignore_iou"][:, None])
+    as_object, as_background = OBJECTNESS[values.shared.objectness](logit_NTK, target_NTK, values.numbers_T)
+    is_asked = NEGATIVES[values.shared.negatives](
+        as_background.detach(), is_background, truth.is_object_NLK, values.numbers_T
+    )
+    return torch.where(truth.is_object_NLK, as_object, 0), torch.where(is_asked, as_background, 0)
+
+
+def _anchor_losses(raw_NTK4: Tensor, truth: Targets, grid: Grid, pull_T: Tensor) -> Tensor:
+    """What the box term counts besides, where a place owns no label: a squared error to its cell's centre and anchor.
+
+    Its mean is over matches as that of the others, so the pull as a whole weighs more the fewer an image has.
+
+    Source: as of `detector.schedule.anchor_pull_at`.
+    """
+    is_pulled = ~truth.is_object_NLK & (pull_T[:, None] > 0)
+    raw_NTK4 = torch.where(is_pulled[..., None], raw_NTK4, 0)
+    anchors_NLK4 = grid.boxes(torch.zeros_like(raw_NTK4[:1, :1]))  # what outputs of 0 mean in every coding
+    loss = squared_error(Pairs.of(raw_NTK4, anchors_NLK4, grid))
+    return torch.where(is_pulled, pull_T[:, None] * loss, 0)
 
 
 def _class_losses(raw_NTKC: Tensor, truth: Targets, values: LaneValues) -> Tensor:

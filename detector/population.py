@@ -119,15 +119,16 @@ class Population:
         initialise_lane(network, slot, seed=seed, prior=prior, image_size=self._plan.image_size, kernels=kernels)
         network.load_lane(slot, {**network.lane_state(slot), **self._start})
 
-    def measure(self, batches: Sequence[Batch], rates: Sequence[Rates]) -> list[Measurement]:
+    def measure(self, batches: Sequence[Batch], rates: Sequence[Rates], pulls: Sequence[float]) -> list[Measurement]:
         """Forward and backward pass of all lanes; gradients add up until `update`.
 
         Args:
             batches: Images and labels of each lane. Lanes that have the same batch share what is computed of it.
             rates: What each lane's update is going to apply.
+            pulls: Weight of what pulls each lane's predictions without a label to their anchors in this step.
         """
         self._network.train()
-        parts = self._loss(batches)
+        parts = self._loss(batches, pulls)
         loss_T = parts.terms_TS4.sum((1, 2))
         (loss_T * self._optimizers.loss_scale_T).sum().backward()
         proposed = self._optimizers.propose(rates)
@@ -242,16 +243,19 @@ class Population:
             self._numbers[slots] = LaneValues.of(lanes, like=self._anchors[0], class_rarity=self._class_rarity)
         return self._numbers[slots]
 
-    def _loss(self, batches: Sequence[Batch]) -> LossParts:
+    def _loss(self, batches: Sequence[Batch], pulls: Sequence[float]) -> LossParts:
         slots_of: dict[int, list[int]] = {}
         for slot, batch in enumerate(batches):
             slots_of.setdefault(id(batch), []).append(slot)
         if len(slots_of) == 1:
             heads = self._forward(self._network, batches[0].images)
-            return self._heads_loss(heads, batches[0].labels_NM5, self._values_of(tuple(range(len(batches)))))
+            values = self._values_of(tuple(range(len(batches))))
+            return self._heads_loss(heads, batches[0].labels_NM5, values, pulls)
         groups = [tuple(slots) for slots in slots_of.values()]
         parts = [
-            self._heads_loss(heads, batches[slots[0]].labels_NM5, self._values_of(slots))
+            self._heads_loss(
+                heads, batches[slots[0]].labels_NM5, self._values_of(slots), [pulls[slot] for slot in slots]
+            )
             for heads, slots in zip(self._heads_of(batches, groups), groups, strict=True)
         ]
         return in_slots(parts, groups)
@@ -275,9 +279,11 @@ class Population:
     def _forward(self, network: Network, images: Tensor) -> list[Tensor]:
         return raw_outputs(network, images, precision=self._plan.precision)
 
-    def _heads_loss(self, heads: Sequence[Tensor], labels_NM5: Tensor, values: LaneValues) -> LossParts:
+    def _heads_loss(
+        self, heads: Sequence[Tensor], labels_NM5: Tensor, values: LaneValues, pulls: Sequence[float] = ()
+    ) -> LossParts:
         labels_NM5 = labels_NM5.to(self._device, self._dtype, non_blocking=True)
-        return detection_loss(heads, labels_NM5, self._anchors, values)
+        return detection_loss(heads, labels_NM5, self._anchors, values, pulls)
 
 
 def check_lanes_agree(values: Sequence[Hyperparameters]) -> None:

@@ -1,4 +1,4 @@
-"""Learning rate, momentum and warm-up as a pure function of the step.
+"""Learning rate, momentum and warm-ups as pure functions of the step.
 
 The warm-up is counted in steps across epochs, so a data set of few batches gets the warm-up it was asked for.
 """
@@ -35,6 +35,19 @@ def rates_at(step: int, *, total_steps: int, steps_per_epoch: int, values: Hyper
         momentum=_between(values.warmup_momentum, values.momentum, share),
         in_warmup=True,
     )
+
+
+def anchor_pull_at(step: int, values: Hyperparameters) -> float:
+    """Weight of what pulls predictions without a label to their anchors at a step; see `detector.loss`.
+
+    Args:
+        step: Batches seen before, counted across epochs.
+        values: Hyperparameters of the lane.
+
+    Source: darknet region_layer.c (seen < 12800, which is 200 batches of 64, and .01); experiencor/keras-yolo3 yolo.py
+    (warmup_batches, where the weight is that of a match).
+    """
+    return values.anchor_gain if step < values.anchor_warmup else 0.0
 
 
 def _between(start: float, end: float, share: float) -> float:

@@ -22,7 +22,7 @@ from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
 from detector.population import Evaluation, Population
 from detector.priors import choose_anchors, label_statistics
-from detector.schedule import rates_at
+from detector.schedule import anchor_pull_at, rates_at
 from detector.start import load_start
 from detector.telemetry import (
     TERMS,
@@ -286,7 +286,9 @@ class Trainer:
                 if lane.place in pictures:
                     yield from _pictures([lane], "train", (pictures[lane.place],))
         measured = self._population.measure(
-            [found[lane.place] for lane in self._lanes], [self._rates(lane, place) for lane in self._lanes]
+            [found[lane.place] for lane in self._lanes],
+            [self._rates(lane, place) for lane in self._lanes],
+            [anchor_pull_at(self._step_of(lane, place), lane.spec.values) for lane in self._lanes],
         )
         seconds = self._clock() - self._since
         for lane, values in zip(self._lanes, measured, strict=True):

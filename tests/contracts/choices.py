@@ -15,6 +15,7 @@ from detector.choices.negatives import NEGATIVES
 from detector.choices.objectness import OBJECTNESS
 from detector.choices.optimizers import OPTIMIZERS
 from detector.choices.positives import POSITIVES
+from detector.choices.reductions import REDUCTIONS
 from detector.choices.schedules import SCHEDULES
 from detector.choices.smoothings import SMOOTHINGS
 from detector.choices.warmups import WARMUPS
@@ -29,6 +30,7 @@ TABLES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "negatives": NEGATIVES,
     "class_loss": CLASS_LOSSES,
     "smoothing": SMOOTHINGS,
+    "reduction": REDUCTIONS,
     "assignment": ASSIGNMENTS,
     "cells": CELLS,
     "positives": POSITIVES,
@@ -47,6 +49,7 @@ FAMILIES_OF_THE_LOSS = (
     "negatives",
     "class_loss",
     "smoothing",
+    "reduction",
     "assignment",
     "cells",
     "positives",

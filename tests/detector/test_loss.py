@@ -1,6 +1,7 @@
 """The loss terms: what they are, that they add up, and that lanes keep to themselves."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -41,7 +42,12 @@ def raw_heads(lanes: int = 2, num_classes: int = 3, seed: int = 0) -> list[torch
 
 
 def loss_of(
-    heads: list[torch.Tensor], *, gains: tuple[float, ...] = (1, 1, 1, 1), ignore: float = 0.7, **others: object
+    heads: list[torch.Tensor],
+    *,
+    gains: tuple[float, ...] = (1, 1, 1, 1),
+    ignore: float = 0.7,
+    pulls: tuple[float, ...] = (),
+    **others: object,
 ) -> LossParts:
     lanes = heads[0].shape[1]
     labels = LABELS.double()
@@ -49,7 +55,7 @@ def loss_of(
     values = Hyperparameters.from_mapping(
         {**dict(zip(TERMS, gains, strict=True)), "ignore_iou": ignore, **PAPERS, **others}
     )
-    return detection_loss(heads, labels, anchors, LaneValues.of([values] * lanes, like=labels))
+    return detection_loss(heads, labels, anchors, LaneValues.of([values] * lanes, like=labels), pulls)
 
 
 def test_terms_scale_with_their_gains() -> None:
@@ -315,3 +321,71 @@ def test_with_the_hardest_places_easy_background_has_no_gradient() -> None:
     logits = torch.cat([head[..., 4].flatten(1) for head in heads], 1).detach().masked_fill(objects, -torch.inf)
     for image, count in enumerate(objects.sum(1).tolist()):
         assert learning[image].nonzero().flatten().tolist() == sorted(logits[image].topk(2 * count).indices.tolist())
+
+
+def test_a_sum_is_the_mean_times_what_it_is_over_and_without_the_balance_of_scales() -> None:
+    heads = raw_heads()
+
+    means, sums = loss_of(heads), loss_of(heads, reduction="sum")
+
+    for scale, (side, balance) in enumerate(zip(CELLS, (1.0, 4.0), strict=True)):
+        matches, places = int(means.is_object[scale][:, 0].sum()), 3 * side * side
+        images = torch.tensor([matches / 2, places / balance, places / balance, matches / 2], dtype=torch.float64)
+        torch.testing.assert_close(sums.terms_TS4[:, scale], means.terms_TS4[:, scale] * images)
+
+
+def test_a_root_is_that_of_each_lanes_own_total_of_an_image_with_the_gradient_of_one() -> None:
+    heads = [head.requires_grad_() for head in raw_heads()]
+    root_T = loss_of(heads, gains=(2, 3, 5, 7), reduction="root").terms_TS4.sum((1, 2))
+    total_T = loss_of(heads, gains=(2, 3, 5, 7), reduction="sum").terms_TS4.sum((1, 2))
+
+    torch.testing.assert_close(root_T, 2 * (total_T / 2).sqrt(), rtol=1e-5, atol=0.0)
+    slopes = [torch.autograd.grad(loss_T[1], heads[0], retain_graph=True)[0] for loss_T in (root_T, total_T)]
+    torch.testing.assert_close(slopes[0], slopes[1] / (2 * (total_T[1] / 2).sqrt()), rtol=1e-5, atol=1e-9)
+
+
+def test_a_root_of_nothing_has_a_finite_gradient() -> None:
+    heads = [head.requires_grad_() for head in raw_heads()]
+
+    terms = loss_of(heads, gains=(0, 0, 0, 0), reduction="root").terms_TS4
+    terms.sum().backward()
+
+    assert terms.abs().sum() == 0
+    assert all(torch.isfinite(head.grad).all() for head in heads)
+
+
+@pytest.mark.parametrize(
+    ("coding", "slope", "size"),
+    [
+        ("exp", 1, lambda raw: raw),
+        ("bounded", 2, lambda raw: raw.sigmoid() - 0.5),
+        ("wide", 3, lambda raw: raw.sigmoid() - 0.5),
+    ],
+)
+def test_places_without_a_label_are_pulled_to_their_cells_centre_and_anchor_in_lanes_that_say_so(
+    coding: str, slope: float, size: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    heads = raw_heads(lanes=3)
+
+    plain = loss_of(heads, coding=coding).terms_TS4
+    parts = loss_of(heads, coding=coding, pulls=(0.0, 0.01, 0.5))
+
+    torch.testing.assert_close(parts.terms_TS4[0], plain[0])
+    torch.testing.assert_close(parts.terms_TS4[..., 1:], plain[..., 1:])
+    for scale, head in enumerate(heads):
+        empty = ~parts.is_object[scale]
+        error = torch.cat((slope * (head[..., :2].sigmoid() - 0.5), size(head[..., 2:4])), -1).square().sum(-1)
+        pulled_T = torch.where(empty, error, 0).sum((0, 2, 3, 4)) / (~empty[:, 0]).sum() * 2  # images
+        for lane, pull in ((1, 0.01), (2, 0.5)):
+            more = parts.terms_TS4[lane, scale, 0] - plain[lane, scale, 0]
+            torch.testing.assert_close(more, pull * pulled_T[lane])
+
+
+def test_an_overflow_in_a_lane_that_is_not_pulled_gives_no_gradient_to_one_that_is() -> None:
+    heads = raw_heads(lanes=2)
+    heads[0][:, 0, ..., 2] = 1e6
+    heads = [head.requires_grad_() for head in heads]
+
+    loss_of(heads, pulls=(0.0, 0.01)).terms_TS4.sum().backward()
+
+    assert all(torch.isfinite(head.grad[:, 1]).all() for head in heads)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from detector.choices.schedules import SCHEDULES
 from detector.hyperparameters import Hyperparameters
-from detector.schedule import rates_at
+from detector.schedule import anchor_pull_at, rates_at
 
 fractions = st.floats(0, 1)
 
@@ -68,6 +68,13 @@ def test_rates_are_finite_and_never_negative(step: int, warmup: float, lr0: floa
     rates = rates_at(step, total_steps=100, steps_per_epoch=10, values=values)
 
     assert all(math.isfinite(each) and each >= 0 for each in (rates.lr, rates.bias_lr, rates.momentum))
+
+
+def test_the_pull_to_anchors_lasts_for_so_many_batches_across_epochs() -> None:
+    values = Hyperparameters(anchor_warmup=3, anchor_gain=0.5)
+
+    assert [anchor_pull_at(step, values) for step in range(5)] == [0.5, 0.5, 0.5, 0.0, 0.0]
+    assert anchor_pull_at(0, Hyperparameters()) == 0
 
 
 def test_darknets_burn_in_rises_by_the_fourth_power() -> None:

@@ -32,9 +32,24 @@ EXACT = replace(PLAN, precision="float64")
 # Everything that may differ between lanes does.
 DIFFERENT = [
     Hyperparameters(lr0=0.01, momentum=0.9, box=1.0, warmup_epochs=0.5, schedule="linear", weight_decay=0.0),
-    Hyperparameters(lr0=0.03, momentum=0.8, obj=2.0, warmup_epochs=0.0, schedule="cosine", nesterov=False),
-    Hyperparameters(lr0=0.002, momentum=0.97, noobj=0.5, lrf=0.5, schedule="steps", clip_norm=1.0, ignore_iou=0.4),
-    Hyperparameters(lr0=0.05, momentum=0.0, cls=2.0, ema_decay=0.5, warmup_bias_lr=0.01, clip_norm=0.0),
+    Hyperparameters(
+        lr0=0.03, momentum=0.8, obj=2.0, warmup_epochs=0.0, schedule="cosine", nesterov=False, anchor_warmup=4
+    ),
+    Hyperparameters(
+        lr0=0.002,
+        momentum=0.97,
+        noobj=0.5,
+        lrf=0.5,
+        schedule="steps",
+        clip_norm=1.0,
+        ignore_iou=0.4,
+        label_smoothing=0.1,
+        anchor_warmup=2,
+        anchor_gain=0.2,
+    ),
+    Hyperparameters(
+        lr0=0.05, momentum=0.0, cls=2.0, ema_decay=0.5, warmup_bias_lr=0.01, clip_norm=0.0, class_weights=0.5
+    ),
 ]
 
 
