@@ -20,7 +20,10 @@ from detector.declaration import CLASSES, VARIED, Declaration, choice, declared,
 
 RATES, OPTIMIZER, WARMUP, LOSS = "rates", "optimizer", "warm-up", "loss"
 TARGETS, START, AVERAGE, AUGMENTATION = "targets", "start", "average", "augmentation"
+STEPS_AT = (0.8, 0.9)  # darknet yolov3.cfg: steps 400000 and 450000 of 500200
 _WARMING = ("warmup_epochs",)
+_TO_LRF = ("linear", "cosine", "steps", "poly", "exponential", "cosine_restarts", "one_cycle", "plateau")
+_STEPS, _PLATEAU = (("schedule", "steps"),), (("schedule", "plateau"),)
 
 
 def _variation(default: float, high: float, meaning: str, unit: str) -> Any:
@@ -45,12 +48,50 @@ class Hyperparameters:
         RATES,
         "Learning rate at the end, as a fraction of lr0 (not an exponent).",
         unit="of lr0",
-        needs=(("schedule", "linear", "cosine", "steps"),),
+        needs=(("schedule", *_TO_LRF),),
     )
     schedule: str = choice(
         RATES,
-        "Way from lr0 to lr0 * lrf; steps are darknet's, at 80 % and 90 % of the training.",
-        ("linear", "cosine", "steps", "constant"),
+        "Way from lr0 to lr0 * lrf. steps and poly are darknet's, exponential its exp; inverse_exponential ends at 0; "
+        "plateau falls where the validation loss does not.",
+        (*_TO_LRF, "constant", "inverse_exponential"),
+    )
+    step_at_1: float = number(
+        STEPS_AT[0], 0.0, 1.0, RATES, "Where the first of the steps is.", unit="of the training", needs=_STEPS
+    )
+    step_at_2: float = number(
+        STEPS_AT[1], 0.0, 1.0, RATES, "Where the second of the steps is.", unit="of the training", needs=_STEPS
+    )
+    step_share: float = number(
+        0.5, 0.0, 1.0, RATES, "Power of lrf that the first step leaves; at 0.5 both are by the same.", needs=_STEPS
+    )
+    poly_power: float = number(4.0, 0.0, 100.0, RATES, "Power of what is left.", needs=(("schedule", "poly"),))
+    lrf_exponent: float = number(
+        -4.0,
+        -10.0,
+        0.0,
+        RATES,
+        "The k of 1 - 10 ^ (k (1 - e/E)), an exponent of ten, which lrf was in 2019.",
+        needs=(("schedule", "inverse_exponential"),),
+    )
+    restart_cycles: float = number(
+        3.0, 1.0, 1e3, RATES, "Number of cosines, one after another.", needs=(("schedule", "cosine_restarts"),)
+    )
+    one_cycle_rise: float = number(
+        0.3,
+        0.0,
+        0.99,
+        RATES,
+        "Share in which the rate rises to lr0.",
+        unit="of the training",
+        needs=(("schedule", "one_cycle"),),
+    )
+    plateau_factor: float = number(0.1, 0.0, 1.0, RATES, "Factor of each drop.", needs=_PLATEAU)
+    plateau_patience: float = number(
+        10.0, 0.0, 1e4, RATES, "Epochs without a better validation loss that are waited.", unit="epochs", needs=_PLATEAU
+    )
+    plateau_threshold: float = number(
+        1e-4, 0.0, 1.0, RATES, "How much lower a better loss is.", unit="relative", needs=_PLATEAU
     )
     optimizer: str = choice(
         OPTIMIZER, "Rule of the update: SGD with momentum, or AdamW with the momentum as its beta1.", ("sgd", "adamw")

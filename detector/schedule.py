@@ -1,17 +1,21 @@
-"""Learning rate, momentum and warm-up as a pure function of the step.
+"""Learning rate, momentum and warm-up as a pure function of the step, and of the validation losses before it.
 
 The warm-up is counted in steps across epochs, so a data set of few batches gets the warm-up it was asked for.
 """
 
 from __future__ import annotations
 
-from detector.choices.schedules import SCHEDULES
+from collections.abc import Sequence
+
+from detector.choices.schedules import SCHEDULES, Moment
 from detector.choices.warmups import WARMUPS
 from detector.hyperparameters import Hyperparameters
 from detector.telemetry import Rates
 
 
-def rates_at(step: int, *, total_steps: int, steps_per_epoch: int, values: Hyperparameters) -> Rates:
+def rates_at(
+    step: int, *, total_steps: int, steps_per_epoch: int, values: Hyperparameters, val_losses: Sequence[float] = ()
+) -> Rates:
     """Rates at a step.
 
     Args:
@@ -19,12 +23,13 @@ def rates_at(step: int, *, total_steps: int, steps_per_epoch: int, values: Hyper
         total_steps: Batches of the whole training.
         steps_per_epoch: Batches of an epoch.
         values: Hyperparameters of the lane.
+        val_losses: Loss on the validation images after each epoch that is over.
 
     Source: warm-up of three kinds of parameter groups as in ultralytics/yolov3 train.py (weights from 0, biases from
     warmup_bias_lr, momentum from warmup_momentum), but of exactly the length that was asked for.
     """
-    progress = step / max(total_steps - 1, 1)
-    target = values.lr0 * SCHEDULES[values.schedule](progress, values.lrf)
+    moment = Moment(progress=step / max(total_steps - 1, 1), val_losses=val_losses)
+    target = values.lr0 * SCHEDULES[values.schedule](moment, values)
     warmup_steps = values.warmup_epochs * steps_per_epoch
     if step >= warmup_steps:
         return Rates(lr=target, bias_lr=target, momentum=values.momentum, in_warmup=False)

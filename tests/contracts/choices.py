@@ -32,6 +32,10 @@ TABLES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
 CHOICES = [(family, name) for family, table in TABLES.items() for name in table]
 # All that are no default, and one setting of defaults for the others.
 DIFFERENT = [CHOICES[0], *(each for each in CHOICES if each[1] != declarations()[each[0]].default)]
+# What lets the choices of a family differ within a training of two epochs.
+SETTINGS: Mapping[str, Mapping[str, float]] = {
+    "schedule": {"plateau_patience": 0.0, "plateau_threshold": 1.0},
+}
 # Those that a loss is made of.
 FAMILIES_OF_THE_LOSS = ("box_loss", "objectness", "assignment", "cells", "positives", "coding")
 OF_THE_LOSS = [each for each in CHOICES if each[0] in FAMILIES_OF_THE_LOSS]

@@ -7,7 +7,8 @@ from functools import cache
 import pytest
 import torch
 
-from detector.hyperparameters import Hyperparameters, declarations
+from detector.choices.schedules import Moment
+from detector.hyperparameters import Hyperparameters, declarations, numeric_range
 from detector.lane_values import LaneValues
 from detector.loss import detection_loss
 from detector.models import Network, build_network
@@ -17,7 +18,7 @@ from detector.plan import TrainingPlan
 from detector.telemetry import EpochMetrics, LaneEnded, Rates, StepTelemetry, Telemetry
 from detector.trainer import LaneSpec, Trainer
 from detector.yaml_text import dump, load
-from tests.contracts.choices import CHOICES, DIFFERENT, OF_THE_LOSS, TABLES
+from tests.contracts.choices import CHOICES, DIFFERENT, OF_THE_LOSS, SETTINGS, TABLES
 from tests.scenes import few_scenes
 
 PLAN = TrainingPlan(batch_size=4, nominal_batch_size=4, epochs=2, precision="float64")
@@ -30,7 +31,7 @@ RATES = Rates(lr=0.01, bias_lr=0.02, momentum=0.9, in_warmup=False)
 
 
 def having(family: str, name: str, **others: object) -> Hyperparameters:
-    return Hyperparameters.from_mapping({family: name, **others})
+    return Hyperparameters.from_mapping({**SETTINGS.get(family, {}), family: name, **others})
 
 
 @cache
@@ -78,7 +79,7 @@ def test_tables_have_the_names_that_are_declared_and_functions_tell_their_source
 
 @pytest.mark.parametrize(("family", "name"), CHOICES)
 def test_a_choice_survives_a_file(family: str, name: str) -> None:
-    values = having(family, name)
+    values = Hyperparameters.from_mapping({family: name})
 
     assert Hyperparameters.from_mapping(load(dump({family: getattr(values, family)}))) == values
 
@@ -223,7 +224,12 @@ def test_an_optimizer_goes_on_from_its_state_to_the_last_bit(name: str) -> None:
 
 @pytest.mark.parametrize("rule", [*TABLES["schedule"].values()])
 def test_schedules_are_finite_at_both_ends_whatever_the_last_rate(rule) -> None:
-    assert all(0 <= rule(progress, lrf) <= 1 for progress in (0.0, 0.5, 1.0) for lrf in (0.0, 1e-300, 1.0))
+    moments = [Moment(progress=progress, val_losses=(2.0, 3.0, float("nan"))) for progress in (0.0, 0.5, 1.0)]
+    numbers = [name for name in declarations() if ("schedule", rule.__name__) in declarations()[name].needs]
+    ends = [{name: end} for name in numbers for end in numeric_range(name)]
+
+    for values in ({"lrf": 0.0}, {"lrf": 1e-300}, {"lrf": 1.0}, *ends):
+        assert all(0 <= rule(moment, Hyperparameters.from_mapping(values)) <= 1 for moment in moments)
 
 
 @pytest.mark.parametrize("rule", [*TABLES["warmup"].values()])
