@@ -21,7 +21,7 @@ from detector.declaration import CLASSES, VARIED, Declaration, choice, declared,
 RATES, OPTIMIZER, WARMUP, LOSS = "rates", "optimizer", "warm-up", "loss"
 TARGETS, START, AVERAGE, AUGMENTATION = "targets", "start", "average", "augmentation"
 STEPS_AT = (0.8, 0.9)  # darknet yolov3.cfg: steps 400000 and 450000 of 500200
-_WARMING = ("warmup_epochs",)
+_WARMING = ("warmup_epochs or warmup_steps",)
 _TO_LRF = ("linear", "cosine", "steps", "poly", "exponential", "cosine_restarts", "one_cycle", "plateau")
 _STEPS, _PLATEAU = (("schedule", "steps"),), (("schedule", "plateau"),)
 
@@ -108,12 +108,26 @@ class Hyperparameters:
         5e-4, 0.0, 1.0, OPTIMIZER, "Decay of convolution weights, L2 in SGD; biases and norms have none."
     )
     warmup_epochs: float = number(
-        1.0, 0.0, 1e4, WARMUP, "Length of the warm-up, fractions allowed, 0 for none.", unit="epochs"
+        1.0,
+        0.0,
+        1e4,
+        WARMUP,
+        "Length of the warm-up, fractions allowed; 0 for none, if warmup_steps is 0 too.",
+        unit="epochs",
+    )
+    warmup_steps: float = number(
+        0.0,
+        0.0,
+        1e9,
+        WARMUP,
+        "Least length of the warm-up: the longer of the two counts, and darknet's burn_in is this one alone.",
+        unit="batches",
     )
     warmup: str = choice(
         WARMUP,
-        "Way of the rates through the warm-up; quartic is darknet's burn-in.",
-        ("linear", "quartic"),
+        "Way of the rates through the warm-up. quartic is darknet's burn-in, cut_off the same but over with the first "
+        "epoch; in prebias only momentum and the biases of the outputs are on their way.",
+        ("linear", "quartic", "cut_off", "prebias"),
         needs=(_WARMING,),
     )
     warmup_momentum: float = number(

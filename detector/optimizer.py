@@ -16,11 +16,14 @@ import torch
 from torch import Tensor
 
 from detector.choices.optimizers import OPTIMIZERS, REMEMBERED, STEPS, Update
+from detector.choices.warmups import OF_OUTPUTS
 from detector.hyperparameters import Hyperparameters
 from detector.lane_rows import LaneRows
 from detector.models.network import Network, lane_slice
 from detector.telemetry import Rates
 
+# Kinds of parameters: kernels, scales of norms, their biases, and those of the outputs.
+_DECAYED, _NORMS, _BIASES, _OUTPUTS = "decayed", "norms", "biases", "outputs"
 CLIP_EPS = 1e-6  # as torch's clip_grads_with_norm_
 
 
@@ -215,10 +218,11 @@ class LaneOptimizers:
     def _apply_rule(self, slot: int, rates: Rates) -> None:
         """Changes a lane's row of proposed weights and of what is remembered, as few calls as there are rates."""
         values = self._values[slot]
+        warmed = (_OUTPUTS,) if values.warmup in OF_OUTPUTS else (_OUTPUTS, _BIASES)
         places: dict[tuple[float, float], list[int]] = {}
         for place, piece in enumerate(self._rows.pieces):
-            lr = rates.bias_lr if piece.kind == "biases" else rates.lr
-            decay = values.weight_decay if piece.kind == "decayed" else 0.0
+            lr = rates.bias_lr if piece.kind in warmed else rates.lr
+            decay = values.weight_decay if piece.kind == _DECAYED else 0.0
             places.setdefault((lr, decay), []).append(place)
         weights, gradients = self._proposed.pieces[slot], self._moves.pieces[slot]
         memory = dict(zip(_remembered(values), [each.pieces[slot] for each in self._next_memory], strict=False))
@@ -270,8 +274,8 @@ def _remembered(values: Hyperparameters) -> tuple[str, ...]:
 
 def _kind(name: str) -> str:
     if name.endswith("bias"):
-        return "biases"
-    return "norms" if name.endswith("norm.weight") else "decayed"
+        return _BIASES if name.endswith("norm.bias") else _OUTPUTS
+    return _NORMS if name.endswith("norm.weight") else _DECAYED
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from detector.choices.schedules import SCHEDULES, Moment
-from detector.choices.warmups import WARMUPS
+from detector.choices.warmups import OVER, WARMUPS
 from detector.hyperparameters import Hyperparameters
 from detector.telemetry import Rates
 
@@ -30,16 +30,24 @@ def rates_at(
     """
     moment = Moment(progress=step / max(total_steps - 1, 1), val_losses=val_losses)
     target = values.lr0 * SCHEDULES[values.schedule](moment, values)
-    warmup_steps = values.warmup_epochs * steps_per_epoch
-    if step >= warmup_steps:
+    length = warmup_length(values, steps_per_epoch=steps_per_epoch)
+    warming = WARMUPS[values.warmup](step / length, step // steps_per_epoch) if step < length else OVER
+    if warming == OVER:
         return Rates(lr=target, bias_lr=target, momentum=values.momentum, in_warmup=False)
-    share = WARMUPS[values.warmup](step / warmup_steps)
     return Rates(
-        lr=share * target,
-        bias_lr=_between(values.warmup_bias_lr, target, share),
-        momentum=_between(values.warmup_momentum, values.momentum, share),
+        lr=warming.lr * target,
+        bias_lr=_between(values.warmup_bias_lr, target, warming.bias_lr),
+        momentum=_between(values.warmup_momentum, values.momentum, warming.momentum),
         in_warmup=True,
     )
+
+
+def warmup_length(values: Hyperparameters, *, steps_per_epoch: int) -> float:
+    """Length of the warm-up in steps: that of warmup_epochs, but at least warmup_steps.
+
+    Source: ultralytics/yolov3 train.py, max(round(warmup_epochs * nb), 100); darknet's burn_in is the steps alone.
+    """
+    return max(values.warmup_epochs * steps_per_epoch, values.warmup_steps)
 
 
 def _between(start: float, end: float, share: float) -> float:

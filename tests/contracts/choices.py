@@ -35,6 +35,7 @@ DIFFERENT = [CHOICES[0], *(each for each in CHOICES if each[1] != declarations()
 # What lets the choices of a family differ within a training of two epochs.
 SETTINGS: Mapping[str, Mapping[str, float]] = {
     "schedule": {"plateau_patience": 0.0, "plateau_threshold": 1.0},
+    "warmup": {"warmup_epochs": 1.5},
 }
 # Those that a loss is made of.
 FAMILIES_OF_THE_LOSS = ("box_loss", "objectness", "assignment", "cells", "positives", "coding")

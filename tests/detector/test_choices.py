@@ -234,5 +234,8 @@ def test_schedules_are_finite_at_both_ends_whatever_the_last_rate(rule) -> None:
 
 @pytest.mark.parametrize("rule", [*TABLES["warmup"].values()])
 def test_warmups_lead_from_nothing_to_all(rule) -> None:
-    assert (rule(0.0), rule(1.0)) == (0.0, 1.0)
-    assert 0 < rule(0.5) < 1
+    first, middle = rule(0.0, 0), rule(0.5, 0)
+
+    assert (first.bias_lr, first.momentum) == (0.0, 0.0)
+    assert 0 < middle.bias_lr < 1 and 0 < middle.momentum < 1
+    assert 0 <= first.lr <= middle.lr <= 1

@@ -171,6 +171,21 @@ def test_values_are_rounded_as_in_a_tensor_for_each_parameter_whatever_their_nei
         assert torch.equal(mine, each)
 
 
+@pytest.mark.parametrize("warmup", ["linear", "prebias"])
+def test_the_rate_of_biases_is_that_of_all_but_in_prebias_of_those_of_the_outputs(warmup: str) -> None:
+    network = network_of(1)
+    optimizers = LaneOptimizers(network, [Hyperparameters(warmup=warmup)])
+    set_gradients(network, 0)
+    optimizers.propose([Rates(lr=0.0, bias_lr=0.1, momentum=0.9, in_warmup=True)])
+
+    moved = {name for name, move in optimizers.moves(0).items() if move.any()}
+
+    biases = {name for name, _ in network.named_parameters() if name.endswith("bias")}
+    outputs = {name for name in biases if not name.endswith("norm.bias")}
+    assert 0 < len(outputs) < len(biases)
+    assert moved == (outputs if warmup == "prebias" else biases)
+
+
 class Counted(TorchDispatchMode):
     """Counts the operators that compute something."""
 

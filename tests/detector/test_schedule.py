@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -210,3 +212,43 @@ def test_darknets_burn_in_rises_by_the_fourth_power() -> None:
     values = Hyperparameters(lr0=0.1, lrf=1.0, warmup_epochs=1, warmup="quartic")
 
     assert rates_at(5, total_steps=100, steps_per_epoch=10, values=values).lr == pytest.approx(0.1 / 16)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "length"), [((0, 25), 25), ((1.5, 0), 15), ((1.5, 12), 15), ((1.5, 30), 30), ((0, 0), 0)]
+)
+def test_the_warm_up_has_the_longer_of_its_lengths_in_epochs_and_in_steps(
+    lengths: tuple[float, float], length: int
+) -> None:
+    values = Hyperparameters(warmup_epochs=lengths[0], warmup_steps=lengths[1])
+
+    warming = [rates_at(step, total_steps=100, steps_per_epoch=10, values=values).in_warmup for step in range(100)]
+
+    assert warming == [True] * length + [False] * (100 - length)
+
+
+def test_a_burn_in_that_is_cut_off_jumps_when_the_first_epoch_is_over() -> None:
+    values = Hyperparameters(lr0=0.1, lrf=1.0, warmup="cut_off", warmup_epochs=0, warmup_steps=20)
+    whole = replace(values, warmup="quartic")
+
+    found, due = (
+        [rates_at(step, total_steps=100, steps_per_epoch=10, values=each) for step in range(20)]
+        for each in (values, whole)
+    )
+
+    assert found[:10] == due[:10]
+    assert found[9].lr == pytest.approx(0.1 * (9 / 20) ** 4)
+    assert [(each.lr, each.bias_lr, each.in_warmup) for each in found[10:]] == [(0.1, 0.1, False)] * 10
+    assert due[19].lr == pytest.approx(0.1 * (19 / 20) ** 4)
+
+
+def test_prebias_warms_biases_and_momentum_alone_along_a_line() -> None:
+    values = Hyperparameters(
+        lr0=0.01, lrf=1.0, warmup="prebias", warmup_epochs=3, warmup_bias_lr=0.1, warmup_momentum=0.9, momentum=0.937
+    )
+
+    found = [rates_at(step, total_steps=100, steps_per_epoch=10, values=values) for step in (0, 10, 20, 30)]
+
+    assert [each.lr for each in found] == [0.01] * 4
+    assert [each.bias_lr for each in found] == pytest.approx([*np.interp([0, 1, 2, 3], [0, 3], [0.1, 0.01])])
+    assert [each.momentum for each in found] == pytest.approx([*np.interp([0, 1, 2, 3], [0, 3], [0.9, 0.937])])
