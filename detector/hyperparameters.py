@@ -94,7 +94,9 @@ class Hyperparameters:
         1e-4, 0.0, 1.0, RATES, "How much lower a better loss is.", unit="relative", needs=_PLATEAU
     )
     optimizer: str = choice(
-        OPTIMIZER, "Rule of the update: SGD with momentum, or AdamW with the momentum as its beta1.", ("sgd", "adamw")
+        OPTIMIZER,
+        "Rule of the update: SGD or RMSprop with momentum, or AdamW or Adam with the momentum as their beta1.",
+        ("sgd", "adamw", "adam", "rmsprop"),
     )
     momentum: float = number(0.937, 0.0, 0.9999, OPTIMIZER, "Momentum after warm-up.")
     nesterov: bool = declared(
@@ -105,7 +107,7 @@ class Hyperparameters:
         needs=(("momentum",), ("optimizer", "sgd")),
     )
     weight_decay: float = number(
-        5e-4, 0.0, 1.0, OPTIMIZER, "Decay of convolution weights, L2 in SGD; biases and norms have none."
+        5e-4, 0.0, 1.0, OPTIMIZER, "Decay of convolution weights, L2 but in AdamW; biases and norms have none."
     )
     warmup_epochs: float = number(
         1.0,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 
 import pytest
 import torch
@@ -182,11 +183,13 @@ def test_an_optimizer_updates_as_torch_does_a_separate_model(name: str) -> None:
         {"params": group, "lr": 0.02 if end == "bias" else 0.01, "weight_decay": 0.01 if end == "conv.weight" else 0.0}
         for end, group in groups.items()
     ]
-    theirs: torch.optim.Optimizer = (
-        torch.optim.SGD(options, momentum=0.9, nesterov=True, fused=True)
-        if name == "sgd"
-        else torch.optim.AdamW(options, betas=(0.9, 0.999), fused=True)
-    )
+    made: dict[str, Callable[..., torch.optim.Optimizer]] = {
+        "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True, fused=True),
+        "adamw": partial(torch.optim.AdamW, betas=(0.9, 0.999), fused=True),
+        "adam": partial(torch.optim.Adam, betas=(0.9, 0.999), fused=True),
+        "rmsprop": partial(torch.optim.RMSprop, momentum=0.9, foreach=True),
+    }
+    theirs = made[name](options)
 
     for seed in range(4):
         for each in (network, other):
