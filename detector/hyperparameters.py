@@ -24,6 +24,7 @@ STEPS_AT = (0.8, 0.9)  # darknet yolov3.cfg: steps 400000 and 450000 of 500200
 _WARMING = ("warmup_epochs or warmup_steps",)
 _TO_LRF = ("linear", "cosine", "steps", "poly", "exponential", "cosine_restarts", "one_cycle", "plateau")
 _STEPS, _PLATEAU = (("schedule", "steps"),), (("schedule", "plateau"),)
+_ADAPTIVE = (("clipping", "adaptive"),)
 
 
 def _variation(default: float, high: float, meaning: str, unit: str) -> Any:
@@ -242,7 +243,36 @@ class Hyperparameters:
     initialiser: str = choice(
         START, "Distribution of the first weights: torch's uniform one, or He's normal one.", ("uniform", "he_normal")
     )
-    clip_norm: float = number(10.0, 0.0, 1e9, OPTIMIZER, "Largest gradient norm of a lane, 0 for no clipping.")
+    clipping: str = choice(
+        OPTIMIZER,
+        "How large gradients are made smaller: all of it to a norm, value by value, all of it where the norm is "
+        "unusual (ZClip), or not at all.",
+        ("norm", "value", "adaptive", "none"),
+    )
+    clip_norm: float = number(
+        10.0,
+        0.0,
+        1e9,
+        OPTIMIZER,
+        "Largest gradient norm of a lane, 0 for no clipping.",
+        needs=(("clipping", "norm"),),
+    )
+    clip_value: float = number(
+        1.0, 0.0, 1e9, OPTIMIZER, "Largest value of a gradient, 0 for no clipping.", needs=(("clipping", "value"),)
+    )
+    clip_z: float = number(
+        2.5, 0.0, 100.0, OPTIMIZER, "A norm further above its mean is clipped.", unit="deviations", needs=_ADAPTIVE
+    )
+    clip_decay: float = number(0.97, 0.0, 0.9999, OPTIMIZER, "Decay of that mean and deviation.", needs=_ADAPTIVE)
+    clip_warmup: float = number(
+        25.0,
+        1.0,
+        1e6,
+        OPTIMIZER,
+        "First updates, in which norms are measured and not clipped.",
+        unit="updates",
+        needs=_ADAPTIVE,
+    )
     ema_decay: float = number(0.999, 0.0, 0.99999, AVERAGE, "Decay of the moving average of the weights, 0 for none.")
     fliplr: float = _variation(0.5, 1.0, "Probability of a horizontal flip.", "probability")
     hsv_h: float = _variation(0.015, 0.5, "Largest change of hue.", "of the circle")

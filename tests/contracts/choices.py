@@ -8,6 +8,7 @@ from typing import Any
 from detector.choices.assignments import ASSIGNMENTS
 from detector.choices.box_losses import BOX_LOSSES
 from detector.choices.cells import CELLS
+from detector.choices.clippings import CLIPPINGS
 from detector.choices.codings import CODINGS
 from detector.choices.initialisers import INITIALISERS
 from detector.choices.objectness import OBJECTNESS
@@ -28,14 +29,17 @@ TABLES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "positives": POSITIVES,
     "coding": CODINGS,
     "initialiser": INITIALISERS,
+    "clipping": CLIPPINGS,
 }
 CHOICES = [(family, name) for family, table in TABLES.items() for name in table]
 # All that are no default, and one setting of defaults for the others.
 DIFFERENT = [CHOICES[0], *(each for each in CHOICES if each[1] != declarations()[each[0]].default)]
 # What lets the choices of a family differ within a training of two epochs.
 SETTINGS: Mapping[str, Mapping[str, float]] = {
-    "schedule": {"plateau_patience": 0.0, "plateau_threshold": 1.0},
+    "schedule": {"plateau_patience": 0.0, "plateau_threshold": 1.0, "restart_cycles": 2.0},
     "warmup": {"warmup_epochs": 1.5},
+    # So fast that a norm is above the one before, which is all that is remembered.
+    "clipping": {"lr0": 0.2, "warmup_epochs": 0.0, "clip_warmup": 1.0, "clip_z": 0.0, "clip_decay": 0.0},
 }
 # Those that a loss is made of.
 FAMILIES_OF_THE_LOSS = ("box_loss", "objectness", "assignment", "cells", "positives", "coding")

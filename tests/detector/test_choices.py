@@ -148,7 +148,7 @@ def test_lanes_train_as_runs_of_their_own_beside_one_that_is_no_number(family: s
 
 @pytest.mark.parametrize("family", TABLES)
 def test_a_choice_trains_unlike_its_siblings(family: str) -> None:
-    ends = {name: losses(single(having(family, name, lr0=0.01), 0))[-1] for name in TABLES[family]}
+    ends = {name: losses(single(having(family, name), 0))[-1] for name in TABLES[family]}
 
     assert len(set(ends.values())) == len(ends)
 

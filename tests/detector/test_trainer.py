@@ -156,7 +156,12 @@ def test_the_update_ratio_is_that_of_the_update_about_to_be_made() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"warmup_epochs": 1.5}, {"schedule": "plateau", "plateau_patience": 0.0, "plateau_threshold": 0.9}]
+    "changes",
+    [
+        {"warmup_epochs": 1.5},
+        {"schedule": "plateau", "plateau_patience": 0.0, "plateau_threshold": 0.9},
+        {"clipping": "adaptive", "clip_warmup": 2.0, "clip_z": 0.0},
+    ],
 )
 def test_resuming_continues_to_the_last_bit(tmp_path: Path, changes: dict[str, Any]) -> None:
     values = replace(DIFFERENT[0], **changes)
