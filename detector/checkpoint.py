@@ -1,7 +1,7 @@
 """A lane's state in a file: written whole or not at all, read without unpickling code, checked by a checksum.
 
-All randomness of a training comes from seeds and counters, so weights, optimizer state and the number of finished
-epochs are enough to go on to the last bit.
+All randomness of a training comes from seeds and counters, so weights, optimizer state, validation losses and the
+number of finished epochs are enough to go on to the last bit.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class Checkpoint:
         metrics: Precision, recall, map50 and map50_95 of the averaged weights on the validation images, 0..1; empty
             where they were not measured.
         train_losses: Mean over the epoch's batches of each loss term, by name.
+        val_losses: Loss on the validation images after each epoch so far, which a schedule may ask for.
         origin: Whoever trains may tell here which run and which data a file is of; compared, never interpreted.
     """
 
@@ -65,6 +66,7 @@ class Checkpoint:
     optimizer: Mapping[str, Any]
     metrics: Mapping[str, float] = field(default_factory=dict)
     train_losses: Mapping[str, float] = field(default_factory=dict)
+    val_losses: tuple[float, ...] = ()
     origin: str = ""
 
     @property

@@ -15,6 +15,7 @@ DATA_FACTS = {
     CLASSES: "with one class the class term of the loss is 0 whatever its gain",
     VARIED: "rendered digits are not augmented",
 }
+OR = " or "  # between hyperparameters of which one is enough
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +31,9 @@ class Declaration:
         choices: Values allowed, of one type; empty for numbers.
         unit: Unit of the number, empty where it has none.
         is_shared: Whether the lanes of a population must agree on it.
-        needs: What it has no effect without, all of them: the name of a number that must be above 0, or of a choice
-            followed by the values that use it, or a key of `DATA_FACTS`.
+        needs: What it has no effect without, all of them: the name of a number that must be above 0, or several with
+            `OR` between of which one must, or the name of a choice followed by the values that use it, or a key of
+            `DATA_FACTS`.
     """
 
     name: str
@@ -76,7 +78,7 @@ class Declaration:
             facts: Keys of `DATA_FACTS` and whether they hold, as far as anybody knows.
         """
         others = [need for need in self.needs if need[0] not in DATA_FACTS]
-        found = [_unmet(needed, users, possible(needed)) for needed, *users in others]
+        found = [_unmet(needed.split(OR), users, possible) for needed, *users in others]
         return [*self.missing_in_data(facts), *(reason for reason in found if reason)]
 
     def missing_in_data(self, facts: Mapping[str, bool]) -> list[str]:
@@ -125,8 +127,13 @@ def choice(family: str, meaning: str, choices: tuple[object, ...], **known: Any)
     return declared(choices[0], family, meaning, choices=choices, **known)
 
 
-def _unmet(needed: str, users: Sequence[str], values: Collection[object]) -> str:
-    """Why none of the values of what is needed is of use; empty if one is."""
-    if any(value in users if users else value for value in values):
-        return ""
-    return f"{needed} is {' or '.join(f'{value:g}' if isinstance(value, float) else str(value) for value in values)}"
+def _unmet(needed: Sequence[str], users: Sequence[str], possible: Callable[[str], Collection[object]]) -> str:
+    """Why no value of anything that is needed is of use; empty if one is."""
+    reasons = []
+    for name in needed:
+        values = possible(name)
+        if any(value in users if users else value for value in values):
+            return ""
+        found = " or ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+        reasons.append(f"{name} is {found}")
+    return " and ".join(reasons)

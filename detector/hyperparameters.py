@@ -20,7 +20,11 @@ from detector.declaration import CLASSES, VARIED, Declaration, choice, declared,
 
 RATES, OPTIMIZER, WARMUP, LOSS = "rates", "optimizer", "warm-up", "loss"
 TARGETS, START, AVERAGE, AUGMENTATION, SIZE = "targets", "start", "average", "augmentation", "size of images"
-_WARMING = ("warmup_epochs",)
+STEPS_AT = (0.8, 0.9)  # darknet yolov3.cfg: steps 400000 and 450000 of 500200
+_WARMING = ("warmup_epochs or warmup_steps",)
+_TO_LRF = ("linear", "cosine", "steps", "poly", "exponential", "cosine_restarts", "one_cycle", "plateau")
+_STEPS, _PLATEAU = (("schedule", "steps"),), (("schedule", "plateau"),)
+_ADAPTIVE = (("clipping", "adaptive"),)
 
 
 def _variation(default: float, high: float, meaning: str, unit: str) -> Any:
@@ -45,15 +49,55 @@ class Hyperparameters:
         RATES,
         "Learning rate at the end, as a fraction of lr0 (not an exponent).",
         unit="of lr0",
-        needs=(("schedule", "linear", "cosine", "steps"),),
+        needs=(("schedule", *_TO_LRF),),
     )
     schedule: str = choice(
         RATES,
-        "Way from lr0 to lr0 * lrf; steps are darknet's, at 80 % and 90 % of the training.",
-        ("linear", "cosine", "steps", "constant"),
+        "Way from lr0 to lr0 * lrf. steps and poly are darknet's, exponential its exp; inverse_exponential ends at 0; "
+        "plateau falls where the validation loss does not.",
+        (*_TO_LRF, "constant", "inverse_exponential"),
+    )
+    step_at_1: float = number(
+        STEPS_AT[0], 0.0, 1.0, RATES, "Where the first of the steps is.", unit="of the training", needs=_STEPS
+    )
+    step_at_2: float = number(
+        STEPS_AT[1], 0.0, 1.0, RATES, "Where the second of the steps is.", unit="of the training", needs=_STEPS
+    )
+    step_share: float = number(
+        0.5, 0.0, 1.0, RATES, "Power of lrf that the first step leaves; at 0.5 both are by the same.", needs=_STEPS
+    )
+    poly_power: float = number(4.0, 0.0, 100.0, RATES, "Power of what is left.", needs=(("schedule", "poly"),))
+    lrf_exponent: float = number(
+        -4.0,
+        -10.0,
+        0.0,
+        RATES,
+        "The k of 1 - 10 ^ (k (1 - e/E)), an exponent of ten, which lrf was in 2019.",
+        needs=(("schedule", "inverse_exponential"),),
+    )
+    restart_cycles: float = number(
+        3.0, 1.0, 1e3, RATES, "Number of cosines, one after another.", needs=(("schedule", "cosine_restarts"),)
+    )
+    one_cycle_rise: float = number(
+        0.3,
+        0.0,
+        0.99,
+        RATES,
+        "Share in which the rate rises to lr0.",
+        unit="of the training",
+        needs=(("schedule", "one_cycle"),),
+    )
+    plateau_factor: float = number(0.1, 0.0, 1.0, RATES, "Factor of each drop.", needs=_PLATEAU)
+    plateau_patience: float = number(
+        10.0, 0.0, 1e4, RATES, "Epochs without a better validation loss that are waited.", unit="epochs", needs=_PLATEAU
+    )
+    plateau_threshold: float = number(
+        1e-4, 0.0, 1.0, RATES, "How much lower a better loss is.", unit="relative", needs=_PLATEAU
     )
     optimizer: str = choice(
-        OPTIMIZER, "Rule of the update: SGD with momentum, or AdamW with the momentum as its beta1.", ("sgd", "adamw")
+        OPTIMIZER,
+        "Rule of the update: SGD or RMSprop with momentum, or AdamW or Adam with the momentum as their beta1.",
+        ("sgd", "adamw", "adam", "rmsprop"),
     )
     momentum: float = number(0.937, 0.0, 0.9999, OPTIMIZER, "Momentum after warm-up.")
     nesterov: bool = declared(
@@ -64,15 +108,29 @@ class Hyperparameters:
         needs=(("momentum",), ("optimizer", "sgd")),
     )
     weight_decay: float = number(
-        5e-4, 0.0, 1.0, OPTIMIZER, "Decay of convolution weights, L2 in SGD; biases and norms have none."
+        5e-4, 0.0, 1.0, OPTIMIZER, "Decay of convolution weights, L2 but in AdamW; biases and norms have none."
     )
     warmup_epochs: float = number(
-        1.0, 0.0, 1e4, WARMUP, "Length of the warm-up, fractions allowed, 0 for none.", unit="epochs"
+        1.0,
+        0.0,
+        1e4,
+        WARMUP,
+        "Length of the warm-up, fractions allowed; 0 for none, if warmup_steps is 0 too.",
+        unit="epochs",
+    )
+    warmup_steps: float = number(
+        0.0,
+        0.0,
+        1e9,
+        WARMUP,
+        "Least length of the warm-up: the longer of the two counts, and darknet's burn_in is this one alone.",
+        unit="batches",
     )
     warmup: str = choice(
         WARMUP,
-        "Way of the rates through the warm-up; quartic is darknet's burn-in.",
-        ("linear", "quartic"),
+        "Way of the rates through the warm-up. quartic is darknet's burn-in, cut_off the same but over with the first "
+        "epoch; in prebias only momentum and the biases of the outputs are on their way.",
+        ("linear", "quartic", "cut_off", "prebias"),
         needs=(_WARMING,),
     )
     warmup_momentum: float = number(
@@ -253,7 +311,36 @@ class Hyperparameters:
     initialiser: str = choice(
         START, "Distribution of the first weights: torch's uniform one, or He's normal one.", ("uniform", "he_normal")
     )
-    clip_norm: float = number(10.0, 0.0, 1e9, OPTIMIZER, "Largest gradient norm of a lane, 0 for no clipping.")
+    clipping: str = choice(
+        OPTIMIZER,
+        "How large gradients are made smaller: all of it to a norm, value by value, all of it where the norm is "
+        "unusual (ZClip), or not at all.",
+        ("norm", "value", "adaptive", "none"),
+    )
+    clip_norm: float = number(
+        10.0,
+        0.0,
+        1e9,
+        OPTIMIZER,
+        "Largest gradient norm of a lane, 0 for no clipping.",
+        needs=(("clipping", "norm"),),
+    )
+    clip_value: float = number(
+        1.0, 0.0, 1e9, OPTIMIZER, "Largest value of a gradient, 0 for no clipping.", needs=(("clipping", "value"),)
+    )
+    clip_z: float = number(
+        2.5, 0.0, 100.0, OPTIMIZER, "A norm further above its mean is clipped.", unit="deviations", needs=_ADAPTIVE
+    )
+    clip_decay: float = number(0.97, 0.0, 0.9999, OPTIMIZER, "Decay of that mean and deviation.", needs=_ADAPTIVE)
+    clip_warmup: float = number(
+        25.0,
+        1.0,
+        1e6,
+        OPTIMIZER,
+        "First updates, in which norms are measured and not clipped.",
+        unit="updates",
+        needs=_ADAPTIVE,
+    )
     ema_decay: float = number(0.999, 0.0, 0.99999, AVERAGE, "Decay of the moving average of the weights, 0 for none.")
     fliplr: float = _variation(0.5, 1.0, "Probability of a horizontal flip.", "probability")
     hsv_h: float = _variation(0.015, 0.5, "Largest change of hue.", "of the circle")

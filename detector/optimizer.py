@@ -15,13 +15,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from detector.choices.clippings import CLIPPINGS, FOLLOWING, Norms
 from detector.choices.optimizers import OPTIMIZERS, REMEMBERED, STEPS, Update
+from detector.choices.warmups import OF_OUTPUTS
 from detector.hyperparameters import Hyperparameters
 from detector.lane_rows import LaneRows
 from detector.models.network import Network, lane_slice
 from detector.telemetry import Rates
 
-CLIP_EPS = 1e-6  # as torch's clip_grads_with_norm_
+# Kinds of parameters: kernels, scales of norms, their biases, and those of the outputs.
+_DECAYED, _NORMS, _BIASES, _OUTPUTS = "decayed", "norms", "biases", "outputs"
+_LIMITS = ("clip_norm", "clip_value")  # 0 for none
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,7 +80,8 @@ class LaneOptimizers:
         self._average_TQ = torch.cat(self._statistics, 1)
         self._num_updates = [0] * len(self._values)
         self._loss_scales = [1.0] * len(self._values)
-        self._clip_norm_T = self._column([lane.clip_norm or torch.inf for lane in self._values], torch.float64)
+        self._norms_T3 = self._next_norms_T3 = self._average_TP.new_zeros(network.lanes, 3, dtype=torch.float64)
+        self._clippings = self._chosen_clippings()
         self.loss_scale_T = self._column(self._loss_scales)
 
     @torch.no_grad()
@@ -90,6 +95,7 @@ class LaneOptimizers:
         for slot, old in enumerate(slots):
             self._average_TP[slot].copy_(before._average_TP[old])
             self._average_TQ[slot].copy_(before._average_TQ[old])
+            self._norms_T3[slot].copy_(before._norms_T3[old])
             for mine, theirs in zip(self._memory, before._memory, strict=False):
                 mine.values_TP[slot].copy_(theirs.values_TP[old])
             self._num_updates[slot] = before._num_updates[old]
@@ -107,7 +113,7 @@ class LaneOptimizers:
         torch.cat(self._gradients(), 1, out=moves_TP)
         weight_norm_T = torch.linalg.vector_norm(weights_TP, dim=1)
         grad_norm_T = self._gradient_norms()
-        moves_TP.mul_(self._factors(grad_norm_T)[:, None])
+        self._next_norms_T3 = self._clip(grad_norm_T)
         for new, old in zip(self._next_memory, self._memory, strict=True):
             new.values_TP.copy_(old.values_TP)
         for slot, lane_rates in enumerate(rates):
@@ -125,6 +131,7 @@ class LaneOptimizers:
     def accept(self, slots: Sequence[int]) -> None:
         """Makes the proposed updates of one lane or more, then their moving averages; empties their gradients."""
         weights_TP = self._proposed.values_TP
+        self._keep_norms(slots)
         if self._are_all(slots):
             torch.split_with_sizes_copy(weights_TP, [each.shape[1] for each in self._weights], 1, out=self._weights)
         else:
@@ -172,6 +179,7 @@ class LaneOptimizers:
         return {
             "average": _on_cpu(self.average(slot)),
             **remembered,
+            "gradient_norms": self._norms_T3[slot].cpu().clone(),
             "num_updates": self._num_updates[slot],
             "loss_scale": self._loss_scales[slot],
         }
@@ -186,6 +194,8 @@ class LaneOptimizers:
             assert isinstance(stored, dict)
             for name, value in stored.items():
                 views[name].copy_(value)
+        if isinstance(norms_3 := state.get("gradient_norms"), Tensor):  # which older files have not
+            self._norms_T3[slot].copy_(norms_3)
         self._num_updates[slot] = int(str(state["num_updates"]))
         self.set_loss_scale(slot, float(str(state["loss_scale"])))
 
@@ -207,18 +217,38 @@ class LaneOptimizers:
         norm_T: Tensor = torch.linalg.vector_norm(norms_TK, dim=1) / self.loss_scale_T
         return norm_T
 
-    def _factors(self, grad_norm_T: Tensor) -> Tensor:
-        """What gradients are multiplied by: clipping, without the loss scale. In float64, whatever the gradient is."""
-        share_T = self._clip_norm_T / (grad_norm_T.double() + CLIP_EPS)
-        return (share_T.clamp(max=1.0) / self.loss_scale_T).to(grad_norm_T.dtype)
+    def _chosen_clippings(self) -> list[tuple[str, slice, dict[str, Tensor]]]:
+        """Clippings with their lanes and numbers: one of all lanes if they agree, else one of each lane."""
+        chosen = [lane.clipping for lane in self._values]
+        columns_T = {}
+        for name in ("clip_norm", "clip_value", "clip_z", "clip_decay", "clip_warmup"):
+            numbers = [getattr(lane, name) for lane in self._values]
+            columns_T[name] = self._column(
+                [each or torch.inf for each in numbers] if name in _LIMITS else numbers, torch.float64
+            )
+        places = [slice(0, len(chosen))] if len(set(chosen)) == 1 else [slice(at, at + 1) for at in range(len(chosen))]
+        return [(chosen[at.start], at, {name: each[at] for name, each in columns_T.items()}) for at in places]
+
+    def _clip(self, grad_norm_T: Tensor) -> Tensor:
+        """Clips the gradients and takes their loss scale from them; what is then known of their norms."""
+        known_T3 = [
+            CLIPPINGS[name](
+                self._moves.values_TP[at],
+                Norms(norm_T=grad_norm_T[at], loss_scale_T=self.loss_scale_T[at], history_T3=self._norms_T3[at]),
+                numbers_T,
+            )
+            for name, at, numbers_T in self._clippings
+        ]
+        return known_T3[0] if len(known_T3) == 1 else torch.cat(known_T3)
 
     def _apply_rule(self, slot: int, rates: Rates) -> None:
         """Changes a lane's row of proposed weights and of what is remembered, as few calls as there are rates."""
         values = self._values[slot]
+        warmed = (_OUTPUTS,) if values.warmup in OF_OUTPUTS else (_OUTPUTS, _BIASES)
         places: dict[tuple[float, float], list[int]] = {}
         for place, piece in enumerate(self._rows.pieces):
-            lr = rates.bias_lr if piece.kind == "biases" else rates.lr
-            decay = values.weight_decay if piece.kind == "decayed" else 0.0
+            lr = rates.bias_lr if piece.kind in warmed else rates.lr
+            decay = values.weight_decay if piece.kind == _DECAYED else 0.0
             places.setdefault((lr, decay), []).append(place)
         weights, gradients = self._proposed.pieces[slot], self._moves.pieces[slot]
         memory = dict(zip(_remembered(values), [each.pieces[slot] for each in self._next_memory], strict=False))
@@ -246,6 +276,12 @@ class LaneOptimizers:
             for new, old in zip(self._next_memory, self._memory, strict=True):
                 new.values_TP[slot].copy_(old.values_TP[slot])
 
+    def _keep_norms(self, slots: Sequence[int]) -> None:
+        """Makes what is known of the norms with the proposed update that of lanes which make it."""
+        for slot in slots:
+            if self._values[slot].clipping in FOLLOWING:
+                self._norms_T3[slot].copy_(self._next_norms_T3[slot])
+
     def _update_averages(self, slots: Sequence[int]) -> None:
         shares = []
         for slot in slots:
@@ -270,8 +306,8 @@ def _remembered(values: Hyperparameters) -> tuple[str, ...]:
 
 def _kind(name: str) -> str:
     if name.endswith("bias"):
-        return "biases"
-    return "norms" if name.endswith("norm.weight") else "decayed"
+        return _BIASES if name.endswith("norm.bias") else _OUTPUTS
+    return _NORMS if name.endswith("norm.weight") else _DECAYED
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,17 +1,21 @@
-"""Learning rate, momentum and warm-ups as pure functions of the step.
+"""Learning rate, momentum and warm-ups as pure functions of the step, and of the validation losses before it.
 
 The warm-up is counted in steps across epochs, so a data set of few batches gets the warm-up it was asked for.
 """
 
 from __future__ import annotations
 
-from detector.choices.schedules import SCHEDULES
-from detector.choices.warmups import WARMUPS
+from collections.abc import Sequence
+
+from detector.choices.schedules import SCHEDULES, Moment
+from detector.choices.warmups import OVER, WARMUPS
 from detector.hyperparameters import Hyperparameters
 from detector.telemetry import Rates
 
 
-def rates_at(step: int, *, total_steps: int, steps_per_epoch: int, values: Hyperparameters) -> Rates:
+def rates_at(
+    step: int, *, total_steps: int, steps_per_epoch: int, values: Hyperparameters, val_losses: Sequence[float] = ()
+) -> Rates:
     """Rates at a step.
 
     Args:
@@ -19,20 +23,21 @@ def rates_at(step: int, *, total_steps: int, steps_per_epoch: int, values: Hyper
         total_steps: Batches of the whole training.
         steps_per_epoch: Batches of an epoch.
         values: Hyperparameters of the lane.
+        val_losses: Loss on the validation images after each epoch that is over.
 
     Source: warm-up of three kinds of parameter groups as in ultralytics/yolov3 train.py (weights from 0, biases from
     warmup_bias_lr, momentum from warmup_momentum), but of exactly the length that was asked for.
     """
-    progress = step / max(total_steps - 1, 1)
-    target = values.lr0 * SCHEDULES[values.schedule](progress, values.lrf)
-    warmup_steps = values.warmup_epochs * steps_per_epoch
-    if step >= warmup_steps:
+    moment = Moment(progress=step / max(total_steps - 1, 1), val_losses=val_losses)
+    target = values.lr0 * SCHEDULES[values.schedule](moment, values)
+    length = warmup_length(values, steps_per_epoch=steps_per_epoch)
+    warming = WARMUPS[values.warmup](step / length, step // steps_per_epoch) if step < length else OVER
+    if warming == OVER:
         return Rates(lr=target, bias_lr=target, momentum=values.momentum, in_warmup=False)
-    share = WARMUPS[values.warmup](step / warmup_steps)
     return Rates(
-        lr=share * target,
-        bias_lr=_between(values.warmup_bias_lr, target, share),
-        momentum=_between(values.warmup_momentum, values.momentum, share),
+        lr=warming.lr * target,
+        bias_lr=_between(values.warmup_bias_lr, target, warming.bias_lr),
+        momentum=_between(values.warmup_momentum, values.momentum, warming.momentum),
         in_warmup=True,
     )
 
@@ -48,6 +53,14 @@ def anchor_pull_at(step: int, values: Hyperparameters) -> float:
     (warmup_batches, where the weight is that of a match).
     """
     return values.anchor_gain if step < values.anchor_warmup else 0.0
+
+
+def warmup_length(values: Hyperparameters, *, steps_per_epoch: int) -> float:
+    """Length of the warm-up in steps: that of warmup_epochs, but at least warmup_steps.
+
+    Source: ultralytics/yolov3 train.py, max(round(warmup_epochs * nb), 100); darknet's burn_in is the steps alone.
+    """
+    return max(values.warmup_epochs * steps_per_epoch, values.warmup_steps)
 
 
 def _between(start: float, end: float, share: float) -> float:

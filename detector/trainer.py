@@ -72,8 +72,8 @@ class _Lane:
     """A lane under way.
 
     `number` is its place among all that were ever admitted; the slot in the population may change. `epoch` is the one
-    that it trains next, `train_losses` are means over the steps of the last whole epoch, and `seconds` is its share of
-    the time that the epoch under way has taken.
+    that it trains next, `train_losses` are means over the steps of the last whole epoch, `val_losses` are those of all
+    epochs that are over, and `seconds` is its share of the time that the epoch under way has taken.
     """
 
     number: int
@@ -82,6 +82,7 @@ class _Lane:
     epoch: int
     loss_sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TERMS, 0.0))
     train_losses: dict[str, float] = field(default_factory=dict)
+    val_losses: tuple[float, ...] = ()
     scores: Scores | None = None
     seconds: float = 0.0
     has_started: bool = False
@@ -219,6 +220,7 @@ class Trainer:
                 self._population.load_lane(slot, dict(stored.weights), dict(stored.optimizer))
                 # Yielded again with the test metrics, if the last epoch is over already.
                 lane.train_losses = dict(stored.train_losses)
+                lane.val_losses = stored.val_losses
         self._lanes += self._waiting
         self._waiting = []
 
@@ -351,6 +353,7 @@ class Trainer:
             total_steps=self.total_steps,
             steps_per_epoch=self._steps_per_epoch,
             values=lane.spec.values,
+            val_losses=lane.val_losses[: lane.epoch],  # not one of `evaluate_once`
         )
 
     def _evaluate(self, lanes: Sequence[_Lane], name: str, split: Split) -> Iterator[Telemetry]:
@@ -366,6 +369,8 @@ class Trainer:
             found = self._population.evaluate(self._lanes.index(lane), batches)
             seconds = self._clock() - started
             lane.scores = found.scores.overall
+            if name == "val":
+                lane.val_losses = (*lane.val_losses[: lane.epoch], sum(found.losses.values()))
             epoch = min(lane.epoch, self._plan.epochs - 1)
             # Before the metrics, after which a lane may be stopped.
             yield from self._details(lane.number, epoch, name, found)
@@ -421,6 +426,7 @@ class Trainer:
             optimizer=optimizer,
             metrics={} if lane.scores is None else values_of(lane.scores),
             train_losses=lane.train_losses,
+            val_losses=lane.val_losses,
             origin=lane.spec.origin,
         )
 

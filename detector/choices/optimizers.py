@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.optim.adamw import adamw as torch_adamw
+from torch.optim.adam import adam as torch_adam
+from torch.optim.rmsprop import rmsprop as torch_rmsprop
 from torch.optim.sgd import sgd as torch_sgd
 
 # What a rule remembers between updates: a tensor for each of the weights, by name, and zeros before the first one.
 State = Mapping[str, Sequence[Tensor]]
-# torch.optim.AdamW's defaults; Kingma & Ba 2015, algorithm 1.
-_BETA2, _EPS = 0.999, 1e-8
+# Defaults of torch.optim; Kingma & Ba 2015, algorithm 1.
+_BETA2, _RMSPROP_DECAY, _EPS = 0.999, 0.99, 1e-8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,16 +67,51 @@ def adamw(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, 
 
     Source: Loshchilov & Hutter 2019, algorithm 2; torch.optim.AdamW.
     """
-    # torch counts in a tensor for each weight, and adds one to it before it uses it.
-    steps = torch.full((len(weights),), float(update.num_updates), device=weights[0].device).unbind()
-    torch_adamw(
+    _adam(weights, gradients, state, update, is_decay_decoupled=True)
+
+
+def adam(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, update: Update) -> None:
+    """As `adamw`, but with the weight decay added to the gradient (L2), so that it is scaled as that is.
+
+    Source: Kingma & Ba 2015, algorithm 1; torch.optim.Adam.
+    """
+    _adam(weights, gradients, state, update, is_decay_decoupled=False)
+
+
+def rmsprop(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, update: Update) -> None:
+    """As `sgd`, heavy ball, but of gradients divided by the root of a moving mean of their squares, decay 0.99.
+
+    Source: Tieleman & Hinton 2012, lecture 6.5; torch.optim.RMSprop with momentum, not centred.
+    """
+    torch_rmsprop(
+        [*weights],
+        [*gradients],
+        [*state["mean_square"]],
+        [],
+        [*state["momentum"]],
+        _steps(weights, update),
+        foreach=True,
+        lr=update.lr,
+        alpha=_RMSPROP_DECAY,
+        eps=_EPS,
+        weight_decay=update.weight_decay,
+        momentum=update.momentum,
+        centered=False,
+    )
+
+
+def _adam(
+    weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, update: Update, *, is_decay_decoupled: bool
+) -> None:
+    torch_adam(
         [*weights],
         [*gradients],
         [*state["mean"]],
         [*state["mean_square"]],
         [],
-        [*steps],
+        _steps(weights, update),
         fused=True,
+        decoupled_weight_decay=is_decay_decoupled,
         amsgrad=False,
         beta1=update.momentum,
         beta2=_BETA2,
@@ -86,10 +122,22 @@ def adamw(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, 
     )
 
 
+def _steps(weights: Sequence[Tensor], update: Update) -> list[Tensor]:
+    """Updates so far as torch counts them: in a tensor for each weight, to which it adds one before it uses it."""
+    return [*torch.full((len(weights),), float(update.num_updates), device=weights[0].device).unbind()]
+
+
 OPTIMIZERS: dict[str, Callable[[Sequence[Tensor], Sequence[Tensor], State, Update], None]] = {
     "sgd": sgd,
     "adamw": adamw,
+    "adam": adam,
+    "rmsprop": rmsprop,
 }
 # What each remembers, by the names that checkpoints have: a tensor of the shape of a weight, but `STEPS` is a number.
 STEPS = "steps"
-REMEMBERED: dict[str, tuple[str, ...]] = {"sgd": ("momentum",), "adamw": ("mean", "mean_square", STEPS)}
+REMEMBERED: dict[str, tuple[str, ...]] = {
+    "sgd": ("momentum",),
+    "adamw": ("mean", "mean_square", STEPS),
+    "adam": ("mean", "mean_square", STEPS),
+    "rmsprop": ("mean_square", "momentum"),
+}

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
-from detector.declaration import DATA_FACTS, Declaration
+from detector.declaration import DATA_FACTS, OR, Declaration
 from detector.hyperparameters import declarations
 
 _HEAD = """# Hyperparameters
@@ -61,7 +61,8 @@ def _remarks(known: Declaration) -> list[str]:
 def _condition(needed: str, *users: str) -> str:
     if needed in DATA_FACTS:
         return f"with {needed}"
-    return f"where `{needed}` is {' or '.join(users) if users else 'above 0'}"
+    named = " or ".join(f"`{name}`" for name in needed.split(OR))
+    return f"where {named} is {' or '.join(users) if users else 'above 0'}"
 
 
 def _default(each: Declaration) -> str:

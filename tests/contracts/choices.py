@@ -9,6 +9,7 @@ from detector.choices.assignments import ASSIGNMENTS
 from detector.choices.box_losses import BOX_LOSSES
 from detector.choices.cells import CELLS
 from detector.choices.class_losses import CLASS_LOSSES
+from detector.choices.clippings import CLIPPINGS
 from detector.choices.codings import CODINGS
 from detector.choices.initialisers import INITIALISERS
 from detector.choices.negatives import NEGATIVES
@@ -36,12 +37,21 @@ TABLES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "positives": POSITIVES,
     "coding": CODINGS,
     "initialiser": INITIALISERS,
+    "clipping": CLIPPINGS,
 }
 CHOICES = [(family, name) for family, table in TABLES.items() for name in table]
 # All that are no default, and one setting of defaults for the others.
 DIFFERENT = [CHOICES[0], *(each for each in CHOICES if each[1] != declarations()[each[0]].default)]
-# Numbers without which a family does nothing.
-USED_WITH: Mapping[str, Mapping[str, float]] = {"smoothing": {"label_smoothing": 0.2}}
+# What lets the choices of a family differ within a training of two epochs.
+SETTINGS: Mapping[str, Mapping[str, float]] = {
+    "schedule": {"plateau_patience": 0.0, "plateau_threshold": 1.0, "restart_cycles": 2.0},
+    "warmup": {"warmup_epochs": 1.5},
+    "smoothing": {"label_smoothing": 0.2},
+    # So few of the hardest places that there are more.
+    "negatives": {"negatives_per_object": 0.5},
+    # So fast that a norm is above the one before, which is all that is remembered.
+    "clipping": {"lr0": 0.2, "warmup_epochs": 0.0, "clip_warmup": 1.0, "clip_z": 0.0, "clip_decay": 0.0},
+}
 # Those that a loss is made of.
 FAMILIES_OF_THE_LOSS = (
     "box_loss",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 
 import pytest
 import torch
 
-from detector.hyperparameters import Hyperparameters, declarations, names
+from detector.choices.schedules import Moment
+from detector.hyperparameters import Hyperparameters, declarations, names, numeric_range
 from detector.lane_values import LaneValues
 from detector.loss import detection_loss
 from detector.models import Network, build_network
@@ -17,7 +19,7 @@ from detector.plan import TrainingPlan
 from detector.telemetry import EpochMetrics, LaneEnded, Rates, StepTelemetry, Telemetry
 from detector.trainer import LaneSpec, Trainer
 from detector.yaml_text import dump, load
-from tests.contracts.choices import CHOICES, DIFFERENT, OF_THE_LOSS, TABLES, USED_WITH
+from tests.contracts.choices import CHOICES, DIFFERENT, OF_THE_LOSS, SETTINGS, TABLES
 from tests.scenes import few_scenes
 
 PLAN = TrainingPlan(batch_size=4, nominal_batch_size=4, epochs=2, precision="float64")
@@ -30,7 +32,7 @@ RATES = Rates(lr=0.01, bias_lr=0.02, momentum=0.9, in_warmup=False)
 
 
 def having(family: str, name: str, **others: object) -> Hyperparameters:
-    return Hyperparameters.from_mapping({family: name, **USED_WITH.get(family, {}), **others})
+    return Hyperparameters.from_mapping({**SETTINGS.get(family, {}), family: name, **others})
 
 
 @cache
@@ -78,7 +80,7 @@ def test_tables_have_the_names_that_are_declared_and_functions_tell_their_source
 
 @pytest.mark.parametrize(("family", "name"), CHOICES)
 def test_a_choice_survives_a_file(family: str, name: str) -> None:
-    values = having(family, name)
+    values = Hyperparameters.from_mapping({family: name})
 
     assert Hyperparameters.from_mapping(load(dump({name: getattr(values, name) for name in names()}))) == values
 
@@ -146,9 +148,7 @@ def test_lanes_train_as_runs_of_their_own_beside_one_that_is_no_number(family: s
 
 @pytest.mark.parametrize("family", TABLES)
 def test_a_choice_trains_unlike_its_siblings(family: str) -> None:
-    # So few of the hardest places that there are more.
-    others = {"lr0": 0.01, "negatives_per_object": 0.5}
-    ends = {name: losses(single(having(family, name, **others), 0))[-1] for name in TABLES[family]}
+    ends = {name: losses(single(having(family, name), 0))[-1] for name in TABLES[family]}
 
     assert len(set(ends.values())) == len(ends)
 
@@ -183,11 +183,13 @@ def test_an_optimizer_updates_as_torch_does_a_separate_model(name: str) -> None:
         {"params": group, "lr": 0.02 if end == "bias" else 0.01, "weight_decay": 0.01 if end == "conv.weight" else 0.0}
         for end, group in groups.items()
     ]
-    theirs: torch.optim.Optimizer = (
-        torch.optim.SGD(options, momentum=0.9, nesterov=True, fused=True)
-        if name == "sgd"
-        else torch.optim.AdamW(options, betas=(0.9, 0.999), fused=True)
-    )
+    made: dict[str, Callable[..., torch.optim.Optimizer]] = {
+        "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True, fused=True),
+        "adamw": partial(torch.optim.AdamW, betas=(0.9, 0.999), fused=True),
+        "adam": partial(torch.optim.Adam, betas=(0.9, 0.999), fused=True),
+        "rmsprop": partial(torch.optim.RMSprop, momentum=0.9, foreach=True),
+    }
+    theirs = made[name](options)
 
     for seed in range(4):
         for each in (network, other):
@@ -225,10 +227,18 @@ def test_an_optimizer_goes_on_from_its_state_to_the_last_bit(name: str) -> None:
 
 @pytest.mark.parametrize("rule", [*TABLES["schedule"].values()])
 def test_schedules_are_finite_at_both_ends_whatever_the_last_rate(rule) -> None:
-    assert all(0 <= rule(progress, lrf) <= 1 for progress in (0.0, 0.5, 1.0) for lrf in (0.0, 1e-300, 1.0))
+    moments = [Moment(progress=progress, val_losses=(2.0, 3.0, float("nan"))) for progress in (0.0, 0.5, 1.0)]
+    numbers = [name for name in declarations() if ("schedule", rule.__name__) in declarations()[name].needs]
+    ends = [{name: end} for name in numbers for end in numeric_range(name)]
+
+    for values in ({"lrf": 0.0}, {"lrf": 1e-300}, {"lrf": 1.0}, *ends):
+        assert all(0 <= rule(moment, Hyperparameters.from_mapping(values)) <= 1 for moment in moments)
 
 
 @pytest.mark.parametrize("rule", [*TABLES["warmup"].values()])
 def test_warmups_lead_from_nothing_to_all(rule) -> None:
-    assert (rule(0.0), rule(1.0)) == (0.0, 1.0)
-    assert 0 < rule(0.5) < 1
+    first, middle = rule(0.0, 0), rule(0.5, 0)
+
+    assert (first.bias_lr, first.momentum) == (0.0, 0.0)
+    assert 0 < middle.bias_lr < 1 and 0 < middle.momentum < 1
+    assert 0 <= first.lr <= middle.lr <= 1

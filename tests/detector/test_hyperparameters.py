@@ -9,7 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from detector.declaration import CLASSES, DATA_FACTS, VARIED
+from detector.declaration import CLASSES, DATA_FACTS, OR, VARIED
 from detector.hyperparameters import (
     AUGMENTATION,
     Hyperparameters,
@@ -41,7 +41,8 @@ def test_a_default_is_allowed_and_a_meaning_is_a_sentence() -> None:
 def test_what_is_needed_exists_and_is_a_number_or_a_choice_that_is_allowed() -> None:
     for declared in declarations().values():
         for needed, *users in declared.needs:
-            assert needed in DATA_FACTS or set(users) <= set(map(str, declarations()[needed].choices))
+            for name in needed.split(OR):
+                assert name in DATA_FACTS or set(users) <= set(map(str, declarations()[name].choices))
             assert not users or needed not in DATA_FACTS
 
 
@@ -64,6 +65,7 @@ def test_lanes_may_be_fused_if_they_agree_on_what_is_shared_alone() -> None:
     ("values", "facts", "idle"),
     [
         ({"warmup_epochs": 0.0}, {}, {"warmup", "warmup_momentum", "warmup_bias_lr"}),
+        ({"warmup_epochs": 0.0, "warmup_steps": 9.0}, {}, set()),
         ({"momentum": 0.0}, {}, {"nesterov"}),
         ({"optimizer": "adamw"}, {}, {"nesterov"}),
         ({"noobj": 0.0}, {}, {"ignore_iou", "negatives"}),
@@ -104,7 +106,7 @@ def test_an_explanation_of_our_own_file_lists_what_does_nothing() -> None:
     idle = explain("native", text, Context(classes=1), origin="hyp.yaml").idle
 
     assert idle["nesterov"] == "momentum is 0"
-    assert idle["warmup_momentum"] == "warmup_epochs is 0"
+    assert idle["warmup_momentum"] == "warmup_epochs is 0 and warmup_steps is 0"
     assert idle["fliplr, scale"] == "0 switches it off"
     assert "cls" in idle
 

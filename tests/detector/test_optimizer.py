@@ -18,8 +18,8 @@ from detector.telemetry import Rates
 
 VALUES = [
     Hyperparameters(lr0=0.01, clip_norm=1.0),
-    Hyperparameters(optimizer="adamw", weight_decay=0.01),
-    Hyperparameters(lr0=0.03, nesterov=False, clip_norm=0.0),
+    Hyperparameters(optimizer="adamw", weight_decay=0.01, clipping="adaptive", clip_warmup=1.0, clip_z=0.0),
+    Hyperparameters(lr0=0.03, nesterov=False, clipping="value", clip_value=0.5),
 ]
 RATES = [
     Rates(lr=0.01, bias_lr=0.02, momentum=0.9, in_warmup=True),
@@ -79,6 +79,24 @@ def test_a_lane_that_is_no_number_and_is_skipped_leaves_its_neighbours_as_they_a
 
     for other in {0, 1, 2} - {lane}:
         assert_equal(everything(beside, spared, other), everything(network, optimizers, other))
+
+
+@pytest.mark.parametrize("lane", range(3))
+def test_a_lane_is_clipped_and_updated_as_if_it_were_alone(lane: int) -> None:
+    network, optimizers = trained()
+    alone = network_of(1)
+    alone.load_lane(0, network_of(3).lane_state(lane))
+    other = LaneOptimizers(alone, [VALUES[lane]])
+    for seed in range(3):
+        beside = network_of(3)
+        set_gradients(beside, seed)
+        for parameter, each in zip(alone.parameters(), beside.parameters(), strict=True):
+            parameter.grad = torch.empty_like(parameter).copy_(lane_slice(each.grad, lane, 3))
+        other.propose([RATES[lane]])
+        other.accept([0])
+
+    assert_equal(everything(alone, other, 0), everything(network, optimizers, lane))
+    assert bool(everything(alone, other, 0)["gradient_norms "].any()) == (lane == 1)  # clipped by what it remembers
 
 
 @pytest.mark.parametrize("lane", range(3))
@@ -169,6 +187,21 @@ def test_values_are_rounded_as_in_a_tensor_for_each_parameter_whatever_their_nei
 
     for mine, each in zip(network.parameters(), other.parameters(), strict=True):
         assert torch.equal(mine, each)
+
+
+@pytest.mark.parametrize("warmup", ["linear", "prebias"])
+def test_the_rate_of_biases_is_that_of_all_but_in_prebias_of_those_of_the_outputs(warmup: str) -> None:
+    network = network_of(1)
+    optimizers = LaneOptimizers(network, [Hyperparameters(warmup=warmup)])
+    set_gradients(network, 0)
+    optimizers.propose([Rates(lr=0.0, bias_lr=0.1, momentum=0.9, in_warmup=True)])
+
+    moved = {name for name, move in optimizers.moves(0).items() if move.any()}
+
+    biases = {name for name, _ in network.named_parameters() if name.endswith("bias")}
+    outputs = {name for name in biases if not name.endswith("norm.bias")}
+    assert 0 < len(outputs) < len(biases)
+    assert moved == (outputs if warmup == "prebias" else biases)
 
 
 class Counted(TorchDispatchMode):

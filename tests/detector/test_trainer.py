@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -169,8 +170,16 @@ def test_the_update_ratio_is_that_of_the_update_about_to_be_made() -> None:
         assert ratio == pytest.approx(float((after - before).norm() / before.norm()), rel=1e-9)
 
 
-def test_resuming_continues_to_the_last_bit(tmp_path: Path) -> None:
-    values = replace(DIFFERENT[0], warmup_epochs=1.5)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"warmup_epochs": 1.5},
+        {"schedule": "plateau", "plateau_patience": 0.0, "plateau_threshold": 0.9},
+        {"clipping": "adaptive", "clip_warmup": 2.0, "clip_z": 0.0},
+    ],
+)
+def test_resuming_continues_to_the_last_bit(tmp_path: Path, changes: dict[str, Any]) -> None:
+    values = replace(DIFFERENT[0], **changes)
     plan = replace(PLAN, epochs=4)
     data = few_scenes("digits-3", train=12, val=4, test=4)
     lane = LaneSpec(values=values, seed=3, checkpoint=tmp_path / "lane.pt")

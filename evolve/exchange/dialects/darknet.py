@@ -12,8 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 from math import ceil, floor, prod
 
-from detector.choices.schedules import STEPS_AT
-from detector.hyperparameters import numeric_range
+from detector.hyperparameters import STEPS_AT, numeric_range
 from evolve.exchange.dialects.cfg import YOLO, numbers_of, read_cfg
 from evolve.exchange.dialects.context import Context, is_image_size, short
 from evolve.exchange.dialects.exact import as_fraction, plain, shortest

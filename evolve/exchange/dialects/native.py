@@ -5,9 +5,10 @@ from __future__ import annotations
 from math import ceil
 from typing import Any
 
-from detector.choices.schedules import SCHEDULES
+from detector.choices.schedules import SCHEDULES, Moment
 from detector.declaration import CLASSES
 from detector.hyperparameters import AUGMENTATION, Hyperparameters, declarations, names, without_effect
+from detector.schedule import warmup_length
 from evolve.exchange.dialects.context import Context, Explanation, Export, Imported, Used, short
 from evolve.exchange.dialects.source import Source, read_yaml
 from evolve.study.hyp import HypError, hyp_text, parse_hyp
@@ -74,8 +75,8 @@ def _as_written(source: Source, key: str) -> object:
 def explain(source: Source, context: Context) -> Explanation:
     """What our trainer uses, and which keys do nothing."""
     values = from_source(source, context).values
-    steps = ceil(values.warmup_epochs * context.batches)
-    lr_last = values.lr0 * SCHEDULES[values.schedule](1.0, values.lrf)
+    steps = ceil(warmup_length(values, steps_per_epoch=context.batches))
+    lr_last = values.lr0 * SCHEDULES[values.schedule](Moment(progress=1.0), values)
     used = [
         Used(name=name, given=source.text(name), used=short(getattr(values, name)), why="not rescaled")
         for name in ("box", "obj", "noobj", "cls", "weight_decay", "momentum")

@@ -420,7 +420,7 @@ def test_a_larger_budget_is_a_difference_where_it_changes_the_grid() -> None:
         ),
         (
             {"hyperparameters": {"warmup_epochs": 0}, "space": {"warmup_momentum": {"low": 0, "high": 0.9}}},
-            "space.warmup_momentum: has no effect: warmup_epochs is 0",
+            "space.warmup_momentum: has no effect: warmup_epochs is 0 and warmup_steps is 0",
         ),
         (
             {"space": {"objectness": {"choices": ["bce"]}, "focal_gamma": {"low": 0, "high": 3}}},
