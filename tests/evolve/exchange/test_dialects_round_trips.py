@@ -164,8 +164,8 @@ def test_every_hyperparameter_is_either_in_the_yolov3_file_or_named_in_its_head(
     text = export.text()
     idle = without_effect(unusual, {})
     missing = [name for name in names() if name not in text and name not in idle and getattr(unusual, name)]
-    # Refused where it is another, and anchor_t there; what does nothing or is 0 needs no word.
-    assert missing == ["optimizer", "assign_ratio"]
+    # Refused where it is another; what does nothing or is 0 needs no word.
+    assert missing == ["optimizer"]
 
 
 def test_a_choice_that_no_other_trainer_has_a_key_for_is_told() -> None:
