@@ -14,7 +14,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from detector.choices.codings import CODINGS
+from detector.boxes import EPS
+from detector.choices.codings import CODINGS, LEARNED_SIZES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +59,25 @@ class Grid:
         side_B, first_B, apart_B = torch.tensor(rows).to(like.device, non_blocking=True).unbind(1)
         return side_B, first_B, apart_B, torch.cat(list(self.anchors))
 
-    def shapes(self, *, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Cells a side of each place's scale, (K, 1), and its anchor's width and height, (K, 2), typed as a tensor."""
+    def learned(self, raw_NTK4: Tensor, boxes_NLK4: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw outputs and the boxes to predict, both in what a squared error of the coding compares.
+
+        Args:
+            raw_NTK4: Raw outputs.
+            boxes_NLK4: Boxes to predict (cxcywh), fractions of the image.
+
+        Returns:
+            Centres in cells of the place's scale, and sizes as `LEARNED_SIZES` has them, (N, T, K, 4) and (N, L, K, 4).
+        """
         scales = list(zip(self.sides, self.anchors, strict=True))
-        side_K1 = torch.cat([like.new_full((side * side * len(anchors_A2), 1), side) for side, anchors_A2 in scales])
-        anchors_K2 = torch.cat([anchors_A2.to(like.dtype).repeat(side * side, 1) for side, anchors_A2 in scales])
-        return side_K1, anchors_K2
+        side_K1 = torch.cat([raw_NTK4.new_full((side**2 * len(anchors_A2), 1), side) for side, anchors_A2 in scales])
+        anchors_K2 = torch.cat([anchors_A2.to(raw_NTK4.dtype).repeat(side**2, 1) for side, anchors_A2 in scales])
+        raw_xy, raw_wh = raw_NTK4.split(2, -1)
+        centre, size = boxes_NLK4.to(raw_NTK4.dtype).split(2, -1)
+        # Decoded without their size, whose exp would bring 0 * inf into the gradient.
+        predicted = self.boxes(torch.cat((raw_xy, torch.zeros_like(raw_wh)), -1))[..., :2]
+        raw_size, true_size = LEARNED_SIZES[self.coding](raw_wh, size.clamp(min=EPS) / anchors_K2)
+        return torch.cat((predicted * side_K1, raw_size), -1), torch.cat((centre * side_K1, true_size), -1)
 
     def by_scale(self, values_NTKX: Tensor) -> list[Tensor]:
         """Views of values in a row as each head has them, (N, T, A, S, S, X)."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from detector.boxes import best_overlap, paired_overlap
+from detector.boxes import best_overlap, paired_overlap, xyxy
 from detector.choices.box_losses import BOX_LOSSES, Pairs, squared_error
 from detector.choices.class_losses import CLASS_LOSSES
 from detector.choices.negatives import NEGATIVES
@@ -140,7 +140,7 @@ def _box_losses(raw_NTK4: Tensor, truth: Targets, grid: Grid, values: LaneValues
     """
     is_object = truth.is_object_NLK
     # Masked before exp: what overflows where no object is must not become 0 * inf in the gradient.
-    pairs = Pairs.of(torch.where(is_object[..., None], raw_NTK4, 0), truth.boxes_NLK4, grid)
+    pairs = _pairs(torch.where(is_object[..., None], raw_NTK4, 0), truth.boxes_NLK4, grid)
     loss = BOX_LOSSES[values.shared.box_loss](pairs)
     label = truth.boxes_NLK4.to(loss.dtype)
     weight = 2 - label[..., 2] * label[..., 3]
@@ -151,15 +151,23 @@ def _box_losses(raw_NTK4: Tensor, truth: Targets, grid: Grid, values: LaneValues
     return torch.where(is_object, loss * weight, 0), target
 
 
+def _pairs(raw_NTK4: Tensor, boxes_NLK4: Tensor, grid: Grid) -> Pairs:
+    """Raw outputs, 0 where what they stand for does not count, with the boxes to predict (cxcywh)."""
+    corners = xyxy(grid.boxes(raw_NTK4))
+    return Pairs(
+        corners_NTK4=corners,
+        truth_NTK4=xyxy(boxes_NLK4.to(corners.dtype)).expand_as(corners),
+        learned=lambda: grid.learned(raw_NTK4, boxes_NLK4),
+    )
+
+
 def _objectness_losses(
     logit_NTK: Tensor, truth: Targets, overlap_NTK: Tensor, target_NTK: Tensor, values: LaneValues
 ) -> tuple[Tensor, Tensor]:
     """What the objectness terms count where an object is, and where a place is asked to be background; 0 elsewhere."""
     is_background = ~truth.is_object_NLK & ~(overlap_NTK > values.numbers_T["ignore_iou"][:, None])
     as_object, as_background = OBJECTNESS[values.shared.objectness](logit_NTK, target_NTK, values.numbers_T)
-    is_asked = NEGATIVES[values.shared.negatives](
-        as_background.detach(), is_background, truth.is_object_NLK, values.numbers_T
-    )
+    is_asked = NEGATIVES[values.shared.negatives](as_background, is_background, truth.is_object_NLK, values.numbers_T)
     return torch.where(truth.is_object_NLK, as_object, 0), torch.where(is_asked, as_background, 0)
 
 
@@ -173,7 +181,7 @@ def _anchor_losses(raw_NTK4: Tensor, truth: Targets, grid: Grid, pull_T: Tensor)
     is_pulled = ~truth.is_object_NLK & (pull_T[:, None] > 0)
     raw_NTK4 = torch.where(is_pulled[..., None], raw_NTK4, 0)
     anchors_NLK4 = grid.boxes(torch.zeros_like(raw_NTK4[:1, :1]))  # what outputs of 0 mean in every coding
-    loss = squared_error(Pairs.of(raw_NTK4, anchors_NLK4, grid))
+    loss = squared_error(_pairs(raw_NTK4, anchors_NLK4, grid))
     return torch.where(is_pulled, pull_T[:, None] * loss, 0)
 
 

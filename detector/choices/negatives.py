@@ -17,7 +17,7 @@ def every(loss_NTK: Tensor, is_background_NTK: Tensor, is_object_NLK: Tensor, nu
     """Whether each place is asked to be background: all that may be.
 
     Args:
-        loss_NTK: What the objectness term counts for each place as background, without a gradient.
+        loss_NTK: What the objectness term counts for each place as background.
         is_background_NTK: Whether a place owns no label and does not overlap one too much.
         is_object_NLK: Whether a place owns a label.
         numbers_T: Numeric hyperparameters of the lanes, each of shape (T,).

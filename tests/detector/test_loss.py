@@ -10,7 +10,6 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
 from detector.boxes import paired_overlap, xyxy
-from detector.choices.box_losses import Pairs, squared_error
 from detector.choices.codings import exp
 from detector.choices.negatives import hardest
 from detector.grid import Grid
@@ -215,9 +214,11 @@ def test_a_squared_error_counts_from_the_cell_that_learns_it_even_beside_that_of
     label = torch.tensor([0.8, 0.7, 0.1, 0.1], dtype=torch.float64).expand(raw.shape)
     place = 2 * 2 * 3 + (2 * 4 + 2) * 3  # of the cell to the left of the label's, its first anchor
 
-    loss = squared_error(Pairs.of(raw, label, grid))[0, 0, place]
+    predicted, learned = grid.learned(raw, label)
 
-    assert loss.item() == pytest.approx((1.2 - 0.5) ** 2 + (0.8 - 0.5) ** 2)
+    assert (predicted - learned)[0, 0, place].square().sum().item() == pytest.approx(
+        (1.2 - 0.5) ** 2 + (0.8 - 0.5) ** 2
+    )
 
 
 def test_a_squared_error_has_a_gradient_where_an_overlap_has_overflowed() -> None:
