@@ -56,7 +56,7 @@ def train(
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default=str(HERE.parent.parent / "shared" / "data" / "raccoon"))
-    parser.add_argument("--hyp", type=Path, default=HERE / "raccoon_hyp.yaml")
+    parser.add_argument("--hyp", type=Path, help="hyperparameters; the defaults without it")
     parser.add_argument("--model", default="yolov3-tiny")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--threads", type=int, default=2)
@@ -66,7 +66,7 @@ def main() -> None:
         return
     torch.set_num_threads(arguments.threads)
     dataset = open_dataset(arguments.data, image_size=160)
-    values = read_hyp(arguments.hyp).values
+    values = read_hyp(arguments.hyp).values if arguments.hyp else Hyperparameters()
     print(
         f"{arguments.model}, 160 px, batch 16, 30 epochs, {arguments.threads} threads; torch {torch.__version__}, "
         f"{platform.machine()}; mAP50 / mAP50-95 with suppression at IoU"
