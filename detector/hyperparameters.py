@@ -69,7 +69,7 @@ class Hyperparameters:
     poly_power: float = number(4.0, 0.0, 100.0, RATES, "Power of what is left.", needs=(("schedule", "poly"),))
     lrf_exponent: float = number(
         -4.0,
-        -10.0,
+        -1000.0,
         0.0,
         RATES,
         "The k of 1 - 10 ^ (k (1 - e/E)), an exponent of ten, which lrf was in 2019.",

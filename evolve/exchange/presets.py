@@ -17,6 +17,15 @@ DIALECT_OF = {
     "ultralytics": "ultralytics",
     "darknet": "darknet",
 }
+# What Redmon & Farhadi 2018 (YOLOv3) say of training, section 2, as far as it does not follow from the size of COCO: one
+# prior for each object, whose centre the cell predicts; squared errors of boxes, logistic regression of objectness and
+# classes; predictions that overlap by half are ignored. Rates, momentum, decay and burn-in are those of its yolov3.cfg.
+PAPER: Mapping[str, float | str | bool] = {
+    **{"coding": "exp", "cells": "centre", "assignment": "best_anchor", "positives": "every", "ignore_iou": 0.5},
+    **{"box_loss": "squared_error", "objectness": "bce", "obj_iou": 0.0, "class_loss": "bce"},
+    **{"schedule": "steps", "lrf": 0.01, "momentum": 0.9, "nesterov": False, "weight_decay": 5e-4, "clipping": "none"},
+    **{"warmup": "quartic", "warmup_momentum": 0.9, "warmup_bias_lr": 0.0, "ema_decay": 0.0},
+}
 
 
 def with_preset(file: StudyFile, study: Study, stored: Study | None, summary: Mapping[str, Any]) -> Study:
@@ -49,6 +58,8 @@ def _stored(file: StudyFile, stored: Study) -> tuple[dict[str, Any], str]:
 
 
 def _preset(name: str, study: Study, summary: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    if name == "paper":
+        return dict(PAPER), "paper preset: Redmon & Farhadi 2018; lr0, gains and the length of the burn-in are ours."
     context = Context(
         model=study.model,
         classes=len(summary["classes"]),

@@ -21,7 +21,7 @@ from evolve.study import Study, validated
 AUTO = "auto"
 MAX_UPDATES = 100_000_000
 # Whose usual hyperparameters a study may begin from; `evolve.exchange.presets` knows them.
-PRESETS = ("ultralytics-yolov3", "early-yolov3", "ultralytics", "darknet")
+PRESETS = ("paper", "ultralytics-yolov3", "early-yolov3", "ultralytics", "darknet")
 MAY_BE_OPEN = ("model", "image_size", "batch_size", "epochs")
 _OURS = ("updates", "preset")  # keys of a file that a study has no more, once they have been followed
 _SECTIONS = {"fixed", "space", "budget", "fitness", "thresholds", "decisions"}

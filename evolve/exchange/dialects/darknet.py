@@ -173,7 +173,7 @@ def _is_unrounded(case: Case) -> bool:
 
 
 def _is_steep(case: Case) -> bool:
-    return case.number("burn_in") > 0 and case.number("power") != 1
+    return case.number("burn_in") > 0 and case.number("power") not in (1, 4)
 
 
 def _is_cut(case: Case) -> bool:
@@ -216,7 +216,7 @@ TABLE = Table(
         renamed("hue", "hsv_h", "0"),
         renamed("learning_rate", "lr0", "0.001"),
         Key("burn_in", "0", "warmup_epochs", _write_burn_in, lambda _key, case: float(_burn_in_epochs(case))),
-        written("power", lambda _case: 1, "4"),
+        written("power", lambda case: 4 if case.values.warmup == "quartic" else 1, "4"),
         written("max_batches", lambda case: _total(case.context), "0"),
         Key("policy", "constant", "schedule", _write_policy, _read_policy),
         Key("steps", write=_write_steps),
@@ -229,6 +229,7 @@ TABLE = Table(
         Fixed("clip_norm", 0.0, "gradients are not clipped there."),
         Fixed("fliplr", 0.5, "half of the images are flipped there, always."),
         Fixed("warmup_momentum", lambda case: float(case.number("momentum"))),
+        Fixed("warmup", lambda case: "quartic" if case.number("power") == 4 else "linear"),
         Fixed("warmup_bias_lr", 0.0),
         Fixed("coding", "exp", "boxes are coded by exp there, unless the cfg says new_coords."),
         Fixed("cells", "centre", "a label is learned in the cell of its centre there."),
@@ -255,7 +256,7 @@ TABLE = Table(
     how=(
         "Put this in place of the [net] section of a cfg file.",
         "Set ignore_thresh={ignore_thresh} in each [yolo] section.",
-        "power=1 makes burn-in linear, as here.",
+        "power=1 makes burn-in linear, power=4 is our quartic.",
     ),
     export_notes=(
         "learning_rate {lr0}: is a place to start, not a translation: there gradients are sums over the objects, "

@@ -13,7 +13,7 @@ from math import ceil
 
 from detector.hyperparameters import AUGMENTATION, Hyperparameters, names
 from evolve.exchange.dialects.context import Context
-from evolve.exchange.dialects.exact import shortest
+from evolve.exchange.dialects.exact import plain, shortest
 from evolve.exchange.dialects.table import (
     SGD,
     Case,
@@ -31,12 +31,15 @@ NAME = "yolov3-early"
 # v7 and v8 fall to this fraction of lr0 by their train.py, whatever lrf says.
 COSINE_END = 0.05
 HIGHEST_LRF = 0.5
+INVERSE = "inverse_exponential"
 GAINS = ("k", "xy", "wh", "giou", "cls", "cls_pw", "conf", "conf_bpw", "obj", "obj_pw", "iou_t", "fl_gamma")
 _NORMALISED = "no conversion, its losses are normalised in another way; "
 _PRECISE = DecimalContext(prec=60)
 
 
 def _write_exponent(_key: Key, case: Case) -> str:
+    if case.values.schedule == INVERSE:
+        return plain(case.values.lrf_exponent)
     lrf = case.values.lrf
     target = _PRECISE.log10(Decimal(repr(lrf)))
     return shortest(Fraction(target), lambda read: _power_of_ten(read) == lrf)
@@ -76,6 +79,16 @@ def _warmup_epochs(case: Case) -> float:
     return float(min(Fraction(_burn_in(case.context), batches), Fraction(1)))
 
 
+def _exponent(case: Case) -> float:
+    """Exponent of the schedule where the file has one; ours else."""
+    return Hyperparameters().lrf_exponent if _is_later(case) else float(case.number("lrf"))
+
+
+def _is_straight(case: Case) -> bool:
+    """Whether our schedule is the line that stands in for the one there."""
+    return case.values.schedule != INVERSE
+
+
 def _momentum(case: Case) -> float:
     return float(case.number("momentum")) if "momentum" in case.source else Hyperparameters().momentum
 
@@ -102,8 +115,11 @@ _FACTS: dict[str, Fact] = {
     "first_lr": lambda case: _lr(case, 0),
     "last_lr": lambda case: _lr(case, case.context.epochs - 1),
     "last_epoch": lambda case: case.context.epochs - 1,
-    "no_power": silent_unless(lambda case: case.values.lrf == 0, lambda _case: "0"),
-    "low_begin": silent_unless(lambda case: case.values.lrf >= HIGHEST_LRF, lambda case: f"{1 - case.values.lrf:.3g}"),
+    "no_power": silent_unless(lambda case: _is_straight(case) and case.values.lrf == 0, lambda _case: "0"),
+    "flat": silent_unless(lambda case: not _is_straight(case) and case.values.lrf_exponent == 0, lambda _case: "0"),
+    "low_begin": silent_unless(
+        lambda case: _is_straight(case) and case.values.lrf >= HIGHEST_LRF, lambda case: f"{1 - case.values.lrf:.3g}"
+    ),
     "burn_in": lambda case: _burn_in(case.context),
     "cut": lambda case: f", cut short by the epoch's {case.context.batches} batches" if _is_cut(case) else "",
     "done": lambda case: _done(case.context),
@@ -113,6 +129,7 @@ _FACTS: dict[str, Fact] = {
     "later_lrf": silent_unless(_is_later, lambda case: case.text("lrf")),
     "v7": silent_unless(_is_later, lambda _case: "v7"),
     "linear": silent_unless(lambda case: not _is_later(case), lambda _case: "linear"),
+    "straight": silent_unless(lambda case: _is_straight(case), lambda _case: "linear"),
     "rising": silent_unless(lambda case: case.number("lrf") > 0, lambda case: case.text("lrf")),
     "zero": silent_unless(lambda case: case.number("lrf") == 0, lambda _case: "0"),
 }
@@ -131,12 +148,15 @@ TABLE = Table(
         SGD,
         Fixed(
             "schedule",
-            ("linear",),
+            ("linear", INVERSE),
             ": it is code there, not a key: 1 - 10^(lrf (1 - e/E)) while lrf counts, x0.1 at 80 % and 90 % in late "
             "2019, a cosine to 0.05 in v7 and v8",
         ),
-        Fixed("schedule", lambda case: "cosine" if _is_later(case) else "linear"),
-        Fixed("warmup_epochs", _warmup_epochs),
+        Fixed("schedule", lambda case: "cosine" if _is_later(case) else INVERSE),
+        Fixed("lrf_exponent", _exponent),
+        Fixed("warmup", lambda case: "linear" if _is_later(case) else "cut_off"),
+        Fixed("warmup_epochs", lambda case: _warmup_epochs(case) if _is_later(case) else 0.0),
+        Fixed("warmup_steps", lambda case: 0.0 if _is_later(case) else float(_burn_in(case.context))),
         Fixed("warmup_momentum", _momentum),
         Fixed("warmup_bias_lr", lambda case: 0.1 if _is_later(case) else 0.0),
         Fixed("coding", "exp", "boxes are coded by exp there."),
@@ -156,6 +176,7 @@ TABLE = Table(
     unconverted={GAINS: f"{_NORMALISED}ours have their defaults."},
     facts=_FACTS,
     refusals=(
+        "lrf_exponent {flat}: the rate would be 0 in every epoch; allowed: below 0",
         "lrf {no_power}: no power of ten is 0, and lrf 0 there means 10^0 = 1; take 0.0001, say",
         f"lrf {{lrf}}: the schedule there begins at 1 - 10^lrf, {{low_begin}} of lr0; allowed: below {HIGHEST_LRF:g}",
     ),
@@ -165,16 +186,14 @@ TABLE = Table(
         "lrf is an exponent of ten there: 10^lrf = {lrf}.",
     ),
     export_notes=(
-        "schedule linear: there 1 - 10^(lrf (1 - e/E)), which begins at {first} of lr0, stays high and ends at {last}; "
-        f"commits of late 2019 (x0.1 at 80 % and 90 %) and v7, v8 (cosine to {COSINE_END:g}) never read lrf.",
-        "warmup_epochs {warmup_epochs}, warmup_momentum, warmup_bias_lr: no keys; burn-in is lr0 (i/n)^4 with n = "
+        "schedule {straight}: there 1 - 10^(lrf (1 - e/E)), which begins at {first} of lr0, stays high and ends at "
+        f"{{last}}; commits of late 2019 (x0.1 at 80 % and 90 %) and v7, v8 (cosine to {COSINE_END:g}) never read lrf.",
+        "warm-up {warmup}, warmup_momentum, warmup_bias_lr: no keys; burn-in is lr0 (i/n)^4 with n = "
         "{burn_in} iterations in epoch 0 alone{cut}.",
     ),
     import_notes=(
         f"lrf {{later_lrf}}: v7 and v8 never read it; they fall by a cosine to {COSINE_END:g}.",
         "warm-up: as {v7} and v8 have it, max(3 epochs, 500 iterations) with biases from 0.1.",
-        "schedule: {linear} stands in for 1 - 10^(lrf (1 - e/E)), which stays high for longer.",
-        "warm-up: as long as its burn-in, but {linear} where that has a power of 4.",
     ),
     used=(
         Quantity("first lr", "lrf", "{first_lr}", "1 - 10^(lrf (1 - e/E)), e = 0"),

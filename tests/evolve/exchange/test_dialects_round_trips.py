@@ -81,7 +81,19 @@ def test_ultralytics_gives_back_rates_decay_warmup_schedule_and_augmentation(val
     context=contexts,
 )
 def test_early_gives_back_every_bit_of_lrf_through_its_logarithm(values, context):
-    assert_same(back("yolov3-early", values, context), values, ("lr0", "lrf", "momentum", "weight_decay", "schedule"))
+    found = back("yolov3-early", values, context)
+
+    assert_same(found, values, ("lr0", "lrf", "momentum", "weight_decay"))
+    assert found.schedule == "inverse_exponential"  # what that trainer makes of any
+
+
+@QUICK
+@given(
+    values=hyperparameters(schedule=st.just("inverse_exponential"), lrf_exponent=st.floats(-1000, -1e-9)),
+    context=contexts,
+)
+def test_early_gives_back_its_own_schedule_with_every_bit_of_the_exponent(values, context):
+    assert_same(back("yolov3-early", values, context), values, ("lr0", "lrf_exponent", "schedule"))
 
 
 @QUICK

@@ -33,7 +33,7 @@ def test_every_preset_is_a_study_that_keeps_what_its_file_says(name: str, tmp_pa
     assert study.hyperparameters({}).fliplr == 0.25 and "lr0" not in study.fixed
     assert study.decisions["preset"].startswith(f"{name} preset: ")
     assert study.hyperparameters({}) != file.preview().hyperparameters({})
-    assert set(DIALECT_OF) == set(PRESETS) and set(DIALECT_OF.values()) == set(TABLES)
+    assert {"paper", *DIALECT_OF} == set(PRESETS) and set(DIALECT_OF.values()) == set(TABLES)
 
 
 def test_ultralytics_gains_are_those_its_train_py_ends_up_with(tmp_path: Path) -> None:
