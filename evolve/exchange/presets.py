@@ -17,9 +17,9 @@ DIALECT_OF = {
     "ultralytics": "ultralytics",
     "darknet": "darknet",
 }
-# What Redmon & Farhadi 2018 (YOLOv3) say of training, section 2, as far as it does not follow from the size of COCO: one
-# prior for each object, whose centre the cell predicts; squared errors of boxes, logistic regression of objectness and
-# classes; predictions that overlap by half are ignored. Rates, momentum, decay and burn-in are those of its yolov3.cfg.
+# What Redmon & Farhadi 2018 (YOLOv3) say of training, section 2, as far as it does not follow from the size of COCO:
+# one prior for each object, whose centre the cell predicts; squared errors of boxes, logistic regression of objectness
+# and classes; predictions that overlap by half are ignored. Momentum, decay and burn-in are those of its yolov3.cfg.
 PAPER: Mapping[str, float | str | bool] = {
     **{"coding": "exp", "cells": "centre", "assignment": "best_anchor", "positives": "every", "ignore_iou": 0.5},
     **{"box_loss": "squared_error", "objectness": "bce", "obj_iou": 0.0, "class_loss": "bce"},
