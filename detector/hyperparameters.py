@@ -3,7 +3,7 @@
 Whatever depends on what a hyperparameter is (allowed values, what lanes share, keys without effect, the list that
 `evolve hyp` shows) is derived from the fields of `Hyperparameters`. Functions of the choices are in `detector.choices`.
 
-Gains weigh the four loss terms as `loss.py` defines them. Learning rates are those of SGD on a loss that is
+Gains weigh the four loss terms as `reduction` says. Learning rates are those of SGD on a loss that is
 summed over the images of a batch, which is how ultralytics/yolov3 counts as well: lr0 0.01 means the same here.
 Defaults are for a few hundred small images: boxes weigh more than in ultralytics/yolov3 at 640 pixels, which shrinks
 its objectness gain with the area of the image and so arrives at a similar balance.

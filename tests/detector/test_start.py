@@ -17,6 +17,7 @@ from detector.hyperparameters import Hyperparameters
 from detector.models import build_network
 from detector.models.darknet import num_frozen_rows, rows_of
 from detector.models.darknet_files import WeightsError, stored_layers, weights_bytes
+from detector.models.network import HeadPrior, initialise_lane
 from detector.plan import MODELS, TrainingPlan
 from detector.start import Start, sha256_of
 from detector.start import load_start as load
@@ -153,8 +154,9 @@ def test_heads_that_learned_classes_in_another_way_are_taken_only_where_there_is
     weights: Path, tmp_path: Path
 ) -> None:
     rows, names = rows_of(PLAN.model, 2), ("a", "b")
-    made = build_network(PLAN.model, num_classes=2).lane_state(0)
-    state = {name: torch.ones_like(value) for name, value in made.items()}  # what it is made with is any memory
+    network = build_network(PLAN.model, num_classes=2)
+    initialise_lane(network, 0, seed=0, prior=HeadPrior(boxes_per_image=2.0, class_share=(0.5, 0.5)), image_size=64)
+    state = network.lane_state(0)
     (tmp_path / "two.weights").write_bytes(b"".join(weights_bytes(rows, state, images_seen=0)))
     softmax = replace(VALUES, class_loss="softmax")
 
