@@ -157,7 +157,9 @@ def test_a_darknet_export_is_recognised():
 
 
 def test_every_hyperparameter_is_either_in_the_yolov3_file_or_named_in_its_head():
-    unusual = replace(Hyperparameters(), nesterov=False, clip_norm=1.0, schedule="cosine")
+    unusual = replace(
+        Hyperparameters(), nesterov=False, clip_norm=1.0, schedule="cosine", obj_iou=0.5, warmup_steps=50.0
+    )
     export = to_dialect("yolov3", unusual, Context())
 
     text = export.text()
