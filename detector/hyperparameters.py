@@ -333,13 +333,7 @@ class Hyperparameters:
     )
     clip_decay: float = number(0.97, 0.0, 0.9999, OPTIMIZER, "Decay of that mean and deviation.", needs=_ADAPTIVE)
     clip_warmup: float = number(
-        25.0,
-        1.0,
-        1e6,
-        OPTIMIZER,
-        "First updates, in which norms are measured and not clipped.",
-        unit="updates",
-        needs=_ADAPTIVE,
+        25.0, 1.0, 1e6, OPTIMIZER, "First updates, measured and not clipped.", unit="updates", needs=_ADAPTIVE
     )
     ema_decay: float = number(0.999, 0.0, 0.99999, AVERAGE, "Decay of the moving average of the weights, 0 for none.")
     fliplr: float = _variation(0.5, 1.0, "Probability of a horizontal flip.", "probability")

@@ -96,6 +96,13 @@ class LaneRows:
             views[name] = row_P[place.start : place.stop].view(place.shape).permute(inverse)
         return views
 
+    def laid_out(self, row_P: Tensor, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """As `named`, but with the strides of these tensors, which say more than a layout where a side is 1."""
+        return {
+            name: row_P[place.start : place.stop].as_strided(tensors[name].shape, tensors[name].stride())
+            for name, place in self._parameters.items()
+        }
+
     def slices(self, row_P: Tensor) -> list[Tensor]:
         """Views of a row, one for each name in the order they were given, without their shapes."""
         return [row_P[place.start : place.stop] for place in self._parameters.values()]

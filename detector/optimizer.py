@@ -53,7 +53,7 @@ class LaneOptimizers:
     """The chosen rule of every lane over what is trained; weight decay on convolution kernels only.
 
     Use: `propose` after each backward pass, then `accept` or `clear_gradient` lanes; neither, to go on adding
-    gradients.
+    gradients. Nothing else writes the weights meanwhile, unless `load_state` follows.
 
     Args:
         network: Of T lanes, which is updated.
@@ -66,14 +66,18 @@ class LaneOptimizers:
         self._rows = LaneRows(trained, {name: _kind(name) for name in trained}, lanes=network.lanes)
         self._parameters = [trained[name] for name in self._rows.names]
         self._weights = self._rows.of([parameter.detach() for parameter in self._parameters])
-        self._proposed = self._matrix()
+        # Rows of the weights, kept so that no step has to gather them, and of what they are about to be.
+        self._present, self._proposed = self._matrix(), self._matrix()
+        torch.cat(self._weights, 1, out=self._present.values_TP)
+        if network.lanes == 1:
+            self._move_weights_into_their_row(trained)
         # The gradient as it is clipped; once it has been used, what the update adds to the weights.
         self._moves = self._matrix()
         self._slices = [each for row_P in self._moves.values_TP for each in self._rows.slices(row_P)]
         num_remembered = max(len(_remembered(lane)) for lane in self._values)
         self._memory = [self._matrix() for _ in range(num_remembered)]
         self._next_memory = [self._matrix() for _ in range(num_remembered)]
-        self._average_TP = torch.cat(self._weights, 1)
+        self._average_TP = self._present.values_TP.clone()
         buffers = dict(network.named_buffers())
         self._statistics_rows = LaneRows(buffers, dict.fromkeys(buffers, ""), lanes=network.lanes)
         self._statistics = self._statistics_rows.of([buffers[name] for name in self._statistics_rows.names])
@@ -108,8 +112,8 @@ class LaneOptimizers:
         Args:
             rates: What the update of each lane applies.
         """
-        weights_TP, moves_TP = self._proposed.values_TP, self._moves.values_TP
-        torch.cat(self._weights, 1, out=weights_TP)
+        weights_TP, moves_TP = self._present.values_TP, self._moves.values_TP
+        self._proposed.values_TP.copy_(weights_TP)
         torch.cat(self._gradients(), 1, out=moves_TP)
         weight_norm_T = torch.linalg.vector_norm(weights_TP, dim=1)
         grad_norm_T = self._gradient_norms()
@@ -118,8 +122,7 @@ class LaneOptimizers:
             new.values_TP.copy_(old.values_TP)
         for slot, lane_rates in enumerate(rates):
             self._apply_rule(slot, lane_rates)
-        torch.cat(self._weights, 1, out=moves_TP)
-        torch.sub(weights_TP, moves_TP, out=moves_TP)
+        torch.sub(self._proposed.values_TP, weights_TP, out=moves_TP)
         ratio_T = torch.linalg.vector_norm(moves_TP, dim=1) / weight_norm_T.clamp(min=torch.finfo(moves_TP.dtype).tiny)
         return Proposed(grad_norm_T=grad_norm_T, update_ratio_T=ratio_T)
 
@@ -130,10 +133,13 @@ class LaneOptimizers:
     @torch.no_grad()
     def accept(self, slots: Sequence[int]) -> None:
         """Makes the proposed updates of one lane or more, then their moving averages; empties their gradients."""
-        weights_TP = self._proposed.values_TP
         self._keep_norms(slots)
-        if self._are_all(slots):
-            torch.split_with_sizes_copy(weights_TP, [each.shape[1] for each in self._weights], 1, out=self._weights)
+        if self._network.lanes == 1:
+            self._present.values_TP.copy_(self._proposed.values_TP)
+        elif self._are_all(slots):
+            self._present, self._proposed = self._proposed, self._present
+            sizes = [each.shape[1] for each in self._weights]
+            torch.split_with_sizes_copy(self._present.values_TP, sizes, 1, out=self._weights)
         else:
             self._accept_some(slots)
         self._memory, self._next_memory = self._next_memory, self._memory
@@ -186,7 +192,9 @@ class LaneOptimizers:
 
     @torch.no_grad()
     def load_state(self, slot: int, state: Mapping[str, object]) -> None:
-        """Takes back what `state` gave."""
+        """Takes back what `state` gave, and the weights that the lane has in the network now."""
+        weights, row = self._row_of_weights(slot)
+        torch._foreach_copy_(row, weights)
         memory = {key: self._rows.named(each.values_TP[slot]) for key, each in self._memory_of(slot).items()}
         for key, views in {"average": self.average(slot), **memory}.items():
             # A lane that was never updated, or never with momentum, may have nothing to remember.
@@ -198,6 +206,12 @@ class LaneOptimizers:
             self._norms_T3[slot].copy_(norms_3)
         self._num_updates[slot] = int(str(state["num_updates"]))
         self.set_loss_scale(slot, float(str(state["loss_scale"])))
+
+    def _move_weights_into_their_row(self, trained: Mapping[str, torch.nn.Parameter]) -> None:
+        """One lane's weights lie in a row as in a network, so that both may be the same memory."""
+        for name, view in self._rows.laid_out(self._present.values_TP[0], trained).items():
+            trained[name].data = view
+        self._weights = self._rows.of([parameter.detach() for parameter in self._parameters])
 
     def _matrix(self) -> _Matrix:
         values_TP = self._weights[0].new_zeros(self._network.lanes, self._rows.num_columns)
@@ -268,13 +282,17 @@ class LaneOptimizers:
 
     def _accept_some(self, slots: Sequence[int]) -> None:
         """Copies rows of the proposed weights into the network; the others remember what they did before."""
-        weights_TP = self._proposed.values_TP
-        sizes = [each.shape[1] for each in self._weights]
         for slot in slots:
-            torch._foreach_copy_([each[slot] for each in self._weights], weights_TP[slot].split(sizes))
+            self._present.values_TP[slot].copy_(self._proposed.values_TP[slot])
+            torch._foreach_copy_(*self._row_of_weights(slot))
         for slot in set(range(self._network.lanes)).difference(slots):
             for new, old in zip(self._next_memory, self._memory, strict=True):
                 new.values_TP[slot].copy_(old.values_TP[slot])
+
+    def _row_of_weights(self, slot: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Weights of a lane in the network, and the same in their row."""
+        sizes = [each.shape[1] for each in self._weights]
+        return [each[slot] for each in self._weights], [*self._present.values_TP[slot].split(sizes)]
 
     def _keep_norms(self, slots: Sequence[int]) -> None:
         """Makes what is known of the norms with the proposed update that of lanes which make it."""
@@ -289,7 +307,7 @@ class LaneOptimizers:
             ramp = (1 + self._num_updates[slot]) / (10 + self._num_updates[slot])
             shares.append(1 - min(self._values[slot].ema_decay, ramp))
         statistics_TQ = torch.cat(self._statistics, 1)
-        for average, present in ((self._average_TP, self._proposed.values_TP), (self._average_TQ, statistics_TQ)):
+        for average, present in ((self._average_TP, self._present.values_TP), (self._average_TQ, statistics_TQ)):
             torch._foreach_lerp_([average[slot] for slot in slots], [present[slot] for slot in slots], shares)
 
     def _are_all(self, slots: Sequence[int]) -> bool:

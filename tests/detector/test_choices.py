@@ -211,8 +211,8 @@ def test_an_optimizer_goes_on_from_its_state_to_the_last_bit(name: str) -> None:
         set_gradients(network, seed)
         straight.propose([RATES])
         straight.accept([0])
-    other.load_state_dict(network.state_dict())
     resumed = LaneOptimizers(other, [values])
+    other.load_state_dict(network.state_dict())
     resumed.load_state(0, straight.state(0))
 
     for each, optimizer in ((network, straight), (other, resumed)):

@@ -134,6 +134,33 @@ def test_lanes_that_move_to_another_network_remember_what_they_did() -> None:
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
+def test_weights_lie_as_they_did_before_they_had_an_optimizer(lanes: int) -> None:
+    network, other = network_of(lanes), network_of(lanes)
+    LaneOptimizers(network, VALUES[:lanes])
+
+    for mine, each in zip(network.parameters(), other.parameters(), strict=True):
+        assert torch.equal(mine, each) and mine.stride() == each.stride()
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_weights_that_are_loaded_later_are_those_that_are_updated(lanes: int) -> None:
+    network, last = network_of(lanes), lanes - 1
+    optimizers = LaneOptimizers(network, VALUES[:lanes])
+    loaded = {name: value + 1 for name, value in network.lane_state(last).items()}
+    network.load_lane(last, loaded)
+    optimizers.load_state(last, optimizers.state(last))
+    set_gradients(network, 0)
+
+    ratio_T = optimizers.propose(RATES[:lanes]).update_ratio_T
+    optimizers.accept(range(lanes))
+
+    moves, weights = optimizers.moves(last), network.lane_state(last)
+    before, moved = (torch.cat([each[name].flatten() for name in moves]) for each in (loaded, moves))
+    torch.testing.assert_close(torch.cat([weights[name].flatten() for name in moves]), before + moved)
+    torch.testing.assert_close(ratio_T[last], moved.norm() / before.norm())
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
 def test_weights_and_gradients_of_a_backward_pass_are_gathered_in_the_order_of_memory(lanes: int) -> None:
     network = network_of(lanes)
     heads = raw_outputs(network, torch.zeros(2, 3, 64, 64, dtype=torch.uint8), precision="float32")

@@ -203,6 +203,17 @@ def test_resuming_continues_to_the_last_bit(tmp_path: Path, changes: dict[str, A
     assert all(torch.equal(final.averaged_weights[name], other.averaged_weights[name]) for name in other.weights)
 
 
+def test_the_rate_on_a_plateau_waits_for_whole_epochs_alone() -> None:
+    values = replace(DIFFERENT[0], schedule="plateau", plateau_patience=0.0, plateau_threshold=1.0, warmup_epochs=0.0)
+    asked, other = trainer([values]), trainer([values])
+
+    asked.evaluate_once()
+    found = steps(asked.fit())
+
+    assert [each.lr for each in found] == pytest.approx([0.01] * 3 + [0.001] * 3)
+    assert without_times(found) == without_times(steps(other.fit()))
+
+
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "lane.pt"
     list(trainer([DIFFERENT[0]], replace(PLAN, epochs=1), checkpoint=path).fit())
