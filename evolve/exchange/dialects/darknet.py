@@ -76,6 +76,9 @@ def _has_policy(case: Case) -> bool:
     return lrf == 1 or schedule in ("steps", "constant") or (schedule == "linear" and lrf == 0)
 
 
+_PLACES = dict(zip(("step_at_1", "step_at_2"), STEPS_AT, strict=True))
+
+
 def _write_steps(key: Key, case: Case) -> str:
     if _write_policy(key, case) != "steps":
         return ""
@@ -231,6 +234,8 @@ TABLE = Table(
         Fixed("warmup_momentum", lambda case: float(case.number("momentum"))),
         Fixed("warmup", lambda case: "quartic" if case.number("power") == 4 else "linear"),
         Fixed("warmup_bias_lr", 0.0),
+        *(Fixed(name, at, f"steps are written at {at:.0%} of the training.") for name, at in _PLACES.items()),
+        Fixed("step_share", 0.5, "two equal drops are written."),
         Fixed("coding", "exp", "boxes are coded by exp there, unless the cfg says new_coords."),
         Fixed("cells", "centre", "a label is learned in the cell of its centre there."),
         Fixed(
