@@ -194,7 +194,7 @@ def _defined(
     study: str, chosen: dict[str, Any], others: dict[str, Any], *, name: str | None, storage: str, device: str
 ) -> tuple[Study, DataChecked | None]:
     """The study as it is going to be stored, and what its data hold if that was looked up."""
-    from evolve.run.data import settled
+    from evolve.run.data import settled, survey
     from evolve.study.file import read_study
     from evolve.study.naming import derived_name
 
@@ -206,10 +206,10 @@ def _defined(
     if not file.preset:
         return definition, checked
     from evolve.exchange.presets import with_preset
-    from evolve.run.data import survey
 
-    known = checked or survey(file.data, skip_unreadable=definition.skip_unreadable).at(definition.image_size)
-    return with_preset(file, definition, stored, known.summary), known
+    if stored is None and checked is None:
+        checked = survey(file.data, skip_unreadable=definition.skip_unreadable).at(definition.image_size)
+    return with_preset(file, definition, stored, {} if checked is None else checked.summary), checked
 
 
 def _stored(storage: str, name: str, chosen: dict[str, Any], budget: dict[str, Any]) -> Study:

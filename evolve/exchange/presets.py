@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from detector.hyperparameters import Hyperparameters, names
+from detector.hyperparameters import Hyperparameters, former_defaults, names
 from evolve.exchange.dialects import Context, preset
 from evolve.study import Study
 from evolve.study.file import StudyFile
@@ -37,16 +37,19 @@ def with_preset(file: StudyFile, study: Study, stored: Study | None, summary: Ma
         file: The study as written, which names a preset.
         study: The same with everything chosen.
         stored: The study stored under its name.
-        summary: What the data check counted; classes and training images decide gains and warm-up there.
+        summary: What the data check counted; classes and training images decide gains and warm-up there. A stored study
+            is not asked for it.
 
     Raises:
         StudyError: A value is not allowed here.
     """
     values, notes = _stored(file, stored) if stored else _preset(file.preset, study, summary)
-    own = {**values, **file.given}
-    usual = Hyperparameters()
-    fixed = {name: value for name, value in own.items() if name not in study.space}
-    fixed = {name: value for name, value in fixed.items() if name in file.given or value != getattr(usual, name)}
+    usual = Hyperparameters.from_mapping(former_defaults(study.defaults))
+    fixed = {
+        name: value
+        for name, value in {**values, **file.given}.items()
+        if name in file.given or (name not in study.space and value != getattr(usual, name))
+    }
     reasons = {**study.decisions, "preset": notes}
     mapping = study.to_mapping() | {"hyperparameters": fixed, "decisions": reasons}
     return Study.from_mapping(mapping, origin=str(file.path))

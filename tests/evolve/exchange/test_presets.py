@@ -65,3 +65,11 @@ def test_a_run_says_whose_hyperparameters_it_begins_from_and_goes_on_with_them(t
 
     assert planned["hyperparameters"]["coding"] == "exp" and planned["hyperparameters"]["lrf"] == 0.5
     assert "yolov3.cfg" in planned["decisions"]["preset"]
+
+
+def test_a_study_under_former_defaults_has_the_presets_values_and_not_those(tmp_path: Path) -> None:
+    file = file_of(tmp_path, preset="ultralytics-yolov3", defaults=1)
+
+    values = with_preset(file, file.preview(), None, SUMMARY).hyperparameters({})
+
+    assert (values.coding, values.cells, values.box_loss) == ("bounded", "neighbours", "ciou")
