@@ -158,10 +158,19 @@ class Hyperparameters:
         0.0,
         1e4,
         WARMUP,
-        "Weight of this pull in the box term, where a match has 2 - w h.",
+        "Weight of this pull in the box term, where a match has 1 and what small_box_gain adds.",
         needs=(("anchor_warmup",), ("box",)),
     )
     box: float = number(0.5, 0.0, 1e4, LOSS, "Gain of the box term.")
+    small_box_gain: float = number(
+        1.0,
+        0.0,
+        100.0,
+        LOSS,
+        "How much more boxes weigh in the box term the smaller they are: one of area a by 1 + this (1 - a). 1 is "
+        "darknet's 2 - w h, 0 weighs all alike.",
+        needs=(("box",),),
+    )
     obj: float = number(1.0, 0.0, 1e4, LOSS, "Gain of the objectness term where an object is.")
     noobj: float = number(1.0, 0.0, 1e4, LOSS, "Gain of the objectness term where none is.")
     cls: float = number(0.5, 0.0, 1e4, LOSS, "Gain of the class term.", needs=((CLASSES,),))

@@ -132,18 +132,19 @@ def _box_losses(raw_NTK4: Tensor, truth: Targets, grid: Grid, values: LaneValues
     """What the box term counts at each place, and what the objectness terms ask for there.
 
     Returns:
-        (2 - w h) times the chosen loss where an object is, 0 elsewhere; and 1, or less by the share `obj_iou` of what
-        the IoU lacks. Both of shape (N, T, K).
+        The chosen loss where an object is, times 1 + g (1 - w h) by g the `small_box_gain`, and 0 elsewhere; and 1, or
+        less by the share `obj_iou` of what the IoU lacks. Both of shape (N, T, K).
 
-    Sources: the factor 2 - w h is darknet's (yolo_layer.c, delta_yolo_box); IoU as the target of objectness is Redmon
-    et al. 2016, section 2, and the share is gr of ultralytics/yolov3 (utils/loss.py).
+    Sources: the factor with g = 1, 2 - w h, is darknet's (yolo_layer.c, delta_yolo_box); IoU as the target of
+    objectness is Redmon et al. 2016, section 2, and the share is gr of ultralytics/yolov3 (utils/loss.py).
     """
     is_object = truth.is_object_NLK
     # Masked before exp: what overflows where no object is must not become 0 * inf in the gradient.
     pairs = _pairs(torch.where(is_object[..., None], raw_NTK4, 0), truth.boxes_NLK4, grid)
     loss = BOX_LOSSES[values.shared.box_loss](pairs)
     label = truth.boxes_NLK4.to(loss.dtype)
-    weight = 2 - label[..., 2] * label[..., 3]
+    gain_T1 = values.numbers_T["small_box_gain"][:, None]
+    weight = 1 + gain_T1 - gain_T1 * (label[..., 2] * label[..., 3])
     target = torch.ones_like(loss)
     if "obj_iou" in values.positive:
         overlap = paired_overlap(pairs.corners_NTK4.detach(), pairs.truth_NTK4)

@@ -22,7 +22,8 @@ from detector.scores import SIZES, AllScores, Part
 from detector.telemetry import Scores
 
 MIN_SCORE = 0.001  # conf-thres of ultralytics/yolov3 val.py
-MAX_CANDIDATES = 300
+# Of an image, before suppression: an object may be seen by a dozen places, and a hundred objects are to be left.
+MAX_CANDIDATES = 3000
 MAX_DETECTIONS = 100  # COCO's largest
 NOTHING_FOUND = Scores(precision=0.0, recall=0.0, map50=0.0, map50_95=0.0)
 NOTHING_THERE = Scores(precision=nan, recall=nan, map50=nan, map50_95=nan)

@@ -69,7 +69,7 @@ def test_lanes_may_be_fused_if_they_agree_on_what_is_shared_alone() -> None:
         ({"momentum": 0.0}, {}, {"nesterov"}),
         ({"optimizer": "adamw"}, {}, {"nesterov"}),
         ({"noobj": 0.0}, {}, {"ignore_iou", "negatives"}),
-        ({"box": 0.0}, {}, {"box_loss", "anchor_warmup"}),
+        ({"box": 0.0}, {}, {"box_loss", "anchor_warmup", "small_box_gain"}),
         ({"schedule": "constant"}, {}, {"lrf"}),
         ({"assignment": "best_anchor"}, {}, {"assign_ratio"}),
         ({"obj": 0.0}, {}, {"obj_iou"}),

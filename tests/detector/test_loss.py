@@ -92,10 +92,11 @@ def test_where_an_object_is_the_iou_is_asked_for_and_a_right_answer_costs_nothin
     assert costs == pytest.approx([0, 0, 0], abs=1e-6)
 
 
-def test_the_box_term_is_one_minus_giou_scaled_for_small_boxes() -> None:
+@pytest.mark.parametrize("gain", [0.0, 1.0, 2.5])
+def test_the_box_term_is_one_minus_giou_and_weighs_small_boxes_more(gain: float) -> None:
     heads = raw_heads()
 
-    parts = loss_of(heads)
+    parts = loss_of(heads, small_box_gain=gain)
 
     where = parts.is_object[1][:, :1].nonzero()
     assert len(where) == 1
@@ -103,7 +104,7 @@ def test_the_box_term_is_one_minus_giou_scaled_for_small_boxes() -> None:
     boxes = xyxy(exp(heads[1][..., :4], ANCHORS[1].double()))[n, 0, a, y, x]
     label = LABELS.double()[0, 1, 1:]
     truth, area = xyxy(label), float(label[2] * label[3])
-    expected = (2 - area) * (1 - giou(boxes.tolist(), truth.tolist())) * 2  # images
+    expected = (1 + gain * (1 - area)) * (1 - giou(boxes.tolist(), truth.tolist())) * 2  # images
     assert parts.terms_TS4[0, 1, 0].item() == pytest.approx(expected, rel=1e-5)
 
 

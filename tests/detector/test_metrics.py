@@ -1,5 +1,7 @@
 """Detections from raw outputs, and COCO's scores for them."""
 
+import math
+
 import pytest
 import torch
 
@@ -123,6 +125,18 @@ def test_of_overlapping_boxes_the_surest_is_kept_and_other_classes_are_left_alon
     result = detect(raw, ANCHORS, nms_iou=0.45, min_score=0.1)
 
     assert result.classes_K.tolist() == [0, 1]
+
+
+def test_a_faint_object_is_found_beside_a_crowd_that_many_places_see_at_once() -> None:
+    crowd = torch.full((1, 1, 3, 12, 12, 6), -20.0)
+    crowd[..., :4] = 0.0  # in the middle of a cell, as large as the anchor
+    crowd[:, :, :, :10, :, 4] = 2.0  # 120 objects, each seen by three anchors
+    crowd[:, :, 0, 11, 11, 4] = -2.0
+
+    boxes = detect([crowd], [torch.full((3, 2), 1 / 12)], nms_iou=0.6)
+
+    assert len(boxes.scores_K) == 121
+    assert boxes.scores_K.min() == pytest.approx(1 / (1 + math.e**2))
 
 
 def test_a_network_that_answers_nan_detects_nothing() -> None:

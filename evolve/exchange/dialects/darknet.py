@@ -7,15 +7,31 @@ loss summed in another way. Defaults are what it takes for a missing key (src/pa
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Context as DecimalContext
-from decimal import Decimal
 from fractions import Fraction
-from math import ceil, floor, prod
+from math import floor
 
-from detector.hyperparameters import STEPS_AT, numeric_range
+from detector.hyperparameters import numeric_range
 from evolve.exchange.dialects.cfg import YOLO, numbers_of, read_cfg
-from evolve.exchange.dialects.context import Context, is_image_size, short
+from evolve.exchange.dialects.context import is_image_size, short
 from evolve.exchange.dialects.exact import as_fraction, plain, shortest
+from evolve.exchange.dialects.policies import (
+    POLICIES,
+    falls_otherwise,
+    has_policy,
+    images_an_update,
+    powers,
+    read_lrf,
+    read_policy,
+    read_poly_power,
+    read_share,
+    read_step,
+    updates,
+    write_gamma,
+    write_policy,
+    write_power,
+    write_scales,
+    write_steps,
+)
 from evolve.exchange.dialects.source import Source
 from evolve.exchange.dialects.table import (
     SGD,
@@ -33,65 +49,23 @@ from evolve.exchange.dialects.table import (
 )
 
 NAME = "darknet"
-_PRECISE = DecimalContext(prec=60)
 # A change of colours below this is none; 1 + 1e-300 would take 300 digits.
 _LEAST_CHANGE = 1e-12
-# Part of max_batches by which steps may miss 80 % and 90 %; yolov3.cfg itself misses them by 0.0005.
-_STEP_TOLERANCE = Fraction("0.005")
 
 
 # Ours -> theirs
 
 
-def _images(context: Context) -> int:
-    """Images of an update."""
-    return context.batch_size * context.accumulation
-
-
-def _total(context: Context) -> int:
-    """Updates of the whole training."""
-    return round(Fraction(context.epochs * context.images, _images(context))) or 1
-
-
 def _exact_burn_in(case: Case) -> Fraction:
-    """The warm-up in updates."""
-    return as_fraction(case.values.warmup_epochs) * case.context.images / _images(case.context)
+    """The warm-up in updates, the longer of the two that are asked for."""
+    batches = as_fraction(case.values.warmup_steps) / case.context.accumulation
+    return max(as_fraction(case.values.warmup_epochs) * case.context.images / images_an_update(case.context), batches)
 
 
 def _write_burn_in(_key: Key, case: Case) -> str:
     """The warm-up in whole updates, rounded, but never longer than a warm-up may be when it is read back."""
-    longest = as_fraction(numeric_range("warmup_epochs")[1]) * case.context.images / _images(case.context)
+    longest = as_fraction(numeric_range("warmup_epochs")[1]) * case.context.images / images_an_update(case.context)
     return str(min(round(_exact_burn_in(case)), floor(longest)))
-
-
-def _write_policy(_key: Key, case: Case) -> str:
-    if case.values.lrf == 1 or case.values.schedule == "constant":
-        return "constant"
-    return "poly" if case.values.schedule == "linear" else "steps"
-
-
-def _has_policy(case: Case) -> bool:
-    """Whether a policy of darknet is our schedule: poly falls to 0, steps in steps, constant not at all."""
-    schedule, lrf = case.values.schedule, case.values.lrf
-    return lrf == 1 or schedule in ("steps", "constant") or (schedule == "linear" and lrf == 0)
-
-
-_PLACES = dict(zip(("step_at_1", "step_at_2"), STEPS_AT, strict=True))
-
-
-def _write_steps(key: Key, case: Case) -> str:
-    if _write_policy(key, case) != "steps":
-        return ""
-    return ",".join(str(ceil(part * (_total(case.context) - 1))) for part in STEPS_AT)
-
-
-def _write_scales(key: Key, case: Case) -> str:
-    lrf = case.values.lrf
-    if _write_policy(key, case) != "steps":
-        return ""
-    root = Fraction(_PRECISE.sqrt(Decimal(repr(lrf))))
-    scale = shortest(root, lambda read: float(read * read) == lrf) if root else "0.0"
-    return f"{scale},{scale}"
 
 
 def _write_plus_one(key: Key, case: Case) -> str:
@@ -113,44 +87,19 @@ def _burn_in_epochs(case: Case) -> Fraction:
     return case.number("burn_in") * case.number("batch") / case.context.images
 
 
-def _read_policy(_key: Key, case: Case) -> str:
-    return "steps" if case.text("policy") == "steps" else "linear"
-
-
-def _read_scales(_key: Key, case: Case) -> float:
-    if case.text("policy") == "steps":
-        return float(prod(numbers_of(case.source, "scales"), start=Fraction(1)))
-    return 1.0 if case.text("policy") == "constant" else 0.0
-
-
 def _errors(case: Case) -> Iterator[tuple[str, str]]:
     policy, source = case.text("policy"), case.source
     for name in ("batch", "subdivisions"):
         if case.number(name) < 1:
             yield name, f"{case.text(name)} is not at least 1"
-    if policy not in ("constant", "poly", "steps"):
-        yield "policy", f"{policy!r} has no counterpart here; allowed: steps, constant, poly with power=1"
-    if policy == "poly" and case.number("power") != 1:
-        power = source.text("power", "4 (by default)")
-        yield "power" if "power" in source else "policy", f"poly with power {power}: allowed: power=1"
+    if policy not in POLICIES:
+        yield "policy", f"{policy!r} has no counterpart here; allowed: {', '.join(POLICIES)}"
+    if policy == "exp" and not 0 <= case.number("gamma") <= 1:
+        yield "gamma", f"{case.text('gamma')} lets the rate rise without end; allowed: 0 to 1"
     if policy == "steps":
         steps, scales = (numbers_of(source, name) for name in ("steps", "scales"))
         if len(steps) != len(scales) or not steps:
             yield "scales", f"{len(scales)} scales for {len(steps)} steps; allowed: one for each"
-
-
-def _falls_otherwise(case: Case) -> bool:
-    """Whether a policy of steps is not our two equal drops at 80 % and 90 % of the training."""
-    if case.text("policy") != "steps":
-        return False
-    steps, scales = (numbers_of(case.source, name) for name in ("steps", "scales"))
-    total = case.source.number("max_batches")
-    if len(steps) != len(STEPS_AT) or scales[0] != scales[1] or total <= 0:
-        return True
-    return any(
-        abs(step / total - Fraction(str(at))) > _STEP_TOLERANCE and abs(step - at * (total - 1)) >= 1
-        for step, at in zip(steps, STEPS_AT, strict=True)
-    )
 
 
 def _training(source: Source) -> dict[str, int]:
@@ -171,6 +120,12 @@ def _late(case: Case) -> str | None:
     return ", ".join(map(short, late)) or None
 
 
+def _is_torn(case: Case) -> bool:
+    """Whether schedule and warm-up want two powers."""
+    wanted = set(powers(case)) - {None}
+    return len(wanted) == 2
+
+
 def _is_unrounded(case: Case) -> bool:
     return _exact_burn_in(case) != case.number("burn_in")
 
@@ -184,16 +139,19 @@ def _is_cut(case: Case) -> bool:
 
 
 _FACTS: dict[str, Fact] = {
-    "no_policy": silent_unless(lambda case: not _has_policy(case), lambda case: case.values.schedule),
+    "no_policy": silent_unless(lambda case: not has_policy(case), lambda case: case.values.schedule),
+    "power_of_warmup": silent_unless(_is_torn, lambda case: powers(case)[1]),
+    "poly_power": lambda case: powers(case)[0],
     "unrounded": silent_unless(_is_unrounded, _exact_burn_in),
-    "ramp": silent_unless(lambda case: case.values.warmup_epochs > 0, lambda _case: "ramps"),
+    "ramp": silent_unless(lambda case: _exact_burn_in(case) > 0, lambda _case: "ramps"),
     "ignore_thresh": lambda case: plain(case.values.ignore_iou),
     "epochs_there": lambda case: case.number("max_batches") * case.number("batch") / case.context.images,
     "burn_in_epochs": _burn_in_epochs,
     "lr_summed": lambda case: case.number("learning_rate") / case.number("batch"),
-    "other_steps": silent_unless(_falls_otherwise, lambda case: case.text("steps")),
+    "other_steps": silent_unless(falls_otherwise, lambda case: case.text("steps")),
     "steep": silent_unless(_is_steep, lambda case: case.text("power")),
     "other_policy": silent_unless(lambda case: case.text("policy") != "steps", lambda case: case.text("policy")),
+    "no_exp": silent_unless(lambda case: case.text("policy") not in ("exp", "sig"), lambda case: case.text("policy")),
     "late": _late,
     "cut_at": silent_unless(_is_cut, lambda case: case.text("max_batches")),
     "no_end": silent_unless(lambda case: case.number("max_batches") <= 0, lambda _case: "0"),
@@ -206,7 +164,7 @@ TABLE = Table(
     between="=",
     read=read_cfg,
     keys=(
-        written("batch", lambda case: _images(case.context), "1"),
+        written("batch", lambda case: images_an_update(case.context), "1"),
         written("subdivisions", lambda case: case.context.accumulation, "1"),
         written("width", lambda case: case.context.image_size),
         written("height", lambda case: case.context.image_size),
@@ -219,11 +177,12 @@ TABLE = Table(
         renamed("hue", "hsv_h", "0"),
         renamed("learning_rate", "lr0", "0.001"),
         Key("burn_in", "0", "warmup_epochs", _write_burn_in, lambda _key, case: float(_burn_in_epochs(case))),
-        written("power", lambda case: 4 if case.values.warmup == "quartic" else 1, "4"),
-        written("max_batches", lambda case: _total(case.context), "0"),
-        Key("policy", "constant", "schedule", _write_policy, _read_policy),
-        Key("steps", write=_write_steps),
-        Key("scales", None, "lrf", _write_scales, _read_scales),
+        written("power", write_power, "4"),
+        written("max_batches", lambda case: updates(case.context), "0"),
+        Key("policy", "constant", "schedule", write_policy, read_policy),
+        Key("steps", write=write_steps),
+        Key("scales", None, "lrf", write_scales, read_lrf),
+        Key("gamma", "1", write=write_gamma),
         Key(YOLO, None, "ignore_iou", read=read_same),
     ),
     fixed=(
@@ -234,27 +193,32 @@ TABLE = Table(
         Fixed("warmup_momentum", lambda case: float(case.number("momentum"))),
         Fixed("warmup", lambda case: "quartic" if case.number("power") == 4 else "linear"),
         Fixed("warmup_bias_lr", 0.0),
-        *(Fixed(name, at, f"steps are written at {at:.0%} of the training.") for name, at in _PLACES.items()),
-        Fixed("step_share", 0.5, "two equal drops are written."),
+        Fixed("step_at_1", lambda case: read_step(case, 0)),
+        Fixed("step_at_2", lambda case: read_step(case, 1)),
+        Fixed("step_share", read_share),
+        Fixed("poly_power", read_poly_power),
         Fixed("coding", "exp", "boxes are coded by exp there, unless the cfg says new_coords."),
         Fixed("cells", "centre", "a label is learned in the cell of its centre there."),
         Fixed(
             "assignment", "best_anchor", "the best anchor alone learns a label there, unless the cfg has iou_thresh."
         ),
+        Fixed("small_box_gain", 1.0, "errors of boxes are scaled by 2 - w h there."),
         Fixed("positives", "every", "every place that may learn a label does there."),
         Fixed("objectness", "bce", "objectness is learned by logistic regression there."),
         Fixed("obj_iou", 0.0, "objectness is asked for 1 there."),
     ),
     absent={
-        ("box", "obj", "noobj", "cls"): "there are no gains; boxes have squared errors, scaled by 2 - w h as here.",
+        ("box", "obj", "noobj", "cls"): "there are no gains; boxes have squared errors.",
         ("ema_decay",): "weights are not averaged there.",
         ("translate", "scale"): "no keys in [net]; see jitter of [yolo].",
     },
     facts=_FACTS,
     refusals=(
-        "schedule {no_policy} to lrf {lrf}: no policy there does that (poly falls to 0, steps falls in steps); "
-        "allowed: schedule steps or constant, linear with lrf 0, or lrf 1 (--schedule steps exports as if it had been "
-        "that)",
+        "schedule {no_policy} to lrf {lrf}: no policy there does that (poly falls to 0, steps falls in steps, exp "
+        "evenly); allowed: schedule steps, exponential or constant, linear or poly with lrf 0, or lrf 1 (--schedule "
+        "steps exports as if it had been that)",
+        "schedule {schedule} is of power {poly_power} and the warm-up of {power_of_warmup}: there both read the one "
+        "key power; allowed: a warm-up of the same power (linear is 1, quartic 4), or none",
     ),
     errors=_errors,
     training=_training,
@@ -273,7 +237,7 @@ TABLE = Table(
     import_notes=(
         "learning_rate: is a place to start, not a translation; its losses are summed in another way.",
         "gains, assign_iou, ema_decay: have our defaults; the warm-up has darknet's: no clipping, no Nesterov.",
-        "steps={other_steps}: here two equal drops, at 80 % and 90 % of the training.",
+        "steps={other_steps}: here one drop or two, none of them upwards; what is read falls by their product in two.",
         "burn_in: rises with the power {steep} there, linearly here.",
         _COLOURS,
     ),
@@ -286,6 +250,7 @@ TABLE = Table(
     idle={
         "steps": "policy is {other_policy}",
         "scales": "policy is {other_policy}",
+        "gamma": "policy is {no_exp}",
         "steps {late}": "the training ends at {max_batches}",
     },
     problems=(

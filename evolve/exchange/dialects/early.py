@@ -164,6 +164,7 @@ TABLE = Table(
         Fixed("assignment", "shape_overlap", "anchors that overlap a label by iou_t learn it there."),
         Fixed("positives", "every", "every place that may learn a label does there."),
         Fixed("box_loss", "giou", "boxes are learned by GIoU in v7 and v8, by squared errors before."),
+        Fixed("small_box_gain", 0.0, "boxes of all sizes weigh alike there."),
         Fixed("objectness", "bce", "objectness is learned by binary cross-entropy there."),
         Fixed(
             "obj_iou", lambda case: 1.0 if _is_later(case) else 0.0, "obj is asked for GIoU in v7 and v8, for 1 before."

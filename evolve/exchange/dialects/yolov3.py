@@ -93,6 +93,7 @@ FAMILY_FIXED = (
         "that)",
     ),
     Fixed("nesterov", True, "SGD is always Nesterov's there."),
+    Fixed("small_box_gain", 0.0, "boxes of all sizes weigh alike there."),
     Fixed("clip_norm", CLIP_NORM, f"gradients are clipped at {CLIP_NORM:g} there, always."),
 )
 FAMILY_ABSENT: dict[tuple[str, ...], str] = {
@@ -247,7 +248,6 @@ TABLE = Table(
         "per update and are carried as such, so an epoch has {updates_ratio} times the updates there, and decays "
         "weights as much less or more ({weight_decay} per update).",
         "iou_t is that file's default.",
-        "box: is a mean of 1 - CIoU there, of (2 - w h)(1 - CIoU) here, where w h is the label's share of the image.",
         "hsv_h: hue is shifted here and multiplied there.",
     ),
     import_notes=(

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,12 +10,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detector.choices.schedules import SCHEDULES, Moment
 from detector.hyperparameters import Hyperparameters
 from evolve.errors import EvolveError, StudyError
 from evolve.exchange.dialects import (
     DIALECTS,
     Context,
     DialectError,
+    Imported,
     RefusedError,
     detect,
     explain,
@@ -273,7 +276,7 @@ ignore_thresh = .7
     ("line", "place"),
     [
         ("policy=sig", r"c:2:8: policy: 'sig' has no counterpart"),
-        ("policy=poly", r"poly with power 4 \(by default\)"),
+        ("policy=exp\ngamma=1.1", r"c:3:7: gamma: 1\.1 lets the rate rise without end; allowed: 0 to 1"),
         ("momentum=fast", r"c:2:10: momentum: 'fast' is not a finite number"),
         ("momentum=2", r"c:2:10: momentum: 2\.0 is outside"),
         ("decay=-1", r"c:2:7: decay: as our weight_decay"),
@@ -295,6 +298,61 @@ def test_a_schedule_without_a_policy_is_refused_and_the_exact_ones_are_not():
     assert "policy=poly" in poly.body
     found = from_dialect("darknet", poly.text(), TINY, origin="c").values
     assert (found.schedule, found.lrf) == ("linear", 0.0)
+
+
+def read_policy(lines: str) -> Imported:
+    return from_dialect("darknet", f"[net]\nbatch=64\nmax_batches=1000\n{lines}\n", TINY, origin="c")
+
+
+def rates(values: Hyperparameters, num_updates: int) -> list[float]:
+    """Learning rates as a training of that many updates has them, without a warm-up."""
+    rule = SCHEDULES[values.schedule]
+    return [values.lr0 * rule(Moment(progress=step / (num_updates - 1)), values) for step in range(num_updates)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "darknet"),
+    [
+        ("policy=steps\nsteps=333,777\nscales=.5,.1", lambda step: 0.5 ** (step >= 333) * 0.1 ** (step >= 777)),
+        ("policy=steps\nsteps=250\nscales=.3", lambda step: 0.3 ** (step >= 250)),
+        ("policy=exp\ngamma=0.99", lambda step: 0.99**step),
+        ("policy=constant", lambda step: 1.0),
+    ],
+)
+def test_a_policy_of_darknet_gives_its_rate_at_every_update(policy: str, darknet: Callable[[int], float]) -> None:
+    found = read_policy(f"learning_rate=0.01\n{policy}")
+
+    assert rates(found.values, 1000) == pytest.approx([0.01 * darknet(step) for step in range(1000)], rel=1e-9)
+    assert not [note for note in found.notes if note.startswith("steps=")]
+
+
+def test_polys_power_is_carried_over_and_is_that_of_the_burn_in_too() -> None:
+    values = read_policy("policy=poly\nburn_in=10").values
+
+    assert (values.schedule, values.poly_power, values.lrf, values.warmup) == ("poly", 4.0, 0.0, "quartic")
+
+
+def test_three_drops_are_read_as_two_and_that_is_said() -> None:
+    found = read_policy("policy=steps\nsteps=100,200,300\nscales=.1,.1,.1")
+
+    assert found.values.lrf == pytest.approx(0.001)
+    assert any(note.startswith("steps=100,200,300: here one drop or two") for note in found.notes)
+
+
+def test_a_schedule_and_a_warmup_of_two_powers_are_refused_as_darknet_has_one_key_for_both() -> None:
+    torn = replace(OURS, schedule="poly", lrf=0.0, poly_power=2.0, warmup="quartic", warmup_epochs=1.0)
+
+    with pytest.raises(RefusedError, match="schedule poly is of power 2 and the warm-up of 4"):
+        to_dialect("darknet", torn, TINY)
+    assert "power=2\n" in to_dialect("darknet", replace(torn, warmup_epochs=0.0), TINY).body
+
+
+def test_drops_are_written_in_the_order_of_their_updates() -> None:
+    crossed = replace(STEPS, step_at_1=0.9, step_at_2=0.5, step_share=0.25, lrf=1e-4)
+
+    body = to_dialect("darknet", crossed, Context(batch_size=16, nominal_batch_size=64, images=6400, epochs=10)).body
+
+    assert "steps=500,900\nscales=0.001,0.1\n" in body
 
 
 def test_a_burn_in_longer_than_the_training_is_explained():

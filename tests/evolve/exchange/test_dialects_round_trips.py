@@ -1,5 +1,6 @@
 """Ours -> a trainer's dialect -> ours gives back the same bits wherever the dialect has a place for them."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -7,10 +8,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detector.choices.schedules import Moment, steps
 from detector.hyperparameters import Hyperparameters, allowed_choices, names, numeric_range, without_effect
 from detector.plan import MODELS
 from evolve.exchange.dialects import Context, RefusedError, detect, from_dialect, to_dialect
 from evolve.exchange.dialects.exact import plain, scaled
+from evolve.exchange.dialects.policies import updates
 from evolve.exchange.dialects.yolov3 import DEFAULTS, TABLE
 
 QUICK = settings(max_examples=60, deadline=None)
@@ -109,10 +112,39 @@ def test_darknet_gives_back_schedule_momentum_decay_and_colours(values, context)
 
 
 @QUICK
-@given(updates=st.integers(0, 2000), context=contexts)
-def test_darknet_gives_back_a_warmup_of_whole_updates(updates, context):
+@given(
+    values=hyperparameters(schedule=st.sampled_from(["exponential", "poly"]), warmup_epochs=st.just(0.0)),
+    context=contexts,
+)
+def test_darknet_gives_back_an_even_fall_and_one_by_a_power(values: Hyperparameters, context: Context) -> None:
+    values = replace(values, warmup_steps=0.0, lrf=0.0 if values.schedule == "poly" else values.lrf)
+    found = back("darknet", values, context)
+
+    assert found.lrf == values.lrf
+    if values.schedule == "poly":
+        assert (found.poly_power, found.schedule) == (values.poly_power, "linear" if values.poly_power == 1 else "poly")
+    elif values.lrf < 1:
+        assert found.schedule == "exponential"
+
+
+@QUICK
+@given(values=hyperparameters(schedule=st.just("steps"), lrf=st.floats(1e-6, 0.9)), context=contexts)
+def test_darknet_gives_back_the_same_drops_but_for_an_update_of_place(
+    values: Hyperparameters, context: Context
+) -> None:
+    found = back("darknet", values, context)
+
+    near, places = 2 / updates(context), (values.step_at_1, values.step_at_2)
+    apart = [share / 50 for share in range(51) if all(abs(share / 50 - place) > near for place in places)]
+    moments = [Moment(progress=progress) for progress in apart]
+    assert [steps(each, found) for each in moments] == pytest.approx([steps(each, values) for each in moments])
+
+
+@QUICK
+@given(length=st.integers(0, 2000), context=contexts)
+def test_darknet_gives_back_a_warmup_of_whole_updates(length, context):
     batch = context.batch_size * context.accumulation
-    warmup_epochs = float(Fraction(updates * batch, context.images))
+    warmup_epochs = float(Fraction(length * batch, context.images))
     values = Hyperparameters(schedule="steps", warmup_epochs=warmup_epochs)
 
     assert back("darknet", values, context).warmup_epochs == warmup_epochs
