@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 DIGITS = ("digits-1", "digits-3", "digits-10")
-SamplerName = Literal["grid", "random", "qmc", "tpe", "gp", "cmaes"]
+SamplerName = Literal["grid", "random", "qmc", "tpe", "gp", "cmaes", "evolution", "classic"]
 PrunerName = Literal["median", "asha", "hyperband", "none"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
 PRUNERS: tuple[str, ...] = get_args(PrunerName)
@@ -184,8 +184,8 @@ class Study(Definition):
     @model_validator(mode="after")
     def _check_sampler(self) -> Study:
         chosen = [name for name, parameter in self.space.items() if isinstance(parameter, Choices)]
-        if self.sampler == "cmaes" and chosen:
-            text = f"'cmaes' needs numbers, but {chosen} have choices; take tpe, gp or random"
+        if self.sampler in ("cmaes", "classic") and chosen:
+            text = f"{self.sampler!r} needs numbers, but {chosen} have choices; take tpe, gp, evolution or random"
             raise DefinitionError([Problem(path="sampler", text=text)])
         return self
 

@@ -11,6 +11,7 @@ from evolve.errors import StudyError, unknown_text
 from evolve.search.samplers.adaptive import gp, random, tpe
 from evolve.search.samplers.cma_es import CmaEs
 from evolve.search.samplers.design import Grid, Qmc
+from evolve.search.samplers.evolving import Classic, Evolution
 from evolve.search.samplers.history import DIVERGED, WORST_FITNESS, HistorySampler, Suggest, trial_seed
 
 if TYPE_CHECKING:
@@ -61,4 +62,6 @@ _MAKERS: dict[str, Callable[..., Suggest]] = {
     "tpe": tpe,
     "gp": gp,
     "cmaes": CmaEs,
+    "evolution": Evolution,
+    "classic": Classic,
 }

@@ -204,7 +204,7 @@ def test_another_definition_under_the_same_name_is_refused(tmp_path: Path) -> No
         run(fake_study(epochs=5), tmp_path)
 
 
-@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "cmaes", "gp", "grid"])
+@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "cmaes", "gp", "grid", "evolution"])
 @pytest.mark.parametrize("stop_after", [3, 8, 17])
 def test_a_study_stopped_anywhere_asks_what_it_would_have_asked(tmp_path: Path, sampler: str, stop_after: int) -> None:
     study = fake_study(sampler=sampler)

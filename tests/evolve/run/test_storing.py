@@ -164,7 +164,7 @@ def test_a_trial_that_an_older_evolve_ended_and_did_not_tell_is_told(tmp_path: P
     assert [(each.state, each.values) for each in told(tmp_path)] == [(each.state, each.values) for each in before]
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "cmaes"])
+@pytest.mark.parametrize("sampler", ["random", "tpe", "cmaes", "evolution"])
 def test_a_run_asks_what_optunas_ask_would(tmp_path: Path, sampler: str) -> None:
     study = fake_study(sampler=sampler, budget={"trials": 14}, space=SPACE | {"momentum": {"low": 0.5, "high": 0.95}})
     run(study, tmp_path)
