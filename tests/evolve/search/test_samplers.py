@@ -19,7 +19,7 @@ from evolve.search.samplers.adaptive import all_valued
 from evolve.search.samplers.cma_es import CmaEs
 from evolve.search.samplers.history import History, fitness_of, has_diverged
 from evolve.search.samplers.unit_cube import from_unit, to_unit
-from tests.contracts.samplers import NUMBERS, SPACE, SamplerContract, opened, run, study_with, tell_diverged
+from tests.contracts.samplers import NUM_TRIALS, NUMBERS, SPACE, SamplerContract, opened, run, study_with, tell_diverged
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
