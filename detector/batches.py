@@ -152,6 +152,15 @@ def evaluation_batches(split: Split, *, batch_size: int, image_size: int, max_bo
         yield _collate([letterbox(split.sample(index, 0), image_size) for index in indices], max_boxes)
 
 
+def fixed_batch(split: Split, *, batch_size: int, image_size: int, max_boxes: int) -> Batch:
+    """One batch of images from all over a split, letterboxed, the same every time; arguments as `evaluation_batches`.
+
+    It is full: of fewer images some are in it several times.
+    """
+    places = np.linspace(0, len(split) - 1, batch_size).round().astype(int)
+    return _collate([letterbox(split.sample(index, 0), image_size) for index in places.tolist()], max_boxes)
+
+
 def prefetched(batches: Iterator[Batch]) -> Generator[Batch, None, None]:
     """The same batches, each prepared by one background thread while the one before it is used.
 
