@@ -113,7 +113,7 @@ def test_the_option_switches_it_on_for_a_study_that_is_stored_and_for_a_training
     # The second trial alone, which diverges in its only epoch; the training before and after its own.
     assert by_study == {"small": 3 * NUM_LAYERS, "once": 2 * 3 * NUM_LAYERS}
     assert "spread of gradients" in (tmp_path / "runs" / "once" / "report.html").read_text()
-    assert "inspect" not in (tmp_path / "runs" / "once" / "hyp.yaml").read_text()
+    assert "inspect" not in (tmp_path / "runs" / "small" / "hyp.yaml").read_text()
 
 
 COUNTS = """
