@@ -137,7 +137,7 @@ class Trainer:
             anchors=self._anchors,
             start=start.state,
         )
-        self._steps_per_epoch = num_batches(dataset.train, plan.batch_size)
+        self._steps_per_epoch = num_batches(dataset.train, plan.batch_size, lanes[0].values.train_share)
         self._lanes: list[_Lane] = []
         self._waiting: list[_Lane] = []
         self._num_admitted = 0

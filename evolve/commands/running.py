@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from evolve.run.found import Found
     from evolve.run.run import Run
     from evolve.study import Study
+    from evolve.study.hyp import HypFile
     from evolve.study.planning import Advice
 
 
@@ -159,7 +160,7 @@ def train(
         freeze=freeze,
     )
     if updates is not None:
-        chosen["epochs"] = _epochs(updates, file.training, chosen, skip_unreadable=skip_unreadable)
+        chosen["epochs"] = _epochs(updates, file, chosen, skip_unreadable=skip_unreadable)
     sha256 = checksum(weights or file.training.get("weights"))
     others = {"skip_unreadable": skip_unreadable or None, "inspect": inspect or None, "weights_sha256": sha256}
     definition = training_study(file, hyp, chosen, others, name=name, stored=partial(stored_study, storage))
@@ -168,14 +169,15 @@ def train(
     _train(replace(run, accepts_changed_data=accept_changed_data), as_json=as_json)
 
 
-def _epochs(updates: int, found_with: Mapping[str, Any], chosen: dict[str, Any], *, skip_unreadable: bool) -> int:
+def _epochs(updates: int, hyp: HypFile, chosen: dict[str, Any], *, skip_unreadable: bool) -> int:
     """Epochs that hold so many updates, of a training with what was chosen and, for the rest, what a hyp file says."""
     from evolve.run.data import epochs_of
 
     if chosen["epochs"] is not None:
         raise StudyError("--updates: is given beside --epochs; name one of them")
     given = {key: value for key, value in chosen.items() if value is not None}
-    return epochs_of(updates, {**found_with, **given}, skip_unreadable=skip_unreadable)
+    training, train_share = {**hyp.training, **given}, hyp.values.train_share
+    return epochs_of(updates, training, train_share=train_share, skip_unreadable=skip_unreadable)
 
 
 def _device(name: str, *, trains: bool) -> str:
