@@ -21,6 +21,7 @@ from dashboards.questions import (
     headline,
     history,
     importances,
+    layers,
     losses,
     objectness,
     parallel,
@@ -75,6 +76,7 @@ _TRAINED = (
     trial_curves.LOSS,
     trial_curves.SCHEDULE,
     trial_curves.HEALTH,
+    layers.PANEL,
     pictures.BATCH,
     trial_outcome.DIAGNOSIS,
 )

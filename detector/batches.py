@@ -1,7 +1,8 @@
 """Samples in the order they are trained or measured on, as tensors of one shape, or of a size that varies by batch.
 
 An epoch is a function of (seed, epoch): the order is shuffled by both, and each image is varied by what is drawn for
-(seed, epoch, index). So a training may go on from any epoch, and who does the work does not matter.
+(seed, epoch, index). So a training may go on from any epoch, and who does the work does not matter. Where a share of
+the images is used, which they are is a function of the seed alone.
 Shapes: N images, M labels of an image at most, S side of the images.
 """
 
@@ -17,13 +18,14 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from detector.augment import EpochImages, augment, augments, images_in_one
-from detector.datasets.listing import Sample, Split
+from detector.datasets.listing import Original, Sample, Split
 from detector.draws import drawn, share
 from detector.hyperparameters import Hyperparameters
 from detector.letterbox import letterbox
+from detector.plan import check_share, images_used
 
 NO_LABEL = -1.0
-_ORDER = 0  # what a stream of random numbers is for
+_ORDER, _CHOICE = 0, 1  # what a stream of random numbers is for
 _STRIDE = 32  # pixels of the coarsest cell: sides are multiples of it
 _LEAST_SIDE = 64  # to which sizes vary: at 32 px a batch of one image has one value a channel, and no variance
 
@@ -69,9 +71,14 @@ class TrainingOrder:
                 raise ValueError(f"{name}: {getattr(self, name)} is below {low}")
 
 
-def num_batches(split: Split, batch_size: int) -> int:
-    """Batches in one pass over a split, the last one counted even if it is not full."""
-    return -(-len(split) // batch_size)
+def num_batches(split: Split, batch_size: int, train_share: float = 1.0) -> int:
+    """Batches in one pass over a split, or over a share of it, the last one counted even if it is not full.
+
+    Raises:
+        ValueError: The share is less than a batch.
+    """
+    check_share(len(split), train_share, batch_size)
+    return -(-images_used(len(split), train_share) // batch_size)
 
 
 def training_batches(
@@ -88,8 +95,39 @@ def training_batches(
     Raises:
         ValueError: An image has more labels than `order.max_boxes`, or the split is empty.
     """
-    batches = _training_batches(split, order, values)
+    batches = _training_batches(used_of(split, values.train_share, order.seed), order, values)
     return prefetched(batches) if is_prefetched else batches
+
+
+def used_of(split: Split, train_share: float, seed: int) -> Split:
+    """The images of a split that are trained on: all, or a share drawn by a seed, of which a smaller one is a part.
+
+    Of rendered scenes a share is fixed, those of epoch 0: what is new in every epoch would be no share of anything.
+    """
+    if train_share == 1:
+        return split
+    drawn_order = np.random.default_rng([seed, 0, _CHOICE]).permutation(len(split))
+    return _Chosen(split, tuple(drawn_order[: images_used(len(split), train_share)].tolist()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Some images of a split, by their places in it, the same in every epoch."""
+
+    whole: Split
+    places: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def sample(self, index: int, epoch: int) -> Sample:  # noqa: ARG002 - no epoch has others
+        return self.whole.sample(self.places[index], 0)
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.whole.size(self.places[index])
+
+    def original(self, index: int) -> Original:
+        return self.whole.original(self.places[index])
 
 
 def image_sizes(image_size: int, multi_scale: float) -> range:
@@ -150,6 +188,15 @@ def evaluation_batches(split: Split, *, batch_size: int, image_size: int, max_bo
     for first in range(0, len(split), batch_size):
         indices = range(first, min(first + batch_size, len(split)))
         yield _collate([letterbox(split.sample(index, 0), image_size) for index in indices], max_boxes)
+
+
+def fixed_batch(split: Split, *, batch_size: int, image_size: int, max_boxes: int) -> Batch:
+    """One batch of images from all over a split, letterboxed, the same every time; arguments as `evaluation_batches`.
+
+    It is full: of fewer images some are in it several times.
+    """
+    places = np.linspace(0, len(split) - 1, batch_size).round().astype(int)
+    return _collate([letterbox(split.sample(index, 0), image_size) for index in places.tolist()], max_boxes)
 
 
 def prefetched(batches: Iterator[Batch]) -> Generator[Batch, None, None]:

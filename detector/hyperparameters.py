@@ -20,6 +20,7 @@ from detector.declaration import CLASSES, VARIED, Declaration, choice, declared,
 
 RATES, OPTIMIZER, WARMUP, LOSS = "rates", "optimizer", "warm-up", "loss"
 TARGETS, START, AVERAGE, AUGMENTATION, SIZE = "targets", "start", "average", "augmentation", "size of images"
+IMAGES = "images"
 STEPS_AT = (0.8, 0.9)  # darknet yolov3.cfg: steps 400000 and 450000 of 500200
 _WARMING = ("warmup_epochs or warmup_steps",)
 _TO_LRF = ("linear", "cosine", "steps", "poly", "exponential", "cosine_restarts", "one_cycle", "plateau")
@@ -381,6 +382,16 @@ class Hyperparameters:
         SIZE,
         "Largest relative change of the size of a batch's images, in whole multiples of 32 px.",
         unit="of image_size",
+        is_shared=True,
+    )
+    train_share: float = number(
+        1.0,
+        1e-4,
+        1.0,
+        IMAGES,
+        "Share of the training images that is used, drawn by the seed, a smaller one a part of a larger one. Below 1 "
+        "digits are the same in every epoch.",
+        unit="of the images",
         is_shared=True,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 MODELS = ("yolov3", "yolov3-spp", "yolov3-tiny", "yolov3-compact", "yolov3-tiny-compact")
 ANCHOR_SOURCES = ("kmeans", "published")
@@ -11,6 +12,26 @@ PRECISIONS = ("float32", "float64", "bfloat16", "float16")
 # No training comes near these; they tell a slip before it takes the memory of the machine.
 LARGEST = {"image_size": 8192, "batch_size": 65_536, "nominal_batch_size": 1_048_576, "epochs": 1_000_000}
 LARGEST_SEED = 2**31 - 1  # what a column of whole numbers holds on every database
+
+
+def images_used(count: int, train_share: float) -> int:
+    """How many of `count` training images a share of them, above 0 and at most 1, is: one at least."""
+    return max(round(count * train_share), 1)
+
+
+def check_share(count: int, train_share: float, batch_size: int) -> None:
+    """Makes sure that a share of `count` training images is a batch at least, or all there are.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    used = images_used(count, train_share)
+    if train_share < 1 and used < batch_size:
+        least = ceil(1e4 * batch_size / count) / 1e4
+        raise ValueError(
+            f"train_share: {train_share:g} of {count} training images is {used}, fewer than a batch of {batch_size}; "
+            f"allowed: {f'{least:g}..1' if least < 1 else '1'}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 from detector.batches import Batch
 from detector.choices.initialisers import INITIALISERS
 from detector.hyperparameters import Hyperparameters, fuse_key, shared_names
+from detector.inspection import activations_of, kernel_values
 from detector.lane_values import LaneValues
 from detector.loss import LossParts, detection_loss, in_slots
 from detector.metrics import Evaluator, detect
@@ -24,7 +25,7 @@ from detector.objectness import ObjectnessTally
 from detector.optimizer import LaneOptimizers
 from detector.plan import TrainingPlan
 from detector.scores import AllScores
-from detector.telemetry import TERMS, LossTerms, Measurement, Objectness, Rates, values_of
+from detector.telemetry import TERMS, LayerValues, LossTerms, Measurement, Objectness, Rates, values_of
 
 FIRST_LOSS_SCALE = 2.0**14
 SCALE_GROWTH_STEPS = 200
@@ -220,6 +221,20 @@ class Population:
             objectness=tally.read(),
             evaluator=evaluator,
         )
+
+    def inspect(self, slot: int, batch: Batch) -> tuple[LayerValues, ...]:
+        """What the layers of a lane hold, and do on a batch in training form; nothing of the lane is changed.
+
+        Gradients are those of the loss without what `measure` calls a pull.
+        """
+        own = lane_weights(self._network, slot)
+        copies = {name: value.detach().clone().requires_grad_(value.requires_grad) for name, value in own.items()}
+        self._single.train()
+        with activations_of(self._single) as activations:
+            heads = raw_outputs(self._single, batch.images, precision=self._plan.precision, weights=copies)
+        parts = self._heads_loss(heads, batch.labels_NM5, self._values_of((slot,)))
+        scale = self._optimizers.loss_scale(slot)
+        return (*activations, *kernel_values(copies, parts.terms_TS4.sum() * scale, loss_scale=scale))
 
     def lane_state(self, slot: int) -> tuple[dict[str, Tensor], dict[str, object]]:
         """Copies on the CPU of a lane's weights and of its optimizer's state."""

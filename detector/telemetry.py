@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
 TERMS = ("box", "obj", "noobj", "cls")
 STRIDES = (32, 16, 8)  # pixels a cell, by scale
@@ -220,6 +220,56 @@ class ScaleObjectness(Objectness):
     split: str
 
 
+Part = Literal["activations", "weights", "gradients"]
+REACH = 4  # spreads to either side of the mean, of a histogram of a layer's values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerValues:
+    """How the values of one layer of a network are spread.
+
+    A layer is a convolution with its norm and activation function. Its activations are what it hands on for a batch of
+    images, in training form; its weights are those of its kernels; its gradients are those of the loss on the batch
+    with respect to these, before any clipping.
+
+    Attributes:
+        layer: Place among the convolutions, 0 for the one that sees the images.
+        part: What the values are: activations, weights or gradients.
+        mean, spread, norm: Mean, standard deviation and Euclidean norm; NaN, as are the next two, where a value is no
+            finite number.
+        smallest, largest: The ends of their range.
+        zeros: Share of values that are 0 exactly, 0..1.
+        dead: Share of channels whose activations are above 0 nowhere, or of kernels whose weights or gradients are 0
+            throughout, 0..1; NaN for the activations of an output, where no function follows.
+        histogram: Thousandths of the values in equal parts of the range from `REACH` spreads below the mean to as many
+            above, the lowest first; the outermost hold what lies beyond. All 0 where a value is no finite number.
+    """
+
+    layer: int
+    part: Part
+    mean: float
+    spread: float
+    norm: float
+    smallest: float
+    largest: float
+    zeros: float
+    dead: float
+    histogram: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerInspected(LayerValues):
+    """What one layer of a lane holds when some epochs are over.
+
+    Attributes:
+        lane: Position of the lane among all that were ever admitted.
+        epoch: Epochs trained before: 0 for the first weights. A training goes on with the epoch of this index.
+    """
+
+    lane: int
+    epoch: int
+
+
 # Corners x0 y0 x1 y1 in thousandths of an image's width and height, then the class; of a detection also its score in
 # thousandths. Whole numbers, since nobody sees less.
 Box = tuple[int, ...]
@@ -316,6 +366,7 @@ Telemetry = (
     | StepTelemetry
     | ClassScores
     | ScaleObjectness
+    | LayerInspected
     | PicturesTaken
     | PicturesWatched
     | EpochMetrics
@@ -324,6 +375,6 @@ Telemetry = (
 )
 
 
-def values_of(record: Rates | Scores | Objectness) -> dict[str, Any]:
+def values_of(record: Rates | Scores | Objectness | LayerValues) -> dict[str, Any]:
     """Fields of a record by name, for one that holds them and more."""
     return {field.name: getattr(record, field.name) for field in fields(record)}

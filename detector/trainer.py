@@ -15,7 +15,7 @@ from pathlib import Path
 
 from detector import checkpoint
 from detector.augment import in_epoch, without_augmentation
-from detector.batches import Batch, TrainingOrder, evaluation_batches, num_batches, training_batches
+from detector.batches import Batch, TrainingOrder, evaluation_batches, fixed_batch, num_batches, training_batches
 from detector.checkpoint import Checkpoint, Found
 from detector.datasets.listing import Dataset, Split
 from detector.hyperparameters import Hyperparameters
@@ -32,6 +32,7 @@ from detector.telemetry import (
     EpochMetrics,
     LaneEnded,
     LaneStarted,
+    LayerInspected,
     Measurement,
     Picture,
     PicturesTaken,
@@ -43,7 +44,7 @@ from detector.telemetry import (
     Telemetry,
     values_of,
 )
-from detector.watching import Watched, batch_picture, found_boxes, is_watched, watch
+from detector.watching import Watched, batch_picture, found_boxes, is_inspected, is_watched, watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,7 @@ class LaneSpec:
         checkpoint: File written after each epoch, the one before it kept; None for none.
         start: What to go on from; nothing for a training from its beginning.
         origin: Written to the file, for whoever looks for something to go on from.
+        is_inspected: Whether it is recorded what its layers hold, before the first epoch and after some others.
     """
 
     values: Hyperparameters
@@ -65,6 +67,7 @@ class LaneSpec:
     checkpoint: Path | None = None
     start: Found = field(default_factory=Found)
     origin: str = ""
+    is_inspected: bool = False
 
 
 @dataclass(slots=True)
@@ -134,12 +137,13 @@ class Trainer:
             anchors=self._anchors,
             start=start.state,
         )
-        self._steps_per_epoch = num_batches(dataset.train, plan.batch_size)
+        self._steps_per_epoch = num_batches(dataset.train, plan.batch_size, lanes[0].values.train_share)
         self._lanes: list[_Lane] = []
         self._waiting: list[_Lane] = []
         self._num_admitted = 0
         self._stopped: dict[int, str] = {}
         self._watched: Watched | None = None
+        self._inspected_on: Batch | None = None
         self._since = clock()
         for lane in lanes:
             self.admit(lane)
@@ -191,6 +195,7 @@ class Trainer:
         yield from self._start()
         yield from self._finish()
         if self._lanes:
+            yield from self._inspect(self._lanes)
             yield from self._train()
             yield from self._evaluate(self._lanes, "val", self._dataset.val)
 
@@ -242,6 +247,7 @@ class Trainer:
     def _finish(self) -> Iterator[Telemetry]:
         """Measures lanes whose epochs are over on the test images, and ends them."""
         over = [lane for lane in self._lanes if lane.epoch >= self._plan.epochs]
+        yield from self._inspect(over)
         if over and self._dataset.test is not None:
             yield from self._evaluate(over, "test", self._dataset.test)
         for lane in over:
@@ -404,6 +410,21 @@ class Trainer:
                 for index, size in zip(self._watched.indices, self._watched.sizes, strict=True)
             )
             yield PicturesWatched(lane=lane, epoch=epoch, boxes=boxes)
+
+    def _inspect(self, lanes: Sequence[_Lane]) -> Iterator[Telemetry]:
+        """What the layers of lanes hold before their next epoch, or at their end, where that was asked for."""
+        for lane in lanes:
+            if lane.spec.is_inspected and is_inspected(lane.epoch, self._plan.epochs):
+                for each in self._population.inspect(self._lanes.index(lane), self._batch_to_inspect()):
+                    yield LayerInspected(lane=lane.number, epoch=lane.epoch, **values_of(each))
+
+    def _batch_to_inspect(self) -> Batch:
+        if self._inspected_on is None:
+            plan, dataset = self._plan, self._dataset
+            self._inspected_on = fixed_batch(
+                dataset.train, batch_size=plan.batch_size, image_size=plan.image_size, max_boxes=dataset.max_boxes
+            )
+        return self._inspected_on
 
     def _save(self) -> Iterator[Telemetry]:
         for slot, lane in enumerate(self._lanes):

@@ -74,6 +74,11 @@ def is_watched(epoch: int, epochs: int) -> bool:
     return epoch in (0, epochs - 1) or (epoch + 1) % ceil(epochs / (MAX_EPOCHS - 2)) == 0
 
 
+def is_inspected(epoch: int, epochs: int) -> bool:
+    """Whether layers are looked at when so many epochs are over: none yet, or as many as after one of `is_watched`."""
+    return epoch == 0 or is_watched(epoch - 1, epochs)
+
+
 def found_boxes(rows_K6: np.ndarray, size: tuple[int, int], image_size: int) -> tuple[Box, ...]:
     """Detections in a picture as they are kept.
 

@@ -18,6 +18,7 @@ from detector.telemetry import (
     EpochMetrics,
     LaneEnded,
     LaneStarted,
+    LayerInspected,
     LossTerms,
     StepTelemetry,
     Telemetry,
@@ -61,6 +62,7 @@ class FakeObjective:
         first = json.loads(path.read_text())["epoch"] + 1 if path.exists() else 0
         total = self.epochs * STEPS_PER_EPOCH
         yield LaneStarted(lane=0, epoch=first, step=first * STEPS_PER_EPOCH, total_steps=total)
+        yield inspected(first)
         for epoch in range(first, self.epochs):
             for step in range(epoch * STEPS_PER_EPOCH, (epoch + 1) * STEPS_PER_EPOCH):
                 time.sleep(self.step_seconds)
@@ -195,6 +197,13 @@ def metrics_of(lr0: float, seed: int, epoch: int, epochs: int, split: str) -> Ep
         losses=losses,
         train_losses=losses,
         seconds=0.05,
+    )
+
+
+def inspected(epoch: int) -> LayerInspected:
+    numbers = {"mean": 0.0, "spread": 0.5, "norm": 5.0, "smallest": -1.0, "largest": 1.0, "zeros": 0.25}
+    return LayerInspected(
+        lane=0, epoch=epoch, layer=0, part="activations", dead=math.nan, histogram=(0, 500, 500), **numbers
     )
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from PIL import Image
 
-from detector.telemetry import ClassScores, Picture, PicturesWatched, ScaleObjectness
+from detector.telemetry import ClassScores, LayerInspected, Part, Picture, PicturesWatched, ScaleObjectness
 from evolve.storage import schema
 from evolve.storage.records import picture_row
-from evolve.storage.rows import class_row, objectness_row, watched_row
+from evolve.storage.rows import class_row, layer_row, objectness_row, watched_row
 
 NUM_CLASSES, NUM_PICTURES = 3, 2
+NUM_LAYERS = 5
 
 
 def _picture(shade: int, size: tuple[int, int]) -> Picture:
@@ -92,3 +93,32 @@ def _watched(row: Mapping[str, Any]) -> dict[str, Any]:
     boxes = ((110, 190, 460, 690, 0, 910), (20, 20, 300, 300, 1, 150))
     record = PicturesWatched(lane=0, epoch=row["epoch"], boxes=(boxes, boxes[: row["epoch"] % 2]))
     return watched_row(row["trial_id"], row["seed"], record)
+
+
+def layer_rows(trial_id: int, seed: int, epochs: int) -> list[dict[str, Any]]:
+    """Rows of a training that was looked into before its first epoch and after each; its activations explode."""
+    parts: dict[Part, float] = {"activations": 3.0, "weights": 0.9, "gradients": 1.5}
+    return [
+        layer_row(trial_id, seed, _layer(part, layer, epoch, rising**layer))
+        for epoch in range(epochs + 1)
+        for part, rising in parts.items()
+        for layer in range(NUM_LAYERS)
+    ]
+
+
+def _layer(part: Part, layer: int, epoch: int, size: float) -> LayerInspected:
+    is_output = layer == NUM_LAYERS - 1
+    return LayerInspected(
+        lane=0,
+        epoch=epoch,
+        layer=layer,
+        part=part,
+        mean=0.1 * size,
+        spread=size / (1 + epoch),
+        norm=100 * size,
+        smallest=-3 * size,
+        largest=5 * size,
+        zeros=0.01,
+        dead=nan if is_output and part == "activations" else 0.05 * layer,
+        histogram=tuple(round(1000 * exp(-(((place - 9.5) / 3) ** 2)) / 5.317) for place in range(20)),
+    )

@@ -25,6 +25,7 @@ FrameName: TypeAlias = Literal[
     "health",
     "classes",
     "objectness",
+    "layers",
     "watched",
     "pictures",
 ]

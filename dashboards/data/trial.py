@@ -165,6 +165,7 @@ def load_trial(engine: Engine, study: StudyView, number: int, outline: Outline, 
         "epochs": trial_queries.seed_epochs(trial_id, shown),
         "classes": trial_queries.seed_rows(schema.class_scores, trial_id, shown),
         "objectness": trial_queries.seed_rows(schema.objectness, trial_id, shown),
+        "layers": trial_queries.seed_rows(schema.layer, trial_id, shown),
         "watched": trial_queries.seed_rows(schema.watched, trial_id, shown),
         "pictures": trial_queries.seed_pictures(trial_id, shown),
     }

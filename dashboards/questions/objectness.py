@@ -15,6 +15,7 @@ from dashboards.blocks import Empty
 from dashboards.data.trial import TrialView
 from dashboards.data.trial_sets import spread_evenly
 from dashboards.figures import theme
+from dashboards.figures.choosing import add_choice
 from dashboards.figures.curves import add_line
 from dashboards.figures.series import COLORS
 from dashboards.questions.panel import Panel
@@ -153,8 +154,7 @@ def _draw_shares(data: Spread) -> go.Figure:
 def _draw_density(data: Spread) -> go.Figure:
     """A map for each epoch, one of them visible, chosen by a slider."""
     figure = theme.new_figure(height=400, x="IoU with the best label", y=f"objectness, stride {data.stride}")
-    last = len(data.densities) - 1
-    for place, (epoch, counts) in enumerate(data.densities):
+    for epoch, counts in data.densities:
         bins = (np.arange(len(counts)) + 0.5) / len(counts)
         figure.add_heatmap(
             x=bins,
@@ -162,22 +162,12 @@ def _draw_density(data: Spread) -> go.Figure:
             z=counts,
             zmin=0,
             colorscale=theme.SCALE,
-            showscale=place == last,
             colorbar={"title": {"text": "predictions", "side": "right"}, "thickness": 12, "outlinewidth": 0, "x": 1.01},
             name=f"epoch {epoch}",
-            visible=place == last,
             hovertemplate="IoU about %{x:.2f}, objectness about %{y:.2f}: %{z}<extra></extra>",
         )
-    steps = [
-        {
-            "label": str(epoch),
-            "method": "restyle",
-            "args": [{"visible": [other == place for other in range(last + 1)], "showscale": True}],
-        }
-        for place, (epoch, _) in enumerate(data.densities)
-    ]
-    slider = {"active": last, "steps": steps, "currentvalue": {"prefix": "after epoch "}, "pad": {"t": 46}}
-    figure.update_layout(sliders=[slider | {"bgcolor": theme.NEUTRAL}] if last else [])
+    labels = [str(epoch) for epoch, _ in data.densities]
+    add_choice(figure, labels, shown=len(labels) - 1, prefix="after epoch ")
     return figure
 
 

@@ -96,6 +96,10 @@ FreezeOption = Annotated[
 SkipOption = Annotated[
     bool, typer.Option("--skip-unreadable", help="Go on without images that cannot be read; they are counted.")
 ]
+InspectOption = Annotated[
+    bool,
+    typer.Option("--inspect", help="Record activations, weights and gradients by layer, for the page of each trial."),
+]
 AcceptDataOption = Annotated[
     bool,
     typer.Option("--accept-changed-data", help="Go on although earlier trials were trained on other data; recorded."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -28,6 +28,7 @@ from evolve.commands.options import (
     EngineOption,
     EpochsOption,
     FreezeOption,
+    InspectOption,
     JsonOption,
     LanesOption,
     ModelOption,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from evolve.run.found import Found
     from evolve.run.run import Run
     from evolve.study import Study
+    from evolve.study.hyp import HypFile
     from evolve.study.planning import Advice
 
 
@@ -74,6 +76,7 @@ def run(
     seeds: SeedsOption = None,
     skip_unreadable: SkipOption = False,
     accept_changed_data: AcceptDataOption = False,
+    inspect: InspectOption = False,
     device: DeviceOption = "auto",
     engine: EngineOption = "auto",
     workers: WorkersOption = None,
@@ -105,9 +108,9 @@ def run(
     device = _device(device, trains=not dry_run)
     budget = {"trials": trials, "seconds": seconds}
     if resume:
-        definition, checked = _stored(storage, name or study, chosen, budget), None
+        definition, checked = _stored(storage, name or study, chosen, budget, inspects=inspect), None
     else:
-        others = budget | {"skip_unreadable": skip_unreadable or None}
+        others = budget | {"skip_unreadable": skip_unreadable or None, "inspect": inspect or None}
         definition, checked = _defined(study, chosen, others, name=name, storage=storage, device=device)
     _say_choices(definition)
     run = replace(_run_of(definition, storage, device, asked, checked), accepts_changed_data=accept_changed_data)
@@ -128,6 +131,7 @@ def train(
     seeds: SeedsOption = None,
     skip_unreadable: SkipOption = False,
     accept_changed_data: AcceptDataOption = False,
+    inspect: InspectOption = False,
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     storage: StorageOption = DEFAULT_STORAGE,
@@ -156,23 +160,24 @@ def train(
         freeze=freeze,
     )
     if updates is not None:
-        chosen["epochs"] = _epochs(updates, file.training, chosen, skip_unreadable=skip_unreadable)
+        chosen["epochs"] = _epochs(updates, file, chosen, skip_unreadable=skip_unreadable)
     sha256 = checksum(weights or file.training.get("weights"))
-    others = {"skip_unreadable": skip_unreadable or None, "weights_sha256": sha256}
+    others = {"skip_unreadable": skip_unreadable or None, "inspect": inspect or None, "weights_sha256": sha256}
     definition = training_study(file, hyp, chosen, others, name=name, stored=partial(stored_study, storage))
     _say_choices(definition)
     run = _run_of(definition, storage, device, Asked(workers=workers), None)
     _train(replace(run, accepts_changed_data=accept_changed_data), as_json=as_json)
 
 
-def _epochs(updates: int, found_with: Mapping[str, Any], chosen: dict[str, Any], *, skip_unreadable: bool) -> int:
+def _epochs(updates: int, hyp: HypFile, chosen: dict[str, Any], *, skip_unreadable: bool) -> int:
     """Epochs that hold so many updates, of a training with what was chosen and, for the rest, what a hyp file says."""
     from evolve.run.data import epochs_of
 
     if chosen["epochs"] is not None:
         raise StudyError("--updates: is given beside --epochs; name one of them")
     given = {key: value for key, value in chosen.items() if value is not None}
-    return epochs_of(updates, {**found_with, **given}, skip_unreadable=skip_unreadable)
+    training, train_share = {**hyp.training, **given}, hyp.values.train_share
+    return epochs_of(updates, training, train_share=train_share, skip_unreadable=skip_unreadable)
 
 
 def _device(name: str, *, trains: bool) -> str:
@@ -212,17 +217,18 @@ def _defined(
     return with_preset(file, definition, stored, {} if checked is None else checked.summary), checked
 
 
-def _stored(storage: str, name: str, chosen: dict[str, Any], budget: dict[str, Any]) -> Study:
-    """The study as stored, with a larger budget if one is given."""
+def _stored(storage: str, name: str, chosen: dict[str, Any], budget: dict[str, Any], *, inspects: bool) -> Study:
+    """The study as stored, with a larger budget if one is given, and inspected from now on where that is asked for."""
     if given := [f"--{key.replace('_', '-')}" for key, value in chosen.items() if value is not None]:
-        raise StudyError(f"--resume: the stored study says {', '.join(given)}; allowed: --trials, --seconds")
+        raise StudyError(f"--resume: the stored study says {', '.join(given)}; allowed: --trials, --seconds, --inspect")
     with opened_storage(storage, reads_only=True) as opened:
         definition = opened.stored_study(name)
         if definition is None:
             raise StudyError(f"--resume: study {name} is not in {storage}; stored: {opened.study_names()}")
     changes = {key: value for key, value in budget.items() if value is not None}
     mapping = definition.to_mapping()
-    return type(definition).from_json(json.dumps(mapping | {"budget": mapping["budget"] | changes}))
+    wanted = {"budget": mapping["budget"] | changes, "inspect": definition.inspect or inspects}
+    return type(definition).from_json(json.dumps(mapping | wanted))
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:

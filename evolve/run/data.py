@@ -108,12 +108,13 @@ def settled(file: StudyFile, *, stored: Study | None, device: str) -> tuple[Stud
     return study, checked.at(study.image_size)
 
 
-def epochs_of(updates: int, training: Mapping[str, Any], *, skip_unreadable: bool) -> int:
+def epochs_of(updates: int, training: Mapping[str, Any], *, train_share: float, skip_unreadable: bool) -> int:
     """Epochs in which a single training updates its weights at least so many times.
 
     Args:
         updates: At least 1.
         training: Values of data, batch_size and nominal_batch_size, where they are not a study's defaults.
+        train_share: Share of the training images that is used, above 0 and at most 1.
         skip_unreadable: Whether images that cannot be read are left out.
 
     Raises:
@@ -124,7 +125,7 @@ def epochs_of(updates: int, training: Mapping[str, Any], *, skip_unreadable: boo
     defaults = {key: Study.model_fields[key].default for key in ("data", "batch_size")}
     known = defaults | {key: value for key, value in training.items() if value is not None}
     checked = survey(known["data"], skip_unreadable=skip_unreadable)
-    facts = planning.DataFacts.from_summary(known["data"], checked.summary)
+    facts = planning.DataFacts.from_summary(known["data"], checked.summary).of_share(train_share)
     return int(planning.epochs_for(updates, facts, known["batch_size"], known.get("nominal_batch_size")).value)
 
 

@@ -18,6 +18,7 @@ from detector.telemetry import StepTelemetry
 from evolve.errors import EvolveError
 from evolve.run.machine import available_cores, commit, cpu_name
 from evolve.study import Study
+from evolve.study.planning import check_shares, train_shares
 
 # Imported once for all processes that train.
 WORKERS_NEED = ("detector.trainer", "evolve.run.lanes")
@@ -190,7 +191,7 @@ class Cost:
 
     Attributes:
         device: torch's name of the device it was measured on.
-        steps: Number of batches in a whole training.
+        steps: Number of batches in a whole training, on average over what the study's trials use of the images.
         step_seconds: Median time of a batch.
         evaluation_seconds: Time of one evaluation on the validation images.
         test_seconds: Time of the evaluation on the test images at the end; 0 where there are none.
@@ -216,24 +217,30 @@ def measure_cost(study: Study, device: str, *, num_threads: int) -> Cost:
     """
     import torch
 
+    from detector.batches import num_batches
     from detector.trainer import LaneSpec, Trainer
 
     # Until here the process has loaded the program and read the data once, as each process of a run does.
     start_seconds = time.process_time()
     torch.set_num_threads(num_threads)
     dataset = open_study_data(study)
+    check_shares(study, len(dataset.train))
+    shares = train_shares(study)
+    steps = round(
+        study.epochs * statistics.fmean(num_batches(dataset.train, study.batch_size, each) for each in shares)
+    )
     lane = LaneSpec(values=study.hyperparameters(study.baseline_params()))
     trainer = Trainer(study.training_plan(device, study.seeds[0]), dataset, [lane])
     with contextlib.closing(trainer.fit()) as training:
-        steps = (record for record in training if isinstance(record, StepTelemetry))
-        seconds = [step.seconds for step in itertools.islice(steps, MEASURED_STEPS)]
+        records = (record for record in training if isinstance(record, StepTelemetry))
+        seconds = [step.seconds for step in itertools.islice(records, MEASURED_STEPS)]
     started = time.perf_counter()
     trainer.evaluate_once()
     evaluation_seconds = time.perf_counter() - started
     num_test = 0 if dataset.test is None else len(dataset.test)
     return Cost(
         device=device,
-        steps=trainer.total_steps,
+        steps=steps,
         # The first steps allocate memory and choose kernels.
         step_seconds=statistics.median(seconds[1:] or seconds),
         evaluation_seconds=evaluation_seconds,

@@ -55,7 +55,13 @@ class DetectionObjective:
         plan = self.study.of_trial(trial.params).training_plan(self.device, seed)
         start = checkpoint.latest(path, plan, values, seed, origin=trial.origin, last_epoch=last_epoch)
         return LaneSpec(
-            values=values, seed=seed, data_seed=plan.data_seed, checkpoint=path, start=start, origin=trial.origin
+            values=values,
+            seed=seed,
+            data_seed=plan.data_seed,
+            checkpoint=path,
+            start=start,
+            origin=trial.origin,
+            is_inspected=self.study.inspect,
         )
 
 

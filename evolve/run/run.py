@@ -77,7 +77,8 @@ def mended(run: Run, advice: Sequence[planning.Advice], checked: DataChecked) ->
     facts = planning.DataFacts.from_summary(study.data, checked.summary)
     values = {planning.KEYS[obstacle.option]: obstacle.value for obstacle in advice}
     if (updates := values.pop("updates", None)) is not None:
-        epochs = planning.epochs_for(updates, facts, study.batch_size, study.nominal_batch_size)
+        used = facts.of_share(max(planning.train_shares(study)))
+        epochs = planning.epochs_for(updates, used, study.batch_size, study.nominal_batch_size)
         values["epochs"] = epochs.value
     return replace(run, study=study.model_copy(update=values))
 
@@ -129,6 +130,7 @@ def _run(run: Run, should_stop: Callable[[], bool]) -> Generator[DataChecked | R
         engine = _engine(run, study, found, lanes=side_by_side)
         try:
             checked = checked or surveyed(study, run.pictures)
+            planning.check_shares(study, checked.summary["splits"]["train"]["images"])
             text = start_text(study, checked.summary["classes"])
             yield checked
             if isinstance(lanes, LanesChosen):

@@ -14,6 +14,7 @@ from detector.telemetry import (
     ClassScores,
     EpochMetrics,
     LaneStarted,
+    LayerInspected,
     Picture,
     PicturesTaken,
     PicturesWatched,
@@ -28,6 +29,7 @@ from evolve.storage.rows import (
     compact,
     epoch_from,
     epoch_row,
+    layer_row,
     objectness_row,
     step_from,
     step_row,
@@ -42,6 +44,7 @@ _FREQUENT: dict[type[Any], tuple[Table, Callable[..., dict[str, Any]]]] = {
     StepTelemetry: (schema.step, step_row),
     ClassScores: (schema.class_scores, class_row),
     ScaleObjectness: (schema.objectness, objectness_row),
+    LayerInspected: (schema.layer, layer_row),
     PicturesWatched: (schema.watched, watched_row),
 }
 
@@ -68,7 +71,15 @@ def _forgetting_all(table: Table) -> Delete:
 _FORGET_AFTER = tuple(
     map(
         _forgetting,
-        (schema.training, schema.step, schema.epoch, schema.class_scores, schema.objectness, schema.watched),
+        (
+            schema.training,
+            schema.step,
+            schema.epoch,
+            schema.class_scores,
+            schema.objectness,
+            schema.layer,
+            schema.watched,
+        ),
     )
 )
 # Most trainings have nothing to forget, and sums over what they have lost take longer than all else.

@@ -10,6 +10,7 @@ from detector.telemetry import (
     TERMS,
     ClassScores,
     EpochMetrics,
+    LayerInspected,
     LossTerms,
     PicturesWatched,
     ScaleObjectness,
@@ -21,6 +22,7 @@ _STEP = schema.scalar_names(StepTelemetry)
 _EPOCH = schema.scalar_names(EpochMetrics)
 _CLASS = schema.scalar_names(ClassScores)
 _OBJECTNESS = schema.scalar_names(ScaleObjectness)
+_LAYER = schema.scalar_names(LayerInspected)
 
 
 def step_row(trial_id: int, seed: int, step: StepTelemetry) -> dict[str, Any]:
@@ -62,6 +64,12 @@ def objectness_row(trial_id: int, seed: int, found: ScaleObjectness) -> dict[str
     """Row of `evolve_objectness`."""
     row = {"trial_id": trial_id, "seed": seed} | {name: getattr(found, name) for name in _OBJECTNESS}
     return row | {"histogram": compact(found.histogram), "density": compact(found.density)}
+
+
+def layer_row(trial_id: int, seed: int, found: LayerInspected) -> dict[str, Any]:
+    """Row of `evolve_layer`."""
+    row = {"trial_id": trial_id, "seed": seed} | {name: getattr(found, name) for name in _LAYER}
+    return row | {"part": found.part, "histogram": compact(found.histogram)}
 
 
 def watched_row(trial_id: int, seed: int, found: PicturesWatched) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from detector.telemetry import TERMS as TERMS
-from detector.telemetry import ClassScores, EpochMetrics, ScaleObjectness, StepTelemetry
+from detector.telemetry import ClassScores, EpochMetrics, LayerInspected, ScaleObjectness, StepTelemetry
 
 # What an evolve that knows no migrations refuses.
 SCHEMA_VERSION = 2
@@ -195,6 +195,16 @@ objectness = Table(
     Column("density", Text, nullable=False),  # JSON: counts by objectness and overlap
 )
 
+# One row for each part, layer and count of epochs after which a training was looked into: what `LayerInspected` says.
+layer = Table(
+    "evolve_layer",
+    metadata,
+    *_of_training(),
+    Column("part", String(16), primary_key=True),
+    *_scalars(LayerInspected, keys=("epoch", "layer")),
+    Column("histogram", Text, nullable=False),  # JSON: thousandths of the values
+)
+
 # Small pictures of a study, each once however many trainings show it.
 picture = Table(
     "evolve_picture",
@@ -226,7 +236,7 @@ watched = Table(
     Column("boxes", Text, nullable=False),  # JSON: detections by picture, each as `detector.telemetry.Box`
 )
 # What trainings yield: removed with a trial that trains from its beginning.
-OF_TRAININGS = (training, epoch, step, class_scores, objectness, taken, watched)
+OF_TRAININGS = (training, epoch, step, class_scores, objectness, layer, taken, watched)
 
 checkpoint = Table(
     "evolve_checkpoint",

@@ -7,14 +7,17 @@ Each gives its reason, and each can be overridden by an option or in the file.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
 from detector.declaration import CLASSES, VARIED
 from detector.hyperparameters import declarations
+from detector.plan import check_share, images_used
+from evolve.errors import StudyError
 from evolve.study import DIGITS, Study
 from evolve.study.file import StudyFile
+from evolve.study.space import Choices, as_number
 
 # A box about as wide as a cell of the finest grid of yolov3-tiny (stride 16) can still be told from its neighbours.
 WANTED_SIDE_PX = 16
@@ -53,6 +56,10 @@ class DataFacts:
             is_rendered=data in DIGITS,
         )
 
+    def of_share(self, train_share: float) -> DataFacts:
+        """The same where only a share of the training images is used."""
+        return replace(self, num_train=images_used(self.num_train, train_share))
+
     def updates_an_epoch(self, batch_size: int, nominal_batch_size: int | None = None) -> int:
         """Updates of the weights in one pass over the training images."""
         accumulation = max(round((nominal_batch_size or batch_size) / batch_size), 1)
@@ -77,6 +84,30 @@ class Advice:
     reason: str
 
 
+def train_shares(study: Study) -> tuple[float, ...]:
+    """Shares of the training images that a study's trainings use; of a range some that stand for all."""
+    searched = study.space.get("train_share")
+    if searched is None:
+        return (study.hyperparameters({}).train_share,)
+    values = searched.choices if isinstance(searched, Choices) else searched.values(9)
+    return tuple(float(value) for value in values)
+
+
+def check_shares(study: Study, num_train: int) -> None:
+    """Makes sure that every training of a study has a batch of images.
+
+    Raises:
+        StudyError: The smallest share that it fixes or searches is less.
+    """
+    searched = study.space.get("batch_size")
+    batch_size = study.batch_size if searched is None else int(searched.largest)
+    try:
+        check_share(num_train, min(train_shares(study)), batch_size)
+    except ValueError as error:
+        part = "space" if "train_share" in study.space else "hyperparameters"
+        raise StudyError(f"study {study.name}: {part}.{error}") from None
+
+
 def needs_data(file: StudyFile) -> bool:
     """Whether what the data hold decides anything about a study."""
     return bool(file.open_keys) or any(declarations()[name].depends_on_data for name in _hyperparameters(file))
@@ -93,6 +124,8 @@ def settle(file: StudyFile, facts: DataFacts, *, is_cuda: bool) -> Study:
     Raises:
         StudyError: The study is not allowed.
     """
+    if "train_share" not in file.searched:  # else some trial may use all
+        facts = facts.of_share(as_number(file.given.get("train_share", 1.0)))
     decisions = [*_choices(file, facts, is_cuda=is_cuda), *_left_out(file, facts)]
     values = {decision.key: decision.value for decision in decisions if decision.key in file.open_keys}
     return file.settled(values, {decision.key: decision.reason for decision in decisions})
@@ -190,8 +223,9 @@ def _obstacles(study: Study, facts: DataFacts) -> Iterator[Advice]:
 
 
 def num_updates(study: Study, facts: DataFacts) -> int:
-    """Updates of the weights in one training of a study."""
-    return study.epochs * facts.updates_an_epoch(study.batch_size, study.nominal_batch_size)
+    """Updates of the weights in one training of a study, on as many images as any of them uses."""
+    used = facts.of_share(max(train_shares(study)))
+    return study.epochs * used.updates_an_epoch(study.batch_size, study.nominal_batch_size)
 
 
 def remedies(study: Study, facts: DataFacts) -> tuple[Advice, ...]:

@@ -104,6 +104,7 @@ class Study(Definition):
         fitness: What is maximised.
         thresholds: Where verdicts turn.
         baseline: Whether trial 0 is the fixed hyperparameters, or defaults, themselves.
+        inspect: Whether it is recorded what the layers of each network hold, which decides nothing.
         keep_weights: Whether the weights of all trials are kept or those of the best alone.
         decisions: Why a value is what it is, by key, where it was chosen from the data.
         defaults: Generation of the detector's defaults, which a study that was begun under an earlier one keeps.
@@ -134,6 +135,7 @@ class Study(Definition):
     fitness: Fitness = Fitness()
     thresholds: Thresholds = Thresholds()
     baseline: Flag = False
+    inspect: Flag = False
     keep_weights: Literal["best", "all"] = "best"
     decisions: dict[str, str] = Field(default={})
     defaults: Annotated[Whole, AfterValidator(_generation)] = GENERATION
@@ -254,14 +256,14 @@ class Study(Definition):
         return self.space.grid(self.budget.trials)
 
     def differences(self, other: Study) -> list[str]:
-        """Key paths in which two definitions differ, description, budget and the reasons of decisions apart.
+        """Key paths in which two definitions differ, description, budget, inspection and reasons of decisions apart.
 
         The number of trials counts only where it decides the grid: there the same trial would be another point. A file
         of weights may lie elsewhere if it is the same.
         """
         mine, others = _flat(self.to_mapping()), _flat(other.to_mapping())
         keys = [key for key in mine | others if mine.get(key) != others.get(key)]
-        free = {"description", "budget", "decisions", *(["weights"] if self.weights_sha256 else [])}
+        free = {"description", "budget", "inspect", "decisions", *(["weights"] if self.weights_sha256 else [])}
         differing = [key for key in keys if key.split(".")[0] not in free]
         if not differing and self.sampler == "grid" and self.grid() != other.grid():
             differing.append("budget.trials")

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from detector.telemetry import CheckpointSaved, EndCause, EpochMetrics, LaneEnded, LaneStarted, StepTelemetry
+from detector.telemetry import (
+    CheckpointSaved,
+    EndCause,
+    EpochMetrics,
+    LaneEnded,
+    LaneStarted,
+    LayerInspected,
+    StepTelemetry,
+)
 from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, Parted, ProcessEngine, Progress, SerialEngine
 from evolve.run.objective import MakeObjective
 from evolve.storage.lease import process_mark
@@ -83,7 +91,7 @@ def test_all_records_arrive_in_order_and_then_the_end(engine: Engine) -> None:
 
     assert events[-1] == Ended(trial=mine.number)
     telemetry = [each.telemetry for each in records(events)]
-    assert isinstance(telemetry[0], LaneStarted)
+    assert isinstance(telemetry[0], LaneStarted) and isinstance(telemetry[1], LayerInspected)
     assert [each.step for each in telemetry if isinstance(each, StepTelemetry)] == list(range(15))
     assert [each.split for each in telemetry if isinstance(each, EpochMetrics)] == ["val"] * 3 + ["test"]
     assert isinstance(telemetry[-1], LaneEnded)

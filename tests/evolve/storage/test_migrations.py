@@ -110,7 +110,7 @@ def test_writing_migrates_with_everything_in_it_to_the_tables_that_are_made_new(
     assert differences(storage) == []
     storage.close()
     after = tables_of(old)
-    new = ("class_scores", "objectness", "picture", "taken", "watched", "run")
+    new = ("class_scores", "objectness", "picture", "taken", "watched", "run", "layer")
     grown = {"evolve_version", "evolve_training", "evolve_schema", *(f"evolve_{name}" for name in (*new, *lacking))}
     assert not any(after[f"evolve_{name}"] for name in new)
     assert {row[-1] for row in after["evolve_trial"]} == {None}  # nobody knows what they lost

@@ -31,7 +31,7 @@ from evolve.storage.lease import LEASE_SECONDS, Lease
 from evolve.storage.migrations import latest
 from evolve.storage.sqlite import BUSY_SECONDS, sqlite_file
 from evolve.study.trial import Record
-from tests.fakes import metrics_of, step_of
+from tests.fakes import inspected, metrics_of, step_of
 
 
 @pytest.fixture
@@ -79,8 +79,9 @@ def seen_in(epoch: int, split: str = "val") -> list[Record]:
         ClassScores(**own, split=split, class_index=2, objects=4, **scores),
         ScaleObjectness(**own, split=split, **objectness, **group),
         PicturesWatched(**own, boxes=(((0, 0, 10, 20, 2, 900),), ())),
+        inspected(epoch),
     ]
-    return [*map(record, found[: 3 if split == "val" else 2])]
+    return [*map(record, found[: 4 if split == "val" else 2])]
 
 
 def rows_in(storage: Storage, table: Table) -> list[dict[str, object]]:
@@ -93,12 +94,15 @@ def test_what_an_evaluation_shows_is_kept_and_replaced_by_a_training_that_goes_o
 
     storage.records.write(1, [start(5, 1)], {})
 
-    for table in (schema.class_scores, schema.objectness, schema.watched):
+    for table in (schema.class_scores, schema.objectness, schema.watched, schema.layer):
         assert [row["epoch"] for row in rows_in(storage, table)] == [0]
     (objectness,), (watched,) = (rows_in(storage, table) for table in (schema.objectness, schema.watched))
     assert (objectness["histogram"], objectness["density"]) == ("[1,2]", "[[1],[2]]")
     assert objectness["is_matched"] is True and math.isnan(float(str(objectness["iou_spread"])))
     assert watched["boxes"] == "[[[0,0,10,20,2,900]],[]]"
+    (layer,) = rows_in(storage, schema.layer)
+    assert (layer["part"], layer["spread"], layer["histogram"]) == ("activations", 0.5, "[0,500,500]")
+    assert math.isnan(float(str(layer["dead"])))
 
 
 def test_a_picture_is_kept_once_a_study_however_many_trainings_show_it(storage: Storage) -> None:

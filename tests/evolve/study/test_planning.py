@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from evolve.errors import StudyError
 from evolve.study import Study
 from evolve.study.file import read_study
-from evolve.study.planning import LEAST_EPOCHS, DataFacts, advice, epochs_for, num_updates, remedies, settle
+from evolve.study.planning import (
+    LEAST_EPOCHS,
+    DataFacts,
+    advice,
+    check_shares,
+    epochs_for,
+    num_updates,
+    remedies,
+    settle,
+    train_shares,
+)
+from evolve.study.space import Space
 
 RACCOONS = DataFacts(num_train=160, box_sides={"raccoon": 0.59}, is_rendered=False)
 CELLS = DataFacts(num_train=205, box_sides={"RBC": 0.16, "Platelets": 0.07}, is_rendered=False)
@@ -123,3 +134,40 @@ def test_updates_are_counted_as_the_trainer_takes_them() -> None:
     study = read_study("lr_sweep", {"epochs": 3, "batch_size": 8, "nominal_batch_size": 16}).preview()
 
     assert num_updates(study, RACCOONS) == 3 * 10
+
+
+FILE = """
+data: photos
+batch_size: 16
+updates: 300
+hyperparameters: {train_share: 0.5}
+space: {lr0: {low: 0.001, high: 0.1}}
+budget: {trials: 2}
+"""
+
+
+def searching_shares() -> Study:
+    space = Space.from_mapping({"train_share": {"choices": [0.1, 0.5]}})
+    return read_study("lr_sweep", {"data": "photos"}).preview().model_copy(update={"space": space})
+
+
+def test_updates_and_epochs_count_the_images_that_are_used(tmp_path: Path) -> None:
+    (tmp_path / "half.yaml").write_text(FILE)
+    (tmp_path / "whole.yaml").write_text(FILE.replace("0.5", "1"))
+    half, whole = (
+        settle(read_study(str(tmp_path / f"{name}.yaml")), RACCOONS, is_cuda=False) for name in ("half", "whole")
+    )
+    searched = searching_shares()
+
+    assert (half.epochs, whole.epochs) == (60, 30)
+    assert num_updates(half, RACCOONS) == num_updates(whole, RACCOONS) == 300
+    assert train_shares(half) == (0.5,) and train_shares(searched) == (0.1, 0.5)
+    assert num_updates(searched, CELLS) == searched.epochs * 7  # batches of 16 of 102 images, the larger share
+
+
+def test_a_share_of_less_than_a_batch_is_refused_before_anything_is_trained() -> None:
+    check_shares(searching_shares(), 160)
+    with pytest.raises(
+        StudyError, match=r"space\.train_share: 0\.1 of 140 training images is 14, fewer than a batch of 16"
+    ):
+        check_shares(searching_shares(), 140)

@@ -380,8 +380,8 @@ def test_fitness_is_the_weighted_mean() -> None:
     assert Fitness(map50=5, map50_95=5).score(precision=1, recall=1, map50=1, map50_95=1) == 1
 
 
-def test_studies_that_differ_in_budget_and_description_alone_may_go_on() -> None:
-    assert study().differences(study(budget={"trials": 80, "seconds": 9}, description="x")) == []
+def test_studies_that_differ_in_budget_description_and_what_is_recorded_alone_may_go_on() -> None:
+    assert study().differences(study(budget={"trials": 80, "seconds": 9}, description="x", inspect=True)) == []
 
 
 def test_other_differences_are_named_by_key() -> None:
