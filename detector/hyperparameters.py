@@ -309,7 +309,18 @@ class Hyperparameters:
         is_shared=True,
     )
     initialiser: str = choice(
-        START, "Distribution of the first weights: torch's uniform one, or He's normal one.", ("uniform", "he_normal")
+        START,
+        "Distribution of the first kernels: torch's uniform one, He's or Glorot's for the layer, or one for all.",
+        ("uniform", "he_normal", "he_uniform", "xavier", "normal"),
+    )
+    init_std: float = number(
+        0.02, 0.0, 10.0, START, "Standard deviation of the first kernels.", needs=(("initialiser", "normal"),)
+    )
+    prior_bias: bool = declared(
+        True,
+        START,
+        "Whether outputs start with as many objects, and of each class, as the labels have; if not, biases start at 0.",
+        choices=(True, False),
     )
     clipping: str = choice(
         OPTIMIZER,

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from detector.batches import Batch
-from detector.choices.initialisers import INITIALISERS
 from detector.hyperparameters import Hyperparameters, fuse_key, shared_names
 from detector.lane_values import LaneValues
 from detector.loss import LossParts, detection_loss, in_slots
@@ -114,9 +113,8 @@ class Population:
 
     def _initialise(self, slot: int, values: Hyperparameters, seed: int) -> None:
         network = self._network
-        kernels = INITIALISERS[values.initialiser]
         prior = replace(self._prior, class_loss=values.class_loss)
-        initialise_lane(network, slot, seed=seed, prior=prior, image_size=self._plan.image_size, kernels=kernels)
+        initialise_lane(network, slot, seed=seed, prior=prior, image_size=self._plan.image_size, values=values)
         network.load_lane(slot, {**network.lane_state(slot), **self._start})
 
     def measure(self, batches: Sequence[Batch], rates: Sequence[Rates], pulls: Sequence[float]) -> list[Measurement]:
