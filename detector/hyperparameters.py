@@ -19,7 +19,8 @@ from typing import Any
 from detector.declaration import CLASSES, VARIED, Declaration, choice, declared, number
 
 RATES, OPTIMIZER, WARMUP, LOSS = "rates", "optimizer", "warm-up", "loss"
-TARGETS, START, AVERAGE, AUGMENTATION, SIZE = "targets", "start", "average", "augmentation", "size of images"
+TARGETS, NETWORK, START, AVERAGE = "targets", "network", "start", "average"
+AUGMENTATION, SIZE = "augmentation", "size of images"
 STEPS_AT = (0.8, 0.9)  # darknet yolov3.cfg: steps 400000 and 450000 of 500200
 _WARMING = ("warmup_epochs or warmup_steps",)
 _TO_LRF = ("linear", "cosine", "steps", "poly", "exponential", "cosine_restarts", "one_cycle", "plateau")
@@ -306,6 +307,12 @@ class Hyperparameters:
         "How raw outputs become boxes: YOLOv3's exp, or sigmoids that bound the size to 4 anchors; wide ones reach "
         "all cells around.",
         ("bounded", "exp", "wide"),
+        is_shared=True,
+    )
+    normalisation: str = choice(
+        NETWORK,
+        "What keeps the scale of what layers pass on: norms over batches, over groups of an image's channels, or none.",
+        ("batch", "group", "none"),
         is_shared=True,
     )
     initialiser: str = choice(

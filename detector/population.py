@@ -55,6 +55,7 @@ class Population:
         class_rarity: Weight of each class where classes are weighed, as `LabelStatistics` has it.
         anchors: For each scale the sizes (A, 2) as fractions of the image.
         start: Weights that all lanes begin with instead of random ones, by the names of a one-lane network.
+        values: Hyperparameters of any lane, which say what all share.
     """
 
     def __init__(
@@ -65,12 +66,14 @@ class Population:
         class_rarity: Sequence[float],
         anchors: Sequence[Tensor],
         start: Mapping[str, Tensor],
+        values: Hyperparameters,
     ) -> None:
         self._plan, self._prior, self._class_rarity, self._start = plan, prior, class_rarity, start
         self._device = torch.device(plan.device)
         self._dtype = torch.float64 if plan.precision == "float64" else torch.float32
         self._num_classes = len(prior.class_share)
         self._anchors = [anchors_A2.to(self._device, self._dtype) for anchors_A2 in anchors]
+        self._shared = values
         self._network = self._single = self._build(1)
         self._values: list[Hyperparameters] = []
         self._optimizers: LaneOptimizers  # of the network, from its first lanes on
@@ -93,7 +96,7 @@ class Population:
         Raises:
             ValueError: The lanes disagree on something they share.
         """
-        check_lanes_agree([*self._values, *values])
+        check_lanes_agree([self._shared, *values])
         present, num_before = list(range(self.num_lanes)), self.num_lanes
         self._rebuild(present, num_new=len(values))
         for slot, (seed, lane_values) in enumerate(zip(seeds, values, strict=True), start=num_before):
@@ -231,7 +234,7 @@ class Population:
         self._optimizers.load_state(slot, optimizer)
 
     def _build(self, lanes: int) -> Network:
-        network = build_network(self._plan.model, num_classes=self._num_classes, lanes=lanes)
+        network = build_network(self._plan.model, num_classes=self._num_classes, lanes=lanes, values=self._shared)
         network.freeze(num_frozen_rows(self._plan.freeze, network.rows))
         return network.to(self._device, self._dtype).to(memory_format=torch.channels_last)
 

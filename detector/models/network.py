@@ -39,9 +39,15 @@ class HeadPrior:
 
 
 class Network(nn.Module):
-    """T networks of the same shape that see the same images, or each its own."""
+    """T networks of the same shape that see the same images, or each its own.
 
-    def __init__(self, rows: Sequence[Row], *, lanes: int) -> None:
+    Args:
+        rows: The layer table.
+        lanes: Number of lanes, T.
+        normalisation: A key of `NORMALISATIONS`.
+    """
+
+    def __init__(self, rows: Sequence[Row], *, lanes: int, normalisation: str) -> None:
         super().__init__()
         self.rows = tuple(rows)
         self.lanes = lanes
@@ -52,7 +58,7 @@ class Network(nn.Module):
                 conv = LaneConv(
                     channels, row.filters, size=row.size, stride=row.stride, lanes=lanes, reads_images=index == 0
                 )
-                self.blocks[str(index)] = ConvBlock(conv, is_normalised=row.is_normalised)
+                self.blocks[str(index)] = ConvBlock(conv, normalisation=normalisation if row.is_normalised else "")
             channels = row.filters
         self._kept = {source for row in self.rows for source in row.sources}
 
@@ -124,9 +130,16 @@ def lane_weights(network: Network, lane: int) -> dict[str, Tensor]:
     return {name: value[lane * sizes[name] : (lane + 1) * sizes[name]] for name, value in values}
 
 
-def build_network(model: str, *, num_classes: int, lanes: int = 1) -> Network:
-    """A network with weights not yet set; see `initialise_lane`."""
-    return Network(rows_of(model, num_classes), lanes=lanes)
+def build_network(model: str, *, num_classes: int, lanes: int = 1, values: Hyperparameters = _DEFAULTS) -> Network:
+    """A network with weights not yet set; see `initialise_lane`.
+
+    Args:
+        model: A name of `detector.plan.MODELS`.
+        num_classes: Classes that it tells apart, at least 1.
+        lanes: Number of lanes, T.
+        values: Hyperparameters of any lane, of which those of the network are looked at; lanes share them.
+    """
+    return Network(rows_of(model, num_classes), lanes=lanes, normalisation=values.normalisation)
 
 
 def raw_outputs(
