@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from detector.choices.normalisations import NORM_EPS
 from detector.metrics import decode
 from detector.models.darknet import ANCHORS_PER_SCALE
 from detector.models.darknet_files import CFG_CODINGS, cfg_text, weights_bytes
-from detector.models.layers import NORM_EPS
 from detector.models.network import raw_outputs
 from detector.predict import Detector
 from detector.start import DARKNETS
@@ -78,18 +78,22 @@ def to_darknet(detector: Detector, path: Path) -> Exported:
     With a single class, where the class output is neither trained nor read here, it is written as certain.
 
     Args:
-        detector: The cfg of another box coding than `exp` has keys that the first darknet does not know. Several
-            classes must have been learned each by itself: darknet's yolo layers have no other.
+        detector: Of batch norm, the only one in darknet. The cfg of another box coding than `exp` has keys that the
+            first darknet does not know. Several classes must have been learned each by itself: its yolo layers have no
+            other.
         path: Name of the `.weights` file.
 
     Raises:
-        ExportError: The detector tells its classes apart in another way.
+        ExportError: The detector is normalised, or tells its classes apart, in another way.
         OSError: A file cannot be written.
     """
     source, rows, coding = detector.source, detector.network.rows, detector.source.values.coding
-    found, allowed = source.values.class_loss, DARKNETS.class_loss
-    if found != allowed and len(detector.names) > 1:  # one class is certain whatever it is
-        raise ExportError(f"darknet has no class loss {found!r}; allowed: {allowed}; onnx and torchscript hold any")
+    asked = ("normalisation",) if len(detector.names) == 1 else ("normalisation", "class_loss")  # one class is certain
+    for name in asked:
+        found, allowed = getattr(source.values, name), getattr(DARKNETS, name)
+        if found != allowed:
+            what = name.replace("_", " ")
+            raise ExportError(f"darknet has no {what} {found!r}; allowed: {allowed}; onnx and torchscript hold any")
     state = {name: value.cpu() for name, value in detector.network.lane_state(0).items()}
     notes = [_epsilon_note(state)]
     if keys := CFG_CODINGS[coding]:

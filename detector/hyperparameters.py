@@ -19,8 +19,8 @@ from typing import Any
 from detector.declaration import CLASSES, VARIED, Declaration, choice, declared, number
 
 RATES, OPTIMIZER, WARMUP, LOSS = "rates", "optimizer", "warm-up", "loss"
-TARGETS, START, AVERAGE, AUGMENTATION, SIZE = "targets", "start", "average", "augmentation", "size of images"
-IMAGES = "images"
+TARGETS, NETWORK, START, AVERAGE = "targets", "network", "start", "average"
+AUGMENTATION, SIZE, IMAGES = "augmentation", "size of images", "images"
 STEPS_AT = (0.8, 0.9)  # darknet yolov3.cfg: steps 400000 and 450000 of 500200
 _WARMING = ("warmup_epochs or warmup_steps",)
 _TO_LRF = ("linear", "cosine", "steps", "poly", "exponential", "cosine_restarts", "one_cycle", "plateau")
@@ -318,8 +318,25 @@ class Hyperparameters:
         ("bounded", "exp", "wide"),
         is_shared=True,
     )
+    normalisation: str = choice(
+        NETWORK,
+        "What keeps the scale of what layers pass on: norms over batches, over groups of an image's channels, or none.",
+        ("batch", "group", "none"),
+        is_shared=True,
+    )
     initialiser: str = choice(
-        START, "Distribution of the first weights: torch's uniform one, or He's normal one.", ("uniform", "he_normal")
+        START,
+        "Distribution of the first kernels: torch's uniform one, He's or Glorot's for the layer, or one for all.",
+        ("uniform", "he_normal", "he_uniform", "xavier", "normal"),
+    )
+    init_std: float = number(
+        0.02, 0.0, 10.0, START, "Standard deviation of the first kernels.", needs=(("initialiser", "normal"),)
+    )
+    prior_bias: bool = declared(
+        True,
+        START,
+        "Whether outputs start with as many objects, and of each class, as the labels have; if not, biases start at 0.",
+        choices=(True, False),
     )
     clipping: str = choice(
         OPTIMIZER,

@@ -81,7 +81,7 @@ class LaneOptimizers:
         buffers = dict(network.named_buffers())
         self._statistics_rows = LaneRows(buffers, dict.fromkeys(buffers, ""), lanes=network.lanes)
         self._statistics = self._statistics_rows.of([buffers[name] for name in self._statistics_rows.names])
-        self._average_TQ = torch.cat(self._statistics, 1)
+        self._average_TQ = self._present_statistics()
         self._num_updates = [0] * len(self._values)
         self._loss_scales = [1.0] * len(self._values)
         self._norms_T3 = self._next_norms_T3 = self._average_TP.new_zeros(network.lanes, 3, dtype=torch.float64)
@@ -306,9 +306,15 @@ class LaneOptimizers:
             # The ramp lets short trainings average over less (tf.train.ExponentialMovingAverage, num_updates).
             ramp = (1 + self._num_updates[slot]) / (10 + self._num_updates[slot])
             shares.append(1 - min(self._values[slot].ema_decay, ramp))
-        statistics_TQ = torch.cat(self._statistics, 1)
-        for average, present in ((self._average_TP, self._present.values_TP), (self._average_TQ, statistics_TQ)):
+        averaged = [(self._average_TP, self._present.values_TP)]
+        if self._statistics:
+            averaged.append((self._average_TQ, self._present_statistics()))
+        for average, present in averaged:
             torch._foreach_lerp_([average[slot] for slot in slots], [present[slot] for slot in slots], shares)
+
+    def _present_statistics(self) -> Tensor:
+        """Statistics of each lane's layers in a row; of no columns where its normalisation has none."""
+        return torch.cat(self._statistics, 1) if self._statistics else self._average_TP[:, :0]
 
     def _are_all(self, slots: Sequence[int]) -> bool:
         return len(slots) == self._network.lanes

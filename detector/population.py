@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from detector.batches import Batch
-from detector.choices.initialisers import INITIALISERS
 from detector.hyperparameters import Hyperparameters, fuse_key, shared_names
 from detector.inspection import activations_of, kernel_values
 from detector.lane_values import LaneValues
@@ -57,6 +56,7 @@ class Population:
         class_rarity: Weight of each class where classes are weighed, as `LabelStatistics` has it.
         anchors: For each scale the sizes (A, 2) as fractions of the image.
         start: Weights that all lanes begin with instead of random ones, by the names of a one-lane network.
+        values: Hyperparameters of any lane, which say what all share.
     """
 
     def __init__(
@@ -67,12 +67,14 @@ class Population:
         class_rarity: Sequence[float],
         anchors: Sequence[Tensor],
         start: Mapping[str, Tensor],
+        values: Hyperparameters,
     ) -> None:
         self._plan, self._prior, self._class_rarity, self._start = plan, prior, class_rarity, start
         self._device = torch.device(plan.device)
         self._dtype = torch.float64 if plan.precision == "float64" else torch.float32
         self._num_classes = len(prior.class_share)
         self._anchors = [anchors_A2.to(self._device, self._dtype) for anchors_A2 in anchors]
+        self._shared = values
         self._network = self._single = self._build(1)
         self._values: list[Hyperparameters] = []
         self._optimizers: LaneOptimizers  # of the network, from its first lanes on
@@ -95,7 +97,7 @@ class Population:
         Raises:
             ValueError: The lanes disagree on something they share.
         """
-        check_lanes_agree([*self._values, *values])
+        check_lanes_agree([self._shared, *values])
         present, num_before = list(range(self.num_lanes)), self.num_lanes
         self._rebuild(present, num_new=len(values))
         for slot, (seed, lane_values) in enumerate(zip(seeds, values, strict=True), start=num_before):
@@ -115,9 +117,8 @@ class Population:
 
     def _initialise(self, slot: int, values: Hyperparameters, seed: int) -> None:
         network = self._network
-        kernels = INITIALISERS[values.initialiser]
         prior = replace(self._prior, class_loss=values.class_loss)
-        initialise_lane(network, slot, seed=seed, prior=prior, image_size=self._plan.image_size, kernels=kernels)
+        initialise_lane(network, slot, seed=seed, prior=prior, image_size=self._plan.image_size, values=values)
         network.load_lane(slot, {**network.lane_state(slot), **self._start})
 
     def measure(self, batches: Sequence[Batch], rates: Sequence[Rates], pulls: Sequence[float]) -> list[Measurement]:
@@ -248,7 +249,7 @@ class Population:
         self._optimizers.load_state(slot, optimizer)
 
     def _build(self, lanes: int) -> Network:
-        network = build_network(self._plan.model, num_classes=self._num_classes, lanes=lanes)
+        network = build_network(self._plan.model, num_classes=self._num_classes, lanes=lanes, values=self._shared)
         network.freeze(num_frozen_rows(self._plan.freeze, network.rows))
         return network.to(self._device, self._dtype).to(memory_format=torch.channels_last)
 

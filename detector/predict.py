@@ -58,7 +58,7 @@ class Detector(nn.Module):
         self.names, self.image_size, self.anchors = weights.names, plan.image_size, weights.anchors
         self.source = replace(weights, weights={}, optimizer={})
         dtype = torch.float64 if plan.precision == "float64" else torch.float32
-        self.network = build_network(plan.model, num_classes=len(self.names))
+        self.network = build_network(plan.model, num_classes=len(self.names), values=weights.values)
         self.network.load_lane(0, weights.averaged_weights)
         self.network.to(device, dtype).to(memory_format=torch.channels_last)
         for scale, sizes in enumerate(self.anchors):  # buffers move with the weights

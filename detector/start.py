@@ -19,8 +19,8 @@ from detector.models.darknet import ANCHORS_PER_SCALE, Row, num_frozen_rows, pub
 from detector.models.darknet_files import CfgHeads, WeightsError, read_cfg_heads, read_weights
 from detector.plan import TrainingPlan
 
-# What raw outputs mean to its yolo layers, unless a cfg says more.
-DARKNETS = Hyperparameters(coding="exp", class_loss="bce")
+# What raw outputs mean to its yolo layers, unless a cfg says more, and what its networks are made of.
+DARKNETS = Hyperparameters(coding="exp", class_loss="bce", normalisation="batch")
 _ZIP = b"PK\x03\x04"  # how files of torch begin
 
 
@@ -63,8 +63,8 @@ def load_start(plan: TrainingPlan, names: Sequence[str], values: Hyperparameters
         values: Hyperparameters of the training, which say what raw outputs mean; heads that mean others are not taken.
 
     Raises:
-        WeightsError: The file is missing, damaged, of another network or another checksum, or ends before the layers
-            that are to be frozen.
+        WeightsError: The file is missing, damaged, of another network, normalisation or checksum, or ends before the
+            layers that are to be frozen.
         ValueError: There are not as many layers as are to be frozen.
     """
     rows = rows_of(plan.model, len(names))
@@ -93,6 +93,7 @@ def _ours(path: Path, plan: TrainingPlan, names: Sequence[str], values: Hyperpar
         raise WeightsError(str(error)) from error
     if stored.plan.model != plan.model:
         raise WeightsError(f"{path}: holds weights of {stored.plan.model}, not of {plan.model}; allowed: --model of it")
+    _check_normalisation(path, stored.values, values)
     reason = f"its classes are {_listed(stored.names)}, not {_listed(names)}" if stored.names != tuple(names) else ""
     reason = reason or _other_meaning(stored.values.coding, stored.values.class_loss, values, len(names))
     if not reason:
@@ -104,6 +105,7 @@ def _ours(path: Path, plan: TrainingPlan, names: Sequence[str], values: Hyperpar
 
 
 def _darknets(path: Path, plan: TrainingPlan, names: Sequence[str], values: Hyperparameters) -> Start:
+    _check_normalisation(path, DARKNETS, values)
     read = read_weights(path, plan.model, num_classes=len(names))
     rows = rows_of(plan.model, read.num_classes)
     if read.num_rows < len(rows) - 1:  # no file holds the last row, which has no weights
@@ -119,6 +121,12 @@ def _darknets(path: Path, plan: TrainingPlan, names: Sequence[str], values: Hype
         return _whole_of_darknet(cfg, heads, read.state, plan)
     text = f"{reason}: all layers but the heads are taken"
     return Start(state=_without_heads(read.state, rows), anchors=None, text=text)
+
+
+def _check_normalisation(path: Path, there: Hyperparameters, here: Hyperparameters) -> None:
+    if there.normalisation != here.normalisation:
+        found, asked = there.normalisation, here.normalisation
+        raise WeightsError(f"{path}: its layers have normalisation {found}, not {asked}; allowed: {found}")
 
 
 def _other_meaning(coding: str, class_loss: str, here: Hyperparameters, num_classes: int) -> str:

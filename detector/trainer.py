@@ -136,6 +136,7 @@ class Trainer:
             class_rarity=statistics.class_rarity,
             anchors=self._anchors,
             start=start.state,
+            values=lanes[0].values,
         )
         self._steps_per_epoch = num_batches(dataset.train, plan.batch_size, lanes[0].values.train_share)
         self._lanes: list[_Lane] = []

@@ -25,7 +25,7 @@ class Row:
         kind: conv, maxpool, upsample, add, route or yolo.
         filters: Output channels of one lane.
         size, stride: Side and stride of the kernel in pixels; an upsampling's factor is its stride.
-        is_normalised: Whether batch norm and leaky ReLU follow a convolution; without them it has a bias.
+        is_normalised: Whether a normalisation and leaky ReLU follow a convolution; in an output only a bias does.
         sources: Rows read, besides the row before: the other summand of add, all inputs of route.
         scale: Number of the head for a yolo row.
     """

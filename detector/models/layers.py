@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from detector.choices.normalisations import NORMALISATIONS
+
 NEGATIVE_SLOPE = 0.1  # darknet's leaky activation (activations.h)
-NORM_EPS = 1e-5  # added to the variance; torch's default, and darknet's on a GPU (blas_kernels.cu)
 
 
 class LaneConv(nn.Module):
@@ -31,35 +32,20 @@ class LaneConv(nn.Module):
         return functional.conv2d(x, self.weight, None, self.stride, self.padding, 1, 1 if is_plain else self.lanes)
 
 
-class LaneNorm(nn.Module):
-    """Batch norm over each lane's channels; momentum is torch's default. A frozen one keeps its statistics, too."""
-
-    running_mean: Tensor
-    running_var: Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        is_training = self.training and self.weight.requires_grad
-        return functional.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, is_training, 0.1, NORM_EPS
-        )
-
-
 class ConvBlock(nn.Module):
-    """Convolution, batch norm, leaky ReLU; in a head only the convolution and a bias."""
+    """Convolution, normalisation, leaky ReLU; where it puts out what a head says, only the convolution and a bias.
 
-    def __init__(self, conv: LaneConv, *, is_normalised: bool) -> None:
+    Args:
+        conv: The convolution.
+        normalisation: A key of `NORMALISATIONS`; empty for an output.
+    """
+
+    def __init__(self, conv: LaneConv, *, normalisation: str) -> None:
         super().__init__()
         self.conv = conv
         filters = conv.weight.shape[0]
-        self.norm = LaneNorm(filters) if is_normalised else None
-        self.bias = None if is_normalised else nn.Parameter(torch.zeros(filters))
+        self.norm = NORMALISATIONS[normalisation](filters // conv.lanes, conv.lanes) if normalisation else None
+        self.bias = None if normalisation else nn.Parameter(torch.zeros(filters))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from detector.choices.class_losses import CLASS_BIASES, logit_of
-from detector.choices.initialisers import Initialiser, uniform
+from detector.choices.initialisers import INITIALISERS
+from detector.hyperparameters import Hyperparameters
 from detector.models.darknet import ANCHORS_PER_SCALE, Row, rows_of
 from detector.models.layers import ConvBlock, LaneConv, concatenate, max_pool
 
+_DEFAULTS = Hyperparameters()
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -37,9 +39,15 @@ class HeadPrior:
 
 
 class Network(nn.Module):
-    """T networks of the same shape that see the same images, or each its own."""
+    """T networks of the same shape that see the same images, or each its own.
 
-    def __init__(self, rows: Sequence[Row], *, lanes: int) -> None:
+    Args:
+        rows: The layer table.
+        lanes: Number of lanes, T.
+        normalisation: A key of `NORMALISATIONS`.
+    """
+
+    def __init__(self, rows: Sequence[Row], *, lanes: int, normalisation: str) -> None:
         super().__init__()
         self.rows = tuple(rows)
         self.lanes = lanes
@@ -50,7 +58,7 @@ class Network(nn.Module):
                 conv = LaneConv(
                     channels, row.filters, size=row.size, stride=row.stride, lanes=lanes, reads_images=index == 0
                 )
-                self.blocks[str(index)] = ConvBlock(conv, is_normalised=row.is_normalised)
+                self.blocks[str(index)] = ConvBlock(conv, normalisation=normalisation if row.is_normalised else "")
             channels = row.filters
         self._kept = {source for row in self.rows for source in row.sources}
 
@@ -122,9 +130,16 @@ def lane_weights(network: Network, lane: int) -> dict[str, Tensor]:
     return {name: value[lane * sizes[name] : (lane + 1) * sizes[name]] for name, value in values}
 
 
-def build_network(model: str, *, num_classes: int, lanes: int = 1) -> Network:
-    """A network with weights not yet set; see `initialise_lane`."""
-    return Network(rows_of(model, num_classes), lanes=lanes)
+def build_network(model: str, *, num_classes: int, lanes: int = 1, values: Hyperparameters = _DEFAULTS) -> Network:
+    """A network with weights not yet set; see `initialise_lane`.
+
+    Args:
+        model: A name of `detector.plan.MODELS`.
+        num_classes: Classes that it tells apart, at least 1.
+        lanes: Number of lanes, T.
+        values: Hyperparameters of any lane, of which those of the network are looked at; lanes share them.
+    """
+    return Network(rows_of(model, num_classes), lanes=lanes, normalisation=values.normalisation)
 
 
 def raw_outputs(
@@ -149,9 +164,15 @@ def raw_outputs(
 
 @torch.no_grad()
 def initialise_lane(
-    network: Network, lane: int, *, seed: int, prior: HeadPrior, image_size: int, kernels: Initialiser = uniform
+    network: Network,
+    lane: int,
+    *,
+    seed: int,
+    prior: HeadPrior,
+    image_size: int,
+    values: Hyperparameters = _DEFAULTS,
 ) -> None:
-    """Sets one lane's weights from a seed, the same for every T, and its head biases from the prior.
+    """Sets one lane's weights from a seed, the same for every T, and its head biases from the prior or to 0.
 
     The objectness bias makes the sum of all objectness equal the expected number of objects; the class biases give
     the class shares. Kernels are drawn on the CPU in float32, so that device and precision do not change the start.
@@ -162,18 +183,18 @@ def initialise_lane(
         seed: Seed that the kernels are drawn with.
         prior: Outputs that the heads should have at first.
         image_size: Side of the training images in pixels.
-        kernels: Distribution of the kernels, one of `INITIALISERS`.
+        values: Hyperparameters of the lane, of which those of the start are looked at.
 
     Source of the biases: Lin et al. 2017 (focal loss), section 4.1.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator, draw = torch.Generator().manual_seed(seed), INITIALISERS[values.initialiser]
     for block in network.blocks.values():
         assert isinstance(block, ConvBlock)
         weight = lane_slice(block.conv.weight, lane, network.lanes)
-        weight.copy_(kernels(weight.shape, generator))
-    for block in network.blocks.values():
-        if isinstance(block, ConvBlock) and block.bias is not None:
-            lane_slice(block.bias, lane, network.lanes).copy_(_head_bias(network, prior, image_size))
+        weight.copy_(draw(weight.shape, generator, values.init_std))
+        if block.bias is not None:
+            bias = _head_bias(network, prior, image_size) if values.prior_bias else torch.tensor(0.0)
+            lane_slice(block.bias, lane, network.lanes).copy_(bias)
 
 
 def _head_bias(network: Network, prior: HeadPrior, image_size: int) -> Tensor:

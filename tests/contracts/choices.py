@@ -13,6 +13,7 @@ from detector.choices.clippings import CLIPPINGS
 from detector.choices.codings import CODINGS
 from detector.choices.initialisers import INITIALISERS
 from detector.choices.negatives import NEGATIVES
+from detector.choices.normalisations import NORMALISATIONS
 from detector.choices.objectness import OBJECTNESS
 from detector.choices.optimizers import OPTIMIZERS
 from detector.choices.positives import POSITIVES
@@ -36,6 +37,7 @@ TABLES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "cells": CELLS,
     "positives": POSITIVES,
     "coding": CODINGS,
+    "normalisation": NORMALISATIONS,
     "initialiser": INITIALISERS,
     "clipping": CLIPPINGS,
 }

@@ -210,6 +210,7 @@ TABLE = Table(
         Fixed("cells", "neighbours", "a label is learned in its cell and the two nearer ones there."),
         Fixed("positives", "every", "every place that may learn a label does there."),
         Fixed("coding", "bounded", "boxes are coded by sigmoids there, up to four anchors."),
+        Fixed("prior_bias", True, "outputs start with few objects there."),
         Fixed("close_mosaic", 0.0, "mosaics last to the end there."),
         Fixed("ignore_iou", 1.0, "every place without a label is background there."),
     ),

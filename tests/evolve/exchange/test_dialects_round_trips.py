@@ -201,8 +201,9 @@ def test_a_darknet_export_is_recognised():
 
 def test_every_hyperparameter_is_either_in_the_yolov3_file_or_named_in_its_head():
     choices = {"box_loss": "giou", "objectness": "focal", "assignment": "best_anchor", "cells": "centre"}
-    others = {"positives": "aligned", "coding": "exp", "obj_iou": 0.0, "nesterov": False, "clip_norm": 1.0}
-    unusual = Hyperparameters.from_mapping({**choices, **others, "schedule": "cosine", "train_share": 0.5})
+    others = {"positives": "aligned", "coding": "exp", "obj_iou": 0.0, "nesterov": False, "prior_bias": False}
+    others |= {"clip_norm": 1.0, "train_share": 0.5}
+    unusual = Hyperparameters.from_mapping({**choices, **others, "schedule": "cosine"})
     export = to_dialect("yolov3", unusual, Context())
 
     text = export.text()
