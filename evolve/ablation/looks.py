@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtr
 from scipy.stats import norm
+from scipy.stats import t as student
 
 LOOKS = (6, 10, 16, 24)  # seeds at each look
 EXPONENT = 2.0
@@ -96,8 +97,8 @@ def chance_to_win(
 ) -> float:
     """Probability that an arm will be better at the last look, in 0..1, given the pairs up to this one.
 
-    The difference of the seeds to come is taken for the larger of the mean so far and `at_least`, so that an arm is
-    given up only if even that would not save it.
+    The seeds to come are taken to differ by as much as those so far allow, the end of their one-sided 95 % interval,
+    and by `at_least` if that is more, so that an arm is given up only if even that would not save it.
 
     Args:
         differences: Arm minus baseline, seed by seed; at least two.
@@ -114,7 +115,8 @@ def chance_to_win(
     if len(found) < 2:
         raise ValueError(f"{len(found)} differences; a chance needs at least 2")
     time, mean, spread = len(found) / LOOKS[looks - 1], float(found.mean()), float(found.std(ddof=1))
-    expected = max(mean, at_least)
+    hoped = mean + float(student.isf(ALPHA, len(found) - 1)) * spread / sqrt(len(found))
+    expected = max(hoped, at_least)
     needed = float(norm.isf(levels(looks, ALPHA / num_arms)[-1] / 2))
     if spread == 0 or time >= 1:
         is_won = mean > 0 and (spread == 0 or mean * sqrt(len(found)) / spread >= needed)

@@ -127,11 +127,13 @@ def test_p_over_looks_is_below_alpha_exactly_where_the_look_may_conclude(look):
 def test_the_chance_that_is_left_is_that_of_simulated_ends():
     so_far = np.array([0.01, -0.02, 0.015, 0.02, -0.005, 0.03, 0.0, -0.01, 0.02, 0.015])
     spread, level = so_far.std(ddof=1), levels(4)[-1]
-    ends = np.random.default_rng(1).normal(0.02, spread, (20_000, 14)).sum(axis=1) + so_far.sum()
-    expected = np.mean(ends / spread / 24**0.5 > stats.norm.isf(level / 2))
+    # t(0.95, 9) = 1.833113; the mean is 0.0075
+    for at_least, hoped in ((0.03, 0.03), (0.001, 0.0075 + 1.833113 * spread / 10**0.5)):
+        ends = np.random.default_rng(1).normal(hoped, spread, (20_000, 14)).sum(axis=1) + so_far.sum()
+        expected = np.mean(ends / spread / 24**0.5 > stats.norm.isf(level / 2))
 
-    found = chance_to_win(so_far, at_least=0.02, look=2, looks=4, num_arms=1)
-    assert found == pytest.approx(expected, abs=0.015)
+        found = chance_to_win(so_far, at_least=at_least, look=2, looks=4, num_arms=1)
+        assert found == pytest.approx(expected, abs=0.015)
 
 
 def test_the_chance_at_the_last_look_is_whether_it_has_won():
