@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import gpu
+from benchmarks import calibration, gpu
 
 
 def test_the_table_for_a_device_counts_what_is_started_and_a_lane_more_starts_little_outside_the_pass(
@@ -20,3 +20,13 @@ def test_the_table_for_a_device_counts_what_is_started_and_a_lane_more_starts_li
     for one, two in zip(rows[::2], rows[1::2], strict=True):
         assert 0 < int(one[outside]) < int(one[started])
         assert float(two[header.index("trial-images/s")]) > 0
+
+
+@pytest.mark.parametrize("name", ["normal", "t3"])
+def test_simulated_ablations_are_judged_as_they_promise(name: str) -> None:
+    found = calibration.simulated(calibration.noise(name), ablations=60, rates=[0.0, 0.3], looks=[8])
+
+    # three standard errors of 240 intervals; more than 8 of 60 come in 3 of 1,000 cases where 1 in 20 is allowed
+    assert found.covered > 0.93 - 3 * (0.93 * 0.07 / 240) ** 0.5
+    assert found.false <= 8 / 60
+    assert found.found[1] > found.found[0]

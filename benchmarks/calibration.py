@@ -1,0 +1,248 @@
+"""Whether ablations can be believed: thousands of simulated ones, whose effects are known, judged as real ones are.
+
+    python -m benchmarks.calibration --record FILE.csv   # trains the seeds that FILE does not have yet
+    python -m benchmarks.calibration [--ablations 2000] [--noise normal,t3,recorded] [--seeds 5,8,12]
+
+Recorded noise are trainings of `yolov3-tiny-compact` on 160 scenes of digits-3, 64 pixels, 6 epochs: for each of 40
+seeds five lanes of the same images, order and initialisation whose learning rates differ by one in ten thousand, which
+changes what is learned and not what is to be expected. So a row is what the arms of an ablation without effects have in
+common and what they have not. An ablation draws whole rows, adds an effect to the last of its four arms (0.02 and 0.05
+in turn), and lets runs of arms diverge, rather those that did worse than the baseline: that flatters what is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from detector.datasets.digits import CLASS_NAMES, DigitScenes, DigitSettings, open_digits
+from detector.datasets.listing import Dataset
+from detector.hyperparameters import Hyperparameters
+from detector.plan import TrainingPlan
+from detector.telemetry import EpochMetrics
+from detector.trainer import LaneSpec, Trainer
+from evolve.ablation.effects import Effect, EffectVerdict, compare
+from evolve.ablation.looks import LOOKS
+from evolve.ablation.power import power
+from evolve.ablation.runs import ArmRun
+
+RECORDED = Path(__file__).with_name("calibration.csv")
+NUM_SEEDS, NUM_LANES = 40, 5
+EFFECTS = (0.02, 0.05)  # of the last arm; that of the others is 0
+NUM_ARMS = 4
+RATES = (0.0, 0.1, 0.3)  # of divergence
+SPREAD = 0.0206  # standard deviation of a run beside what arms share, that of mAP50 on photographs
+LEVEL = 0.4
+MARGIN = 0.01
+TIE = 0.5  # correlation of what makes a run of an arm diverge with how much worse than the baseline it is
+NEARLY = 1e-4  # by which learning rates of lanes differ, relatively
+
+
+def record(path: Path) -> None:
+    """Adds the rows that a file does not have yet, each as soon as it is trained.
+
+    Args:
+        path: CSV file: seed, then mAP50 of each lane after the last epoch.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    known = {int(row[0]) for row in _rows(path)}
+    for seed in sorted(set(range(NUM_SEEDS)) - known):
+        started = time.perf_counter()
+        row = _trained(seed)
+        is_new = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            if is_new:
+                writer.writerow(["seed", *(f"lane{lane}" for lane in range(NUM_LANES))])
+            writer.writerow([seed, *(f"{value:.6f}" for value in row)])
+        print(f"seed {seed}: {row} in {time.perf_counter() - started:.0f} s", flush=True)
+
+
+def _trained(seed: int) -> list[float]:
+    """mAP50 of each lane after the last epoch."""
+    plan = TrainingPlan(model="yolov3-tiny-compact", image_size=64, epochs=6, data_seed=seed)
+    rates = [0.1 * (1 + NEARLY * lane) for lane in range(NUM_LANES)]
+    lanes = [LaneSpec(values=Hyperparameters(lr0=rate), seed=seed) for rate in rates]
+    records = Trainer(plan, _data(), lanes).fit()
+    last = {record.lane: record.map50 for record in records if isinstance(record, EpochMetrics)}
+    return [last[lane] for lane in range(NUM_LANES)]
+
+
+def _data() -> Dataset:
+    def scenes(part: str, count: int) -> DigitScenes:
+        return DigitScenes(
+            DigitSettings(split=part, names=CLASS_NAMES["digits-3"], image_size=64, seed=0, num_scenes=count)
+        )
+
+    return replace(open_digits("digits-3", image_size=64), train=scenes("train", 160), val=scenes("val", 64), test=None)
+
+
+def _rows(path: Path) -> list[list[float]]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [[float(cell) for cell in row] for row in [*csv.reader(file)][1:]]
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What runs vary by.
+
+    Attributes:
+        draw: Rows of values without effects from a generator: seeds, then baseline and arms.
+        spread: Standard deviation of the difference of an arm and the baseline.
+    """
+
+    draw: Callable[[np.random.Generator, int], NDArray[np.float64]]
+    spread: float
+
+
+def noise(name: str, path: Path = RECORDED) -> Noise:
+    """What is called normal, t3, or recorded, which is read from a file.
+
+    Raises:
+        KeyError: There is no such noise.
+    """
+    if name == "recorded":
+        rows_SL = np.array(_rows(path))[:, 1:]
+        rows_SL = rows_SL - rows_SL.mean(axis=0)  # so that the true effects are those planted, exactly
+        gaps_SA = rows_SL[:, 1:] - rows_SL[:, :1]
+        return Noise(
+            lambda rng, count: LEVEL + rows_SL[rng.integers(0, len(rows_SL), count)],
+            float(np.sqrt((gaps_SA**2).mean())),
+        )
+    own = {
+        "normal": lambda rng, shape: rng.standard_normal(shape),
+        "t3": lambda rng, shape: rng.standard_t(3, shape) / np.sqrt(3),
+    }[name]
+    return Noise(
+        lambda rng, count: LEVEL + SPREAD * (rng.standard_normal((count, 1)) + own(rng, (count, NUM_LANES))),
+        SPREAD * np.sqrt(2),
+    )
+
+
+def ablation(rng: np.random.Generator, of: Noise, num_seeds: int, rate: float, effect: float) -> list[ArmRun]:
+    """The runs of one ablation; arm 0 is the baseline, which never diverges.
+
+    Args:
+        rng: Random numbers.
+        of: What runs vary by.
+        num_seeds: Rows that are drawn.
+        rate: Share of the arms' runs that diverge.
+        effect: Of the last arm.
+    """
+    rows_SL = of.draw(rng, num_seeds)
+    worse_SA = (rows_SL[:, :1] - rows_SL[:, 1:]) / of.spread
+    urge_SA = TIE * worse_SA + np.sqrt(1 - TIE**2) * rng.standard_normal(worse_SA.shape)
+    rows_SL[:, NUM_ARMS] += effect
+    diverged_SL = np.concatenate([np.zeros((num_seeds, 1), dtype=bool), urge_SA > norm.isf(rate)], axis=1)
+    return [
+        ArmRun(str(arm), seed, None if is_diverged else float(value), "diverged" if is_diverged else "finished")
+        for seed, (row, ends) in enumerate(zip(rows_SL, diverged_SL, strict=True))
+        for arm, (value, is_diverged) in enumerate(zip(row, ends, strict=True))
+    ]
+
+
+def judged(runs: Sequence[ArmRun], num_seeds: int, looks: int = 1, look: int = 1) -> tuple[Effect, ...]:
+    """What is said of the arms after so many seeds."""
+    arms = [str(arm) for arm in range(1, NUM_ARMS + 1)]
+    return compare(runs, baseline="0", arms=arms, seeds=range(num_seeds), margin=MARGIN, looks=looks, look=look)
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Of many ablations of one kind.
+
+    Attributes:
+        covered: Of all intervals, those that have the planted effect inside.
+        false: Of all ablations, those in which an arm without effect was called better at any look.
+        found: Of the ablations with each of EFFECTS, those in which the arm with it was.
+        given_up: Of the arms without effect, and of those with the larger one, those given up before the last look.
+    """
+
+    covered: float
+    false: float
+    found: tuple[float, ...]
+    given_up: tuple[float, float]
+
+
+def simulated(of: Noise, *, ablations: int, rates: Sequence[float], looks: Sequence[int]) -> Shares:
+    """What comes of many ablations; an arm that was given up at a look is not looked at again.
+
+    Args:
+        of: What runs vary by.
+        ablations: How many; effects and rates change in turn.
+        rates: Shares of the arms' runs that diverge.
+        looks: Seeds at each look.
+    """
+    rng = np.random.default_rng([*looks, *(round(100 * rate) for rate in rates)])
+    better_NA, given_up_NA = np.zeros((2, ablations, NUM_ARMS), dtype=bool)
+    covered: list[bool] = []
+    for number in range(ablations):
+        effect, rate = EFFECTS[number % len(EFFECTS)], rates[number // len(EFFECTS) % len(rates)]
+        runs = ablation(rng, of, looks[-1], rate, effect)
+        for look, seeds in enumerate(looks, 1):
+            effects = judged([run for run in runs if run.seed < seeds], seeds, len(looks), look)
+            is_better = [each.verdict is EffectVerdict.BETTER for each in effects]
+            better_NA[number] |= np.array(is_better) & ~given_up_NA[number]
+            given_up_NA[number] |= np.array([not each.can_win for each in effects]) & ~better_NA[number]
+        planted = [*[0.0] * (NUM_ARMS - 1), effect]
+        covered += [e.low <= true <= e.high for e, true in zip(effects, planted, strict=True) if not np.isnan(e.low)]
+    return Shares(
+        covered=float(np.mean(covered)),
+        false=float(better_NA[:, :-1].any(axis=1).mean()),
+        found=tuple(float(better_NA[place :: len(EFFECTS), -1].mean()) for place in range(len(EFFECTS))),
+        given_up=(float(given_up_NA[:, :-1].mean()), float(given_up_NA[1 :: len(EFFECTS), -1].mean())),
+    )
+
+
+def _table(all_noise: Mapping[str, Noise], all_seeds: Sequence[int], ablations: int) -> None:
+    print("| noise | seeds | diverged | coverage | false better | 0.02 found | planned | 0.05 found | planned |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name, of in all_noise.items():
+        for num_seeds in all_seeds:
+            planned = [power(effect, spread=of.spread, num_seeds=num_seeds, num_arms=NUM_ARMS) for effect in EFFECTS]
+            for rate in RATES:
+                shares = simulated(of, ablations=ablations, rates=[rate], looks=[num_seeds])
+                pairs = [f"{found:.3f} | {chance:.3f}" for found, chance in zip(shares.found, planned, strict=True)]
+                cells = [name, str(num_seeds), f"{rate:.0%}", f"{shares.covered:.3f}", f"{shares.false:.4f}", *pairs]
+                print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def _table_of_looks(all_noise: Mapping[str, Noise], ablations: int) -> None:
+    print(f"\n| noise, looks at {LOOKS} | false better | 0.02 found | 0.05 found | 0 given up | 0.05 given up |")
+    print("|---|---|---|---|---|---|")
+    for name, of in all_noise.items():
+        shares = simulated(of, ablations=ablations, rates=RATES, looks=LOOKS)
+        cells = [shares.false, *shares.found, *shares.given_up]
+        print(f"| {name} | {' | '.join(f'{share:.3f}' for share in cells)} |", flush=True)
+
+
+def main() -> None:
+    """Records, or prints both tables."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--record", type=Path)
+    parser.add_argument("--ablations", type=int, default=2000)
+    parser.add_argument("--noise", default="normal,t3,recorded")
+    parser.add_argument("--seeds", default="5,8,12")
+    asked = parser.parse_args()
+    if asked.record is not None:
+        record(asked.record)
+        return
+    all_noise = {name: noise(name) for name in asked.noise.split(",")}
+    _table(all_noise, [int(seeds) for seeds in asked.seeds.split(",")], asked.ablations)
+    _table_of_looks(all_noise, asked.ablations)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""What is known of an arm, what may be said of it, and the sentence that a person can act on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from math import isnan
+
+from evolve.ablation.looks import ALPHA
+from evolve.ablation.power import least_seeds
+from evolve.formatting import counted, number
+
+
+class EffectVerdict(StrEnum):
+    """What may be said of an arm."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    EQUIVALENT = "equivalent"
+    UNCLEAR = "unclear"
+    INCONCLUSIVE_PLAN = "inconclusive plan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What an arm changes against the baseline; differences are arm minus baseline, higher is better.
+
+    Attributes:
+        arm, baseline: Their names.
+        num_seeds: Seeds that were asked for.
+        n_pairs: Those with which both finished; mean and interval are theirs.
+        mean: Mean difference; NaN if there is no such pair.
+        low, high: Ends of Student's interval, NaN below three pairs. It covers 95 %, or at one look of several as much
+            as that look may conclude with; for skewed differences less than it says (88 % at five pairs).
+        bca_low, bca_high: Ends of the 95 % bootstrap interval; None below 20 pairs.
+        p: Two-sided, of all seeds: exact up to 16 of them, else of 32,768 random flips.
+        p_corrected: The same for all looks and, by Holm, for all arms.
+        wins, losses, ties, unknown: Pairs by who is better; diverging loses, failed or missing is unknown.
+        win_share, win_low, win_high: Wins and half the ties as a share of all seeds, with Wilson's 95 % interval.
+        diverged, failed, missing: Runs of the arm without a value.
+        baseline_diverged, baseline_failed, baseline_missing: Those of the baseline.
+        divergence_p: McNemar's exact p that both diverge equally often, corrected as p is.
+        equivalence_p: That the mean lies within the margin, by two one-sided tests, corrected as p is; 1 below
+            three pairs.
+        can_win: Whether seeds of later looks could still make it better; True if there is one look.
+        seeds_needed: How many more seeds would decide; 0 if it is decided, None if that cannot be said.
+        verdict: What may be said.
+        sentence: What follows, for people.
+    """
+
+    arm: str
+    baseline: str
+    num_seeds: int
+    n_pairs: int
+    mean: float
+    low: float
+    high: float
+    bca_low: float | None
+    bca_high: float | None
+    p: float
+    p_corrected: float
+    wins: int
+    losses: int
+    ties: int
+    unknown: int
+    win_share: float
+    win_low: float
+    win_high: float
+    diverged: int
+    failed: int
+    missing: int
+    baseline_diverged: int
+    baseline_failed: int
+    baseline_missing: int
+    divergence_p: float
+    equivalence_p: float
+    can_win: bool
+    seeds_needed: int | None
+    verdict: EffectVerdict
+    sentence: str = ""
+
+
+def judged(effect: Effect, *, margin: float, planned: int, num_arms: int, more: int | None) -> Effect:
+    """The effect with its verdict, the seeds that are still needed, and its sentence.
+
+    Args:
+        effect: What was measured.
+        margin: Smallest difference of practical size.
+        planned: Seeds of the whole plan, those of later looks included.
+        num_arms: Arms beside the baseline.
+        more: How many more seeds would decide, if it is not decided yet; None if that cannot be said.
+    """
+    verdict = _verdict(effect, can_conclude=planned >= least_seeds(num_arms))
+    undecided: dict[EffectVerdict, int | None] = {
+        EffectVerdict.INCONCLUSIVE_PLAN: max(least_seeds(num_arms) - effect.num_seeds, more or 0),
+        EffectVerdict.UNCLEAR: more,
+    }
+    needed = undecided.get(verdict, 0)
+    whole = replace(effect, verdict=verdict, seeds_needed=needed)
+    return replace(whole, sentence=_sentence(whole, margin, least_seeds(num_arms)))
+
+
+def _verdict(effect: Effect, *, can_conclude: bool) -> EffectVerdict:
+    if not can_conclude:
+        return EffectVerdict.INCONCLUSIVE_PLAN
+    is_sure, diverges_more = effect.p_corrected < ALPHA, effect.diverged > effect.baseline_diverged
+    if is_sure and effect.low > 0 and 2 * effect.wins >= effect.num_seeds:
+        return EffectVerdict.BETTER
+    is_below = effect.high < 0 or (diverges_more and effect.divergence_p < ALPHA)
+    if is_sure and is_below and 2 * effect.losses >= effect.num_seeds:
+        return EffectVerdict.WORSE
+    # Only with the seeds with which both finished could a difference be called small: there must be no others.
+    if effect.n_pairs == effect.num_seeds and effect.equivalence_p < ALPHA:
+        return EffectVerdict.EQUIVALENT
+    return EffectVerdict.UNCLEAR
+
+
+def _sentence(effect: Effect, margin: float, least: int) -> str:
+    wins = f"better with {effect.wins} of {counted(effect.num_seeds, 'seed')}"
+    match effect.verdict:
+        case EffectVerdict.BETTER:
+            text = f"Use {effect.arm}: {_difference(effect)}, {wins}"
+        case EffectVerdict.WORSE:
+            text = f"Do not use {effect.arm}: {_difference(effect)}, {wins}"
+        case EffectVerdict.EQUIVALENT:
+            text = f"Take {effect.arm} or {effect.baseline}, whichever is cheaper: {_difference(effect)}, "
+            text += f"which is within {margin:g}"
+        case EffectVerdict.INCONCLUSIVE_PLAN:
+            text = (
+                f"Train more seeds: {effect.num_seeds} cannot decide about {effect.arm} whatever they show, {least} can"
+            )
+        case EffectVerdict.UNCLEAR:
+            text = f"{effect.arm} cannot be told from {effect.baseline}: {_difference(effect)}, {wins}"
+    return "; ".join([text, *_divergence(effect), *_what_to_do(effect)]) + "."
+
+
+def _difference(effect: Effect) -> str:
+    if not effect.n_pairs:
+        return "no seed with which both finished"
+    interval = "" if isnan(effect.low) else f" ({effect.low:+.3f} to {effect.high:+.3f})"
+    return f"{effect.mean:+.3f}{interval}, p {number(effect.p_corrected)}"
+
+
+def _divergence(effect: Effect) -> list[str]:
+    if not effect.diverged and not effect.baseline_diverged:
+        return []
+    return [
+        f"it diverged {counted(effect.diverged, 'time')}, {effect.baseline} {counted(effect.baseline_diverged, 'time')}"
+        f" (p {number(effect.divergence_p)})"
+    ]
+
+
+def _what_to_do(effect: Effect) -> list[str]:
+    """What is still to be trained."""
+    steps = []
+    if effect.unknown:
+        steps.append(f"train again the {counted(effect.unknown, 'pair')} with a run that failed or is missing")
+    if effect.verdict is EffectVerdict.UNCLEAR and not effect.can_win:
+        steps.append("it has hardly a chance to become better, so give its place to others")
+    elif effect.verdict is EffectVerdict.UNCLEAR and not effect.unknown:
+        many = "more seeds than anybody trains"
+        steps.append(
+            f"{many if effect.seeds_needed is None else counted(effect.seeds_needed, 'more seed')} would decide"
+        )
+    return steps
