@@ -165,7 +165,8 @@ def _factorial(ablation: Ablation, own: Own) -> tuple[Changes, Mapping[str, Chan
         {name: value for name, value in zip(levels, values, strict=True) if value != own(name)}
         for values in product(*levels.values())
     ]
-    return {}, {_said(changes): changes for changes in changed if changes}
+    start = {name: own(name) for name in levels}  # in the order written
+    return start, {_said(changes): changes for changes in changed if changes}
 
 
 def _path(ablation: Ablation, own: Own) -> tuple[Changes, Mapping[str, Changes]]:  # noqa: ARG001
