@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite, nan
+from math import isfinite
 
 import plotly.graph_objects as go
 
@@ -21,9 +21,9 @@ MAX_NAME = 28  # characters beside the plot, which has to fit on a telephone
 def draw(data: Arms) -> go.Figure:
     """Each arm's difference from the baseline with its interval, the margin shaded around no difference."""
     effects = data.effects
-    names = [theme.label(effect.arm, most=MAX_NAME) for effect in effects]
+    names = [_name(effect) for effect in effects]
     places = list(range(len(effects)))
-    figure = theme.new_figure(height=120 + 34 * len(effects), x=f"difference in {data.ablation.metric}", y="")
+    figure = theme.new_figure(height=110 + 40 * len(effects), x=f"difference in {data.ablation.metric}", y="")
     margin = data.ablation.margin
     figure.add_shape(
         type="rect", x0=-margin, x1=margin, y0=0, y1=1, yref="paper", layer="below",
@@ -33,6 +33,8 @@ def draw(data: Arms) -> go.Figure:
     reaches = [effect.high - effect.mean for effect in effects]
     colors = [_COLORS.get(str(effect.verdict), theme.NEUTRAL) for effect in effects]
     for place, effect, reach, color in zip(places, effects, reaches, colors, strict=True):
+        if not isfinite(effect.mean):
+            figure.add_annotation(x=0, y=place, text="no pair finished", showarrow=False)
         figure.add_scatter(
             x=[effect.mean],
             y=[place],
@@ -49,6 +51,11 @@ def draw(data: Arms) -> go.Figure:
     return figure
 
 
+def _name(effect: Effect) -> str:
+    name = theme.label(effect.arm, most=MAX_NAME)
+    return f"{name}<br>{effect.diverged} of {effect.num_seeds} diverged" if effect.diverged else name
+
+
 def _hover(effect: Effect) -> str:
     return (
         f"<b>{theme.label(effect.arm)}</b> {theme.label(effect.verdict)}<br>{effect.mean:+.4f}, "
@@ -61,28 +68,28 @@ def _table(data: Arms) -> Table:
         name="effects",
         columns=(
             Column(title="arm"),
+            Column(title="what to make of it", is_long=True),
             Column(title="pairs", kind="number"),
-            Column(title="difference", kind="number", unit="mean"),
-            Column(title="from", kind="number", unit="95 %"),
-            Column(title="to", kind="number", unit="95 %"),
+            Column(title="difference", kind="number", unit="mean", digits=4),
+            Column(title="from", kind="number", unit="95 %", digits=4),
+            Column(title="to", kind="number", unit="95 %", digits=4),
             Column(title="p", kind="number", unit="corrected"),
             Column(title="wins", kind="number", unit=f"of {len(data.plan.seeds)}"),
             Column(title="diverged", kind="number", unit="arm"),
             Column(title="diverged", kind="number", unit="baseline"),
-            Column(title="what to make of it", is_long=True),
         ),
         rows=tuple(
             (
                 effect.arm,
+                effect.sentence,
                 effect.n_pairs,
                 effect.mean,
                 effect.low,
                 effect.high,
-                effect.p_corrected if effect.p_corrected is not None else nan,
+                effect.p_corrected,
                 effect.wins,
                 effect.diverged,
                 effect.baseline_diverged,
-                effect.sentence,
             )
             for effect in data.effects
         ),

@@ -12,6 +12,7 @@ from dashboards.figures import theme
 from dashboards.questions.panel import Panel
 
 MAX_NAME = 16
+MAX_UPRIGHT = 28  # characters of all names side by side, as a telephone has room for
 
 
 def draw(data: Arms) -> go.Figure:
@@ -46,7 +47,10 @@ def draw(data: Arms) -> go.Figure:
     )
     _add_lost(figure, data, arms, is_alone=not any(found))
     names = [theme.label(arm, most=MAX_NAME) for arm in arms]
-    figure.update_layout(xaxis={"tickvals": places, "ticktext": names, "range": [-0.4, len(arms) - 0.6]})
+    # Plotly leaves out names that would run into each other; aslant all have room.
+    angle = -35 if sum(map(len, names)) > MAX_UPRIGHT else 0
+    axis = {"tickvals": places, "ticktext": names, "tickangle": angle, "range": [-0.4, len(arms) - 0.6]}
+    figure.update_layout(xaxis=axis)
     return figure
 
 

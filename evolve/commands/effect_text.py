@@ -12,7 +12,7 @@ from typing import Any
 
 from evolve.ablation.effects import Effect
 from evolve.ablation.runs import ArmRun
-from evolve.formatting import counted, number
+from evolve.formatting import MISSING, counted, number
 from evolve.study import Study
 from evolve.study.ablation import BASELINE, Ablation
 from evolve.study.arms import ArmPlan
@@ -125,7 +125,7 @@ def _cells(effect: Effect) -> tuple[str, ...]:
         effect.arm,
         str(effect.n_pairs),
         _signed(effect.mean),
-        f"{_signed(effect.low)} to {_signed(effect.high)}",
+        f"{_signed(effect.low)} to {_signed(effect.high)}" if effect.low == effect.low else MISSING,
         number(effect.p_corrected),
         f"{effect.wins} of {effect.num_seeds}",
         f"{effect.diverged} (baseline {effect.baseline_diverged})",
