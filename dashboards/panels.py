@@ -10,6 +10,7 @@ from dashboards.data.study import StudyView
 from dashboards.data.trial import TrialView
 from dashboards.questions import (
     approaches,
+    arm_curves,
     classes,
     compared,
     compared_curves,
@@ -18,12 +19,14 @@ from dashboards.questions import (
     data_check,
     diverged,
     divergence_map,
+    effects,
     headline,
     history,
     importances,
     layers,
     losses,
     objectness,
+    paired,
     parallel,
     pictures,
     schedules,
@@ -66,6 +69,8 @@ STUDY = (
     setup.PANEL,
     setup.ENVIRONMENT,
 )
+# A study that compares arms is asked about them first.
+ABLATION = (STUDY[0], effects.PANEL, paired.PANEL, arm_curves.PANEL, *STUDY[1:])
 # How a training went, on the page of a trial and on that of a training alone.
 _TRAINED = (
     trial_curves.METRIC,
@@ -127,4 +132,8 @@ def panels_of(page: str, view: object) -> tuple[Panel, ...]:
         page: Key of `PAGES`; no other page has panels.
         view: What the page is about.
     """
-    return TRAINING if page == "/study" and isinstance(view, TrialView) else PAGES.get(page, ())
+    if page == "/study" and isinstance(view, TrialView):
+        return TRAINING
+    if page == "/study" and isinstance(view, StudyView) and view.facts.config.get("ablation"):
+        return ABLATION
+    return PAGES.get(page, ())

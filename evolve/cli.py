@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evolve.commands import auditing, converting, doctoring, exchange, looking, running, using
+from evolve.commands import ablating, auditing, converting, doctoring, exchange, looking, running, using
 from evolve.errors import EvolveError, StudyError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ for command in (
     auditing.audit,
     running.run,
     running.train,
+    ablating.ablate,
     using.detect,
     using.val,
     using.weights,

@@ -134,8 +134,8 @@ class FakeTraining:
 
     def _leave(self, trial: Trial, seed: int, ended: LaneEnded) -> None:
         del self._seats[trial.number]
-        if ended.cause is EndCause.FINISHED and seed != trial.seeds[-1]:
-            self._waiting.append((trial, trial.seeds[trial.seeds.index(seed) + 1]))
+        if (after := trial.seed_after(seed, ended.cause)) is not None:
+            self._waiting.append((trial, after))
 
 
 def make_fake(

@@ -9,7 +9,7 @@ from threading import RLock
 from typing import Any, Literal, TypeAlias
 
 import pandas as pd
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Select
 
 from dashboards.data import queries
 from dashboards.data.frames import read_frame
@@ -20,6 +20,8 @@ FrameName: TypeAlias = Literal[
     "seed_results",
     "steps",
     "last_steps",
+    "trainings",
+    "seed_epochs",
     "losses",
     "rates",
     "health",
@@ -89,6 +91,8 @@ def measured_of_study(
         "seed_results": lambda connection: _seed_results(connection, trials),
         "steps": lambda connection: _steps(connection, trials, params),
         "last_steps": lambda connection: _last_steps(connection, trials, diagnoses),
+        "trainings": lambda connection: _of_trials(connection, queries.training_rows(study_id), trials),
+        "seed_epochs": lambda connection: _of_trials(connection, queries.seed_epoch_rows(study_id), trials),
     }
     return Measured({name: partial(_read, engine, reader) for name, reader in readers.items()})
 
@@ -116,6 +120,10 @@ def _read(engine: Engine, reader: Callable[[Connection], pd.DataFrame]) -> pd.Da
 def _epochs(connection: Connection, study_id: int, trials: pd.DataFrame) -> pd.DataFrame:
     frame = read_frame(connection, queries.epoch_rows(study_id))
     return frame.merge(trials[["trial_id", "number", "verdict"]], on="trial_id")
+
+
+def _of_trials(connection: Connection, query: Select[Any], trials: pd.DataFrame) -> pd.DataFrame:
+    return read_frame(connection, query).merge(trials[["trial_id", "number"]], on="trial_id")
 
 
 def _seed_results(connection: Connection, trials: pd.DataFrame) -> pd.DataFrame:

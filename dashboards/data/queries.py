@@ -149,6 +149,21 @@ def seed_rows(trial_ids: Collection[int]) -> Select[Any]:
     )
 
 
+def training_rows(study_id: int) -> Select[Any]:
+    """How each training of a study ended, by trial and seed."""
+    own = schema.training.c
+    columns = (own.trial_id, own.seed, own.verdict, own.fitness)
+    return select(*columns).where(own.trial_id.in_(_trials_of(study_id))).order_by(own.trial_id, own.seed)
+
+
+def seed_epoch_rows(study_id: int) -> Select[Any]:
+    """Fitness on the validation images by trial, seed and epoch."""
+    own = schema.epoch.c
+    keys = (own.trial_id, own.seed, own.epoch)
+    is_asked = and_(own.trial_id.in_(_trials_of(study_id)), own.split == "val")
+    return select(*keys, own.fitness).where(is_asked).order_by(*keys)
+
+
 def step_ranges(trial_ids: Collection[int]) -> Select[Any]:
     """The first seed of each given trial and its last step."""
     step = schema.step

@@ -169,6 +169,16 @@ class StudyView:
         return self.measured.frame("last_steps")
 
     @property
+    def trainings(self) -> pd.DataFrame:
+        """Verdict and fitness of every training that has ended, by trial and seed."""
+        return self.measured.frame("trainings")
+
+    @property
+    def seed_epochs(self) -> pd.DataFrame:
+        """Fitness on the validation images of every epoch, by trial and seed."""
+        return self.measured.frame("seed_epochs")
+
+    @property
     def best(self) -> Mapping[str, Any] | None:
         """Row of the trial with the highest fitness among those that ran to their end; the earlier wins a tie."""
         numbers = best_numbers(self.trials, 1)

@@ -48,7 +48,7 @@ def stored_study(url: str, name: str) -> Study | None:
     """The study stored under a name; a database that is not there is not made."""
     from evolve.errors import StorageError
 
-    if _is_missing(url):
+    if is_missing(url):
         return None
     with suppress(StorageError), opened_storage(url, reads_only=True) as opened:
         return opened.stored_study(name)
@@ -56,11 +56,12 @@ def stored_study(url: str, name: str) -> Study | None:
 
 
 def check_exists(url: str) -> None:
-    if _is_missing(url):
+    if is_missing(url):
         raise EvolveError(f"storage {url}: there is no such file; run a study first, or name another with --storage")
 
 
-def _is_missing(url: str) -> bool:
+def is_missing(url: str) -> bool:
+    """Whether a database is a file that is not there."""
     from evolve.storage.sqlite import sqlite_file
 
     file = sqlite_file(url)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from detector.plan import TrainingPlan
-from evolve.formatting import rough_duration
+from evolve.formatting import parameter, rough_duration
 from evolve.run.data import DataChecked
 from evolve.run.detection import measure_cost
 from evolve.run.run import Run
@@ -22,7 +22,8 @@ class Estimate:
     """What a study would cost if no trial were stopped early.
 
     Attributes:
-        trials, workers, steps: Trainings are trials times seeds; steps are those of one training.
+        trials, workers, steps: Trials that fit into the time; processes; updates and batches of one training.
+        trainings: Which trainings they are, in words.
         allowed_trials: Trials that the budget allows; no more than `trials` of them fit into its time.
         step_seconds: Measured time of one batch.
         training_seconds: Time of one training, evaluation included.
@@ -34,6 +35,7 @@ class Estimate:
     trials: int
     allowed_trials: int
     seeds: int
+    trainings: str
     workers: int
     steps: int
     step_seconds: float
@@ -48,11 +50,10 @@ class Estimate:
 
     def text(self) -> str:
         """For people."""
-        of_all = f" of {self.allowed_trials}" if self.trials < self.allowed_trials else ""
         step, whole = f"{self.step_seconds * 1e3:.1f} ms on {self.device}", rough_duration(self.total_seconds)
         ends, training = rough_duration(self.start_seconds), rough_duration(self.training_seconds)
         return (
-            f"cost: {self.trials}{of_all} trials x {self.seeds} seeds x {self.steps} steps at {step}, {self.workers} "
+            f"cost: {self.trainings} x {self.steps} steps at {step}, {self.workers} "
             f"at once: about {whole} ({ends} to start and end, {training} a training with its validations; measured "
             "over a few steps, no pruning assumed)"
         )
@@ -72,16 +73,22 @@ def estimate(run: Run) -> Estimate:
     workers = crew.workers
     cost = measure_cost(study, run.device, num_threads=crew.threads)
     training = cost.steps * cost.step_seconds + study.epochs * cost.evaluation_seconds + cost.test_seconds
-    rounds = -(-study.budget.trials // workers)
-    trial = training * len(study.seeds)
+    groups = _groups(study)
+    num_rounds = sum(-(-trials // workers) for trials, _ in groups)
+    rounds, trial = num_rounds, training * sum(-(-trials // workers) * seeds for trials, seeds in groups) / num_rounds
     limit = study.budget.seconds
     # One start is this process's own, the other that of its workers.
     start = 2 * cost.start_seconds + REPORT_SECONDS
     if limit is not None:  # no trial is started that would not be over by then, but the first ones are
         rounds = min(rounds, max(int(limit // trial), 1))
-    total = rounds * trial
+    total, trials = rounds * trial, min(study.budget.trials, rounds * workers)
+    of_all = f" of {study.budget.trials}" if trials < study.budget.trials else ""
+    trainings = [f"{count} trials x {seeds} seeds" for count, seeds in groups]
+    if of_all or len(groups) == 1:
+        trainings = [f"{trials}{of_all} trials x {len(study.seeds)} seeds"]
     return Estimate(
-        trials=min(study.budget.trials, rounds * workers),
+        trials=trials,
+        trainings=" and ".join(trainings),
         allowed_trials=study.budget.trials,
         seeds=len(study.seeds),
         workers=workers,
@@ -92,6 +99,13 @@ def estimate(run: Run) -> Estimate:
         device=cost.device,
         start_seconds=start,
     )
+
+
+def _groups(study: Study) -> list[tuple[int, int]]:
+    """Numbers of trials with the number of seeds that each is trained with."""
+    plan = study.arm_plan
+    tuning = [] if plan is None or not plan.num_tuning else [(plan.num_tuning, len(plan.tuning_seeds))]
+    return [*tuning, (study.budget.trials - sum(trials for trials, _ in tuning), len(study.seeds))]
 
 
 def choices_text(study: Study) -> list[str]:
@@ -137,11 +151,18 @@ def describe(study: Study, open_keys: Collection[str] = ()) -> str:
         f"search   {study.sampler} sampler, {_stopper(study)}, {study.budget.trials} trials{limit}",
         f"fitness  {', '.join(f'{k} {v:g}' for k, v in study.fitness.model_dump().items() if v)}",
     ]
-    lines += [f"space    {name:<16} {_range_text(parameter)}" for name, parameter in study.space.items()]
+    if study.ablation is not None and (arms := study.arm_plan) is not None:
+        lines += [f"asks     {question}"] if (question := " ".join(study.ablation.question.split())) else []
+        lines += [f"arm      {arm.name:<24} {_settings(arm.params)}" for arm in arms.arms]
+    lines += [f"space    {name:<16} {_range_text(axis)}" for name, axis in study.space.items()]
     if open_keys:
         lines.append(f"chosen   from the data when it runs: {', '.join(open_keys)}")
     fixed = ", ".join(f"{name} {value}" for name, value in study.fixed.items() if name not in study.space)
     return "\n".join([*lines, f"fixed    {fixed}"] if fixed else lines)
+
+
+def _settings(params: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {parameter(value)}" for name, value in params.items())
 
 
 def _stopper(study: Study) -> str:

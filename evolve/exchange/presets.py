@@ -43,7 +43,7 @@ def with_preset(file: StudyFile, study: Study, stored: Study | None, summary: Ma
     Raises:
         StudyError: A value is not allowed here.
     """
-    values, notes = _stored(file, stored) if stored else _preset(file.preset, study, summary)
+    values, notes = _stored(file, stored) if stored else preset_values(file.preset, study, summary)
     usual = Hyperparameters.from_mapping(former_defaults(study.defaults))
     fixed = {
         name: value
@@ -60,7 +60,14 @@ def _stored(file: StudyFile, stored: Study) -> tuple[dict[str, Any], str]:
     return kept, stored.decisions.get("preset", file.preset)
 
 
-def _preset(name: str, study: Study, summary: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def preset_values(name: str, study: Study, summary: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Hyperparameters of a preset, and notes on them.
+
+    Args:
+        name: One of `evolve.study.file.PRESETS`.
+        study: Whose model and sizes decide some of them.
+        summary: What the data check counted.
+    """
     if name == "paper":
         return dict(PAPER), "paper preset: Redmon & Farhadi 2018; lr0, gains and the length of the burn-in are ours."
     context = Context(

@@ -138,7 +138,7 @@ def found_by(storage: Storage, study: Study, folder: Path) -> Found:
         export_hyp(storage, study.name, hyp)
         files["hyp"] = str(hyp)
     if best is not None and (nothing is None or not study.space):
-        weights, problems = write_weights(folder, best.number, study.seeds)
+        weights, problems = write_weights(folder, best.number, study.seeds_of(best.number))
     return Found(
         verdicts={verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))},
         best=best,
@@ -164,10 +164,11 @@ def provenance(storage: Storage, study_name: str) -> tuple[Study, Best, list[str
     if (found := grounded(storage, study, best)) is not None:
         advice = "".join(f"; {remedy.option} {remedy.value}: {remedy.reason}" for remedy in found.remedies)
         raise EvolveError(f"study {study_name}: {found.text}, so there is nothing to export{advice}")
+    seeds = list(study.seeds_of(best.number))
     facts = storage.environment_of(study_name, best.number)
     header = [
         f"Best of study {study_name}: trial {best.number} of {len(storage.verdicts(storage.study_id(study_name)))}.",
-        f"Fitness {best.fitness:.4f} on the validation images (weights {_weights(study)}), seeds {list(study.seeds)}.",
+        f"Fitness {best.fitness:.4f} on the validation images (weights {_weights(study)}), seeds {seeds}.",
         *(
             f"{split}: {_metric_words(metrics)} (suppression at IoU {study.nms_iou:g})."
             for split, metrics in best.metrics.items()

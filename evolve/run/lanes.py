@@ -9,7 +9,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.telemetry import CheckpointSaved, EndCause, EpochMetrics, LaneEnded, Telemetry
+from detector.telemetry import CheckpointSaved, EpochMetrics, LaneEnded, Telemetry
 from evolve.run.detection import best_path, checkpoint_path, open_study_data, prepare_torch
 from evolve.study import Study
 from evolve.study.definition import Fitness
@@ -126,10 +126,9 @@ class DetectionTraining:
     def _leave(self, ended: LaneEnded) -> None:
         """Frees the lane's seat; where the trial has another seed to train with, it begins."""
         seat = self._seats.pop(ended.lane)
-        place = seat.trial.seeds.index(seat.seed) + 1
-        # After one that diverges, further seeds could not make the trial converge.
-        if ended.cause is EndCause.FINISHED and place < len(seat.trial.seeds):
-            self._begin(seat.trial, seat.trial.seeds[place])
+        seed = seat.trial.seed_after(seat.seed, ended.cause)
+        if seed is not None:
+            self._begin(seat.trial, seed)
 
     def _stored(self, telemetry: Telemetry) -> Telemetry:
         """The record with the path of a checkpoint relative to the run's folder, which may move."""

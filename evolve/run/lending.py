@@ -15,7 +15,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from detector.telemetry import EpochMetrics, LaneEnded, StepTelemetry, Telemetry
-from evolve.errors import EvolveError
+from evolve.errors import EvolveError, StudyError
 from evolve.outcome.verdict import Judgement, LossCurves, judge
 from evolve.run.data import settled
 from evolve.run.detection import choose_device
@@ -48,6 +48,8 @@ def lent(study: str | Study, *, data: str | None, device: str) -> tuple[Study, s
         study, _ = settled(read_study(study, {"data": data}), stored=None, device=device)
     elif data is not None:
         study = study.model_copy(update={"data": data})
+    if study.ablation is not None:
+        raise StudyError(f"study {study.name}: compares arms, which no other loop may choose; evolve ablate runs it")
     study = pinned(study)
     places = {key: getattr(study, key) for key in ("data", "weights")}
     found = {key: str(Path(path).absolute()) for key, path in places.items() if path and path not in DIGITS}

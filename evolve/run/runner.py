@@ -133,7 +133,9 @@ class StudyRun:
     def _next(self, resumed: list[FrozenTrial]) -> Begun | None:
         if resumed:
             return self._search.resume(resumed.pop(0))
-        return self._search.ask() if self._search.num_asked < self._study.budget.trials else None
+        if self._search.num_asked >= self._study.budget.trials or self._search.awaits_earlier:
+            return None
+        return self._search.ask()
 
     def _start(self, begun: Begun) -> TrialStarted:
         self._under_way[begun.trial.number] = under_way = _UnderWay(begun, started=self._clock())
@@ -237,7 +239,7 @@ class StudyRun:
             under_way.losses = 0
             last = epochs[-1]
             # The other seeds only refine what the pruner said of the first.
-            is_first = last.seed == self._study.seeds[0]
+            is_first = last.seed == under_way.trial.seeds[0]
             epoch = _metrics(last).epoch
             goes_on = not (is_first and self._search.report(under_way.begun, epoch, fitness[_key(last)]).is_pruned)
             self._afterwards.append(partial(self._engine.decide, event.trial, goes_on=goes_on))
@@ -256,7 +258,7 @@ class StudyRun:
 
     def _outcome(self, under_way: _UnderWay, event: Crashed | Ended) -> TrialOutcome:
         """What the trial's trainings come to; one that was under way has failed."""
-        trainings = self._storage.records.trainings(under_way.trial_id)
+        trainings, seeds = self._storage.records.trainings(under_way.trial_id), under_way.trial.seeds
         failure = traceback = None
         if isinstance(event, Crashed):
             failure = f"{event.reason}, twice without an epoch between" if event.by_machine else event.reason
@@ -264,11 +266,11 @@ class StudyRun:
         elif not trainings:
             failure = traceback = "its training ended without a last record"
         if failure:
-            seed = next((seed for seed in self._study.seeds if seed not in trainings), self._study.seeds[-1])
+            seed = next((seed for seed in seeds if seed not in trainings), seeds[-1])
             training = TrainingOutcome(verdict=Verdict.FAILED, reason=failure)
             self._storage.records.end_training(under_way.trial_id, seed, training)
             trainings[seed] = training
-        return fold(trainings, num_seeds=len(self._study.seeds), traceback=traceback)
+        return fold(trainings, num_seeds=len(seeds), traceback=traceback)
 
     def _stopped(self, reason: str) -> StudyStopped:
         if self._fatal:

@@ -61,6 +61,7 @@ class Search:
         self._study, self._storage, self._environment_id = study, storage, environment_id
         self._sampler, self._pruner = make_sampler(study), make_pruner(study)
         self._optuna = storage.open_study(study, self._sampler, self._pruner)
+        self._arm_plan = study.arm_plan
         self._distributions: dict[str, BaseDistribution] = study.space.distributions()
         looks_back = self._sampler.looks_back or self._pruner.compares
         self._trials = storage.trials(self.study_id, holds_ended=looks_back)
@@ -74,6 +75,14 @@ class Search:
     def num_asked(self) -> int:
         """Trials that have begun, in this run and others."""
         return self._trials.count - len(self._trials.waiting())
+
+    @property
+    def awaits_earlier(self) -> bool:
+        """Whether the next trial follows from earlier ones that still train: an arm's verdict from its tuning."""
+        plan = self._arm_plan
+        if plan is None or self._trials.count < plan.num_tuning:
+            return False
+        return any(trial.number < plan.num_tuning for trial in self._trials.running())
 
     def open(self) -> list[FrozenTrial]:
         """Reads what is stored; a study without trials gets its baseline.
@@ -137,7 +146,13 @@ class Search:
         )
         params = {name: stored.params[name] for name in self._distributions}
         return Begun(
-            trial=Trial(study=self._study.name, number=number, params=params, seeds=self._study.seeds),
+            trial=Trial(
+                study=self._study.name,
+                number=number,
+                params=params,
+                seeds=self._study.seeds if self._arm_plan is None else self._arm_plan.seeds_of(number),
+                trains_every_seed=self._arm_plan is not None,
+            ),
             stored=stored,
             is_resumed=is_resumed,
             decisions=self._storage.ledger.decisions(trial_id) if is_resumed else {},

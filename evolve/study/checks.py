@@ -63,6 +63,8 @@ def _idle_pruner(study: Study) -> Iterator[str]:
 
 
 def _unused_fixed_values(study: Study) -> Iterator[str]:
+    if study.ablation is not None:  # they are the baseline's
+        return
     if study.baseline:
         for name, value in study.baseline_params().items():
             if not study.space[name].holds(value):

@@ -134,3 +134,14 @@ def _translated(error: Any, known: Mapping[str, Sequence[str]]) -> Iterator[Prob
     else:
         words = _WORDS.get(error["type"], "{input}: " + error["msg"].replace("{", "{{").replace("}", "}}"))
         yield Problem(path=path, text=words.format(input=shown(error["input"]), **context))
+
+
+def flat(value: object, path: str = "") -> dict[str, object]:
+    """What mappings within a mapping lead to, by the path of their keys; one without keys leads to itself."""
+    if not isinstance(value, Mapping) or not value:
+        return {path: value}
+    return {
+        inner: value
+        for key, child in value.items()
+        for inner, value in flat(child, f"{path}.{key}" if path else str(key)).items()
+    }

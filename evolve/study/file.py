@@ -167,6 +167,8 @@ def read_study(name_or_path: str, overrides: Mapping[str, object] | None = None)
     _check_updates(file)
     if file.preset not in ("", *PRESETS):
         raise StudyError(f"{path}: preset: {unknown_text('preset', file.preset, PRESETS)}")
+    if file.preset and raw.get("ablation"):
+        raise StudyError(f"{path}: preset: is given beside ablation; write ablation.baseline: {file.preset}")
     file.preview()
     return file
 
@@ -187,12 +189,13 @@ def _check_updates(file: StudyFile) -> None:
 def _override(raw: dict[Any, Any], option: str, value: object) -> str:
     if option not in _OVERRIDES:
         raise StudyError(unknown_text("option", option, _OVERRIDES))
-    *parents, key = _OVERRIDES[option]
+    places = ("ablation", "seeds") if option == "seeds" and raw.get("ablation") else _OVERRIDES[option]
+    *parents, key = places
     for parent in parents:
         inner = raw.get(parent)
         raw = raw.setdefault(parent, {}) if inner is None or isinstance(inner, dict) else {}
     raw[key] = list(value) if isinstance(value, tuple) else value
-    return ".".join(_OVERRIDES[option])
+    return ".".join(places)
 
 
 def _find(name_or_path: str) -> Path:

@@ -279,9 +279,19 @@ def fixed_value(name: str, raw: object) -> Scalar:
     return value
 
 
-def _parameter(name: str, raw: object) -> Parameter:
+def value_of(name: str, raw: object) -> Scalar:
+    """As `fixed_value`, of what is searched of a training's plan as well; raises the same."""
+    _check_known(name)
+    return _of_plan(name, raw) if name in OF_PLAN else fixed_value(name, raw)
+
+
+def _check_known(name: str) -> None:
     if name not in (*names(), *OF_PLAN):
         raise ValueError(unknown_text("hyperparameter", name, (*names(), *OF_PLAN)))
+
+
+def _parameter(name: str, raw: object) -> Parameter:
+    _check_known(name)
     if not isinstance(raw, Mapping):
         raise ValueError(f"{shown(raw)} is neither {{low: ..., high: ...}} nor {{choices: [...]}}")
     return _choices(name, raw) if "choices" in raw else _range(name, raw)
@@ -292,8 +302,7 @@ def _choices(name: str, raw: Mapping[str, object]) -> Choices:
     values = raw["choices"]
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise ValueError(f"choices {shown(values)} is not a list")
-    checked = _of_plan if name in OF_PLAN else fixed_value
-    return Choices(choices=tuple(checked(name, value) for value in values))
+    return Choices(choices=tuple(value_of(name, value) for value in values))
 
 
 def _of_plan(name: str, raw: object) -> Scalar:

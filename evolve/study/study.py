@@ -20,7 +20,10 @@ from pydantic import (
 from detector.hyperparameters import GENERATION, Hyperparameters, former_defaults, fuse_key, names
 from detector.plan import LARGEST_SEED, TrainingPlan
 from evolve.errors import DefinitionError, Problem, StudyError, shown
-from evolve.study.definition import Budget, Definition, Fitness, Flag, Number, Thresholds, Whole, problems_of
+from evolve.study.ablation import Ablation
+from evolve.study.arms import ArmPlan, arm_plan
+from evolve.study.deciding import decided
+from evolve.study.definition import Budget, Definition, Fitness, Flag, Number, Thresholds, Whole, flat, problems_of
 from evolve.study.space import (
     MAX_POINTS,
     OF_PLAN,
@@ -46,7 +49,7 @@ __all__ = [
 ]
 
 DIGITS = ("digits-1", "digits-3", "digits-10")
-SamplerName = Literal["grid", "random", "qmc", "tpe", "gp", "cmaes", "evolution", "classic"]
+SamplerName = Literal["grid", "random", "qmc", "tpe", "gp", "cmaes", "evolution", "classic", "arms"]
 PrunerName = Literal["median", "asha", "hyperband", "none"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
 PRUNERS: tuple[str, ...] = get_args(PrunerName)
@@ -103,6 +106,7 @@ class Study(Definition):
         seed: Seed of the sampler.
         fitness: What is maximised.
         thresholds: Where verdicts turn.
+        ablation: What is compared, where the study compares arms; space, sampler and trials follow from it then.
         baseline: Whether trial 0 is the fixed hyperparameters, or defaults, themselves.
         inspect: Whether it is recorded what the layers of each network hold, which decides nothing.
         keep_weights: Whether the weights of all trials are kept or those of the best alone.
@@ -134,6 +138,7 @@ class Study(Definition):
     seed: Whole = Field(default=0, ge=0, le=LARGEST_SEED)
     fitness: Fitness = Fitness()
     thresholds: Thresholds = Thresholds()
+    ablation: Ablation | None = None
     baseline: Flag = False
     inspect: Flag = False
     keep_weights: Literal["best", "all"] = "best"
@@ -143,6 +148,8 @@ class Study(Definition):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, raw: Any) -> Any:
+        if isinstance(raw, Mapping) and raw.get("ablation") is not None:
+            raw = decided(raw)
         if isinstance(raw, Mapping) and raw.get("nominal_batch_size") is None:
             batch_size = raw.get("batch_size")
             is_count = isinstance(batch_size, int) and not isinstance(batch_size, bool) and batch_size > 0
@@ -185,6 +192,11 @@ class Study(Definition):
 
     @model_validator(mode="after")
     def _check_sampler(self) -> Study:
+        if (self.sampler == "arms") != (self.ablation is not None):
+            text = (
+                f"'arms' needs an ablation, which names them; allowed: {[name for name in SAMPLERS if name != 'arms']}"
+            )
+            raise DefinitionError([Problem(path="sampler", text=text)])
         chosen = [name for name, parameter in self.space.items() if isinstance(parameter, Choices)]
         if self.sampler in ("cmaes", "classic") and chosen:
             text = f"{self.sampler!r} needs numbers, but {chosen} have choices; take tpe, gp, evolution or random"
@@ -204,6 +216,20 @@ class Study(Definition):
             text = f"a grid over {len(self.space)} hyperparameters has {points:,} points; allowed: {MAX_POINTS:,}"
             raise DefinitionError([Problem(path="space", text=f"{text}; take another sampler, or search over fewer")])
         return self
+
+    @property
+    def arm_plan(self) -> ArmPlan | None:
+        """Which trial trains which arm; None where the study compares none, or its path's end is still open."""
+        if self.ablation is None or self.ablation.is_open:
+            return None
+        unchanged = self.hyperparameters({})
+        own = {name: getattr(self if name in OF_PLAN else unchanged, name) for name in (*names(), *OF_PLAN)}
+        return arm_plan(self.ablation, own.__getitem__, is_known=False)
+
+    def seeds_of(self, number: int) -> tuple[int, ...]:
+        """Seeds that a trial is trained with, by its number."""
+        plan = self.arm_plan
+        return self.seeds if plan is None else plan.seeds_of(number)
 
     def training_plan(self, device: str, seed: int) -> TrainingPlan:
         """What all lanes of a training with one of the seeds share."""
@@ -261,7 +287,7 @@ class Study(Definition):
         The number of trials counts only where it decides the grid: there the same trial would be another point. A file
         of weights may lie elsewhere if it is the same.
         """
-        mine, others = _flat(self.to_mapping()), _flat(other.to_mapping())
+        mine, others = flat(self.to_mapping()), flat(other.to_mapping())
         keys = [key for key in mine | others if mine.get(key) != others.get(key)]
         free = {"description", "budget", "inspect", "decisions", *(["weights"] if self.weights_sha256 else [])}
         differing = [key for key in keys if key.split(".")[0] not in free]
@@ -320,13 +346,3 @@ def validated(raw: object, placed: Callable[[Problem], str]) -> Study:
 
 
 _PARTS: dict[str, type[Definition]] = {"budget": Budget, "fitness": Fitness, "thresholds": Thresholds}
-
-
-def _flat(value: object, path: str = "") -> dict[str, object]:
-    if not isinstance(value, Mapping) or not value:
-        return {path: value}
-    return {
-        inner: value
-        for key, child in value.items()
-        for inner, value in _flat(child, f"{path}.{key}" if path else str(key)).items()
-    }

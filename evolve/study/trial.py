@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from detector.telemetry import Telemetry
+from detector.telemetry import EndCause, Telemetry
 from evolve.study.space import OF_PLAN
 
 
@@ -20,6 +20,7 @@ class Trial:
         params: Value of each searched hyperparameter.
         seeds: Seeds of the trainings, at least one.
         origin: Identity of the study, its database and its data, which its checkpoints carry.
+        trains_every_seed: Whether seeds are trained after one that diverged, as an ablation counts them all.
         last_epochs: The last epoch that is stored of each training, by seed; a seed without one has no epoch yet. None
             where that is not known.
 
@@ -32,6 +33,7 @@ class Trial:
     params: dict[str, float | int | str | bool]
     seeds: tuple[int, ...]
     origin: str = ""
+    trains_every_seed: bool = False
     last_epochs: Mapping[int, int] | None = None
 
     def __post_init__(self) -> None:
@@ -39,6 +41,18 @@ class Trial:
             raise ValueError(f"number: {self.number} is negative")
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} is not a list of different numbers, each at least 0")
+
+    def seed_after(self, seed: int, cause: EndCause) -> int | None:
+        """The seed to train with next, or None where the trial is over.
+
+        Args:
+            seed: The one whose training has ended.
+            cause: Why it ended.
+        """
+        # After one that diverges, further seeds could not make the trial converge.
+        goes_on = cause is EndCause.FINISHED or (cause is EndCause.DIVERGED and self.trains_every_seed)
+        place = self.seeds.index(seed) + 1
+        return self.seeds[place] if goes_on and place < len(self.seeds) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, Parted, Proc
 from evolve.run.objective import MakeObjective
 from evolve.storage.lease import process_mark
 from evolve.study.trial import Record, Trial
-from tests.fakes import STEPS_PER_EPOCH, make_fake
+from tests.fakes import STEPS_PER_EPOCH, UNLUCKY_SEED, make_fake
 from tests.processes import environment
 
 EPOCHS = 3
@@ -61,8 +61,9 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 NUMBERS = iter(range(1000))
 
 
-def trial(lr0: float, seeds: tuple[int, ...] = (0,)) -> Trial:
-    return Trial(study="contract", number=next(NUMBERS), params={"lr0": lr0}, seeds=seeds)
+def trial(lr0: float, seeds: tuple[int, ...] = (0,), *, trains_every_seed: bool = False) -> Trial:
+    params, number = {"lr0": lr0}, next(NUMBERS)
+    return Trial(study="contract", number=number, params=params, seeds=seeds, trains_every_seed=trains_every_seed)
 
 
 def events_until_end(engine: Engine, *, stop_after_epoch: int | None = None, count: int = 1) -> list[EngineEvent]:
@@ -146,6 +147,18 @@ def test_every_seed_is_trained(engine: Engine) -> None:
     seeds = [each.seed for each in records(events_until_end(engine)) if isinstance(each.telemetry, LaneEnded)]
 
     assert seeds == [0, 7]
+
+
+def test_a_seed_that_diverges_ends_its_trial_unless_every_seed_is_to_be_trained(engine: Engine) -> None:
+    seeds = (0, UNLUCKY_SEED, 7)
+    ended = {}
+    for every in (False, True):
+        engine.submit(trial(0.1, seeds=seeds, trains_every_seed=every))
+        found = records(events_until_end(engine))
+        ended[every] = [(each.seed, each.telemetry.cause) for each in found if isinstance(each.telemetry, LaneEnded)]
+
+    assert ended[False] == [(0, EndCause.FINISHED), (UNLUCKY_SEED, EndCause.DIVERGED)]
+    assert ended[True] == [*ended[False], (7, EndCause.FINISHED)]
 
 
 def test_as_many_trials_as_the_capacity_train_at_once(engine: Engine) -> None:

@@ -13,7 +13,7 @@ from dashboards.data.trial import TrialView
 from dashboards.data.trial_sets import VERDICTS
 from dashboards.live.components import attributes
 from dashboards.live.pages import frame
-from dashboards.panels import STUDY, TRAINING
+from dashboards.panels import TRAINING, panels_of
 from dashboards.state import PROGRESS, Filters, PageState, Range, to_address
 from evolve import formatting
 
@@ -22,7 +22,7 @@ MAX_NAMES = 60
 
 def page(view: StudyView, state: PageState) -> list[Any]:
     """The page of a study, with the controls as the address says."""
-    return [_heading(view), _controls(view, state), *frame.sections(STUDY)]
+    return [_heading(view), _controls(view, state), *frame.sections(panels_of(state.page, view))]
 
 
 def training_page(view: TrialView, state: PageState) -> list[Any]:

@@ -44,10 +44,8 @@ def of_study(folder: Path, study: Study, storage: Storage, study_id: int) -> Ite
         yield _spare(path, identity)
     numbers = {trial.number for trial in storage.optuna.get_all_trials(study_id, deepcopy=False)}
     yield from _unknown_trials(folder, numbers, identity)
-    if storage.best(study_id) is None:
-        yield from _unowned_weights(folder, ())
-    else:
-        yield from _unowned_weights(folder, study.seeds)
+    best = storage.best(study_id)
+    yield from _unowned_weights(folder, () if best is None else study.seeds_of(best))
 
 
 def partial_files(folder: Path, *, now: float | None = None) -> Iterator[Finding]:

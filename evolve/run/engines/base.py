@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol, runtime_checkable
 
-from detector.telemetry import EndCause, EpochMetrics, LaneEnded
+from detector.telemetry import EpochMetrics, LaneEnded
 from evolve.study.trial import Record, Trial
 
 # Records of steps are passed on together; this often is live enough for a person.
@@ -146,6 +146,4 @@ def progress_of(batch: Sequence[Record], *, awaits_decision: bool) -> list[Progr
 def is_over(trial: Trial, record: Record) -> bool:
     """Whether a record is the last of its trial: of its last seed, or of one after which no other begins."""
     ended = record.telemetry
-    if not isinstance(ended, LaneEnded):
-        return False
-    return ended.cause is not EndCause.FINISHED or record.seed == trial.seeds[-1]
+    return isinstance(ended, LaneEnded) and trial.seed_after(record.seed, ended.cause) is None

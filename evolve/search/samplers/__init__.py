@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 from evolve.errors import StudyError, unknown_text
 from evolve.search.samplers.adaptive import gp, random, tpe
+from evolve.search.samplers.arms import Arms
 from evolve.search.samplers.cma_es import CmaEs
 from evolve.search.samplers.design import Grid, Qmc
 from evolve.search.samplers.evolving import Classic, Evolution
@@ -52,6 +53,8 @@ def divergence_state(sampler_name: str) -> tuple[TrialState, float | None]:
 def _suggest(study: Study, distributions: dict[str, BaseDistribution]) -> Suggest:
     if study.sampler == "grid":
         return Grid(values=study.grid(), study_seed=study.seed)
+    if (plan := study.arm_plan) is not None:
+        return Arms(plan=plan, distributions=distributions, study_seed=study.seed)
     return _MAKERS[study.sampler](distributions=distributions, study_seed=study.seed)
 
 
@@ -64,4 +67,5 @@ _MAKERS: dict[str, Callable[..., Suggest]] = {
     "cmaes": CmaEs,
     "evolution": Evolution,
     "classic": Classic,
+    "arms": Arms,
 }

@@ -19,7 +19,18 @@ from evolve.search.samplers.adaptive import all_valued
 from evolve.search.samplers.cma_es import CmaEs
 from evolve.search.samplers.history import History, fitness_of, has_diverged
 from evolve.search.samplers.unit_cube import from_unit, to_unit
-from tests.contracts.samplers import NUM_TRIALS, NUMBERS, SPACE, SamplerContract, opened, run, study_with, tell_diverged
+from evolve.study import Study
+from tests.contracts.samplers import (
+    NUM_TRIALS,
+    NUMBERS,
+    SPACE,
+    SamplerContract,
+    fitness,
+    opened,
+    run,
+    study_with,
+    tell_diverged,
+)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -64,6 +75,32 @@ class TestClassic(SamplerContract):
         assert NUM_TRIALS / 2 < len({str(each) for each in asked}) < NUM_TRIALS
 
 
+class TestArms(SamplerContract):
+    name = "arms"
+
+    def study(self, *, seed: int = 1) -> Study:
+        """Three arms whose other two hyperparameters are tuned by three trials each, then three verdicts: 12 trials."""
+        nuisance = {"space": NUMBERS, "trials": 3}
+        return Study.model_validate(
+            {"name": "contract", "seed": seed, "ablation": {"one_factor": SCHEDULES, "nuisance": nuisance}}
+        )
+
+    def test_trials_of_a_study_differ(self) -> None:
+        asked = run(self.study(), opened(self.study()), NUM_TRIALS)
+
+        assert len({str(each) for each in asked[:9]}) == 9
+
+    def test_each_arm_is_tuned_on_the_same_settings_and_judged_with_its_own_best(self) -> None:
+        asked = run(self.study(), opened(self.study()), NUM_TRIALS)  # of which trials 4 and 9 diverge
+
+        settings = [[(each["lr0"], each["momentum"]) for each in asked[place:9:3]] for place in range(3)]
+        assert settings[0] == settings[1] == settings[2] and len(set(settings[0])) == 3
+        for place in range(3):
+            tuned = [number for number in range(place, 9, 3) if number != 4]
+            assert asked[9 + place] == asked[max(tuned, key=lambda number: fitness(asked[number]))]
+
+
+SCHEDULES = {"schedule": ["cosine", "steps"]}
 EDGE = {"lr0": {"low": 1e-4, "high": 10, "log": True}, "momentum": {"low": 0.5, "high": 0.99}}
 
 
@@ -117,12 +154,12 @@ def test_a_gaussian_process_is_shown_a_constraint_on_every_trial_or_on_none() ->
     study = study_with("gp", space=EDGE)
     search = opened(study)
     constraints = []
-    for fitness in (0.5, None, None):
+    for value in (0.5, None, None):
         trial = search.ask(study.space.distributions())
-        if fitness is None:
+        if value is None:
             tell_diverged(search, trial, (TrialState.PRUNED, None))
         else:
-            search.tell(trial, fitness)
+            search.tell(trial, value)
         history = History(study.space.distributions()).before(9, search.get_trials())
         constraints.append([each.constraints for each in all_valued(history)])
     only_diverged = [each.constraints for each in all_valued(history[1:])]

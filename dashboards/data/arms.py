@@ -1,0 +1,59 @@
+"""The arms of an ablation with all their runs, and what they show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dashboards.blocks import Empty
+from dashboards.data.study import StudyView
+from evolve.ablation.effects import Effect
+from evolve.ablation.runs import ArmRun
+from evolve.ablation.trained import Trained, arm_runs, effects_of
+from evolve.study import Study
+from evolve.study.ablation import Ablation
+from evolve.study.arms import ArmPlan
+
+FILTERED = "Filters leave trials out, and arms are compared over all their runs: clear the filters to see this."
+NOT_YET = "No arm has a finished run beside one of the baseline yet; run `evolve ablate` on the study to go on."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arms:
+    """An ablation as it is now.
+
+    Attributes:
+        ablation: What is compared, and when a difference counts.
+        plan: Which trial trains which arm.
+        runs: Of every arm and seed; what is not stored is missing.
+        effects: Of every arm beside the baseline.
+    """
+
+    ablation: Ablation
+    plan: ArmPlan
+    runs: Sequence[ArmRun]
+    effects: Sequence[Effect]
+
+    def runs_of(self, arm: str) -> list[ArmRun]:
+        """Those of one arm, in the order of the seeds."""
+        return [run for run in self.runs if run.arm == arm]
+
+
+def arms_of(view: StudyView) -> Arms | Empty:
+    """The arms of a study that compares some, or why they cannot be shown."""
+    if not view.left_out.empty:
+        return Empty(FILTERED)
+    study = Study.from_json(json.dumps(dict(view.facts.config)))
+    plan = study.arm_plan
+    if study.ablation is None or plan is None:
+        return Empty("This study compares no arms; `ablation` in its file would name some.")
+    rows = view.trainings[["number", "seed", "verdict", "fitness"]]
+    trainings = [
+        Trained(trial=int(number), seed=int(seed), verdict=str(verdict), fitness=float(fitness))
+        for number, seed, verdict, fitness in rows.itertuples(index=False)
+    ]
+    runs = arm_runs(plan, trainings)
+    if all(run.outcome == "missing" for run in runs):
+        return Empty(NOT_YET)
+    return Arms(ablation=study.ablation, plan=plan, runs=runs, effects=effects_of(study, trainings))

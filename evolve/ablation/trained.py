@@ -1,0 +1,107 @@
+"""From the trainings of a study to runs of its arms: the one place where a trial's number becomes an arm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import isfinite, sqrt
+from statistics import variance
+from typing import TYPE_CHECKING
+
+from evolve.ablation.effects import compare
+from evolve.ablation.runs import ArmRun
+from evolve.errors import StudyError
+from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
+from evolve.study import Study
+from evolve.study.ablation import Ablation
+from evolve.study.arms import ArmPlan
+
+if TYPE_CHECKING:
+    from evolve.ablation.effects import Effect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A training as it is stored.
+
+    Attributes:
+        trial: Number of its trial.
+        seed: What it was trained with.
+        verdict: How it ended.
+        fitness: On the validation images after its last epoch; None or not a number where there is none.
+    """
+
+    trial: int
+    seed: int
+    verdict: str
+    fitness: float | None
+
+
+def plan_of(study: Study) -> tuple[Ablation, ArmPlan]:
+    """What a study compares.
+
+    Raises:
+        StudyError: It compares no arms.
+    """
+    plan = study.arm_plan
+    if study.ablation is None or plan is None:
+        text = "has no ablation, so it compares no arms; write one into a copy of its file: docs/does-it-help.md"
+        raise StudyError(f"study {study.name}: {text}")
+    return study.ablation, plan
+
+
+def arm_runs(plan: ArmPlan, trainings: Iterable[Trained]) -> tuple[ArmRun, ...]:
+    """A run for every arm and seed that are compared, arm by arm; those that are not stored are missing.
+
+    Args:
+        plan: Which trial trains which arm.
+        trainings: Of the study; those that only tuned the nuisance are left out.
+    """
+    stored = {(each.trial, each.seed): each for each in trainings}
+    return tuple(
+        _run(arm.name, seed, stored.get((number, seed))) for number, arm in plan.verdicts() for seed in plan.seeds
+    )
+
+
+def _run(arm: str, seed: int, trained: Trained | None) -> ArmRun:
+    if trained is None:
+        return ArmRun(arm=arm, seed=seed, value=None, outcome="missing")
+    if trained.verdict in TRAINED_THROUGH and trained.fitness is not None and isfinite(trained.fitness):
+        return ArmRun(arm=arm, seed=seed, value=trained.fitness, outcome="finished")
+    outcome = "diverged" if trained.verdict == Verdict.DIVERGED else "failed"
+    return ArmRun(arm=arm, seed=seed, value=None, outcome=outcome)
+
+
+def spread_of(runs: Sequence[ArmRun], *, baseline: str) -> float | None:
+    """Standard deviation of paired differences over seeds, pooled over the arms; None where there are too few pairs.
+
+    Args:
+        runs: Of all arms.
+        baseline: Name of the arm that the others are paired with.
+    """
+    base = {run.seed: run.value for run in runs if run.arm == baseline}
+    by_arm: dict[str, list[float]] = {}
+    for run in runs:
+        other = base.get(run.seed)
+        if run.arm != baseline and run.value is not None and other is not None:
+            by_arm.setdefault(run.arm, []).append(run.value - other)
+    spreads = [(variance(found), len(found) - 1) for found in by_arm.values() if len(found) > 1]
+    if not spreads:
+        return None
+    return sqrt(sum(each * degrees for each, degrees in spreads) / sum(degrees for _, degrees in spreads))
+
+
+def effects_of(study: Study, trainings: Iterable[Trained]) -> tuple[Effect, ...]:
+    """What each arm beside the baseline does.
+
+    Args:
+        study: What is compared.
+        trainings: All that are stored of it.
+
+    Raises:
+        StudyError: It compares no arms.
+    """
+    ablation, plan = plan_of(study)
+    baseline, *others = [arm.name for arm in plan.arms]
+    runs = arm_runs(plan, trainings)
+    return compare(runs, baseline=baseline, arms=others, seeds=plan.seeds, margin=ablation.margin)

@@ -1,0 +1,224 @@
+"""The command that compares arms: runs an ablation or goes on with it, and says what it shows."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evolve.commands.defining import chosen_options, defined, device_of, run_of, say_choices, with_budget
+from evolve.commands.options import (
+    DEFAULT_STORAGE,
+    AcceptDataOption,
+    AddressOption,
+    BatchOption,
+    DataOption,
+    DeviceOption,
+    EngineOption,
+    EpochsOption,
+    JsonOption,
+    LanesOption,
+    ModelOption,
+    NameOption,
+    SecondsOption,
+    SeedsOption,
+    SizeOption,
+    SkipOption,
+    StorageOption,
+    UpdatesOption,
+    WorkersOption,
+)
+from evolve.commands.output import chosen_study, is_missing, opened_storage, say, say_next, stored_study, terminal_width
+from evolve.commands.training import print_plan, trained
+from evolve.run.crew import Asked
+from evolve.study.ablation import BASELINE
+
+if TYPE_CHECKING:
+    from evolve.commands.effect_text import Shown
+    from evolve.run.run import Run
+    from evolve.study import Study
+
+STUDY = "A study with an ablation: its name (see `evolve studies`), its YAML file, or what a stored one begins with."
+
+
+def ablate(
+    study: Annotated[str, typer.Argument(help=STUDY, show_default=False)],
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print arms, seeds and cost, and what a difference can be found.")
+    ] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="The effects as a table for a paper's appendix.")
+    ] = False,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the effects to this file, a row an arm.")] = None,
+    data: DataOption = None,
+    model: ModelOption = None,
+    epochs: EpochsOption = None,
+    updates: UpdatesOption = None,
+    seconds: SecondsOption = None,
+    image_size: SizeOption = None,
+    batch_size: BatchOption = None,
+    seeds: SeedsOption = None,
+    skip_unreadable: SkipOption = False,
+    accept_changed_data: AcceptDataOption = False,
+    device: DeviceOption = "auto",
+    engine: EngineOption = "auto",
+    workers: WorkersOption = None,
+    lanes: LanesOption = None,
+    address: AddressOption = "",
+    storage: StorageOption = DEFAULT_STORAGE,
+    name: NameOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare arms over paired seeds: train what is missing, then say what helps, by how much, and how sure that is.
+
+    Example: `evolve ablate warmup_ablation --plan`
+    """
+    chosen = chosen_options(
+        seeds,
+        data=data,
+        model=model,
+        epochs=epochs,
+        updates=updates,
+        image_size=image_size,
+        batch_size=batch_size,
+    )
+    asked = Asked(engine=engine, workers=workers, lanes=lanes, address=address)
+    if _is_file(study):
+        others = {"seconds": seconds, "skip_unreadable": skip_unreadable or None}
+        device = device_of(device, trains=False)
+        definition, checked = defined(study, chosen, others, name=name, storage=storage, device=device)
+    else:
+        with opened_storage(storage, reads_only=True) as opened:
+            stored = chosen_study(opened.engine, study)
+        definition, checked = with_budget(storage, stored, chosen, {"seconds": seconds}), None
+    _check_compares(definition)
+    is_complete, files = True, dict[str, str]()
+    if plan or not _is_trained(storage, definition):
+        say_choices(definition)
+        device = device_of(device, trains=not plan)
+        run = replace(run_of(definition, storage, device, asked, checked), accepts_changed_data=accept_changed_data)
+        if plan:
+            print_plan(run, as_json=as_json, notes=[f"power: {_power_text(storage, definition)}"])
+            return
+        is_complete, files = _train(run)
+    shown = shown_of(storage, definition)
+    if csv is not None:
+        files["csv"] = str(_written(shown, csv))
+    _say(shown, files, markdown=markdown, as_json=as_json)
+    again = shlex.join(["evolve", "ablate", definition.name, *_place(storage)])
+    say_next(again if not is_complete else f"{again} --markdown", as_json=as_json or markdown)
+    if not is_complete:
+        raise typer.Exit(1)
+
+
+def _is_file(study: str) -> bool:
+    """Whether a word means a study's file rather than a stored study."""
+    from evolve.study.file import available_studies
+
+    path = Path(study)
+    return path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or study in dict(available_studies())
+
+
+def _check_compares(study: Study) -> None:
+    """Refuses a study without arms.
+
+    Raises:
+        StudyError: It has no ablation.
+    """
+    from evolve.ablation.trained import plan_of
+
+    plan_of(study)
+
+
+def _is_trained(storage: str, study: Study) -> bool:
+    """Whether every trial of an ablation has ended, so that there is nothing to train."""
+    if stored_study(storage, study.name) is None:
+        return False
+    with opened_storage(storage, reads_only=True) as opened:
+        opened.check_can_run(study)
+        return len(opened.verdicts(opened.study_id(study.name))) >= study.budget.trials
+
+
+def _train(run: Run) -> tuple[bool, dict[str, str]]:
+    """Trains what is missing; whether that is all, and the files that were written."""
+    from evolve.commands.results import result_of
+
+    stopped = trained(run)
+    typer.echo(f"ended   {stopped.reason}", err=True)
+    result = result_of(run, stopped)
+    if (nothing := result.found.grounded) is not None:
+        typer.echo(f"note    {nothing.text}, so that there is little to compare", err=True)
+    return stopped.is_complete, result.files
+
+
+def shown_of(storage: str, study: Study) -> Shown:
+    """What is stored of an ablation, and what it shows.
+
+    Raises:
+        StudyError: It compares no arms.
+        StorageError: It is not stored.
+    """
+    from evolve.ablation.trained import arm_runs, effects_of, plan_of
+    from evolve.commands.effect_text import Shown
+    from evolve.storage.ablations import trainings_of
+
+    ablation, plan = plan_of(study)
+    with opened_storage(storage, reads_only=True) as opened:
+        trainings = trainings_of(opened.engine, study.name)
+    runs, effects = arm_runs(plan, trainings), effects_of(study, trainings)
+    return Shown(study=study, ablation=ablation, plan=plan, runs=runs, effects=effects)
+
+
+def _power_text(storage: str, study: Study) -> str:
+    """What differences the plan can find, if they vary as in the last ablation on the same data."""
+    from evolve.ablation.power import plan_sentence
+    from evolve.ablation.trained import plan_of
+
+    _, plan = plan_of(study)
+    known = _spread(storage, study)
+    said = plan_sentence(len(plan.seeds), len(plan.arms) - 1, spread=None if known is None else known[0])
+    return said if known is None else f"{said} (as in {known[1]})"
+
+
+def _spread(storage: str, study: Study) -> tuple[float, str] | None:
+    """How much differences vary over seeds in the newest ablation of the same data and metric, and its name."""
+    from evolve.ablation.trained import arm_runs, plan_of, spread_of
+    from evolve.storage.ablations import ablations, trainings_of
+
+    if is_missing(storage):
+        return None
+    with opened_storage(storage, reads_only=True) as opened:
+        for other in ablations(opened.engine):
+            if (other.data, other.fitness) == (study.data, study.fitness):
+                runs = arm_runs(plan_of(other)[1], trainings_of(opened.engine, other.name))
+                if spread := spread_of(runs, baseline=BASELINE):
+                    return spread, other.name
+    return None
+
+
+def _say(shown: Shown, files: Mapping[str, str], *, markdown: bool, as_json: bool) -> None:
+    from evolve.commands.effect_text import table_markdown, table_text
+
+    def text() -> str:
+        if markdown:
+            return table_markdown(shown)
+        return "\n".join(
+            [table_text(shown, width=terminal_width()), *(f"{kind:<8}{file}" for kind, file in files.items())]
+        )
+
+    say(shown.as_mapping() | {"files": dict(files)}, as_json=as_json, text=text)
+
+
+def _written(shown: Shown, path: Path) -> Path:
+    from evolve.commands.effect_text import write_rows
+
+    write_rows(shown, path)
+    return path
+
+
+def _place(storage: str) -> list[str]:
+    return [] if storage == DEFAULT_STORAGE else ["--storage", storage]

@@ -1,0 +1,226 @@
+"""The arms of an ablation, and which trial trains which of them with which seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from evolve.errors import DefinitionError, Problem, shown
+from evolve.formatting import counted, parameter
+from evolve.study.ablation import BASELINE, KINDS, Ablation, Path
+from evolve.study.space import Scalar
+
+SEEDS, SEEDS_OF_MANY, MANY_ARMS = 8, 10, 4
+MAX_ARMS = 128
+LEVEL = 0.05  # of significance, over all arms together
+Changes = Mapping[str, Scalar]
+Own = Callable[[str], Scalar]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One setting that is compared.
+
+    Attributes:
+        name: `baseline`, or what is said of it.
+        params: Value of every hyperparameter in which any two arms differ.
+    """
+
+    name: str
+    params: Changes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmPlan:
+    """Which arm each trial trains, and with which seeds: first all settings of the nuisance, then a verdict an arm.
+
+    Attributes:
+        arms: The baseline, then the others.
+        tuning: Settings of the nuisance that are tried for each arm; 0 where there is none.
+        seeds: Seeds that every arm is compared over.
+        tuning_seeds: Seeds of the tuning, none of them one of `seeds`.
+    """
+
+    arms: tuple[Arm, ...]
+    tuning: int
+    seeds: tuple[int, ...]
+    tuning_seeds: tuple[int, ...]
+
+    @property
+    def num_tuning(self) -> int:
+        """Trials that only tune: those with the lowest numbers, the arms in turn."""
+        return self.tuning * len(self.arms)
+
+    @property
+    def num_trials(self) -> int:
+        """Trials in all."""
+        return self.num_tuning + len(self.arms)
+
+    @property
+    def num_trainings(self) -> int:
+        """Trainings in all."""
+        return self.num_tuning * len(self.tuning_seeds) + len(self.arms) * len(self.seeds)
+
+    def arm_of(self, number: int) -> Arm:
+        """The arm that a trial trains, by its number."""
+        return self.arms[number % len(self.arms)]
+
+    def seeds_of(self, number: int) -> tuple[int, ...]:
+        """The seeds that a trial is trained with, by its number."""
+        return self.tuning_seeds if number < self.num_tuning else self.seeds
+
+    def verdicts(self) -> Iterator[tuple[int, Arm]]:
+        """Number of the trial that each arm is judged by."""
+        return ((self.num_tuning + place, arm) for place, arm in enumerate(self.arms))
+
+
+def least_seeds(num_arms: int) -> int:
+    """The fewest seeds with which any of some arms can be told from the baseline.
+
+    Of n pairs the smallest p that a two-sided permutation test can find is 2 / 2^n, and Holm's correction multiplies it
+    by the number of arms.
+
+    Args:
+        num_arms: Arms beside the baseline, at least 1.
+
+    Source: Holm 1979, A simple sequentially rejective multiple test procedure.
+    """
+    seeds = 1
+    while num_arms * 2 / 2**seeds >= LEVEL:
+        seeds += 1
+    return seeds
+
+
+def arms_of(ablation: Ablation, own: Own, *, is_known: bool) -> tuple[Arm, ...]:
+    """The arms of an ablation, the baseline first.
+
+    Args:
+        ablation: As written; the end of its path is known.
+        own: Value of a hyperparameter in the study itself.
+        is_known: Whether that is the baseline's, so that arms can be told from it.
+
+    Raises:
+        DefinitionError: There is no arm beside the baseline, there are too many, or two are the same.
+    """
+    kind = next(kind for kind in KINDS if getattr(ablation, kind))
+    start, others = _WAYS[kind](ablation, own)
+    if len(others) > MAX_ARMS:
+        raise _wrong(kind, f"makes {len(others)} arms beside the baseline; allowed: {MAX_ARMS}")
+    changed = list(dict.fromkeys(name for changes in (start, *others.values()) for name in changes))
+    arms = [
+        Arm(name=arm, params={name: changes.get(name, own(name)) for name in changed})
+        for arm, changes in ((BASELINE, start), *others.items())
+    ]
+    if is_known:
+        _check_different(kind, arms)
+    return tuple(arms)
+
+
+def _check_different(kind: str, arms: list[Arm]) -> None:
+    if len(arms) < 2:
+        raise _wrong(kind, "makes no arm beside the baseline, so there is nothing to compare")
+    seen: dict[tuple[tuple[type, Scalar], ...], str] = {}
+    problems = []
+    for arm in arms:
+        key = tuple((type(value), value) for value in arm.params.values())
+        if key in seen:
+            same = _said(arm.params)
+            text = f"is the same as {seen[key]} ({same}); leave it out, or change something"
+            problems.append(Problem(path=f"{kind}.{arm.name}", text=text))
+        seen.setdefault(key, "the baseline" if arm.name == BASELINE else f"arm {arm.name}")
+    if problems:
+        raise DefinitionError(problems)
+
+
+def _wrong(path: str, text: str) -> DefinitionError:
+    return DefinitionError([Problem(path=path, text=text)])
+
+
+def _said(changes: Changes) -> str:
+    return ", ".join(f"{name}={parameter(value)}" for name, value in changes.items())
+
+
+Way = Callable[[Any, Own], tuple[Changes, Mapping[str, Changes]]]
+
+
+def _explicit(ablation: Ablation, own: Own) -> tuple[Changes, Mapping[str, Changes]]:  # noqa: ARG001
+    return {}, ablation.arms
+
+
+def _one_factor(ablation: Ablation, own: Own) -> tuple[Changes, Mapping[str, Changes]]:  # noqa: ARG001
+    each = ({name: value} for name, values in ablation.one_factor.items() for value in values)
+    return {}, {_said(changes): changes for changes in each}
+
+
+def _leave_one_out(ablation: Ablation, own: Own) -> tuple[Changes, Mapping[str, Changes]]:
+    recipe = ablation.leave_one_out
+    return recipe, {f"without {name}": {**recipe, name: own(name)} for name in recipe}
+
+
+def _factorial(ablation: Ablation, own: Own) -> tuple[Changes, Mapping[str, Changes]]:
+    levels = {name: list(dict.fromkeys((own(name), *values))) for name, values in ablation.factorial.items()}
+    changed = [
+        {name: value for name, value in zip(levels, values, strict=True) if value != own(name)}
+        for values in product(*levels.values())
+    ]
+    start = {name: own(name) for name in levels}  # in the order written
+    return start, {_said(changes): changes for changes in changed if changes}
+
+
+def _path(ablation: Ablation, own: Own) -> tuple[Changes, Mapping[str, Changes]]:  # noqa: ARG001
+    assert isinstance(ablation.path, Path) and not isinstance(ablation.path.to, str)
+    steps: dict[str, Changes] = {}
+    so_far: dict[str, Scalar] = {}
+    for name, value in ablation.path.to.items():
+        so_far = {**so_far, name: value}
+        steps[f"+ {_said({name: value})}"] = so_far
+    return {}, steps
+
+
+_WAYS: dict[str, Way] = {
+    "arms": _explicit,
+    "one_factor": _one_factor,
+    "leave_one_out": _leave_one_out,
+    "factorial": _factorial,
+    "path": _path,
+}
+
+
+def arm_plan(ablation: Ablation, own: Own, *, is_known: bool) -> ArmPlan:
+    """Which arm each trial trains.
+
+    Args:
+        ablation: As written; the end of its path is known.
+        own: Value of a hyperparameter in the study itself.
+        is_known: Whether that is the baseline's.
+
+    Raises:
+        DefinitionError: The arms are not allowed, or the seeds too few for any of them to be told from the baseline.
+    """
+    arms = arms_of(ablation, own, is_known=is_known)
+    seeds = _seeds_of(ablation, num_arms=max(len(arms) - 1, 1))
+    nuisance = ablation.nuisance
+    if nuisance is None:
+        return ArmPlan(arms=arms, tuning=0, seeds=seeds, tuning_seeds=())
+    if both := [name for name in nuisance.space if name in arms[0].params]:
+        raise _wrong("nuisance.space", f"tunes {shown(both)}, in which the arms differ; leave one of both out")
+    first = max(seeds) + 1
+    tuning_seeds = tuple(range(first, first + nuisance.seeds))
+    return ArmPlan(arms=arms, tuning=nuisance.trials, seeds=seeds, tuning_seeds=tuning_seeds)
+
+
+def _seeds_of(ablation: Ablation, *, num_arms: int) -> tuple[int, ...]:
+    least = least_seeds(num_arms)
+    given = ablation.seeds
+    if given is None:
+        given = SEEDS if num_arms <= MANY_ARMS else max(SEEDS_OF_MANY, least)
+    seeds = tuple(range(given)) if isinstance(given, int) else given
+    if len(seeds) < least:
+        raise _wrong(
+            "seeds",
+            f"{counted(len(seeds), 'seed')} cannot tell {counted(num_arms, 'arm')} from the baseline, whatever comes "
+            f"out: the smallest p is {num_arms} x 2/2^{len(seeds)}, not below {LEVEL:g}; allowed: {least} or more",
+        )
+    return seeds
