@@ -78,18 +78,18 @@ def to_darknet(detector: Detector, path: Path) -> Exported:
     With a single class, where the class output is neither trained nor read here, it is written as certain.
 
     Args:
-        detector: Of batch norm, the only one in darknet. The cfg of another box coding than `exp` has keys that the
-            first darknet does not know. Several classes must have been learned each by itself: its yolo layers have no
-            other.
+        detector: Of batch norm and a coupled head, as all in darknet. The cfg of another box coding than `exp` has keys
+            that the first darknet does not know. Several classes must have been learned each by itself: its yolo layers
+            have no other.
         path: Name of the `.weights` file.
 
     Raises:
-        ExportError: The detector is normalised, or tells its classes apart, in another way.
+        ExportError: The detector is normalised, has heads, or tells its classes apart, in another way.
         OSError: A file cannot be written.
     """
     source, rows, coding = detector.source, detector.network.rows, detector.source.values.coding
-    asked = ("normalisation",) if len(detector.names) == 1 else ("normalisation", "class_loss")  # one class is certain
-    for name in asked:
+    # One class is certain, whatever it was learned by.
+    for name in ("normalisation", "head", *(("class_loss",) if len(detector.names) > 1 else ())):
         found, allowed = getattr(source.values, name), getattr(DARKNETS, name)
         if found != allowed:
             what = name.replace("_", " ")

@@ -324,6 +324,12 @@ class Hyperparameters:
         ("batch", "group", "none"),
         is_shared=True,
     )
+    head: str = choice(
+        NETWORK,
+        "Whether boxes and classes are read from the same features, or each from convolutions of its own.",
+        ("coupled", "decoupled"),
+        is_shared=True,
+    )
     initialiser: str = choice(
         START,
         "Distribution of the first kernels: torch's uniform one, He's or Glorot's for the layer, or one for all.",

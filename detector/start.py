@@ -20,7 +20,7 @@ from detector.models.darknet_files import CfgHeads, WeightsError, read_cfg_heads
 from detector.plan import TrainingPlan
 
 # What raw outputs mean to its yolo layers, unless a cfg says more, and what its networks are made of.
-DARKNETS = Hyperparameters(coding="exp", class_loss="bce", normalisation="batch")
+DARKNETS = Hyperparameters(coding="exp", class_loss="bce", normalisation="batch", head="coupled")
 _ZIP = b"PK\x03\x04"  # how files of torch begin
 
 
@@ -60,14 +60,15 @@ def load_start(plan: TrainingPlan, names: Sequence[str], values: Hyperparameters
     Args:
         plan: Where it has a checksum, the file must have it, too.
         names: Classes that are trained, by index.
-        values: Hyperparameters of the training, which say what raw outputs mean; heads that mean others are not taken.
+        values: Hyperparameters of the training, which say what raw outputs mean and what heads are made of; other
+            heads are not taken.
 
     Raises:
         WeightsError: The file is missing, damaged, of another network, normalisation or checksum, or ends before the
             layers that are to be frozen.
         ValueError: There are not as many layers as are to be frozen.
     """
-    rows = rows_of(plan.model, len(names))
+    rows = rows_of(plan.model, len(names), values.head)
     num_frozen = num_frozen_rows(plan.freeze, rows)
     if not plan.weights:
         return Start(state={}, anchors=None, text="")
@@ -94,19 +95,23 @@ def _ours(path: Path, plan: TrainingPlan, names: Sequence[str], values: Hyperpar
     if stored.plan.model != plan.model:
         raise WeightsError(f"{path}: holds weights of {stored.plan.model}, not of {plan.model}; allowed: --model of it")
     _check_normalisation(path, stored.values, values)
+    if stored.values.head != values.head:
+        return _before_heads(stored.averaged_weights, plan.model, stored.values.head, values.head)
     reason = f"its classes are {_listed(stored.names)}, not {_listed(names)}" if stored.names != tuple(names) else ""
     reason = reason or _other_meaning(stored.values.coding, stored.values.class_loss, values, len(names))
     if not reason:
         scale = stored.plan.image_size / plan.image_size
         anchors = tuple(torch.tensor(sizes, dtype=torch.float64) * scale for sizes in stored.anchors)
         return Start(state=stored.averaged_weights, anchors=anchors, text="all layers and the anchors are taken")
-    state = _without_heads(stored.averaged_weights, rows_of(plan.model, len(stored.names)))
+    state = _without_heads(stored.averaged_weights, rows_of(plan.model, len(stored.names), values.head))
     return Start(state=state, anchors=None, text=f"{reason}: all layers but the heads are taken")
 
 
 def _darknets(path: Path, plan: TrainingPlan, names: Sequence[str], values: Hyperparameters) -> Start:
     _check_normalisation(path, DARKNETS, values)
     read = read_weights(path, plan.model, num_classes=len(names))
+    if values.head != DARKNETS.head:
+        return _before_heads(read.state, plan.model, DARKNETS.head, values.head)
     rows = rows_of(plan.model, read.num_classes)
     if read.num_rows < len(rows) - 1:  # no file holds the last row, which has no weights
         text = f"layers 0 to {read.num_rows - 1} are taken, of {len(rows)}; the file has no more"
@@ -121,6 +126,15 @@ def _darknets(path: Path, plan: TrainingPlan, names: Sequence[str], values: Hype
         return _whole_of_darknet(cfg, heads, read.state, plan)
     text = f"{reason}: all layers but the heads are taken"
     return Start(state=_without_heads(read.state, rows), anchors=None, text=text)
+
+
+def _before_heads(state: Mapping[str, Tensor], model: str, there: str, here: str) -> Start:
+    """What networks of two heads have in common, as far as a file has it: all layers before the first of a head."""
+    pairs = zip(rows_of(model, 1, there), rows_of(model, 1, here), strict=False)
+    num_alike = next(index for index, (its, ours) in enumerate(pairs) if its != ours)
+    alike = {name: value for name, value in state.items() if _row_of(name) < num_alike}
+    text = f"its heads are {there}, not {here}: layers 0 to {max(map(_row_of, alike))} are taken"
+    return Start(state=alike, anchors=None, text=text)
 
 
 def _check_normalisation(path: Path, there: Hyperparameters, here: Hyperparameters) -> None:

@@ -1,5 +1,6 @@
 """The layer tables of YOLOv3, YOLOv3-SPP, YOLOv3-tiny and their compact kin, as darknet's cfg files list them.
 
+With another head than darknet's the rows of a scale's head are others, and those before the first head the same.
 A table is a tuple of rows; a row's place is its index, and shortcuts and routes name the rows they read.
 Source: darknet cfg/yolov3.cfg, yolov3-spp.cfg, yolov3-tiny.cfg (Redmon & Farhadi 2018, figure of section 2.4).
 """
@@ -8,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+
+from detector.choices.heads import HEADS, OUTPUTS
 
 ANCHORS_PER_SCALE = 3
 DARKNET53_BLOCKS = (1, 2, 8, 8, 4)  # residual blocks at each size, table 1
+PUBLISHED_DEPTH = 2  # 3x3 convolutions of a branch where heads have branches; the tiny networks have one
 # In pixels of a 416 pixel image (section 2.3), largest first, as the heads are ordered.
 ANCHORS = ((116, 90), (156, 198), (373, 326), (30, 61), (62, 45), (59, 119), (10, 13), (16, 30), (33, 23))
 TINY_ANCHORS = ((81, 82), (135, 169), (344, 319), (10, 14), (23, 27), (37, 58))  # yolov3-tiny.cfg
@@ -25,8 +30,9 @@ class Row:
         kind: conv, maxpool, upsample, add, route or yolo.
         filters: Output channels of one lane.
         size, stride: Side and stride of the kernel in pixels; an upsampling's factor is its stride.
-        is_normalised: Whether a normalisation and leaky ReLU follow a convolution; in an output only a bias does.
-        sources: Rows read, besides the row before: the other summand of add, all inputs of route.
+        outputs: Which of a head's outputs a convolution gives, a key of `OUTPUTS`; empty for any other convolution.
+        sources: Rows read, besides the row before: the other summand of add, all inputs of route. Of yolo the parts of
+            its outputs, where it has several, and then not the row before.
         scale: Number of the head for a yolo row.
     """
 
@@ -34,17 +40,22 @@ class Row:
     filters: int
     size: int = 1
     stride: int = 1
-    is_normalised: bool = True
+    outputs: str = ""
     sources: tuple[int, ...] = ()
     scale: int = 0
+
+    @property
+    def is_normalised(self) -> bool:
+        """Whether a normalisation and leaky ReLU follow a convolution; an output has only a bias."""
+        return not self.outputs
 
 
 class _Table:
     """Rows under construction; every method returns the index of the row it added."""
 
-    def __init__(self, width: float) -> None:
+    def __init__(self, num_classes: int, head: str, width: float) -> None:
         self.rows: list[Row] = []
-        self._width = width
+        self._num_outputs, self._head, self._width = 5 + num_classes, HEADS[head], width
 
     def channels(self, filters: int) -> int:
         return filters if self._width == 1 else max(round(filters * self._width), 8)
@@ -72,9 +83,17 @@ class _Table:
         last = self.conv(filters, 3)
         return self.add_row(Row(kind="add", filters=self.rows[last].filters, sources=(start,)))
 
-    def head(self, filters: int, scale: int) -> int:
-        self.add_row(Row(kind="conv", filters=filters, is_normalised=False))
-        return self.add_row(Row(kind="yolo", filters=filters, scale=scale))
+    def output(self, part: str) -> int:
+        filters = ANCHORS_PER_SCALE * len(range(self._num_outputs)[OUTPUTS[part]])
+        return self.add_row(Row(kind="conv", filters=filters, outputs=part))
+
+    def head(self, filters: int, scale: int, *, depth: int) -> int:
+        """From features of so many filters to the outputs of a scale; `depth` is that of branches."""
+        parts = self._head(self, filters, depth)
+        sources = parts if len(parts) > 1 else ()
+        return self.add_row(
+            Row(kind="yolo", filters=ANCHORS_PER_SCALE * self._num_outputs, sources=sources, scale=scale)
+        )
 
     def finer(self, source: int, filters: int, lateral: int) -> int:
         """Joins an upsampled branch from `source` with the backbone's row `lateral`."""
@@ -83,8 +102,7 @@ class _Table:
         return self.route(self.upsample(), lateral)
 
 
-def _yolov3(num_outputs: int, *, width: float, blocks: tuple[int, ...], has_spp: bool) -> tuple[Row, ...]:
-    table = _Table(width)
+def _yolov3(table: _Table, *, blocks: tuple[int, ...], has_spp: bool) -> tuple[Row, ...]:
     table.conv(32, 3)
     stages = []
     for stage, num_blocks in enumerate(blocks):
@@ -94,13 +112,11 @@ def _yolov3(num_outputs: int, *, width: float, blocks: tuple[int, ...], has_spp:
             last = table.residual(filters)
         stages.append(last)
     branch = _neck(table, 512, has_spp=has_spp)
-    table.conv(1024, 3)
-    table.head(num_outputs, 0)
+    table.head(512, 0, depth=PUBLISHED_DEPTH)
     for scale, filters in ((1, 256), (2, 128)):
         table.finer(branch, filters, stages[-1 - scale])
         branch = _neck(table, filters, has_spp=False)
-        table.conv(filters * 2, 3)
-        table.head(num_outputs, scale)
+        table.head(filters, scale, depth=PUBLISHED_DEPTH)
     return tuple(table.rows)
 
 
@@ -119,8 +135,7 @@ def _neck(table: _Table, filters: int, *, has_spp: bool) -> int:
     return table.conv(filters, 1)
 
 
-def _tiny(num_outputs: int, *, width: float) -> tuple[Row, ...]:
-    table = _Table(width)
+def _tiny(table: _Table) -> tuple[Row, ...]:
     for filters in (16, 32, 64, 128):
         table.conv(filters, 3)
         table.pool(2, 2)
@@ -130,36 +145,37 @@ def _tiny(num_outputs: int, *, width: float) -> tuple[Row, ...]:
     table.pool(2, 1)
     table.conv(1024, 3)
     branch = table.conv(256, 1)
-    table.conv(512, 3)
-    table.head(num_outputs, 0)
+    table.head(256, 0, depth=1)
     table.finer(branch, 128, lateral)
-    table.conv(256, 3)
-    table.head(num_outputs, 1)
+    table.head(128, 1, depth=1)
     return tuple(table.rows)
 
 
-_TABLES: dict[str, Callable[[int], tuple[Row, ...]]] = {
-    "yolov3": lambda o: _yolov3(o, width=1, blocks=DARKNET53_BLOCKS, has_spp=False),
-    "yolov3-spp": lambda o: _yolov3(o, width=1, blocks=DARKNET53_BLOCKS, has_spp=True),
-    "yolov3-tiny": lambda o: _tiny(o, width=1),
-    "yolov3-compact": lambda o: _yolov3(o, width=1 / 16, blocks=(1, 1, 2, 2, 1), has_spp=False),
-    "yolov3-tiny-compact": lambda o: _tiny(o, width=1 / 8),
+# By name the width of all layers, and what lists them.
+_TABLES: dict[str, tuple[float, Callable[[_Table], tuple[Row, ...]]]] = {
+    "yolov3": (1, partial(_yolov3, blocks=DARKNET53_BLOCKS, has_spp=False)),
+    "yolov3-spp": (1, partial(_yolov3, blocks=DARKNET53_BLOCKS, has_spp=True)),
+    "yolov3-tiny": (1, _tiny),
+    "yolov3-compact": (1 / 16, partial(_yolov3, blocks=(1, 1, 2, 2, 1), has_spp=False)),
+    "yolov3-tiny-compact": (1 / 8, _tiny),
 }
 
 
-def rows_of(model: str, num_classes: int) -> tuple[Row, ...]:
+def rows_of(model: str, num_classes: int, head: str = "coupled") -> tuple[Row, ...]:
     """The layer table of a network.
 
     Args:
         model: A name of `detector.plan.MODELS`.
         num_classes: Classes the heads tell apart, at least 1.
+        head: A key of `HEADS`; darknet's is coupled.
 
     Raises:
         ValueError: The model is not known.
     """
     if model not in _TABLES:
         raise ValueError(f"model: {model!r} is not one of {list(_TABLES)}")
-    return _TABLES[model](ANCHORS_PER_SCALE * (5 + num_classes))
+    width, listed = _TABLES[model]
+    return listed(_Table(num_classes, head, width))
 
 
 def num_frozen_rows(freeze: int | str, rows: Sequence[Row]) -> int:

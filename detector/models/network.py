@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from detector.choices.class_losses import CLASS_BIASES, logit_of
+from detector.choices.heads import OUTPUTS
 from detector.choices.initialisers import INITIALISERS
 from detector.hyperparameters import Hyperparameters
 from detector.models.darknet import ANCHORS_PER_SCALE, Row, rows_of
@@ -83,15 +84,19 @@ class Network(nn.Module):
             elif row.kind == "route":
                 x = concatenate([kept[source] for source in row.sources], self.lanes)
             else:
-                heads.append(self._as_anchors(x))
+                heads.append(self._as_anchors([kept[source] for source in row.sources] or [x]))
             if index in self._kept:
                 kept[index] = x
         return heads
 
-    def _as_anchors(self, x: Tensor) -> Tensor:
-        outputs = x.shape[1] // (self.lanes * ANCHORS_PER_SCALE)
-        x = x.unflatten(1, (self.lanes, ANCHORS_PER_SCALE, outputs))
-        return x.permute(0, 1, 2, 4, 5, 3)
+    def _as_anchors(self, parts: Sequence[Tensor]) -> Tensor:
+        """Outputs of a head by anchor, from the parts that it puts out."""
+        anchors: list[Tensor] = [x.unflatten(1, (self.lanes, ANCHORS_PER_SCALE, -1)) for x in parts]
+        if len(anchors) == 1:
+            return anchors[0].permute(0, 1, 2, 4, 5, 3)
+        # Joined in N S S T A O order: the memory that one convolution would have put out.
+        joined = torch.cat([x.permute(0, 4, 5, 1, 2, 3) for x in anchors], -1)
+        return joined.permute(0, 3, 4, 1, 2, 5)
 
     def freeze(self, num_rows: int) -> None:
         """Makes the first rows keep their weights and statistics, whatever the others learn."""
@@ -139,7 +144,7 @@ def build_network(model: str, *, num_classes: int, lanes: int = 1, values: Hyper
         lanes: Number of lanes, T.
         values: Hyperparameters of any lane, of which those of the network are looked at; lanes share them.
     """
-    return Network(rows_of(model, num_classes), lanes=lanes, normalisation=values.normalisation)
+    return Network(rows_of(model, num_classes, values.head), lanes=lanes, normalisation=values.normalisation)
 
 
 def raw_outputs(
@@ -188,22 +193,25 @@ def initialise_lane(
     Source of the biases: Lin et al. 2017 (focal loss), section 4.1.
     """
     generator, draw = torch.Generator().manual_seed(seed), INITIALISERS[values.initialiser]
-    for block in network.blocks.values():
+    biases_AO = _head_biases(network, prior, image_size)
+    if not values.prior_bias:
+        biases_AO.zero_()
+    for index, block in network.blocks.items():
         assert isinstance(block, ConvBlock)
         weight = lane_slice(block.conv.weight, lane, network.lanes)
         weight.copy_(draw(weight.shape, generator, values.init_std))
         if block.bias is not None:
-            bias = _head_bias(network, prior, image_size) if values.prior_bias else torch.tensor(0.0)
-            lane_slice(block.bias, lane, network.lanes).copy_(bias)
+            part = OUTPUTS[network.rows[int(index)].outputs]
+            lane_slice(block.bias, lane, network.lanes).copy_(biases_AO[:, part].flatten())
 
 
-def _head_bias(network: Network, prior: HeadPrior, image_size: int) -> Tensor:
+def _head_biases(network: Network, prior: HeadPrior, image_size: int) -> Tensor:
     strides = strides_of(network.rows)
     predictors = sum(ANCHORS_PER_SCALE * (image_size // stride) ** 2 for stride in strides)
     bias = torch.zeros(ANCHORS_PER_SCALE, 5 + len(prior.class_share))
     bias[:, 4] = logit_of(prior.boxes_per_image / predictors)
     bias[:, 5:] = torch.tensor([CLASS_BIASES[prior.class_loss](share) for share in prior.class_share])
-    return bias.flatten()
+    return bias
 
 
 def strides_of(rows: Sequence[Row]) -> tuple[int, ...]:

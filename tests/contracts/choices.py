@@ -11,6 +11,7 @@ from detector.choices.cells import CELLS
 from detector.choices.class_losses import CLASS_LOSSES
 from detector.choices.clippings import CLIPPINGS
 from detector.choices.codings import CODINGS
+from detector.choices.heads import HEADS
 from detector.choices.initialisers import INITIALISERS
 from detector.choices.negatives import NEGATIVES
 from detector.choices.normalisations import NORMALISATIONS
@@ -38,6 +39,7 @@ TABLES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "positives": POSITIVES,
     "coding": CODINGS,
     "normalisation": NORMALISATIONS,
+    "head": HEADS,
     "initialiser": INITIALISERS,
     "clipping": CLIPPINGS,
 }
