@@ -86,7 +86,7 @@ def layer_values(layer: int, part: Part, values: Tensor, dead: float) -> LayerVa
     zeros = 1 - int(values.count_nonzero()) / values.numel()
     known: dict[str, Any] = {"layer": layer, "part": part, "zeros": zeros, "dead": dead}
     if not isfinite(scale := max(-smallest, largest)):
-        unknown = dict.fromkeys(("mean", "spread", "norm", "smallest", "largest"), nan)
+        unknown: dict[str, Any] = dict.fromkeys(("mean", "spread", "norm", "smallest", "largest"), nan)
         return LayerValues(**known, **unknown, histogram=(0,) * BINS)
     scaled = values / (scale or 1.0)  # the squares of what explodes are no numbers of float32
     variance, mean = torch.var_mean(scaled, correction=0)

@@ -201,10 +201,8 @@ def metrics_of(lr0: float, seed: int, epoch: int, epochs: int, split: str) -> Ep
 
 
 def inspected(epoch: int) -> LayerInspected:
-    numbers = {"mean": 0.0, "spread": 0.5, "norm": 5.0, "smallest": -1.0, "largest": 1.0, "zeros": 0.25}
-    return LayerInspected(
-        lane=0, epoch=epoch, layer=0, part="activations", dead=math.nan, histogram=(0, 500, 500), **numbers
-    )
+    numbers = {"mean": 0.0, "spread": 0.5, "norm": 5.0, "smallest": -1.0, "largest": 1.0, "zeros": 0.25, "dead": 0.5}
+    return LayerInspected(lane=0, epoch=epoch, layer=0, part="activations", histogram=(0, 500, 500), **numbers)
 
 
 def quality(lr0: float, seed: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from dashboards.data.trial_sets import TRAINED
 from dashboards.figures import theme
 from dashboards.figures.curves import add_band, add_line, quantile_band
 from dashboards.questions.panel import Block, Panel
+from detector.plan import images_used
 from evolve.formatting import counted, listed, spans
 from evolve.storage.schema import TERMS
 
@@ -31,6 +32,8 @@ class Losses:
         best: Epochs of that trial with its train and val loss.
         train, val: 10, 50 and 90 % over the trials that ran to their end, by epoch.
         num_trials: Number of trials that ran to their end.
+        by_images: The same after the last epoch over the number of training images, mean of all trials that ran to
+            their end with so many; empty where that number was not searched.
         not_finite: Every trial with a validation loss that was no number, and after which epochs, counted from 1.
     """
 
@@ -40,6 +43,7 @@ class Losses:
     train: pd.DataFrame
     val: pd.DataFrame
     num_trials: int
+    by_images: pd.DataFrame
     not_finite: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
 
@@ -94,18 +98,46 @@ def _rows_of(view: StudyView, name: str, terms: tuple[str, ...]) -> Losses | Emp
         train=quantile_band(rows, "train"),
         val=quantile_band(rows, "val"),
         num_trials=rows["number"].nunique(),
+        by_images=_by_images(view, rows),
         not_finite=not_finite,
     )
 
 
-def draw(data: Losses) -> go.Figure:
-    """Training and validation loss of the best trial, and of the median trial with its band."""
-    return _draw(data, height=380, y="loss, sum of all terms", showlegend=True)
+def _by_images(view: StudyView, rows: pd.DataFrame) -> pd.DataFrame:
+    count = view.facts.data_summary.get("splits", {}).get("train", {}).get("images")
+    if count is None or "train_share" not in view.params:
+        return pd.DataFrame({"images": [], "train": [], "val": []}, dtype=float)
+    last = rows[rows["epoch"] == rows.groupby("number")["epoch"].transform("max")]
+    shares = view.params["train_share"].astype(float)
+    images = last["number"].map(lambda number: images_used(int(count), float(shares[number])))
+    return last.assign(images=images).groupby("images", as_index=False)[["train", "val"]].mean()
+
+
+def draw(data: Losses) -> tuple[go.Figure, ...]:
+    """Training and validation loss of the best trial, and of the median trial with its band; then by images."""
+    whole = _draw(data, height=380, y="loss, sum of all terms", showlegend=True)
+    return whole, *_draw_by_images([data], height=380, showlegend=True)
 
 
 def draw_terms(data: tuple[Losses, ...]) -> tuple[go.Figure, ...]:
     """The same for each term, one small figure each."""
-    return tuple(_draw(term, height=250, y=f"{term.name} loss", showlegend=False) for term in data)
+    terms = (_draw(term, height=250, y=f"{term.name} loss", showlegend=False) for term in data)
+    return *terms, *_draw_by_images(data, height=250, showlegend=False)
+
+
+def _draw_by_images(data: Sequence[Losses], *, height: int, showlegend: bool) -> Iterator[go.Figure]:
+    for each in data:
+        if each.by_images.empty:
+            continue
+        images = each.by_images["images"]
+        figure = theme.new_figure(
+            height=height, x="training images", y=f"{each.name} loss, last", showlegend=showlegend
+        )
+        figure.update_layout(xaxis=theme.log_axis_over(images), yaxis={"rangemode": "tozero"})
+        for name, column, dash in (("training", "train", "solid"), ("validation", "val", "dash")):
+            add_line(figure, images, each.by_images[column], name, color=theme.ACCENT, width=2.5, dash=dash)
+            figure.data[-1].update(mode="lines+markers")
+        yield figure
 
 
 def _draw(data: Losses, *, height: int, y: str, showlegend: bool) -> go.Figure:
@@ -147,14 +179,15 @@ def _shown(data: Losses) -> NDArray[np.float64]:
 
 def _blocks(found: Losses) -> tuple[Block, ...]:
     message = not_finite_text(found.not_finite)
-    return (draw(found), *([Prose(message)] if message else []))
+    return (*draw(found), *([Prose(message)] if message else []))
 
 
 PANEL = Panel(
     key="losses",
     title="Do training and validation loss agree?",
     caption="A validation loss that turns upwards while the training loss falls is over-fitting. Training loss is "
-    "measured on augmented images, so it may lie above.",
+    "measured on augmented images, so it may lie above. Where train_share is searched, both after the last epoch stand "
+    "over the number of training images: they part where these are too few.",
     rows=rows,
     blocks=_blocks,
 )

@@ -22,14 +22,20 @@ def as_json() -> dict[str, Any]:
 
 
 def as_text() -> str:
-    """A line for each hyperparameter: name, default, range or choices, unit and meaning."""
+    """A line for each hyperparameter: name, default, range or choices, unit and meaning; then how many there are."""
     rows = [(name, _default(known), f"{known.allowed} {known.unit}".strip()) for name, known in declarations().items()]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = []
     for row, known in zip(rows, declarations().values(), strict=True):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         lines.append("  ".join([*cells, known.meaning]))
-    return "\n".join(lines)
+    return "\n".join([*lines, "", count_text()])
+
+
+def count_text() -> str:
+    """How many hyperparameters there are, and of how many choices in how many families some are chosen."""
+    families = [known.choices for known in declarations().values() if isinstance(known.default, str)]
+    return f"{len(declarations())} hyperparameters; {sum(map(len, families))} choices in {len(families)} families"
 
 
 def as_markdown() -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
 import torch
 
+from detector import choices
 from detector.choices.schedules import Moment
 from detector.hyperparameters import Hyperparameters, declarations, names, numeric_range
 from detector.lane_values import LaneValues
@@ -76,6 +79,19 @@ def test_tables_have_the_names_that_are_declared_and_functions_tell_their_source
     assert declared == {family: tuple(table) for family, table in TABLES.items()}
     for family, name in CHOICES:
         assert "Source: " in (TABLES[family][name].__doc__ or ""), (family, name)
+
+
+def test_every_module_of_choices_has_its_table_in_the_list() -> None:
+    modules = [import_module(f"detector.choices.{found.name}") for found in iter_modules(choices.__path__)]
+
+    listed = [
+        module
+        for module in modules
+        if any(each is table for each in vars(module).values() for table in TABLES.values())
+    ]
+
+    print(f"{len(CHOICES)} choices in {len(TABLES)} families of {len(modules)} modules")
+    assert listed == modules
 
 
 @pytest.mark.parametrize(("family", "name"), CHOICES)

@@ -25,6 +25,7 @@ from detector.hyperparameters import (
 from evolve.cli import app
 from evolve.commands import hyp_text
 from evolve.exchange.dialects import Context, explain
+from tests.contracts.choices import CHOICES, TABLES
 from tests.places import ROOT
 
 PAGE = ROOT / "docs" / "hyperparameters.md"
@@ -124,6 +125,7 @@ def test_the_command_lists_every_hyperparameter_with_default_range_and_meaning()
         (line,) = [each for each in shown.splitlines() if each.startswith(f"{name} ")]
         assert declared.meaning in line and declared.allowed in line
         assert told[name]["default"] == declared.default
+    assert f"{len(told)} hyperparameters; {len(CHOICES)} choices in {len(TABLES)} families" in shown
 
 
 def test_a_file_with_everything_there_was_before_cells_means_the_former_defaults_of_what_came_later() -> None:

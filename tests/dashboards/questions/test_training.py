@@ -6,7 +6,7 @@ from math import nan
 
 import numpy as np
 import pandas as pd
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from sqlalchemy import select
 
 from dashboards.data.study_loading import load
@@ -83,6 +83,24 @@ def test_the_loss_is_the_sum_of_its_terms(view):
     np.testing.assert_allclose(total.best["val"], sum(each.best["val"] for each in terms))
     raw = view.epochs.query(f"split == 'val' and number == {total.best_number}")
     np.testing.assert_allclose(terms[0].best["train"], raw["train_box"])
+
+
+def test_where_their_number_is_searched_losses_stand_over_the_training_images(own_engine, view):
+    space = {"train_share": CategoricalDistribution([0.1, 0.5, 1.0])}
+    add_study(own_engine, Plan(num_trials=6, space=space, verdicts=["converged"] * 5 + ["diverged"], seeds=(0, 1)))
+    searched = load(own_engine, "digits-lr")
+    found = losses.rows(searched)
+    ends = searched.epochs.query("split == 'val' and epoch == 9 and verdict == 'converged'")
+    loss = sum(ends[f"loss_{term}"] for term in schema.TERMS)
+    shares = ends["number"].map(searched.params["train_share"].astype(float))
+
+    expected = loss.groupby(shares * 640).mean()
+    assert found.by_images["images"].tolist() == expected.index.tolist()
+    np.testing.assert_allclose(found.by_images["val"], expected)
+    _, figure = losses.draw(found)
+    assert [trace.name for trace in figure.data] == ["training", "validation"]
+    assert len(losses.draw_terms(losses.term_rows(searched))) == 8
+    assert len(losses.draw(losses.rows(view))) == 1
 
 
 def test_equal_schedules_are_drawn_once(own_engine):
