@@ -1,0 +1,78 @@
+"""What the pages of an ablation show, and that no other study has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dashboards.blocks import Empty, Prose, Table
+from dashboards.data.arms import arms_of
+from dashboards.data.filters import restricted
+from dashboards.data.study import StudyView
+from dashboards.data.study_loading import load
+from dashboards.panels import ABLATION, STUDY, panels_of
+from dashboards.questions import arm_curves, effects, paired
+from evolve.storage.database import open_engine
+from tests.evolve.run.test_ablation import PLAIN, SEEDS, ablation, run
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> StudyView:
+    folder = tmp_path_factory.mktemp("compared")
+    run(ablation(PLAIN | {"question": "Which rate?"}), folder)
+    return load(open_engine(f"sqlite:///{folder}/evolve.db"), "fake")
+
+
+def test_only_a_study_that_compares_arms_has_their_panels_at_its_head(compared: StudyView, view: StudyView) -> None:
+    assert panels_of("/study", compared) == ABLATION and panels_of("/study", view) == STUDY
+    assert [panel.key for panel in ABLATION[1:4]] == ["effects", "paired", "arm_curves"]
+    assert isinstance(arms_of(view), Empty)
+
+
+def test_every_arm_has_its_effect_with_interval_sentence_and_divergences(compared: StudyView) -> None:
+    blocks = effects.PANEL.draw(compared)
+
+    figure = effects.draw(arms_of(compared))
+    (table,) = (block for block in blocks if isinstance(block, Table))
+    assert [row[0] for row in table.rows] == ["lr0=0.1", "lr0=5"]
+    assert all(str(row[1]).endswith(".") for row in table.rows)
+    assert blocks[0] == Prose("Which rate?")
+    assert list(figure.layout.yaxis.ticktext) == ["lr0=0.1<br>1 of 7 diverged", "lr0=5<br>7 of 7 diverged"]
+    assert figure.data[0].x[0] > 0.3 and figure.data[0].error_x.array[0] > 0
+
+
+def test_a_line_joins_the_runs_of_a_seed_and_what_diverged_has_a_cross_in_the_strip(compared: StudyView) -> None:
+    arms = arms_of(compared)
+    assert not isinstance(arms, Empty)
+
+    figure = paired.draw(arms)
+
+    lines = [trace for trace in figure.data if trace.legendgroup == "seed"]
+    crosses = [trace for trace in figure.data if trace.yaxis == "y2"]
+    values = {run.arm: run.value for run in arms.runs if run.seed == 0}
+    assert len(lines) == len(SEEDS) and list(lines[0].y[:2]) == [values["baseline"], values["lr0=0.1"]]
+    assert [len(trace.x) for trace in crosses] == [1 + 1 + len(SEEDS)]
+
+
+def test_the_curve_of_an_arm_is_the_mean_of_its_runs_within_their_extremes(compared: StudyView) -> None:
+    curves = arm_curves.rows(compared)
+    assert not isinstance(curves, Empty)
+
+    points = {curve.arm: curve.points for curve in curves.curves}
+
+    assert list(points["baseline"]["epoch"]) == [1, 2] and list(points["baseline"]["runs"]) == [7, 6]
+    assert (points["baseline"]["low"] <= points["baseline"]["mean"]).all()
+    assert (points["baseline"]["mean"] <= points["baseline"]["high"]).all()
+    assert len(arm_curves.draw(curves).data) == 3 * len(curves.curves)
+
+
+def test_filters_hide_the_comparison_and_missing_runs_are_said(compared: StudyView, tmp_path: Path) -> None:
+    run(ablation(PLAIN), tmp_path, stop_after=30)
+    half = load(open_engine(f"sqlite:///{tmp_path}/evolve.db"), "fake")
+
+    filtered = arms_of(restricted(compared, {0}))
+    said = [block.text for block in effects.PANEL.draw(half) if isinstance(block, Prose)]
+
+    assert isinstance(filtered, Empty) and "clear the filters" in filtered.text
+    assert any("of 21 runs are missing, so all of it may change" in text for text in said)

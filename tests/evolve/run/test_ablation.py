@@ -1,0 +1,130 @@
+"""An ablation from its first trial to its last: tuned, judged over every seed, killed and continued."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evolve.ablation.runs import ArmRun
+from evolve.ablation.trained import arm_runs, plan_of, spread_of
+from evolve.errors import StudyError
+from evolve.run.engines import SerialEngine
+from evolve.run.runner import StudyRun
+from evolve.storage.ablations import ablations, trainings_of
+from evolve.storage.database import Storage
+from evolve.study import Study
+from tests.fakes import UNLUCKY_SEED, fake_study, make_fake
+
+SEEDS = [0, 1, 2, UNLUCKY_SEED, 4, 5, 6]
+PLAIN = {"one_factor": {"lr0": [0.1, 5.0]}, "seeds": SEEDS}  # beside 0.01; the last turns to NaN
+TUNED = {
+    "one_factor": {"schedule": ["cosine"]},
+    "seeds": [0, 1, 2, 3, 4, 5],
+    "nuisance": {"space": {"lr0": {"choices": [0.001, 0.01, 0.1]}}, "trials": 3, "seeds": 2},
+}
+
+
+def ablation(section: dict[str, Any]) -> Study:
+    return Study.from_mapping({"name": "fake", "epochs": 2, "ablation": section}, origin="test")
+
+
+def run(study: Study, folder: Path, *, lanes: int = 1, stop_after: int | None = None) -> bool:
+    """Runs the study to its end or until it is abandoned after so many events; whether it came to its end."""
+    storage = Storage(f"sqlite:///{folder}/evolve.db")
+    engine = SerialEngine(partial(make_fake, study.epochs, folder), lanes=lanes)
+    with closing(storage), closing(engine):
+        started = StudyRun(study, storage, engine, environment_id="test")
+        with storage.lease(started.study_id, study.name) as lease, closing(started.events(lease)) as events:
+            for seen, _ in enumerate(events, start=1):
+                if seen == stop_after:
+                    return False
+    return True
+
+
+def stored(study: Study, folder: Path) -> tuple[Sequence[ArmRun], list[dict[str, Any]], set[tuple[int, int]]]:
+    """Runs of the arms, parameters of all trials, and trial and seed of every training."""
+    with closing(Storage(f"sqlite:///{folder}/evolve.db")) as storage:
+        trainings = trainings_of(storage.engine, study.name)
+        trials = storage.optuna.get_all_trials(storage.study_id(study.name))
+    runs = arm_runs(plan_of(study)[1], trainings)
+    return runs, [each.params for each in trials], {(each.trial, each.seed) for each in trainings}
+
+
+def test_every_seed_of_every_arm_is_trained_and_a_diverged_one_is_counted(tmp_path: Path) -> None:
+    study = ablation(PLAIN)
+    run(study, tmp_path)
+
+    runs, params, _ = stored(study, tmp_path)
+
+    assert params == [{"lr0": 0.01}, {"lr0": 0.1}, {"lr0": 5.0}]
+    assert [each.seed for each in runs] == 3 * SEEDS
+    assert {each.seed for each in runs if each.outcome == "diverged" and each.arm == "lr0=0.1"} == {UNLUCKY_SEED}
+    assert {each.outcome for each in runs if each.arm == "lr0=5"} == {"diverged"}
+    assert sum(each.outcome == "finished" for each in runs) == 2 * (len(SEEDS) - 1)
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_a_verdict_is_trained_after_all_tuning_with_the_best_setting_on_seeds_of_its_own(
+    tmp_path: Path, lanes: int
+) -> None:
+    study = ablation(TUNED)
+    run(study, tmp_path, lanes=lanes)
+
+    _, params, trained = stored(study, tmp_path)
+
+    tuned = {each["lr0"] for each in params[:6]}
+    assert [each["schedule"] for each in params] == 4 * ["linear", "cosine"]
+    assert all(each["lr0"] == max(tuned) for each in params[6:])  # nearest to the fake's best, 0.1
+    assert {seed for trial, seed in trained if trial < 6} == {6, 7}
+    assert {seed for trial, seed in trained if trial >= 6} == {0, 1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize("section", [PLAIN, TUNED])
+def test_an_ablation_that_is_killed_again_and_again_ends_in_the_same_numbers(
+    tmp_path: Path, section: dict[str, Any]
+) -> None:
+    study = ablation(section)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run(study, whole)
+    ends = [run(study, killed, stop_after=after) for after in (3, 10, 17, 31, 24)]
+    run(study, killed)
+
+    assert not any(ends)
+    assert stored(study, killed) == stored(study, whole)
+
+
+def test_what_is_not_trained_is_missing_and_what_crashed_has_failed(tmp_path: Path) -> None:
+    study = ablation({"one_factor": {"lr0": [5e-5]}, "seeds": 6})  # at which the fake raises
+    run(study, tmp_path)
+
+    runs, _, _ = stored(study, tmp_path)
+
+    assert [each.outcome for each in runs if each.arm != "baseline"] == ["failed", *5 * ["missing"]]
+
+
+def test_the_spread_of_differences_is_pooled_over_arms_and_unknown_without_pairs() -> None:
+    def runs(arm: str, values: Sequence[float]) -> list[ArmRun]:
+        return [ArmRun(arm=arm, seed=seed, value=value, outcome="finished") for seed, value in enumerate(values)]
+
+    base = runs("baseline", [0.1, 0.2, 0.3])
+    one, other = runs("one", [0.1, 0.3, 0.5]), runs("other", [0.4, 0.4, 0.4])
+
+    assert spread_of([*base, *one], baseline="baseline") == pytest.approx(0.1)
+    assert spread_of([*base, *one, *other], baseline="baseline") == pytest.approx(0.1)
+    assert spread_of(base, baseline="baseline") is None
+
+
+def test_ablations_are_found_among_the_stored_studies_and_others_compare_nothing(tmp_path: Path) -> None:
+    search = fake_study(name="search", budget={"trials": 1})
+    for study in (search, ablation(PLAIN)):
+        run(study, tmp_path)
+
+    with closing(Storage(f"sqlite:///{tmp_path}/evolve.db")) as storage:
+        assert [each.name for each in ablations(storage.engine)] == ["fake"]
+    with pytest.raises(StudyError, match="search: has no ablation, so it compares no arms"):
+        plan_of(search)
