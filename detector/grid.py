@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 
 import torch
@@ -49,14 +50,8 @@ class Grid:
             Cells a side of its scale, its first place, and how far apart its places in neighbouring columns are, each
             of shape (B,), whole numbers; its width and height, (B, 2).
         """
-        rows = [
-            (side, first + anchor, len(anchors_A2))
-            for side, first, anchors_A2 in zip(
-                self.sides, accumulate(self.places, initial=0), self.anchors, strict=False
-            )
-            for anchor in range(len(anchors_A2))
-        ]
-        side_B, first_B, apart_B = torch.tensor(rows).to(like.device, non_blocking=True).unbind(1)
+        counts = tuple(map(len, self.anchors))
+        side_B, first_B, apart_B = _anchor_rows(self.sides, counts, like.device).unbind(1)
         return side_B, first_B, apart_B, torch.cat(list(self.anchors))
 
     def learned(self, raw_NTK4: Tensor, boxes_NLK4: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,6 +86,18 @@ class Grid:
         """Boxes as centre and size (cxcywh), fractions of the image, of the same shape."""
         heads = zip(self.by_scale(raw_NTK4), self.anchors, strict=True)
         return torch.cat([in_row(CODINGS[self.coding](raw, anchors_A2)) for raw, anchors_A2 in heads], 2)
+
+
+@lru_cache(maxsize=64)  # a size of images has one, which would else be copied to the device with every batch
+def _anchor_rows(sides: tuple[int, ...], counts: tuple[int, ...], device: torch.device) -> Tensor:
+    """For each anchor its cells a side, first place and distance of places, (B, 3), by cells and anchors of scales."""
+    firsts = accumulate((side * side * count for side, count in zip(sides, counts, strict=True)), initial=0)
+    rows = [
+        (side, first + anchor, count)
+        for side, count, first in zip(sides, counts, firsts, strict=False)
+        for anchor in range(count)
+    ]
+    return torch.tensor(rows).to(device, non_blocking=True)
 
 
 def in_row(head_NTASSX: Tensor) -> Tensor:

@@ -40,8 +40,8 @@ class LossParts:
         terms_TS4: box, obj, noobj, cls with gains, by lane and scale; a lane's sum is the loss it optimises.
         max_box_logit_T: Largest absolute raw box output over all scales.
         overlaps: For each scale the largest IoU of every prediction with any label of its image, (N, T, A, S, S).
-        is_object: For each scale whether a prediction owns a label, of the same shape. Both are empty where lanes were
-            computed apart.
+        is_object: For each scale whether a prediction owns a label, of the same shape. Both are empty where nobody
+            asked for them, or lanes were computed apart.
     """
 
     terms_TS4: Tensor
@@ -72,6 +72,8 @@ def detection_loss(
     anchors: Sequence[Tensor],
     values: LaneValues,
     pulls: Sequence[float] = (),
+    *,
+    has_places: bool = True,
 ) -> LossParts:
     """Loss terms of every lane.
 
@@ -81,6 +83,7 @@ def detection_loss(
         anchors: For each scale the sizes (A, 2) as fractions of the image.
         values: Hyperparameters of the lanes.
         pulls: For each lane the weight of what pulls predictions without a label to their anchors; none for none.
+        has_places: Whether `overlaps` and `is_object` are asked for, which an update has no use for.
     """
     grid = Grid.of(heads, anchors, coding=values.shared.coding)
     raw_NTKO = torch.cat([in_row(head) for head in heads], 2)
@@ -101,8 +104,8 @@ def detection_loss(
     return LossParts(
         terms_TS4=REDUCTIONS[values.shared.reduction](_sums(losses_4NTK, truth, grid, values)),
         max_box_logit_T=raw_NTKO[..., :4].detach().abs().amax((0, 2, 3)),
-        overlaps=_of_scales(overlap_NTK, grid),
-        is_object=_of_scales(truth.is_object_NLK.expand_as(overlap_NTK), grid),
+        overlaps=_of_scales(overlap_NTK, grid) if has_places else (),
+        is_object=_of_scales(truth.is_object_NLK.expand_as(overlap_NTK), grid) if has_places else (),
     )
 
 

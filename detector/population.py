@@ -298,8 +298,9 @@ class Population:
     def _heads_loss(
         self, heads: Sequence[Tensor], labels_NM5: Tensor, values: LaneValues, pulls: Sequence[float] = ()
     ) -> LossParts:
+        """The loss of raw outputs; with the places of an evaluation where there are no pulls, which updates have."""
         labels_NM5 = labels_NM5.to(self._device, self._dtype, non_blocking=True)
-        return detection_loss(heads, labels_NM5, self._anchors, values, pulls)
+        return detection_loss(heads, labels_NM5, self._anchors, values, pulls, has_places=not pulls)
 
 
 def check_lanes_agree(values: Sequence[Hyperparameters]) -> None:

@@ -199,3 +199,16 @@ def test_shape_overlap_is_the_iou_of_centred_boxes() -> None:
     overlap = shape_overlap(torch.tensor([[0.2, 0.4]]), torch.tensor([[0.2, 0.4], [0.4, 0.2], [0.1, 0.1]]))
 
     assert torch.allclose(overlap, torch.tensor([[1.0, 0.04 / 0.12, 0.01 / 0.08]]))
+
+
+def test_what_is_known_of_anchors_is_kept_by_size_and_never_that_of_another() -> None:
+    first, larger = (
+        Grid(sides=sides, anchors=ANCHORS, coding="exp").of_anchors(torch.zeros(1)) for sides in ((2, 4), (4, 8))
+    )
+    again = Grid(sides=(2, 4), anchors=ANCHORS, coding="exp").of_anchors(torch.zeros(1))
+    fewer = Grid(sides=(2, 4), anchors=[each[:1] for each in ANCHORS], coding="exp").of_anchors(torch.zeros(1))
+
+    assert [each.tolist() for each in first[:3]] == [[2] * 3 + [4] * 3, [0, 1, 2, 12, 13, 14], [3] * 6]
+    assert [each.tolist() for each in larger[:2]] == [[4] * 3 + [8] * 3, [0, 1, 2, 48, 49, 50]]
+    assert [each.tolist() for each in fewer[:3]] == [[2, 4], [0, 4], [1, 1]]
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(first, again, strict=True))
