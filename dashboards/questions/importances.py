@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import pandas as pd
 import plotly.graph_objects as go
 
 from dashboards.blocks import Empty, Prose
@@ -14,19 +17,42 @@ from evolve import analysis
 from evolve.analysis import Importances
 
 
-def rows(view: StudyView) -> Importances | Empty:
-    """Shares of importance of the hyperparameters, over the trials that ran to their end."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What is shown.
+
+    Attributes:
+        best: For being among the best, over the trials that ran to their end.
+        diverging: For diverging, over these and the trials that diverged.
+    """
+
+    best: Importances
+    diverging: Importances
+
+
+def rows(view: StudyView) -> Rows | Empty:
+    """Shares of importance of the hyperparameters, for being good and for diverging."""
     trials = finished(view.trials)
-    params = [
-        {str(name): value for name, value in row.items() if not _is_missing(value)}
-        for row in view.params.astype(object).reindex(trials["number"]).to_dict("records")
-    ]
-    found = analysis.importances(params, [float(value) for value in trials["fitness"]], view.distributions)
+    diverged = view.trials[view.trials["verdict"] == "diverged"]
+    fitness = [float(value) for value in trials["fitness"]]
+    ended = _params(view, trials["number"])
+    best = analysis.importances(ended, fitness, view.distributions)
+    is_diverged = [False] * len(ended) + [True] * len(diverged)
+    all_params = [*ended, *_params(view, diverged["number"])]
+    diverging = analysis.divergence_importances(all_params, is_diverged, view.distributions)
     if trials.empty and not view.left_out.empty:
         return none_finished(view, "")
-    if found.reason:
-        return Empty(f"No importances yet: {found.reason}. Give the study a larger budget of trials and run it again.")
-    return found
+    if best.reason and diverging.reason:
+        return Empty(f"No importances yet: {best.reason}. Give the study a larger budget of trials and run it again.")
+    return Rows(best=best, diverging=diverging)
+
+
+def _params(view: StudyView, numbers: pd.Series[int]) -> list[dict[str, object]]:
+    """Hyperparameters of these trials, without those that a trial does not have."""
+    return [
+        {str(name): value for name, value in row.items() if not _is_missing(value)}
+        for row in view.params.astype(object).reindex(numbers).to_dict("records")
+    ]
 
 
 def _is_missing(value: object) -> bool:
@@ -35,8 +61,9 @@ def _is_missing(value: object) -> bool:
 
 def draw(data: Importances) -> go.Figure:
     """Shares as bars, the most important on top."""
-    names = [theme.label(name) for name, _ in data.shares]
+    names = [theme.label(name + (" (unclear)" if name in data.unclear else "")) for name, _ in data.shares]
     shares = [share for _, share in data.shares]
+    highest = max([*shares, *(high for _, high in data.intervals)])
     figure = theme.new_figure(height=90 + 30 * len(names), x="share of importance", y="")
     figure.add_bar(
         x=shares,
@@ -46,26 +73,58 @@ def draw(data: Importances) -> go.Figure:
         text=[f"{share:.0%}" for share in shares],
         textposition="outside",
         cliponaxis=False,
+        error_x=_reach(data),
         hovertemplate="%{y} %{x:.1%}<extra></extra>",
     )
     figure.update_layout(
-        xaxis={"tickformat": ".0%", "range": [0, max(shares) * 1.12]},
+        xaxis={"tickformat": ".0%", "range": [0, highest * 1.12]},
         yaxis={"autorange": "reversed", "type": "category", "showgrid": False},
         bargap=0.35,
     )
     return figure
 
 
-def _blocks(found: Importances) -> tuple[Block, ...]:
-    basis = f"Over {found.num_trials:,} trials; the best {found.quantile * 100:.0f} % of them count as best."
-    return (Prose(basis), draw(found))
+def _reach(data: Importances) -> dict[str, object]:
+    """Error bars from the middle 90 % over resamples."""
+    pairs = [*zip((share for _, share in data.shares), data.intervals, strict=False)]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [max(high - share, 0.0) for share, (_, high) in pairs],
+        "arrayminus": [max(share - low, 0.0) for share, (low, _) in pairs],
+        "visible": bool(pairs),
+        "color": theme.NEUTRAL,
+        "thickness": 1,
+    }
+
+
+def _blocks(found: Rows) -> tuple[Block, ...]:
+    best, diverging = found.best, found.diverging
+    basis = f"Over {best.num_trials:,} trials; the best {best.quantile * 100:.0f} % of them count as best."
+    shown: tuple[Block, ...] = (
+        (Empty(f"None for being best: {best.reason}."),)
+        if best.reason
+        else (
+            Prose(basis),
+            draw(best),
+        )
+    )
+    if diverging.reason:
+        return shown
+    num_diverged = round(diverging.quantile * diverging.num_trials)
+    return (
+        *shown,
+        Prose(f"And for diverging, as {num_diverged:,} of {diverging.num_trials:,} trials did."),
+        draw(diverging),
+    )
 
 
 PANEL = Panel(
     key="importances",
     title="Which hyperparameters matter?",
-    caption="Share of each hyperparameter in what sets the best trials apart (PED-ANOVA). Trials that diverged do "
-    "not count here; the map below is about them.",
+    caption="Share of each hyperparameter in what sets the best trials apart (PED-ANOVA), and below in what sets apart "
+    "those that diverged, which do not count above. Thin lines span 90 % of resamples of the trials; where ranks "
+    "overlap in them the order is unclear.",
     rows=rows,
     blocks=_blocks,
 )

@@ -15,6 +15,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from evolve.analysis import (
     best_so_far,
+    divergence_importances,
     divergence_threshold,
     importances,
     mean_interval,
@@ -143,37 +144,73 @@ def test_the_hyperparameter_that_decides_gets_nearly_all_of_the_importance():
 
 
 def test_a_small_study_compares_its_best_five_with_the_rest():
-    found = importances(*hill(10), DISTRIBUTIONS)
+    found = importances(*hill(20), DISTRIBUTIONS)
 
-    assert found.quantile == 0.5
+    assert found.quantile == 0.25
     assert found.shares
 
 
-def test_seven_trials_are_too_few_and_it_says_so():
-    found = importances(*hill(7), DISTRIBUTIONS)
+def test_nineteen_trials_are_too_few_and_it_says_so():
+    found = importances(*hill(19), DISTRIBUTIONS)
 
     assert found.shares == ()
-    assert found.reason == "7 completed trials; importances need at least 8"
+    assert found.reason == "19 completed trials; importances need at least 20"
+
+
+def test_a_rank_that_resamples_hold_is_clear_and_one_that_they_swap_is_unclear():
+    rng = np.random.default_rng(4)
+    names = ("strong", "one", "other")
+    distributions = {name: [distribution_to_json(FloatDistribution(0, 1))] for name in names}
+    params = [{name: float(rng.random()) for name in names} for _ in range(60)]
+    found = importances(params, [-((float(str(each["strong"])) - 0.5) ** 2) for each in params], distributions)
+
+    assert found.shares[0][0] == "strong"
+    assert set(found.unclear) == {"one", "other"}
+    assert len(found.intervals) == 3
+    assert all(low <= high for low, high in found.intervals)
+    assert found.intervals[0][0] > max(found.intervals[1][1], found.intervals[2][1])
+
+
+def test_the_hyperparameter_that_makes_trials_diverge_gets_the_importance_for_it():
+    params, _ = hill(60)
+    diverged = [float(str(each["momentum"])) > 0.85 for each in params]
+    found = divergence_importances(params, diverged, DISTRIBUTIONS)
+
+    assert found.shares[0][0] == "momentum"
+    assert found.shares[0][1] > 0.7
+    assert found.quantile == pytest.approx(sum(diverged) / 60)
+
+
+@pytest.mark.parametrize(
+    ("count", "num_diverged", "reason"),
+    [(19, 9, "19 trials; importances need"), (30, 4, "4 of 30 trials diverged"), (30, 26, "26 of 30 trials diverged")],
+)
+def test_what_diverged_too_seldom_or_too_often_has_no_importances(count, num_diverged, reason):
+    params, _ = hill(count)
+    found = divergence_importances(params, [index < num_diverged for index in range(count)], DISTRIBUTIONS)
+
+    assert not found.shares
+    assert found.reason.startswith(reason)
 
 
 def test_trials_without_a_fitness_do_not_count():
-    params, fitness = hill(10)
-    found = importances(params, [*fitness[:7], nan, inf, -inf], DISTRIBUTIONS)
+    params, fitness = hill(22)
+    found = importances(params, [*fitness[:19], nan, inf, -inf], DISTRIBUTIONS)
 
-    assert found.num_trials == 7
+    assert found.num_trials == 19
     assert found.reason
 
 
 def test_equal_fitness_has_no_importances():
-    params, _ = hill(12)
+    params, _ = hill(20)
 
-    assert "same fitness" in importances(params, [0.5] * 12, DISTRIBUTIONS).reason
+    assert "same fitness" in importances(params, [0.5] * 20, DISTRIBUTIONS).reason
 
 
 def test_hyperparameters_that_never_changed_have_no_importances():
-    _, fitness = hill(12)
+    _, fitness = hill(20)
 
-    assert "more than one value" in importances([{"lr0": 0.1}] * 12, fitness, DISTRIBUTIONS).reason
+    assert "more than one value" in importances([{"lr0": 0.1}] * 20, fitness, DISTRIBUTIONS).reason
 
 
 def test_ranges_that_changed_during_the_study_are_merged():

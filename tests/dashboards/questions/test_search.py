@@ -84,12 +84,12 @@ def test_importance_is_over_trials_that_ran_to_their_end(engine):
     view = load(engine, "many")
     found = importances.rows(view)
 
-    assert found.num_trials == view.trials["verdict"].isin(["converged", "undertrained"]).sum()
-    assert found.shares[0][0] == "lr0"
+    assert found.best.num_trials == view.trials["verdict"].isin(["converged", "undertrained"]).sum()
+    assert found.best.shares[0][0] == "lr0"
 
 
 def test_boolean_choices_have_importances_too(own_engine):
     space = {"lr0": SPACE["lr0"], "nesterov": CategoricalDistribution([False, True])}
     add_study(own_engine, Plan(num_trials=40, space=space, verdicts=["converged"] * 40))
 
-    assert {name for name, _ in importances.rows(load(own_engine, "digits-lr")).shares} == {"lr0", "nesterov"}
+    assert {name for name, _ in importances.rows(load(own_engine, "digits-lr")).best.shares} == {"lr0", "nesterov"}
