@@ -103,7 +103,7 @@ def test_studies_that_come_with_the_package_are_found_anywhere_and_have_no_warni
         ("data: 3", "data: 3 is not text"),
         ("data: ''", "data: '' is empty"),
         ("name: a b", "name: 'a b' has characters other than letters, digits, _ and -"),
-        ("sampler: tep", "sampler: 'tep' is not one of 'grid', 'random', 'qmc', 'tpe', 'gp' or 'cmaes'"),
+        ("sampler: tep", "sampler: 'tep' is not one of 'grid', 'random', 'qmc', 'tpe', 'gp', 'cmaes' or 'arms'"),
         ("pruner: mean", "pruner: 'mean' is not one of 'median', 'asha', 'hyperband' or 'none'"),
         ("scheduler: pbt", "scheduler: 'pbt' is not one of 'none' or 'asha'"),
         (
