@@ -32,6 +32,7 @@ PAGES = (
     "docs/read-the-report.md",
     "docs/why-did-it-diverge.md",
     "docs/export-to-my-trainer.md",
+    "docs/does-it-help.md",
 )
 KNOWN = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
 TINY = {"model": "yolov3-tiny-compact", "image_size": 64, "budget": {"trials": 2}, "thresholds": {"floor": 0.0}}
@@ -58,6 +59,8 @@ def prepare(folder: Path, page: str) -> None:
     for name, path in available_studies():
         study = yaml.safe_load(path.read_text()) | TINY
         study |= {"updates": 8} if "updates" in study else {"epochs": 1}
+        if "ablation" in study:  # whose trials are its arms, of six seeds at least
+            study |= {"ablation": {"one_factor": {"lr0": [0.02]}, "seeds": 6}, "budget": {}, "batch_size": 64}
         (folder / "studies" / f"{name}.yaml").write_text(yaml.safe_dump(study))
     (folder / "evolve.csv").write_text(evolve_csv((GOOD, {}), (GOOD, {"lr0": 0.02}), (NOT_A_NUMBER, {"lr0": 0.1})))
     if "tune" not in page:
@@ -84,7 +87,7 @@ def run_here(command: list[str], *, may_exist: str = "") -> None:
 def run(folder: Path, command: list[str], *, may_exist: str = "") -> None:
     if command[1] == "dashboard":
         serve_shortly(folder, command)
-    elif command[1] in ("run", "train"):
+    elif command[1] in ("run", "train", "ablate"):
         evolve(folder, *command[1:])
     else:
         run_here(command, may_exist=may_exist)

@@ -202,6 +202,9 @@ def _say_what_is_next(run: Run, stopped: StudyStopped, found: Found, *, as_json:
     if not stopped.is_complete:
         say_next(shlex.join(["evolve", "run", "--study", name, "--resume", *place]), as_json=as_json)
         raise typer.Exit(1 if stopped.reason == "stopped" else 0)
+    if run.study.ablation is not None:
+        say_next(shlex.join(["evolve", "ablate", name, *place]), as_json=as_json)
+        return
     if len(run.study.space):
         say_next(shlex.join(["evolve", "train", "--hyp", found.files["hyp"], *place]), as_json=as_json)
         return

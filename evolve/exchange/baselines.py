@@ -56,7 +56,8 @@ def with_baseline(file: StudyFile, study: Study, stored: Study | None, look_up: 
     assert ablation is not None
     usual = Hyperparameters.from_mapping(former_defaults(study.defaults))
     if stored is not None and _name_in(stored, BASELINE_KEY) == ablation.source:
-        values, decisions[BASELINE_KEY] = stored.fixed, stored.decisions.get(BASELINE_KEY, "")
+        values: Values = stored.fixed
+        decisions[BASELINE_KEY] = stored.decisions.get(BASELINE_KEY, "")
     else:
         values, decisions[BASELINE_KEY] = look_up(ablation.source) if ablation.source else ({}, "")
     start = {name: getattr(usual, name) for name in names()} | dict(values) | dict(file.given)
