@@ -62,8 +62,8 @@ class FakeObjective:
         first = json.loads(path.read_text())["epoch"] + 1 if path.exists() else 0
         total = self.epochs * STEPS_PER_EPOCH
         yield LaneStarted(lane=0, epoch=first, step=first * STEPS_PER_EPOCH, total_steps=total)
-        yield inspected(first)
         for epoch in range(first, self.epochs):
+            yield inspected(epoch)
             for step in range(epoch * STEPS_PER_EPOCH, (epoch + 1) * STEPS_PER_EPOCH):
                 time.sleep(self.step_seconds)
                 misbehave(lr0, step)
@@ -78,6 +78,7 @@ class FakeObjective:
             written.write_text(json.dumps({"epoch": epoch}))
             written.replace(path)
             yield CheckpointSaved(lane=0, epoch=epoch, step=(epoch + 1) * STEPS_PER_EPOCH, path=str(path))
+        yield inspected(self.epochs)
         yield metrics_of(lr0, seed, self.epochs - 1, self.epochs, "test")
         yield LaneEnded(lane=0, step=total, cause=EndCause.FINISHED, reason="ran all epochs")
 

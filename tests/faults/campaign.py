@@ -283,12 +283,17 @@ def trials(url: str) -> list[tuple[Any, ...]]:
 
 
 def measured(url: str) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of steps and epochs, without what a clock says and with the trial's number for its id."""
+    """All rows of steps, epochs and layers, without what a clock says and with the trial's number for its id."""
     clock = {"seconds", "images_per_second", "trial_id"}
     engine = create_engine(url)
     found: dict[str, list[tuple[Any, ...]]] = {}
     with engine.connect() as connection:
-        for table, order in (("evolve_step", "seed, step"), ("evolve_epoch", "seed, split, epoch")):
+        orders = {
+            "evolve_step": "seed, step",
+            "evolve_epoch": "seed, split, epoch",
+            "evolve_layer": "seed, epoch, part, layer",
+        }
+        for table, order in orders.items():
             names = [each["name"] for each in inspect(engine).get_columns(table) if each["name"] not in clock]
             names.sort(key=lambda name: (name not in order, name))  # what tells rows apart comes first
             columns = ", ".join(f"rows.{name}" for name in names)
