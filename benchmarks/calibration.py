@@ -213,7 +213,7 @@ def _table(all_noise: Mapping[str, Noise], all_seeds: Sequence[int], ablations: 
         for num_seeds in all_seeds:
             planned = [power(effect, spread=of.spread, num_seeds=num_seeds, num_arms=NUM_ARMS) for effect in EFFECTS]
             for rate in RATES:
-                shares = simulated(of, ablations=ablations, rates=[rate], looks=[num_seeds])
+                shares = simulated(of, ablations=ablations // len(RATES), rates=[rate], looks=[num_seeds])
                 pairs = [f"{found:.3f} | {chance:.3f}" for found, chance in zip(shares.found, planned, strict=True)]
                 cells = [name, str(num_seeds), f"{rate:.0%}", f"{shares.covered:.3f}", f"{shares.false:.4f}", *pairs]
                 print(f"| {' | '.join(cells)} |", flush=True)
@@ -232,7 +232,7 @@ def main() -> None:
     """Records, or prints both tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--record", type=Path)
-    parser.add_argument("--ablations", type=int, default=2000)
+    parser.add_argument("--ablations", type=int, default=2000, help="for each noise and number of seeds")
     parser.add_argument("--noise", default="normal,t3,recorded")
     parser.add_argument("--seeds", default="5,8,12")
     asked = parser.parse_args()

@@ -63,21 +63,30 @@ def draw(data: Importances) -> go.Figure:
     """Shares as bars, the most important on top."""
     names = [theme.label(name + (" (unclear)" if name in data.unclear else "")) for name, _ in data.shares]
     shares = [share for _, share in data.shares]
-    highest = max([*shares, *(high for _, high in data.intervals)])
+    highs = [high for _, high in data.intervals] or shares
+    ends = [max(share, high) for share, high in zip(shares, highs, strict=True)]
     figure = theme.new_figure(height=90 + 30 * len(names), x="share of importance", y="")
     figure.add_bar(
         x=shares,
         y=names,
         orientation="h",
         marker={"color": theme.ACCENT},
-        text=[f"{share:.0%}" for share in shares],
-        textposition="outside",
-        cliponaxis=False,
         error_x=_reach(data),
         hovertemplate="%{y} %{x:.1%}<extra></extra>",
     )
+    figure.add_scatter(
+        x=ends,
+        y=names,
+        mode="text",
+        text=[f" {share:.0%}" for share in shares],
+        textposition="middle right",
+        cliponaxis=False,
+        showlegend=False,
+        hoverinfo="skip",
+    )
     figure.update_layout(
-        xaxis={"tickformat": ".0%", "range": [0, highest * 1.12]},
+        showlegend=False,
+        xaxis={"tickformat": ".0%", "range": [0, max(ends) * 1.12]},
         yaxis={"autorange": "reversed", "type": "category", "showgrid": False},
         bargap=0.35,
     )
