@@ -31,7 +31,7 @@ def activations_of(network: Network) -> Iterator[list[LayerValues]]:
     """
     found: list[LayerValues] = []
     hooks = [
-        block.register_forward_hook(partial(_note, found, layer, network.rows[int(index) + 1].kind == "yolo"))
+        block.register_forward_hook(partial(_note, found, layer, not network.rows[int(index)].is_normalised))
         for layer, (index, block) in enumerate(network.blocks.items())
     ]
     try:

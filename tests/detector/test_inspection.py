@@ -115,6 +115,14 @@ def test_every_part_of_every_layer_is_there_before_the_first_epoch_and_after_eac
     assert not any(isnan(each.spread) for each in found)
 
 
+def test_of_a_decoupled_head_both_outputs_have_no_function_that_could_be_dead() -> None:
+    found = inspected([*trainer(Hyperparameters(head="decoupled")).fit()])
+
+    outputs = {each.layer for each in found if each.part == "activations" and isnan(each.dead)}
+    layers = {each.layer for each in found}
+    assert len(outputs) == 4 and max(outputs) == max(layers)  # boxes and classes at two scales
+
+
 def test_weights_activations_and_gradients_are_those_of_a_step_on_the_same_batch() -> None:
     looked_into = trainer(Hyperparameters(), plan=EXACT)
     batch = fixed_batch(SCENES.train, batch_size=4, image_size=64, max_boxes=SCENES.max_boxes)
