@@ -14,6 +14,7 @@ from dashboards.data.measured import Measured
 from dashboards.data.trial_sets import best_numbers
 from evolve import formatting
 from evolve.storage.time_spent import NOTHING, TimeSpent
+from evolve.study.arms import first_verdict
 
 TRIAL_COLUMNS = {
     "number": "int64",
@@ -180,8 +181,11 @@ class StudyView:
 
     @property
     def best(self) -> Mapping[str, Any] | None:
-        """Row of the trial with the highest fitness among those that ran to their end; the earlier wins a tie."""
-        numbers = best_numbers(self.trials, 1)
+        """Row of the trial with the highest fitness among those that ran to their end; the earlier wins a tie.
+
+        Trials of an ablation that only tune are not among them.
+        """
+        numbers = best_numbers(self.trials[self.trials["number"] >= first_verdict(self.facts.config)], 1)
         return self.trial(numbers[0]) if numbers else None
 
     def trial(self, number: int) -> Mapping[str, Any]:

@@ -34,6 +34,7 @@ from evolve.storage.sqlite import Patience, connect_arguments, sqlite_file, tune
 from evolve.storage.transactions import Transactions
 from evolve.storage.trials import Trials
 from evolve.study import Study
+from evolve.study.arms import first_verdict
 
 CREATION_ATTEMPTS = 6
 
@@ -322,10 +323,12 @@ class Storage:
     def best(self, study_id: int) -> int | None:
         """Number of the trial with the highest fitness, the earliest of equals; None where none has trained through.
 
-        Diverged, pruned and failed trials are never the best.
+        Diverged, pruned and failed trials are never the best, nor those of an ablation that only tune.
         """
-        table = schema.trial
+        table, own = schema.trial, schema.study.c
         query = select(table.c.number).where(table.c.study_id == study_id, table.c.verdict.in_(TRAINED_THROUGH))
         with self.transactions.connect() as connection:
+            config = connection.scalar(select(own.config).where(own.study_id == study_id))
+            query = query.where(table.c.number >= first_verdict(json.loads(config or "{}")))
             number: int | None = connection.scalar(query.order_by(table.c.fitness.desc(), table.c.number).limit(1))
             return number

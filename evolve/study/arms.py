@@ -76,6 +76,17 @@ class ArmPlan:
         return ((self.num_tuning + place, arm) for place, arm in enumerate(self.arms))
 
 
+def first_verdict(config: Mapping[str, Any]) -> int:
+    """Number of the first trial that is not only tuning, in a study as it is stored; 0 where none of them is.
+
+    Args:
+        config: `Study.to_mapping`; a study that is not ours may have no keys.
+    """
+    nuisance = (config.get("ablation") or {}).get("nuisance") or {}
+    tuning = int(nuisance.get("trials", 0))
+    return int(config["budget"]["trials"]) * tuning // (tuning + 1) if tuning else 0
+
+
 def least_seeds(num_arms: int) -> int:
     """The fewest seeds with which any of some arms can be told from the baseline.
 

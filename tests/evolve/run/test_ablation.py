@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from evolve.ablation.runs import ArmRun
 from evolve.ablation.trained import arm_runs, plan_of, spread_of
@@ -18,6 +19,7 @@ from evolve.run.runner import StudyRun
 from evolve.storage.ablations import ablations, trainings_of
 from evolve.storage.database import Storage
 from evolve.study import Study
+from evolve.study.arms import first_verdict
 from tests.fakes import UNLUCKY_SEED, fake_study, make_fake
 
 SEEDS = [0, 1, 2, UNLUCKY_SEED, 4, 5, 6]
@@ -96,6 +98,19 @@ def test_an_ablation_that_is_killed_again_and_again_ends_in_the_same_numbers(
 
     assert not any(ends)
     assert stored(study, killed) == stored(study, whole)
+
+
+def test_a_trial_that_only_tunes_is_never_the_best(tmp_path: Path) -> None:
+    study = ablation(TUNED)
+    run(study, tmp_path)
+    with closing(Storage(f"sqlite:///{tmp_path}/evolve.db")) as storage:
+        with storage.engine.begin() as connection:
+            connection.execute(text("update evolve_trial set fitness = 0.99 where number = 2"))
+
+        best = storage.best(storage.study_id(study.name))
+
+    assert first_verdict(study.to_mapping()) == 6 and best == 6
+    assert first_verdict(fake_study().to_mapping()) == first_verdict({}) == 0
 
 
 def test_what_is_not_trained_is_missing_and_what_crashed_has_failed(tmp_path: Path) -> None:
