@@ -34,7 +34,7 @@ def test_notes_are_written_to_older_databases_and_shown_on_their_trial(tmp_path:
     path = tmp_path / "old.db"
     engine = new_engine(path)
     add_study(engine, Plan(num_trials=3))
-    seen = (schema.class_scores, schema.objectness, schema.picture, schema.taken, schema.watched)
+    seen = (schema.class_scores, schema.objectness, schema.layer, schema.picture, schema.taken, schema.watched)
     for later in (schema.note, schema.training, schema.revision, schema.run, *seen):
         later.drop(engine)
     with engine.begin() as connection:
