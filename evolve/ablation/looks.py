@@ -24,9 +24,11 @@ from scipy.special import ndtr
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from evolve.study.arms import LEVEL
+
 LOOKS = (6, 10, 16, 24)  # seeds at each look
 EXPONENT = 2.0
-ALPHA = 0.05
+ALPHA = LEVEL
 # An arm whose chance is below this gives its lanes away.
 LEAST_CHANCE = 0.1
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(96)

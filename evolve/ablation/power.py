@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import ceil, isfinite, log2, sqrt
+from math import ceil, isfinite, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from scipy import stats
 from evolve.ablation.flips import sign_flip_p
 from evolve.ablation.looks import ALPHA, LOOKS, levels
 from evolve.formatting import counted, listed, number
+from evolve.study.arms import least_seeds
 
 DIFFERENCES = (0.01, 0.02, 0.03, 0.05)
 POWER = 0.8
@@ -28,20 +29,6 @@ POWER = 0.8
 MOST_SEEDS = 1000
 EXACT_SEEDS = 12
 _DRAWS = 4000
-
-
-def least_seeds(num_arms: int) -> int:
-    """The fewest seeds with which the smallest p that there can be, 2 / 2^n, is below 0.05 after Holm's correction.
-
-    Args:
-        num_arms: Arms beside the baseline, at least 1.
-
-    Raises:
-        ValueError: There is no arm.
-    """
-    if num_arms < 1:
-        raise ValueError(f"{num_arms} arms beside the baseline; at least 1 is needed")
-    return ceil(log2(2 * num_arms / ALPHA))
 
 
 def check_plan(num_seeds: int, num_arms: int) -> None:

@@ -7,8 +7,8 @@ from enum import StrEnum
 from math import isnan
 
 from evolve.ablation.looks import ALPHA
-from evolve.ablation.power import least_seeds
 from evolve.formatting import counted, number
+from evolve.study.arms import least_seeds
 
 
 class EffectVerdict(StrEnum):

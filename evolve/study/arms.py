@@ -96,8 +96,13 @@ def least_seeds(num_arms: int) -> int:
     Args:
         num_arms: Arms beside the baseline, at least 1.
 
+    Raises:
+        ValueError: There is no arm.
+
     Source: Holm 1979, A simple sequentially rejective multiple test procedure.
     """
+    if num_arms < 1:
+        raise ValueError(f"{num_arms} arms beside the baseline; at least 1 is needed")
     seeds = 1
     while num_arms * 2 / 2**seeds >= LEVEL:
         seeds += 1
