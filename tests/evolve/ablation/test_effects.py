@@ -89,6 +89,7 @@ def test_what_was_better_where_it_finished_is_not_better_when_it_diverged_too_of
     assert (found.wins, found.losses) == (4, 4)
     assert found.verdict is EffectVerdict.UNCLEAR
     assert "it diverged 4 times, baseline 0 times" in found.sentence
+    assert ", of the 4 pairs that finished alone)" in found.sentence
 
 
 def test_an_arm_that_diverges_with_every_seed_is_worse_though_nothing_was_measured():
