@@ -147,7 +147,11 @@ def read_step(case: Case, number: int) -> float:
         return usual
     step = found[number][0]
     # Shares that are the same update stay those that people know.
-    return usual if ceil(as_fraction(usual) * (total - 1)) == step else float(min(max(step / total, Fraction(0)), 1))
+    return (
+        usual
+        if ceil(as_fraction(usual) * (total - 1)) == step
+        else float(min(max(step / total, Fraction(0)), Fraction(1)))
+    )
 
 
 def read_share(case: Case) -> float:
