@@ -26,6 +26,7 @@ from evolve.study.trial import Decision
 from tests.places import ROOT
 from tests.processes import evolve
 from tests.synthetic import Plan, add_study, new_engine
+from tests.synthetic_seeing import layer_rows
 
 TABLES = (*BaseModel.metadata.sorted_tables, *schema.metadata.sorted_tables)
 OF_THE_DATABASE = {"version_info", "evolve_schema", "evolve_version"}
@@ -56,6 +57,7 @@ def add_doomed(engine: Engine) -> int:
     row = {"trial_id": trial_id, "seed": 0, "epoch": 1, "step": 20, "path": "trials/0003/seed-0.pt"}
     with engine.begin() as connection:
         connection.execute(insert(schema.checkpoint).values(row))
+        connection.execute(insert(schema.layer), layer_rows(trial_id, seed=0, epochs=1))
         connection.execute(insert(schema.environment).values(environment_id="d" * 64, facts="{}"))
         connection.execute(update(schema.trial).where(schema.trial.c.trial_id == 4).values(environment_id="d" * 64))
         dead = {"token": "x", "host": "elsewhere", "pid": 1, "heartbeat": 0.0}
