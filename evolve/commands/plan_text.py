@@ -153,7 +153,8 @@ def describe(study: Study, open_keys: Collection[str] = ()) -> str:
     ]
     if study.ablation is not None and (arms := study.arm_plan) is not None:
         lines += [f"asks     {question}"] if (question := " ".join(study.ablation.question.split())) else []
-        lines += [f"arm      {arm.name:<24} {_settings(arm.params)}" for arm in arms.arms]
+        width = max(len(arm.name) for arm in arms.arms)
+        lines += [f"arm      {arm.name:<{width}}  {_settings(arm.params)}" for arm in arms.arms]
     lines += [f"space    {name:<16} {_range_text(axis)}" for name, axis in study.space.items()]
     if open_keys:
         lines.append(f"chosen   from the data when it runs: {', '.join(open_keys)}")
