@@ -45,8 +45,8 @@ def arms_of(view: StudyView) -> Arms | Empty:
     if not view.left_out.empty:
         return Empty(FILTERED)
     study = Study.from_json(json.dumps(dict(view.facts.config)))
-    plan = study.arm_plan
-    if study.ablation is None or plan is None:
+    ablation, plan = study.ablation, study.arm_plan
+    if ablation is None or plan is None:
         return Empty("This study compares no arms; `ablation` in its file would name some.")
     rows = view.trainings[["number", "seed", "verdict", "fitness"]]
     trainings = [
@@ -56,4 +56,4 @@ def arms_of(view: StudyView) -> Arms | Empty:
     runs = arm_runs(plan, trainings)
     if all(run.outcome == "missing" for run in runs):
         return Empty(NOT_YET)
-    return Arms(ablation=study.ablation, plan=plan, runs=runs, effects=effects_of(study, trainings))
+    return Arms(ablation=ablation, plan=plan, runs=runs, effects=effects_of(ablation, plan, runs))

@@ -91,17 +91,13 @@ def spread_of(runs: Sequence[ArmRun], *, baseline: str) -> float | None:
     return sqrt(sum(each * degrees for each, degrees in spreads) / sum(degrees for _, degrees in spreads))
 
 
-def effects_of(study: Study, trainings: Iterable[Trained]) -> tuple[Effect, ...]:
+def effects_of(ablation: Ablation, plan: ArmPlan, runs: Sequence[ArmRun]) -> tuple[Effect, ...]:
     """What each arm beside the baseline does.
 
     Args:
-        study: What is compared.
-        trainings: All that are stored of it.
-
-    Raises:
-        StudyError: It compares no arms.
+        ablation: What is compared, and when a difference counts.
+        plan: Its arms and seeds.
+        runs: Of every arm and seed.
     """
-    ablation, plan = plan_of(study)
     baseline, *others = [arm.name for arm in plan.arms]
-    runs = arm_runs(plan, trainings)
     return compare(runs, baseline=baseline, arms=others, seeds=plan.seeds, margin=ablation.margin)

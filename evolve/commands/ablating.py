@@ -169,8 +169,8 @@ def shown_of(storage: str, study: Study) -> Shown:
     ablation, plan = plan_of(study)
     with opened_storage(storage, reads_only=True) as opened:
         trainings = trainings_of(opened.engine, study.name)
-    runs, effects = arm_runs(plan, trainings), effects_of(study, trainings)
-    return Shown(study=study, ablation=ablation, plan=plan, runs=runs, effects=effects)
+    runs = arm_runs(plan, trainings)
+    return Shown(study=study, ablation=ablation, plan=plan, runs=runs, effects=effects_of(ablation, plan, runs))
 
 
 def _power_text(storage: str, study: Study) -> str:

@@ -60,13 +60,17 @@ def write_power(case: Case) -> str:
 
 def write_policy(_key: Key, case: Case) -> str:
     """The policy's name; constant where nothing falls."""
+    return _policy(case)
+
+
+def _policy(case: Case) -> str:
     return "constant" if case.values.lrf == 1 else _POLICIES.get(case.values.schedule, "steps")
 
 
 def _drops(case: Case) -> list[tuple[int, str]]:
     """Update and factor of each drop; none where the policy has none."""
     values, last = case.values, updates(case.context) - 1
-    if write_policy(Key("policy"), case) != "steps":
+    if _policy(case) != "steps":
         return []
     first, second = (ceil(as_fraction(at) * last) for at in (values.step_at_1, values.step_at_2))
     if values.step_share in (0, 1):
@@ -100,7 +104,7 @@ def write_scales(_key: Key, case: Case) -> str:
 def write_gamma(_key: Key, case: Case) -> str:
     """Factor of each update under exp, so that the last one has lrf; empty under other policies."""
     lrf, last = case.values.lrf, updates(case.context) - 1
-    if write_policy(Key("policy"), case) != "exp":
+    if _policy(case) != "exp":
         return ""
     if lrf == 0 or last == 0:
         return plain(lrf)
@@ -120,6 +124,10 @@ def _power(base: Fraction, exponent: int) -> float:
 
 def read_policy(_key: Key, case: Case) -> str:
     """Our schedule; poly of power 1 is linear."""
+    return _schedule(case)
+
+
+def _schedule(case: Case) -> str:
     ours = {"steps": "steps", "exp": "exponential", "poly": "poly"}.get(case.text("policy"), "linear")
     return "linear" if ours == "poly" and case.number("power") == 1 else ours
 
@@ -136,7 +144,7 @@ def read_lrf(_key: Key, case: Case) -> float:
 
 def read_poly_power(case: Case) -> float:
     """The power of poly; ours by default where it is another policy."""
-    return float(case.number("power")) if read_policy(Key("policy"), case) == "poly" else case.values.poly_power
+    return float(case.number("power")) if _schedule(case) == "poly" else case.values.poly_power
 
 
 def read_step(case: Case, number: int) -> float:

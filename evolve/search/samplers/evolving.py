@@ -70,7 +70,7 @@ class Evolution:
         generator = np.random.default_rng(trial_seed(self.study_seed, number))
         known_HP = np.array([self._unit(trial) for trial in history])
         is_bad_H = np.array([has_diverged(trial) for trial in history])
-        step = _STEP * (1 - _NARROWING * min(_stale(history) / _STALE, 1.0))
+        step = _STEP * (1 - _NARROWING * min(_stale(history, parents[0]) / _STALE, 1.0))
         # What is never far enough from all others is taken where it is farthest.
         farthest: Mapping[str, Any] | None = None
         best_room = -1.0
@@ -102,10 +102,9 @@ class Evolution:
         return np.where(changes_P, np.where(is_choice_P, anew_P, moved_P), parent_P)
 
 
-def _stale(history: Sequence[FrozenTrial]) -> int:
+def _stale(history: Sequence[FrozenTrial], best: FrozenTrial) -> int:
     """Trials since the best one."""
-    parents = ranked_parents(history)
-    return sum(trial.number > parents[0].number for trial in history)
+    return sum(trial.number > best.number for trial in history)
 
 
 def _reflected(point_P: Unit) -> Unit:
