@@ -215,10 +215,9 @@ def _collate(samples: Sequence[Sample], max_boxes: int) -> Batch:
     counts = [sample.labels_M.shape[0] for sample in samples]
     if (most := max(counts)) > max_boxes:
         raise ValueError(f"an image has {most} labels; allowed: at most {max_boxes}, as max_boxes says")
-    classes = torch.cat([sample.labels_M for sample in samples]).to(torch.float32)
-    boxes = torch.cat([sample.boxes_M4 for sample in samples])
-    boxes = box_convert(boxes, "xyxy", "cxcywh") / samples[0].width
-    labels_NM5 = torch.zeros(len(samples), max_boxes, 5)
-    labels_NM5[..., 0] = NO_LABEL
-    labels_NM5[torch.arange(max_boxes) < torch.tensor(counts)[:, None]] = torch.cat([classes[:, None], boxes], dim=1)
+    boxes = box_convert(torch.cat([sample.boxes_M4 for sample in samples]), "xyxy", "cxcywh") / samples[0].width
+    classes = torch.cat([sample.labels_M for sample in samples])
+    labels_NM5 = torch.tensor([NO_LABEL, 0.0, 0.0, 0.0, 0.0]).repeat(len(samples), max_boxes, 1)
+    is_used_NM = torch.arange(max_boxes) < torch.tensor(counts)[:, None]
+    labels_NM5[is_used_NM] = torch.cat((classes[:, None], boxes), 1)
     return Batch(images=torch.stack([sample.image for sample in samples]), labels_NM5=labels_NM5)

@@ -19,7 +19,7 @@ from detector.choices.clippings import CLIPPINGS, FOLLOWING, Norms
 from detector.choices.optimizers import OPTIMIZERS, REMEMBERED, STEPS, Update
 from detector.choices.warmups import OF_OUTPUTS
 from detector.hyperparameters import Hyperparameters
-from detector.lane_rows import LaneRows
+from detector.lane_rows import LaneRows, row_norms
 from detector.models.network import Network, lane_slice
 from detector.telemetry import Rates
 
@@ -73,7 +73,6 @@ class LaneOptimizers:
             self._move_weights_into_their_row(trained)
         # The gradient as it is clipped; once it has been used, what the update adds to the weights.
         self._moves = self._matrix()
-        self._slices = [each for row_P in self._moves.values_TP for each in self._rows.slices(row_P)]
         num_remembered = max(len(_remembered(lane)) for lane in self._values)
         self._memory = [self._matrix() for _ in range(num_remembered)]
         self._next_memory = [self._matrix() for _ in range(num_remembered)]
@@ -115,16 +114,15 @@ class LaneOptimizers:
         weights_TP, moves_TP = self._present.values_TP, self._moves.values_TP
         self._proposed.values_TP.copy_(weights_TP)
         torch.cat(self._gradients(), 1, out=moves_TP)
-        weight_norm_T = torch.linalg.vector_norm(weights_TP, dim=1)
-        grad_norm_T = self._gradient_norms()
+        grad_norm_T = row_norms(moves_TP) / self.loss_scale_T
         self._next_norms_T3 = self._clip(grad_norm_T)
         for new, old in zip(self._next_memory, self._memory, strict=True):
             new.values_TP.copy_(old.values_TP)
         for slot, lane_rates in enumerate(rates):
             self._apply_rule(slot, lane_rates)
         torch.sub(self._proposed.values_TP, weights_TP, out=moves_TP)
-        ratio_T = torch.linalg.vector_norm(moves_TP, dim=1) / weight_norm_T.clamp(min=torch.finfo(moves_TP.dtype).tiny)
-        return Proposed(grad_norm_T=grad_norm_T, update_ratio_T=ratio_T)
+        weight_norm_T = row_norms(weights_TP).clamp(min=torch.finfo(moves_TP.dtype).tiny)
+        return Proposed(grad_norm_T=grad_norm_T, update_ratio_T=row_norms(moves_TP) / weight_norm_T)
 
     def moves(self, slot: int) -> dict[str, Tensor]:
         """What the proposed update adds to the weights of a lane, by name of the parameter, until the next one."""
@@ -224,12 +222,6 @@ class LaneOptimizers:
     def _gradients(self) -> list[Tensor]:
         gradients = [parameter.grad for parameter in self._parameters]
         return self._rows.of([gradient for gradient in gradients if gradient is not None])
-
-    def _gradient_norms(self) -> Tensor:
-        """Of each lane, from the norms of its parameters as torch's get_total_norm has it; without the loss scale."""
-        norms_TK = torch.stack(torch._foreach_norm(self._slices)).view(self._network.lanes, -1)
-        norm_T: Tensor = torch.linalg.vector_norm(norms_TK, dim=1) / self.loss_scale_T
-        return norm_T
 
     def _chosen_clippings(self) -> list[tuple[str, slice, dict[str, Tensor]]]:
         """Clippings with their lanes and numbers: one of all lanes if they agree, else one of each lane."""

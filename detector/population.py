@@ -129,7 +129,8 @@ class Population:
             rates: What each lane's update is going to apply.
             pulls: Weight of what pulls each lane's predictions without a label to their anchors in this step.
         """
-        self._network.train()
+        if not self._network.training:  # telling every layer takes longer than a step's update
+            self._network.train()
         parts = self._loss(batches, pulls)
         loss_T = parts.terms_TS4.sum((1, 2))
         (loss_T * self._optimizers.loss_scale_T).sum().backward()

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from detector.hyperparameters import Hyperparameters
-from detector.lane_rows import LaneRows
+from detector.lane_rows import LaneRows, row_norms
 from detector.models import Network, build_network
 from detector.models.network import HeadPrior, initialise_lane, lane_slice, raw_outputs
 from detector.optimizer import LaneOptimizers
@@ -260,3 +260,11 @@ def test_a_lane_more_costs_an_update_the_calls_of_its_rule_and_nothing_else() ->
     assert one < 30
     assert two - one == 2  # kernels, which decay, and all else, at one rate after the warm-up
     assert five - two == 3 * (two - one)
+
+
+def test_the_norm_of_a_row_is_as_exact_for_millions_of_values_as_for_few() -> None:
+    rows_TP = torch.randn(2, 3_000_001, generator=torch.Generator().manual_seed(0))
+    exact_T = torch.linalg.vector_norm(rows_TP.double(), dim=1)
+
+    assert torch.allclose(row_norms(rows_TP).double(), exact_T, rtol=1e-5)
+    assert torch.allclose(row_norms(rows_TP[:, :100]), torch.linalg.vector_norm(rows_TP[:, :100], dim=1))
