@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from dashboards.blocks import Empty
 from dashboards.data.study import StudyView
 from evolve.ablation.effects import Effect
+from evolve.ablation.factorial import Attribution
 from evolve.ablation.runs import ArmRun
+from evolve.ablation.sharing import gain_shares
 from evolve.ablation.trained import Trained, arm_runs, effects_of
 from evolve.study import Study
 from evolve.study.ablation import Ablation
 from evolve.study.arms import ArmPlan
 
 FILTERED = "Filters leave trials out, and arms are compared over all their runs: clear the filters to see this."
+NO_SHARES = "A gain is shared out where all combinations of two values each of 2 to 4 hyperparameters are arms."
+NO_WHOLE_SEED = "No seed has a finished run of every arm yet, which each part of the gain needs"
 NOT_YET = "No arm has a finished run beside one of the baseline yet; run `evolve ablate` on the study to go on."
 
 
@@ -38,6 +42,32 @@ class Arms:
     def runs_of(self, arm: str) -> list[ArmRun]:
         """Those of one arm, in the order of the seeds."""
         return [run for run in self.runs if run.arm == arm]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedGain:
+    """The gain of all changes of an ablation, shared out.
+
+    Attributes:
+        metric: What it is a gain in.
+        found: Its parts.
+    """
+
+    metric: str
+    found: Attribution
+
+
+def shared_gain(view: StudyView) -> SharedGain | Empty:
+    """What the steps of a path, or the changes of a factorial, are of the gain, or why that cannot be shown."""
+    arms = arms_of(view)
+    if isinstance(arms, Empty):
+        return arms
+    found = gain_shares(arms.ablation, arms.plan, arms.runs)
+    if found is None:
+        return Empty(NO_SHARES)
+    if not found.num_seeds:
+        return Empty(f"{NO_WHOLE_SEED}: {found.basis}.")
+    return SharedGain(metric=arms.ablation.metric, found=found)
 
 
 def arms_of(view: StudyView) -> Arms | Empty:

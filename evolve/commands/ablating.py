@@ -107,7 +107,7 @@ def ablate(
         is_complete, files = _train(run)
     shown = shown_of(storage, definition)
     if csv is not None:
-        files["csv"] = str(_written(shown, csv))
+        files |= _written(shown, csv)
     _say(shown, files, markdown=markdown, as_json=as_json)
     again = shlex.join(["evolve", "ablate", definition.name, *_place(storage)])
     say_next(again if not is_complete else f"{again} --markdown", as_json=as_json or markdown)
@@ -162,6 +162,7 @@ def shown_of(storage: str, study: Study) -> Shown:
         StudyError: It compares no arms.
         StorageError: It is not stored.
     """
+    from evolve.ablation.sharing import gain_shares
     from evolve.ablation.trained import arm_runs, effects_of, plan_of
     from evolve.commands.effect_text import Shown
     from evolve.storage.ablations import trainings_of
@@ -170,7 +171,14 @@ def shown_of(storage: str, study: Study) -> Shown:
     with opened_storage(storage, reads_only=True) as opened:
         trainings = trainings_of(opened.engine, study.name)
     runs = arm_runs(plan, trainings)
-    return Shown(study=study, ablation=ablation, plan=plan, runs=runs, effects=effects_of(ablation, plan, runs))
+    return Shown(
+        study=study,
+        ablation=ablation,
+        plan=plan,
+        runs=runs,
+        effects=effects_of(ablation, plan, runs),
+        shares=gain_shares(ablation, plan, runs),
+    )
 
 
 def _power_text(storage: str, study: Study) -> str:
@@ -213,11 +221,10 @@ def _say(shown: Shown, files: Mapping[str, str], *, markdown: bool, as_json: boo
     say(shown.as_mapping() | {"files": dict(files)}, as_json=as_json, text=text)
 
 
-def _written(shown: Shown, path: Path) -> Path:
+def _written(shown: Shown, path: Path) -> dict[str, str]:
     from evolve.commands.effect_text import write_rows
 
-    write_rows(shown, path)
-    return path
+    return {kind: str(file) for kind, file in write_rows(shown, path).items()}
 
 
 def _place(storage: str) -> list[str]:

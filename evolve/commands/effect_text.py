@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 from evolve.ablation.effects import Effect
+from evolve.ablation.factorial import Attribution
 from evolve.ablation.runs import ArmRun
-from evolve.formatting import MISSING, counted, number
+from evolve.commands import share_text
+from evolve.commands.aligning import aligned, interval, markdown_table, signed
+from evolve.formatting import counted, number
 from evolve.study import Study
 from evolve.study.ablation import BASELINE, Ablation
 from evolve.study.arms import ArmPlan
 from evolve.study.hyp import write_whole
 
-WIDE = 160  # characters of a line where there is no terminal
 _HEADS = ("arm", "n", "mean difference", "95 % interval", "p corrected", "wins", "diverged", "verdict")
 
 
@@ -32,6 +33,7 @@ class Shown:
         plan: Its arms and seeds.
         runs: Of every arm and seed.
         effects: Of every arm beside the baseline.
+        shares: The gain of all changes, shared out; None where the arms are neither a path nor all combinations.
     """
 
     study: Study
@@ -39,6 +41,7 @@ class Shown:
     plan: ArmPlan
     runs: Sequence[ArmRun]
     effects: Sequence[Effect]
+    shares: Attribution | None = None
 
     @property
     def metric(self) -> str:
@@ -61,6 +64,7 @@ class Shown:
             "arms": {arm.name: dict(arm.params) for arm in self.plan.arms},
             "missing": self.missing,
             "effects": [asdict(effect) for effect in self.effects],
+            "shares": None if self.shares is None else asdict(self.shares),
             "runs": [asdict(run) for run in self.runs],
         }
 
@@ -86,27 +90,18 @@ def table_text(shown: Shown, *, width: int | None) -> str:
         shown: What there is to show.
         width: Characters of a line; None where there is no terminal.
     """
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for place, head in enumerate(_HEADS):
-        table.add_column(head, justify="left" if place in (0, 7) else "right", overflow="fold")
-    for effect in shown.effects:
-        table.add_row(*_cells(effect))
-    drawn = Console(file=StringIO(), width=width or WIDE, color_system=None, markup=False, highlight=False)
-    drawn.print(table)
-    assert isinstance(drawn.file, StringIO)
-    rows = [line.rstrip() for line in dedent(drawn.file.getvalue()).splitlines() if line.strip()]
-    return "\n".join([*heading(shown), "", *rows, "", *(effect.sentence for effect in shown.effects)])
+    rows = aligned(_HEADS, [_cells(effect) for effect in shown.effects], left=(0, 7), width=width)
+    sentences = [effect.sentence for effect in shown.effects]
+    shares = [] if shown.shares is None else ["", *share_text.lines(shown.shares, metric=shown.metric, width=width)]
+    return "\n".join([*heading(shown), "", *rows, "", *sentences, *shares])
 
 
 def table_markdown(shown: Shown) -> str:
     """The same as a table of Markdown with a caption, for a paper's appendix."""
-    lines = [f"| {' | '.join(_HEADS)} |", f"|{'|'.join(['---', *['---:'] * 6, '---'])}|"]
-    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in _cells(effect))} |" for effect in shown.effects]
-    return "\n".join([*lines, "", _caption(shown)])
+    lines = [*markdown_table(_HEADS, [_cells(effect) for effect in shown.effects], left=(0, 7)), "", _caption(shown)]
+    if shown.shares is not None:
+        lines += ["", *share_text.markdown_lines(shown.shares, metric=shown.metric)]
+    return "\n".join(lines)
 
 
 def _caption(shown: Shown) -> str:
@@ -124,8 +119,8 @@ def _cells(effect: Effect) -> tuple[str, ...]:
     return (
         effect.arm,
         str(effect.n_pairs),
-        _signed(effect.mean),
-        f"{_signed(effect.low)} to {_signed(effect.high)}" if effect.low == effect.low else MISSING,
+        signed(effect.mean),
+        interval(effect.low, effect.high),
         number(effect.p_corrected),
         f"{effect.wins} of {effect.num_seeds}",
         f"{effect.diverged} (baseline {effect.baseline_diverged})",
@@ -133,19 +128,30 @@ def _cells(effect: Effect) -> tuple[str, ...]:
     )
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.4f}" if value == value else number(value)
+def write_rows(shown: Shown, path: Path) -> dict[str, Path]:
+    """Writes the effects as a table of commas, a row an arm, whole or not at all; beside it the shares if there are.
 
+    Args:
+        shown: What there is to show.
+        path: Of the effects; shares go to the same name with `_shares` behind it.
 
-def write_rows(shown: Shown, path: Path) -> None:
-    """Writes the effects as a table of commas, a row an arm, whole or not at all.
+    Returns:
+        The files that were written, by what they hold.
 
     Raises:
-        HypError: It cannot be written.
+        HypError: One cannot be written.
     """
+    tables = {"csv": (path, [asdict(effect) for effect in shown.effects])}
+    if shown.shares is not None:
+        tables["shares"] = (path.with_stem(f"{path.stem}_shares"), [*share_text.rows(shown.shares)])
+    for file, rows in tables.values():
+        write_whole(file, _with_commas(rows))
+    return {kind: file for kind, (file, _) in tables.items()}
+
+
+def _with_commas(rows: Sequence[dict[str, Any]]) -> str:
     text = StringIO()
-    rows = [asdict(effect) for effect in shown.effects]
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(path, text.getvalue())
+    return text.getvalue()
