@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dashboards.blocks import Empty
 from dashboards.data.study import StudyView
 from evolve.ablation.effects import Effect
 from evolve.ablation.factorial import Attribution
+from evolve.ablation.interim import Standing
 from evolve.ablation.runs import ArmRun
 from evolve.ablation.sharing import gain_shares
-from evolve.ablation.trained import Trained, arm_runs, effects_of
+from evolve.ablation.trained import Trained, standing_of
 from evolve.study import Study
 from evolve.study.ablation import Ablation
 from evolve.study.arms import ArmPlan
@@ -30,14 +30,22 @@ class Arms:
     Attributes:
         ablation: What is compared, and when a difference counts.
         plan: Which trial trains which arm.
-        runs: Of every arm and seed; what is not stored is missing.
-        effects: Of every arm beside the baseline.
+        standing: What its runs say, and at which look.
     """
 
     ablation: Ablation
     plan: ArmPlan
-    runs: Sequence[ArmRun]
-    effects: Sequence[Effect]
+    standing: Standing
+
+    @property
+    def runs(self) -> tuple[ArmRun, ...]:
+        """Of every arm and seed that is trained, or still may be; what is not stored is missing."""
+        return self.standing.runs
+
+    @property
+    def effects(self) -> tuple[Effect, ...]:
+        """Of every arm beside the baseline."""
+        return self.standing.effects
 
     def runs_of(self, arm: str) -> list[ArmRun]:
         """Those of one arm, in the order of the seeds."""
@@ -83,7 +91,8 @@ def arms_of(view: StudyView) -> Arms | Empty:
         Trained(trial=int(number), seed=int(seed), verdict=str(verdict), fitness=float(fitness))
         for number, seed, verdict, fitness in rows.itertuples(index=False)
     ]
-    runs = arm_runs(plan, trainings)
-    if all(run.outcome == "missing" for run in runs):
+    has_ended = ~view.trials["verdict"].isin(("running", "waiting"))
+    standing = standing_of(ablation, plan, trainings, set(view.trials["number"][has_ended]))
+    if standing.missing == len(standing.runs):
         return Empty(NOT_YET)
-    return Arms(ablation=ablation, plan=plan, runs=runs, effects=effects_of(ablation, plan, runs))
+    return Arms(ablation=ablation, plan=plan, standing=standing)

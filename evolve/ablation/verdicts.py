@@ -43,6 +43,7 @@ class Effect:
         divergence_p: McNemar's exact p that both diverge equally often, corrected as p is.
         equivalence_p: That the mean lies within the margin, by two one-sided tests, corrected as p is; 1 below
             three pairs.
+        look: The look, from 1, whose seeds it rests on.
         can_win: Whether seeds of later looks could still make it better; True if there is one look.
         seeds_needed: How many more seeds would decide; 0 if it is decided, None if that cannot be said.
         verdict: What may be said.
@@ -75,6 +76,7 @@ class Effect:
     baseline_missing: int
     divergence_p: float
     equivalence_p: float
+    look: int
     can_win: bool
     seeds_needed: int | None
     verdict: EffectVerdict
@@ -182,7 +184,7 @@ def _what_to_do(effect: Effect) -> list[str]:
     if effect.unknown:
         steps.append(f"train again the {counted(effect.unknown, 'pair')} with a run that failed or is missing")
     if effect.verdict is EffectVerdict.UNCLEAR and not effect.can_win:
-        steps.append("it has hardly a chance to become better, so give its place to others")
+        steps.append("it has hardly a chance to become better, so it needs no more seeds")
     elif effect.verdict is EffectVerdict.UNCLEAR and not effect.unknown:
         many = "more seeds than anybody trains"
         steps.append(

@@ -163,22 +163,17 @@ def shown_of(storage: str, study: Study) -> Shown:
         StorageError: It is not stored.
     """
     from evolve.ablation.sharing import gain_shares
-    from evolve.ablation.trained import arm_runs, effects_of, plan_of
+    from evolve.ablation.trained import plan_of, standing_of
     from evolve.commands.effect_text import Shown
     from evolve.storage.ablations import trainings_of
 
     ablation, plan = plan_of(study)
     with opened_storage(storage, reads_only=True) as opened:
         trainings = trainings_of(opened.engine, study.name)
-    runs = arm_runs(plan, trainings)
-    return Shown(
-        study=study,
-        ablation=ablation,
-        plan=plan,
-        runs=runs,
-        effects=effects_of(ablation, plan, runs),
-        shares=gain_shares(ablation, plan, runs),
-    )
+        ended = opened.verdicts(opened.study_id(study.name))
+    standing = standing_of(ablation, plan, trainings, ended)
+    shares = gain_shares(ablation, plan, standing.runs)
+    return Shown(study=study, ablation=ablation, plan=plan, standing=standing, shares=shares)
 
 
 def _power_text(storage: str, study: Study) -> str:
@@ -188,7 +183,8 @@ def _power_text(storage: str, study: Study) -> str:
 
     _, plan = plan_of(study)
     known = _spread(storage, study)
-    said = plan_sentence(len(plan.seeds), len(plan.arms) - 1, spread=None if known is None else known[0])
+    spread = None if known is None else known[0]
+    said = plan_sentence(len(plan.seeds), len(plan.arms) - 1, spread=spread, looks=plan.num_looks)
     return said if known is None else f"{said} (as in {known[1]})"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from evolve.ablation.effects import Effect
 from evolve.ablation.factorial import Attribution
+from evolve.ablation.interim import Standing
 from evolve.ablation.runs import ArmRun
 from evolve.commands import share_text
 from evolve.commands.aligning import aligned, interval, markdown_table, signed
@@ -31,16 +32,14 @@ class Shown:
         study: What was trained.
         ablation: What was compared.
         plan: Its arms and seeds.
-        runs: Of every arm and seed.
-        effects: Of every arm beside the baseline.
+        standing: What its runs say, and at which look.
         shares: The gain of all changes, shared out; None where the arms are neither a path nor all combinations.
     """
 
     study: Study
     ablation: Ablation
     plan: ArmPlan
-    runs: Sequence[ArmRun]
-    effects: Sequence[Effect]
+    standing: Standing
     shares: Attribution | None = None
 
     @property
@@ -49,9 +48,19 @@ class Shown:
         return self.ablation.metric
 
     @property
+    def runs(self) -> tuple[ArmRun, ...]:
+        """Of every arm and seed that is trained, or still may be."""
+        return self.standing.runs
+
+    @property
+    def effects(self) -> tuple[Effect, ...]:
+        """Of every arm beside the baseline."""
+        return self.standing.effects
+
+    @property
     def missing(self) -> int:
         """Runs that have not ended."""
-        return sum(run.outcome == "missing" for run in self.runs)
+        return self.standing.missing
 
     def as_mapping(self) -> dict[str, Any]:
         """For machines."""
@@ -62,11 +71,18 @@ class Shown:
             "margin": self.ablation.margin,
             "seeds": list(self.plan.seeds),
             "arms": {arm.name: dict(arm.params) for arm in self.plan.arms},
+            "looks": self._looks(),
             "missing": self.missing,
             "effects": [asdict(effect) for effect in self.effects],
             "shares": None if self.shares is None else asdict(self.shares),
             "runs": [asdict(run) for run in self.runs],
         }
+
+    def _looks(self) -> dict[str, Any] | None:
+        if not self.plan.looks:
+            return None
+        endings = [asdict(ending) for ending in self.standing.endings.values()]
+        return {"seeds": list(self.plan.looks), "look": self.standing.look, "endings": endings}
 
 
 def heading(shown: Shown) -> list[str]:
@@ -80,6 +96,9 @@ def heading(shown: Shown) -> list[str]:
         lines.append(f"base    {sum(values) / len(values):.4f}, mean of {counted(len(values), 'run')}")
     if shown.missing:
         lines.append(f"missing {shown.missing} of {counted(len(shown.runs), 'run')}: all that follows may change")
+    if shown.plan.looks:
+        lines.append(f"looks   {shown.standing.look_text}")
+        lines += [f"ended   {ending.arm}: {ending.text}" for ending in shown.standing.endings.values()]
     return lines
 
 
@@ -111,8 +130,15 @@ def _caption(shown: Shown) -> str:
         f"Difference in {shown.metric} from the baseline on {study.data}, {study.model} at {study.image_size} px, "
         f"{counted(study.epochs, 'epoch')}{tuned}; means over {counted(len(shown.plan.seeds), 'seed')}, paired, with "
         f"95 % t intervals, p by permutation, corrected over {counted(len(shown.effects), 'arm')} (Holm). A run that "
-        f"diverged loses its pair. Margin {ablation.margin:g}."
+        f"diverged loses its pair. Margin {ablation.margin:g}.{_looked(shown)}"
     )
+
+
+def _looked(shown: Shown) -> str:
+    if not shown.plan.looks:
+        return ""
+    ended = [f"{ending.arm}: {ending.text}" for ending in shown.standing.endings.values()]
+    return f" Sequential: {'; '.join([shown.standing.look_text, *ended])}."
 
 
 def _cells(effect: Effect) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from evolve.ablation.effects import compare
 from evolve.ablation.factorial import shapley_values
+from evolve.ablation.interim import standing
 from evolve.ablation.runs import ArmRun
 from evolve.ablation.sharing import combinations_of, gain_shares
 from evolve.ablation.trained import plan_of
@@ -35,9 +35,9 @@ def shown(section: dict[str, Any], ends: dict[str, list[float | str]]) -> Shown:
         for arm, each in ends.items()
         for seed, end in enumerate(each)
     ]
-    effects = compare(runs, baseline="baseline", arms=list(ends), seeds=plan.seeds, margin=0.01)
+    at_end = standing(plan, runs, margin=0.01, through=1)
     shares = gain_shares(ablation, plan, runs)
-    return Shown(study=found, ablation=ablation, plan=plan, runs=runs, effects=effects, shares=shares)
+    return Shown(study=found, ablation=ablation, plan=plan, standing=at_end, shares=shares)
 
 
 BASE: list[float | str] = [0.50, 0.51, 0.49, 0.52, 0.50, 0.48, 0.53, 0.51]
