@@ -78,6 +78,15 @@ def shared_gain(view: StudyView) -> SharedGain | Empty:
     return SharedGain(metric=arms.ablation.metric, found=found)
 
 
+def trainings_in(view: StudyView) -> list[Trained]:
+    """The trainings of a study that have ended."""
+    rows = view.trainings[["number", "seed", "verdict", "fitness"]]
+    return [
+        Trained(trial=int(number), seed=int(seed), verdict=str(verdict), fitness=float(fitness))
+        for number, seed, verdict, fitness in rows.itertuples(index=False)
+    ]
+
+
 def arms_of(view: StudyView) -> Arms | Empty:
     """The arms of a study that compares some, or why they cannot be shown."""
     if not view.left_out.empty:
@@ -86,13 +95,8 @@ def arms_of(view: StudyView) -> Arms | Empty:
     ablation, plan = study.ablation, study.arm_plan
     if ablation is None or plan is None:
         return Empty("This study compares no arms; `ablation` in its file would name some.")
-    rows = view.trainings[["number", "seed", "verdict", "fitness"]]
-    trainings = [
-        Trained(trial=int(number), seed=int(seed), verdict=str(verdict), fitness=float(fitness))
-        for number, seed, verdict, fitness in rows.itertuples(index=False)
-    ]
     has_ended = ~view.trials["verdict"].isin(("running", "waiting"))
-    standing = standing_of(ablation, plan, trainings, set(view.trials["number"][has_ended]))
+    standing = standing_of(ablation, plan, trainings_in(view), set(view.trials["number"][has_ended]))
     if standing.missing == len(standing.runs):
         return Empty(NOT_YET)
     return Arms(ablation=ablation, plan=plan, standing=standing)

@@ -38,6 +38,8 @@ from evolve.run.crew import Asked
 from evolve.study.ablation import BASELINE
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from evolve.commands.effect_text import Shown
     from evolve.run.run import Run
     from evolve.study import Study
@@ -102,7 +104,7 @@ def ablate(
         device = device_of(device, trains=not plan)
         run = replace(run_of(definition, storage, device, asked, checked), accepts_changed_data=accept_changed_data)
         if plan:
-            print_plan(run, as_json=as_json, notes=[f"power: {_power_text(storage, definition)}"])
+            print_plan(run, as_json=as_json, notes=_notes(storage, definition))
             return
         is_complete, files = _train(run)
     shown = shown_of(storage, definition)
@@ -176,31 +178,37 @@ def shown_of(storage: str, study: Study) -> Shown:
     return Shown(study=study, ablation=ablation, plan=plan, standing=standing, shares=shares)
 
 
-def _power_text(storage: str, study: Study) -> str:
-    """What differences the plan can find, if they vary as in the last ablation on the same data."""
-    from evolve.ablation.power import plan_sentence
+def _notes(storage: str, study: Study) -> list[str]:
+    """What differences the plan can find, and below which no single comparison means anything, as far as is known."""
+    from evolve.ablation.power import plan_sentence, spread_of_differences
     from evolve.ablation.trained import plan_of
+    from evolve.storage.noise import known_noise
 
     _, plan = plan_of(study)
-    known = _spread(storage, study)
+    known, noise = None, None
+    if not is_missing(storage):
+        with opened_storage(storage, reads_only=True) as opened:
+            known, noise = _spread(opened.engine, study), known_noise(opened.engine, study)
+    if known is None and noise is not None and noise.shares is not None:
+        known = spread_of_differences(noise.shares.deviation), f"{noise.study.name}, if sharing a seed helps nothing"
     spread = None if known is None else known[0]
     said = plan_sentence(len(plan.seeds), len(plan.arms) - 1, spread=spread, looks=plan.num_looks)
-    return said if known is None else f"{said} (as in {known[1]})"
+    notes = [f"power: {said}" if known is None else f"power: {said} (as in {known[1]})"]
+    if noise is not None and noise.shares is not None:
+        notes.append(f"noise: {noise.shares.sentence} ({noise.basis})")
+    return notes
 
 
-def _spread(storage: str, study: Study) -> tuple[float, str] | None:
+def _spread(engine: Engine, study: Study) -> tuple[float, str] | None:
     """How much differences vary over seeds in the newest ablation of the same data and metric, and its name."""
     from evolve.ablation.trained import arm_runs, plan_of, spread_of
     from evolve.storage.ablations import ablations, trainings_of
 
-    if is_missing(storage):
-        return None
-    with opened_storage(storage, reads_only=True) as opened:
-        for other in ablations(opened.engine):
-            if (other.data, other.fitness) == (study.data, study.fitness):
-                runs = arm_runs(plan_of(other)[1], trainings_of(opened.engine, other.name))
-                if spread := spread_of(runs, baseline=BASELINE):
-                    return spread, other.name
+    for other in ablations(engine):
+        if (other.data, other.fitness) == (study.data, study.fitness):
+            runs = arm_runs(plan_of(other)[1], trainings_of(engine, other.name))
+            if spread := spread_of(runs, baseline=BASELINE):
+                return spread, other.name
     return None
 
 
