@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,16 +20,20 @@ from evolve.commands.options import (
     DeviceOption,
     EngineOption,
     EpochsOption,
+    FreezeOption,
+    InspectOption,
     JsonOption,
     LanesOption,
     ModelOption,
     NameOption,
+    NmsOption,
     SecondsOption,
     SeedsOption,
     SizeOption,
     SkipOption,
     StorageOption,
     UpdatesOption,
+    WeightsOption,
     WorkersOption,
 )
 from evolve.commands.output import chosen_study, is_missing, opened_storage, say, say_next, stored_study, terminal_width
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from evolve.commands.effect_text import Shown
+    from evolve.run.data import DataChecked
     from evolve.run.run import Run
     from evolve.study import Study
 
@@ -63,9 +68,13 @@ def ablate(
     seconds: SecondsOption = None,
     image_size: SizeOption = None,
     batch_size: BatchOption = None,
+    nms_iou: NmsOption = None,
+    weights: WeightsOption = None,
+    freeze: FreezeOption = None,
     seeds: SeedsOption = None,
     skip_unreadable: SkipOption = False,
     accept_changed_data: AcceptDataOption = False,
+    inspect: InspectOption = False,
     device: DeviceOption = "auto",
     engine: EngineOption = "auto",
     workers: WorkersOption = None,
@@ -87,26 +96,21 @@ def ablate(
         updates=updates,
         image_size=image_size,
         batch_size=batch_size,
+        nms_iou=nms_iou,
+        weights=weights,
+        freeze=freeze,
     )
     asked = Asked(engine=engine, workers=workers, lanes=lanes, address=address)
-    if _is_file(study):
-        others = {"seconds": seconds, "skip_unreadable": skip_unreadable or None}
-        device = device_of(device, trains=False)
-        definition, checked = defined(study, chosen, others, name=name, storage=storage, device=device)
-    else:
-        with opened_storage(storage, reads_only=True) as opened:
-            stored = chosen_study(opened.engine, study)
-        definition, checked = with_budget(storage, stored, chosen, {"seconds": seconds}), None
-    _check_compares(definition)
+    others = {"seconds": seconds, "skip_unreadable": skip_unreadable or None, "inspect": inspect or None}
+    definition, checked = _defined(study, chosen, others, name=name, storage=storage, device=device)
+    if plan:
+        run = _run_of(definition, storage, device, asked, checked, trains=False)
+        print_plan(run, as_json=as_json, notes=_notes(storage, definition))
+        return
     is_complete, files = True, dict[str, str]()
-    if plan or not _is_trained(storage, definition):
-        say_choices(definition)
-        device = device_of(device, trains=not plan)
-        run = replace(run_of(definition, storage, device, asked, checked), accepts_changed_data=accept_changed_data)
-        if plan:
-            print_plan(run, as_json=as_json, notes=_notes(storage, definition))
-            return
-        is_complete, files = _train(run)
+    if not _is_trained(storage, definition):
+        run = _run_of(definition, storage, device, asked, checked, trains=True)
+        is_complete, files = _train(replace(run, accepts_changed_data=accept_changed_data))
     shown = shown_of(storage, definition)
     if csv is not None:
         files |= _written(shown, csv)
@@ -115,6 +119,32 @@ def ablate(
     say_next(again if not is_complete else f"{again} --markdown", as_json=as_json or markdown)
     if not is_complete:
         raise typer.Exit(1)
+
+
+def _defined(
+    study: str, chosen: dict[str, Any], others: dict[str, Any], *, name: str | None, storage: str, device: str
+) -> tuple[Study, DataChecked | None]:
+    """The study that a word of the command line means, and what its data hold if that was looked up.
+
+    Raises:
+        StudyError: It compares no arms, or is stored and not to be changed.
+    """
+    if _is_file(study):
+        here = device_of(device, trains=False)
+        definition, checked = defined(study, chosen, others, name=name, storage=storage, device=here)
+    else:
+        with opened_storage(storage, reads_only=True) as opened:
+            stored = chosen_study(opened.engine, study)
+        budget, inspects = {"seconds": others["seconds"]}, bool(others["inspect"])
+        checked = None
+        definition = with_budget(storage, stored, chosen, budget, inspects=inspects, asked=f"evolve ablate {stored}")
+    _check_compares(definition)
+    return definition, checked
+
+
+def _run_of(study: Study, storage: str, device: str, asked: Asked, checked: DataChecked | None, *, trains: bool) -> Run:
+    say_choices(study)
+    return run_of(study, storage, device_of(device, trains=trains), asked, checked)
 
 
 def _is_file(study: str) -> bool:
