@@ -1,9 +1,9 @@
-"""The tables of docs/findings.md, from the ablations that a database holds; what people wrote around them stays.
+"""The tables of docs/findings.md, from ablations and noise that a database holds; what people wrote around them stays.
 
     python -m benchmarks.findings runs/evolve.db [MORE.db ...] [--page docs/findings.md] [--study NAME ...]
 
-An ablation's part of the page stands between two comments with its name. It is written anew where the ablation is in
-one of the databases, and left as it is elsewhere; an ablation without a part gets one at the end of the page.
+A study's part of the page stands between two comments with its name. It is written anew where the study is in one of
+the databases, and left as it is elsewhere; a study without a part gets one at the end of the page.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ from math import isfinite
 from pathlib import Path
 
 from dashboards.data.study_loading import load
+from evolve.ablation.crossed import NoiseFound, noise_found
 from evolve.ablation.verdicts import conclusion
 from evolve.commands.ablating import shown_of
+from evolve.commands.aligning import markdown_table
 from evolve.commands.effect_text import Shown, table_markdown
+from evolve.commands.noise import NOISE_HEADS, noise_rows
 from evolve.commands.output import opened_storage
 from evolve.errors import EvolveError
 from evolve.formatting import counted, duration, listed, moment
-from evolve.storage.ablations import ablations
+from evolve.storage.ablations import ablations, trainings_of
+from evolve.storage.noise import noise_studies
 from evolve.study.ablation import BASELINE
 
 PAGE = Path(__file__).parent.parent / "docs" / "findings.md"
@@ -98,6 +102,24 @@ def section(shown: Shown, under: Circumstances) -> str:
     return "\n\n".join([f"## {question}", " ".join(about), table_markdown(shown), conclusion(shown.effects)])
 
 
+def noise_section(found: NoiseFound, under: Circumstances) -> str:
+    """The part of the page about one study of noise.
+
+    Args:
+        found: What it has come to.
+        under: How it was trained.
+    """
+    study = found.study
+    trained = f"{study.data}, {study.model} at {study.image_size} px, {found.basis}"
+    about = f"`evolve noise {study.name}`: {trained}, in {under.text}."
+    if found.shares is None:
+        return "\n\n".join([f"## How much is noise on {study.data}?", about, f"Nothing was found: {found.reason}."])
+    said = found.shares.sentence
+    note = f" {found.reason[0].upper()}{found.reason[1:]}." if found.reason else ""
+    table = "\n".join(markdown_table(NOISE_HEADS, noise_rows(found.shares), left=(0,)))
+    return "\n\n".join([f"## How much is noise on {study.data}?", about, table, f"{said[0].upper()}{said[1:]}.{note}"])
+
+
 def rewritten(page: str, sections: Mapping[str, str]) -> str:
     """A page with these parts in place of its own of the same names; others are added at its end.
 
@@ -117,18 +139,22 @@ def rewritten(page: str, sections: Mapping[str, str]) -> str:
 
 
 def found_in(url: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Names and parts of the ablations of a database that have begun, oldest first.
+    """Names and parts of the ablations of a database that have begun, oldest first, then of its studies of noise.
 
     Args:
         url: The database.
-        names: Of the ablations that are wanted; none means all.
+        names: Of the studies that are wanted; none means all.
     """
     with opened_storage(url, reads_only=True) as opened:
         studies = [study for study in ablations(opened.engine) if not names or study.name in names]
+        crossed = [study for study in noise_studies(opened.engine) if not names or study.name in names]
+        noise = [noise_found(study, trainings_of(opened.engine, study.name)) for study in crossed]
     for study in reversed(studies):
         shown = shown_of(url, study)
         if shown.missing < len(shown.runs):
             yield study.name, section(shown, circumstances(url, study.name))
+    for found in reversed(noise):
+        yield found.study.name, noise_section(found, circumstances(url, found.study.name))
 
 
 def main() -> None:
@@ -136,7 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("databases", nargs="+", help="files, or URLs of SQLAlchemy")
     parser.add_argument("--page", type=Path, default=PAGE)
-    parser.add_argument("--study", action="append", default=[], help="this ablation alone; may be repeated")
+    parser.add_argument("--study", action="append", default=[], help="this one alone; may be repeated")
     asked = parser.parse_args()
     urls = [text if "://" in text else f"sqlite:///{text}" for text in asked.databases]
     try:
@@ -144,7 +170,7 @@ def main() -> None:
     except EvolveError as error:
         sys.exit(str(error))
     if unknown := [name for name in asked.study if name not in sections]:
-        sys.exit(f"--study: {unknown}: no ablation of that name has begun there; there are {list(sections)}")
+        sys.exit(f"--study: {unknown}: no ablation or noise of that name has begun there; there are {list(sections)}")
     asked.page.write_text(rewritten(asked.page.read_text(encoding="utf-8"), sections), encoding="utf-8")
     print(f"{asked.page}: {listed(list(sections), limit=20) or 'nothing'} written")
 

@@ -11,6 +11,7 @@ from benchmarks import findings
 from evolve.ablation.verdicts import conclusion
 from tests.evolve.ablation.test_effects import BASELINE, BETTER, compare, runs
 from tests.evolve.run.test_ablation import PLAIN, ablation, run
+from tests.evolve.run.test_noise import crossing
 
 BY_HAND = """# What was found
 
@@ -43,6 +44,16 @@ def test_a_part_has_question_table_time_machine_and_a_sentence(database: str) ->
     assert text.endswith("Nothing was found: lr0=0.1 and lr0=5 cannot be told from baseline with 7 seeds.")
 
 
+def test_noise_has_a_part_of_its_own_and_says_where_there_are_no_shares(tmp_path: Path) -> None:
+    run(crossing(), tmp_path, stop_after=60)
+    ((_, half),) = findings.found_in(f"sqlite:///{tmp_path}/evolve.db", ["fake"])
+    run(crossing(), tmp_path)
+    ((_, whole),) = findings.found_in(f"sqlite:///{tmp_path}/evolve.db", ["fake"])
+
+    assert half.startswith("## How much is noise on digits-1?") and "Nothing was found: of 27 trainings" in half
+    assert "| initialisation | " in whole and "Two single trainings that differ by less than 0." in whole
+
+
 def test_the_page_is_rewritten_in_its_marked_parts_alone_and_again_to_the_same(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,7 +78,7 @@ def test_a_part_that_is_there_is_replaced_where_it_stands() -> None:
 def test_a_study_that_no_database_holds_is_refused(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["findings", database, "--study", "nowhere"])
 
-    with pytest.raises(SystemExit, match="no ablation of that name has begun"):
+    with pytest.raises(SystemExit, match="no ablation or noise of that name has begun"):
         findings.main()
 
 

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from evolve.ablation.crossed import NoiseFound
+    from evolve.ablation.noise import NoiseShares
     from evolve.study import Study
 
-_HEADS = ("source", "share", "95 % interval", "deviation")
+NOISE_HEADS = ("source", "share", "95 % interval", "deviation")
 
 
 def noise(study: StudyName, storage: StorageOption = DEFAULT_STORAGE, as_json: JsonOption = False) -> None:
@@ -49,6 +50,14 @@ def noise_line(engine: Engine, study: Study) -> str:
     return "" if found is None or found.shares is None else f"{found.shares.sentence} ({found.basis})"
 
 
+def noise_rows(shares: NoiseShares) -> list[tuple[str, ...]]:
+    """Cells of each source, as `NOISE_HEADS` names them."""
+    return [
+        (share.source, f"{share.share:.0%}", f"{share.low:.0%} to {share.high:.0%}", f"{share.deviation:.4f}")
+        for share in shares.shares
+    ]
+
+
 def _mapping(found: NoiseFound) -> dict[str, Any]:
     shares = None if found.shares is None else asdict(found.shares) | {"sentence": found.shares.sentence}
     noise = found.study.noise
@@ -64,9 +73,5 @@ def _text(found: NoiseFound) -> str:
         lines.append(f"note    {found.reason}")
     if (shares := found.shares) is None:
         return "\n".join(lines)
-    rows = [
-        (share.source, f"{share.share:.0%}", f"{share.low:.0%} to {share.high:.0%}", f"{share.deviation:.4f}")
-        for share in shares.shares
-    ]
     lines += [f"noise   {shares.sentence}", f"basis   {found.basis}; one training varies by {shares.deviation:.4f}", ""]
-    return "\n".join([*lines, *aligned(_HEADS, rows, left=(0,), width=terminal_width())])
+    return "\n".join([*lines, *aligned(NOISE_HEADS, noise_rows(shares), left=(0,), width=terminal_width())])

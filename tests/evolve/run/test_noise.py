@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from evolve.study import Study
 from evolve.study.trial import Trial
 from tests.evolve.run.test_ablation import ablation, run
 from tests.fakes import fake_study
+from tests.processes import evolve
 
 
 def crossing(**changes: object) -> Study:
@@ -87,6 +89,20 @@ def test_a_crossed_run_is_trained_resumed_drawn_and_known_to_others_on_the_same_
     assert known.basis == "study fake, 9 trainings of 2 epochs"  # the fake knows no split
     assert panels_of("/study", view) == NOISE and single_trial(view) is None
     assert [block.name for block in blocks if isinstance(block, Table)] == ["noise"]
+
+
+def test_the_command_says_shares_and_floor_and_show_says_the_floor_beside_the_best(tmp_path: Path) -> None:
+    run(crossing(), tmp_path)
+    place = ("--storage", f"sqlite:///{tmp_path}/evolve.db")
+
+    said = evolve(tmp_path, "noise", "fake", *place).stdout
+    machine = json.loads(evolve(tmp_path, "noise", "fake", "--json", *place).stdout)
+    shown = evolve(tmp_path, "show", "fake", *place).stdout
+
+    floor = f"two single trainings that differ by less than {machine['noise']['floor']:.3f} cannot be told apart"
+    assert f"noise   {floor}" in said and f"noise   {floor}" in shown
+    assert "initialisation" in said and said.splitlines()[-1] == "next    evolve report fake"
+    assert machine["sources"] == ["initialisation", "order", "split"] and len(machine["noise"]["shares"]) == 3
 
 
 def test_a_crossed_run_that_is_not_complete_shows_why_there_are_no_shares(tmp_path: Path) -> None:
