@@ -29,10 +29,12 @@ from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
 from detector.telemetry import EpochMetrics
 from detector.trainer import LaneSpec, Trainer
-from evolve.ablation.effects import Effect, EffectVerdict, compare
+from evolve.ablation.effects import EffectVerdict
+from evolve.ablation.interim import Standing, standing
 from evolve.ablation.looks import LOOKS
 from evolve.ablation.power import power
 from evolve.ablation.runs import ArmRun
+from evolve.study.arms import Arm, ArmPlan
 
 RECORDED = Path(__file__).with_name("calibration.csv")
 NUM_SEEDS, NUM_LANES = 40, 5
@@ -156,10 +158,17 @@ def ablation(rng: np.random.Generator, of: Noise, num_seeds: int, rate: float, e
     ]
 
 
-def judged(runs: Sequence[ArmRun], num_seeds: int, looks: int = 1, look: int = 1) -> tuple[Effect, ...]:
-    """What is said of the arms after so many seeds."""
-    arms = [str(arm) for arm in range(1, NUM_ARMS + 1)]
-    return compare(runs, baseline="0", arms=arms, seeds=range(num_seeds), margin=MARGIN, looks=looks, look=look)
+def judged(runs: Sequence[ArmRun], looks: Sequence[int]) -> Standing:
+    """What is said of the arms at the end, as `evolve ablate` would say it.
+
+    Args:
+        runs: Of every arm and seed; those that an arm would not have got any more are not looked at.
+        looks: Seeds at each look.
+    """
+    arms = tuple(Arm(name=str(arm), params={}) for arm in range(NUM_ARMS + 1))
+    stages = tuple(looks) if len(looks) > 1 else ()
+    plan = ArmPlan(arms=arms, tuning=0, seeds=tuple(range(looks[-1])), tuning_seeds=(), looks=stages)
+    return standing(plan, runs, margin=MARGIN, through=len(looks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +177,7 @@ class Shares:
 
     Attributes:
         covered: Of all intervals, those that have the planted effect inside.
-        false: Of all ablations, those in which an arm without effect was called better at any look.
+        false: Of all ablations, those in which an arm without effect was called better.
         found: Of the ablations with each of EFFECTS, those in which the arm with it was.
         given_up: Of the arms without effect, and of those with the larger one, those given up before the last look.
     """
@@ -180,7 +189,7 @@ class Shares:
 
 
 def simulated(of: Noise, *, ablations: int, rates: Sequence[float], looks: Sequence[int]) -> Shares:
-    """What comes of many ablations; an arm that was given up at a look is not looked at again.
+    """What comes of many ablations.
 
     Args:
         of: What runs vary by.
@@ -193,14 +202,15 @@ def simulated(of: Noise, *, ablations: int, rates: Sequence[float], looks: Seque
     covered: list[bool] = []
     for number in range(ablations):
         effect, rate = EFFECTS[number % len(EFFECTS)], rates[number // len(EFFECTS) % len(rates)]
-        runs = ablation(rng, of, looks[-1], rate, effect)
-        for look, seeds in enumerate(looks, 1):
-            effects = judged([run for run in runs if run.seed < seeds], seeds, len(looks), look)
-            is_better = [each.verdict is EffectVerdict.BETTER for each in effects]
-            better_NA[number] |= np.array(is_better) & ~given_up_NA[number]
-            given_up_NA[number] |= np.array([not each.can_win for each in effects]) & ~better_NA[number]
+        found = judged(ablation(rng, of, looks[-1], rate, effect), looks)
+        better_NA[number] = [each.verdict is EffectVerdict.BETTER for each in found.effects]
+        given_up_NA[number] = [each.arm in found.endings for each in found.effects] & ~better_NA[number]
         planted = [*[0.0] * (NUM_ARMS - 1), effect]
-        covered += [e.low <= true <= e.high for e, true in zip(effects, planted, strict=True) if not np.isnan(e.low)]
+        covered += [
+            each.low <= true <= each.high
+            for each, true in zip(found.effects, planted, strict=True)
+            if not np.isnan(each.low)
+        ]
     return Shares(
         covered=float(np.mean(covered)),
         false=float(better_NA[:, :-1].any(axis=1).mean()),

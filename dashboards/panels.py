@@ -25,13 +25,16 @@ from dashboards.questions import (
     importances,
     layers,
     losses,
+    noise,
     objectness,
     paired,
     parallel,
+    path,
     pictures,
     schedules,
     seeds,
     setup,
+    shapley,
     slices,
     studies,
     time_spent,
@@ -71,6 +74,9 @@ STUDY = (
 )
 # A study that compares arms is asked about them first.
 ABLATION = (STUDY[0], effects.PANEL, paired.PANEL, arm_curves.PANEL, *STUDY[1:])
+NOISE = (STUDY[0], noise.PANEL, *STUDY[1:])
+# And whose the gain is, by the way in which it names its arms.
+_SHARES = {"path": path.PANEL, "factorial": shapley.PANEL}
 # How a training went, on the page of a trial and on that of a training alone.
 _TRAINED = (
     trial_curves.METRIC,
@@ -134,6 +140,9 @@ def panels_of(page: str, view: object) -> tuple[Panel, ...]:
     """
     if page == "/study" and isinstance(view, TrialView):
         return TRAINING
-    if page == "/study" and isinstance(view, StudyView) and view.facts.config.get("ablation"):
-        return ABLATION
+    if page == "/study" and isinstance(view, StudyView) and view.facts.config.get("noise"):
+        return NOISE
+    if page == "/study" and isinstance(view, StudyView) and (ablation := view.facts.config.get("ablation")):
+        shares = (panel for way, panel in _SHARES.items() if ablation.get(way))
+        return (*ABLATION[:2], *shares, *ABLATION[2:])
     return PAGES.get(page, ())

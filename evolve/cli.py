@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evolve.commands import ablating, auditing, converting, doctoring, exchange, looking, running, using
+from evolve.commands import ablating, auditing, converting, doctoring, exchange, looking, noise, running, using
 from evolve.errors import EvolveError, StudyError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ for command in (
     running.run,
     running.train,
     ablating.ablate,
+    noise.noise,
     using.detect,
     using.val,
     using.weights,

@@ -57,7 +57,7 @@ class FakeObjective:
         return FakeTraining(self, trials)
 
     def train(self, trial: Trial, seed: int) -> Generator[Telemetry, None, None]:
-        lr0 = float(trial.params["lr0"])
+        lr0 = float(trial.params.get("lr0", 0.01))
         path = self.folder / f"{trial.number}-{seed}.json"
         first = json.loads(path.read_text())["epoch"] + 1 if path.exists() else 0
         total = self.epochs * STEPS_PER_EPOCH

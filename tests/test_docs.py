@@ -61,6 +61,8 @@ def prepare(folder: Path, page: str) -> None:
         study |= {"updates": 8} if "updates" in study else {"epochs": 1}
         if "ablation" in study:  # whose trials are its arms, of six seeds at least
             study |= {"ablation": {"one_factor": {"lr0": [0.02]}, "seeds": 6}, "budget": {}, "batch_size": 64}
+        if "noise" in study:  # whose trials are the levels of a source
+            study |= {"noise": {"sources": ["initialisation", "order"], "levels": 2}, "budget": {}, "batch_size": 64}
         (folder / "studies" / f"{name}.yaml").write_text(yaml.safe_dump(study))
     (folder / "evolve.csv").write_text(evolve_csv((GOOD, {}), (GOOD, {"lr0": 0.02}), (NOT_A_NUMBER, {"lr0": 0.1})))
     if "tune" not in page:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dashboards.blocks import Empty
 from dashboards.data.study import StudyView
 from evolve.ablation.effects import Effect
+from evolve.ablation.factorial import Attribution
+from evolve.ablation.interim import Standing
 from evolve.ablation.runs import ArmRun
-from evolve.ablation.trained import Trained, arm_runs, effects_of
+from evolve.ablation.sharing import gain_shares
+from evolve.ablation.trained import Trained, standing_of
 from evolve.study import Study
 from evolve.study.ablation import Ablation
 from evolve.study.arms import ArmPlan
 
 FILTERED = "Filters leave trials out, and arms are compared over all their runs: clear the filters to see this."
+NO_SHARES = "A gain is shared out where all combinations of two values each of 2 to 4 hyperparameters are arms."
+NO_WHOLE_SEED = "No seed has a finished run of every arm yet, which each part of the gain needs"
 NOT_YET = "No arm has a finished run beside one of the baseline yet; run `evolve ablate` on the study to go on."
 
 
@@ -26,18 +30,61 @@ class Arms:
     Attributes:
         ablation: What is compared, and when a difference counts.
         plan: Which trial trains which arm.
-        runs: Of every arm and seed; what is not stored is missing.
-        effects: Of every arm beside the baseline.
+        standing: What its runs say, and at which look.
     """
 
     ablation: Ablation
     plan: ArmPlan
-    runs: Sequence[ArmRun]
-    effects: Sequence[Effect]
+    standing: Standing
+
+    @property
+    def runs(self) -> tuple[ArmRun, ...]:
+        """Of every arm and seed that is trained, or still may be; what is not stored is missing."""
+        return self.standing.runs
+
+    @property
+    def effects(self) -> tuple[Effect, ...]:
+        """Of every arm beside the baseline."""
+        return self.standing.effects
 
     def runs_of(self, arm: str) -> list[ArmRun]:
         """Those of one arm, in the order of the seeds."""
         return [run for run in self.runs if run.arm == arm]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedGain:
+    """The gain of all changes of an ablation, shared out.
+
+    Attributes:
+        metric: What it is a gain in.
+        found: Its parts.
+    """
+
+    metric: str
+    found: Attribution
+
+
+def shared_gain(view: StudyView) -> SharedGain | Empty:
+    """What the steps of a path, or the changes of a factorial, are of the gain, or why that cannot be shown."""
+    arms = arms_of(view)
+    if isinstance(arms, Empty):
+        return arms
+    found = gain_shares(arms.ablation, arms.plan, arms.runs)
+    if found is None:
+        return Empty(NO_SHARES)
+    if not found.num_seeds:
+        return Empty(f"{NO_WHOLE_SEED}: {found.basis}.")
+    return SharedGain(metric=arms.ablation.metric, found=found)
+
+
+def trainings_in(view: StudyView) -> list[Trained]:
+    """The trainings of a study that have ended."""
+    rows = view.trainings[["number", "seed", "verdict", "fitness"]]
+    return [
+        Trained(trial=int(number), seed=int(seed), verdict=str(verdict), fitness=float(fitness))
+        for number, seed, verdict, fitness in rows.itertuples(index=False)
+    ]
 
 
 def arms_of(view: StudyView) -> Arms | Empty:
@@ -48,12 +95,8 @@ def arms_of(view: StudyView) -> Arms | Empty:
     ablation, plan = study.ablation, study.arm_plan
     if ablation is None or plan is None:
         return Empty("This study compares no arms; `ablation` in its file would name some.")
-    rows = view.trainings[["number", "seed", "verdict", "fitness"]]
-    trainings = [
-        Trained(trial=int(number), seed=int(seed), verdict=str(verdict), fitness=float(fitness))
-        for number, seed, verdict, fitness in rows.itertuples(index=False)
-    ]
-    runs = arm_runs(plan, trainings)
-    if all(run.outcome == "missing" for run in runs):
+    has_ended = ~view.trials["verdict"].isin(("running", "waiting"))
+    standing = standing_of(ablation, plan, trainings_in(view), set(view.trials["number"][has_ended]))
+    if standing.missing == len(standing.runs):
         return Empty(NOT_YET)
-    return Arms(ablation=ablation, plan=plan, runs=runs, effects=effects_of(ablation, plan, runs))
+    return Arms(ablation=ablation, plan=plan, standing=standing)

@@ -100,7 +100,8 @@ class TrialView:
 
 def single_trial(study: StudyView) -> int | None:
     """Number of the trial of a study that searched nothing, a training; None of any other study."""
-    return int(study.trials["number"].iloc[0]) if len(study.trials) == 1 and not study.space else None
+    is_training = len(study.trials) == 1 and not study.space and not study.facts.config.get("noise")
+    return int(study.trials["number"].iloc[0]) if is_training else None
 
 
 def load_training(engine: Engine, study: StudyView) -> TrialView | None:

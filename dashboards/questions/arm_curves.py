@@ -43,10 +43,10 @@ def rows(view: StudyView) -> ArmCurves | Empty:
     if isinstance(arms, Empty):
         return arms
     epochs = view.seed_epochs
-    curves = [
-        ArmCurve(arm=arm.name, points=_points(epochs[epochs["number"] == number]))
-        for number, arm in arms.plan.verdicts()
-    ]
+    numbers: dict[str, list[int]] = {}
+    for number, arm in arms.plan.verdicts():
+        numbers.setdefault(arm.name, []).append(number)
+    curves = [ArmCurve(arm=arm, points=_points(epochs[epochs["number"].isin(own)])) for arm, own in numbers.items()]
     return ArmCurves(metric=arms.ablation.metric, curves=tuple(curve for curve in curves if len(curve.points)))
 
 

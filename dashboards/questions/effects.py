@@ -74,7 +74,8 @@ def _table(data: Arms) -> Table:
             Column(title="from", kind="number", unit="95 %", digits=4),
             Column(title="to", kind="number", unit="95 %", digits=4),
             Column(title="p", kind="number", unit="corrected"),
-            Column(title="wins", kind="number", unit=f"of {len(data.plan.seeds)}"),
+            Column(title="seeds", kind="number"),
+            Column(title="wins", kind="number"),
             Column(title="diverged", kind="number", unit="arm"),
             Column(title="diverged", kind="number", unit="baseline"),
         ),
@@ -87,6 +88,7 @@ def _table(data: Arms) -> Table:
                 effect.low,
                 effect.high,
                 effect.p_corrected,
+                effect.num_seeds,
                 effect.wins,
                 effect.diverged,
                 effect.baseline_diverged,
@@ -104,7 +106,16 @@ def _blocks(data: Arms) -> tuple[Block, ...]:
         f"{len(data.plan.seeds)} seeds, the same for every arm. The grey band is the margin, {data.ablation.margin:g}: "
         f"a smaller difference does not matter.{note}"
     )
-    return (*((Prose(question),) if question else ()), Prose(basis), draw(data), _table(data))
+    return (*((Prose(question),) if question else ()), Prose(basis), *_looks(data), draw(data), _table(data))
+
+
+def _looks(data: Arms) -> tuple[Prose, ...]:
+    """Which look this is, and which arms have ended at one."""
+    standing = data.standing
+    if not data.plan.looks:
+        return ()
+    ended = [f"{ending.arm}: {ending.text}" for ending in standing.endings.values()]
+    return (Prose(f"{'. '.join([f'{standing.look_text[0].upper()}{standing.look_text[1:]}', *ended])}."),)
 
 
 PANEL = Panel(

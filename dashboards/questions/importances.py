@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -15,6 +16,8 @@ from dashboards.figures import theme
 from dashboards.questions.panel import Block, Panel
 from evolve import analysis
 from evolve.analysis import Importances
+
+KEPT = 16  # answers, of as many studies and choices of trials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,29 +33,50 @@ class Rows:
     diverging: Importances
 
 
+_Params = tuple[tuple[tuple[str, object], ...], ...]
+
+
 def rows(view: StudyView) -> Rows | Empty:
     """Shares of importance of the hyperparameters, for being good and for diverging."""
     trials = finished(view.trials)
-    diverged = view.trials[view.trials["verdict"] == "diverged"]
-    fitness = [float(value) for value in trials["fitness"]]
-    ended = _params(view, trials["number"])
-    best = analysis.importances(ended, fitness, view.distributions)
-    is_diverged = [False] * len(ended) + [True] * len(diverged)
-    all_params = [*ended, *_params(view, diverged["number"])]
-    diverging = analysis.divergence_importances(all_params, is_diverged, view.distributions)
     if trials.empty and not view.left_out.empty:
         return none_finished(view, "")
-    if best.reason and diverging.reason:
-        return Empty(f"No importances yet: {best.reason}. Give the study a larger budget of trials and run it again.")
-    return Rows(best=best, diverging=diverging)
+    diverged = view.trials[view.trials["verdict"] == "diverged"]
+    found = _worked_out(
+        _params(view, trials["number"]),
+        tuple(float(value) for value in trials["fitness"]),
+        _params(view, diverged["number"]),
+        tuple(view.distributions.items()),
+    )
+    if found.best.reason and found.diverging.reason:
+        reason = found.best.reason
+        return Empty(f"No importances yet: {reason}. Give the study a larger budget of trials and run it again.")
+    return found
 
 
-def _params(view: StudyView, numbers: pd.Series[int]) -> list[dict[str, object]]:
-    """Hyperparameters of these trials, without those that a trial does not have."""
-    return [
-        {str(name): value for name, value in row.items() if not _is_missing(value)}
+@lru_cache(maxsize=KEPT)
+def _worked_out(
+    ended: _Params,
+    fitness: tuple[float, ...],
+    diverged: _Params,
+    distributions: tuple[tuple[str, tuple[str, ...]], ...],
+) -> Rows:
+    """What follows of these trials; kept until another one ends, since resampling takes longer than drawing."""
+    good, bad = [dict(each) for each in ended], [dict(each) for each in diverged]
+    known = dict(distributions)
+    is_diverged = [False] * len(good) + [True] * len(bad)
+    return Rows(
+        best=analysis.importances(good, fitness, known),
+        diverging=analysis.divergence_importances([*good, *bad], is_diverged, known),
+    )
+
+
+def _params(view: StudyView, numbers: pd.Series[int]) -> _Params:
+    """Names and values of these trials' hyperparameters, without those that a trial does not have."""
+    return tuple(
+        tuple((str(name), value) for name, value in row.items() if not _is_missing(value))
         for row in view.params.astype(object).reindex(numbers).to_dict("records")
-    ]
+    )
 
 
 def _is_missing(value: object) -> bool:

@@ -18,11 +18,11 @@ MAX_UPRIGHT = 28  # characters of all names side by side, as a telephone has roo
 def draw(data: Arms) -> go.Figure:
     """A line for each seed through its runs of all arms, their means, and a cross for each run without a value."""
     arms = [arm.name for arm in data.plan.arms]
-    by_arm = {arm: {run.seed: run for run in data.runs_of(arm)} for arm in arms}
+    by_arm = {arm: {run.seed: run.value for run in data.runs_of(arm)} for arm in arms}
     figure = theme.new_figure(height=420, x="", y=data.ablation.metric, showlegend=True)
     places = list(range(len(arms)))
     for seed in data.plan.seeds:
-        values = [by_arm[arm][seed].value for arm in arms]
+        values = [by_arm[arm].get(seed) for arm in arms]
         figure.add_scatter(
             x=places,
             y=[nan if value is None else value for value in values],
@@ -36,7 +36,7 @@ def draw(data: Arms) -> go.Figure:
             hovertemplate=f"seed {seed}: %{{y:.4f}}<extra></extra>",
             connectgaps=False,
         )
-    found = [[run.value for run in by_arm[arm].values() if run.value is not None] for arm in arms]
+    found = [[value for value in by_arm[arm].values() if value is not None] for arm in arms]
     figure.add_scatter(
         x=places,
         y=[fmean(values) if values else nan for values in found],

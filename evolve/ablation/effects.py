@@ -7,10 +7,11 @@ none. The mean and its interval are those of the seeds with which both finished;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import nan
+from types import MappingProxyType
+from typing import NamedTuple
 
-import numpy as np
 from statsmodels.stats.proportion import proportion_confint
 
 from evolve.ablation.flips import sign_flip_p
@@ -33,6 +34,7 @@ def compare(
     margin: float,
     looks: int = 1,
     look: int = 1,
+    ended: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[Effect, ...]:
     """The effect of each arm, in the order of `arms`, the baseline left out.
 
@@ -44,6 +46,7 @@ def compare(
         margin: Smallest difference of practical size, in units of the metric, above 0.
         looks: How many looks there are.
         look: Which of them this is, from 1; with several looks it has as many seeds as `looks.LOOKS` says.
+        ended: The look at which an arm got its last seeds, for those that get no more; what it said then counts.
 
     Raises:
         ValueError: There is no other arm, no seed, one twice, a margin not above 0, an arm with two runs of one seed,
@@ -51,18 +54,27 @@ def compare(
     """
     others = [arm for arm in arms if arm != baseline]
     _check(others, seeds, margin, looks, look)
-    known = by_arm_and_seed(runs)
-    found = [pair(known, arm, baseline, seeds) for arm in others]
-    confidence = 1 - levels(looks)[look - 1]
+    known, asked = by_arm_and_seed(runs), _Asked(margin, looks, len(others))
+    at = [min(ended.get(arm, look), look) for arm in others]
+    found = [
+        pair(known, arm, baseline, seeds[: seeds_at(own, looks)] if looks > 1 else seeds)
+        for arm, own in zip(others, at, strict=True)
+    ]
     planned = seeds_at(looks, looks) if looks > 1 else len(seeds)
     effects = []
-    for arm, pairs, tested in zip(others, found, _tested(found, margin, look, looks), strict=True):
-        measured = _measured(
-            pairs, tested, (arm, baseline), confidence, _can_win(pairs, margin, look, looks, len(others))
-        )
+    for arm, pairs, own, tested in zip(others, found, at, _tested(found, at, asked), strict=True):
+        measured = _measured(pairs, tested, (arm, baseline), own, asked)
         more = more_seeds(pairs.scores, margin=margin, num_arms=len(others))
         effects.append(judged(measured, margin=margin, planned=planned, num_arms=len(others), more=more))
     return tuple(effects)
+
+
+class _Asked(NamedTuple):
+    """What is asked of all arms."""
+
+    margin: float
+    looks: int
+    num_arms: int
 
 
 def _check(arms: Sequence[str], seeds: Sequence[int], margin: float, looks: int, look: int) -> None:
@@ -77,18 +89,18 @@ def _check(arms: Sequence[str], seeds: Sequence[int], margin: float, looks: int,
         raise ValueError(f"look {look} of {looks} with {len(seeds)} seeds; it has {expected}")
 
 
-def _tested(found: Sequence[Pairs], margin: float, look: int, looks: int) -> list[Tested]:
+def _tested(found: Sequence[Pairs], at: Sequence[int], asked: _Asked) -> list[Tested]:
     """The p values of each arm, corrected for all looks and all arms."""
 
     def corrected(values: Sequence[float]) -> list[float]:
-        return holm([over_looks(p, look=look, looks=looks) for p in values])
+        return holm([over_looks(p, look=look, looks=asked.looks) for p, look in zip(values, at, strict=True)])
 
-    plain = [float(p) for p in sign_flip_p(np.stack([pairs.scores for pairs in found]))]
+    plain = [float(sign_flip_p(pairs.scores[None])[0]) for pairs in found]
     columns = (
         plain,
         corrected(plain),
         corrected([divergence_p(pairs) for pairs in found]),
-        corrected([equivalence_p(pairs, margin) for pairs in found]),
+        corrected([equivalence_p(pairs, asked.margin) for pairs in found]),
     )
     return [
         Tested(p=p, p_corrected=of_mean, divergence_p=of_divergence, equivalence_p=of_equivalence)
@@ -96,17 +108,17 @@ def _tested(found: Sequence[Pairs], margin: float, look: int, looks: int) -> lis
     ]
 
 
-def _can_win(pairs: Pairs, margin: float, look: int, looks: int, num_arms: int) -> bool:
-    if look == looks:
+def _can_win(pairs: Pairs, look: int, asked: _Asked) -> bool:
+    if look == asked.looks:
         return True
-    chance = chance_to_win(pairs.scores, at_least=margin, look=look, looks=looks, num_arms=num_arms)
+    chance = chance_to_win(pairs.scores, at_least=asked.margin, look=look, looks=asked.looks, num_arms=asked.num_arms)
     return chance >= LEAST_CHANCE
 
 
-def _measured(pairs: Pairs, tested: Tested, names: tuple[str, str], confidence: float, can_win: bool) -> Effect:
+def _measured(pairs: Pairs, tested: Tested, names: tuple[str, str], look: int, asked: _Asked) -> Effect:
     """What there is to see, before it is judged."""
     differences, num_seeds, won = pairs.differences, len(pairs.scores), pairs.wins + pairs.ties / 2
-    low, high = t_interval(pairs, confidence)
+    low, high = t_interval(pairs, 1 - levels(asked.looks)[look - 1])
     bca_low, bca_high = bca_interval(differences)
     win_low, win_high = proportion_confint(won, num_seeds, alpha=ALPHA, method="wilson")
     return Effect(
@@ -136,7 +148,8 @@ def _measured(pairs: Pairs, tested: Tested, names: tuple[str, str], confidence: 
         baseline_missing=pairs.baseline.missing,
         divergence_p=tested.divergence_p,
         equivalence_p=tested.equivalence_p,
-        can_win=can_win,
+        look=look,
+        can_win=_can_win(pairs, look, asked),
         seeds_needed=None,
         verdict=EffectVerdict.UNCLEAR,
     )

@@ -22,6 +22,7 @@ from scipy import stats
 
 from evolve.ablation.paired_tests import LEAST_FOR_INTERVAL
 from evolve.ablation.runs import ArmRun
+from evolve.formatting import counted, listed
 
 MOST_CHANGES = 4
 
@@ -53,6 +54,7 @@ class Attribution:
             changed; empty for a path.
         num_seeds: Seeds that were used: those with which every run finished.
         left_out: Other seeds, each with the arms that did not finish and how they ended.
+        is_path: Whether the shares are steps of a path, each on top of those before.
     """
 
     gain: Share
@@ -60,6 +62,23 @@ class Attribution:
     interactions: tuple[Share, ...]
     num_seeds: int
     left_out: tuple[tuple[int, tuple[tuple[str, str], ...]], ...]
+    is_path: bool = False
+
+    @property
+    def basis(self) -> str:
+        """The seeds that it rests on, and which are left out and why, for people."""
+        planned = counted(self.num_seeds + len(self.left_out), "seed")
+        if not self.left_out:
+            return f"over all {planned}"
+        diverged = sum(any(outcome == "diverged" for _, outcome in lost) for _, lost in self.left_out)
+        seeds = [
+            f"seed {seed} ({listed([f'{arm} {outcome}' for arm, outcome in lost], limit=3)})"
+            for seed, lost in self.left_out
+        ]
+        return (
+            f"over {self.num_seeds} of {planned}, those with which every arm finished, which flatters what diverges; "
+            f"{len(self.left_out)} left out, {diverged} of them for a divergence: {listed(seeds)}"
+        )
 
 
 def shapley_values(values: Sequence[float | Fraction]) -> tuple[Fraction, ...]:
@@ -154,6 +173,7 @@ def path(runs: Sequence[ArmRun], *, arms: Sequence[str], seeds: Sequence[int]) -
         interactions=(),
         num_seeds=len(values_SC),
         left_out=left_out,
+        is_path=True,
     )
 
 

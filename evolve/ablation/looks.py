@@ -24,9 +24,9 @@ from scipy.special import ndtr
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from evolve.study.ablation import LOOKS as LOOKS
 from evolve.study.arms import LEVEL
 
-LOOKS = (6, 10, 16, 24)  # seeds at each look
 EXPONENT = 2.0
 ALPHA = LEVEL
 # An arm whose chance is below this gives its lanes away.

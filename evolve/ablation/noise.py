@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
-SOURCES = ("initialisation", "order", "split")
+from evolve.study.noise import SOURCES
+
 REST = "rest"
 CONFIDENCE = 0.95
 _DRAWS = 20_000

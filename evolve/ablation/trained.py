@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
 from statistics import variance
-from typing import TYPE_CHECKING
 
-from evolve.ablation.effects import compare
+from evolve.ablation.interim import Standing, looks_ended, standing
 from evolve.ablation.runs import ArmRun
 from evolve.errors import StudyError
 from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
 from evolve.study import Study
 from evolve.study.ablation import Ablation
 from evolve.study.arms import ArmPlan
-
-if TYPE_CHECKING:
-    from evolve.ablation.effects import Effect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +54,12 @@ def arm_runs(plan: ArmPlan, trainings: Iterable[Trained]) -> tuple[ArmRun, ...]:
         trainings: Of the study; those that only tuned the nuisance are left out.
     """
     stored = {(each.trial, each.seed): each for each in trainings}
-    return tuple(
-        _run(arm.name, seed, stored.get((number, seed))) for number, arm in plan.verdicts() for seed in plan.seeds
-    )
+    found = {
+        (arm.name, seed): _run(arm.name, seed, stored.get((number, seed)))
+        for number, arm in plan.verdicts()
+        for seed in plan.seeds_of(number)
+    }
+    return tuple(found[arm.name, seed] for arm in plan.arms for seed in plan.seeds)
 
 
 def _run(arm: str, seed: int, trained: Trained | None) -> ArmRun:
@@ -91,13 +90,14 @@ def spread_of(runs: Sequence[ArmRun], *, baseline: str) -> float | None:
     return sqrt(sum(each * degrees for each, degrees in spreads) / sum(degrees for _, degrees in spreads))
 
 
-def effects_of(ablation: Ablation, plan: ArmPlan, runs: Sequence[ArmRun]) -> tuple[Effect, ...]:
-    """What each arm beside the baseline does.
+def standing_of(ablation: Ablation, plan: ArmPlan, trainings: Iterable[Trained], ended: Collection[int]) -> Standing:
+    """What an ablation has come to.
 
     Args:
         ablation: What is compared, and when a difference counts.
-        plan: Its arms and seeds.
-        runs: Of every arm and seed.
+        plan: Its arms, seeds and looks.
+        trainings: Of the study, as they are stored.
+        ended: Numbers of its trials that have ended.
     """
-    baseline, *others = [arm.name for arm in plan.arms]
-    return compare(runs, baseline=baseline, arms=others, seeds=plan.seeds, margin=ablation.margin)
+    runs = arm_runs(plan, trainings)
+    return standing(plan, runs, margin=ablation.margin, through=looks_ended(plan, ended))

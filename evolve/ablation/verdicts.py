@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import isnan
 
 from evolve.ablation.looks import ALPHA
-from evolve.formatting import counted, number
+from evolve.formatting import counted, listed, number
 from evolve.study.arms import least_seeds
 
 
@@ -42,6 +43,7 @@ class Effect:
         divergence_p: McNemar's exact p that both diverge equally often, corrected as p is.
         equivalence_p: That the mean lies within the margin, by two one-sided tests, corrected as p is; 1 below
             three pairs.
+        look: The look, from 1, whose seeds it rests on.
         can_win: Whether seeds of later looks could still make it better; True if there is one look.
         seeds_needed: How many more seeds would decide; 0 if it is decided, None if that cannot be said.
         verdict: What may be said.
@@ -74,6 +76,7 @@ class Effect:
     baseline_missing: int
     divergence_p: float
     equivalence_p: float
+    look: int
     can_win: bool
     seeds_needed: int | None
     verdict: EffectVerdict
@@ -98,6 +101,29 @@ def judged(effect: Effect, *, margin: float, planned: int, num_arms: int, more: 
     needed = undecided.get(verdict, 0)
     whole = replace(effect, verdict=verdict, seeds_needed=needed)
     return replace(whole, sentence=_sentence(whole, margin, least_seeds(num_arms)))
+
+
+def conclusion(effects: Sequence[Effect]) -> str:
+    """What all arms say together, in a sentence that also says where nothing was found.
+
+    Args:
+        effects: Of each arm beside the baseline, at least one.
+    """
+    baseline, seeds = effects[0].baseline, counted(max(effect.num_seeds for effect in effects), "seed")
+    by_verdict = {verdict: [each.arm for each in effects if each.verdict is verdict] for verdict in EffectVerdict}
+    undecided = [*by_verdict[EffectVerdict.UNCLEAR], *by_verdict[EffectVerdict.INCONCLUSIVE_PLAN]]
+    arms = counted(len(effects), "arm")
+    if len(undecided) == len(effects):
+        return f"Nothing was found: {listed(undecided, limit=20)} cannot be told from {baseline} with {seeds}."
+    said = {
+        f"better than {baseline}": by_verdict[EffectVerdict.BETTER] or ["none"],
+        "worse": by_verdict[EffectVerdict.WORSE],
+        "no difference of practical size": by_verdict[EffectVerdict.EQUIVALENT],
+        f"not decided with {seeds}": undecided,
+    }
+    return (
+        f"Of {arms}, " + "; ".join(f"{what}: {listed(names, limit=20)}" for what, names in said.items() if names) + "."
+    )
 
 
 def _verdict(effect: Effect, *, can_conclude: bool) -> EffectVerdict:
@@ -158,7 +184,7 @@ def _what_to_do(effect: Effect) -> list[str]:
     if effect.unknown:
         steps.append(f"train again the {counted(effect.unknown, 'pair')} with a run that failed or is missing")
     if effect.verdict is EffectVerdict.UNCLEAR and not effect.can_win:
-        steps.append("it has hardly a chance to become better, so give its place to others")
+        steps.append("it has hardly a chance to become better, so it needs no more seeds")
     elif effect.verdict is EffectVerdict.UNCLEAR and not effect.unknown:
         many = "more seeds than anybody trains"
         steps.append(

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,16 +20,20 @@ from evolve.commands.options import (
     DeviceOption,
     EngineOption,
     EpochsOption,
+    FreezeOption,
+    InspectOption,
     JsonOption,
     LanesOption,
     ModelOption,
     NameOption,
+    NmsOption,
     SecondsOption,
     SeedsOption,
     SizeOption,
     SkipOption,
     StorageOption,
     UpdatesOption,
+    WeightsOption,
     WorkersOption,
 )
 from evolve.commands.output import chosen_study, is_missing, opened_storage, say, say_next, stored_study, terminal_width
@@ -38,7 +42,10 @@ from evolve.run.crew import Asked
 from evolve.study.ablation import BASELINE
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from evolve.commands.effect_text import Shown
+    from evolve.run.data import DataChecked
     from evolve.run.run import Run
     from evolve.study import Study
 
@@ -61,9 +68,13 @@ def ablate(
     seconds: SecondsOption = None,
     image_size: SizeOption = None,
     batch_size: BatchOption = None,
+    nms_iou: NmsOption = None,
+    weights: WeightsOption = None,
+    freeze: FreezeOption = None,
     seeds: SeedsOption = None,
     skip_unreadable: SkipOption = False,
     accept_changed_data: AcceptDataOption = False,
+    inspect: InspectOption = False,
     device: DeviceOption = "auto",
     engine: EngineOption = "auto",
     workers: WorkersOption = None,
@@ -85,34 +96,55 @@ def ablate(
         updates=updates,
         image_size=image_size,
         batch_size=batch_size,
+        nms_iou=nms_iou,
+        weights=weights,
+        freeze=freeze,
     )
     asked = Asked(engine=engine, workers=workers, lanes=lanes, address=address)
-    if _is_file(study):
-        others = {"seconds": seconds, "skip_unreadable": skip_unreadable or None}
-        device = device_of(device, trains=False)
-        definition, checked = defined(study, chosen, others, name=name, storage=storage, device=device)
-    else:
-        with opened_storage(storage, reads_only=True) as opened:
-            stored = chosen_study(opened.engine, study)
-        definition, checked = with_budget(storage, stored, chosen, {"seconds": seconds}), None
-    _check_compares(definition)
+    others = {"seconds": seconds, "skip_unreadable": skip_unreadable or None, "inspect": inspect or None}
+    definition, checked = _defined(study, chosen, others, name=name, storage=storage, device=device)
+    if plan:
+        run = _run_of(definition, storage, device, asked, checked, trains=False)
+        print_plan(run, as_json=as_json, notes=_notes(storage, definition))
+        return
     is_complete, files = True, dict[str, str]()
-    if plan or not _is_trained(storage, definition):
-        say_choices(definition)
-        device = device_of(device, trains=not plan)
-        run = replace(run_of(definition, storage, device, asked, checked), accepts_changed_data=accept_changed_data)
-        if plan:
-            print_plan(run, as_json=as_json, notes=[f"power: {_power_text(storage, definition)}"])
-            return
-        is_complete, files = _train(run)
+    if not _is_trained(storage, definition):
+        run = _run_of(definition, storage, device, asked, checked, trains=True)
+        is_complete, files = _train(replace(run, accepts_changed_data=accept_changed_data))
     shown = shown_of(storage, definition)
     if csv is not None:
-        files["csv"] = str(_written(shown, csv))
+        files |= _written(shown, csv)
     _say(shown, files, markdown=markdown, as_json=as_json)
     again = shlex.join(["evolve", "ablate", definition.name, *_place(storage)])
     say_next(again if not is_complete else f"{again} --markdown", as_json=as_json or markdown)
     if not is_complete:
         raise typer.Exit(1)
+
+
+def _defined(
+    study: str, chosen: dict[str, Any], others: dict[str, Any], *, name: str | None, storage: str, device: str
+) -> tuple[Study, DataChecked | None]:
+    """The study that a word of the command line means, and what its data hold if that was looked up.
+
+    Raises:
+        StudyError: It compares no arms, or is stored and not to be changed.
+    """
+    if _is_file(study):
+        here = device_of(device, trains=False)
+        definition, checked = defined(study, chosen, others, name=name, storage=storage, device=here)
+    else:
+        with opened_storage(storage, reads_only=True) as opened:
+            stored = chosen_study(opened.engine, study)
+        budget, inspects = {"seconds": others["seconds"]}, bool(others["inspect"])
+        checked = None
+        definition = with_budget(storage, stored, chosen, budget, inspects=inspects, asked=f"evolve ablate {stored}")
+    _check_compares(definition)
+    return definition, checked
+
+
+def _run_of(study: Study, storage: str, device: str, asked: Asked, checked: DataChecked | None, *, trains: bool) -> Run:
+    say_choices(study)
+    return run_of(study, storage, device_of(device, trains=trains), asked, checked)
 
 
 def _is_file(study: str) -> bool:
@@ -162,41 +194,51 @@ def shown_of(storage: str, study: Study) -> Shown:
         StudyError: It compares no arms.
         StorageError: It is not stored.
     """
-    from evolve.ablation.trained import arm_runs, effects_of, plan_of
+    from evolve.ablation.sharing import gain_shares
+    from evolve.ablation.trained import plan_of, standing_of
     from evolve.commands.effect_text import Shown
     from evolve.storage.ablations import trainings_of
 
     ablation, plan = plan_of(study)
     with opened_storage(storage, reads_only=True) as opened:
         trainings = trainings_of(opened.engine, study.name)
-    runs = arm_runs(plan, trainings)
-    return Shown(study=study, ablation=ablation, plan=plan, runs=runs, effects=effects_of(ablation, plan, runs))
+        ended = opened.verdicts(opened.study_id(study.name))
+    standing = standing_of(ablation, plan, trainings, ended)
+    shares = gain_shares(ablation, plan, standing.runs)
+    return Shown(study=study, ablation=ablation, plan=plan, standing=standing, shares=shares)
 
 
-def _power_text(storage: str, study: Study) -> str:
-    """What differences the plan can find, if they vary as in the last ablation on the same data."""
-    from evolve.ablation.power import plan_sentence
+def _notes(storage: str, study: Study) -> list[str]:
+    """What differences the plan can find, and below which no single comparison means anything, as far as is known."""
+    from evolve.ablation.power import plan_sentence, spread_of_differences
     from evolve.ablation.trained import plan_of
+    from evolve.storage.noise import known_noise
 
     _, plan = plan_of(study)
-    known = _spread(storage, study)
-    said = plan_sentence(len(plan.seeds), len(plan.arms) - 1, spread=None if known is None else known[0])
-    return said if known is None else f"{said} (as in {known[1]})"
+    known, noise = None, None
+    if not is_missing(storage):
+        with opened_storage(storage, reads_only=True) as opened:
+            known, noise = _spread(opened.engine, study), known_noise(opened.engine, study)
+    if known is None and noise is not None and noise.shares is not None:
+        known = spread_of_differences(noise.shares.deviation), f"{noise.study.name}, if sharing a seed helps nothing"
+    spread = None if known is None else known[0]
+    said = plan_sentence(len(plan.seeds), len(plan.arms) - 1, spread=spread, looks=plan.num_looks)
+    notes = [f"power: {said}" if known is None else f"power: {said} (as in {known[1]})"]
+    if noise is not None and noise.shares is not None:
+        notes.append(f"noise: {noise.shares.sentence} ({noise.basis})")
+    return notes
 
 
-def _spread(storage: str, study: Study) -> tuple[float, str] | None:
+def _spread(engine: Engine, study: Study) -> tuple[float, str] | None:
     """How much differences vary over seeds in the newest ablation of the same data and metric, and its name."""
     from evolve.ablation.trained import arm_runs, plan_of, spread_of
     from evolve.storage.ablations import ablations, trainings_of
 
-    if is_missing(storage):
-        return None
-    with opened_storage(storage, reads_only=True) as opened:
-        for other in ablations(opened.engine):
-            if (other.data, other.fitness) == (study.data, study.fitness):
-                runs = arm_runs(plan_of(other)[1], trainings_of(opened.engine, other.name))
-                if spread := spread_of(runs, baseline=BASELINE):
-                    return spread, other.name
+    for other in ablations(engine):
+        if (other.data, other.fitness) == (study.data, study.fitness):
+            runs = arm_runs(plan_of(other)[1], trainings_of(engine, other.name))
+            if spread := spread_of(runs, baseline=BASELINE):
+                return spread, other.name
     return None
 
 
@@ -213,11 +255,10 @@ def _say(shown: Shown, files: Mapping[str, str], *, markdown: bool, as_json: boo
     say(shown.as_mapping() | {"files": dict(files)}, as_json=as_json, text=text)
 
 
-def _written(shown: Shown, path: Path) -> Path:
+def _written(shown: Shown, path: Path) -> dict[str, str]:
     from evolve.commands.effect_text import write_rows
 
-    write_rows(shown, path)
-    return path
+    return {kind: str(file) for kind, file in write_rows(shown, path).items()}
 
 
 def _place(storage: str) -> list[str]:

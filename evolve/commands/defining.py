@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -62,19 +63,43 @@ def defined(
 
 
 def with_budget(
-    storage: str, name: str, chosen: dict[str, Any], budget: dict[str, Any], *, inspects: bool = False
+    storage: str,
+    name: str,
+    chosen: dict[str, Any],
+    budget: dict[str, Any],
+    *,
+    inspects: bool = False,
+    asked: str = "--resume",
 ) -> Study:
-    """The study as stored, with a larger budget if one is given, and inspected from now on where that is asked for."""
-    if given := [f"--{key.replace('_', '-')}" for key, value in chosen.items() if value is not None]:
-        raise StudyError(f"--resume: the stored study says {', '.join(given)}; allowed: --trials, --seconds, --inspect")
+    """The study as stored, with a larger budget if one is given, and inspected from now on where that is asked for.
+
+    Args:
+        storage: URL of the database.
+        name: Of the study.
+        chosen: Options by key that a stored study does not take; None where they are not given.
+        budget: Options by key that it takes.
+        inspects: Whether it is inspected from now on.
+        asked: What a person typed for it, for errors.
+
+    Raises:
+        StudyError: An option is given that it does not take, or it is not stored.
+    """
+    if given := _options(key for key, value in chosen.items() if value is not None):
+        allowed = _options([*budget, "inspect"])
+        text = f"the stored study says {', '.join(given)}; allowed: {', '.join(allowed)}"
+        raise StudyError(f"{asked}: {text}; --name begins another study from its file")
     with opened_storage(storage, reads_only=True) as opened:
         definition = opened.stored_study(name)
         if definition is None:
-            raise StudyError(f"--resume: study {name} is not in {storage}; stored: {opened.study_names()}")
+            raise StudyError(f"{asked}: study {name} is not in {storage}; stored: {opened.study_names()}")
     changes = {key: value for key, value in budget.items() if value is not None}
     mapping = definition.to_mapping()
     wanted = {"budget": mapping["budget"] | changes, "inspect": definition.inspect or inspects}
     return type(definition).from_json(json.dumps(mapping | wanted))
+
+
+def _options(keys: Iterable[str]) -> list[str]:
+    return [f"--{key.replace('_', '-')}" for key in keys]
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:

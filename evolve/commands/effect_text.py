@@ -7,18 +7,20 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 from evolve.ablation.effects import Effect
+from evolve.ablation.factorial import Attribution
+from evolve.ablation.interim import Standing
 from evolve.ablation.runs import ArmRun
-from evolve.formatting import MISSING, counted, number
+from evolve.commands import share_text
+from evolve.commands.aligning import aligned, interval, markdown_table, signed
+from evolve.formatting import counted, number
 from evolve.study import Study
 from evolve.study.ablation import BASELINE, Ablation
 from evolve.study.arms import ArmPlan
 from evolve.study.hyp import write_whole
 
-WIDE = 160  # characters of a line where there is no terminal
 _HEADS = ("arm", "n", "mean difference", "95 % interval", "p corrected", "wins", "diverged", "verdict")
 
 
@@ -30,15 +32,15 @@ class Shown:
         study: What was trained.
         ablation: What was compared.
         plan: Its arms and seeds.
-        runs: Of every arm and seed.
-        effects: Of every arm beside the baseline.
+        standing: What its runs say, and at which look.
+        shares: The gain of all changes, shared out; None where the arms are neither a path nor all combinations.
     """
 
     study: Study
     ablation: Ablation
     plan: ArmPlan
-    runs: Sequence[ArmRun]
-    effects: Sequence[Effect]
+    standing: Standing
+    shares: Attribution | None = None
 
     @property
     def metric(self) -> str:
@@ -46,9 +48,19 @@ class Shown:
         return self.ablation.metric
 
     @property
+    def runs(self) -> tuple[ArmRun, ...]:
+        """Of every arm and seed that is trained, or still may be."""
+        return self.standing.runs
+
+    @property
+    def effects(self) -> tuple[Effect, ...]:
+        """Of every arm beside the baseline."""
+        return self.standing.effects
+
+    @property
     def missing(self) -> int:
         """Runs that have not ended."""
-        return sum(run.outcome == "missing" for run in self.runs)
+        return self.standing.missing
 
     def as_mapping(self) -> dict[str, Any]:
         """For machines."""
@@ -59,10 +71,18 @@ class Shown:
             "margin": self.ablation.margin,
             "seeds": list(self.plan.seeds),
             "arms": {arm.name: dict(arm.params) for arm in self.plan.arms},
+            "looks": self._looks(),
             "missing": self.missing,
             "effects": [asdict(effect) for effect in self.effects],
+            "shares": None if self.shares is None else asdict(self.shares),
             "runs": [asdict(run) for run in self.runs],
         }
+
+    def _looks(self) -> dict[str, Any] | None:
+        if not self.plan.looks:
+            return None
+        endings = [asdict(ending) for ending in self.standing.endings.values()]
+        return {"seeds": list(self.plan.looks), "look": self.standing.look, "endings": endings}
 
 
 def heading(shown: Shown) -> list[str]:
@@ -76,6 +96,9 @@ def heading(shown: Shown) -> list[str]:
         lines.append(f"base    {sum(values) / len(values):.4f}, mean of {counted(len(values), 'run')}")
     if shown.missing:
         lines.append(f"missing {shown.missing} of {counted(len(shown.runs), 'run')}: all that follows may change")
+    if shown.plan.looks:
+        lines.append(f"looks   {shown.standing.look_text}")
+        lines += [f"ended   {ending.arm}: {ending.text}" for ending in shown.standing.endings.values()]
     return lines
 
 
@@ -86,27 +109,18 @@ def table_text(shown: Shown, *, width: int | None) -> str:
         shown: What there is to show.
         width: Characters of a line; None where there is no terminal.
     """
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for place, head in enumerate(_HEADS):
-        table.add_column(head, justify="left" if place in (0, 7) else "right", overflow="fold")
-    for effect in shown.effects:
-        table.add_row(*_cells(effect))
-    drawn = Console(file=StringIO(), width=width or WIDE, color_system=None, markup=False, highlight=False)
-    drawn.print(table)
-    assert isinstance(drawn.file, StringIO)
-    rows = [line.rstrip() for line in dedent(drawn.file.getvalue()).splitlines() if line.strip()]
-    return "\n".join([*heading(shown), "", *rows, "", *(effect.sentence for effect in shown.effects)])
+    rows = aligned(_HEADS, [_cells(effect) for effect in shown.effects], left=(0, 7), width=width)
+    sentences = [effect.sentence for effect in shown.effects]
+    shares = [] if shown.shares is None else ["", *share_text.lines(shown.shares, metric=shown.metric, width=width)]
+    return "\n".join([*heading(shown), "", *rows, "", *sentences, *shares])
 
 
 def table_markdown(shown: Shown) -> str:
     """The same as a table of Markdown with a caption, for a paper's appendix."""
-    lines = [f"| {' | '.join(_HEADS)} |", f"|{'|'.join(['---', *['---:'] * 6, '---'])}|"]
-    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in _cells(effect))} |" for effect in shown.effects]
-    return "\n".join([*lines, "", _caption(shown)])
+    lines = [*markdown_table(_HEADS, [_cells(effect) for effect in shown.effects], left=(0, 7)), "", _caption(shown)]
+    if shown.shares is not None:
+        lines += ["", *share_text.markdown_lines(shown.shares, metric=shown.metric)]
+    return "\n".join(lines)
 
 
 def _caption(shown: Shown) -> str:
@@ -116,16 +130,23 @@ def _caption(shown: Shown) -> str:
         f"Difference in {shown.metric} from the baseline on {study.data}, {study.model} at {study.image_size} px, "
         f"{counted(study.epochs, 'epoch')}{tuned}; means over {counted(len(shown.plan.seeds), 'seed')}, paired, with "
         f"95 % t intervals, p by permutation, corrected over {counted(len(shown.effects), 'arm')} (Holm). A run that "
-        f"diverged loses its pair. Margin {ablation.margin:g}."
+        f"diverged loses its pair. Margin {ablation.margin:g}.{_looked(shown)}"
     )
+
+
+def _looked(shown: Shown) -> str:
+    if not shown.plan.looks:
+        return ""
+    ended = [f"{ending.arm}: {ending.text}" for ending in shown.standing.endings.values()]
+    return f" Sequential: {'; '.join([shown.standing.look_text, *ended])}."
 
 
 def _cells(effect: Effect) -> tuple[str, ...]:
     return (
         effect.arm,
         str(effect.n_pairs),
-        _signed(effect.mean),
-        f"{_signed(effect.low)} to {_signed(effect.high)}" if effect.low == effect.low else MISSING,
+        signed(effect.mean),
+        interval(effect.low, effect.high),
         number(effect.p_corrected),
         f"{effect.wins} of {effect.num_seeds}",
         f"{effect.diverged} (baseline {effect.baseline_diverged})",
@@ -133,19 +154,30 @@ def _cells(effect: Effect) -> tuple[str, ...]:
     )
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.4f}" if value == value else number(value)
+def write_rows(shown: Shown, path: Path) -> dict[str, Path]:
+    """Writes the effects as a table of commas, a row an arm, whole or not at all; beside it the shares if there are.
 
+    Args:
+        shown: What there is to show.
+        path: Of the effects; shares go to the same name with `_shares` behind it.
 
-def write_rows(shown: Shown, path: Path) -> None:
-    """Writes the effects as a table of commas, a row an arm, whole or not at all.
+    Returns:
+        The files that were written, by what they hold.
 
     Raises:
-        HypError: It cannot be written.
+        HypError: One cannot be written.
     """
+    tables = {"csv": (path, [asdict(effect) for effect in shown.effects])}
+    if shown.shares is not None:
+        tables["shares"] = (path.with_stem(f"{path.stem}_shares"), [*share_text.rows(shown.shares)])
+    for file, rows in tables.values():
+        write_whole(file, _with_commas(rows))
+    return {kind: file for kind, (file, _) in tables.items()}
+
+
+def _with_commas(rows: Sequence[dict[str, Any]]) -> str:
     text = StringIO()
-    rows = [asdict(effect) for effect in shown.effects]
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(path, text.getvalue())
+    return text.getvalue()

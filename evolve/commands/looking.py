@@ -84,6 +84,7 @@ def show(
 
     Example: `evolve show lr_sweep`, `evolve show lr_sweep 7`, `evolve show latest --time --json`
     """
+    from evolve.commands.noise import noise_line
     from evolve.commands.time_text import time_line, time_table
     from evolve.commands.trial_table import heading, trial_table
     from evolve.commands.trial_text import trial_text
@@ -96,10 +97,12 @@ def show(
         description = first_sentence(description_of(opened.engine, name))
         with opened.engine.connect() as connection:
             spent = time_spent(connection, opened.study_id(name))
+        definition = opened.stored_study(name)
+        noise = "" if definition is None or as_json else noise_line(opened.engine, definition)
     width = None if wide else terminal_width()
 
     def table() -> str:
-        head = heading(name, description, rows, time=time_line(spent), width=width)
+        head = heading(name, description, rows, noise=noise, time=time_line(spent), width=width)
         return f"{head}\n\n{trial_table(rows, limit=limit, width=width)}" if rows else head
 
     if trial is not None:

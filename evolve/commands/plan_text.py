@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from detector.plan import TrainingPlan
-from evolve.formatting import parameter, rough_duration
+from evolve.formatting import listed, parameter, rough_duration
 from evolve.run.data import DataChecked
 from evolve.run.detection import measure_cost
 from evolve.run.run import Run
@@ -102,10 +102,13 @@ def estimate(run: Run) -> Estimate:
 
 
 def _groups(study: Study) -> list[tuple[int, int]]:
-    """Numbers of trials with the number of seeds that each is trained with."""
+    """Numbers of trials with the number of seeds that each is trained with, if no arm ends at a look."""
     plan = study.arm_plan
-    tuning = [] if plan is None or not plan.num_tuning else [(plan.num_tuning, len(plan.tuning_seeds))]
-    return [*tuning, (study.budget.trials - sum(trials for trials, _ in tuning), len(study.seeds))]
+    if plan is None:
+        return [(study.budget.trials, len(study.seeds))]
+    tuning = [(plan.num_tuning, len(plan.tuning_seeds))] if plan.num_tuning else []
+    firsts = [plan.first_of(look) for look in range(1, plan.num_looks + 1)]
+    return [*tuning, *((len(plan.arms), len(plan.seeds_of(first))) for first in firsts)]
 
 
 def choices_text(study: Study) -> list[str]:
@@ -155,6 +158,9 @@ def describe(study: Study, open_keys: Collection[str] = ()) -> str:
         lines += [f"asks     {question}"] if (question := " ".join(study.ablation.question.split())) else []
         width = max(len(arm.name) for arm in arms.arms)
         lines += [f"arm      {arm.name:<{width}}  {_settings(arm.params)}" for arm in arms.arms]
+        if arms.looks:
+            seeds = listed([str(count) for count in arms.looks])
+            lines.append(f"looks    after {seeds} seeds; arms that have won or hardly can any more get no further ones")
     lines += [f"space    {name:<16} {_range_text(axis)}" for name, axis in study.space.items()]
     if open_keys:
         lines.append(f"chosen   from the data when it runs: {', '.join(open_keys)}")

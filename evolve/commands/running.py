@@ -205,6 +205,9 @@ def _say_what_is_next(run: Run, stopped: StudyStopped, found: Found, *, as_json:
     if run.study.ablation is not None:
         say_next(shlex.join(["evolve", "ablate", name, *place]), as_json=as_json)
         return
+    if run.study.noise is not None:
+        say_next(shlex.join(["evolve", "noise", name, *place]), as_json=as_json)
+        return
     if len(run.study.space):
         say_next(shlex.join(["evolve", "train", "--hyp", found.files["hyp"], *place]), as_json=as_json)
         return

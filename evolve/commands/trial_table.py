@@ -12,13 +12,16 @@ GAP = "  "
 LEAST_REASON = 24  # characters of a reason that hyperparameters leave it
 
 
-def heading(study: str, description: str, rows: Sequence[TrialRow], *, time: str = "", width: int | None) -> str:
-    """What the study is to find out, what became of its trials, the best of them, and where time went, a line each.
+def heading(
+    study: str, description: str, rows: Sequence[TrialRow], *, noise: str = "", time: str = "", width: int | None
+) -> str:
+    """What the study is to find out, what became of its trials, the best, its noise, and where time went, a line each.
 
     Args:
         study: Name of the study.
         description: Purpose of the study in words, or empty.
         rows: All its trials, the best first.
+        noise: What a difference from the best must be to mean anything, or empty.
         time: The last line, or empty.
         width: Characters of a line; None does not cut.
     """
@@ -31,6 +34,8 @@ def heading(study: str, description: str, rows: Sequence[TrialRow], *, time: str
         lines.append(
             f"best    trial {rows[0].number}: fitness {rows[0].fitness:.4f}" + (f"  ({params})" * bool(params))
         )
+    if noise:
+        lines.append(f"noise   {noise}")
     return "\n".join(cut(line, width) for line in [*lines, *([time] if time else [])])
 
 

@@ -123,17 +123,18 @@ def check_data(data: str, *, image_size: int, skip_unreadable: bool, pictures: P
     }
 
 
-def open_study_data(study: Study, pictures: Path | None = None) -> Any:
-    """The checked data of a study; arguments and errors as of `check_data`."""
-    return open_data(study.data, image_size=study.image_size, skip_unreadable=study.skip_unreadable, pictures=pictures)
+def open_study_data(study: Study, pictures: Path | None = None, *, seed: int = 0) -> Any:
+    """The checked data of a study; `seed` says which images are trained on where the data leave that open."""
+    size, skips = study.image_size, study.skip_unreadable
+    return open_data(study.data, image_size=size, skip_unreadable=skips, pictures=pictures, seed=seed)
 
 
-def open_data(data: str, *, image_size: int, skip_unreadable: bool, pictures: Path | None = None) -> Any:
-    """A checked `detector.datasets.listing.Dataset`; arguments and errors as of `check_data`."""
+def open_data(data: str, *, image_size: int, skip_unreadable: bool, pictures: Path | None = None, seed: int = 0) -> Any:
+    """A checked `detector.datasets.listing.Dataset`; arguments and errors as of `check_data` and `open_dataset`."""
     from detector.datasets import DataError, UnreadableImagesError, open_dataset
 
     try:
-        return open_dataset(data, image_size=image_size, skip_unreadable=skip_unreadable, pictures=pictures)
+        return open_dataset(data, image_size=image_size, skip_unreadable=skip_unreadable, pictures=pictures, seed=seed)
     except UnreadableImagesError as error:
         hint = "mend or remove these files, or go on without them: --skip-unreadable"
         raise EvolveError(f"data {data}: {error}\n{hint}") from error

@@ -13,6 +13,7 @@ from detector.telemetry import CheckpointSaved, EpochMetrics, LaneEnded, Telemet
 from evolve.run.detection import best_path, checkpoint_path, open_study_data, prepare_torch
 from evolve.study import Study
 from evolve.study.definition import Fitness
+from evolve.study.noise import levels_of
 from evolve.study.trial import Record, Trial
 
 if TYPE_CHECKING:
@@ -28,16 +29,18 @@ class DetectionObjective:
         device: torch's name of the device.
         run_folder: Where checkpoints go.
         dataset: What to train and measure on, a `detector.datasets.listing.Dataset`.
+        pictures: Folder in which the processes of the run share decoded images; None where each has its own.
     """
 
     study: Study
     device: str
     run_folder: Path
     dataset: Any
+    pictures: Path | None = None
 
     def fuse_key(self, trial: Trial) -> Hashable:
         """What lanes must share and trials may differ in; all else that they share is the study's."""
-        return self.study.fuse_key(trial.params)
+        return self.study.fuse_key(trial.params), self._split_of(trial)
 
     def start(self, trials: Sequence[Trial]) -> DetectionTraining:
         """A training of these trials from their checkpoints, each at its own epoch."""
@@ -52,17 +55,26 @@ class DetectionObjective:
         checkpoint.remove_stale(path)
         values = self.study.hyperparameters(trial.params)
         last_epoch = None if trial.last_epochs is None else trial.last_epochs.get(seed, -1)
-        plan = self.study.of_trial(trial.params).training_plan(self.device, seed)
-        start = checkpoint.latest(path, plan, values, seed, origin=trial.origin, last_epoch=last_epoch)
+        levels = levels_of(self.study.noise, trial.number, seed)
+        plan = self.study.of_trial(trial.params).training_plan(self.device, levels.order)
+        start = checkpoint.latest(path, plan, values, levels.initialisation, origin=trial.origin, last_epoch=last_epoch)
         return LaneSpec(
             values=values,
-            seed=seed,
+            seed=levels.initialisation,
             data_seed=plan.data_seed,
             checkpoint=path,
             start=start,
             origin=trial.origin,
             is_inspected=self.study.inspect,
         )
+
+    def data_of(self, trial: Trial) -> Any:
+        """What a trial is trained and measured on; another split is opened anew."""
+        split = self._split_of(trial)
+        return open_study_data(self.study, self.pictures, seed=split) if split else self.dataset
+
+    def _split_of(self, trial: Trial) -> int:
+        return levels_of(self.study.noise, trial.number, trial.seeds[0]).split
 
 
 @dataclass(slots=True)
@@ -83,10 +95,10 @@ class DetectionTraining:
         self._objective = objective
         specs = [objective.lane(trial, trial.seeds[0]) for trial in trials]
         plan = objective.study.of_trial(trials[0].params).training_plan(objective.device, trials[0].seeds[0])
-        self._trainer = Trainer(plan, objective.dataset, specs)
+        self._trainer = Trainer(plan, objective.data_of(trials[0]), specs)
         self._seats: dict[int, _Seat] = {}
         for lane, (trial, spec) in enumerate(zip(trials, specs, strict=True)):
-            self._seat(lane, trial, spec)
+            self._seat(lane, trial, trial.seeds[0], spec)
 
     def admit(self, trial: Trial) -> None:
         """Lets one more trial join when the next epoch begins."""
@@ -107,12 +119,12 @@ class DetectionTraining:
 
     def _begin(self, trial: Trial, seed: int) -> None:
         spec = self._objective.lane(trial, seed)
-        self._seat(self._trainer.admit(spec), trial, spec)
+        self._seat(self._trainer.admit(spec), trial, seed, spec)
 
-    def _seat(self, lane: int, trial: Trial, spec: LaneSpec) -> None:
+    def _seat(self, lane: int, trial: Trial, seed: int, spec: LaneSpec) -> None:
         assert spec.checkpoint is not None
         best = _BestEpoch(self._objective.study.fitness, spec.checkpoint, goes_on=spec.start.checkpoint is not None)
-        self._seats[lane] = _Seat(trial, spec.seed, best)
+        self._seats[lane] = _Seat(trial, seed, best)
 
     def _records(self, telemetry: Generator[Telemetry, None, None]) -> Generator[Record, None, None]:
         with closing(telemetry):
@@ -178,4 +190,4 @@ def make_objective(
     """
     prepare_torch(num_threads=num_threads)
     dataset = open_study_data(study, pictures)
-    return DetectionObjective(study=study, device=device, run_folder=run_folder, dataset=dataset)
+    return DetectionObjective(study=study, device=device, run_folder=run_folder, dataset=dataset, pictures=pictures)

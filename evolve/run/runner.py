@@ -120,7 +120,7 @@ class StudyRun:
                     begun = self._next(resumed)
                     if begun is None:
                         break
-                    yield self._start(begun)
+                    yield self._pass_over(begun) or self._start(begun)
                 if not self._under_way or self._fatal or self._should_stop():
                     yield self._stopped(reason)
                     return
@@ -136,6 +136,13 @@ class StudyRun:
         if self._search.num_asked >= self._study.budget.trials or self._search.awaits_earlier:
             return None
         return self._search.ask()
+
+    def _pass_over(self, begun: Begun) -> TrialEnded | None:
+        """Ends a trial that a look at an ablation has made needless; None where it is to be trained."""
+        if (outcome := self._search.passed_over(begun)) is None:
+            return None
+        self._search.end(begun, outcome)
+        return TrialEnded(trial=begun.trial, outcome=outcome)
 
     def _start(self, begun: Begun) -> TrialStarted:
         self._under_way[begun.trial.number] = under_way = _UnderWay(begun, started=self._clock())

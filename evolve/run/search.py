@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.trial import FrozenTrial, TrialState
 
 from evolve.errors import StorageError
 from evolve.outcome.training import TrialOutcome
+from evolve.outcome.verdict import Verdict
 from evolve.search.pruners import decide, make_pruner
 from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
 from evolve.storage.database import Storage
 from evolve.storage.trials import TakenError
 from evolve.study import Study
 from evolve.study.trial import Decision, Trial
+
+if TYPE_CHECKING:
+    from evolve.ablation.interim import Ending
 
 # Others may add trials between two looks; nobody does so again and again.
 ASK_ATTEMPTS = 5
@@ -62,6 +67,7 @@ class Search:
         self._sampler, self._pruner = make_sampler(study), make_pruner(study)
         self._optuna = storage.open_study(study, self._sampler, self._pruner)
         self._arm_plan = study.arm_plan
+        self._endings: dict[int, Mapping[str, Ending]] = {}  # by look, once the looks before it are complete
         self._distributions: dict[str, BaseDistribution] = study.space.distributions()
         looks_back = self._sampler.looks_back or self._pruner.compares
         self._trials = storage.trials(self.study_id, holds_ended=looks_back)
@@ -78,11 +84,12 @@ class Search:
 
     @property
     def awaits_earlier(self) -> bool:
-        """Whether the next trial follows from earlier ones that still train: an arm's verdict from its tuning."""
+        """Whether the next trial follows from earlier ones that still train: an arm's tuning, or the look before."""
         plan = self._arm_plan
         if plan is None or self._trials.count < plan.num_tuning:
             return False
-        return any(trial.number < plan.num_tuning for trial in self._trials.running())
+        first = plan.first_of(plan.look_of(self._trials.count))
+        return any(trial.number < first for trial in self._trials.running())
 
     def open(self) -> list[FrozenTrial]:
         """Reads what is stored; a study without trials gets its baseline.
@@ -157,6 +164,26 @@ class Search:
             is_resumed=is_resumed,
             decisions=self._storage.ledger.decisions(trial_id) if is_resumed else {},
         )
+
+    def passed_over(self, begun: Begun) -> TrialOutcome | None:
+        """How a trial ends that is not trained, since its arm gets no more seeds; None where it is to be trained."""
+        plan, number = self._arm_plan, begun.trial.number
+        if plan is None or plan.look_of(number) < 2:
+            return None
+        ending = self._endings_before(plan.look_of(number)).get(plan.arm_of(number).name)
+        return None if ending is None else TrialOutcome(verdict=Verdict.PRUNED, reason=ending.text)
+
+    def _endings_before(self, look: int) -> Mapping[str, Ending]:
+        """Why arms get no seeds of a look, by name, as the looks before it decided."""
+        if look not in self._endings:
+            from evolve.ablation.interim import standing  # whose tests take a second to import
+            from evolve.ablation.trained import arm_runs, plan_of
+            from evolve.storage.ablations import trainings_of
+
+            ablation, plan = plan_of(self._study)
+            runs = arm_runs(plan, trainings_of(self._storage.engine, self._study.name))
+            self._endings[look] = standing(plan, runs, margin=ablation.margin, through=look - 1).endings
+        return self._endings[look]
 
     # What becomes of a trial
 

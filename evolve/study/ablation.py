@@ -21,6 +21,7 @@ KINDS = ("arms", "one_factor", "leave_one_out", "factorial", "path")
 BASELINE = "baseline"  # name of the arm that all others are compared with
 MAX_NAME = 60
 MAX_TUNING = 1000
+LOOKS = (6, 10, 16, 24)  # seeds at each look; those for which the share of false "better" was measured
 
 
 def _mapping(raw: object, what: str) -> Mapping[Any, Any]:
@@ -86,6 +87,13 @@ def _seeds(raw: object) -> int | tuple[int, ...] | None:
     raise ValueError(f"{shown(raw)} is neither a number of seeds nor a list of them")
 
 
+def _looks(raw: object) -> tuple[int, ...]:
+    allowed = [list(LOOKS[:count]) for count in range(2, len(LOOKS) + 1)]
+    if raw and (not isinstance(raw, Sequence) or isinstance(raw, str) or list(raw) not in allowed):
+        raise ValueError(f"{shown(raw)} are no numbers of seeds to look at; allowed: {allowed}")
+    return tuple(raw) if isinstance(raw, Sequence) else ()
+
+
 def _margin(margin: float) -> float:
     if not 0 < margin < 1:
         raise ValueError(f"{margin:g} is not a difference between 0 and 1")
@@ -138,6 +146,8 @@ class Ablation(Definition):
         path: One change at a time, each arm on top of the one before.
         nuisance: What is tuned again for each arm; None where all else is fixed.
         seeds: Number of seeds for each arm, or the seeds; 8, and 10 with more than four arms, where nothing is said.
+        looks: Seeds after which the arms are looked at, the last of them all seeds; arms that can no longer win, or
+            have won, get no more. Nothing for one look at the end.
         margin: Smallest difference of the metric that matters in practice, above 0.
         metric: What is compared; where it is not the study's fitness, it becomes it.
         on_divergence: A diverged run loses its pair.
@@ -152,6 +162,7 @@ class Ablation(Definition):
     path: Path | None = None
     nuisance: Nuisance | None = None
     seeds: Annotated[int | tuple[int, ...] | None, PlainValidator(_seeds), _AS_WRITTEN] = None
+    looks: Annotated[tuple[int, ...], PlainValidator(_looks), _AS_WRITTEN] = ()
     margin: Annotated[Number, AfterValidator(_margin)] = 0.01
     metric: Literal["fitness", "map50", "map50_95", "precision", "recall"] = "fitness"
     on_divergence: Literal["loses"] = "loses"
@@ -163,7 +174,14 @@ class Ablation(Definition):
             raise ValueError(f"{found}; allowed is exactly one of {list(KINDS)}")
         if self.path is not None and self.path.origin and self.baseline:
             raise ValueError("has a baseline beside path.from, which is the baseline of a path; leave one out")
+        if self.looks and self.seeds is not None and self.num_seeds != self.looks[-1]:
+            raise ValueError(f"has {self.num_seeds} seeds, but looks end at {self.looks[-1]}; leave seeds out")
         return self
+
+    @property
+    def num_seeds(self) -> int | None:
+        """Seeds of each arm as written; None where nothing is said."""
+        return len(self.seeds) if isinstance(self.seeds, tuple) else self.seeds
 
     @property
     def source(self) -> str:

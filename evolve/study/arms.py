@@ -36,17 +36,26 @@ class Arm:
 class ArmPlan:
     """Which arm each trial trains, and with which seeds: first all settings of the nuisance, then a verdict an arm.
 
+    With several looks an arm has a verdict trial for each, with the seeds that this look adds.
+
     Attributes:
         arms: The baseline, then the others.
         tuning: Settings of the nuisance that are tried for each arm; 0 where there is none.
         seeds: Seeds that every arm is compared over.
         tuning_seeds: Seeds of the tuning, none of them one of `seeds`.
+        looks: Seeds after which the arms are looked at; nothing for one look, at the end.
     """
 
     arms: tuple[Arm, ...]
     tuning: int
     seeds: tuple[int, ...]
     tuning_seeds: tuple[int, ...]
+    looks: tuple[int, ...] = ()
+
+    @property
+    def num_looks(self) -> int:
+        """Looks in all, the last one included."""
+        return max(len(self.looks), 1)
 
     @property
     def num_tuning(self) -> int:
@@ -56,11 +65,11 @@ class ArmPlan:
     @property
     def num_trials(self) -> int:
         """Trials in all."""
-        return self.num_tuning + len(self.arms)
+        return self.num_tuning + self.num_looks * len(self.arms)
 
     @property
     def num_trainings(self) -> int:
-        """Trainings in all."""
+        """Trainings in all, if no arm ends at a look."""
         return self.num_tuning * len(self.tuning_seeds) + len(self.arms) * len(self.seeds)
 
     def arm_of(self, number: int) -> Arm:
@@ -69,11 +78,22 @@ class ArmPlan:
 
     def seeds_of(self, number: int) -> tuple[int, ...]:
         """The seeds that a trial is trained with, by its number."""
-        return self.tuning_seeds if number < self.num_tuning else self.seeds
+        if (look := self.look_of(number)) == 0:
+            return self.tuning_seeds
+        ends = (0, *self.looks) if self.looks else (0, len(self.seeds))
+        return self.seeds[ends[look - 1] : ends[look]]
+
+    def look_of(self, number: int) -> int:
+        """The look, from 1, that a trial adds seeds to, by its number; 0 for one that only tunes."""
+        return max(number - self.num_tuning, -1) // len(self.arms) + 1
+
+    def first_of(self, look: int) -> int:
+        """Number of the first trial that adds seeds to a look: the trials before it decide what it trains."""
+        return self.num_tuning + (look - 1) * len(self.arms)
 
     def verdicts(self) -> Iterator[tuple[int, Arm]]:
-        """Number of the trial that each arm is judged by."""
-        return ((self.num_tuning + place, arm) for place, arm in enumerate(self.arms))
+        """Numbers of the trials that each arm is judged by, look by look."""
+        return ((number, self.arm_of(number)) for number in range(self.num_tuning, self.num_trials))
 
 
 def first_verdict(config: Mapping[str, Any]) -> int:
@@ -82,9 +102,9 @@ def first_verdict(config: Mapping[str, Any]) -> int:
     Args:
         config: `Study.to_mapping`; a study that is not ours may have no keys.
     """
-    nuisance = (config.get("ablation") or {}).get("nuisance") or {}
-    tuning = int(nuisance.get("trials", 0))
-    return int(config["budget"]["trials"]) * tuning // (tuning + 1) if tuning else 0
+    ablation = config.get("ablation") or {}
+    tuning, verdicts = int((ablation.get("nuisance") or {}).get("trials", 0)), max(len(ablation.get("looks") or ()), 1)
+    return int(config["budget"]["trials"]) * tuning // (tuning + verdicts) if tuning else 0
 
 
 def least_seeds(num_arms: int) -> int:
@@ -217,20 +237,22 @@ def arm_plan(ablation: Ablation, own: Own, *, is_known: bool) -> ArmPlan:
     """
     arms = arms_of(ablation, own, is_known=is_known)
     seeds = _seeds_of(ablation, num_arms=max(len(arms) - 1, 1))
-    nuisance = ablation.nuisance
+    nuisance, looks = ablation.nuisance, ablation.looks
     if nuisance is None:
-        return ArmPlan(arms=arms, tuning=0, seeds=seeds, tuning_seeds=())
+        return ArmPlan(arms=arms, tuning=0, seeds=seeds, tuning_seeds=(), looks=looks)
     if both := [name for name in nuisance.space if name in arms[0].params]:
         raise _wrong("nuisance.space", f"tunes {shown(both)}, in which the arms differ; leave one of both out")
     first = max(seeds) + 1
     tuning_seeds = tuple(range(first, first + nuisance.seeds))
-    return ArmPlan(arms=arms, tuning=nuisance.trials, seeds=seeds, tuning_seeds=tuning_seeds)
+    return ArmPlan(arms=arms, tuning=nuisance.trials, seeds=seeds, tuning_seeds=tuning_seeds, looks=looks)
 
 
 def _seeds_of(ablation: Ablation, *, num_arms: int) -> tuple[int, ...]:
     least = least_seeds(num_arms)
     given = ablation.seeds
-    if given is None:
+    if given is None and ablation.looks:
+        given = ablation.looks[-1]
+    elif given is None:
         given = SEEDS if num_arms <= MANY_ARMS else max(SEEDS_OF_MANY, least)
     seeds = tuple(range(given)) if isinstance(given, int) else given
     if len(seeds) < least:

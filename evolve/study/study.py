@@ -19,20 +19,14 @@ from pydantic import (
 
 from detector.hyperparameters import GENERATION, Hyperparameters, former_defaults, fuse_key, names
 from detector.plan import LARGEST_SEED, TrainingPlan
-from evolve.errors import DefinitionError, Problem, StudyError, shown
+from evolve.errors import DefinitionError, Problem, StudyError
 from evolve.study.ablation import Ablation
 from evolve.study.arms import ArmPlan, arm_plan
 from evolve.study.deciding import decided
 from evolve.study.definition import Budget, Definition, Fitness, Flag, Number, Thresholds, Whole, flat, problems_of
-from evolve.study.space import (
-    MAX_POINTS,
-    OF_PLAN,
-    Choices,
-    Scalar,
-    Space,
-    check_each,
-    fixed_value,
-)
+from evolve.study.fields import fixed_values, frozen_layers, known_generation, training_seeds
+from evolve.study.noise import Noise, crossed
+from evolve.study.space import MAX_POINTS, OF_PLAN, Choices, Scalar, Space
 from evolve.study.trial import plan_of_trial
 
 __all__ = [
@@ -58,31 +52,6 @@ SCHEDULERS: tuple[str, ...] = get_args(SchedulerName)
 
 # Complete trials before the median of them means anything; as Optuna counts.
 MEDIAN_STARTUP_TRIALS = 5
-MAX_SEEDS = 1000
-
-
-def _fixed(raw: object) -> dict[str, Scalar]:
-    if not isinstance(raw, Mapping):
-        raise ValueError(f"{shown(raw)} is not a mapping of hyperparameters to values")
-    return check_each(raw, fixed_value)
-
-
-def _freeze(raw: object) -> int | str:
-    return TrainingPlan(freeze=raw).freeze  # type: ignore[arg-type]  # which says what is allowed
-
-
-def _seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    if not seeds or min(seeds) < 0 or max(seeds) > LARGEST_SEED or len(set(seeds)) < len(seeds):
-        allowed = f"each at least 0 and at most {LARGEST_SEED}"
-        raise ValueError(f"{shown(list(seeds))} is not a list of different numbers, {allowed}")
-    if len(seeds) > MAX_SEEDS:
-        raise ValueError(f"{len(seeds)} seeds, each of them a training of every trial; allowed: up to {MAX_SEEDS}")
-    return seeds
-
-
-def _generation(defaults: int) -> int:
-    former_defaults(defaults)
-    return defaults
 
 
 class Study(Definition):
@@ -107,6 +76,7 @@ class Study(Definition):
         fitness: What is maximised.
         thresholds: Where verdicts turn.
         ablation: What is compared, where the study compares arms; space, sampler and trials follow from it then.
+        noise: What equal trainings are crossed over, where the study measures noise; it decides trials and seeds then.
         baseline: Whether trial 0 is the fixed hyperparameters, or defaults, themselves.
         inspect: Whether it is recorded what the layers of each network hold, which decides nothing.
         keep_weights: Whether the weights of all trials are kept or those of the best alone.
@@ -127,29 +97,32 @@ class Study(Definition):
     nms_iou: Number = 0.45
     weights: str = ""
     weights_sha256: str = ""
-    freeze: Annotated[int | str, PlainValidator(_freeze)] = "none"
-    fixed: Annotated[dict[str, Scalar], PlainValidator(_fixed)] = Field(default={}, alias="hyperparameters")
+    freeze: Annotated[int | str, PlainValidator(frozen_layers)] = "none"
+    fixed: Annotated[dict[str, Scalar], PlainValidator(fixed_values)] = Field(default={}, alias="hyperparameters")
     space: Annotated[Space, PlainValidator(Space.from_mapping), PlainSerializer(Space.to_mapping)]
     sampler: SamplerName = "tpe"
     pruner: PrunerName = "none"
     scheduler: SchedulerName = "none"
     budget: Budget
-    seeds: Annotated[tuple[Whole, ...], AfterValidator(_seeds)] = (0,)
+    seeds: Annotated[tuple[Whole, ...], AfterValidator(training_seeds)] = (0,)
     seed: Whole = Field(default=0, ge=0, le=LARGEST_SEED)
     fitness: Fitness = Fitness()
     thresholds: Thresholds = Thresholds()
     ablation: Ablation | None = None
+    noise: Noise | None = None
     baseline: Flag = False
     inspect: Flag = False
     keep_weights: Literal["best", "all"] = "best"
     decisions: dict[str, str] = Field(default={})
-    defaults: Annotated[Whole, AfterValidator(_generation)] = GENERATION
+    defaults: Annotated[Whole, AfterValidator(known_generation)] = GENERATION
 
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, raw: Any) -> Any:
         if isinstance(raw, Mapping) and raw.get("ablation") is not None:
             raw = decided(raw)
+        if isinstance(raw, Mapping) and raw.get("noise") is not None:
+            raw = crossed(raw)
         if isinstance(raw, Mapping) and raw.get("nominal_batch_size") is None:
             batch_size = raw.get("batch_size")
             is_count = isinstance(batch_size, int) and not isinstance(batch_size, bool) and batch_size > 0
@@ -178,7 +151,7 @@ class Study(Definition):
     @model_validator(mode="after")
     def _check_space(self) -> Study:
         # One training with fixed values is a study of a single trial; more trials would all be the same one.
-        if not self.space and self.budget.trials > 1:
+        if not self.space and self.budget.trials > 1 and self.noise is None:
             text = f"{{}} names no hyperparameter for {self.budget.trials} trials; known: {list(names())}"
             raise DefinitionError([Problem(path="space", text=text)])
         return self

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dashboards.blocks import Empty, Prose, Table
-from dashboards.data.arms import arms_of
+from dashboards.data.arms import SharedGain, arms_of, shared_gain
 from dashboards.data.filters import restricted
 from dashboards.data.study import StudyView
 from dashboards.data.study_loading import load
 from dashboards.panels import ABLATION, STUDY, panels_of
-from dashboards.questions import arm_curves, effects, paired
+from dashboards.questions import arm_curves, effects, paired, path, shapley
 from evolve.storage.database import open_engine
 from tests.evolve.run.test_ablation import PLAIN, SEEDS, ablation, run
 
@@ -76,3 +77,40 @@ def test_filters_hide_the_comparison_and_missing_runs_are_said(compared: StudyVi
 
     assert isinstance(filtered, Empty) and "clear the filters" in filtered.text
     assert any("of 21 runs are missing, so all of it may change" in text for text in said)
+
+
+def view_of(section: dict[str, Any], folder: Path) -> StudyView:
+    run(ablation(section | {"seeds": SEEDS}), folder)
+    return load(open_engine(f"sqlite:///{folder}/evolve.db"), "fake")
+
+
+def test_a_path_has_a_waterfall_whose_bars_begin_where_the_one_before_ended(tmp_path: Path) -> None:
+    view = view_of({"path": {"to": {"lr0": 0.03, "schedule": "cosine", "momentum": 0.5}}}, tmp_path)
+    data = shared_gain(view)
+    assert isinstance(data, SharedGain)
+
+    bars = path.bars(data)
+    said = [block.text for block in path.PANEL.draw(view) if isinstance(block, Prose)]
+
+    assert [panel.key for panel in panels_of("/study", view)[1:4]] == ["effects", "path", "paired"]
+    assert [bar.start for bar in bars] == [0.0, bars[0].length, bars[0].length, 0.0]  # the fake knows lr0 alone
+    assert bars[-1].is_whole and bars[-1].length == pytest.approx(sum(bar.length for bar in bars[:-1]))
+    assert "1 of them for a divergence" in said[0]
+
+
+def test_a_full_factorial_has_bars_of_shapley_that_add_up_and_a_table_of_pairs(tmp_path: Path) -> None:
+    view = view_of({"factorial": {"lr0": [0.1], "schedule": ["cosine"]}}, tmp_path)
+    data = shared_gain(view)
+    assert isinstance(data, SharedGain)
+
+    bars = shapley.bars(data)
+    tables = [block for block in shapley.PANEL.draw(view) if isinstance(block, Table)]
+
+    assert [panel.key for panel in panels_of("/study", view)[1:4]] == ["effects", "shapley", "paired"]
+    assert [bar.length for bar in bars[1:]] == pytest.approx([0.0, bars[0].length])
+    assert [table.name for table in tables] == ["shapley", "interactions"]
+    assert tables[1].rows[0][0] == "lr0=0.1 and schedule=cosine"
+
+
+def test_arms_that_are_neither_have_no_shares(compared: StudyView) -> None:
+    assert isinstance(shared_gain(compared), Empty)

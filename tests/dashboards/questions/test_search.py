@@ -10,7 +10,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 
 from dashboards.blocks import Empty
-from dashboards.data.filters import narrowed
+from dashboards.data.filters import narrowed, restricted
 from dashboards.data.study_loading import load
 from dashboards.questions import diverged, headline, history, importances, losses, parallel, slices, timeline
 from dashboards.state import Filters
@@ -86,6 +86,16 @@ def test_importance_is_over_trials_that_ran_to_their_end(engine):
 
     assert found.best.num_trials == view.trials["verdict"].isin(["converged", "undertrained"]).sum()
     assert found.best.shares[0][0] == "lr0"
+
+
+def test_importances_are_worked_out_once_as_long_as_no_other_trial_ends(engine):
+    first = importances.rows(load(engine, "many"))
+    known = importances._worked_out.cache_info()
+    again = importances.rows(load(engine, "many"))
+    fewer = importances.rows(restricted(load(engine, "many"), set(range(30))))
+
+    assert again is first and importances._worked_out.cache_info().misses == known.misses + 1
+    assert fewer != first
 
 
 def test_boolean_choices_have_importances_too(own_engine):

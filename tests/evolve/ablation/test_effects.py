@@ -219,7 +219,7 @@ def test_an_arm_that_is_far_behind_at_a_look_cannot_win_any_more():
     )
 
     assert [each.can_win for each in found] == [False, True]
-    assert "give its place to others" in found[0].sentence
+    assert "it needs no more seeds" in found[0].sentence
 
 
 @pytest.mark.parametrize(

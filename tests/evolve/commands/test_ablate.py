@@ -131,3 +131,20 @@ def test_a_study_that_compares_nothing_is_refused(tmp_path: Path) -> None:
     refused = evolve(tmp_path, "ablate", "lr_sweep", "--plan", check=False)
 
     assert refused.returncode == 2 and "lr_sweep: has no ablation, so it compares no arms" in refused.stderr
+
+
+def test_a_stored_ablation_says_what_it_takes_in_the_words_that_were_typed(trained: Path) -> None:
+    refused = evolve(trained, "ablate", "toy", "--epochs", "3", "--freeze", "2", check=False)
+
+    said = "evolve ablate toy: the stored study says --epochs, --freeze; allowed: --seconds, --inspect"
+    assert refused.returncode == 2 and said in refused.stderr
+
+
+def test_an_ablation_starts_from_weights_and_is_inspected_as_a_run_does(tmp_path: Path) -> None:
+    write_study(tmp_path)
+
+    missing = evolve(tmp_path, "ablate", "toy.yaml", "--plan", "--weights", "no.weights", check=False)
+    planned = evolve(tmp_path, "ablate", "toy.yaml", "--plan", "--nms-iou", "0.5", "--inspect")
+
+    assert missing.returncode != 0 and "no.weights" in missing.stderr
+    assert "cost: 3 trials x 7 seeds" in planned.stdout

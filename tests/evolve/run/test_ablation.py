@@ -24,6 +24,7 @@ from tests.fakes import UNLUCKY_SEED, fake_study, make_fake
 
 SEEDS = [0, 1, 2, UNLUCKY_SEED, 4, 5, 6]
 PLAIN = {"one_factor": {"lr0": [0.1, 5.0]}, "seeds": SEEDS}  # beside 0.01; the last turns to NaN
+LOOKS = {"arms": {"good": {"lr0": 0.03}, "mad": {"lr0": 5.0}}, "looks": [6, 10]}  # the second turns to NaN
 TUNED = {
     "one_factor": {"schedule": ["cosine"]},
     "seeds": [0, 1, 2, 3, 4, 5],
@@ -86,7 +87,7 @@ def test_a_verdict_is_trained_after_all_tuning_with_the_best_setting_on_seeds_of
     assert {seed for trial, seed in trained if trial >= 6} == {0, 1, 2, 3, 4, 5}
 
 
-@pytest.mark.parametrize("section", [PLAIN, TUNED])
+@pytest.mark.parametrize("section", [PLAIN, TUNED, LOOKS])
 def test_an_ablation_that_is_killed_again_and_again_ends_in_the_same_numbers(
     tmp_path: Path, section: dict[str, Any]
 ) -> None:
@@ -100,6 +101,23 @@ def test_an_ablation_that_is_killed_again_and_again_ends_in_the_same_numbers(
     assert stored(study, killed) == stored(study, whole)
 
 
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_an_arm_that_was_given_up_at_a_look_is_not_trained_further_and_its_trial_says_why(
+    tmp_path: Path, lanes: int
+) -> None:
+    study = ablation(LOOKS)
+    run(study, tmp_path, lanes=lanes)
+
+    _, params, trained = stored(study, tmp_path)
+    with closing(Storage(f"sqlite:///{tmp_path}/evolve.db")) as storage:
+        last = storage.outcome(storage.optuna.get_all_trials(storage.study_id(study.name))[5]._trial_id)
+
+    assert [each["lr0"] for each in params] == 2 * [0.01, 0.03, 5.0]
+    assert {trial for trial, seed in trained if seed >= 6} == {3, 4}
+    assert last is not None and last.verdict == "pruned"
+    assert last.reason == "no more seeds since look 1 (6 seeds): its chance to be better at the last look is below 0.1"
+
+
 def test_a_trial_that_only_tunes_is_never_the_best(tmp_path: Path) -> None:
     study = ablation(TUNED)
     run(study, tmp_path)
@@ -111,6 +129,7 @@ def test_a_trial_that_only_tunes_is_never_the_best(tmp_path: Path) -> None:
 
     assert first_verdict(study.to_mapping()) == 6 and best == 6
     assert first_verdict(fake_study().to_mapping()) == first_verdict({}) == 0
+    assert first_verdict(ablation({**TUNED, "seeds": 16, "looks": [6, 10, 16]}).to_mapping()) == 6
 
 
 def test_what_is_not_trained_is_missing_and_what_crashed_has_failed(tmp_path: Path) -> None:

@@ -184,3 +184,15 @@ def test_a_preset_is_named_as_the_baseline(tmp_path: Path) -> None:
 
     with pytest.raises(StudyError, match=r"preset: is given beside ablation; write ablation.baseline: darknet"):
         read_study(str(path))
+
+
+def test_looks_decide_the_seeds_and_only_measured_ones_are_allowed() -> None:
+    found = study(FAST | {"looks": [6, 10]})
+
+    assert found.seeds == tuple(range(10)) and found.budget.trials == 4
+    assert Study.from_json(found.to_json()).arm_plan == found.arm_plan
+    for looks in ([6], [10, 16], [6, 12], "6"):
+        with pytest.raises(StudyError, match=r"ablation.looks: .* allowed: \[\[6, 10\], \[6, 10, 16\]"):
+            study(FAST | {"looks": looks})
+    with pytest.raises(StudyError, match="ablation: has 8 seeds, but looks end at 10; leave seeds out"):
+        study(FAST | {"looks": [6, 10], "seeds": 8})

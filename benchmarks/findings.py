@@ -1,0 +1,179 @@
+"""The tables of docs/findings.md, from ablations and noise that a database holds; what people wrote around them stays.
+
+    python -m benchmarks.findings runs/evolve.db [MORE.db ...] [--page docs/findings.md] [--study NAME ...]
+
+A study's part of the page stands between two comments with its name. It is written anew where the study is in one of
+the databases, and left as it is elsewhere; a study without a part gets one at the end of the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from math import isfinite
+from pathlib import Path
+
+from dashboards.data.study_loading import load
+from evolve.ablation.crossed import NoiseFound, noise_found
+from evolve.ablation.verdicts import conclusion
+from evolve.commands.ablating import shown_of
+from evolve.commands.aligning import markdown_table
+from evolve.commands.effect_text import Shown, table_markdown
+from evolve.commands.noise import NOISE_HEADS, noise_rows
+from evolve.commands.output import opened_storage
+from evolve.errors import EvolveError
+from evolve.formatting import counted, duration, listed, moment
+from evolve.storage.ablations import ablations, trainings_of
+from evolve.storage.noise import noise_studies
+from evolve.study.ablation import BASELINE
+
+PAGE = Path(__file__).parent.parent / "docs" / "findings.md"
+PACKAGES = ("torch", "numpy")  # whose versions are named; all others are in the database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """Under which the trainings of an ablation took place.
+
+    Attributes:
+        wall_seconds: From the beginning to the end of all its runs; NaN where they are not recorded.
+        trained_seconds: Of training and validating, over all workers.
+        machines: Device, cores and versions, one for each that trained.
+        ended: When the last trial ended, in seconds since 1970; NaN where none has.
+    """
+
+    wall_seconds: float
+    trained_seconds: float
+    machines: tuple[str, ...]
+    ended: float
+
+    @property
+    def text(self) -> str:
+        """Time, machine and date, for people."""
+        wall = f"{duration(self.wall_seconds)} of wall time, " if isfinite(self.wall_seconds) else ""
+        trained = f"{self.trained_seconds:,.0f} s of training and validating"
+        return f"{wall}{trained}, on {listed(self.machines)}, until {moment(self.ended)}"
+
+
+def circumstances(url: str, study: str) -> Circumstances:
+    """What is stored about how a study was trained.
+
+    Args:
+        url: The database.
+        study: Name of the study.
+    """
+    with opened_storage(url, reads_only=True) as opened:
+        view = load(opened.engine, study)
+    ended = view.trials["ended"].max()
+    return Circumstances(
+        wall_seconds=sum(run.seconds for run in view.time.runs) or float("nan"),
+        trained_seconds=view.time.spent.total,
+        machines=tuple(dict.fromkeys(machine(facts) for _, facts, _ in view.environments)),
+        ended=float(ended),
+    )
+
+
+def machine(facts: Mapping[str, object]) -> str:
+    """A machine with its versions in a few words, of what is stored about it."""
+    versions = [f"{package} {facts[package]}" for package in PACKAGES if package in facts]
+    cores = [f"{facts['cores']} cores"] if "cores" in facts else []
+    return ", ".join([str(facts.get("device", "a machine that is not recorded")), *cores, *versions])
+
+
+def section(shown: Shown, under: Circumstances) -> str:
+    """The part of the page about one ablation.
+
+    Args:
+        shown: What it has come to.
+        under: How it was trained.
+    """
+    study = shown.study
+    question = escape(" ".join((shown.ablation.question or study.description or study.name).split()), quote=False)
+    trained = counted(len(shown.runs) - shown.missing, "training")
+    about = [f"`evolve ablate {study.name} --markdown`: {trained} in {under.text}."]
+    if base := [run.value for run in shown.runs if run.arm == BASELINE and run.value is not None]:
+        about.append(f"The baseline reaches {sum(base) / len(base):.3f}, a mean of {counted(len(base), 'run')}.")
+    if shown.missing:
+        about.append(f"**{shown.missing} of {len(shown.runs)} runs are missing: all of it may change.**")
+    return "\n\n".join([f"## {question}", " ".join(about), table_markdown(shown), conclusion(shown.effects)])
+
+
+def noise_section(found: NoiseFound, under: Circumstances) -> str:
+    """The part of the page about one study of noise.
+
+    Args:
+        found: What it has come to.
+        under: How it was trained.
+    """
+    study = found.study
+    trained = f"{study.data}, {study.model} at {study.image_size} px, {found.basis}"
+    about = f"`evolve noise {study.name}`: {trained}, in {under.text}."
+    if found.shares is None:
+        return "\n\n".join([f"## How much is noise on {study.data}?", about, f"Nothing was found: {found.reason}."])
+    said = found.shares.sentence
+    note = f" {found.reason[0].upper()}{found.reason[1:]}." if found.reason else ""
+    table = "\n".join(markdown_table(NOISE_HEADS, noise_rows(found.shares), left=(0,)))
+    return "\n\n".join([f"## How much is noise on {study.data}?", about, table, f"{said[0].upper()}{said[1:]}.{note}"])
+
+
+def rewritten(page: str, sections: Mapping[str, str]) -> str:
+    """A page with these parts in place of its own of the same names; others are added at its end.
+
+    Args:
+        page: As it is.
+        sections: Text of each part by the name of its ablation.
+    """
+    for name, text in sections.items():
+        begin, end = f"<!-- found: {name} -->", f"<!-- end of {name} -->"
+        part = f"{begin}\n{text}\n{end}"
+        known = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        if known.search(page):
+            page = known.sub(lambda _, part=part: part, page, count=1)
+        else:
+            page = f"{page.rstrip()}\n\n{part}\n"
+    return page
+
+
+def found_in(url: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Names and parts of the ablations of a database that have begun, oldest first, then of its studies of noise.
+
+    Args:
+        url: The database.
+        names: Of the studies that are wanted; none means all.
+    """
+    with opened_storage(url, reads_only=True) as opened:
+        studies = [study for study in ablations(opened.engine) if not names or study.name in names]
+        crossed = [study for study in noise_studies(opened.engine) if not names or study.name in names]
+        noise = [noise_found(study, trainings_of(opened.engine, study.name)) for study in crossed]
+    for study in reversed(studies):
+        shown = shown_of(url, study)
+        if shown.missing < len(shown.runs):
+            yield study.name, section(shown, circumstances(url, study.name))
+    for found in reversed(noise):
+        yield found.study.name, noise_section(found, circumstances(url, found.study.name))
+
+
+def main() -> None:
+    """Rewrites the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("databases", nargs="+", help="files, or URLs of SQLAlchemy")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--study", action="append", default=[], help="this one alone; may be repeated")
+    asked = parser.parse_args()
+    urls = [text if "://" in text else f"sqlite:///{text}" for text in asked.databases]
+    try:
+        sections = dict(found for url in urls for found in found_in(url, asked.study))
+    except EvolveError as error:
+        sys.exit(str(error))
+    if unknown := [name for name in asked.study if name not in sections]:
+        sys.exit(f"--study: {unknown}: no ablation or noise of that name has begun there; there are {list(sections)}")
+    asked.page.write_text(rewritten(asked.page.read_text(encoding="utf-8"), sections), encoding="utf-8")
+    print(f"{asked.page}: {listed(list(sections), limit=20) or 'nothing'} written")
+
+
+if __name__ == "__main__":
+    main()

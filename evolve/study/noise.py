@@ -1,0 +1,123 @@
+"""A study of noise: the same hyperparameters trained again and again, crossed over what trainings may differ by.
+
+Every level of a source meets every level of the others: with three levels of three sources 27 trainings. A trial is a
+level of the last source, and its seeds are the combinations of the others, so that trials of several splits of the data
+train apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, get_args
+
+from pydantic import Field, ValidationError, model_validator
+
+from evolve.errors import DefinitionError, Problem, shown
+from evolve.study.definition import Definition, Whole, problems_of
+
+Source = Literal["initialisation", "order", "split"]
+SOURCES: tuple[Source, ...] = get_args(Source)
+LEAST_SOURCES = 2
+
+
+class Levels(NamedTuple):
+    """Seeds of what a training may differ by.
+
+    Attributes:
+        initialisation: Of the first weights.
+        order: Of image order, augmentation and rendering.
+        split: Of which images are trained on, where the data leave that open.
+    """
+
+    initialisation: int
+    order: int
+    split: int
+
+
+class Noise(Definition):
+    """What equal trainings are crossed over.
+
+    Attributes:
+        sources: Two or three of initialisation, order and split; split is which images are trained on, and may be
+            varied where the data set does not say that itself.
+        levels: Seeds of each source.
+    """
+
+    sources: tuple[Source, ...] = SOURCES
+    levels: Whole = Field(default=3, ge=2, le=10)
+
+    @model_validator(mode="after")
+    def _check(self) -> Noise:
+        if len(self.sources) < LEAST_SOURCES or len(set(self.sources)) < len(self.sources):
+            text = f"{shown(list(self.sources))} are not two or three different ones of {list(SOURCES)}"
+            raise DefinitionError([Problem(path="sources", text=text)])
+        return self
+
+    @property
+    def num_seeds(self) -> int:
+        """Seeds of a trial: combinations of all sources but the last."""
+        return int(self.levels ** (len(self.sources) - 1))
+
+    def levels_of(self, number: int, seed: int) -> Levels:
+        """Seeds of a training's sources; 0 of a source that is not varied.
+
+        Args:
+            number: Of the trial, which is the level of the last source.
+            seed: Of the trial's training.
+        """
+        *others, last = self.sources
+        found = {source: seed // self.levels**place % self.levels for place, source in enumerate(others)}
+        return Levels(**dict.fromkeys(SOURCES, 0) | found | {last: number})
+
+
+def levels_of(noise: Noise | None, number: int, seed: int) -> Levels:
+    """Seeds of a training's sources; those of a study that does not measure noise share the training's seed.
+
+    Args:
+        noise: What the study crosses; None where it does not.
+        number: Of the trial.
+        seed: Of the training.
+    """
+    return Levels(initialisation=seed, order=seed, split=0) if noise is None else noise.levels_of(number, seed)
+
+
+def crossed(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of a study of noise, with trials and seeds filled in.
+
+    Args:
+        raw: As a study's file has them, `noise` among them.
+
+    Raises:
+        DefinitionError: The section is not allowed, or the study says something else than it.
+    """
+    noise = _validated(raw["noise"])
+    found = {"space": {}, "sampler": "random", "pruner": "none", "seeds": tuple(range(noise.num_seeds))}
+    found |= {"baseline": False}
+    budget = raw["budget"] if isinstance(raw.get("budget"), Mapping) else {}
+    problems = [
+        Problem(path=key, text=f"{shown(raw[key])} is given beside noise, which decides it; leave it out")
+        for key, value in found.items()
+        if raw.get(key) is not None and _plain(raw[key]) != _plain(value)
+    ]
+    if budget.get("trials", noise.levels) != noise.levels:
+        text = f"{shown(budget['trials'])} is not the {noise.levels} that noise needs; leave it out"
+        problems.append(Problem(path="budget.trials", text=text))
+    if raw.get("ablation") is not None:
+        problems.append(Problem(path="ablation", text="is given beside noise; they are two studies"))
+    if problems:
+        raise DefinitionError(problems)
+    return {**raw, **found, "noise": noise, "budget": {**budget, "trials": noise.levels}}
+
+
+def _validated(raw: object) -> Noise:
+    if isinstance(raw, Noise):
+        return raw
+    try:
+        return Noise.model_validate(raw)
+    except ValidationError as error:
+        found = problems_of(error, {"": list(Noise.model_fields)})
+        raise DefinitionError(problem.under("noise") for problem in found) from None
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, list | tuple) else value
