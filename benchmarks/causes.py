@@ -107,7 +107,7 @@ def _spike(rng: random.Random, base: Setup, hardness: float) -> tuple[Setup, Set
     return base, replace(base, labels=f"crowd:{rng.randint(8, 60)}")
 
 
-def _bad_label(rng: random.Random, base: Setup, hardness: float) -> tuple[Setup, Setup]:
+def _bad_label(rng: random.Random, base: Setup, _hardness: float) -> tuple[Setup, Setup]:
     kind = rng.choice(["nan", "inf", "flat", "flat"])
     if kind == "flat":
         base = _with(base, box_loss="squared_error", coding="exp", lr0=min(base.values.lr0, 0.01))

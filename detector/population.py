@@ -6,6 +6,7 @@ Letters: T lanes, N images, M labels an image, S scales (in `terms_TS4`).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,6 +26,7 @@ from detector.optimizer import LaneOptimizers
 from detector.plan import TrainingPlan
 from detector.scores import AllScores
 from detector.telemetry import TERMS, LayerValues, LossTerms, Measurement, Objectness, Rates, values_of
+from detector.tracing import Trace, tracing
 
 FIRST_LOSS_SCALE = 2.0**14
 SCALE_GROWTH_STEPS = 200
@@ -143,6 +145,10 @@ class Population:
         packed = torch.cat((torch.stack([*scalars_T.values()], 1), parts.terms_TS4.detach().flatten(1)), 1)
         rows = packed.tolist()  # sync point: the only one of a step
         return [_measurement(rate, [*scalars_T], row) for rate, row in zip(rates, rows, strict=True)]
+
+    def traced(self) -> AbstractContextManager[Trace]:
+        """A trace of what passes through the network in the next `measure`; its one lane is all there is."""
+        return tracing(self._network)
 
     def skip(self, slot: int) -> bool:
         """Drops the gradient of a lane whose measurement is not finite.

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from evolve.commands import ablating, auditing, converting, doctoring, exchange, looking, running, using
+from evolve.commands import (
+    ablating,
+    auditing,
+    converting,
+    curing,
+    doctoring,
+    exchange,
+    looking,
+    replaying,
+    running,
+    using,
+)
 from evolve.errors import EvolveError, StudyError
 
 app = typer.Typer(
@@ -29,6 +40,8 @@ for command in (
     looking.studies,
     looking.hyp,
     looking.show,
+    replaying.replay,
+    curing.cure,
     looking.report,
     looking.dashboard,
     looking.note,

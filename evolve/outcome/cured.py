@@ -2,7 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
+from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
+
 LEVEL = 0.95
+SUFFIX = "-cured"  # of the name of the study in which remedies are tried
+_KEY = "trial."  # with the number of a diverged trial, of the decision that says what is tried for it
+
+
+def decision_key(number: int) -> str:
+    """Key under which the study of cures says what it tries for a diverged trial."""
+    return f"{_KEY}{number}"
+
+
+def cure_numbers(decisions: Mapping[str, object]) -> dict[int, int]:
+    """Trials of a study of cures by the numbers of the diverged trials that they are to cure.
+
+    Args:
+        decisions: Of the study of cures, in their order; others than those of `decision_key` are passed over.
+    """
+    numbers = [key.removeprefix(_KEY) for key in decisions if key.startswith(_KEY)]
+    return {int(number): place for place, number in enumerate(number for number in numbers if number.isdecimal())}
+
+
+def is_cured(verdict: str) -> bool | None:
+    """Whether a remedy cured, by the verdict of the trial that tried it; None where it has not trained to an end."""
+    if verdict in TRAINED_THROUGH:
+        return True
+    return False if verdict == Verdict.DIVERGED else None
+
+
+def cured_share(verdicts: Iterable[str]) -> tuple[int, int]:
+    """How many trials were cured, and how many were trained to an end."""
+    known = [cured for cured in map(is_cured, verdicts) if cured is not None]
+    return sum(known), len(known)
 
 
 def exact_interval(count: int, whole: int, *, level: float = LEVEL) -> tuple[float, float]:

@@ -1,0 +1,344 @@
+"""A diverged training, trained again from its last checkpoint or its seed, and looked into where it broke.
+
+All randomness comes from seeds and counters, so on the same machine it goes the same way to the last bit; where it
+does not, that is said. The loop is the trainer's own: what is seen in a step are its records.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detector.hyperparameters import START, WARMUP, Hyperparameters, declarations, names
+from detector.telemetry import (
+    EndCause,
+    EpochMetrics,
+    LaneEnded,
+    StepTelemetry,
+    StepTraced,
+    Telemetry,
+)
+from evolve.errors import EvolveError, StudyError, unknown_text
+from evolve.outcome.replayed import Replayed, Survival, compared, first_broken
+from evolve.outcome.verdict import Verdict
+from evolve.run.detection import best_path, checkpoint_path, open_study_data, prepare_torch
+from evolve.run.judging import FIRST_STEPS
+from evolve.run.lending import Course
+from evolve.run.machine import threads_for
+from evolve.run.weight_files import pinned
+from evolve.storage.database import Storage
+from evolve.storage.runs import last_run
+from evolve.storage.trial_rows import TrialRow, trial_rows
+from evolve.study import Study
+from evolve.study.space import Scalar, fixed_value
+
+if TYPE_CHECKING:
+    from detector.checkpoint import Checkpoint
+    from detector.trainer import LaneSpec
+
+TRACED_STEPS = 8  # the last of them is the end
+OF_STUDY = ("precision",)  # what may be changed besides hyperparameters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What a training is changed in.
+
+    Attributes:
+        values: New value of each hyperparameter.
+        study: New value of each of `OF_STUDY`.
+    """
+
+    values: Mapping[str, Scalar]
+    study: Mapping[str, str]
+
+    @property
+    def all(self) -> dict[str, Scalar]:
+        """All of them, by name."""
+        return {**self.values, **self.study}
+
+    @property
+    def needs_start(self) -> str:
+        """What of it is of use, or of any meaning, from the start of a training alone; empty where nothing is."""
+        declared = declarations()
+        early = [
+            name
+            for name in self.values
+            if declared[name].choices or declared[name].is_shared or declared[name].family in (START, WARMUP)
+        ]
+        return ", ".join([*early, *self.study])
+
+
+def read_changes(settings: Sequence[str]) -> Changes:
+    """What settings such as `clip_norm=10` change.
+
+    Raises:
+        StudyError: One is not allowed.
+    """
+    values: dict[str, Scalar] = {}
+    study: dict[str, str] = {}
+    for setting in settings:
+        name, equals, text = (part.strip() for part in setting.partition("="))
+        if not equals or name in {**values, **study}:
+            raise StudyError(f"--with {setting!r:.80}: is not a setting such as clip_norm=10, each name once")
+        if name not in (*names(), *OF_STUDY):
+            raise StudyError(f"--with {setting!r:.80}: {unknown_text('hyperparameter', name, (*names(), *OF_STUDY))}")
+        try:
+            if name in OF_STUDY:
+                study[name] = _plan_value(name, text)
+            else:
+                values[name] = fixed_value(name, {"true": True, "false": False}.get(text.lower(), text))
+        except ValueError as error:
+            raise StudyError(f"--with {setting!r:.80}: {error}") from None
+    return Changes(values=values, study=study)
+
+
+def _plan_value(name: str, text: str) -> str:
+    from detector.plan import TrainingPlan
+
+    TrainingPlan(**{name: text})  # type: ignore[arg-type]  # which says what is allowed
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Training:
+    """A stored training that diverged, and what is needed to train it again."""
+
+    row: TrialRow
+    study: Study
+    seed: int
+    values: Hyperparameters
+    diagnosis: Mapping[str, Any]
+    stored: Mapping[int, StepTelemetry]
+    epochs: Sequence[EpochMetrics]
+    folder: Path
+    dataset: Any
+
+    @property
+    def end(self) -> int:
+        """Step at which it diverged."""
+        return int(self.diagnosis["step"])
+
+    def lane(self, start: Checkpoint | None, *, traced_from: int | None = None) -> LaneSpec:
+        """It as a lane that keeps nothing, from a checkpoint or from its seed."""
+        from detector.checkpoint import Found
+        from detector.trainer import LaneSpec
+
+        return LaneSpec(values=self.values, seed=self.seed, start=Found(checkpoint=start), traced_from=traced_from)
+
+
+def replay(
+    storage: Storage, name: str, number: int, *, runs: Path, seed: int | None = None, device: str = "cpu"
+) -> Replayed:
+    """Trains a diverged training again up to its end, and looks into its last steps.
+
+    Args:
+        storage: Where the study is; only read.
+        name: Of the study.
+        number: Of the trial.
+        runs: Folder with a folder for each study.
+        seed: Of the training; None for the one that diverged.
+        device: torch's name of the device.
+
+    Raises:
+        EvolveError: There is no such training, it did not diverge, or its data or checkpoint cannot be used.
+    """
+    training, notes = _opened(storage, name, number, runs=runs, seed=seed)
+    start = _checkpoint(training, device)
+    first = 0 if start is None else start.step
+    traced: list[StepTraced] = []
+    steps: list[StepTelemetry] = []
+    traced_from = max(training.end - TRACED_STEPS + 1, first)
+    with closing(_records(training, start, device, traced_from=traced_from)) as records:
+        for record in records:
+            if isinstance(record, StepTraced):
+                traced.append(record)
+            elif isinstance(record, StepTelemetry):
+                steps.append(record)
+                if record.step >= training.end:
+                    break
+    looked_at = tuple(step for step in steps if traced and step.step >= traced[0].step)
+    return Replayed(
+        study=name,
+        trial=number,
+        seed=training.seed,
+        end=training.end,
+        from_step=first,
+        diagnosis=training.diagnosis,
+        comparison=compared(steps, training.stored),
+        notes=notes,
+        broken=first_broken(traced, {step.step: step for step in looked_at}),
+        traced=tuple(traced),
+        steps=looked_at,
+        files=_files(training, traced[-1].places if traced else ()),
+        names=tuple(training.dataset.names),
+    )
+
+
+def survival(
+    storage: Storage,
+    name: str,
+    number: int,
+    changes: Changes,
+    *,
+    runs: Path,
+    seed: int | None = None,
+    device: str = "cpu",
+    epochs: int | None = None,
+) -> Survival:
+    """Goes on with a diverged training under other hyperparameters, and says whether it survives.
+
+    It goes on from the last checkpoint before its end, or from its seed where there is none or where a change has a
+    meaning from the start alone; `Survival.why_from` says so.
+
+    Args:
+        storage, name, number, runs, seed, device: As for `replay`.
+        changes: What is changed.
+        epochs: How many to train with it at most, at least 1; None for all that are left.
+
+    Raises:
+        EvolveError: As `replay`.
+    """
+    before, _ = _opened(storage, name, number, runs=runs, seed=seed)
+    start = None if changes.needs_start else _checkpoint(before, device)
+    values = replace(before.values, **changes.values)
+    training = replace(before, values=values, study=before.study.model_copy(update=dict(changes.study)))
+    if start is not None:
+        start = replace(start, values=values)
+    course = Course(training.study)
+    first_epoch = 0 if start is None else start.epoch + 1
+    for record in _known(before, first_epoch) if start is not None else ():
+        course.take_in(record)
+    trained, ended = 0, None
+    with closing(_records(training, start, device)) as records:
+        for record in records:
+            course.take_in(record)
+            trained += isinstance(record, EpochMetrics) and record.split == "val"
+            if isinstance(record, LaneEnded):
+                ended = record
+            if ended is not None or trained == epochs:
+                break
+    stopped = LaneEnded(lane=0, step=0, cause=EndCause.STOPPED, reason=f"trained {epochs} epochs")
+    judgement = course.judgement(ended or stopped)
+    return Survival(
+        changes=changes.all,
+        from_step=0 if start is None else start.step,
+        why_from=_why_from(changes, start),
+        epochs=trained,
+        is_whole=ended is not None,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        fitness=course.fitness[-1] if course.fitness and course.is_finite else None,
+    )
+
+
+def _why_from(changes: Changes, start: Checkpoint | None) -> str:
+    if start is not None:
+        return f"its checkpoint after epoch {start.epoch}"
+    if changes.needs_start:
+        return f"its start, where {changes.needs_start} has its effect"
+    return "its start: there is no checkpoint before its end"
+
+
+def _known(training: _Training, first_epoch: int) -> Iterator[Telemetry]:
+    """What is stored of the training before an epoch, by which it is judged."""
+    yield from (step for number, step in sorted(training.stored.items()) if number < FIRST_STEPS)
+    yield from (metrics for metrics in training.epochs if metrics.epoch < first_epoch)
+
+
+def _opened(
+    storage: Storage, name: str, number: int, *, runs: Path, seed: int | None
+) -> tuple[_Training, tuple[str, ...]]:
+    (row,) = trial_rows(storage.engine, name, number=number)
+    study = storage.stored_study(name)
+    if study is None or row.diagnosis is None or "step" not in row.diagnosis:
+        raise EvolveError(f"trial {number} of study {name}: is {row.verdict}; only one that diverged can be replayed")
+    chosen = _seed(row, study.seeds_of(number), seed)
+    trial_id = storage.optuna.get_trial_id_from_study_id_trial_number(storage.study_id(name), number)
+    diagnosis = _diagnosis(storage, trial_id, row, chosen)
+    run = last_run(storage.engine, storage.study_id(name))
+    prepare_torch(num_threads=threads_for(1 if run is None else run.workers))
+    study = pinned(study.of_trial(row.params))
+    training = _Training(
+        row=row,
+        study=study,
+        seed=chosen,
+        values=study.hyperparameters(row.params),
+        diagnosis=diagnosis,
+        stored={step.step: step for step in storage.records.steps(trial_id, chosen)},
+        epochs=storage.records.epochs(trial_id).get(chosen, []),
+        folder=runs / name,
+        dataset=open_study_data(study),
+    )
+    lanes = 1 if run is None else run.lanes
+    notes = [f"it was trained beside others, {lanes} trials at once; here it trains alone"] if lanes > 1 else []
+    return training, (*notes, *_data_notes(storage, name, training.dataset))
+
+
+def _seed(row: TrialRow, seeds: Sequence[int], asked: int | None) -> int:
+    known = row.diagnosis.get("seed") if row.diagnosis else None
+    diverged = [each.seed for each in row.trainings if each.verdict == Verdict.DIVERGED]
+    chosen = asked if asked is not None else known if known is not None else (diverged or list(seeds))[0]
+    if diverged and chosen not in diverged:
+        raise EvolveError(f"--seed {chosen}: that training of trial {row.number} did not diverge; allowed: {diverged}")
+    return int(chosen)
+
+
+def _diagnosis(storage: Storage, trial_id: int, row: TrialRow, seed: int) -> Mapping[str, Any]:
+    """Of the training with the seed; that of the trial where it is the same or each one's is not stored."""
+    training = storage.records.trainings(trial_id).get(seed)
+    assert row.diagnosis is not None
+    return row.diagnosis if training is None or training.diagnosis is None else json.loads(training.diagnosis)
+
+
+def _data_notes(storage: Storage, name: str, dataset: Any) -> Iterator[str]:
+    from detector.datasets.listing import changes
+
+    before = storage.ledger.data_files(storage.study_id(name))
+    if before is not None and (found := changes(before, dataset.files)):
+        yield f"the data are not what it was trained on: {'; '.join(found)}"
+
+
+def _checkpoint(training: _Training, device: str) -> Checkpoint | None:
+    """The last of the training's checkpoints that is whole and from before its end, or None."""
+    from detector import checkpoint
+
+    path = checkpoint_path(training.folder, training.row.number, training.seed)
+    plan = training.study.training_plan(device, training.seed)
+    found: list[Checkpoint] = []
+    for candidate in (path, checkpoint.before_path(path), best_path(path)):
+        try:
+            each = checkpoint.load(candidate)
+            checkpoint.check_same_training(each, plan, training.values, training.seed)
+        except checkpoint.CheckpointError:
+            continue
+        if each.step <= training.end:
+            found.append(each)
+    return max(found, key=lambda each: each.step, default=None)
+
+
+def _records(
+    training: _Training, start: Checkpoint | None, device: str, *, traced_from: int | None = None
+) -> Generator[Telemetry, None, None]:
+    from detector.trainer import Trainer
+
+    plan = training.study.training_plan(device, training.seed)
+    trainer = Trainer(plan, training.dataset, [training.lane(start, traced_from=traced_from)])
+    with closing(trainer.fit()) as records:
+        yield from records
+
+
+def _files(training: _Training, places: Sequence[int]) -> tuple[str, ...]:
+    """File of each image that is trained on, by its place; what is rendered has none."""
+    from detector.batches import used_of
+
+    used = used_of(training.dataset.train, training.values.train_share, training.seed)
+    found = [used.original(place).image if training.dataset.files else None for place in places]
+    return tuple(
+        str(image) if isinstance(image, Path) else f"training image {place}"
+        for place, image in zip(places, found, strict=True)
+    )
