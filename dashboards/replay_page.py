@@ -37,7 +37,7 @@ def write_replay_page(path: Path, found: Replayed) -> Path:
         Section(key="batch", title="The last batch", caption=_BATCH, blocks=tuple(_batch(found))),
     )
     title = f"Replay of trial {found.trial} of {found.study}"
-    details = (f"seed {found.seed}", f"step {found.end}", f"trained again from step {found.from_step}")
+    details = (f"seed {found.seed}", f"step {found.end}", f"steps {found.from_step} to {found.until} trained again")
     return write_document(path, document(title, details, sections))
 
 
@@ -101,8 +101,8 @@ def _batch(found: Replayed) -> Iterator[Block]:
         *(Column(title=name, kind="number") for name in ("centre x", "centre y", "width", "height")),
     )
     rows = tuple(
-        (number, file, _name(found.names, int(klass)), *box)
-        for number, (file, labels) in enumerate(zip(found.files, last.labels, strict=True), start=1)
+        (number, image, _name(found.names, int(klass)), *box)
+        for number, (image, labels) in enumerate(zip(found.images, last.labels, strict=True), start=1)
         for klass, *box in labels
     )
     yield Table(name="labels", columns=columns, rows=rows)

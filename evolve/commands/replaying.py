@@ -57,9 +57,10 @@ def replay(
     Example: `evolve replay lr_sweep 2`, `evolve replay lr_sweep 2 --with clip_norm=1 --with momentum=0.8`
     """
     from dashboards.replay_page import write_replay_page
+    from evolve.run.changes import read_changes
     from evolve.run.detection import choose_device
-    from evolve.run.replaying import read_changes, survival
     from evolve.run.replaying import replay as trained_again
+    from evolve.run.replaying import survival
 
     wanted = read_changes(changes or ())
     device = choose_device(device)
@@ -76,13 +77,15 @@ def replay(
 
 def _lines(found: Replayed, page: Path) -> Iterator[str]:
     yield f"trial       {found.trial} of study {found.study}, seed {found.seed}: diverged at step {found.end}"
-    yield f"replay      from step {found.from_step}: {found.comparison.text}"
+    yield f"replay      steps {found.from_step} to {found.until}: {found.comparison.text}"
     for note in found.notes:
         yield f"note        {note}"
     broken = "nothing: all that was computed are numbers" if found.broken is None else found.broken.text
     yield f"broke first {broken}"
     for file in dict.fromkeys(found.files):
         yield f"image       {''.join(letter if letter.isprintable() else '?' for letter in file)}"
+    if found.places and not found.files:
+        yield f"images      {', '.join(map(str, found.places))} of the training images, which are rendered"
     if found.survival is not None:
         yield _survival_line(found.survival)
     yield f"page        {page}"

@@ -154,6 +154,7 @@ class Replayed:
     Attributes:
         study, trial, seed: Which training.
         end: Step at which it diverged.
+        until: Last step that was trained again: the end, or a little after the first sign where the loss only grew.
         from_step: Step from which on it was trained again: that of a checkpoint, or 0.
         diagnosis: As stored.
         comparison: Whether it went as before.
@@ -161,7 +162,7 @@ class Replayed:
         broken: The first thing that is no number; None where none is, as where the loss only grew.
         traced: The last steps, module by module.
         steps: Their telemetry.
-        files: For each image of the last step its file, or its place where it is rendered.
+        files: File of each image of the last step; none where images are rendered.
         names: Class names by index.
         survival: What became of it under other hyperparameters; None where nobody asked.
     """
@@ -170,6 +171,7 @@ class Replayed:
     trial: int
     seed: int
     end: int
+    until: int
     from_step: int
     diagnosis: Mapping[str, Any]
     comparison: Comparison
@@ -188,6 +190,7 @@ class Replayed:
             "trial": self.trial,
             "seed": self.seed,
             "end": self.end,
+            "until": self.until,
             "from_step": self.from_step,
             "diagnosis": dict(self.diagnosis),
             "comparison": asdict(self.comparison) | {"is_equal": self.comparison.differs_at is None},
@@ -195,14 +198,25 @@ class Replayed:
             "broken": None if self.broken is None else asdict(self.broken),
             "steps": [asdict(step) for step in self.steps],
             "modules": {each.step: [asdict(module) for module in each.modules] for each in self.traced},
-            "images": [
-                {"file": file, "labels": labels} for file, labels in zip(self.files, self._last_labels(), strict=True)
-            ],
+            "images": self._images_json(),
             "survival": self._survival_json(),
         }
 
-    def _last_labels(self) -> tuple[Any, ...]:
-        return self.traced[-1].labels if self.traced else ()
+    @property
+    def images(self) -> tuple[str, ...]:
+        """What each image of the last step is called: its file, or its place where it is rendered."""
+        return self.files or tuple(f"training image {place}" for place in self.places)
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Places of these images in what is trained on."""
+        return self.traced[-1].places if self.traced else ()
+
+    def _images_json(self) -> list[dict[str, Any]]:
+        if not self.traced:
+            return []
+        labelled = zip(self.images, self.places, self.traced[-1].labels, strict=True)
+        return [{"image": image, "place": place, "labels": labels} for image, place, labels in labelled]
 
     def _survival_json(self) -> dict[str, Any] | None:
         if self.survival is None:

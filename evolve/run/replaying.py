@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.hyperparameters import START, WARMUP, Hyperparameters, declarations, names
+from detector.hyperparameters import Hyperparameters
 from detector.telemetry import (
     EndCause,
     EpochMetrics,
@@ -22,9 +22,10 @@ from detector.telemetry import (
     StepTraced,
     Telemetry,
 )
-from evolve.errors import EvolveError, StudyError, unknown_text
+from evolve.errors import EvolveError
 from evolve.outcome.replayed import Replayed, Survival, compared, first_broken
 from evolve.outcome.verdict import Verdict
+from evolve.run.changes import Changes
 from evolve.run.detection import best_path, checkpoint_path, open_study_data, prepare_torch
 from evolve.run.judging import FIRST_STEPS
 from evolve.run.lending import Course
@@ -34,74 +35,13 @@ from evolve.storage.database import Storage
 from evolve.storage.runs import last_run
 from evolve.storage.trial_rows import TrialRow, trial_rows
 from evolve.study import Study
-from evolve.study.space import Scalar, fixed_value
 
 if TYPE_CHECKING:
     from detector.checkpoint import Checkpoint
     from detector.trainer import LaneSpec
 
-TRACED_STEPS = 8  # the last of them is the end
-OF_STUDY = ("precision",)  # what may be changed besides hyperparameters
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """What a training is changed in.
-
-    Attributes:
-        values: New value of each hyperparameter.
-        study: New value of each of `OF_STUDY`.
-    """
-
-    values: Mapping[str, Scalar]
-    study: Mapping[str, str]
-
-    @property
-    def all(self) -> dict[str, Scalar]:
-        """All of them, by name."""
-        return {**self.values, **self.study}
-
-    @property
-    def needs_start(self) -> str:
-        """What of it is of use, or of any meaning, from the start of a training alone; empty where nothing is."""
-        declared = declarations()
-        early = [
-            name
-            for name in self.values
-            if declared[name].choices or declared[name].is_shared or declared[name].family in (START, WARMUP)
-        ]
-        return ", ".join([*early, *self.study])
-
-
-def read_changes(settings: Sequence[str]) -> Changes:
-    """What settings such as `clip_norm=10` change.
-
-    Raises:
-        StudyError: One is not allowed.
-    """
-    values: dict[str, Scalar] = {}
-    study: dict[str, str] = {}
-    for setting in settings:
-        name, equals, text = (part.strip() for part in setting.partition("="))
-        if not equals or name in {**values, **study}:
-            raise StudyError(f"--with {setting!r:.80}: is not a setting such as clip_norm=10, each name once")
-        if name not in (*names(), *OF_STUDY):
-            raise StudyError(f"--with {setting!r:.80}: {unknown_text('hyperparameter', name, (*names(), *OF_STUDY))}")
-        try:
-            if name in OF_STUDY:
-                study[name] = _plan_value(name, text)
-            else:
-                values[name] = fixed_value(name, {"true": True, "false": False}.get(text.lower(), text))
-        except ValueError as error:
-            raise StudyError(f"--with {setting!r:.80}: {error}") from None
-    return Changes(values=values, study=study)
-
-
-def _plan_value(name: str, text: str) -> str:
-    from detector.plan import TrainingPlan
-
-    TrainingPlan(**{name: text})  # type: ignore[arg-type]  # which says what is allowed
-    return text
+TRACED_STEPS = 8
+AFTER_SIGN = 2  # steps looked into after the first sign, where all stayed numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +62,13 @@ class _Training:
     def end(self) -> int:
         """Step at which it diverged."""
         return int(self.diagnosis["step"])
+
+    @property
+    def until(self) -> int:
+        """The last step to look into: the end, or where the loss only grew, a little after the first sign."""
+        sign = self.diagnosis.get("first_sign_step")
+        is_number = isinstance(self.diagnosis.get("value"), int | float)  # what is none is stored as text
+        return self.end if sign is None or not is_number else min(int(sign) + AFTER_SIGN, self.end)
 
     def lane(self, start: Checkpoint | None, *, traced_from: int | None = None) -> LaneSpec:
         """It as a lane that keeps nothing, from a checkpoint or from its seed."""
@@ -148,18 +95,18 @@ def replay(
         EvolveError: There is no such training, it did not diverge, or its data or checkpoint cannot be used.
     """
     training, notes = _opened(storage, name, number, runs=runs, seed=seed)
-    start = _checkpoint(training, device)
+    start = _checkpoint(training, device, before=training.until)
     first = 0 if start is None else start.step
     traced: list[StepTraced] = []
     steps: list[StepTelemetry] = []
-    traced_from = max(training.end - TRACED_STEPS + 1, first)
+    traced_from = max(training.until - TRACED_STEPS + 1, first)
     with closing(_records(training, start, device, traced_from=traced_from)) as records:
         for record in records:
             if isinstance(record, StepTraced):
                 traced.append(record)
             elif isinstance(record, StepTelemetry):
                 steps.append(record)
-                if record.step >= training.end:
+                if record.step >= training.until:
                     break
     looked_at = tuple(step for step in steps if traced and step.step >= traced[0].step)
     return Replayed(
@@ -167,6 +114,7 @@ def replay(
         trial=number,
         seed=training.seed,
         end=training.end,
+        until=training.until,
         from_step=first,
         diagnosis=training.diagnosis,
         comparison=compared(steps, training.stored),
@@ -204,7 +152,7 @@ def survival(
         EvolveError: As `replay`.
     """
     before, _ = _opened(storage, name, number, runs=runs, seed=seed)
-    start = None if changes.needs_start else _checkpoint(before, device)
+    start = None if changes.needs_start else _checkpoint(before, device, before=before.end)
     values = replace(before.values, **changes.values)
     training = replace(before, values=values, study=before.study.model_copy(update=dict(changes.study)))
     if start is not None:
@@ -303,8 +251,8 @@ def _data_notes(storage: Storage, name: str, dataset: Any) -> Iterator[str]:
         yield f"the data are not what it was trained on: {'; '.join(found)}"
 
 
-def _checkpoint(training: _Training, device: str) -> Checkpoint | None:
-    """The last of the training's checkpoints that is whole and from before its end, or None."""
+def _checkpoint(training: _Training, device: str, *, before: int) -> Checkpoint | None:
+    """The last of the training's checkpoints that is whole and from which a step is still to come, or None."""
     from detector import checkpoint
 
     path = checkpoint_path(training.folder, training.row.number, training.seed)
@@ -316,7 +264,7 @@ def _checkpoint(training: _Training, device: str) -> Checkpoint | None:
             checkpoint.check_same_training(each, plan, training.values, training.seed)
         except checkpoint.CheckpointError:
             continue
-        if each.step <= training.end:
+        if each.step <= before:
             found.append(each)
     return max(found, key=lambda each: each.step, default=None)
 
@@ -333,12 +281,10 @@ def _records(
 
 
 def _files(training: _Training, places: Sequence[int]) -> tuple[str, ...]:
-    """File of each image that is trained on, by its place; what is rendered has none."""
+    """File of each image that is trained on, by its place; none where images are rendered."""
     from detector.batches import used_of
 
+    if not training.dataset.files:
+        return ()
     used = used_of(training.dataset.train, training.values.train_share, training.seed)
-    found = [used.original(place).image if training.dataset.files else None for place in places]
-    return tuple(
-        str(image) if isinstance(image, Path) else f"training image {place}"
-        for place, image in zip(places, found, strict=True)
-    )
+    return tuple(str(used.original(place).image) for place in places)

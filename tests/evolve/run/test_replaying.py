@@ -1,4 +1,4 @@
-"""A diverged training is trained again bit for bit, its broken module is named, and another value is tried from there."""
+"""A diverged training goes again bit for bit, its broken module is named, and another value is tried from there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from detector import population
 from detector.models.network import initialise_lane
 from evolve.cli import app
 from evolve.errors import EvolveError, StudyError
-from evolve.run.replaying import read_changes
+from evolve.run.changes import read_changes
 from evolve.storage import schema
 from evolve.storage.database import Storage
 from tests.processes import evolve
@@ -64,8 +64,8 @@ def test_a_replay_goes_on_from_the_checkpoint_bit_for_bit_and_shows_the_batch(fo
 
     assert found["comparison"]["is_equal"]
     assert found["from_step"] > 0
-    assert found["end"] >= found["from_step"] + found["comparison"]["steps"] - 1
-    assert list(found["modules"])[-1] == str(found["end"])
+    assert found["until"] == found["from_step"] + found["comparison"]["steps"] - 1
+    assert list(found["modules"])[-1] == str(found["until"])
     assert len(found["images"]) == 16
     assert "<h1>Replay of trial 0 of small</h1>" in Path(found["page"]).read_text()
 
