@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -35,7 +36,7 @@ from evolve.outcome.verdict import Verdict
 from evolve.run.lending import Course
 from evolve.study import Study
 
-SIDE, SCENES, BATCH, EPOCHS = 64, 64, 8, 8
+SIDE, SCENES, BATCH, EPOCHS = 64, 64, 8, 6
 ATTEMPTS = 8  # harder and harder, until the fault makes the training diverge
 STUDY = Study.from_mapping({"name": "causes", "space": {}, "budget": {"trials": 1}}, origin="benchmarks/causes.py")
 
@@ -159,37 +160,69 @@ PLANTS: Mapping[Cause, Callable[[random.Random, Setup, float], tuple[Setup, Setu
 }
 
 
-def planted(cause: Cause, seed: int) -> Result | None:
-    """A fault of one kind, planted until it makes a sound training diverge; None where it never did."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planted:
+    """A fault that makes a training diverge which is sound without it."""
+
+    cause: Cause
+    seed: int
+    attempts: int
+    base: Setup
+    faulty: Setup
+    steps: Sequence[StepTelemetry]
+    ended: LaneEnded
+    sound_fitness: float
+
+
+def planted(cause: Cause, seed: int) -> Planted | None:
+    """A fault of one kind, made harder until a sound training diverges by it; None where none did."""
     rng = random.Random(f"{cause}:{seed}")
     for attempt in range(ATTEMPTS):
         base, faulty = PLANTS[cause](rng, sound(rng), attempt / 2)
         steps, ended, course = train(faulty, seed)
-        if course.judgement(ended).verdict is not Verdict.DIVERGED:
+        if not _has_diverged(ended, course):
             continue
         _, sound_ended, sound_course = train(base, seed)
-        if sound_course.judgement(sound_ended).verdict is Verdict.DIVERGED:
-            continue
-        diagnosis = diagnose(steps, ended, seed=seed, values=faulty.values, precision=faulty.precision)
-        remedies = diagnosis.causes[0].remedies
-        is_cured, fitness = None, 0.0
-        if remedies:
-            _, cured_ended, cured_course = train(faulty.cured(remedies), seed)
-            is_cured = cured_course.judgement(cured_ended).verdict is not Verdict.DIVERGED
-            fitness = cured_course.fitness[-1] if cured_course.fitness else 0.0
-        return Result(
-            seed=seed,
-            cause=cause,
-            attempts=attempt + 1,
-            found=tuple(each.cause for each in diagnosis.causes),
-            remedies=tuple(remedy.setting for remedy in remedies),
-            is_cured=is_cured,
-            fitness=fitness,
-            sound_fitness=sound_course.fitness[-1],
-            summary=diagnosis.summary,
-            fault=_difference(base, faulty),
-        )
+        if not _has_diverged(sound_ended, sound_course):
+            return Planted(
+                cause=cause,
+                seed=seed,
+                attempts=attempt + 1,
+                base=base,
+                faulty=faulty,
+                steps=steps,
+                ended=ended,
+                sound_fitness=sound_course.fitness[-1],
+            )
     return None
+
+
+def result_of(fault: Planted) -> Result:
+    """What the rules say of a planting, and what becomes of it with their remedies."""
+    faulty = fault.faulty
+    diagnosis = diagnose(fault.steps, fault.ended, seed=fault.seed, values=faulty.values, precision=faulty.precision)
+    remedies = diagnosis.causes[0].remedies
+    is_cured, fitness = None, 0.0
+    if remedies:
+        _, ended, course = train(faulty.cured(remedies), fault.seed)
+        is_cured = not _has_diverged(ended, course)
+        fitness = course.fitness[-1] if course.fitness else 0.0
+    return Result(
+        seed=fault.seed,
+        cause=fault.cause,
+        attempts=fault.attempts,
+        found=tuple(each.cause for each in diagnosis.causes),
+        remedies=tuple(remedy.setting for remedy in remedies),
+        is_cured=is_cured,
+        fitness=fitness,
+        sound_fitness=fault.sound_fitness,
+        summary=diagnosis.summary,
+        fault=_difference(fault.base, faulty),
+    )
+
+
+def _has_diverged(ended: LaneEnded, course: Course) -> bool:
+    return course.judgement(ended).verdict is Verdict.DIVERGED
 
 
 def train(setup: Setup, seed: int) -> tuple[list[StepTelemetry], LaneEnded, Course]:
@@ -254,16 +287,19 @@ def _crowded(sample: Sample, count: int) -> Sample:
 
 
 def _scenes(setup: Setup) -> Dataset:
+    whole = _sound_scenes(setup.source)
+    return replace(whole, train=_Relabelled(whole.train, setup.labels)) if setup.labels else whole
+
+
+@cache  # scenes are drawn from stamps that take longer to make than a training
+def _sound_scenes(source: str) -> Dataset:
     def scenes(part: str, count: int) -> DigitScenes:
         return DigitScenes(
-            DigitSettings(split=part, names=CLASS_NAMES[setup.source], image_size=SIDE, seed=0, num_scenes=count)
+            DigitSettings(split=part, names=CLASS_NAMES[source], image_size=SIDE, seed=0, num_scenes=count)
         )
 
-    whole = open_digits(setup.source, image_size=SIDE)
-    train: Split = scenes("train", SCENES)
-    if setup.labels:
-        train = _Relabelled(train, setup.labels)
-    return replace(whole, train=train, val=scenes("val", 16), test=None, max_boxes=80)
+    whole = open_digits(source, image_size=SIDE)
+    return replace(whole, train=scenes("train", SCENES), val=scenes("val", 16), test=None, max_boxes=80)
 
 
 def _with(setup: Setup, **changes: float | str | bool) -> Setup:
@@ -327,7 +363,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for seed in range(first, last + 1, 2):
             for cause in map(Cause, chosen.causes.split(",")):
                 if (cause, seed) not in done:
-                    _append(chosen.output, cause, seed, planted(cause, seed))
+                    fault = planted(cause, seed)
+                    _append(chosen.output, cause, seed, None if fault is None else result_of(fault))
         before = _read(chosen.output)
     results = [Result(**each) for each in before if "found" in each]
     print("\n".join(table(results)))

@@ -70,8 +70,8 @@ def planting(monkeypatch: pytest.MonkeyPatch, parameter: str, value: float) -> N
     def planted(network: nn.Module, *arguments: object, **options: object) -> None:
         initialise_lane(network, *arguments, **options)  # type: ignore[arg-type]
         weight: Tensor = dict(network.named_parameters())[parameter].detach()
-        # Of a kernel all: in a deep layer one value may meet nothing but zeros.
-        weight.view(-1)[: weight.numel() if abs(value) == 3e38 else 1] = value
+        # Of what is only large all values: sums of them overflow.
+        (weight if abs(value) == 3e38 else weight[0]).fill_(value)
 
     monkeypatch.setattr(population, "initialise_lane", planted)
 

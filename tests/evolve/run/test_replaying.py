@@ -107,7 +107,7 @@ def test_a_module_that_was_planted_is_named(folder: Path, monkeypatch: pytest.Mo
     def planted(network: nn.Module, *arguments: object, **options: object) -> None:
         initialise_lane(network, *arguments, **options)  # type: ignore[arg-type]
         weight: Tensor = dict(network.named_parameters())["blocks.10.conv.weight"].detach()
-        weight.view(-1)[0] = inf
+        weight[0].fill_(inf)
 
     monkeypatch.setattr(population, "initialise_lane", planted)
     (folder / "small.yaml").write_text(TWO_EPOCHS.replace("1.0e+5", "0.01"))
