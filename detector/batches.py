@@ -38,10 +38,13 @@ class Batch:
         images: RGB, uint8, (N, 3, S, S).
         labels_NM5: Class and box (centre x, centre y, width, height, fractions of S), float32; rows that are not used
             have class -1 and zeros.
+        places: Places of the images in what is trained on; of an image made of several, that of the first. Empty where
+            nothing is trained on it.
     """
 
     images: Tensor
     labels_NM5: Tensor
+    places: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,12 +161,12 @@ def _training_batches(split: Split, order: TrainingOrder, values: Hyperparameter
     is_varied, max_boxes = augments(values), order.max_boxes * images_in_one(values)
     batches = np.split(_shuffled(len(split), order), num_batches(split, order.batch_size))
     for place, rows in enumerate(batches):
-        side = _image_size(order, place, values.multi_scale)
+        side, places = _image_size(order, place, values.multi_scale), tuple(rows.tolist())
         samples = [
             augment(images, index, values, side) if is_varied else letterbox(images.sample(index), side)
-            for index in rows.tolist()
+            for index in places
         ]
-        yield _collate(samples, max_boxes)
+        yield _collate(samples, max_boxes, places)
 
 
 def _shuffled(count: int, order: TrainingOrder) -> np.ndarray:
@@ -211,7 +214,7 @@ def prefetched(batches: Iterator[Batch]) -> Generator[Batch, None, None]:
             yield batch
 
 
-def _collate(samples: Sequence[Sample], max_boxes: int) -> Batch:
+def _collate(samples: Sequence[Sample], max_boxes: int, places: tuple[int, ...] = ()) -> Batch:
     counts = [sample.labels_M.shape[0] for sample in samples]
     if (most := max(counts)) > max_boxes:
         raise ValueError(f"an image has {most} labels; allowed: at most {max_boxes}, as max_boxes says")
@@ -220,4 +223,4 @@ def _collate(samples: Sequence[Sample], max_boxes: int) -> Batch:
     labels_NM5 = torch.tensor([NO_LABEL, 0.0, 0.0, 0.0, 0.0]).repeat(len(samples), max_boxes, 1)
     is_used_NM = torch.arange(max_boxes) < torch.tensor(counts)[:, None]
     labels_NM5[is_used_NM] = torch.cat((classes[:, None], boxes), 1)
-    return Batch(images=torch.stack([sample.image for sample in samples]), labels_NM5=labels_NM5)
+    return Batch(images=torch.stack([sample.image for sample in samples]), labels_NM5=labels_NM5, places=places)

@@ -25,7 +25,7 @@ STEPS_AT = (0.8, 0.9)  # darknet yolov3.cfg: steps 400000 and 450000 of 500200
 _WARMING = ("warmup_epochs or warmup_steps",)
 _TO_LRF = ("linear", "cosine", "steps", "poly", "exponential", "cosine_restarts", "one_cycle", "plateau")
 _STEPS, _PLATEAU = (("schedule", "steps"),), (("schedule", "plateau"),)
-_ADAPTIVE = (("clipping", "adaptive"),)
+_ADAPTIVE, _SPIKES = (("clipping", "adaptive"),), (("on_spike", "skip", "rewind"),)
 
 
 def _variation(default: float, high: float, meaning: str, unit: str) -> Any:
@@ -367,6 +367,28 @@ class Hyperparameters:
     clip_decay: float = number(0.97, 0.0, 0.9999, OPTIMIZER, "Decay of that mean and deviation.", needs=_ADAPTIVE)
     clip_warmup: float = number(
         25.0, 1.0, 1e6, OPTIMIZER, "First updates, measured and not clipped.", unit="updates", needs=_ADAPTIVE
+    )
+    on_spike: str = choice(
+        OPTIMIZER,
+        "What becomes of an update whose gradient norm is a spike: it is made, skipped, or skipped with the weights "
+        "taken back to those before.",
+        ("none", "skip", "rewind"),
+    )
+    spike_z: float = number(
+        6.0, 0.0, 1e6, OPTIMIZER, "A norm further above its mean is a spike.", unit="deviations", needs=_SPIKES
+    )
+    spike_decay: float = number(0.97, 0.0, 0.9999, OPTIMIZER, "Decay of that mean and deviation.", needs=_SPIKES)
+    spike_warmup: float = number(
+        25.0, 1.0, 1e6, OPTIMIZER, "First updates, none of which is a spike.", unit="updates", needs=_SPIKES
+    )
+    rewind_steps: float = number(
+        20.0,
+        1.0,
+        1e6,
+        OPTIMIZER,
+        "Weights are taken back by so many updates at least, and by less than twice as many.",
+        unit="updates",
+        needs=(("on_spike", "rewind"),),
     )
     ema_decay: float = number(0.999, 0.0, 0.99999, AVERAGE, "Decay of the moving average of the weights, 0 for none.")
     fliplr: float = _variation(0.5, 1.0, "Probability of a horizontal flip.", "probability")

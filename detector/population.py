@@ -6,7 +6,9 @@ Letters: T lanes, N images, M labels an image, S scales (in `terms_TS4`).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,10 +26,13 @@ from detector.objectness import ObjectnessTally
 from detector.optimizer import LaneOptimizers
 from detector.plan import TrainingPlan
 from detector.scores import AllScores
+from detector.spikes import SpikeGuard, State, guards_of
 from detector.telemetry import TERMS, LayerValues, LossTerms, Measurement, Objectness, Rates, values_of
+from detector.tracing import Trace, tracing
 
 FIRST_LOSS_SCALE = 2.0**14
 SCALE_GROWTH_STEPS = 200
+_SPIKES = "spikes"  # key of what a lane remembers of them, beside its optimizer's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +84,8 @@ class Population:
         self._values: list[Hyperparameters] = []
         self._optimizers: LaneOptimizers  # of the network, from its first lanes on
         self._good_steps: list[int] = []
+        self._guards: list[SpikeGuard | None] = []
+        self._norms: list[float] = []  # of the gradients of the last `measure`
         self._numbers: dict[tuple[int, ...], LaneValues] = {}
 
     @property
@@ -104,6 +111,7 @@ class Population:
             self._initialise(slot, lane_values, seed)
         self._values += values
         self._good_steps += [0] * len(values)
+        self._guards += guards_of(values)
         self._renew_optimizers(present)
         for slot in range(num_before, self.num_lanes):
             self._optimizers.set_loss_scale(slot, FIRST_LOSS_SCALE if self._plan.precision == "float16" else 1.0)
@@ -143,7 +151,13 @@ class Population:
         }
         packed = torch.cat((torch.stack([*scalars_T.values()], 1), parts.terms_TS4.detach().flatten(1)), 1)
         rows = packed.tolist()  # sync point: the only one of a step
-        return [_measurement(rate, [*scalars_T], row) for rate, row in zip(rates, rows, strict=True)]
+        measured = [_measurement(rate, [*scalars_T], row) for rate, row in zip(rates, rows, strict=True)]
+        self._norms = [each.grad_norm for each in measured]
+        return measured
+
+    def traced(self) -> AbstractContextManager[Trace]:
+        """A trace of what passes through the network in the next `measure`; its one lane is all there is."""
+        return tracing(self._network)
 
     def skip(self, slot: int) -> bool:
         """Drops the gradient of a lane whose measurement is not finite.
@@ -158,7 +172,8 @@ class Population:
         return scale > 1
 
     def update(self, slots: Sequence[int]) -> None:
-        """Takes the step of the lanes that `measure` found finite and that are to make one now."""
+        """Takes the step of lanes that `measure` found finite and that are to make one now, unless it is a spike."""
+        slots = [slot for slot in slots if self._makes_update(slot)]
         if not slots:
             return
         self._optimizers.accept(slots)
@@ -167,12 +182,23 @@ class Population:
             if self._plan.precision == "float16" and self._good_steps[slot] % SCALE_GROWTH_STEPS == 0:
                 self._optimizers.set_loss_scale(slot, self._optimizers.loss_scale(slot) * 2)
 
+    def _makes_update(self, slot: int) -> bool:
+        """Whether a lane makes its update, by what it does with spikes; if it goes back, it does so here."""
+        guard = self._guards[slot]
+        if guard is None:
+            return True
+        is_made = guard.makes_update(self._norms[slot], partial(self._state, slot), partial(self._load, slot))
+        if not is_made:
+            self._optimizers.clear_gradient([slot])
+        return is_made
+
     @torch.no_grad()
     def drop(self, slots: Collection[int]) -> None:
         """Takes lanes out; the others keep their weights, momentum and gradient bit by bit."""
         kept = [slot for slot in range(self.num_lanes) if slot not in slots]
         self._values = [self._values[slot] for slot in kept]
         self._good_steps = [self._good_steps[slot] for slot in kept]
+        self._guards = [self._guards[slot] for slot in kept]
         if kept:
             self._rebuild(kept, num_new=0)
             self._renew_optimizers(kept)
@@ -240,12 +266,24 @@ class Population:
 
     def lane_state(self, slot: int) -> tuple[dict[str, Tensor], dict[str, object]]:
         """Copies on the CPU of a lane's weights and of its optimizer's state."""
+        weights, optimizer = self._state(slot)
+        guard = self._guards[slot]
+        return weights, optimizer if guard is None else optimizer | {_SPIKES: guard.state()}
+
+    def load_lane(self, slot: int, weights: dict[str, Tensor], optimizer: dict[str, object]) -> None:
+        """Takes back what `lane_state` gave."""
+        self._load(slot, (weights, optimizer))
+        guard, state = self._guards[slot], optimizer.get(_SPIKES)
+        if guard is not None and isinstance(state, Mapping):
+            guard.load_state(state)
+
+    def _state(self, slot: int) -> State:
         weights = {name: value.cpu().clone() for name, value in self._network.lane_state(slot).items()}
         return weights, dict(self._optimizers.state(slot))
 
     @torch.no_grad()
-    def load_lane(self, slot: int, weights: dict[str, Tensor], optimizer: dict[str, object]) -> None:
-        """Takes back what `lane_state` gave."""
+    def _load(self, slot: int, state: State) -> None:
+        weights, optimizer = state
         self._network.load_lane(slot, weights)
         self._optimizers.load_state(slot, optimizer)
 

@@ -322,6 +322,44 @@ class PicturesWatched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleTraced:
+    """What passed through one module of a network in a step; norms are no finite numbers where a value is none.
+
+    Attributes:
+        name: Of the module, such as blocks.4.conv for a convolution, blocks.4 for what its block hands on.
+        output_norm: Euclidean norm of what it put out.
+        gradient_norm: The same of the gradient with respect to that, times the loss scale; None where none came back.
+        weight_gradient_norm: The same of the gradient of its own weights; None where it has none that are trained.
+    """
+
+    name: str
+    output_norm: float
+    gradient_norm: float | None
+    weight_gradient_norm: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTraced:
+    """What passed through a lane's network in a step, and what it was shown; before the step's telemetry.
+
+    Attributes:
+        lane: Position of the lane among all that were ever admitted.
+        step: Batches seen before this one.
+        modules: In the order of the forward pass.
+        places: Places of the batch's images in the training split.
+        pictures: The images as the network saw them, with their labels.
+        labels: For each image its labels: class, centre x and y, width and height as fractions of the image.
+    """
+
+    lane: int
+    step: int
+    modules: tuple[ModuleTraced, ...]
+    places: tuple[int, ...]
+    pictures: tuple[Picture, ...]
+    labels: tuple[tuple[tuple[float, ...], ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointSaved:
     """A lane can go on from here: everything up to the end of `epoch` is in the file at `path`."""
 
@@ -363,6 +401,7 @@ class LaneEnded:
 
 Telemetry = (
     LaneStarted
+    | StepTraced
     | StepTelemetry
     | ClassScores
     | ScaleObjectness

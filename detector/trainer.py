@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -41,10 +41,21 @@ from detector.telemetry import (
     ScaleObjectness,
     Scores,
     StepTelemetry,
+    StepTraced,
     Telemetry,
     values_of,
 )
-from detector.watching import Watched, batch_picture, found_boxes, is_inspected, is_watched, watch
+from detector.tracing import Trace
+from detector.watching import (
+    Watched,
+    batch_labels,
+    batch_picture,
+    batch_pictures,
+    found_boxes,
+    is_inspected,
+    is_watched,
+    watch,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +70,8 @@ class LaneSpec:
         start: What to go on from; nothing for a training from its beginning.
         origin: Written to the file, for whoever looks for something to go on from.
         is_inspected: Whether it is recorded what its layers hold, before the first epoch and after some others.
+        traced_from: Step from which on each is traced, module by module, which takes time; None for none. Such a lane
+            trains alone.
     """
 
     values: Hyperparameters
@@ -68,6 +81,7 @@ class LaneSpec:
     start: Found = field(default_factory=Found)
     origin: str = ""
     is_inspected: bool = False
+    traced_from: int | None = None
 
 
 @dataclass(slots=True)
@@ -167,8 +181,11 @@ class Trainer:
             Number of the lane, which its records carry.
 
         Raises:
+            ValueError: It or another is traced, and would not train alone.
             CheckpointError: Its start is of another training.
         """
+        if self.num_lanes and any(each.traced_from is not None for each in (spec, *self._specs())):
+            raise ValueError("traced_from: a lane that is traced trains alone; allowed beside others: None")
         plan = self._plan if spec.data_seed is None else replace(self._plan, data_seed=spec.data_seed)
         if (stored := spec.start.checkpoint) is not None:
             checkpoint.check_same_training(stored, plan, spec.values, spec.seed)
@@ -176,6 +193,9 @@ class Trainer:
         self._waiting.append(_Lane(number=self._num_admitted, spec=spec, plan=plan, epoch=epoch))
         self._num_admitted += 1
         return self._waiting[-1].number
+
+    def _specs(self) -> list[LaneSpec]:
+        return [lane.spec for lane in (*self._lanes, *self._waiting)]
 
     def stop(self, lane: int, reason: str = "was told to stop") -> None:
         """Ends a lane at the record just read: before its update, or before what it learned in an epoch is saved."""
@@ -294,11 +314,14 @@ class Trainer:
             for lane in self._lanes:
                 if lane.place in pictures:
                     yield from _pictures([lane], "train", (pictures[lane.place],))
-        measured = self._population.measure(
-            [found[lane.place] for lane in self._lanes],
-            [self._rates(lane, place) for lane in self._lanes],
-            [anchor_pull_at(self._step_of(lane, place), lane.spec.values) for lane in self._lanes],
-        )
+        with self._tracing(place) as trace:
+            measured = self._population.measure(
+                [found[lane.place] for lane in self._lanes],
+                [self._rates(lane, place) for lane in self._lanes],
+                [anchor_pull_at(self._step_of(lane, place), lane.spec.values) for lane in self._lanes],
+            )
+        if trace is not None:
+            yield self._traced(self._lanes[0], place, trace, found[self._lanes[0].place])
         seconds = self._clock() - self._since
         for lane, values in zip(self._lanes, measured, strict=True):
             lane.add(values, seconds / len(measured))
@@ -312,6 +335,23 @@ class Trainer:
             )
         self._since = self._clock()
         yield from self._update(place, measured)
+
+    def _tracing(self, place: int) -> AbstractContextManager[Trace | None]:
+        """A trace of the step, where its lane, which trains alone then, is to be traced."""
+        first = self._lanes[0]
+        since = first.spec.traced_from
+        is_traced = since is not None and self._step_of(first, place) >= since
+        return self._population.traced() if is_traced else nullcontext()
+
+    def _traced(self, lane: _Lane, place: int, trace: Trace, batch: Batch) -> StepTraced:
+        return StepTraced(
+            lane=lane.number,
+            step=self._step_of(lane, place),
+            modules=trace.modules(),
+            places=batch.places,
+            pictures=batch_pictures(batch),
+            labels=tuple(tuple(map(tuple, rows_M5.tolist())) for rows_M5 in batch_labels(batch)),
+        )
 
     def _one_by_place(self) -> Collection[_Lane]:
         """A lane for each seed and epoch that lanes train on."""

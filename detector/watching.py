@@ -109,6 +109,22 @@ def batch_picture(batch: Batch) -> Picture:
     return _picture(sample, longest=2 * LONGEST)
 
 
+def batch_pictures(batch: Batch) -> tuple[Picture, ...]:
+    """Each image of a batch as the network sees it, with its labels; one that is no number is not drawn."""
+    return tuple(map(_network_picture, batch.images, batch_labels(batch)))
+
+
+def batch_labels(batch: Batch) -> tuple[Tensor, ...]:
+    """Labels of each image of a batch, of shape (M, 5) as `Batch` has them, without rows that are not used."""
+    return tuple(rows_M5[rows_M5[:, 0] >= 0] for rows_M5 in batch.labels_NM5)
+
+
+def _network_picture(image: Tensor, rows_M5: Tensor) -> Picture:
+    known_M5 = rows_M5[rows_M5.isfinite().all(1)]
+    boxes_M4 = xyxy(known_M5[:, 1:]) * image.shape[-1]
+    return _picture(Sample(image=image, boxes_M4=boxes_M4, labels_M=known_M5[:, 0].long()))
+
+
 def _classes(sample: Sample) -> set[int]:
     return set(sample.labels_M.tolist())
 

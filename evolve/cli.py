@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from evolve.commands import ablating, auditing, converting, doctoring, exchange, looking, noise, running, using
+from evolve.commands import (
+    ablating,
+    auditing,
+    converting,
+    curing,
+    doctoring,
+    exchange,
+    looking,
+    noise,
+    replaying,
+    running,
+    using,
+)
 from evolve.errors import EvolveError, StudyError
 
 app = typer.Typer(
@@ -30,6 +42,8 @@ for command in (
     looking.studies,
     looking.hyp,
     looking.show,
+    replaying.replay,
+    curing.cure,
     looking.report,
     looking.dashboard,
     looking.note,

@@ -25,6 +25,7 @@ from tests.evolve.commands.test_my_data import write_voc
 from tests.evolve.exchange.test_import_results import GOOD, NOT_A_NUMBER, evolve_csv
 from tests.places import ROOT
 from tests.processes import environment, evolve
+from tests.small_study import SMALL
 
 PAGES = (
     "README.md",
@@ -65,7 +66,10 @@ def prepare(folder: Path, page: str) -> None:
             study |= {"noise": {"sources": ["initialisation", "order"], "levels": 2}, "budget": {}, "batch_size": 64}
         (folder / "studies" / f"{name}.yaml").write_text(yaml.safe_dump(study))
     (folder / "evolve.csv").write_text(evolve_csv((GOOD, {}), (GOOD, {"lr0": 0.02}), (NOT_A_NUMBER, {"lr0": 0.1})))
-    if "tune" not in page:
+    if "diverge" in page:  # what is looked into there has to have been trained
+        (folder / "studies" / "lr_sweep.yaml").write_text(SMALL)
+        evolve(folder, "run", "--study", "lr_sweep")
+    elif "tune" not in page:
         run_here(shlex.split(IMPORT.format("lr_sweep")))
 
 
@@ -89,7 +93,7 @@ def run_here(command: list[str], *, may_exist: str = "") -> None:
 def run(folder: Path, command: list[str], *, may_exist: str = "") -> None:
     if command[1] == "dashboard":
         serve_shortly(folder, command)
-    elif command[1] in ("run", "train", "ablate"):
+    elif command[1] in ("run", "train", "ablate", "replay", "cure"):
         evolve(folder, *command[1:])
     else:
         run_here(command, may_exist=may_exist)

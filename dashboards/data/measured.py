@@ -12,8 +12,9 @@ import pandas as pd
 from sqlalchemy import Connection, Engine, Select
 
 from dashboards.data import queries
-from dashboards.data.frames import read_frame
+from dashboards.data.frames import read_frame, read_json
 from dashboards.data.trial_sets import best_numbers, spread_evenly
+from evolve.outcome.cured import SUFFIX, cure_numbers
 
 FrameName: TypeAlias = Literal[
     "epochs",
@@ -30,6 +31,7 @@ FrameName: TypeAlias = Literal[
     "layers",
     "watched",
     "pictures",
+    "cures",
 ]
 
 
@@ -73,6 +75,7 @@ def measured_of_study(
     engine: Engine,
     study_id: int,
     *,
+    name: str,
     trials: pd.DataFrame,
     params: pd.DataFrame,
     diagnoses: Mapping[int, Mapping[str, Any]],
@@ -82,6 +85,7 @@ def measured_of_study(
     Args:
         engine: The database of the study.
         study_id: Optuna's id of the study.
+        name: Of the study.
         trials: All trials; rows of later ones are left out.
         params: Hyperparameters of these trials.
         diagnoses: Diagnosis of each diverged trial by number.
@@ -93,6 +97,7 @@ def measured_of_study(
         "last_steps": lambda connection: _last_steps(connection, trials, diagnoses),
         "trainings": lambda connection: _of_trials(connection, queries.training_rows(study_id), trials),
         "seed_epochs": lambda connection: _of_trials(connection, queries.seed_epoch_rows(study_id), trials),
+        "cures": lambda connection: _cures(connection, name),
     }
     return Measured({name: partial(_read, engine, reader) for name, reader in readers.items()})
 
@@ -124,6 +129,20 @@ def _epochs(connection: Connection, study_id: int, trials: pd.DataFrame) -> pd.D
 
 def _of_trials(connection: Connection, query: Select[Any], trials: pd.DataFrame) -> pd.DataFrame:
     return read_frame(connection, query).merge(trials[["trial_id", "number"]], on="trial_id")
+
+
+def _cures(connection: Connection, name: str) -> pd.DataFrame:
+    """Verdict, reason and fitness of the trials that try the remedies of this study's, by the number of the latter."""
+    columns = ("number", "verdict", "reason", "fitness")
+    study = connection.execute(queries.study_by_name(f"{name}{SUFFIX}")).one_or_none()
+    tried = {} if study is None else cure_numbers(read_json(study.config).get("decisions") or {})
+    if study is None or not tried:
+        return pd.DataFrame({column: [] for column in columns}).astype({"number": "int64"})
+    rows = read_frame(connection, queries.trial_rows(study.study_id)).set_index("number")
+    found = rows.reindex([place for place in tried.values() if place in rows.index])
+    numbers = {place: number for number, place in tried.items()}
+    known = {"verdict": found["verdict"].fillna("waiting"), "reason": found["reason"].fillna("")}
+    return found.assign(number=[numbers[place] for place in found.index], **known)[list(columns)].reset_index(drop=True)
 
 
 def _seed_results(connection: Connection, trials: pd.DataFrame) -> pd.DataFrame:

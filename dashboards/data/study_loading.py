@@ -59,7 +59,9 @@ def load(engine: Engine, study_name: str) -> StudyView:
             trials=trials,
             params=params,
             distributions=distributions,
-            measured=measured_of_study(engine, study.study_id, trials=trials, params=params, diagnoses=diagnoses),
+            measured=measured_of_study(
+                engine, study.study_id, name=study_name, trials=trials, params=params, diagnoses=diagnoses
+            ),
             diagnoses=diagnoses,
             findings=read_frame(connection, queries.finding_rows(study.study_id, FINDINGS_PER_KIND)),
             finding_counts=_counts(connection.execute(queries.finding_counts(study.study_id)).all()),

@@ -19,7 +19,7 @@ from dashboards.figures import theme
 from dashboards.questions import diverged
 from dashboards.questions.panel import Panel
 from evolve import formatting
-from evolve.outcome.forensics import LARGE_BOX_LOGIT, WARNING_UPDATE
+from evolve.outcome.signs import LARGE_BOX_LOGIT, WARNING_UPDATE
 
 HEIGHT, GAP = 640, 0.035
 
@@ -97,7 +97,7 @@ def _broken_term(rows: pd.DataFrame, diagnosis: Mapping[str, Any]) -> Trace:
     # Where no single term broke, their sum is what there is to see.
     if column not in queries.STEP_TERMS:
         return Trace(name="loss, all terms", values=_finite(rows["loss"]))
-    return Trace(name=diverged.cause(diagnosis), values=_finite(rows[column]))
+    return Trace(name=diverged.what_broke(diagnosis), values=_finite(rows[column]))
 
 
 def _finite(values: pd.Series[float]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from dashboards.data.shown import none_shown
 from dashboards.data.study import StudyView, number_in
 from dashboards.questions.panel import Panel
 from detector.telemetry import STRIDES
+from evolve.outcome.explanations import causes_of
 
 NONE_DIVERGED = "No trial diverged. To find where they do, raise the upper end of lr0 in the study's space."
 
@@ -26,6 +27,8 @@ def diverged_table(view: StudyView) -> Table | Empty:
     columns = (
         Column(title="trial", kind="number", digits=0),
         Column(title="what happened", is_long=True),
+        Column(title="likely cause", is_long=True),
+        Column(title="what to change", is_long=True),
         *setting_columns(view),
         Column(title="step", kind="number", digits=0),
         Column(title="epoch", kind="number", digits=0),
@@ -40,7 +43,10 @@ def diverged_table(view: StudyView) -> Table | Empty:
     for number, reason in zip(trials["number"], trials["reason"], strict=True):
         diagnosis = view.diagnoses.get(int(number), {})
         message = str(diagnosis.get("summary") or reason)
-        rows.append((int(number), message, *setting_cells(view, int(number)), *_diagnosis_cells(diagnosis)))
+        causes, change = likely(diagnosis)
+        rows.append(
+            (int(number), message, causes, change, *setting_cells(view, int(number)), *_diagnosis_cells(diagnosis))
+        )
     return Table(name="diverged", columns=columns, rows=tuple(rows), is_sortable=True, links_to="trial")
 
 
@@ -53,10 +59,12 @@ def causes_table(view: StudyView) -> Table | Empty:
     for number in trials["number"]:
         diagnosis = view.diagnoses.get(int(number), {})
         ahead = number_in(diagnosis, "step") - number_in(diagnosis, "first_sign_step")
-        what = ", ".join(part for part in (cause(diagnosis), _phase(diagnosis)) if part)
+        why, _ = likely(diagnosis)
+        broke = ", ".join(part for part in (what_broke(diagnosis), _phase(diagnosis)) if part)
+        what = f"{why}: {broke}" if why else broke
         groups.setdefault(what, []).append(ahead)
     columns = (
-        Column(title="what broke, and when"),
+        Column(title="likely cause, what broke, and when"),
         Column(title="trials", kind="number", digits=0),
         Column(title="first sign seen", kind="number", unit="trials", digits=0),
         Column(title="sign to end", kind="number", unit="steps, median", digits=0),
@@ -81,7 +89,15 @@ def none_diverged(view: StudyView) -> Empty:
     return Empty(none_shown(view, "diverged", diverged_trials) or NONE_DIVERGED)
 
 
-def cause(diagnosis: Mapping[str, Any]) -> str:
+def likely(diagnosis: Mapping[str, Any]) -> tuple[str, str]:
+    """The likeliest cause, and what to change; both empty where the diagnosis does not say so."""
+    causes = causes_of(diagnosis)
+    if not causes:
+        return "", ""
+    return causes[0].cause.text, ", ".join(remedy.setting for remedy in causes[0].remedies)
+
+
+def what_broke(diagnosis: Mapping[str, Any]) -> str:
     """What broke, such as `box loss at scale 1`; unknown where the diagnosis does not say so."""
     term, scale = str(diagnosis.get("term") or ""), diagnosis.get("scale")
     if not term:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -10,6 +10,7 @@ from dashboards.blocks import Column, Disclosure, Empty, Prose, Table, Tile, Til
 from dashboards.data.trial import TrialView
 from dashboards.questions.panel import Block, Panel
 from evolve import formatting
+from evolve.outcome.explanations import Explanation, causes_of
 from evolve.outcome.forensics import Diagnosis
 
 
@@ -56,11 +57,29 @@ def diagnosis_rows(view: TrialView) -> tuple[Block, ...] | Empty:
     rows = tuple(
         (key.replace("_", " "), formatting.as_text(value))
         for key, value in found.items()
-        if value is not None and not (known and key == "summary")
+        if value is not None and key != "causes" and not (known and key == "summary")
     )
     columns = (Column(title="diagnosis"), Column(title="value"))
     sentences = (_whose(view), *(known or (str(found.get("summary") or view.row["reason"]),)))
-    return (*(Prose(text) for text in sentences if text), Table(name="diagnosis", columns=columns, rows=rows))
+    table = Table(name="diagnosis", columns=columns, rows=rows)
+    return (*(Prose(text) for text in sentences if text), *_explained(causes_of(found)), table)
+
+
+def _explained(causes: Sequence[Explanation]) -> tuple[Table, ...]:
+    """Each cause that the evidence speaks for, with its numbers and what to change."""
+    if not causes:
+        return ()
+    columns = (
+        Column(title="cause", is_long=True),
+        Column(title="evidence", is_long=True),
+        Column(title="strength", kind="number", unit="powers of ten", digits=1),
+        Column(title="what to change", is_long=True),
+    )
+    rows = tuple(
+        (each.cause.text, each.numbers, each.strength, "; ".join(remedy.text for remedy in each.remedies))
+        for each in causes
+    )
+    return (Table(name="explained", columns=columns, rows=rows),)
 
 
 def _trainings(view: TrialView) -> Table:

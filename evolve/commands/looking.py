@@ -107,7 +107,9 @@ def show(
 
     if trial is not None:
         say(rows[0].as_json(), as_json=as_json, text=lambda: trial_text(rows[0], RUNS / name, width=width))
-        say_next(f'evolve note {name} {trial} "what to remember"', as_json=as_json)
+        can_be_replayed = "step" in (rows[0].diagnosis or {})
+        then = f"replay {name} {trial}" if can_be_replayed else f'note {name} {trial} "what to remember"'
+        say_next(f"evolve {then}", as_json=as_json)
         return
     if where_time_went:
         say({"study": name} | spent.as_json(), as_json=as_json, text=lambda: time_table(name, spent))

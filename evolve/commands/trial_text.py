@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evolve.commands.trial_table import note_text, value_text
+from evolve.outcome.explanations import causes_of, remedies_of
 from evolve.storage.trial_rows import Checkpoint, Note, Training, TrialRow
 
 LABEL = 12  # characters before what a line says
@@ -45,6 +46,8 @@ def _entries(row: TrialRow, folder: Path) -> Iterator[tuple[str, str]]:
     yield from _metrics(row)
     if row.diagnosis is not None:
         yield from _labelled("diagnosis", _diagnosis(row.diagnosis))
+        yield from _labelled("causes", [each.text for each in causes_of(row.diagnosis)])
+        yield from _labelled("remedy", [remedy.text for remedy in remedies_of(row.diagnosis)])
     yield from _labelled("notes", [_note(note) for note in row.notes])
     yield from _labelled("events", list(row.events))
     yield from _labelled("checkpoints", [checkpoint_text(checkpoint, folder) for checkpoint in row.checkpoints])
@@ -77,7 +80,7 @@ def _metric_words(metrics: Mapping[str, float]) -> str:
 
 def _diagnosis(diagnosis: Mapping[str, Any]) -> list[str]:
     """Its numbers; the summary stands as the reason already."""
-    facts = {name: value for name, value in diagnosis.items() if name != "summary" and value is not None}
+    facts = {key: value for key, value in diagnosis.items() if key not in ("summary", "causes") and value is not None}
     return [f"{name.replace('_', ' ')} {value_text(value)}" for name, value in facts.items()]
 
 

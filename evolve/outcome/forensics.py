@@ -1,8 +1,4 @@
-"""Why a training blew up, from its telemetry alone.
-
-The warning to look for is a single update larger than a fifth of the weights: on small networks it flagged every run
-that became NaN and no healthy one, some 15 steps ahead. That was fitted and tested on one network: a lead, not a law.
-"""
+"""How a training blew up, and what made it: from its telemetry, and the hyperparameters where they are known."""
 
 from __future__ import annotations
 
@@ -12,12 +8,11 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from math import inf, isfinite, nan
 from typing import Any
 
+from detector.hyperparameters import Hyperparameters
 from detector.telemetry import TERMS, LaneEnded, StepTelemetry
-
-# Norm of an update over the norm of the weights, from which on a training is in danger; measured, see above.
-WARNING_UPDATE = 0.2
-# The area of a box e^44 times its anchor is more than float32 holds.
-LARGE_BOX_LOGIT = 44.0
+from evolve.outcome.causes import explain
+from evolve.outcome.explanations import Cause, Explanation
+from evolve.outcome.signs import LARGE_BOX_LOGIT, WARNING_UPDATE, Course
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +37,8 @@ class Diagnosis:
         max_update_ratio: Largest update over weights; nan if none was measured.
         max_box_logit: Largest absolute raw box output up to that step; nan if none was finite.
         seed: Seed of the training that diverged; None in diagnoses stored before seeds were.
+        causes: What the evidence speaks for, the strongest first; empty in diagnoses stored before causes were, and
+            where the hyperparameters are not known.
     """
 
     step: int
@@ -63,6 +60,7 @@ class Diagnosis:
     max_update_ratio: float
     max_box_logit: float
     seed: int | None = None
+    causes: tuple[Explanation, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -72,17 +70,17 @@ class Diagnosis:
             parts.append(f"update ratio above {WARNING_UPDATE:g} from step {self.first_sign_step}")
         if self.max_box_logit > LARGE_BOX_LOGIT:
             parts.append(f"box logit {self.max_box_logit:.3g}: no box needs as much, and by exp its size overflows")
-        return "; ".join(part for part in parts if part)
+        return "; ".join(part for part in (*parts, self._cause()) if part)
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """The same for people who have time: what broke, what came before, the rates, and the warnings."""
         found = (self._what_sentence(), self._before_sentence(), self._rates_sentence(), self._warning_sentence())
-        return tuple(sentence for sentence in (*found, self._box_sentence()) if sentence)
+        return tuple(sentence for sentence in (*found, self._box_sentence(), *self._cause_sentences()) if sentence)
 
     def to_json(self) -> str:
         """The diagnosis as strict JSON: what is no number is written as text."""
-        values = {name: _as_json(value) for name, value in asdict(self).items()}
+        values = _as_json(asdict(self))
         return json.dumps(values | {"summary": self.summary}, allow_nan=False)
 
     @classmethod
@@ -98,7 +96,9 @@ class Diagnosis:
             KeyError: It lacks what every version wrote.
         """
         known = [field.name for field in fields(cls) if field.name in stored or field.default is MISSING]
-        return cls(**{name: _from_json(name, stored[name]) for name in known})
+        values = {name: _from_json(name, stored[name]) for name in known}
+        causes = tuple(Explanation.from_mapping(each) for each in values.get("causes", ()))
+        return cls(**values | {"causes": causes})
 
     def _what(self) -> str:
         where = f"step {self.step}"
@@ -115,6 +115,13 @@ class Diagnosis:
         if self.last_finite_grad_step is None:
             return ""
         return f"grad norm {self.last_finite_grad_norm:.1e} at step {self.last_finite_grad_step}"
+
+    def _cause(self) -> str:
+        if not self.causes:
+            return ""
+        first = self.causes[0]
+        settings = f"; try {' '.join(remedy.setting for remedy in first.remedies)}" if first.remedies else ""
+        return f"cause: {first.cause.text}{settings}"
 
     def _what_sentence(self) -> str:
         where = f"step {self.step}, in epoch {self.epoch}"
@@ -163,14 +170,35 @@ class Diagnosis:
         found = f"A raw box output had reached {self.max_box_logit:.3g}"
         return f"{found}; no box needs as much, and by exp its size overflows."
 
+    def _cause_sentences(self) -> tuple[str, ...]:
+        if not self.causes:
+            return ()
+        first, *others = self.causes
+        if first.cause is Cause.UNKNOWN:
+            likely = "None of the known causes stands out."
+        else:
+            likely = f"Most likely cause: {first.text}."
+        remedies = f"What to change: {'; '.join(remedy.text for remedy in first.remedies)}." if first.remedies else ""
+        less = f"The evidence speaks less for: {'; '.join(each.text for each in others)}." if others else ""
+        return likely, remedies, less
 
-def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded, *, seed: int | None = None) -> Diagnosis:
+
+def diagnose(
+    steps: Sequence[StepTelemetry],
+    ended: LaneEnded,
+    *,
+    seed: int | None = None,
+    values: Hyperparameters | None = None,
+    precision: str = "float32",
+) -> Diagnosis:
     """Diagnosis of a training that diverged, whether its loss stopped being a number or only grew.
 
     Args:
         steps: Records of one lane in order, from its first step on.
         ended: Last record of the lane.
         seed: Seed of the training.
+        values: What it was trained with; None where that is not known, and no cause is looked for.
+        precision: One of `detector.plan.PRECISIONS`.
 
     Raises:
         ValueError: There are no steps.
@@ -183,6 +211,7 @@ def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded, *, seed: int | No
     graded = [step for step in steps[: index + 1] if isfinite(step.grad_norm)]
     warnings = [step.step for step in steps[: index + 1] if step.update_ratio > WARNING_UPDATE]
     lossy = [step.loss for step in before if isfinite(step.loss)] + ([broken.loss] if broken.is_finite else [])
+    causes = () if values is None else explain(Course(steps=steps[: index + 1], values=values, precision=precision))
     return Diagnosis(
         step=broken.step,
         epoch=broken.epoch,
@@ -203,6 +232,7 @@ def diagnose(steps: Sequence[StepTelemetry], ended: LaneEnded, *, seed: int | No
         max_update_ratio=_largest(step.update_ratio for step in steps[: index + 1]),
         max_box_logit=_largest(step.max_box_logit for step in steps[: index + 1] if isfinite(step.max_box_logit)),
         seed=seed,
+        causes=causes,
     )
 
 
@@ -244,6 +274,10 @@ def _largest(values: Iterable[float]) -> float:
 
 
 def _as_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _as_json(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return [_as_json(item) for item in value]
     return str(value) if isinstance(value, float) and not isfinite(value) else value
 
 

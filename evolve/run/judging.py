@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import nan
 from statistics import fmean
 
@@ -11,17 +12,21 @@ from evolve.outcome.training import TrainingOutcome
 from evolve.outcome.verdict import LossCurves, Verdict, judge
 from evolve.storage.database import Storage
 from evolve.study import Study
+from evolve.study.space import Scalar
 
 FIRST_STEPS = 5  # whose mean loss is the start, as in a diagnosis
 
 
-def judged(study: Study, storage: Storage, trial_id: int, seed: int, ended: LaneEnded) -> TrainingOutcome:
+def judged(
+    study: Study, storage: Storage, trial_id: int, params: Mapping[str, Scalar], seed: int, ended: LaneEnded
+) -> TrainingOutcome:
     """How a training ended, by itself or because it was stopped.
 
     Args:
         study: Weights of the fitness and thresholds of the verdict.
         storage: Where all records of the training are.
         trial_id: Optuna's id of the trial.
+        params: What the trial is trained with.
         seed: Seed of the training.
         ended: Last record of the training.
     """
@@ -37,7 +42,8 @@ def judged(study: Study, storage: Storage, trial_id: int, seed: int, ended: Lane
     )
     judgement = judge(fitness, losses=losses, ended=ended, thresholds=study.thresholds)
     if judgement.verdict is Verdict.DIVERGED:
-        diagnosis = diagnose(storage.records.steps(trial_id, seed), ended, seed=seed)
+        steps, values = storage.records.steps(trial_id, seed), study.hyperparameters(params)
+        diagnosis = diagnose(steps, ended, seed=seed, values=values, precision=study.precision)
         return TrainingOutcome(verdict=judgement.verdict, reason=diagnosis.summary, diagnosis=diagnosis.to_json())
     last = fitness[-1] if fitness else nan
     return TrainingOutcome(verdict=judgement.verdict, reason=judgement.reason, fitness=last)

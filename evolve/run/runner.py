@@ -240,7 +240,14 @@ class StudyRun:
         self._storage.records.write(under_way.trial_id, event.records, fitness)
         for record in event.records:
             if isinstance(record.telemetry, LaneEnded):
-                training = judged(self._study, self._storage, under_way.trial_id, record.seed, record.telemetry)
+                training = judged(
+                    self._study,
+                    self._storage,
+                    under_way.trial_id,
+                    under_way.trial.params,
+                    record.seed,
+                    record.telemetry,
+                )
                 self._storage.records.end_training(under_way.trial_id, record.seed, training)
         if event.awaits_decision:
             under_way.losses = 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, Engine, insert, update
+from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from evolve.errors import StorageError
@@ -32,6 +32,15 @@ class RunFacts:
     engine: str
     host: str
     device: str
+
+
+def last_run(engine: Engine, study_id: int) -> RunFacts | None:
+    """What trained in the latest run of a study; None where none is recorded."""
+    own = schema.run.c
+    query = select(own.workers, own.lanes, own.engine, own.host, own.device).where(own.study_id == study_id)
+    with engine.connect() as connection:
+        row = connection.execute(query.order_by(own.run_id.desc()).limit(1)).mappings().first()
+    return None if row is None else RunFacts(**row)
 
 
 class RunTime:

@@ -21,6 +21,7 @@ from detector.choices.positives import POSITIVES
 from detector.choices.reductions import REDUCTIONS
 from detector.choices.schedules import SCHEDULES
 from detector.choices.smoothings import SMOOTHINGS
+from detector.choices.spikes import ON_SPIKE
 from detector.choices.warmups import WARMUPS
 from detector.hyperparameters import declarations
 
@@ -42,6 +43,7 @@ TABLES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "head": HEADS,
     "initialiser": INITIALISERS,
     "clipping": CLIPPINGS,
+    "on_spike": ON_SPIKE,
 }
 CHOICES = [(family, name) for family, table in TABLES.items() for name in table]
 # All that are no default, and one setting of defaults for the others.
@@ -54,6 +56,14 @@ SETTINGS: Mapping[str, Mapping[str, float]] = {
     # So few of the hardest places that there are more.
     "negatives": {"negatives_per_object": 0.5},
     # So fast that a norm is above the one before, which is all that is remembered.
+    "on_spike": {
+        "lr0": 0.2,
+        "warmup_epochs": 0.0,
+        "spike_warmup": 1.0,
+        "spike_z": 0.0,
+        "spike_decay": 0.0,
+        "rewind_steps": 1.0,
+    },
     "clipping": {"lr0": 0.2, "warmup_epochs": 0.0, "clip_warmup": 1.0, "clip_z": 0.0, "clip_decay": 0.0},
 }
 # Those that a loss is made of.

@@ -25,7 +25,7 @@ from dashboards.live.delivery import as_csv
 from dashboards.panels import STUDY
 from dashboards.questions import approaches, contour, convergence, divergence_map, history, schedules, slices, timeline
 from dashboards.questions.edges import find_edges
-from evolve.outcome.forensics import LARGE_BOX_LOGIT, WARNING_UPDATE
+from evolve.outcome.signs import LARGE_BOX_LOGIT, WARNING_UPDATE
 from evolve.storage import schema
 from tests.synthetic import SPACE, Plan, add_study, new_engine
 

@@ -1,0 +1,385 @@
+"""Are causes of divergence named, and do their remedies cure? Faults are planted in trainings that are sound without.
+
+A planting counts where the training without the fault is sound and the one with it diverges, so that the fault is the
+cause. What is sound varies by seed: classes, rates, momentum, box loss, coding, gains, clipping. Rules were written on
+plantings with even seeds; the table is of odd ones.
+
+    python -m benchmarks.causes --seeds 1-29 --output /tmp/causes.jsonl     trains, and goes on where it was stopped
+    python -m benchmarks.causes --output /tmp/causes.jsonl --table          the table of what has been trained
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from detector.datasets.digits import CLASS_NAMES, DigitScenes, DigitSettings, open_digits
+from detector.datasets.listing import Dataset, Original, Sample, Split
+from detector.hyperparameters import Hyperparameters
+from detector.plan import TrainingPlan
+from detector.telemetry import LaneEnded, StepTelemetry
+from detector.trainer import LaneSpec, Trainer
+from evolve.outcome.cured import exact_interval
+from evolve.outcome.explanations import Cause, Remedy
+from evolve.outcome.forensics import diagnose
+from evolve.outcome.verdict import Verdict
+from evolve.run.lending import Course
+from evolve.study import Study
+
+SIDE, SCENES, BATCH, EPOCHS = 64, 64, 8, 6
+ATTEMPTS = 8  # harder and harder, until the fault makes the training diverge
+STUDY = Study.from_mapping({"name": "causes", "space": {}, "budget": {"trials": 1}}, origin="benchmarks/causes.py")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What is trained: hyperparameters, precision, classes, and what is done to the labels."""
+
+    values: Hyperparameters
+    source: str = "digits-1"
+    precision: str = "float32"
+    labels: str = ""
+
+    def cured(self, remedies: Sequence[Remedy]) -> Setup:
+        """The same with remedies applied."""
+        changes = {remedy.name: remedy.value for remedy in remedies if remedy.name != "precision"}
+        precision = next((str(remedy.value) for remedy in remedies if remedy.name == "precision"), self.precision)
+        return replace(self, values=replace(self.values, **changes), precision=precision)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One planting: the fault, what was found, and whether the remedy cured. Rows of the output."""
+
+    seed: int
+    cause: str
+    attempts: int
+    found: tuple[str, ...]
+    remedies: tuple[str, ...]
+    is_cured: bool | None
+    fitness: float
+    sound_fitness: float
+    summary: str
+    fault: str
+
+
+def sound(rng: random.Random) -> Setup:
+    """A training without a fault, drawn."""
+    values = Hyperparameters(
+        lr0=_log_uniform(rng, 0.005, 0.08),
+        momentum=rng.uniform(0.85, 0.937),
+        warmup_steps=float(rng.randint(10, 24)),
+        warmup_epochs=0.0,
+        warmup_bias_lr=rng.choice([0.01, 0.1]),
+        box_loss=rng.choice(["ciou", "giou", "diou", "iou"]),
+        coding=rng.choice(["bounded", "wide", "exp"]),
+        box=_log_uniform(rng, 0.05, 1.0),
+        clipping=rng.choice(["norm", "norm", "none"]),
+        normalisation=rng.choice(["batch", "batch", "group"]),
+        weight_decay=rng.choice([0.0, 5e-4]),
+        nesterov=rng.choice([True, False]),
+        schedule=rng.choice(["linear", "cosine", "constant"]),
+    )
+    return Setup(values=values, source=rng.choice(["digits-1", "digits-3"]))
+
+
+def _rate(rng: random.Random, base: Setup, hardness: float) -> tuple[Setup, Setup]:
+    return base, _with(base, lr0=_log_uniform(rng, 2, 20) * 10**hardness)
+
+
+def _box_size(rng: random.Random, base: Setup, hardness: float) -> tuple[Setup, Setup]:
+    safe = _with(base, coding="bounded", box_loss=rng.choice(["ciou", "giou", "diou"]), box=rng.uniform(0.5, 4.0))
+    safe = _with(safe, lr0=_log_uniform(rng, 0.05, 0.2) * 10 ** (hardness / 3), clipping=rng.choice(["norm", "none"]))
+    return safe, _with(safe, coding="exp")
+
+
+def _spike(rng: random.Random, base: Setup, hardness: float) -> tuple[Setup, Setup]:
+    base = _with(base, reduction="sum", clipping="none", coding="bounded", lr0=0.002 * 10 ** (hardness / 4))
+    return base, replace(base, labels=f"crowd:{rng.randint(8, 60)}")
+
+
+def _bad_label(rng: random.Random, base: Setup, _hardness: float) -> tuple[Setup, Setup]:
+    kind = rng.choice(["nan", "inf", "flat", "flat"])
+    if kind == "flat":
+        base = _with(base, box_loss="squared_error", coding="exp", lr0=min(base.values.lr0, 0.01))
+    return base, replace(base, labels=f"{kind}:{rng.randint(0, SCENES - 1)}")
+
+
+def _half_precision(rng: random.Random, base: Setup, hardness: float) -> tuple[Setup, Setup]:
+    gain = _log_uniform(rng, 100, 1000) * 10 ** (hardness / 3)
+    base = _with(base, clipping="norm", clip_norm=10.0, box=min(gain, 1e4), obj=min(gain, 1e4), noobj=min(gain, 1e4))
+    return base, replace(base, precision="float16")
+
+
+def _warmup(rng: random.Random, base: Setup, hardness: float) -> tuple[Setup, Setup]:
+    base = _with(base, lr0=_log_uniform(rng, 0.1, 0.5) * 10 ** (hardness / 4), warmup_steps=40.0, warmup="linear")
+    return base, _with(base, warmup_steps=float(rng.choice([0, 0, 1, 2])))
+
+
+def _momentum(rng: random.Random, base: Setup, hardness: float) -> tuple[Setup, Setup]:
+    base = _with(base, lr0=_log_uniform(rng, 0.02, 0.1) * 10 ** (hardness / 3))
+    return base, _with(base, momentum=1 - _log_uniform(rng, 0.0005, 0.01), warmup_momentum=rng.uniform(0.8, 0.99))
+
+
+def _bias_rate(rng: random.Random, base: Setup, hardness: float) -> tuple[Setup, Setup]:
+    return base, _with(base, warmup_bias_lr=min(_log_uniform(rng, 5, 100) * 10**hardness, 1e6))
+
+
+def _loss_gain(rng: random.Random, base: Setup, hardness: float) -> tuple[Setup, Setup]:
+    base, term = _with(base, clipping="none"), rng.choice(["box", "obj", "noobj"])
+    return base, _with(base, **{term: min(_log_uniform(rng, 50, 500) * 10 ** (hardness / 2), 1e4)})
+
+
+def _initialisation(rng: random.Random, base: Setup, hardness: float) -> tuple[Setup, Setup]:
+    base = _with(base, normalisation=rng.choice(["none", "none", "group", "batch"]), lr0=min(base.values.lr0, 0.02))
+    deviation = _log_uniform(rng, 0.3, 3.0) * 10 ** (hardness / 4)
+    return base, _with(base, initialiser="normal", init_std=min(deviation, 10.0))
+
+
+PLANTS: Mapping[Cause, Callable[[random.Random, Setup, float], tuple[Setup, Setup]]] = {
+    Cause.RATE: _rate,
+    Cause.BOX_SIZE: _box_size,
+    Cause.SPIKE: _spike,
+    Cause.BAD_LABEL: _bad_label,
+    Cause.HALF_PRECISION: _half_precision,
+    Cause.WARMUP: _warmup,
+    Cause.MOMENTUM: _momentum,
+    Cause.BIAS_RATE: _bias_rate,
+    Cause.LOSS_GAIN: _loss_gain,
+    Cause.INITIALISATION: _initialisation,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planted:
+    """A fault that makes a training diverge which is sound without it."""
+
+    cause: Cause
+    seed: int
+    attempts: int
+    base: Setup
+    faulty: Setup
+    steps: Sequence[StepTelemetry]
+    ended: LaneEnded
+    sound_fitness: float
+
+
+def planted(cause: Cause, seed: int) -> Planted | None:
+    """A fault of one kind, made harder until a sound training diverges by it; None where none did."""
+    rng = random.Random(f"{cause}:{seed}")
+    for attempt in range(ATTEMPTS):
+        base, faulty = PLANTS[cause](rng, sound(rng), attempt / 2)
+        steps, ended, course = train(faulty, seed)
+        if not _has_diverged(ended, course):
+            continue
+        _, sound_ended, sound_course = train(base, seed)
+        if not _has_diverged(sound_ended, sound_course):
+            return Planted(
+                cause=cause,
+                seed=seed,
+                attempts=attempt + 1,
+                base=base,
+                faulty=faulty,
+                steps=steps,
+                ended=ended,
+                sound_fitness=sound_course.fitness[-1],
+            )
+    return None
+
+
+def result_of(fault: Planted) -> Result:
+    """What the rules say of a planting, and what becomes of it with their remedies."""
+    faulty = fault.faulty
+    diagnosis = diagnose(fault.steps, fault.ended, seed=fault.seed, values=faulty.values, precision=faulty.precision)
+    remedies = diagnosis.causes[0].remedies
+    is_cured, fitness = None, 0.0
+    if remedies:
+        _, ended, course = train(faulty.cured(remedies), fault.seed)
+        is_cured = not _has_diverged(ended, course)
+        fitness = course.fitness[-1] if course.fitness else 0.0
+    return Result(
+        seed=fault.seed,
+        cause=fault.cause,
+        attempts=fault.attempts,
+        found=tuple(each.cause for each in diagnosis.causes),
+        remedies=tuple(remedy.setting for remedy in remedies),
+        is_cured=is_cured,
+        fitness=fitness,
+        sound_fitness=fault.sound_fitness,
+        summary=diagnosis.summary,
+        fault=_difference(fault.base, faulty),
+    )
+
+
+def _has_diverged(ended: LaneEnded, course: Course) -> bool:
+    return course.judgement(ended).verdict is Verdict.DIVERGED
+
+
+def train(setup: Setup, seed: int) -> tuple[list[StepTelemetry], LaneEnded, Course]:
+    """Steps, end and course of a training."""
+    plan = TrainingPlan(
+        image_size=SIDE, batch_size=BATCH, nominal_batch_size=BATCH, epochs=EPOCHS, precision=setup.precision
+    )
+    lane = LaneSpec(values=setup.values, seed=seed, data_seed=seed)
+    steps: list[StepTelemetry] = []
+    course = Course(STUDY)
+    with closing(Trainer(plan, _scenes(setup), [lane]).fit()) as records:
+        for record in records:
+            course.take_in(record)
+            if isinstance(record, StepTelemetry):
+                steps.append(record)
+            if isinstance(record, LaneEnded):
+                return steps, record, course
+    raise AssertionError("a lane ends with a record")
+
+
+@dataclass(frozen=True, slots=True)
+class _Relabelled:
+    """A split one of whose images has other labels: of no number, without width, or a crowd of sound ones."""
+
+    whole: Split
+    labels: str
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def sample(self, index: int, epoch: int) -> Sample:
+        found = self.whole.sample(index, epoch)
+        kind, _, number = self.labels.partition(":")
+        if kind == "crowd":
+            return _crowded(found, int(number)) if index == SCENES // 2 and epoch > 0 else found
+        if index != int(number) or epoch == 0 or not len(found.labels_M):
+            return found
+        boxes_M4 = found.boxes_M4.clone()
+        if kind == "flat":
+            boxes_M4[0, 2] = boxes_M4[0, 0]
+        else:
+            boxes_M4[0, 2] = float(kind)
+        return Sample(image=found.image, boxes_M4=boxes_M4, labels_M=found.labels_M)
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.whole.size(index)
+
+    def original(self, index: int) -> Original:
+        return self.whole.original(index)
+
+
+def _crowded(sample: Sample, count: int) -> Sample:
+    """The image with so many labels more, all of them boxes that could be learned, over the whole image."""
+    generator = torch.Generator().manual_seed(count)
+    corner_M2 = torch.rand(count, 2, generator=generator) * (SIDE - 16)
+    boxes_M4: Tensor = torch.cat((corner_M2, corner_M2 + 14), 1)
+    return Sample(
+        image=sample.image,
+        boxes_M4=torch.cat((sample.boxes_M4, boxes_M4)),
+        labels_M=torch.cat((sample.labels_M, torch.zeros(count, dtype=torch.int64))),
+    )
+
+
+def _scenes(setup: Setup) -> Dataset:
+    whole = _sound_scenes(setup.source)
+    return replace(whole, train=_Relabelled(whole.train, setup.labels)) if setup.labels else whole
+
+
+@cache  # scenes are drawn from stamps that take longer to make than a training
+def _sound_scenes(source: str) -> Dataset:
+    def scenes(part: str, count: int) -> DigitScenes:
+        return DigitScenes(
+            DigitSettings(split=part, names=CLASS_NAMES[source], image_size=SIDE, seed=0, num_scenes=count)
+        )
+
+    whole = open_digits(source, image_size=SIDE)
+    return replace(whole, train=scenes("train", SCENES), val=scenes("val", 16), test=None, max_boxes=80)
+
+
+def _with(setup: Setup, **changes: float | str | bool) -> Setup:
+    return replace(setup, values=replace(setup.values, **changes))
+
+
+def _difference(base: Setup, faulty: Setup) -> str:
+    before, after = asdict(base), asdict(faulty)
+    changed = {key: after[key] for key in after if key != "values" and before[key] != after[key]}
+    changed |= {key: after["values"][key] for key in after["values"] if before["values"][key] != after["values"][key]}
+    return ", ".join(f"{key} {value if isinstance(value, str) else f'{value:.3g}'}" for key, value in changed.items())
+
+
+def _log_uniform(rng: random.Random, low: float, high: float) -> float:
+    return float(low * (high / low) ** rng.random())
+
+
+# The table
+
+
+def table(results: Sequence[Result]) -> Iterator[str]:
+    """Recall, precision and share cured by cause, with exact 95 % intervals of the totals."""
+    first = [each.found[0] for each in results]
+    yield "| cause | planted | named first | named at all | recall | precision | cured |"
+    yield "|---|---|---|---|---|---|---|"
+    for cause in PLANTS:
+        own = [each for each in results if each.cause == cause]
+        named, said = sum(each.found[0] == cause for each in own), first.count(cause)
+        listed = sum(cause in each.found for each in own)
+        cured = sum(bool(each.is_cured) for each in own)
+        recall = f"{named / len(own):.2f}" if own else ""
+        precision = f"{named / said:.2f}" if said else ""
+        yield f"| {cause.text} | {len(own)} | {named} | {listed} | {recall} | {precision} | {cured} of {len(own)} |"
+    right = sum(each.found[0] == each.cause for each in results)
+    said = sum(found != Cause.UNKNOWN for found in first)
+    cured = sum(bool(each.is_cured) for each in results)
+    yield ""
+    for what, count, whole in (
+        ("recall", right, len(results)),
+        ("precision", right, said),
+        ("cured", cured, len(results)),
+    ):
+        low, high = exact_interval(count, whole)
+        yield f"{what} {count} of {whole}: {count / max(whole, 1):.2f} ({low:.2f} to {high:.2f})"
+    wrong = Counter((each.cause, each.found[0]) for each in results if each.found[0] != each.cause)
+    yield "taken for another: " + ", ".join(f"{cause} for {found} {n}" for (cause, found), n in wrong.most_common())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", default="1-3", help="first and last; odd ones alone where the first is odd")
+    parser.add_argument("--causes", default=",".join(PLANTS))
+    parser.add_argument("--output", type=Path, default=Path("causes.jsonl"))
+    parser.add_argument("--table", action="store_true")
+    chosen = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    before = _read(chosen.output)
+    if not chosen.table:
+        first, last = map(int, chosen.seeds.split("-"))
+        done = {(each["cause"], each["seed"]) for each in before}
+        for seed in range(first, last + 1, 2):
+            for cause in map(Cause, chosen.causes.split(",")):
+                if (cause, seed) not in done:
+                    fault = planted(cause, seed)
+                    _append(chosen.output, cause, seed, None if fault is None else result_of(fault))
+        before = _read(chosen.output)
+    results = [Result(**each) for each in before if "found" in each]
+    print("\n".join(table(results)))
+    print(f"never diverged: {Counter(each['cause'] for each in before if 'found' not in each)}")
+
+
+def _append(path: Path, cause: Cause, seed: int, result: Result | None) -> None:
+    row = {"cause": cause, "seed": seed} if result is None else asdict(result)
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _read(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""A diverged training that was trained again and looked into, as one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite, nan
+from pathlib import Path
+
+from dashboards.blocks import Album, Column, Empty, Marked, Photo, Prose, Table
+from dashboards.document import Section, document, write_document
+from dashboards.questions.panel import Block
+from detector.telemetry import ModuleTraced, Picture, StepTraced
+from evolve.outcome.explanations import causes_of
+from evolve.outcome.replayed import Replayed
+
+_MODULES = (
+    "Norm of what each module put out, and of the gradient that came back to it, in the last steps; modules in the "
+    "order of the forward pass. What is no finite number is missing."
+)
+_BATCH = (
+    "The images of the last step as the network saw them, with their labels; the first trained on is not always to "
+    "blame, but a label that cannot be learned is seen here."
+)
+
+
+def write_replay_page(path: Path, found: Replayed) -> Path:
+    """Writes the page and returns its path; a reader never sees half a file.
+
+    Args:
+        path: File to write or replace.
+        found: What the replay showed.
+    """
+    sections = (
+        Section(key="happened", title="What happened", blocks=tuple(_happened(found))),
+        Section(key="modules", title="Where did it break?", caption=_MODULES, blocks=tuple(_modules(found))),
+        Section(key="steps", title="The last steps", blocks=(_steps(found),)),
+        Section(key="batch", title="The last batch", caption=_BATCH, blocks=tuple(_batch(found))),
+    )
+    title = f"Replay of trial {found.trial} of {found.study}"
+    details = (f"seed {found.seed}", f"step {found.end}", f"steps {found.from_step} to {found.until} trained again")
+    return write_document(path, document(title, details, sections))
+
+
+def _happened(found: Replayed) -> Iterator[Block]:
+    yield Prose(str(found.diagnosis.get("summary") or "It diverged."))
+    yield Prose(f"The replay: {found.comparison.text}.")
+    yield from map(Prose, found.notes)
+    broke = "All that the traced steps computed are numbers." if found.broken is None else found.broken.text
+    yield Prose(broke if found.broken is None else f"First of all that is no number: {broke}.")
+    for each in causes_of(found.diagnosis)[:1]:
+        yield Prose(f"Most likely cause: {each.text}. {'; '.join(remedy.text for remedy in each.remedies)}")
+    if (survival := found.survival) is not None:
+        changes = ", ".join(f"{name}={value}" for name, value in survival.changes.items())
+        verb = "survives" if survival.survives else "does not survive"
+        yield Prose(f"With {changes} from {survival.why_from} it {verb}: {survival.verdict}, {survival.reason}.")
+
+
+def _modules(found: Replayed) -> Iterator[Block]:
+    if not found.traced:
+        yield Empty("No step was traced.")
+        return
+    for name, title in (("output_norm", "output"), ("gradient_norm", "gradient"), ("weight_gradient_norm", "weights")):
+        columns = (Column(title=f"module, {title}"), *_step_columns(found.traced))
+        rows = tuple(
+            (module.name, *(_norm(each.modules, place, name) for each in found.traced))
+            for place, module in enumerate(found.traced[-1].modules)
+        )
+        yield Table(name=f"modules-{title}", columns=columns, rows=rows)
+
+
+def _step_columns(traced: tuple[StepTraced, ...]) -> Iterator[Column]:
+    return (Column(title=f"step {each.step}", kind="number") for each in traced)
+
+
+def _norm(modules: tuple[ModuleTraced, ...], place: int, name: str) -> float:
+    value = getattr(modules[place], name) if place < len(modules) else None
+    return value if value is not None and isfinite(value) else nan
+
+
+def _steps(found: Replayed) -> Table:
+    names = ("loss", "grad_norm", "update_ratio", "max_box_logit", "lr", "bias_lr", "momentum")
+    columns = (
+        Column(title="step", kind="number", digits=0),
+        *(Column(title=name.replace("_", " "), kind="number") for name in names),
+    )
+    rows = tuple((step.step, *(getattr(step, name) for name in names)) for step in found.steps)
+    return Table(name="steps", columns=columns, rows=rows)
+
+
+def _batch(found: Replayed) -> Iterator[Block]:
+    if not found.traced:
+        yield Empty("No step was traced.")
+        return
+    last = found.traced[-1]
+    photos = tuple(_photo(picture, found.names) for picture in last.pictures)
+    yield Album(name="batch", photos=photos, pages=(("", ((),) * len(photos)),))
+    columns = (
+        Column(title="picture", kind="number", digits=0),
+        Column(title="image", is_long=True),
+        Column(title="class"),
+        *(Column(title=name, kind="number") for name in ("centre x", "centre y", "width", "height")),
+    )
+    rows = tuple(
+        (number, image, _name(found.names, int(klass)), *box)
+        for number, (image, labels) in enumerate(zip(found.images, last.labels, strict=True), start=1)
+        for klass, *box in labels
+    )
+    yield Table(name="labels", columns=columns, rows=rows)
+
+
+def _photo(picture: Picture, names: tuple[str, ...]) -> Photo:
+    labels = tuple(Marked(corners=tuple(box[:4]), name=_name(names, box[4]), slot=box[4]) for box in picture.boxes)
+    return Photo(jpeg=picture.jpeg, width=picture.width, height=picture.height, labels=labels)
+
+
+def _name(names: tuple[str, ...], klass: int) -> str:
+    return names[klass] if 0 <= klass < len(names) else f"class {klass}"

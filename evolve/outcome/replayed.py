@@ -1,0 +1,224 @@
+"""What a replay of a diverged training shows: where it broke, whether it went as before, and what a change would do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any
+
+from detector.telemetry import ModuleTraced, StepTelemetry, StepTraced
+from evolve.outcome.explanations import Value
+from evolve.outcome.signs import broken_terms
+
+_MEASURED = ("loss", "grad_norm", "update_ratio", "max_box_logit", "lr", "bias_lr", "momentum")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """The first thing of a training that is no number.
+
+    Attributes:
+        step: Step at which it is.
+        module: Name of the module, such as blocks.4.conv; loss where all outputs are numbers and the loss is not.
+        what: output, or gradient where the pass forward is sound; for the loss, its terms.
+    """
+
+    step: int
+    module: str
+    what: str
+
+    @property
+    def text(self) -> str:
+        """The same in a clause."""
+        return f"the {self.what} of {self.module} at step {self.step}"
+
+
+def first_broken(traced: Iterable[StepTraced], steps: Mapping[int, StepTelemetry]) -> Broken | None:
+    """The first module whose output, or else gradient, has a value that is no number; None where all are numbers.
+
+    Modules are looked at in the order in which a step computes: outputs forward, then the loss, then gradients from
+    the last module back, of each that of its output before that of its weights.
+
+    Args:
+        traced: Steps in order.
+        steps: Their telemetry, by step.
+    """
+    for each in traced:
+        if (found := _broken_in(each, steps.get(each.step))) is not None:
+            return found
+    return None
+
+
+def _broken_in(traced: StepTraced, step: StepTelemetry | None) -> Broken | None:
+    for module in traced.modules:
+        if not isfinite(module.output_norm):
+            return Broken(step=traced.step, module=module.name, what="output")
+    if step is not None and not isfinite(step.loss):
+        terms = " and ".join(broken_terms(step)) or "sum"
+        return Broken(step=traced.step, module="loss", what=f"{terms} term")
+    for module in reversed(traced.modules):
+        if not all(isfinite(norm) for norm in _gradients(module)):
+            return Broken(step=traced.step, module=module.name, what="gradient")
+    return None
+
+
+def _gradients(module: ModuleTraced) -> list[float]:
+    return [norm for norm in (module.gradient_norm, module.weight_gradient_norm) if norm is not None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Whether a replay went as the training had.
+
+    Attributes:
+        steps: How many were compared with what is stored.
+        differs_at: The first that differs; None where all are equal to the last bit.
+        largest: Largest relative difference of any number of any step.
+    """
+
+    steps: int
+    differs_at: int | None
+    largest: float
+
+    @property
+    def text(self) -> str:
+        """The same in a sentence."""
+        if self.differs_at is None:
+            return f"all {self.steps} steps are those of the training, bit for bit"
+        return (
+            f"differs from step {self.differs_at} on, by up to {self.largest:.2g} of a value: another machine, number "
+            "of threads, torch, or trials side by side"
+        )
+
+
+def compared(steps: Sequence[StepTelemetry], stored: Mapping[int, StepTelemetry]) -> Comparison:
+    """A replay's steps beside those that are stored of the training, by step; others are passed over."""
+    pairs = [(step, stored[step.step]) for step in steps if step.step in stored]
+    differences = {step.step: _difference(step, before) for step, before in pairs}
+    differing = [number for number, difference in differences.items() if difference > 0]
+    return Comparison(
+        steps=len(pairs),
+        differs_at=min(differing, default=None),
+        largest=max(differences.values(), default=0.0),
+    )
+
+
+def _difference(step: StepTelemetry, before: StepTelemetry) -> float:
+    pairs = [(getattr(step, name), getattr(before, name)) for name in _MEASURED]
+    for name, values in asdict(step.terms).items():
+        pairs += zip(values, getattr(before.terms, name), strict=True)
+    return max(_relative(now, then) for now, then in pairs)
+
+
+def _relative(now: float, then: float) -> float:
+    # Storage keeps what is no number as one kind.
+    if not (isfinite(now) and isfinite(then)):
+        return 0.0 if isfinite(now) == isfinite(then) else float("inf")
+    return abs(now - then) / max(abs(now), abs(then), 1e-300)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survival:
+    """What became of the training under other hyperparameters.
+
+    Attributes:
+        changes: What was changed.
+        from_step: Step from which on it trained with them; 0 from its start.
+        why_from: Why from there.
+        epochs: Epochs it trained with them.
+        is_whole: Whether it trained to its last epoch, or ended before by itself.
+        verdict, reason: What became of it.
+        fitness: After its last epoch, on the validation images; None where none was finished.
+    """
+
+    changes: Mapping[str, Value]
+    from_step: int
+    why_from: str
+    epochs: int
+    is_whole: bool
+    verdict: str
+    reason: str
+    fitness: float | None
+
+    @property
+    def survives(self) -> bool:
+        """Whether it did not diverge."""
+        return self.verdict != "diverged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """A diverged training, trained again up to its end and looked into.
+
+    Attributes:
+        study, trial, seed: Which training.
+        end: Step at which it diverged.
+        until: Last step that was trained again: the end, or a little after the first sign where the loss only grew.
+        from_step: Step from which on it was trained again: that of a checkpoint, or 0.
+        diagnosis: As stored.
+        comparison: Whether it went as before.
+        notes: What else a reader has to know, a sentence each.
+        broken: The first thing that is no number; None where none is, as where the loss only grew.
+        traced: The last steps, module by module.
+        steps: Their telemetry.
+        files: File of each image of the last step; none where images are rendered.
+        names: Class names by index.
+        survival: What became of it under other hyperparameters; None where nobody asked.
+    """
+
+    study: str
+    trial: int
+    seed: int
+    end: int
+    until: int
+    from_step: int
+    diagnosis: Mapping[str, Any]
+    comparison: Comparison
+    notes: tuple[str, ...]
+    broken: Broken | None
+    traced: tuple[StepTraced, ...]
+    steps: tuple[StepTelemetry, ...]
+    files: tuple[str, ...]
+    names: tuple[str, ...]
+    survival: Survival | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines; pictures are left out."""
+        return {
+            "study": self.study,
+            "trial": self.trial,
+            "seed": self.seed,
+            "end": self.end,
+            "until": self.until,
+            "from_step": self.from_step,
+            "diagnosis": dict(self.diagnosis),
+            "comparison": asdict(self.comparison) | {"is_equal": self.comparison.differs_at is None},
+            "notes": list(self.notes),
+            "broken": None if self.broken is None else asdict(self.broken),
+            "steps": [asdict(step) for step in self.steps],
+            "modules": {each.step: [asdict(module) for module in each.modules] for each in self.traced},
+            "images": self._images_json(),
+            "survival": self._survival_json(),
+        }
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """What each image of the last step is called: its file, or its place where it is rendered."""
+        return self.files or tuple(f"training image {place}" for place in self.places)
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Places of these images in what is trained on."""
+        return self.traced[-1].places if self.traced else ()
+
+    def _images_json(self) -> list[dict[str, Any]]:
+        if not self.traced:
+            return []
+        labelled = zip(self.images, self.places, self.traced[-1].labels, strict=True)
+        return [{"image": image, "place": place, "labels": labels} for image, place, labels in labelled]
+
+    def _survival_json(self) -> dict[str, Any] | None:
+        if self.survival is None:
+            return None
+        return asdict(self.survival) | {"survives": self.survival.survives}

@@ -1,0 +1,172 @@
+"""The remedy of each diverged trial tried: trained again with it, as the trials of a study of their own.
+
+The study is run as any other: it goes on where it was stopped, and has a report. Its decisions say which trial each
+of its trials is to cure, and with what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evolve.errors import EvolveError, StudyError
+from evolve.outcome.cured import SUFFIX, decision_key
+from evolve.outcome.explanations import Explanation, Remedy, causes_of
+from evolve.outcome.verdict import Verdict
+from evolve.search.pruners import make_pruner
+from evolve.search.samplers import make_sampler
+from evolve.storage.database import Storage
+from evolve.storage.trial_rows import TrialRow, trial_rows
+from evolve.study import Study
+from evolve.study.space import Scalar
+
+_OF_STUDY = "precision"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cure:
+    """A diverged trial and what is tried for it.
+
+    Attributes:
+        number: Of the diverged trial.
+        params: Its parameters, with the remedies in them.
+        cause: The strongest of its causes.
+    """
+
+    number: int
+    params: Mapping[str, Scalar]
+    cause: Explanation
+
+    @property
+    def text(self) -> str:
+        """Its cause and its remedies in a line."""
+        remedies = "; ".join(remedy.text for remedy in self.cause.remedies)
+        return f"{self.cause.cause.text}: {remedies}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cured:
+    """What became of a remedy.
+
+    Attributes:
+        cure: What was tried.
+        number: Of the trial that tried it, in the study of cures.
+        verdict, reason, fitness: How that ended; running or waiting while it has not.
+    """
+
+    cure: Cure
+    number: int
+    verdict: str
+    reason: str
+    fitness: float | None
+
+
+def cures_of(rows: Sequence[TrialRow]) -> tuple[list[Cure], list[str]]:
+    """What is tried for each diverged trial of a study, by number, and why nothing is for others."""
+    cures: list[Cure] = []
+    left_out: list[str] = []
+    for row in sorted(rows, key=lambda row: row.number):
+        if row.verdict != Verdict.DIVERGED:
+            continue
+        causes = causes_of(row.diagnosis or {})
+        if not causes:
+            left_out.append(f"trial {row.number}: its diagnosis, of an earlier version, names no cause")
+        elif not causes[0].remedies:
+            left_out.append(f"trial {row.number}: no hyperparameter cures {causes[0].cause.text}")
+        else:
+            params = {**row.params, **_changed(causes[0].remedies)}
+            cures.append(Cure(number=row.number, params=params, cause=causes[0]))
+    return cures, left_out
+
+
+def _changed(remedies: Sequence[Remedy]) -> dict[str, Scalar]:
+    return {remedy.name: remedy.value for remedy in remedies if remedy.name != _OF_STUDY}
+
+
+def cure_study(study: Study, cures: Sequence[Cure]) -> Study:
+    """The study in which cures are trials: everything that any of them changes varies in it, all else is fixed.
+
+    Args:
+        study: The one whose trials diverged.
+        cures: At least one.
+
+    Raises:
+        StudyError: It would not be allowed.
+    """
+    unchanged = study.hyperparameters({})
+    varied: dict[str, list[Scalar]] = {name: [] for cure in cures for name in cure.params}
+    for name, values in varied.items():
+        for cure in cures:
+            value = cure.params.get(name, getattr(unchanged, name, None))
+            if value not in values:
+                values.append(value)
+    needs_float32 = any(remedy.name == _OF_STUDY for cure in cures for remedy in cure.cause.remedies)
+    changes: dict[str, Any] = {
+        "name": f"{study.name}{SUFFIX}",
+        "description": f"Diverged trials of {study.name}, each trained again with its remedy.",
+        "space": {name: {"choices": values} for name, values in varied.items()},
+        "sampler": "random",
+        "pruner": "none",
+        "scheduler": "none",
+        "ablation": None,
+        "baseline": False,
+        "budget": study.to_mapping()["budget"] | {"trials": len(cures), "seconds": None},
+        "precision": "float32" if needs_float32 else study.precision,
+        "decisions": {decision_key(cure.number): cure.text for cure in cures},
+    }
+    return Study.from_mapping(study.to_mapping() | changes, origin=f"evolve cure {study.name}")
+
+
+def prepared(storage: Storage, name: str) -> tuple[Study, list[Cure], list[str]]:
+    """Stores the study of cures with its trials waiting, or finds the one that is stored.
+
+    Returns:
+        The study of cures; what its trials try, in their order; why nothing is tried for other diverged trials.
+
+    Raises:
+        EvolveError: No trial diverged, none has a remedy, or cures of other trials are stored.
+    """
+    study = storage.stored_study(name)
+    if study is None:
+        raise EvolveError(f"study {name}: is not in {storage.url}; stored: {storage.study_names()}")
+    cures, left_out = cures_of(trial_rows(storage.engine, name))
+    if not cures:
+        why = f": {'; '.join(left_out)}" if left_out else "; no trial of it has diverged"
+        raise EvolveError(f"study {name}: there is nothing to cure{why}")
+    of_cures = cure_study(study, cures)
+    if (stored := storage.stored_study(of_cures.name)) is not None and stored.decisions != of_cures.decisions:
+        raise StudyError(
+            f"study {of_cures.name}: was made when other trials of {name} had diverged; remove it first: "
+            f"evolve delete {of_cures.name}"
+        )
+    opened = storage.open_study(of_cures, make_sampler(of_cures), make_pruner(of_cures))
+    for cure in cures[len(opened.get_trials(deepcopy=False)) :]:
+        opened.enqueue_trial({name: cure.params.get(name, _own(study, name)) for name in of_cures.space})
+    return of_cures, cures, left_out
+
+
+def _own(study: Study, name: str) -> Scalar:
+    value: Scalar = getattr(study.hyperparameters({}), name)
+    return value
+
+
+def cured(storage: Storage, study: Study, cures: Sequence[Cure]) -> tuple[Cured, ...]:
+    """What became of each remedy so far.
+
+    Args:
+        storage: Where the study of cures is.
+        study: The study of cures.
+        cures: What its trials try, in their order.
+    """
+    rows = {row.number: row for row in trial_rows(storage.engine, study.name)}
+    return tuple(
+        Cured(
+            cure=cure,
+            number=place,
+            verdict=rows[place].verdict if place in rows else "waiting",
+            reason=rows[place].reason if place in rows else "",
+            fitness=rows[place].fitness if place in rows else None,
+        )
+        for place, cure in enumerate(cures)
+    )

@@ -1,0 +1,290 @@
+"""A diverged training, trained again from its last checkpoint or its seed, and looked into where it broke.
+
+All randomness comes from seeds and counters, so on the same machine it goes the same way to the last bit; where it
+does not, that is said. The loop is the trainer's own: what is seen in a step are its records.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detector.hyperparameters import Hyperparameters
+from detector.telemetry import (
+    EndCause,
+    EpochMetrics,
+    LaneEnded,
+    StepTelemetry,
+    StepTraced,
+    Telemetry,
+)
+from evolve.errors import EvolveError
+from evolve.outcome.replayed import Replayed, Survival, compared, first_broken
+from evolve.outcome.verdict import Verdict
+from evolve.run.changes import Changes
+from evolve.run.detection import best_path, checkpoint_path, open_study_data, prepare_torch
+from evolve.run.judging import FIRST_STEPS
+from evolve.run.lending import Course
+from evolve.run.machine import threads_for
+from evolve.run.weight_files import pinned
+from evolve.storage.database import Storage
+from evolve.storage.runs import last_run
+from evolve.storage.trial_rows import TrialRow, trial_rows
+from evolve.study import Study
+
+if TYPE_CHECKING:
+    from detector.checkpoint import Checkpoint
+    from detector.trainer import LaneSpec
+
+TRACED_STEPS = 8
+AFTER_SIGN = 2  # steps looked into after the first sign, where all stayed numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Training:
+    """A stored training that diverged, and what is needed to train it again."""
+
+    row: TrialRow
+    study: Study
+    seed: int
+    values: Hyperparameters
+    diagnosis: Mapping[str, Any]
+    stored: Mapping[int, StepTelemetry]
+    epochs: Sequence[EpochMetrics]
+    folder: Path
+    dataset: Any
+
+    @property
+    def end(self) -> int:
+        """Step at which it diverged."""
+        return int(self.diagnosis["step"])
+
+    @property
+    def until(self) -> int:
+        """The last step to look into: the end, or where the loss only grew, a little after the first sign."""
+        sign = self.diagnosis.get("first_sign_step")
+        is_number = isinstance(self.diagnosis.get("value"), int | float)  # what is none is stored as text
+        return self.end if sign is None or not is_number else min(int(sign) + AFTER_SIGN, self.end)
+
+    def lane(self, start: Checkpoint | None, *, traced_from: int | None = None) -> LaneSpec:
+        """It as a lane that keeps nothing, from a checkpoint or from its seed."""
+        from detector.checkpoint import Found
+        from detector.trainer import LaneSpec
+
+        return LaneSpec(values=self.values, seed=self.seed, start=Found(checkpoint=start), traced_from=traced_from)
+
+
+def replay(
+    storage: Storage, name: str, number: int, *, runs: Path, seed: int | None = None, device: str = "cpu"
+) -> Replayed:
+    """Trains a diverged training again up to its end, and looks into its last steps.
+
+    Args:
+        storage: Where the study is; only read.
+        name: Of the study.
+        number: Of the trial.
+        runs: Folder with a folder for each study.
+        seed: Of the training; None for the one that diverged.
+        device: torch's name of the device.
+
+    Raises:
+        EvolveError: There is no such training, it did not diverge, or its data or checkpoint cannot be used.
+    """
+    training, notes = _opened(storage, name, number, runs=runs, seed=seed)
+    start = _checkpoint(training, device, before=training.until)
+    first = 0 if start is None else start.step
+    traced: list[StepTraced] = []
+    steps: list[StepTelemetry] = []
+    traced_from = max(training.until - TRACED_STEPS + 1, first)
+    with closing(_records(training, start, device, traced_from=traced_from)) as records:
+        for record in records:
+            if isinstance(record, StepTraced):
+                traced.append(record)
+            elif isinstance(record, StepTelemetry):
+                steps.append(record)
+                if record.step >= training.until:
+                    break
+    looked_at = tuple(step for step in steps if traced and step.step >= traced[0].step)
+    return Replayed(
+        study=name,
+        trial=number,
+        seed=training.seed,
+        end=training.end,
+        until=training.until,
+        from_step=first,
+        diagnosis=training.diagnosis,
+        comparison=compared(steps, training.stored),
+        notes=notes,
+        broken=first_broken(traced, {step.step: step for step in looked_at}),
+        traced=tuple(traced),
+        steps=looked_at,
+        files=_files(training, traced[-1].places if traced else ()),
+        names=tuple(training.dataset.names),
+    )
+
+
+def survival(
+    storage: Storage,
+    name: str,
+    number: int,
+    changes: Changes,
+    *,
+    runs: Path,
+    seed: int | None = None,
+    device: str = "cpu",
+    epochs: int | None = None,
+) -> Survival:
+    """Goes on with a diverged training under other hyperparameters, and says whether it survives.
+
+    It goes on from the last checkpoint before its end, or from its seed where there is none or where a change has a
+    meaning from the start alone; `Survival.why_from` says so.
+
+    Args:
+        storage, name, number, runs, seed, device: As for `replay`.
+        changes: What is changed.
+        epochs: How many to train with it at most, at least 1; None for all that are left.
+
+    Raises:
+        EvolveError: As `replay`.
+    """
+    before, _ = _opened(storage, name, number, runs=runs, seed=seed)
+    start = None if changes.needs_start else _checkpoint(before, device, before=before.end)
+    values = replace(before.values, **changes.values)
+    training = replace(before, values=values, study=before.study.model_copy(update=dict(changes.study)))
+    if start is not None:
+        start = replace(start, values=values)
+    course = Course(training.study)
+    first_epoch = 0 if start is None else start.epoch + 1
+    for record in _known(before, first_epoch) if start is not None else ():
+        course.take_in(record)
+    trained, ended = 0, None
+    with closing(_records(training, start, device)) as records:
+        for record in records:
+            course.take_in(record)
+            trained += isinstance(record, EpochMetrics) and record.split == "val"
+            if isinstance(record, LaneEnded):
+                ended = record
+            if ended is not None or trained == epochs:
+                break
+    stopped = LaneEnded(lane=0, step=0, cause=EndCause.STOPPED, reason=f"trained {epochs} epochs")
+    judgement = course.judgement(ended or stopped)
+    return Survival(
+        changes=changes.all,
+        from_step=0 if start is None else start.step,
+        why_from=_why_from(changes, start),
+        epochs=trained,
+        is_whole=ended is not None,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        fitness=course.fitness[-1] if course.fitness and course.is_finite else None,
+    )
+
+
+def _why_from(changes: Changes, start: Checkpoint | None) -> str:
+    if start is not None:
+        return f"its checkpoint after epoch {start.epoch}"
+    if changes.needs_start:
+        return f"its start, where {changes.needs_start} has its effect"
+    return "its start: there is no checkpoint before its end"
+
+
+def _known(training: _Training, first_epoch: int) -> Iterator[Telemetry]:
+    """What is stored of the training before an epoch, by which it is judged."""
+    yield from (step for number, step in sorted(training.stored.items()) if number < FIRST_STEPS)
+    yield from (metrics for metrics in training.epochs if metrics.epoch < first_epoch)
+
+
+def _opened(
+    storage: Storage, name: str, number: int, *, runs: Path, seed: int | None
+) -> tuple[_Training, tuple[str, ...]]:
+    (row,) = trial_rows(storage.engine, name, number=number)
+    study = storage.stored_study(name)
+    if study is None or row.diagnosis is None or "step" not in row.diagnosis:
+        raise EvolveError(f"trial {number} of study {name}: is {row.verdict}; only one that diverged can be replayed")
+    chosen = _seed(row, study.seeds_of(number), seed)
+    trial_id = storage.optuna.get_trial_id_from_study_id_trial_number(storage.study_id(name), number)
+    diagnosis = _diagnosis(storage, trial_id, row, chosen)
+    run = last_run(storage.engine, storage.study_id(name))
+    prepare_torch(num_threads=threads_for(1 if run is None else run.workers))
+    study = pinned(study.of_trial(row.params))
+    training = _Training(
+        row=row,
+        study=study,
+        seed=chosen,
+        values=study.hyperparameters(row.params),
+        diagnosis=diagnosis,
+        stored={step.step: step for step in storage.records.steps(trial_id, chosen)},
+        epochs=storage.records.epochs(trial_id).get(chosen, []),
+        folder=runs / name,
+        dataset=open_study_data(study),
+    )
+    lanes = 1 if run is None else run.lanes
+    notes = [f"it was trained beside others, {lanes} trials at once; here it trains alone"] if lanes > 1 else []
+    return training, (*notes, *_data_notes(storage, name, training.dataset))
+
+
+def _seed(row: TrialRow, seeds: Sequence[int], asked: int | None) -> int:
+    known = row.diagnosis.get("seed") if row.diagnosis else None
+    diverged = [each.seed for each in row.trainings if each.verdict == Verdict.DIVERGED]
+    chosen = asked if asked is not None else known if known is not None else (diverged or list(seeds))[0]
+    if diverged and chosen not in diverged:
+        raise EvolveError(f"--seed {chosen}: that training of trial {row.number} did not diverge; allowed: {diverged}")
+    return int(chosen)
+
+
+def _diagnosis(storage: Storage, trial_id: int, row: TrialRow, seed: int) -> Mapping[str, Any]:
+    """Of the training with the seed; that of the trial where it is the same or each one's is not stored."""
+    training = storage.records.trainings(trial_id).get(seed)
+    assert row.diagnosis is not None
+    return row.diagnosis if training is None or training.diagnosis is None else json.loads(training.diagnosis)
+
+
+def _data_notes(storage: Storage, name: str, dataset: Any) -> Iterator[str]:
+    from detector.datasets.listing import changes
+
+    before = storage.ledger.data_files(storage.study_id(name))
+    if before is not None and (found := changes(before, dataset.files)):
+        yield f"the data are not what it was trained on: {'; '.join(found)}"
+
+
+def _checkpoint(training: _Training, device: str, *, before: int) -> Checkpoint | None:
+    """The last of the training's checkpoints that is whole and from which a step is still to come, or None."""
+    from detector import checkpoint
+
+    path = checkpoint_path(training.folder, training.row.number, training.seed)
+    plan = training.study.training_plan(device, training.seed)
+    found: list[Checkpoint] = []
+    for candidate in (path, checkpoint.before_path(path), best_path(path)):
+        try:
+            each = checkpoint.load(candidate)
+            checkpoint.check_same_training(each, plan, training.values, training.seed)
+        except checkpoint.CheckpointError:
+            continue
+        if each.step <= before:
+            found.append(each)
+    return max(found, key=lambda each: each.step, default=None)
+
+
+def _records(
+    training: _Training, start: Checkpoint | None, device: str, *, traced_from: int | None = None
+) -> Generator[Telemetry, None, None]:
+    from detector.trainer import Trainer
+
+    plan = training.study.training_plan(device, training.seed)
+    trainer = Trainer(plan, training.dataset, [training.lane(start, traced_from=traced_from)])
+    with closing(trainer.fit()) as records:
+        yield from records
+
+
+def _files(training: _Training, places: Sequence[int]) -> tuple[str, ...]:
+    """File of each image that is trained on, by its place; none where images are rendered."""
+    from detector.batches import used_of
+
+    if not training.dataset.files:
+        return ()
+    used = used_of(training.dataset.train, training.values.train_share, training.seed)
+    return tuple(str(used.original(place).image) for place in places)

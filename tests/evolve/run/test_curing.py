@@ -1,0 +1,109 @@
+"""Each diverged trial is trained again with its remedy, as a trial of a study of its own that goes on when stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evolve.outcome.explanations import Cause, Explanation, Remedy
+from evolve.run.curing import Cure, cure_study, cures_of
+from evolve.storage.trial_rows import TrialRow
+from evolve.study import Study
+from tests.processes import evolve
+from tests.small_study import SMALL
+
+STUDY = Study.from_mapping(
+    {"name": "small", "space": {"lr0": {"low": 0.01, "high": 100.0, "log": True}}, "budget": {"trials": 9}}, origin="-"
+)
+LOWER = Remedy(name="lr0", before=50.0, value=0.3, why="a quarter of the limit")
+BOUNDED = Remedy(name="coding", before="exp", value="bounded", why="no box is larger")
+
+
+def explained(*remedies: Remedy, cause: Cause = Cause.RATE) -> Explanation:
+    return Explanation(cause=cause, strength=1.0, evidence={}, remedies=remedies)
+
+
+def row(number: int, verdict: str = "diverged", causes: tuple[Explanation, ...] = ()) -> TrialRow:
+    return TrialRow(
+        study="small",
+        number=number,
+        verdict=verdict,
+        fitness=None,
+        params={"lr0": 50.0},
+        reason="",
+        seconds=None,
+        trainings=(),
+        by_seed={},
+        diagnosis={"causes": [asdict(each) for each in causes]} if verdict == "diverged" else None,
+        notes=(),
+        events=(),
+        checkpoints=(),
+        traceback="",
+    )
+
+
+def test_diverged_trials_are_cured_by_their_strongest_cause_and_others_are_named() -> None:
+    rows = [
+        row(4, causes=(explained(LOWER), explained(BOUNDED, cause=Cause.BOX_SIZE))),
+        row(2),
+        row(0, "converged"),
+        row(3, causes=(explained(cause=Cause.BAD_LABEL),)),
+    ]
+
+    cures, left_out = cures_of(rows)
+
+    assert [(cure.number, dict(cure.params)) for cure in cures] == [(4, {"lr0": 0.3})]
+    assert left_out == [
+        "trial 2: its diagnosis, of an earlier version, names no cause",
+        "trial 3: no hyperparameter cures a label that cannot be learned",
+    ]
+
+
+def test_the_study_of_cures_varies_what_any_of_them_changes() -> None:
+    cures = [
+        Cure(number=1, params={"lr0": 0.3}, cause=explained(LOWER)),
+        Cure(number=5, params={"lr0": 50.0, "coding": "exp"}, cause=explained(BOUNDED, cause=Cause.BOX_SIZE)),
+    ]
+
+    found = cure_study(STUDY, cures)
+
+    assert found.name == "small-cured"
+    assert found.space.to_mapping() == {"lr0": {"choices": [0.3, 50.0]}, "coding": {"choices": ["bounded", "exp"]}}
+    assert list(found.decisions) == ["trial.1", "trial.5"]
+    assert found.budget.trials == 2
+
+
+def test_a_diverged_trial_is_cured_counted_and_shown(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    evolve(tmp_path, "run", "--study", "small.yaml")
+
+    found = cured(tmp_path)
+    again = cured(tmp_path)
+
+    assert (found["tried"], found["cured"]) == (1, 1)
+    assert found["interval"] == pytest.approx([0.025, 1.0])
+    (tried,) = found["trials"]
+    assert (tried["trial"], tried["is_cured"]) == (1, True)
+    assert set(tried["remedies"]) >= {"lr0"}
+    assert again == found
+    evolve(tmp_path, "report", "small", "-o", "report.html")
+    assert "Cured: 1 of 1 (100%, 95% interval 2% to 100%)" in (tmp_path / "report.html").read_text()
+
+
+def test_where_nothing_diverged_there_is_nothing_to_cure(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL.replace("[0.01, 1.0e+5]", "[0.01]").replace("trials: 2", "trials: 1"))
+    evolve(tmp_path, "run", "--study", "small.yaml")
+
+    refused = evolve(tmp_path, "cure", "small", check=False)
+
+    assert refused.returncode == 1
+    assert "there is nothing to cure; no trial of it has diverged" in refused.stderr
+
+
+def cured(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(evolve(folder, "cure", "small", "--json").stdout)
+    return found

@@ -1,0 +1,147 @@
+"""A diverged training goes again bit for bit, its broken module is named, and another value is tried from there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sqlalchemy import update
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+from detector import population
+from detector.models.network import initialise_lane
+from evolve.cli import app
+from evolve.errors import EvolveError, StudyError
+from evolve.run.changes import read_changes
+from evolve.storage import schema
+from evolve.storage.database import Storage
+from tests.processes import evolve
+from tests.small_study import SMALL
+
+TWO_EPOCHS = (
+    SMALL.replace("epochs: 1", "epochs: 3")
+    .replace("[0.01, 1.0e+5]", "[1.0e+5]")
+    .replace("trials: 2", "trials: 1")
+    .replace("warmup_epochs: 0.5", "warmup_epochs: 1.9, train_share: 0.1, warmup: quartic")
+)
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterable[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path
+
+
+def run_study(folder: Path, text: str) -> None:
+    (folder / "small.yaml").write_text(text)
+    evolve(folder, "run", "--study", "small.yaml", check=False)
+
+
+def replayed(*arguments: str) -> dict[str, Any]:
+    done = CliRunner().invoke(app, ["replay", "small", *arguments, "--json"], catch_exceptions=False)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_a_replay_goes_on_from_the_checkpoint_bit_for_bit_and_shows_the_batch(folder: Path) -> None:
+    run_study(folder, TWO_EPOCHS)
+
+    found = replayed("0")
+
+    assert found["comparison"]["is_equal"]
+    assert found["from_step"] > 0
+    assert found["until"] == found["from_step"] + found["comparison"]["steps"] - 1
+    assert list(found["modules"])[-1] == str(found["until"])
+    assert len(found["images"]) == 16
+    assert "<h1>Replay of trial 0 of small</h1>" in Path(found["page"]).read_text()
+
+
+def test_a_replay_that_goes_another_way_says_so(folder: Path) -> None:
+    run_study(folder, TWO_EPOCHS)
+    storage = Storage("sqlite:///runs/evolve.db")
+    with storage.engine.begin() as connection:
+        connection.execute(update(schema.step).values(loss=schema.step.c.loss * 1.5))
+    storage.close()
+
+    found = replayed("0")
+
+    assert found["comparison"]["differs_at"] == found["from_step"]
+    assert found["comparison"]["largest"] == pytest.approx(1 / 3)
+
+
+def test_a_lower_rate_survives_and_the_same_one_does_not(folder: Path) -> None:
+    run_study(folder, TWO_EPOCHS)
+
+    lived = replayed("0", "--with", "lr0=0.01")["survival"]
+    died = replayed("0", "--with", "clip_norm=1e6", "--epochs", "3")["survival"]
+
+    assert lived["survives"] and lived["is_whole"] and lived["from_step"] > 0
+    assert not died["survives"]
+    assert died["changes"] == {"clip_norm": 1e6}
+
+
+def test_what_has_its_effect_at_the_start_is_tried_from_there(folder: Path) -> None:
+    run_study(folder, TWO_EPOCHS)
+
+    found = replayed("0", "--with", "coding=exp", "--with", "lr0=0.01")["survival"]
+
+    assert found["from_step"] == 0
+    assert found["why_from"] == "its start, where coding has its effect"
+
+
+def test_a_module_that_was_planted_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def planted(network: nn.Module, *arguments: object, **options: object) -> None:
+        initialise_lane(network, *arguments, **options)  # type: ignore[arg-type]
+        weight: Tensor = dict(network.named_parameters())["blocks.10.conv.weight"].detach()
+        weight[0].fill_(inf)
+
+    monkeypatch.setattr(population, "initialise_lane", planted)
+    (folder / "small.yaml").write_text(TWO_EPOCHS.replace("1.0e+5", "0.01"))
+    CliRunner().invoke(app, ["run", "--study", "small.yaml", "--engine", "serial", "--device", "cpu"])
+
+    found = replayed("0")
+
+    assert found["broken"] == {"step": 0, "module": "blocks.10.conv", "what": "output"}
+    assert found["comparison"]["is_equal"]
+
+
+def test_only_what_diverged_can_be_replayed(folder: Path) -> None:
+    run_study(folder, SMALL.replace("[0.01, 1.0e+5]", "[0.01]").replace("trials: 2", "trials: 1"))
+
+    with pytest.raises(EvolveError, match="is undertrained; only one that diverged can be replayed"):
+        replayed("0")
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("clip_norm", "is not a setting such as clip_norm=10"),
+        ("clipnorm=1", "did you mean 'clip_norm'"),
+        ("clip_norm=-1", "is outside 0..1e"),
+        ("coding=linear", "is not one of"),
+        ("precision=int8", "is not one of"),
+    ],
+)
+def test_a_setting_that_is_not_allowed_is_refused(setting: str, said: str) -> None:
+    with pytest.raises(StudyError, match=said):
+        read_changes([setting])
+
+
+def test_settings_are_read_as_the_detector_takes_them() -> None:
+    found = read_changes(["nesterov=false", "lr0=1e-3", "optimizer=adam", "precision=float32"])
+
+    assert found.all == {"nesterov": False, "lr0": 0.001, "optimizer": "adam", "precision": "float32"}
