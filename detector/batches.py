@@ -9,8 +9,9 @@ Shapes: N images, M labels of an image at most, S side of the images.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 import torch
@@ -84,22 +85,18 @@ def num_batches(split: Split, batch_size: int, train_share: float = 1.0) -> int:
     return -(-images_used(len(split), train_share) // batch_size)
 
 
-def training_batches(
-    split: Split, order: TrainingOrder, values: Hyperparameters, *, is_prefetched: bool = False
-) -> Generator[Batch, None, None]:
+def training_batches(split: Split, order: TrainingOrder, values: Hyperparameters) -> Generator[Batch, None, None]:
     """Batches of one epoch, shuffled and varied, all of the same shape but for what `multi_scale` changes.
 
     Args:
         split: Images to train on.
         order: Epoch, seed and shapes. The last batch is filled up from the start of the epoch's order.
         values: How much images are varied.
-        is_prefetched: Whether a thread prepares the next batch while this one is used.
 
     Raises:
         ValueError: An image has more labels than `order.max_boxes`, or the split is empty.
     """
-    batches = _training_batches(used_of(split, values.train_share, order.seed), order, values)
-    return prefetched(batches) if is_prefetched else batches
+    return _training_batches(used_of(split, values.train_share, order.seed), order, values)
 
 
 def used_of(split: Split, train_share: float, seed: int) -> Split:
@@ -202,16 +199,44 @@ def fixed_batch(split: Split, *, batch_size: int, image_size: int, max_boxes: in
     return _collate([letterbox(split.sample(index, 0), image_size) for index in places.tolist()], max_boxes)
 
 
-def prefetched(batches: Iterator[Batch]) -> Generator[Batch, None, None]:
-    """The same batches, each prepared by one background thread while the one before it is used.
+@final
+class BatchesAhead:
+    """Batches of which the next one is prepared on a thread, from when that is asked for.
 
-    The thread ends with the iterator, whether that is exhausted or closed.
+    Making a batch holds the interpreter for most of its time, so it is best done beside the backward pass, which does
+    not need it.
+
+    Args:
+        batches: One after another; only the thread and `take` go on with them.
+        thread: Of one worker. It outlives this.
     """
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as thread:
-        ahead = thread.submit(next, batches, None)
-        while (batch := ahead.result()) is not None:
-            ahead = thread.submit(next, batches, None)
-            yield batch
+
+    def __init__(self, batches: Generator[Batch, None, None], thread: Executor) -> None:
+        self._batches, self._thread = batches, thread
+        self._ahead: Future[Batch | None] | None = None
+
+    def prepare(self) -> None:
+        """Begins with the next batch, unless that has been done; where none is left, nothing comes of it."""
+        if self._ahead is None:
+            self._ahead = self._thread.submit(next, self._batches, None)
+
+    def take(self) -> Batch:
+        """The next batch, prepared here if nobody has asked for it.
+
+        Raises:
+            ValueError: There is none left, or it could not be made; the errors of making it are raised here.
+        """
+        batch = next(self._batches, None) if self._ahead is None else self._ahead.result()
+        self._ahead = None
+        if batch is None:
+            raise ValueError("no batch of the epoch is left")
+        return batch
+
+    def close(self) -> None:
+        """Waits for a batch that is being prepared, and ends the batches."""
+        if self._ahead is not None:
+            wait((self._ahead,))
+        self._batches.close()
 
 
 def _collate(samples: Sequence[Sample], max_boxes: int, places: tuple[int, ...] = ()) -> Batch:

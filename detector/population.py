@@ -5,7 +5,7 @@ Letters: T lanes, N images, M labels an image, S scales (in `terms_TS4`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -129,18 +129,27 @@ class Population:
         initialise_lane(network, slot, seed=seed, prior=prior, image_size=self._plan.image_size, values=values)
         network.load_lane(slot, {**network.lane_state(slot), **self._start})
 
-    def measure(self, batches: Sequence[Batch], rates: Sequence[Rates], pulls: Sequence[float]) -> list[Measurement]:
+    def measure(
+        self,
+        batches: Sequence[Batch],
+        rates: Sequence[Rates],
+        pulls: Sequence[float],
+        *,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> list[Measurement]:
         """Forward and backward pass of all lanes; gradients add up until `update`.
 
         Args:
             batches: Images and labels of each lane. Lanes that have the same batch share what is computed of it.
             rates: What each lane's update is going to apply.
             pulls: Weight of what pulls each lane's predictions without a label to their anchors in this step.
+            meanwhile: Called before the backward pass, beside which what it starts on a thread can run.
         """
         if not self._network.training:  # telling every layer takes longer than a step's update
             self._network.train()
         parts = self._loss(batches, pulls)
         loss_T = parts.terms_TS4.sum((1, 2))
+        meanwhile()
         (loss_T * self._optimizers.loss_scale_T).sum().backward()
         proposed = self._optimizers.propose(rates)
         scalars_T = {

@@ -8,14 +8,23 @@ and leave whenever an epoch is over: each has its own epoch, and its numbers do 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from detector import checkpoint
 from detector.augment import in_epoch, without_augmentation
-from detector.batches import Batch, TrainingOrder, evaluation_batches, fixed_batch, num_batches, training_batches
+from detector.batches import (
+    Batch,
+    BatchesAhead,
+    TrainingOrder,
+    evaluation_batches,
+    fixed_batch,
+    num_batches,
+    training_batches,
+)
 from detector.checkpoint import Checkpoint, Found
 from detector.datasets.listing import Dataset, Split
 from detector.hyperparameters import Hyperparameters
@@ -295,9 +304,11 @@ class Trainer:
         for lane in self._lanes:
             lane.loss_sums, lane.seconds = dict.fromkeys(TERMS, 0.0), 0.0
         self._since = self._clock()  # time since then has not been divided among the lanes
-        with ExitStack() as open_batches:
+        with ExitStack() as opened:
+            thread = opened.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches"))
             batches = {
-                lane.place: open_batches.enter_context(closing(self._batches(lane))) for lane in self._one_by_place()
+                lane.place: opened.enter_context(closing(BatchesAhead(self._batches(lane), thread)))
+                for lane in self._one_by_place()
             }
             for place in range(self._steps_per_epoch):
                 yield from self._step(place, batches)
@@ -306,9 +317,10 @@ class Trainer:
         for lane in self._lanes:
             lane.train_losses = {name: value / self._steps_per_epoch for name, value in lane.loss_sums.items()}
 
-    def _step(self, place: int, batches: dict[tuple[int, int], Generator[Batch, None, None]]) -> Iterator[Telemetry]:
+    def _step(self, place: int, batches: Mapping[tuple[int, int], BatchesAhead]) -> Iterator[Telemetry]:
         """One batch of every lane, the `place`-th of its epoch."""
-        found = {lane.place: next(batches[lane.place]) for lane in self._one_by_place()}
+        used = [batches[lane.place] for lane in self._one_by_place()]
+        found = {lane.place: ahead.take() for lane, ahead in zip(self._one_by_place(), used, strict=True)}
         if place == 0:
             pictures = {key: batch_picture(batch) for key, batch in found.items() if key[1] == 0}
             for lane in self._lanes:
@@ -319,6 +331,7 @@ class Trainer:
                 [found[lane.place] for lane in self._lanes],
                 [self._rates(lane, place) for lane in self._lanes],
                 [anchor_pull_at(self._step_of(lane, place), lane.spec.values) for lane in self._lanes],
+                meanwhile=lambda: [ahead.prepare() for ahead in used],
             )
         if trace is not None:
             yield self._traced(self._lanes[0], place, trace, found[self._lanes[0].place])
@@ -368,11 +381,10 @@ class Trainer:
             image_size=self._plan.image_size,
             max_boxes=self._dataset.max_boxes,
         )
-        is_prefetched = self._plan.device.startswith("cuda")
         values = in_epoch(lane.spec.values, lane.epoch, self._plan.epochs)  # lanes agree on augmentation
         if not self._dataset.augments:
             values = without_augmentation(values)
-        return training_batches(self._dataset.train, order, values, is_prefetched=is_prefetched)
+        return training_batches(self._dataset.train, order, values)
 
     def _update(self, place: int, measured: Sequence[Measurement]) -> Iterator[Telemetry]:
         """Steps every lane that may be stepped and takes the others out."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -16,11 +16,11 @@ from torchvision.ops import box_convert
 from detector.augment import without_augmentation
 from detector.batches import (
     Batch,
+    BatchesAhead,
     TrainingOrder,
     evaluation_batches,
     image_sizes,
     num_batches,
-    prefetched,
     training_batches,
 )
 from detector.datasets import Sample, open_dataset
@@ -201,32 +201,52 @@ def test_an_empty_split_is_refused_and_bad_orders_too() -> None:
         replace(ORDER, epoch=-1)
 
 
-def test_prefetched_batches_are_the_same_bits() -> None:
+def test_batches_prepared_ahead_are_the_same_bits() -> None:
     split = Counted(21, height=40, width=28)
     plain = list(training_batches(split, ORDER, STRONG))
-    ahead = list(training_batches(split, ORDER, STRONG, is_prefetched=True))
+    with ThreadPoolExecutor(1) as thread:
+        ahead = BatchesAhead(training_batches(split, ORDER, STRONG), thread)
+        taken = []
+        for place in range(len(plain)):
+            taken.append(ahead.take())
+            if place % 3:  # some are prepared, some are not, some are asked for twice
+                ahead.prepare()
+                ahead.prepare()
+        ahead.prepare()
 
-    assert _same(plain, ahead)
+        with pytest.raises(ValueError, match="no batch of the epoch is left"):
+            ahead.take()
+        assert _same(plain, taken)
 
 
-def test_closing_a_prefetched_epoch_ends_its_thread() -> None:
-    before = Counter(thread.name.split("_")[0] for thread in threading.enumerate())["batches"]
-    batches = training_batches(Counted(40), ORDER, NONE, is_prefetched=True)
-    next(batches)
-    during = Counter(thread.name.split("_")[0] for thread in threading.enumerate())["batches"]
-    batches.close()  # type: ignore[attr-defined]
-    after = Counter(thread.name.split("_")[0] for thread in threading.enumerate())["batches"]
+def test_closing_waits_for_what_is_being_prepared() -> None:
+    ended = []
 
-    assert (during, after) == (before + 1, before)
+    def slow() -> Generator[Batch, None, None]:
+        try:
+            while True:
+                time.sleep(0.05)
+                yield next(evaluation_batches(Counted(1), batch_size=1, image_size=32, max_boxes=1))
+        finally:
+            ended.append(True)
+
+    with ThreadPoolExecutor(1) as thread:
+        ahead = BatchesAhead(slow(), thread)
+        ahead.prepare()
+        ahead.close()
+
+    assert ended == [True]
 
 
 def test_an_error_in_the_thread_reaches_the_reader() -> None:
-    def broken() -> Iterator[Batch]:
+    def broken() -> Generator[Batch, None, None]:
         yield next(evaluation_batches(Counted(1), batch_size=1, image_size=32, max_boxes=1))
         raise ValueError("image 7 cannot be read")
 
-    batches = prefetched(broken())
-    next(batches)
+    with ThreadPoolExecutor(1) as thread:
+        ahead = BatchesAhead(broken(), thread)
+        ahead.take()
+        ahead.prepare()
 
-    with pytest.raises(ValueError, match="image 7"):
-        next(batches)
+        with pytest.raises(ValueError, match="image 7"):
+            ahead.take()
