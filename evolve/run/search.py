@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from math import sqrt
+from statistics import stdev
 from typing import Any, final
 
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.trial import FrozenTrial, TrialState
 
 from evolve.errors import StorageError
+from evolve.outcome.margin import divergence_margin
 from evolve.outcome.training import TrialOutcome
 from evolve.search.pruners import decide, make_pruner
-from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
+from evolve.search.samplers import DIVERGED, STANDARD_ERROR, divergence_state, make_sampler
 from evolve.storage.database import Storage
 from evolve.storage.trials import TakenError
 from evolve.study import Study
@@ -182,8 +185,20 @@ class Search:
         states = {"failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
         state: TrialState = states.get(outcome.verdict, TrialState.COMPLETE)
         value = outcome.fitness if state is TrialState.COMPLETE else None
-        violated = None
-        if outcome.verdict == "diverged":
-            violated = DIVERGED
+        has_diverged = outcome.verdict == "diverged"
+        if has_diverged:
             state, value = divergence_state(self._study.sampler)
-        self._trials.tell(stored, state, value, violated=violated)
+        margin = None
+        if state is not TrialState.FAIL:
+            largest = self._storage.records.max_update_ratio(stored._trial_id)
+            margin = divergence_margin(largest, has_diverged=has_diverged)
+        if state is TrialState.COMPLETE and not has_diverged:
+            self._keep_error(stored)
+        self._trials.tell(stored, state, value, constraints={} if margin is None else {DIVERGED: margin})
+
+    def _keep_error(self, stored: FrozenTrial) -> None:
+        """Keeps with a trial how sure its fitness is, where several seeds tell."""
+        trainings = self._storage.records.trainings(stored._trial_id).values()
+        if len(trainings) > 1:
+            error = stdev(training.fitness for training in trainings) / sqrt(len(trainings))
+            self._trials.keep(stored, {STANDARD_ERROR: error})

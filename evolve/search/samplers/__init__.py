@@ -13,14 +13,29 @@ from evolve.search.samplers.arms import Arms
 from evolve.search.samplers.cma_es import CmaEs
 from evolve.search.samplers.design import Grid, Qmc
 from evolve.search.samplers.evolving import Classic, Evolution
-from evolve.search.samplers.history import DIVERGED, WORST_FITNESS, HistorySampler, Suggest, trial_seed
+from evolve.search.samplers.history import (
+    DIVERGED,
+    STANDARD_ERROR,
+    WORST_FITNESS,
+    HistorySampler,
+    Suggest,
+    trial_seed,
+)
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
     from evolve.study import Study
 
-__all__ = ["DIVERGED", "WORST_FITNESS", "HistorySampler", "divergence_state", "make_sampler", "trial_seed"]
+__all__ = [
+    "DIVERGED",
+    "STANDARD_ERROR",
+    "WORST_FITNESS",
+    "HistorySampler",
+    "divergence_state",
+    "make_sampler",
+    "trial_seed",
+]
 
 # What these learn from has a value; the others read the constraint.
 _VALUED = ("gp", "cmaes")
@@ -38,9 +53,10 @@ def make_sampler(study: Study) -> HistorySampler:
 def divergence_state(sampler_name: str) -> tuple[TrialState, float | None]:
     """State of a diverged trial for Optuna's `tell`, and the value that goes with it.
 
-    Before that, `trial.set_constraint(DIVERGED, 1.0)` keeps the trial from becoming the best in either state. Where
-    there is no value the trial is told as pruned, which keeps an invented number out of the record; Optuna's own
-    Gaussian process and CMA-ES read complete trials alone, so for these two a diverged trial has the worst fitness.
+    Before that, `trial.set_constraint(DIVERGED, margin)` with a margin above 0 keeps the trial from becoming the best
+    in either state. Where there is no value the trial is told as pruned, which keeps an invented number out of the
+    record; Optuna's own Gaussian process and CMA-ES read complete trials alone, so for these two a diverged trial has
+    the worst fitness. Ours look at the constraint, and never at that value.
 
     Raises:
         StudyError: There is no such sampler.

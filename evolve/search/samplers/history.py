@@ -14,8 +14,12 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-# Name of the constraint a diverged trial violates.
+from evolve.outcome.margin import UNKNOWN
+
+# Name of the constraint a diverged trial violates; its value is that of `evolve.outcome.margin.divergence_margin`.
 DIVERGED = "diverged"
+# What is kept with a trial of several seeds: the standard error of its fitness, from how much they differ.
+STANDARD_ERROR = "evolve:standard_error"
 
 Found = TypeVar("Found")
 
@@ -170,17 +174,6 @@ def has_diverged(trial: FrozenTrial) -> bool:
     return any(value > 0 for value in trial.constraints.values())
 
 
-def fitness_of(trial: FrozenTrial) -> float | None:
-    """Fitness of a trial that ended well or badly but not by a failure, the worst one for a diverged trial; else None.
-
-    A pruned trial has the fitness it last reported: too low for what it might have become, but it was stopped because
-    that was low.
-    """
-    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
-        return None
-    return WORST_FITNESS if has_diverged(trial) or trial.value is None else trial.value
-
-
 def moved_into(distribution: BaseDistribution, value: Any) -> Any:
     """The value a distribution has nearest to a number; categories are returned as they are."""
     if not isinstance(distribution, FloatDistribution | IntDistribution):
@@ -207,7 +200,9 @@ def _seen(trial: FrozenTrial, distributions: dict[str, BaseDistribution]) -> Fro
     is_finite = trial.value is None or isfinite(trial.value)
     params = {name: moved_into(distribution, trial.params[name]) for name, distribution in distributions.items()}
     reported = {step: value for step, value in trial.intermediate_values.items() if isfinite(value)}
-    constraints = {} if is_finite and not has_diverged(trial) else {DIVERGED: 1.0}
+    constraints = trial.constraints
+    if not is_finite and not has_diverged(trial):
+        constraints = {DIVERGED: UNKNOWN}
     stored = (trial.params, trial.distributions, trial.intermediate_values, trial.constraints)
     if trial.state.is_finished() and is_finite and stored == (params, distributions, reported, constraints):
         return trial
@@ -220,7 +215,7 @@ def _seen(trial: FrozenTrial, distributions: dict[str, BaseDistribution]) -> Fro
         params=params,
         distributions=distributions,
         user_attrs={},
-        system_attrs={},
+        system_attrs={key: trial.system_attrs[key] for key in (STANDARD_ERROR,) if key in trial.system_attrs},
         intermediate_values=reported,
         trial_id=trial._trial_id,
     )
