@@ -7,14 +7,17 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from detector.hyperparameters import former_defaults
+from detector.plan import LARGEST_SEED, TrainingPlan
 from detector.telemetry import EpochMetrics
 from evolve.errors import DefinitionError, Problem, shown, unknown_text
-from evolve.study.space import as_number
+from evolve.study.space import Scalar, as_number, check_each, fixed_value
 
 Number = Annotated[float, BeforeValidator(as_number)]
 Whole = Annotated[int, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 MAX_TRIALS = 100_000  # samplers and pages hold them all in memory
+MAX_SEEDS = 1000
 
 
 class Definition(BaseModel):
@@ -91,6 +94,34 @@ class Thresholds(Definition):
     worsened: Number = Field(default=0.15, gt=0, le=1)
     little_learned: Number = Field(default=0.5, gt=0)
     loss_growth: Number = Field(default=2.0, gt=1)
+
+
+def fixed_values(raw: object) -> dict[str, Scalar]:
+    """Hyperparameters by name, each as the detector takes it; raises ValueError where one is not allowed."""
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"{shown(raw)} is not a mapping of hyperparameters to values")
+    return check_each(raw, fixed_value)
+
+
+def freeze_value(raw: object) -> int | str:
+    """What is frozen, as `TrainingPlan` takes it; raises ValueError where it is not allowed."""
+    return TrainingPlan(freeze=raw).freeze  # type: ignore[arg-type]  # which says what is allowed
+
+
+def seed_values(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    """The same seeds; raises ValueError where they are none, too many, or not different ones."""
+    if not seeds or min(seeds) < 0 or max(seeds) > LARGEST_SEED or len(set(seeds)) < len(seeds):
+        allowed = f"each at least 0 and at most {LARGEST_SEED}"
+        raise ValueError(f"{shown(list(seeds))} is not a list of different numbers, {allowed}")
+    if len(seeds) > MAX_SEEDS:
+        raise ValueError(f"{len(seeds)} seeds, each of them a training of every trial; allowed: up to {MAX_SEEDS}")
+    return seeds
+
+
+def generation_value(defaults: int) -> int:
+    """The same generation of the detector's defaults; raises ValueError where there was none."""
+    former_defaults(defaults)
+    return defaults
 
 
 def problems_of(error: ValidationError, known: Mapping[str, Sequence[str]]) -> list[Problem]:

@@ -19,23 +19,36 @@ from pydantic import (
 
 from detector.hyperparameters import GENERATION, Hyperparameters, former_defaults, fuse_key, names
 from detector.plan import LARGEST_SEED, TrainingPlan
-from evolve.errors import DefinitionError, Problem, StudyError, shown
+from evolve.errors import DefinitionError, Problem, StudyError
 from evolve.study.ablation import Ablation
 from evolve.study.arms import ArmPlan, arm_plan
 from evolve.study.deciding import decided
-from evolve.study.definition import Budget, Definition, Fitness, Flag, Number, Thresholds, Whole, flat, problems_of
+from evolve.study.definition import (
+    Budget,
+    Definition,
+    Fitness,
+    Flag,
+    Number,
+    Thresholds,
+    Whole,
+    fixed_values,
+    flat,
+    freeze_value,
+    generation_value,
+    problems_of,
+    seed_values,
+)
 from evolve.study.space import (
     MAX_POINTS,
     OF_PLAN,
     Choices,
     Scalar,
     Space,
-    check_each,
-    fixed_value,
 )
 from evolve.study.trial import plan_of_trial
 
 __all__ = [
+    "BLIND_SAMPLERS",
     "DIGITS",
     "MEDIAN_STARTUP_TRIALS",
     "PRUNERS",
@@ -49,40 +62,17 @@ __all__ = [
 ]
 
 DIGITS = ("digits-1", "digits-3", "digits-10")
-SamplerName = Literal["grid", "random", "qmc", "tpe", "gp", "cmaes", "evolution", "classic", "arms"]
+SamplerName = Literal["grid", "random", "qmc", "tpe", "gp", "cmaes", "evolution", "classic", "guided", "arms"]
 PrunerName = Literal["median", "asha", "hyperband", "none"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
 PRUNERS: tuple[str, ...] = get_args(PrunerName)
+# Samplers that ask the same whatever came out before.
+BLIND_SAMPLERS = ("grid", "random", "qmc", "arms")
 SchedulerName = Literal["none", "asha"]
 SCHEDULERS: tuple[str, ...] = get_args(SchedulerName)
 
 # Complete trials before the median of them means anything; as Optuna counts.
 MEDIAN_STARTUP_TRIALS = 5
-MAX_SEEDS = 1000
-
-
-def _fixed(raw: object) -> dict[str, Scalar]:
-    if not isinstance(raw, Mapping):
-        raise ValueError(f"{shown(raw)} is not a mapping of hyperparameters to values")
-    return check_each(raw, fixed_value)
-
-
-def _freeze(raw: object) -> int | str:
-    return TrainingPlan(freeze=raw).freeze  # type: ignore[arg-type]  # which says what is allowed
-
-
-def _seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    if not seeds or min(seeds) < 0 or max(seeds) > LARGEST_SEED or len(set(seeds)) < len(seeds):
-        allowed = f"each at least 0 and at most {LARGEST_SEED}"
-        raise ValueError(f"{shown(list(seeds))} is not a list of different numbers, {allowed}")
-    if len(seeds) > MAX_SEEDS:
-        raise ValueError(f"{len(seeds)} seeds, each of them a training of every trial; allowed: up to {MAX_SEEDS}")
-    return seeds
-
-
-def _generation(defaults: int) -> int:
-    former_defaults(defaults)
-    return defaults
 
 
 class Study(Definition):
@@ -99,6 +89,7 @@ class Study(Definition):
         space: Hyperparameters that vary, and `batch_size` and `nominal_batch_size` if they do; where the first does and
             the second is not named at all, the weights are updated after each batch.
         sampler: How parameters are chosen.
+        warm_start: Stored studies, by name, and files of results, whose trials the sampler knows before trial 0.
         pruner: How hopeless trials are found while they train.
         scheduler: The same by a scheduler of Ray Tune's, in place of the pruner; the engine must be Ray's then.
         budget: What the study may spend.
@@ -127,14 +118,15 @@ class Study(Definition):
     nms_iou: Number = 0.45
     weights: str = ""
     weights_sha256: str = ""
-    freeze: Annotated[int | str, PlainValidator(_freeze)] = "none"
-    fixed: Annotated[dict[str, Scalar], PlainValidator(_fixed)] = Field(default={}, alias="hyperparameters")
+    freeze: Annotated[int | str, PlainValidator(freeze_value)] = "none"
+    fixed: Annotated[dict[str, Scalar], PlainValidator(fixed_values)] = Field(default={}, alias="hyperparameters")
     space: Annotated[Space, PlainValidator(Space.from_mapping), PlainSerializer(Space.to_mapping)]
     sampler: SamplerName = "tpe"
+    warm_start: tuple[str, ...] = ()
     pruner: PrunerName = "none"
     scheduler: SchedulerName = "none"
     budget: Budget
-    seeds: Annotated[tuple[Whole, ...], AfterValidator(_seeds)] = (0,)
+    seeds: Annotated[tuple[Whole, ...], AfterValidator(seed_values)] = (0,)
     seed: Whole = Field(default=0, ge=0, le=LARGEST_SEED)
     fitness: Fitness = Fitness()
     thresholds: Thresholds = Thresholds()
@@ -143,7 +135,7 @@ class Study(Definition):
     inspect: Flag = False
     keep_weights: Literal["best", "all"] = "best"
     decisions: dict[str, str] = Field(default={})
-    defaults: Annotated[Whole, AfterValidator(_generation)] = GENERATION
+    defaults: Annotated[Whole, AfterValidator(generation_value)] = GENERATION
 
     @model_validator(mode="before")
     @classmethod
@@ -199,8 +191,16 @@ class Study(Definition):
             raise DefinitionError([Problem(path="sampler", text=text)])
         chosen = [name for name, parameter in self.space.items() if isinstance(parameter, Choices)]
         if self.sampler in ("cmaes", "classic") and chosen:
-            text = f"{self.sampler!r} needs numbers, but {chosen} have choices; take tpe, gp, evolution or random"
+            text = (
+                f"{self.sampler!r} needs numbers, but {chosen} have choices; take guided, tpe, gp, evolution or random"
+            )
             raise DefinitionError([Problem(path="sampler", text=text)])
+        if self.warm_start and self.sampler in BLIND_SAMPLERS:
+            text = f"{self.sampler!r} looks at no earlier trials; take guided, evolution, tpe, gp, cmaes or classic"
+            raise DefinitionError([Problem(path="warm_start", text=text)])
+        if self.sampler != "guided" and (believed := [name for name, axis in self.space.items() if axis.prior]):
+            text = f"is only looked at by the sampler 'guided', and this one is {self.sampler!r}"
+            raise DefinitionError([Problem(path=f"space.{name}.prior", text=text) for name in believed])
         return self
 
     @model_validator(mode="after")
