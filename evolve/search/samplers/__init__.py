@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from evolve.errors import StudyError, unknown_text
 from evolve.search.samplers.adaptive import gp, random, tpe
@@ -13,6 +13,7 @@ from evolve.search.samplers.arms import Arms
 from evolve.search.samplers.cma_es import CmaEs
 from evolve.search.samplers.design import Grid, Qmc
 from evolve.search.samplers.evolving import Classic, Evolution
+from evolve.search.samplers.guided import Guided
 from evolve.search.samplers.history import (
     DIVERGED,
     STANDARD_ERROR,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
     from evolve.study import Study
+    from evolve.study.earlier import Earlier
 
 __all__ = [
     "DIVERGED",
@@ -43,11 +45,35 @@ _VALUED = ("gp", "cmaes")
 _BLIND = ("random", "qmc")
 
 
-def make_sampler(study: Study) -> HistorySampler:
-    """The study's sampler, for `study.ask(fixed_distributions=space.distributions())` in a study that maximises."""
+def make_sampler(study: Study, earlier: Sequence[Earlier] = ()) -> HistorySampler:
+    """The study's sampler, for `study.ask(fixed_distributions=space.distributions())` in a study that maximises.
+
+    Args:
+        study: Names the sampler and all it depends on.
+        earlier: Trials of earlier searches, which it knows before trial 0.
+
+    Raises:
+        StudyError: The sampler needs a package that is not installed.
+    """
     distributions = study.space.distributions()
-    looks_back = study.sampler not in _BLIND
-    return HistorySampler(distributions=distributions, suggest=_suggest(study, distributions), looks_back=looks_back)
+    return HistorySampler(
+        distributions=distributions,
+        suggest=_suggest(study, distributions),
+        looks_back=study.sampler not in _BLIND,
+        earlier=[_as_trial(place - len(earlier), each, distributions) for place, each in enumerate(earlier)],
+    )
+
+
+def _as_trial(number: int, earlier: Earlier, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
+    trial = create_trial(
+        state=TrialState.COMPLETE,
+        value=earlier.fitness,
+        params=dict(earlier.params),
+        distributions=distributions,
+        constraints={DIVERGED: earlier.margin},
+    )
+    trial.number = number
+    return trial
 
 
 def divergence_state(sampler_name: str) -> tuple[TrialState, float | None]:
@@ -67,6 +93,8 @@ def divergence_state(sampler_name: str) -> tuple[TrialState, float | None]:
 
 
 def _suggest(study: Study, distributions: dict[str, BaseDistribution]) -> Suggest:
+    if study.sampler == "guided":
+        return Guided.of(study)
     if study.sampler == "grid":
         return Grid(values=study.grid(), study_seed=study.seed)
     if (plan := study.arm_plan) is not None:
@@ -83,5 +111,6 @@ _MAKERS: dict[str, Callable[..., Suggest]] = {
     "cmaes": CmaEs,
     "evolution": Evolution,
     "classic": Classic,
+    "guided": Guided,
     "arms": Arms,
 }

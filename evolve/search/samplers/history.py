@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from math import isclose, isfinite
-from typing import Any, Generic, Protocol, TypeVar, final
+from typing import Any, Generic, Protocol, TypeVar, final, runtime_checkable
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
@@ -39,6 +40,27 @@ class Suggest(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """Parameters of a trial and where they are from.
+
+    Attributes:
+        params: By name.
+        parent: Number of the trial whose parameters they were changed from; None where there is none.
+    """
+
+    params: Mapping[str, Any]
+    parent: int | None = None
+
+
+@runtime_checkable
+class Breeds(Protocol):
+    """A `Suggest` that knows a trial's parent."""
+
+    def suggestion(self, history: Sequence[FrozenTrial], number: int) -> Suggestion:
+        """Parameters of a trial, those that the call returns, and its parent."""
+
+
 @final
 class HistorySampler(BaseSampler):
     """Optuna's view of a `Suggest`; the same number and history always give the same parameters.
@@ -47,15 +69,22 @@ class HistorySampler(BaseSampler):
         distributions: The whole search space; every trial must be asked with it.
         suggest: Chooses the parameters.
         looks_back: Whether they depend on the history, which else nobody needs to hold.
+        earlier: Trials of earlier searches in this space, with numbers below 0; they are before all others.
     """
 
     def __init__(
-        self, *, distributions: Mapping[str, BaseDistribution], suggest: Suggest, looks_back: bool = True
+        self,
+        *,
+        distributions: Mapping[str, BaseDistribution],
+        suggest: Suggest,
+        looks_back: bool = True,
+        earlier: Sequence[FrozenTrial] = (),
     ) -> None:
         self.looks_back = looks_back
         self._distributions = dict(distributions)
         self._suggest = suggest
         self._history = History(self._distributions)
+        self._earlier = list(earlier)
 
     def params(self, trials: Sequence[FrozenTrial], number: int) -> dict[str, Any]:
         """Parameters of a trial.
@@ -64,9 +93,17 @@ class HistorySampler(BaseSampler):
             trials: Of the study, in the order of their numbers; they may be missing where it does not look back.
             number: The trial's number.
         """
-        history = self._history.before(number, trials) if self.looks_back else []
-        params = self._suggest(history, number)
-        return {name: moved_into(distribution, params[name]) for name, distribution in self._distributions.items()}
+        return dict(self.suggestion(trials, number).params)
+
+    def suggestion(self, trials: Sequence[FrozenTrial], number: int) -> Suggestion:
+        """Parameters of a trial and its parent; arguments as of `params`."""
+        history = self._earlier + self._history.before(number, trials) if self.looks_back else []
+        if isinstance(self._suggest, Breeds):
+            found = self._suggest.suggestion(history, number)
+        else:
+            found = Suggestion(params=self._suggest(history, number))
+        params = {name: moved_into(each, found.params[name]) for name, each in self._distributions.items()}
+        return replace(found, params=params)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
         """The whole space: all parameters are chosen together."""

@@ -76,6 +76,11 @@ class TestClassic(SamplerContract):
         assert NUM_TRIALS / 2 < len({str(each) for each in asked}) < NUM_TRIALS
 
 
+@pytest.mark.slow  # half a second an ask
+class TestGuided(SamplerContract):
+    name = "guided"
+
+
 class TestArms(SamplerContract):
     name = "arms"
 
@@ -124,7 +129,8 @@ def share_of_diverging_asks(sampler: str, seed: int, *, first: int = 15, last: i
 
 
 @pytest.mark.parametrize(
-    ("sampler", "num_seeds", "most"), [("tpe", 6, 0.75), ("gp", 1, 0.25), ("cmaes", 6, 0.75), ("evolution", 6, 0.75)]
+    ("sampler", "num_seeds", "most"),
+    [("tpe", 6, 0.75), ("gp", 1, 0.25), ("cmaes", 6, 0.75), ("evolution", 6, 0.75)],
 )
 def test_a_sampler_that_learns_leaves_the_region_where_all_trials_diverge(
     sampler: str, num_seeds: int, most: float
