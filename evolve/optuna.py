@@ -7,6 +7,7 @@ that samplers stay away and it is never best: returned as NaN it would be a fail
 
 from __future__ import annotations
 
+from math import isnan, nan
 from pathlib import Path
 from statistics import fmean
 from threading import Lock
@@ -17,10 +18,12 @@ from optuna.samplers import CmaEsSampler, GPSampler
 from optuna.study import StudyDirection
 
 from detector.telemetry import EndCause, LaneEnded
+from evolve.outcome.margin import divergence_margin
 from evolve.outcome.verdict import Verdict
 from evolve.run.lending import Course, lent, suggest, trained
 from evolve.run.machine import threads_for
 from evolve.search.samplers import DIVERGED, WORST_FITNESS
+from evolve.search.samplers.told import told
 from evolve.study.trial import Trial
 
 if TYPE_CHECKING:
@@ -105,13 +108,19 @@ class _Run:
                 self._courses[record.seed].take_in(record.telemetry)
                 if isinstance(record.telemetry, LaneEnded):
                     self._ended[record.seed] = record.telemetry
+        judgements = {
+            seed: self._courses[seed].judgement(ended)
+            for seed, ended in self._ended.items()
+            if ended.cause is not EndCause.STOPPED
+        }
+        diverged = [each.reason for each in judgements.values() if each.verdict is Verdict.DIVERGED]
+        self._keep_margin(has_diverged=bool(diverged))
         for seed, ended in self._ended.items():
             if ended.cause is EndCause.STOPPED:
                 raise optuna.TrialPruned(ended.reason)
-            judgement = self._courses[seed].judgement(ended)
-            self._trial.set_user_attr(f"seed {seed}", f"{judgement.verdict}: {judgement.reason}")
-            if judgement.verdict is Verdict.DIVERGED:
-                return self._diverged(judgement.reason)
+            self._trial.set_user_attr(f"seed {seed}", f"{judgements[seed].verdict}: {judgements[seed].reason}")
+            if judgements[seed].verdict is Verdict.DIVERGED:
+                return self._diverged(judgements[seed].reason)
         return fmean(self._courses[seed].fitness[-1] for seed in self._ended)
 
     def _goes_on(self, progress: Progress) -> bool:
@@ -125,8 +134,16 @@ class _Run:
         self._trial.report(course.fitness[-1], len(course.fitness) - 1)
         return not self._trial.should_prune()
 
+    def _keep_margin(self, *, has_diverged: bool) -> None:
+        ratios = [course.max_update_ratio for course in self._courses.values()]
+        largest = max((ratio for ratio in ratios if not isnan(ratio)), default=nan)
+        margin = divergence_margin(largest, has_diverged=has_diverged)
+        if margin is not None:
+            self._trial.set_constraint(DIVERGED, margin)
+
     def _diverged(self, reason: str) -> float:
-        self._trial.set_constraint(DIVERGED, 1.0)
-        if isinstance(self._trial.study.sampler, GPSampler | CmaEsSampler):
-            return WORST_FITNESS  # these two learn from complete trials alone
+        study = self._trial.study
+        if isinstance(study.sampler, GPSampler | CmaEsSampler):  # these two learn from complete trials alone
+            known = told(study.get_trials(deepcopy=False))
+            return min((each.fitness for each in known if not each.has_diverged), default=WORST_FITNESS)
         raise optuna.TrialPruned(f"diverged: {reason}")

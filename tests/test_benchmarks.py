@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import log10, nan
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from benchmarks import calibration, gpu
+from benchmarks import calibration, gpu, recorded, search
+from benchmarks.recorded import Between, Row
+from evolve.search.samplers.design import sobol_points
+from evolve.search.samplers.unit_cube import from_unit
 
 
 def test_the_table_for_a_device_counts_what_is_started_and_a_lane_more_starts_little_outside_the_pass(
@@ -30,3 +38,65 @@ def test_simulated_ablations_are_judged_as_they_promise(name: str) -> None:
     assert found.covered > 0.93 - 3 * (0.93 * 0.07 / 240) ** 0.5
     assert found.false <= 8 / 60
     assert found.found[1] > found.found[0]
+
+
+def made_up(number: int, seed: int) -> Row:
+    """A training whose fitness is highest at lr0 0.1 and that diverges from 1 on."""
+    distributions = recorded.STUDY.space.distributions()
+    params = from_unit(distributions, sobol_points(len(distributions), seed=0, first=number)[0])
+    has_diverged = params["lr0"] >= 1
+    fitness = nan if has_diverged else 0.6 - 0.1 * (log10(params["lr0"]) + 1) ** 2 + 0.001 * seed
+    return Row(
+        point=number,
+        seed=seed,
+        params=params,
+        fitness=fitness,
+        update_ratio=0.2 * params["lr0"],
+        has_diverged=has_diverged,
+    )
+
+
+def test_a_recording_goes_on_where_it_was_stopped_and_is_read_as_it_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[tuple[int, int]] = []
+
+    def train(numbers: Sequence[int], seed: int) -> list[Row]:
+        trained.extend((number, seed) for number in numbers)
+        return [made_up(number, seed) for number in numbers]
+
+    monkeypatch.setattr(recorded, "_trained", train)
+    path = tmp_path / "search.csv"
+    recorded.record(path, points=8, seeds=2)
+    recorded.record(path, points=16, seeds=2)
+
+    assert trained == [(number, seed) for first in (0, 8) for seed in (0, 1) for number in range(first, first + 8)]
+    for row in recorded.read(path):
+        expected = made_up(row.point, row.seed)
+        assert row.params == pytest.approx(expected.params, rel=1e-5)
+        assert row.fitness == pytest.approx(expected.fitness, rel=1e-5, nan_ok=True)
+        assert (row.has_diverged, row.margin > 0) == (expected.has_diverged, expected.has_diverged)
+
+
+def test_searches_are_compared_by_what_they_found_without_luck() -> None:
+    objective = Between([made_up(number, seed) for number in range(64) for seed in (0, 1)])
+    made = search.contenders(objective, trials=12)
+    found = {
+        name: search.searched(made[name], objective, seeds=3, trials=12) for name in ("tpe", "classic", "plain tpe")
+    }
+    lines = search.report(found, objective.best()[1])
+
+    assert objective.noise == pytest.approx(0.001 / 2**0.5, rel=1e-3)
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| tpe", "| classic", "| plain tpe"]
+    for each in found.values():
+        assert ((each.fitness_SN >= 0) & (each.fitness_SN <= objective.best()[1])).all()
+        assert not each.diverged_SN[:, 0].any()  # trial 0 is the defaults
+    assert found["tpe"].diverged_SN[:, 1:].any()
+
+
+def test_the_number_of_trials_to_a_level_is_the_median_over_seeds() -> None:
+    fitness_SN = np.array([[0.1, 0.5, 0.5], [0.5, 0.5, 0.5], [0.1, 0.1, 0.5]])
+    found = search.Found(fitness_SN=fitness_SN, diverged_SN=fitness_SN > 1, ask_seconds=0.0)
+
+    assert search.trials_to_reach(found, 0.5) == 2
+    assert search.trials_to_reach(found, 0.6) == np.inf

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from detector.telemetry import METRICS
 from evolve.storage import schema
-from evolve.storage.optuna_tables import PARAMS, STUDIES, TRIALS, VALUES
+from evolve.storage.optuna_tables import ATTRIBUTES, PARAMS, PARENT, STUDIES, TRIALS, VALUES
 
 TERMS = schema.TERMS
 STEP_MEASUREMENTS = ("loss", "lr", "bias_lr", "momentum")
@@ -88,6 +88,17 @@ def param_rows(study_id: int) -> Select[Any]:
         select(TRIALS.c.number, PARAMS.c.param_name, PARAMS.c.param_value)
         .select_from(PARAMS.join(TRIALS, TRIALS.c.trial_id == PARAMS.c.trial_id))
         .where(TRIALS.c.study_id == study_id)
+    )
+
+
+def parent_rows(study_id: int) -> Select[Any]:
+    """Number of each trial that is a child of another, and of that one as JSON."""
+    own = ATTRIBUTES.c
+    return (
+        select(TRIALS.c.number, own.value_json)
+        .select_from(ATTRIBUTES.join(TRIALS, TRIALS.c.trial_id == own.trial_id))
+        .where(TRIALS.c.study_id == study_id, own.key == PARENT)
+        .order_by(TRIALS.c.number)
     )
 
 

@@ -128,6 +128,7 @@ class StudyView:
         notes: What people wrote about trials: number, created, author, text and tag.
         events: What happened besides: number of the trial (missing where it is about the study), created, kind and
             message.
+        parents: Number of the trial that each child was changed from; below 0 where that is of an earlier study.
         time: Where the time of the workers went, whatever filters leave out.
         left_out: Rows of the trials that filters left out; none where all are shown.
         options: What the reader selected, and how many trials pictures draw.
@@ -145,6 +146,7 @@ class StudyView:
     environments: tuple[tuple[str, Mapping[str, Any], int], ...]
     notes: pd.DataFrame = field(default_factory=NO_NOTES.copy)
     events: pd.DataFrame = field(default_factory=NO_EVENTS.copy)
+    parents: Mapping[int, int] = field(default_factory=dict)
     time: TimeSpent = NOTHING
     left_out: pd.DataFrame = field(default_factory=lambda: NO_LEFT_OUT.copy())
     options: ViewOptions = field(default_factory=ViewOptions)

@@ -68,6 +68,9 @@ def load(engine: Engine, study_name: str) -> StudyView:
             environments=_environments(connection, trials),
             notes=read_notes(connection, study.study_id),
             events=read_frame(connection, queries.event_rows(study.study_id)),
+            parents={
+                row.number: int(row.value_json) for row in connection.execute(queries.parent_rows(study.study_id))
+            },
             time=time_spent(connection, study.study_id),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,12 +29,14 @@ class History:
         params: A row of hyperparameters by the number of each of these trials.
         best: Best fitness up to each row.
         best_number: Trial of the best fitness, or None.
+        parents: Number of the trial that each child was changed from.
     """
 
     trials: pd.DataFrame
     params: pd.DataFrame
     best: NDArray[np.float64]
     best_number: int | None
+    parents: Mapping[int, int]
 
 
 def rows(view: StudyView) -> History | Empty:
@@ -53,6 +56,7 @@ def rows(view: StudyView) -> History | Empty:
         params=ordered_params(view).reindex(trials[is_drawn]["number"]),
         best=so_far[is_drawn],
         best_number=None if best is None else int(best["number"]),
+        parents=view.parents,
     )
 
 
@@ -60,6 +64,7 @@ def draw(data: History) -> go.Figure:
     """Every trial by number, the best so far as a line, trials without a fitness in a strip beneath."""
     figure = theme.new_figure(height=400, x="trial", y="fitness", showlegend=True)
     figure.update_layout(xaxis=theme.integer_axis(data.trials["number"].max()), legend=LEGEND)
+    _add_lineage(figure, data)
     if data.best_number is not None:
         _add_best_so_far(figure, data)
     hover = theme.hover_texts(data.trials, data.params)
@@ -81,6 +86,38 @@ def _add_best_so_far(figure: go.Figure, data: History) -> None:
     )
 
 
+def _add_lineage(figure: go.Figure, data: History) -> None:
+    """A thin line from each parent to its child, where both have a fitness, in colour along the descent of the best."""
+    fitness = data.trials.set_index("number")["fitness"].dropna()
+    pairs = [(parent, child) for child, parent in data.parents.items() if {parent, child} <= set(fitness.index)]
+    if not pairs:
+        return
+    line = descent(data.parents, data.best_number)
+    for name, own, look in (
+        ("parent to child", pairs, {"color": theme.NEUTRAL, "width": 1}),
+        ("descent of the best", [pair for pair in pairs if pair[1] in line], {"color": theme.ACCENT, "width": 1.5}),
+    ):
+        # One trace, in which a missing point ends each line.
+        numbers = [number for pair in own for number in (*pair, None)]
+        figure.add_scatter(
+            x=numbers,
+            y=[None if number is None else fitness[number] for number in numbers],
+            mode="lines",
+            line=look,
+            name=name,
+            hoverinfo="skip",
+        )
+
+
+def descent(parents: Mapping[int, int], child: int | None) -> set[int]:
+    """A trial, its parent, that one's parent, and so on; none where there is no trial."""
+    line: set[int] = set()
+    while child is not None and child not in line:
+        line.add(child)
+        child = parents.get(child)
+    return line
+
+
 def _ring(figure: go.Figure, x: pd.Series[int], y: pd.Series[float]) -> None:
     figure.add_scatter(
         x=x,
@@ -96,7 +133,8 @@ PANEL = Panel(
     key="history",
     title="Did the search get better?",
     caption="Every trial in the order it was asked for. The line is the best fitness of all trials so far that ran "
-    "to their end; trials without a fitness stand in the rows beneath.",
+    "to their end; trials without a fitness stand in the rows beneath. Where trials are children of others, thin lines "
+    "lead from parents to children, in colour along the descent of the best.",
     rows=rows,
     blocks=draw,
     has_points=True,

@@ -11,7 +11,7 @@ import typer
 
 from detector.written_numbers import MAX_CHARACTERS, is_whole
 from evolve.commands.options import RUNS
-from evolve.commands.output import opened_storage, stored_study
+from evolve.commands.output import is_missing, opened_storage, stored_study
 from evolve.errors import StudyError, shown
 from evolve.run.crew import Asked
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from evolve.run.data import DataChecked
     from evolve.run.run import Run
     from evolve.study import Study
+    from evolve.study.earlier import Earlier
 
 
 def device_of(name: str, *, trains: bool) -> str:
@@ -119,6 +120,25 @@ def say_choices(study: Study) -> None:
 
 
 def run_of(study: Study, storage: str, device: str, asked: Asked, checked: DataChecked | None) -> Run:
+    """A run of a study; a new one's trials of earlier searches are read, and what they are is said."""
     from evolve.run.run import Run
 
-    return Run(study=study, storage_url=storage, device=device, asked=asked, runs=RUNS, checked=checked)
+    earlier = _earlier(study, storage) if study.warm_start else ()
+    return Run(
+        study=study, storage_url=storage, device=device, asked=asked, runs=RUNS, checked=checked, earlier=earlier
+    )
+
+
+def _earlier(study: Study, storage: str) -> tuple[Earlier, ...]:
+    """Trials that the study begins with, none where it has them stored already."""
+    from evolve.exchange.warm_start import warm_start
+    from evolve.storage.database import Storage
+
+    if not is_missing(storage):
+        with opened_storage(storage, reads_only=True) as opened:
+            if opened.earlier(study.name) is not None:
+                return ()
+    found = warm_start(study, partial(Storage, storage, reads_only=True))
+    for note in found.notes:
+        typer.echo(f"note    {note}", err=True)
+    return found.trials

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from evolve.errors import StudyError
 from evolve.run.machine import available_cores, threads_for
+from evolve.study import BLIND_SAMPLERS
 
 ENGINES = ("auto", "serial", "processes", "ray")
 AUTO = "auto"
-# Samplers that ask the same whatever came out before: for them any number of trials may train at once.
-BLIND_SAMPLERS = ("grid", "random", "qmc", "arms")
-# Others learn little from trials that have not ended when they ask: so many rounds at least.
+# Samplers that look back learn little from trials that have not ended when they ask: so many rounds at least.
 LEAST_ROUNDS = 4
 
 

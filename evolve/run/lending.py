@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from math import isfinite, nan
+from math import isfinite, isnan, nan
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -75,18 +75,23 @@ class Course:
     Attributes:
         study: Weights of the fitness and thresholds of the verdict.
         fitness: After each epoch, on the validation images.
+        max_update_ratio: Largest update over the weights; NaN while none is known.
     """
 
     study: Study
     fitness: list[float] = field(default_factory=list)
+    max_update_ratio: float = nan
     _first: list[float] = field(default_factory=list)
     _train: list[float] = field(default_factory=list)
     _val: list[float] = field(default_factory=list)
 
     def take_in(self, telemetry: Telemetry) -> None:
         """Remembers what counts of a record."""
-        if isinstance(telemetry, StepTelemetry) and telemetry.step < FIRST_STEPS:
-            self._first.append(telemetry.loss)
+        if isinstance(telemetry, StepTelemetry):
+            if isnan(self.max_update_ratio) or telemetry.update_ratio > self.max_update_ratio:
+                self.max_update_ratio = telemetry.update_ratio
+            if telemetry.step < FIRST_STEPS:
+                self._first.append(telemetry.loss)
         elif isinstance(telemetry, EpochMetrics) and telemetry.split == "val":
             self.fitness.append(self.study.fitness.of(telemetry))
             self._train.append(sum(telemetry.train_losses.values()))

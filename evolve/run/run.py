@@ -35,6 +35,7 @@ from evolve.run.weight_files import pinned, start_text
 from evolve.storage.database import Storage
 from evolve.storage.runs import RunFacts, RunTime, recorded
 from evolve.study import DIGITS, Study, planning
+from evolve.study.earlier import Earlier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ class Run:
         runs: Folder with a folder for each study.
         checked: What the data hold, where they have been checked already.
         accepts_changed_data: Whether trials go on although the data are not what earlier ones were trained on.
+        earlier: Trials of earlier searches that a new study begins with; what is stored with one is kept.
         pictures: Folder in which all processes of the run share decoded images, or None; `run_study` makes it.
     """
 
@@ -59,6 +61,7 @@ class Run:
     runs: Path = Path("runs")
     checked: DataChecked | None = None
     accepts_changed_data: bool = False
+    earlier: tuple[Earlier, ...] = ()
     pictures: Path | None = None
 
     @property
@@ -146,6 +149,7 @@ def _run(run: Run, should_stop: Callable[[], bool]) -> Generator[DataChecked | R
                 engine,
                 environment_id=environment_id,
                 data_files=checked.files,
+                earlier=run.earlier,
                 should_stop=should_stop,
             )
             facts = _facts(found, device, lanes=side_by_side)

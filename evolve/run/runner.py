@@ -30,6 +30,7 @@ from evolve.storage.database import Storage
 from evolve.storage.lease import Lease
 from evolve.storage.ledger import EventKind
 from evolve.study import Study
+from evolve.study.earlier import Earlier
 from evolve.study.trial import Record, Trial
 
 POLL_SECONDS = 0.5
@@ -67,6 +68,7 @@ class StudyRun:
         engine: Trains the trials, up to its capacity at once.
         environment_id: Row of packages and machine that `Storage.keep_environment` returned.
         data_files: Digest of each file that is trained on.
+        earlier: Trials of earlier searches that a new study begins with.
         should_stop: Asked often; True ends the run, and unfinished trials go on in the next.
         clock: Returns seconds of a clock that never goes back, for the time budget.
 
@@ -83,13 +85,14 @@ class StudyRun:
         *,
         environment_id: str,
         data_files: Mapping[str, str] | None = None,
+        earlier: Sequence[Earlier] = (),
         should_stop: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         _check_scheduler(study, engine)
         self._study, self._storage, self._engine = study, storage, engine
         self._should_stop, self._clock = should_stop, clock
-        self._search = Search(study, storage, environment_id=environment_id)
+        self._search = Search(study, storage, environment_id=environment_id, earlier=earlier)
         self._under_way: dict[int, _UnderWay] = {}
         self._fatal = ""
         self._hopeless = ""

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import sqrt
+from statistics import stdev
 from typing import TYPE_CHECKING, Any, final
 
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.trial import FrozenTrial, TrialState
 
 from evolve.errors import StorageError
+from evolve.outcome.margin import divergence_margin
 from evolve.outcome.training import TrialOutcome
 from evolve.outcome.verdict import Verdict
 from evolve.search.pruners import decide, make_pruner
-from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
+from evolve.search.samplers import DIVERGED, STANDARD_ERROR, divergence_state, make_sampler
+from evolve.search.samplers.history import Suggestion
 from evolve.storage.database import Storage
+from evolve.storage.optuna_tables import PARENT
 from evolve.storage.trials import TakenError
 from evolve.study import Study
+from evolve.study.earlier import Earlier
 from evolve.study.trial import Decision, Trial
 
 if TYPE_CHECKING:
@@ -57,15 +63,21 @@ class Search:
         study: Definition of the study.
         storage: Database that keeps its trials.
         environment_id: Row of packages and machine that `Storage.keep_environment` returned.
+        earlier: Trials of earlier searches that a new study begins with; one that is stored keeps those it has.
 
     Raises:
         StorageError: The study is stored with another definition.
+        StudyError: The sampler needs a package that is not installed.
     """
 
-    def __init__(self, study: Study, storage: Storage, *, environment_id: str) -> None:
+    def __init__(self, study: Study, storage: Storage, *, environment_id: str, earlier: Sequence[Earlier] = ()) -> None:
         self._study, self._storage, self._environment_id = study, storage, environment_id
-        self._sampler, self._pruner = make_sampler(study), make_pruner(study)
+        stored = storage.earlier(study.name)
+        self._sampler = make_sampler(study, earlier if stored is None else stored)
+        self._pruner = make_pruner(study)
         self._optuna = storage.open_study(study, self._sampler, self._pruner)
+        if stored is None and earlier:
+            storage.keep_earlier(self.study_id, earlier)
         self._arm_plan = study.arm_plan
         self._endings: dict[int, Mapping[str, Ending]] = {}  # by look, once the looks before it are complete
         self._distributions: dict[str, BaseDistribution] = study.space.distributions()
@@ -132,19 +144,27 @@ class Search:
             return self._take_up(stored)
 
     def _new(self) -> Begun:
-        params = self._sampler.params(self._trials.held(), self._trials.count)
-        return self._begun(self._trials.add(params, self._distributions))
+        found = self._sampler.suggestion(self._trials.held(), self._trials.count)
+        stored = self._trials.add(dict(found.params), self._distributions)
+        self._keep_parent(stored, found)
+        return self._begun(stored)
 
     def _take_up(self, stored: FrozenTrial) -> Begun:
         """With the parameters that it has, then those that somebody has fixed, and only then the sampler's."""
         known = stored.system_attrs.get("fixed_params", {}) | stored.params
-        chosen: dict[str, Any] = {}
+        chosen: Mapping[str, Any] = {}
         if not self._distributions.keys() <= known.keys():
-            chosen = self._sampler.params(self._trials.held(), stored.number)
+            found = self._sampler.suggestion(self._trials.held(), stored.number)
+            chosen = found.params
+            self._keep_parent(stored, found)
         for name in stored.distributions.keys() & self._distributions.keys():
             check_distribution_compatibility(stored.distributions[name], self._distributions[name])
         params = {name: known.get(name, chosen.get(name)) for name in self._distributions}
         return self._begun(self._trials.take_up(stored, params, self._distributions))
+
+    def _keep_parent(self, stored: FrozenTrial, found: Suggestion) -> None:
+        if found.parent is not None:
+            self._trials.keep(stored, {PARENT: found.parent})
 
     def _begun(self, stored: FrozenTrial) -> Begun:
         trial_id, number = stored._trial_id, stored.number
@@ -209,8 +229,20 @@ class Search:
         states = {"failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
         state: TrialState = states.get(outcome.verdict, TrialState.COMPLETE)
         value = outcome.fitness if state is TrialState.COMPLETE else None
-        violated = None
-        if outcome.verdict == "diverged":
-            violated = DIVERGED
+        has_diverged = outcome.verdict == "diverged"
+        if has_diverged:
             state, value = divergence_state(self._study.sampler)
-        self._trials.tell(stored, state, value, violated=violated)
+        margin = None
+        if state is not TrialState.FAIL:
+            largest = self._storage.records.max_update_ratio(stored._trial_id)
+            margin = divergence_margin(largest, has_diverged=has_diverged)
+        if state is TrialState.COMPLETE and not has_diverged:
+            self._keep_error(stored)
+        self._trials.tell(stored, state, value, constraints={} if margin is None else {DIVERGED: margin})
+
+    def _keep_error(self, stored: FrozenTrial) -> None:
+        """Keeps with a trial how sure its fitness is, where several seeds tell."""
+        trainings = self._storage.records.trainings(stored._trial_id).values()
+        if len(trainings) > 1:
+            error = stdev(training.fitness for training in trainings) / sqrt(len(trainings))
+            self._trials.keep(stored, {STANDARD_ERROR: error})

@@ -35,8 +35,11 @@ from evolve.storage.transactions import Transactions
 from evolve.storage.trials import Trials
 from evolve.study import Study
 from evolve.study.arms import first_verdict
+from evolve.study.earlier import Earlier
 
 CREATION_ATTEMPTS = 6
+# Under which Optuna keeps with a study the trials of earlier searches that it begins with.
+_EARLIER = "evolve:earlier"
 
 
 def open_engine(url: str, *, patience: Patience | None = None, reads_only: bool = False) -> Engine:
@@ -195,6 +198,18 @@ class Storage:
             return self.optuna.get_study_id_from_name(name)
         except KeyError:
             raise StorageError(f"study {name}: is not in {self.url}; stored: {self.study_names()}") from None
+
+    def earlier(self, name: str) -> tuple[Earlier, ...] | None:
+        """Trials of earlier searches that a study begins with; None where none were stored with it."""
+        try:
+            stored = self.optuna.get_study_system_attrs(self.optuna.get_study_id_from_name(name)).get(_EARLIER)
+        except KeyError:
+            return None
+        return None if stored is None else tuple(Earlier(**each) for each in stored)
+
+    def keep_earlier(self, study_id: int, trials: Sequence[Earlier]) -> None:
+        """Stores trials of earlier searches with a study, once and for all."""
+        self.optuna.set_study_system_attr(study_id, _EARLIER, [each.as_mapping() for each in trials])
 
     def describe_data(self, study_id: int, summary: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> None:
         """Stores what the data set holds and what its check clipped or left out."""

@@ -58,6 +58,16 @@ VALUES = table(
     column("value_type", String),
 )
 
+ATTRIBUTES = table(
+    "trial_system_attributes",
+    column("trial_id", Integer),
+    column("key", String),
+    column("value_json", Text),
+)
+
+# What is kept with a trial that is a child of another: the number of its parent, below 0 for an earlier study's trial.
+PARENT = "evolve:parent"
+
 # Optuna's own, with its types.
 STUDY_ROWS: Table = models.StudyModel.__table__
 TRIAL_ROWS: Table = models.TrialModel.__table__

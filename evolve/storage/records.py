@@ -164,6 +164,13 @@ class Records:
         with self._transactions.connect() as connection:
             return {seed: last for seed, last in connection.execute(query.group_by(table.c.seed))}  # noqa: C416
 
+    def max_update_ratio(self, trial_id: int) -> float:
+        """Largest update over the weights in any step of a trial's trainings; NaN where none was measured."""
+        table = schema.step
+        query = select(func.max(table.c.update_ratio)).where(table.c.trial_id == trial_id)
+        with self._transactions.connect() as connection:
+            return float(connection.execute(query).scalar_one())
+
     def steps(self, trial_id: int, seed: int, *, first: int = 0, count: int | None = None) -> list[StepTelemetry]:
         """Step telemetry of one training from step `first` on."""
         table = schema.step

@@ -21,6 +21,7 @@ from evolve.storage.optuna_tables import TRIAL_ROWS
 from evolve.storage.transactions import Transactions
 
 _OPEN = (TrialState.RUNNING, TrialState.WAITING)
+NONE: Mapping[str, float] = {}
 
 
 class TakenError(Exception):
@@ -165,20 +166,22 @@ class Trials:
                     tables.write_attribute(connection, trial._trial_id, key, value, is_new=is_new)
         trial.system_attrs.update(attributes)
 
-    def tell(self, trial: FrozenTrial, state: TrialState, value: float | None, *, violated: str | None = None) -> None:
+    def tell(
+        self, trial: FrozenTrial, state: TrialState, value: float | None, *, constraints: Mapping[str, float] = NONE
+    ) -> None:
         """Ends a trial: a pruned one has the value that it last reported.
 
         Args:
             trial: One that runs.
             state: How it ended.
             value: Of a complete trial; None for others.
-            violated: Name of a constraint that it violates, None for none.
+            constraints: By how much it violates each, by name; at most 0 of those that it keeps to.
 
         Raises:
             StorageError: It does not run.
         """
-        if violated is not None:
-            self.keep(trial, {f"{_CONSTRAINTS_KEY}:{violated}": 1.0})
+        if constraints:
+            self.keep(trial, {f"{_CONSTRAINTS_KEY}:{name}": value for name, value in constraints.items()})
         if state is TrialState.PRUNED and trial.last_step is not None:
             last = trial.intermediate_values[trial.last_step]
             value = None if isnan(last) else last

@@ -1,5 +1,6 @@
 """A study: what is trained, what varies, and what its file leaves to the data."""
 
+from evolve.study.study import BLIND_SAMPLERS as BLIND_SAMPLERS
 from evolve.study.study import DIGITS as DIGITS
 from evolve.study.study import MEDIAN_STARTUP_TRIALS as MEDIAN_STARTUP_TRIALS
 from evolve.study.study import PRUNERS as PRUNERS

@@ -23,13 +23,24 @@ from evolve.errors import DefinitionError, Problem, StudyError
 from evolve.study.ablation import Ablation
 from evolve.study.arms import ArmPlan, arm_plan
 from evolve.study.deciding import decided
-from evolve.study.definition import Budget, Definition, Fitness, Flag, Number, Thresholds, Whole, flat, problems_of
+from evolve.study.definition import (
+    Budget,
+    Definition,
+    Fitness,
+    Flag,
+    Number,
+    Thresholds,
+    Whole,
+    flat,
+    problems_of,
+)
 from evolve.study.fields import fixed_values, frozen_layers, known_generation, training_seeds
 from evolve.study.noise import Noise, crossed
 from evolve.study.space import MAX_POINTS, OF_PLAN, Choices, Scalar, Space
 from evolve.study.trial import plan_of_trial
 
 __all__ = [
+    "BLIND_SAMPLERS",
     "DIGITS",
     "MEDIAN_STARTUP_TRIALS",
     "PRUNERS",
@@ -43,10 +54,12 @@ __all__ = [
 ]
 
 DIGITS = ("digits-1", "digits-3", "digits-10")
-SamplerName = Literal["grid", "random", "qmc", "tpe", "gp", "cmaes", "evolution", "classic", "arms"]
+SamplerName = Literal["grid", "random", "qmc", "tpe", "gp", "cmaes", "evolution", "classic", "guided", "arms"]
 PrunerName = Literal["median", "asha", "hyperband", "none"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
 PRUNERS: tuple[str, ...] = get_args(PrunerName)
+# Samplers that ask the same whatever came out before.
+BLIND_SAMPLERS = ("grid", "random", "qmc", "arms")
 SchedulerName = Literal["none", "asha"]
 SCHEDULERS: tuple[str, ...] = get_args(SchedulerName)
 
@@ -68,6 +81,7 @@ class Study(Definition):
         space: Hyperparameters that vary, and `batch_size` and `nominal_batch_size` if they do; where the first does and
             the second is not named at all, the weights are updated after each batch.
         sampler: How parameters are chosen.
+        warm_start: Stored studies, by name, and files of results, whose trials the sampler knows before trial 0.
         pruner: How hopeless trials are found while they train.
         scheduler: The same by a scheduler of Ray Tune's, in place of the pruner; the engine must be Ray's then.
         budget: What the study may spend.
@@ -101,6 +115,7 @@ class Study(Definition):
     fixed: Annotated[dict[str, Scalar], PlainValidator(fixed_values)] = Field(default={}, alias="hyperparameters")
     space: Annotated[Space, PlainValidator(Space.from_mapping), PlainSerializer(Space.to_mapping)]
     sampler: SamplerName = "tpe"
+    warm_start: tuple[str, ...] = ()
     pruner: PrunerName = "none"
     scheduler: SchedulerName = "none"
     budget: Budget
@@ -172,8 +187,16 @@ class Study(Definition):
             raise DefinitionError([Problem(path="sampler", text=text)])
         chosen = [name for name, parameter in self.space.items() if isinstance(parameter, Choices)]
         if self.sampler in ("cmaes", "classic") and chosen:
-            text = f"{self.sampler!r} needs numbers, but {chosen} have choices; take tpe, gp, evolution or random"
+            text = (
+                f"{self.sampler!r} needs numbers, but {chosen} have choices; take guided, tpe, gp, evolution or random"
+            )
             raise DefinitionError([Problem(path="sampler", text=text)])
+        if self.warm_start and self.sampler in BLIND_SAMPLERS:
+            text = f"{self.sampler!r} looks at no earlier trials; take guided, evolution, tpe, gp, cmaes or classic"
+            raise DefinitionError([Problem(path="warm_start", text=text)])
+        if self.sampler != "guided" and (believed := [name for name, axis in self.space.items() if axis.prior]):
+            text = f"is only looked at by the sampler 'guided', and this one is {self.sampler!r}"
+            raise DefinitionError([Problem(path=f"space.{name}.prior", text=text) for name in believed])
         return self
 
     @model_validator(mode="after")

@@ -30,23 +30,28 @@ PARAMS = {"lr0": 1 / 3, "momentum": 0.75, "epochs": 4, "schedule": "cosine", "fi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
-    """What becomes of a trial: reports by epoch, what a pruner keeps with it, and how it ends; None while it runs."""
+    """What becomes of a trial: reports by epoch, what is kept with it, and how it ends; None while it runs."""
 
     reports: Mapping[int, float] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
     state: TrialState | None = None
     value: float | None = None
-    violated: str | None = None
+    constraints: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=lambda: dict(PARAMS))
     is_queued: bool = False
 
 
 LIVES = (
-    Life(state=TrialState.COMPLETE, value=0.1 + 0.2, reports={0: 0.1, 1: 1 / 3, 2: 0.30000000000000004}),
-    Life(state=TrialState.COMPLETE, value=0.0, violated="diverged"),
+    Life(
+        state=TrialState.COMPLETE,
+        value=0.1 + 0.2,
+        reports={0: 0.1, 1: 1 / 3, 2: 0.30000000000000004},
+        constraints={"diverged": -2.5},
+    ),
+    Life(state=TrialState.COMPLETE, value=0.0, constraints={"diverged": 1 / 3}),
     Life(state=TrialState.COMPLETE, value=float("inf"), params=PARAMS | {"schedule": None}),
     Life(state=TrialState.PRUNED, reports={0: 0.5, 3: 0.25}, attributes={"completed_rung_0": 0.5, "b": [1, None, "ü"]}),
-    Life(state=TrialState.PRUNED, reports={1: 0.7, 0: 0.9}, violated="diverged"),
+    Life(state=TrialState.PRUNED, reports={1: 0.7, 0: 0.9}, constraints={"diverged": 1.0}),
     Life(state=TrialState.PRUNED),
     Life(state=TrialState.FAIL, reports={0: float("nan")}, params=PARAMS | {"schedule": True}),
     Life(state=TrialState.FAIL, is_queued=True, params=PARAMS | {"schedule": 0.1, "epochs": 9}),
@@ -112,8 +117,8 @@ def _live_theirs(study: Any, life: Life) -> None:
         trial.report(value, step)
     for key, value in life.attributes.items():
         study._storage.set_trial_system_attr(trial._trial_id, key, value)
-    if life.violated is not None:
-        trial.set_constraint(life.violated, 1.0)
+    for name, violation in life.constraints.items():
+        trial.set_constraint(name, violation)
     if life.state is not None:
         study.tell(trial, life.value, state=life.state)
 
@@ -129,7 +134,7 @@ def _live_ours(study: Any, trials: Trials, life: Life) -> None:
         trials.report(trial, step, value)
     trials.keep(trial, life.attributes)
     if life.state is not None:
-        trials.tell(trial, life.state, life.value, violated=life.violated)
+        trials.tell(trial, life.state, life.value, constraints=life.constraints)
 
 
 def _comparable(trial: FrozenTrial) -> dict[str, Any]:

@@ -58,10 +58,12 @@ def run(study: Study, search: optuna.Study, num_trials: int) -> list[dict[str, A
     return asked
 
 
-def tell_diverged(search: optuna.Study, trial: optuna.Trial, how: tuple[TrialState, float | None]) -> None:
+def tell_diverged(
+    search: optuna.Study, trial: optuna.Trial, how: tuple[TrialState, float | None], *, margin: float = 1.0
+) -> None:
     """Tells a trial as the runner tells one that diverged."""
     state, value = how
-    trial.set_constraint(DIVERGED, 1.0)
+    trial.set_constraint(DIVERGED, margin)
     search.tell(trial, value, state=state)
 
 
@@ -164,6 +166,54 @@ class SamplerContract:
         search.ask(study.space.distributions())
 
         assert search.best_trial.number == NUM_TRIALS - 2
+
+    def test_what_is_stored_as_the_value_of_a_diverged_trial_changes_nothing(self) -> None:
+        asked = []
+        for how in ((TrialState.PRUNED, None), (TrialState.COMPLETE, 0.0), (TrialState.COMPLETE, 0.99)):
+            study = self.study()
+            search = opened(study)
+            for number in range(NUM_TRIALS - 1):
+                trial = search.ask(study.space.distributions())
+                if number % 3 == 1:
+                    tell_diverged(search, trial, how, margin=0.5)
+                else:
+                    search.tell(trial, fitness(trial.params))
+            asked.append(search.ask(study.space.distributions()).params)
+
+        assert asked[0] == asked[1] == asked[2]
+
+    def test_a_pruned_trial_counts_what_its_early_value_comes_to_and_not_the_value_itself(self) -> None:
+        asked = []
+        for part in (1 / 2, 1 / 4):  # of its fitness that every trial has after epoch 2
+            study = self.study()
+            search = opened(study)
+            for number in range(NUM_TRIALS - 1):
+                trial = search.ask(study.space.distributions())
+                value = fitness(trial.params)
+                trial.report(part * value, 2)
+                if number % 5 == 3:
+                    search.tell(trial, state=TrialState.PRUNED)
+                else:
+                    search.tell(trial, value)
+            asked.append(search.ask(study.space.distributions()).params)
+
+        assert asked[0] == asked[1]
+
+    def test_trials_with_and_without_a_measured_margin_are_one_history(self) -> None:
+        study = self.study()
+        search = opened(study)
+        run(study, search, NUM_TRIALS - 4)  # as an older evolve told them
+        for margin in (-2.0, -0.1, 0.1, 3.0):
+            trial = search.ask(study.space.distributions())
+            if margin > 0:
+                tell_diverged(search, trial, divergence_state(study.sampler), margin=margin)
+            else:
+                trial.set_constraint(DIVERGED, margin)
+                search.tell(trial, 0.4)
+
+        asked = search.ask(study.space.distributions()).params
+
+        assert all(study.space[name].holds(value) for name, value in asked.items())
 
     def test_failed_pruned_running_and_untold_trials_are_no_error(self) -> None:
         study = self.study()

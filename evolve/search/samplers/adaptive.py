@@ -18,7 +18,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from evolve.search.samplers.history import DIVERGED, fitness_of, has_diverged, running, trial_seed
+from evolve.search.samplers.history import DIVERGED, running, trial_seed
+from evolve.search.samplers.told import fitness_at_full_length, told
 from evolve.search.shown import shown_study
 
 _TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -72,8 +73,8 @@ def random(*, distributions: Mapping[str, BaseDistribution], study_seed: int) ->
 
 
 def tpe(*, distributions: Mapping[str, BaseDistribution], study_seed: int) -> Replay:
-    """Tree-structured Parzen estimator over all parameters at once; diverged trials are in its bad half."""
-    return Replay(make=_tpe, view=list, distributions=distributions, study_seed=study_seed)
+    """Tree-structured Parzen estimator over all parameters at once; diverged trials are last in its bad half."""
+    return Replay(make=_tpe, view=full_length, distributions=distributions, study_seed=study_seed)
 
 
 def gp(*, distributions: Mapping[str, BaseDistribution], study_seed: int) -> Replay:
@@ -93,22 +94,39 @@ def _nothing(history: Sequence[FrozenTrial]) -> list[FrozenTrial]:  # noqa: ARG0
     return []
 
 
+def full_length(history: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The history with pruned trials as if they had been trained to the end, where finished ones say to what.
+
+    The others stay pruned: Optuna ranks them behind all complete trials and takes no early value for a final one.
+    """
+    full = fitness_at_full_length(history)
+    return [
+        trial if value is None or trial.state is TrialState.COMPLETE else _complete(trial, value, trial.constraints)
+        for trial, value in zip(history, full, strict=True)
+    ]
+
+
 def all_valued(history: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The history as the Gaussian process needs it: it reads complete trials alone, with the same constraints on all.
 
-    Where all trials have diverged, or none, there is no edge to learn and no constraint: a constant one would drown
-    the fitness.
+    Where all trials are equally far from the edge nothing can be learned of it, and there is no constraint: a constant
+    one would drown the fitness.
     """
-    valued = [(trial, fitness) for trial in history if (fitness := fitness_of(trial)) is not None]
-    is_constrained = len({has_diverged(trial) for trial, _ in valued}) == 2
+    known = told(history)
+    is_constrained = len({each.margin for each in known}) > 1
     complete = [
-        create_trial(
-            state=TrialState.COMPLETE,
-            value=fitness,
-            params=trial.params,
-            distributions=trial.distributions,
-            constraints={DIVERGED: float(has_diverged(trial))} if is_constrained else {},
-        )
-        for trial, fitness in valued
+        _complete(each.trial, each.fitness, {DIVERGED: each.margin} if is_constrained else {}) for each in known
     ]
     return complete + [trial for trial in history if trial.state is TrialState.RUNNING]
+
+
+def _complete(trial: FrozenTrial, fitness: float, constraints: Mapping[str, float]) -> FrozenTrial:
+    made = create_trial(
+        state=TrialState.COMPLETE,
+        value=fitness,
+        params=trial.params,
+        distributions=trial.distributions,
+        constraints=dict(constraints),
+    )
+    made.number = trial.number
+    return made

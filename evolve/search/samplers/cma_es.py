@@ -19,7 +19,8 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from evolve.search.samplers.history import OfEnded, fitness_of, trial_seed
+from evolve.search.samplers.history import trial_seed
+from evolve.search.samplers.told import told
 from evolve.search.samplers.unit_cube import from_unit, to_unit
 
 # The optimum should lie within three standard deviations of the first mean (Hansen 2016, appendix A).
@@ -31,9 +32,12 @@ _REMEMBERED = 8
 _Told = tuple[int, Mapping[str, Any], float]
 
 
-def _told(trial: FrozenTrial) -> _Told | None:
-    fitness = fitness_of(trial)
-    return None if fitness is None else (trial.number, trial.params, fitness)
+def _ranked(history: Sequence[FrozenTrial]) -> list[_Told]:
+    """Ended trials for a strategy that looks at their order alone: what diverged is behind, by how far it did.
+
+    Source: Deb 2000, An efficient constraint handling method for genetic algorithms.
+    """
+    return [(each.trial.number, each.trial.params, each.fitness - max(each.margin, 0.0)) for each in told(history)]
 
 
 @final
@@ -41,8 +45,7 @@ def _told(trial: FrozenTrial) -> _Told | None:
 class _Known:
     """What the optimizer was told last, and optimizers after so many of that."""
 
-    ended: OfEnded[_Told] = field(default_factory=lambda: OfEnded(_told))
-    told: list[_Told] = field(default_factory=list)
+    ended: list[_Told] = field(default_factory=list)
     optimizers: dict[int, Any] = field(default_factory=dict)
 
 
@@ -66,7 +69,7 @@ class CmaEs:
         Trials that run side by side count in the generation they end up in, not the one they were drawn from:
         the strategy bears with that, and nothing is lost.
         """
-        optimizer = self._after(self._known.ended(history))
+        optimizer = self._after(_ranked(history))
         optimizer.reseed_rng(trial_seed(self.study_seed, number))
         return from_unit(self.distributions, optimizer.ask().tolist())
 
@@ -74,7 +77,7 @@ class CmaEs:
         """The optimizer after all full generations, for a caller who may change it."""
         known, size = self._known, self._optimizer().population_size
         for count in sorted(known.optimizers, reverse=True):
-            if known.told[:count] == ended[:count]:
+            if known.ended[:count] == ended[:count]:
                 break
             del known.optimizers[count]
         count = max(known.optimizers, default=0)
@@ -85,7 +88,7 @@ class CmaEs:
                 [(np.array(to_unit(self.distributions, params)), -fitness) for _, params, fitness in generation]
             )
             known.optimizers[start + size] = _copied(optimizer)
-        known.told = ended
+        known.ended = ended
         for count in sorted(known.optimizers)[:-_REMEMBERED]:
             del known.optimizers[count]
         return optimizer

@@ -56,8 +56,6 @@ class Qmc:
     Attributes:
         distributions: The whole search space.
         study_seed: Seed of the scrambling.
-
-    Source: Owen 1998, Scrambling Sobol' and Niederreiter-Xing points.
     """
 
     distributions: Mapping[str, BaseDistribution]
@@ -65,9 +63,25 @@ class Qmc:
 
     def __call__(self, history: Sequence[FrozenTrial], number: int) -> Mapping[str, Any]:  # noqa: ARG002
         """The point of the sequence with the trial's number, whatever became of the others."""
-        from scipy.stats.qmc import Sobol  # takes a second to import
+        (point,) = sobol_points(len(self.distributions), seed=trial_seed(self.study_seed, 0), first=number)
+        return from_unit(self.distributions, point)
 
-        sequence = Sobol(len(self.distributions), scramble=True, seed=trial_seed(self.study_seed, 0))
-        if number:  # forward by 0 is an error
-            sequence.fast_forward(number)
-        return from_unit(self.distributions, sequence.random(1)[0].tolist())
+
+def sobol_points(dimensions: int, *, seed: int, first: int = 0, count: int = 1) -> list[list[float]]:
+    """Points of a scrambled Sobol sequence in the unit cube.
+
+    Args:
+        dimensions: Coordinates of a point, at least 1.
+        seed: Of the scrambling.
+        first: Place of the first point in the sequence.
+        count: Number of points; a power of 2 where there are several.
+
+    Source: Owen 1998, Scrambling Sobol' and Niederreiter-Xing points.
+    """
+    from scipy.stats.qmc import Sobol  # takes a second to import
+
+    sequence = Sobol(dimensions, scramble=True, seed=seed)
+    if first:  # forward by 0 is an error
+        sequence.fast_forward(first)
+    points: list[list[float]] = sequence.random(count).tolist()
+    return points

@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from evolve.search.samplers.design import Qmc
-from evolve.search.samplers.history import has_diverged, trial_seed
+from evolve.search.samplers.history import Suggestion, has_diverged, trial_seed
 from evolve.search.samplers.unit_cube import from_unit, to_unit
 
 NUM_PARENTS = 5  # of the best, as in the classic rule
@@ -28,7 +28,7 @@ _STEP = 0.2  # standard deviation of a change: of a parameter's range, or of its
 # A search that finds nothing better looks nearer to its parents, down to four fifths of the step.
 _NARROWING, _STALE = 0.2, 25
 _TRIES = 100
-_ALIKE = 1e-3  # of each parameter's range: nearer is the same trial again
+ALIKE = 1e-3  # of each parameter's range: nearer is the same trial again
 
 Unit = NDArray[np.float64]
 
@@ -64,23 +64,30 @@ class Evolution:
 
     def __call__(self, history: Sequence[FrozenTrial], number: int) -> Mapping[str, Any]:
         """A child of one of the best, away from what runs and what diverged; an even point before there are any."""
+        return self.suggestion(history, number).params
+
+    def suggestion(self, history: Sequence[FrozenTrial], number: int) -> Suggestion:
+        """The same, with the parent's number."""
         parents = ranked_parents(history)
-        if number < NUM_PARENTS or not parents:
-            return Qmc(distributions=self.distributions, study_seed=self.study_seed)([], number)
+        num_earlier = sum(trial.number < 0 for trial in history)
+        if number + num_earlier < NUM_PARENTS or not parents:
+            params = Qmc(distributions=self.distributions, study_seed=self.study_seed)([], number)
+            return Suggestion(params=params)
         generator = np.random.default_rng(trial_seed(self.study_seed, number))
         known_HP = np.array([self._unit(trial) for trial in history])
         is_bad_H = np.array([has_diverged(trial) for trial in history])
         step = _STEP * (1 - _NARROWING * min(_stale(history, parents[0]) / _STALE, 1.0))
         # What is never far enough from all others is taken where it is farthest.
-        farthest: Mapping[str, Any] | None = None
+        farthest: Suggestion | None = None
         best_room = -1.0
         for _ in range(_TRIES):
-            point = self._child(self._unit(drawn_parent(parents, generator)), step, generator)
-            child = from_unit(self.distributions, point.tolist())
+            parent = drawn_parent(parents, generator)
+            point_P = mutated(self.distributions, self._unit(parent), step, generator)
+            child = Suggestion(params=from_unit(self.distributions, point_P.tolist()), parent=parent.number)
             # Of what the space really has, where steps and choices make one of many points.
-            away_H = np.abs(known_HP - to_unit(self.distributions, child)).max(1)
+            away_H = np.abs(known_HP - to_unit(self.distributions, child.params)).max(1)
             nearest = int(away_H.argmin())
-            if away_H[nearest] > _ALIKE and not is_bad_H[nearest]:
+            if away_H[nearest] > ALIKE and not is_bad_H[nearest]:
                 return child
             if away_H[nearest] > best_room:
                 farthest, best_room = child, float(away_H[nearest])
@@ -90,16 +97,26 @@ class Evolution:
     def _unit(self, trial: FrozenTrial) -> Unit:
         return np.array(to_unit(self.distributions, trial.params))
 
-    def _child(self, parent_P: Unit, step: float, generator: np.random.Generator) -> Unit:
-        """A point near the parent; choices are drawn anew where they change. At least one parameter changes."""
-        changes_P = generator.random(len(parent_P)) < _SHARE
-        changes_P[generator.integers(len(parent_P))] = True
-        moved_P = _reflected(parent_P + step * generator.standard_normal(len(parent_P)) * generator.random())
-        anew_P = generator.random(len(parent_P))
-        # A choice has no neighbours; as rarely as a number leaves its surroundings it becomes another one.
-        is_choice_P = np.array([isinstance(each, CategoricalDistribution) for each in self.distributions.values()])
-        changes_P &= ~is_choice_P | (generator.random(len(parent_P)) < step)
-        return np.where(changes_P, np.where(is_choice_P, anew_P, moved_P), parent_P)
+
+def mutated(
+    distributions: Mapping[str, BaseDistribution], parent_P: Unit, step: float, generator: np.random.Generator
+) -> Unit:
+    """A point of the unit cube near a parent; choices are drawn anew where they change.
+
+    Args:
+        distributions: One for each coordinate, in order.
+        parent_P: The parent, as `to_unit` places it.
+        step: Standard deviation of the longest steps, in parts of a range, and the share of choices that change.
+        generator: Of all draws.
+    """
+    changes_P = generator.random(len(parent_P)) < _SHARE
+    changes_P[generator.integers(len(parent_P))] = True
+    moved_P = _reflected(parent_P + step * generator.standard_normal(len(parent_P)) * generator.random())
+    anew_P = generator.random(len(parent_P))
+    # A choice has no neighbours; as rarely as a number leaves its surroundings it becomes another one.
+    is_choice_P = np.array([isinstance(each, CategoricalDistribution) for each in distributions.values()])
+    changes_P &= ~is_choice_P | (generator.random(len(parent_P)) < step)
+    return np.where(changes_P, np.where(is_choice_P, anew_P, moved_P), parent_P)
 
 
 def _stale(history: Sequence[FrozenTrial], best: FrozenTrial) -> int:
@@ -135,18 +152,22 @@ class Classic:
 
     def __call__(self, history: Sequence[FrozenTrial], number: int) -> Mapping[str, Any]:
         """A mutation of one of the five best; of the middle of the space, on each parameter's scale, before any."""
+        return self.suggestion(history, number).params
+
+    def suggestion(self, history: Sequence[FrozenTrial], number: int) -> Suggestion:
+        """The same, with the parent's number."""
         generator = np.random.default_rng(trial_seed(self.study_seed, number))
-        if parents := ranked_parents(history):
-            values = drawn_parent(parents, generator).params
-        else:
-            values = from_unit(self.distributions, [0.5] * len(self.distributions))
+        parents = ranked_parents(history)
+        parent = drawn_parent(parents, generator) if parents else None
+        values = from_unit(self.distributions, [0.5] * len(self.distributions)) if parent is None else parent.params
         gain_P = np.array([_GAINS.get(name, 1.0) for name in self.distributions])
         factor_P = np.ones(len(gain_P))
         while (factor_P == 1).all() and gain_P.any():
             changes_P = generator.random(len(gain_P)) < _SHARE
             steps_P = generator.standard_normal(len(gain_P)) * generator.random()
             factor_P = (1 + gain_P * changes_P * steps_P * _STEP).clip(0.3, 3.0)
-        return {
+        params = {
             name: round(float(values[name]) * float(factor), 5)
             for name, factor in zip(self.distributions, factor_P, strict=True)
         }
+        return Suggestion(params=params, parent=None if parent is None else parent.number)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from math import isclose, isfinite
-from typing import Any, Generic, Protocol, TypeVar, final
+from typing import Any, Generic, Protocol, TypeVar, final, runtime_checkable
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-# Name of the constraint a diverged trial violates.
+from evolve.outcome.margin import UNKNOWN
+
+# Name of the constraint a diverged trial violates; its value is that of `evolve.outcome.margin.divergence_margin`.
 DIVERGED = "diverged"
+# What is kept with a trial of several seeds: the standard error of its fitness, from how much they differ.
+STANDARD_ERROR = "evolve:standard_error"
 
 Found = TypeVar("Found")
 
@@ -35,6 +40,27 @@ class Suggest(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """Parameters of a trial and where they are from.
+
+    Attributes:
+        params: By name.
+        parent: Number of the trial whose parameters they were changed from; None where there is none.
+    """
+
+    params: Mapping[str, Any]
+    parent: int | None = None
+
+
+@runtime_checkable
+class Breeds(Protocol):
+    """A `Suggest` that knows a trial's parent."""
+
+    def suggestion(self, history: Sequence[FrozenTrial], number: int) -> Suggestion:
+        """Parameters of a trial, those that the call returns, and its parent."""
+
+
 @final
 class HistorySampler(BaseSampler):
     """Optuna's view of a `Suggest`; the same number and history always give the same parameters.
@@ -43,15 +69,22 @@ class HistorySampler(BaseSampler):
         distributions: The whole search space; every trial must be asked with it.
         suggest: Chooses the parameters.
         looks_back: Whether they depend on the history, which else nobody needs to hold.
+        earlier: Trials of earlier searches in this space, with numbers below 0; they are before all others.
     """
 
     def __init__(
-        self, *, distributions: Mapping[str, BaseDistribution], suggest: Suggest, looks_back: bool = True
+        self,
+        *,
+        distributions: Mapping[str, BaseDistribution],
+        suggest: Suggest,
+        looks_back: bool = True,
+        earlier: Sequence[FrozenTrial] = (),
     ) -> None:
         self.looks_back = looks_back
         self._distributions = dict(distributions)
         self._suggest = suggest
         self._history = History(self._distributions)
+        self._earlier = list(earlier)
 
     def params(self, trials: Sequence[FrozenTrial], number: int) -> dict[str, Any]:
         """Parameters of a trial.
@@ -60,9 +93,17 @@ class HistorySampler(BaseSampler):
             trials: Of the study, in the order of their numbers; they may be missing where it does not look back.
             number: The trial's number.
         """
-        history = self._history.before(number, trials) if self.looks_back else []
-        params = self._suggest(history, number)
-        return {name: moved_into(distribution, params[name]) for name, distribution in self._distributions.items()}
+        return dict(self.suggestion(trials, number).params)
+
+    def suggestion(self, trials: Sequence[FrozenTrial], number: int) -> Suggestion:
+        """Parameters of a trial and its parent; arguments as of `params`."""
+        history = self._earlier + self._history.before(number, trials) if self.looks_back else []
+        if isinstance(self._suggest, Breeds):
+            found = self._suggest.suggestion(history, number)
+        else:
+            found = Suggestion(params=self._suggest(history, number))
+        params = {name: moved_into(each, found.params[name]) for name, each in self._distributions.items()}
+        return replace(found, params=params)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
         """The whole space: all parameters are chosen together."""
@@ -170,17 +211,6 @@ def has_diverged(trial: FrozenTrial) -> bool:
     return any(value > 0 for value in trial.constraints.values())
 
 
-def fitness_of(trial: FrozenTrial) -> float | None:
-    """Fitness of a trial that ended well or badly but not by a failure, the worst one for a diverged trial; else None.
-
-    A pruned trial has the fitness it last reported: too low for what it might have become, but it was stopped because
-    that was low.
-    """
-    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
-        return None
-    return WORST_FITNESS if has_diverged(trial) or trial.value is None else trial.value
-
-
 def moved_into(distribution: BaseDistribution, value: Any) -> Any:
     """The value a distribution has nearest to a number; categories are returned as they are."""
     if not isinstance(distribution, FloatDistribution | IntDistribution):
@@ -207,7 +237,9 @@ def _seen(trial: FrozenTrial, distributions: dict[str, BaseDistribution]) -> Fro
     is_finite = trial.value is None or isfinite(trial.value)
     params = {name: moved_into(distribution, trial.params[name]) for name, distribution in distributions.items()}
     reported = {step: value for step, value in trial.intermediate_values.items() if isfinite(value)}
-    constraints = {} if is_finite and not has_diverged(trial) else {DIVERGED: 1.0}
+    constraints = trial.constraints
+    if not is_finite and not has_diverged(trial):
+        constraints = {DIVERGED: UNKNOWN}
     stored = (trial.params, trial.distributions, trial.intermediate_values, trial.constraints)
     if trial.state.is_finished() and is_finite and stored == (params, distributions, reported, constraints):
         return trial
@@ -220,7 +252,7 @@ def _seen(trial: FrozenTrial, distributions: dict[str, BaseDistribution]) -> Fro
         params=params,
         distributions=distributions,
         user_attrs={},
-        system_attrs={},
+        system_attrs={key: trial.system_attrs[key] for key in (STANDARD_ERROR,) if key in trial.system_attrs},
         intermediate_values=reported,
         trial_id=trial._trial_id,
     )

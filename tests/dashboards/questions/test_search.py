@@ -27,6 +27,23 @@ def test_history_has_every_trial_that_started_and_never_falls(mixed):
     assert found.best[-1] == mixed.best["fitness"]
 
 
+def test_lines_lead_from_parents_to_children_and_in_colour_to_the_best(mixed):
+    numbers = mixed.trials.dropna(subset="fitness")["number"].tolist()
+    best = int(mixed.best["number"])
+    others = [number for number in numbers if number != best]
+    first, second = others[0], others[1]
+    # A child of an earlier study's trial, of whom nothing is drawn, and two of this one's.
+    bred = replace(mixed, parents={first: -1, second: first, best: first})
+
+    drawn = {trace.name: trace for trace in history.draw(history.rows(bred)).data}
+    without = {trace.name for trace in history.draw(history.rows(mixed)).data}
+
+    assert list(drawn["parent to child"].x) == [first, second, None, first, best, None]
+    assert list(drawn["descent of the best"].x) == [first, best, None]
+    assert drawn["descent of the best"].y[1] == mixed.best["fitness"]
+    assert "parent to child" not in without
+
+
 def test_slices_hold_the_values_that_were_drawn(mixed):
     found = {each.parameter.name: each.rows.set_index("number") for each in slices.rows(mixed)}
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from math import isnan
+from math import isnan, log
 from pathlib import Path
 
 import optuna
@@ -23,6 +23,7 @@ from evolve.outcome.training import TrialOutcome
 from evolve.run.engines import ProcessEngine, SerialEngine
 from evolve.run.events import StudyStopped, TrialEnded, TrialStarted
 from evolve.run.runner import StudyRun
+from evolve.search.samplers import STANDARD_ERROR
 from evolve.storage.database import Storage
 from evolve.study import Study
 from tests.fakes import STEPS_PER_EPOCH, UNLUCKY_SEED, fake_study, make_fake
@@ -84,7 +85,10 @@ def test_a_diverged_trial_is_a_result_with_its_diagnosis_and_never_the_best(tmp_
     assert storage.seconds(by_lr0[0.1]._trial_id) == pytest.approx(5 * 0.05)
     assert "step 7" in outcome.reason and "box loss nan" in outcome.reason
     assert '"last_finite_grad_step": 6' in (outcome.diagnosis or "")
-    assert by_lr0[5.0].state is TrialState.PRUNED and by_lr0[5.0].constraints == {"diverged": 1.0}
+    assert by_lr0[5.0].state is TrialState.PRUNED
+    # Updates are a fifth of lr0 of the weights, and in danger from a fifth on.
+    margins = {lr0: trial.constraints["diverged"] for lr0, trial in by_lr0.items()}
+    assert margins == pytest.approx({5.0: log(5), 0.1: log(0.1)})
     assert storage.best(storage.study_id("fake")) == by_lr0[0.1].number
     steps = storage.records.steps(by_lr0[5.0]._trial_id, 0)
     assert len(steps) == 8 and isnan(steps[-1].loss) and isnan(steps[-1].terms.box[0])
@@ -176,7 +180,10 @@ def test_fitness_is_the_mean_over_the_seeds(tmp_path: Path) -> None:
     )
     run(study, tmp_path)
 
-    assert told(tmp_path)[0].value == pytest.approx((1 + 0.9) / 2)
+    (trial,) = told(tmp_path)
+    assert trial.value == pytest.approx((1 + 0.9) / 2)
+    # Half of the distance of two values is the standard error of their mean.
+    assert trial.system_attrs[STANDARD_ERROR] == pytest.approx((1 - 0.9) / 2)
 
 
 def test_a_baseline_comes_first(tmp_path: Path) -> None:

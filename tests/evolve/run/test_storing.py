@@ -11,8 +11,9 @@ import optuna
 import pytest
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy import delete, event, update
+from sqlalchemy import create_engine, delete, event, update
 
+from dashboards.data.study_loading import load
 from detector.telemetry import EndCause, LaneEnded, LaneStarted
 from evolve.run.engines import Ended, EngineEvent, Progress
 from evolve.run.events import RunEvent, TrialEnded
@@ -174,6 +175,18 @@ def test_a_run_asks_what_optunas_ask_would(tmp_path: Path, sampler: str) -> None
         search = optuna.create_study(direction="maximize", sampler=make_sampler(study))
         search.add_trials(found[:number])
         assert search.ask(study.space.distributions()).params == found[number].params
+
+
+def test_children_are_stored_with_their_parent(tmp_path: Path) -> None:
+    run(fake_study(sampler="evolution", budget={"trials": 12}), tmp_path)
+
+    parents = {each.number: each.system_attrs.get("evolve:parent") for each in told(tmp_path)}
+
+    assert [number for number, parent in parents.items() if parent is None] == [0, 1, 2, 3, 4]
+    assert all(parent < number for number, parent in parents.items() if parent is not None)
+    shown = create_engine(f"sqlite:///{tmp_path}/evolve.db")
+    assert load(shown, "fake").parents == {number: each for number, each in parents.items() if each is not None}
+    shown.dispose()
 
 
 def test_a_trial_that_somebody_queues_in_optuna_is_trained_next(tmp_path: Path) -> None:

@@ -109,6 +109,21 @@ def test_the_classic_rule_multiplies_a_parents_values_by_factors_from_0_3_to_3()
         assert found != {name: history[0].params[name] for name in NUMBERS}
 
 
+def test_a_child_says_whose_it_is_and_is_nearer_to_its_parent_than_to_others() -> None:
+    history = [trial(0, 0.5, lr0=1e-4, mixup=0.1), trial(1, 0.5, lr0=3e-2, mixup=0.9)]
+
+    for sampler in (Evolution(distributions=SPACE, study_seed=0), Classic(distributions=NUMBERS, study_seed=0)):
+        found = [sampler.suggestion(history, number) for number in range(10, 40)]
+        assert {each.parent for each in found} == {0, 1}
+        # Factors of one step and steps of a fifth of the range lead from one half of it to the other only rarely.
+        assert sum((each.params["lr0"] > 2e-3) == bool(each.parent) for each in found) > 24
+
+
+def test_the_first_trials_have_no_parent() -> None:
+    assert Evolution(distributions=SPACE, study_seed=0).suggestion([], 0).parent is None
+    assert Classic(distributions=NUMBERS, study_seed=0).suggestion([], 0).parent is None
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     history=st.lists(

@@ -14,10 +14,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState, create_trial
 
 from evolve.errors import StudyError
-from evolve.search.samplers import DIVERGED, divergence_state, trial_seed
+from evolve.search.samplers import DIVERGED, STANDARD_ERROR, divergence_state, trial_seed
 from evolve.search.samplers.adaptive import all_valued
-from evolve.search.samplers.cma_es import CmaEs
-from evolve.search.samplers.history import History, fitness_of, has_diverged
+from evolve.search.samplers.cma_es import CmaEs, _ranked
+from evolve.search.samplers.history import History, has_diverged
+from evolve.search.samplers.told import told
 from evolve.search.samplers.unit_cube import from_unit, to_unit
 from evolve.study import Study
 from tests.contracts.samplers import (
@@ -75,6 +76,11 @@ class TestClassic(SamplerContract):
         assert NUM_TRIALS / 2 < len({str(each) for each in asked}) < NUM_TRIALS
 
 
+@pytest.mark.slow  # half a second an ask
+class TestGuided(SamplerContract):
+    name = "guided"
+
+
 class TestArms(SamplerContract):
     name = "arms"
 
@@ -123,7 +129,8 @@ def share_of_diverging_asks(sampler: str, seed: int, *, first: int = 15, last: i
 
 
 @pytest.mark.parametrize(
-    ("sampler", "num_seeds", "most"), [("tpe", 6, 0.75), ("gp", 1, 0.25), ("cmaes", 6, 0.75), ("evolution", 6, 0.75)]
+    ("sampler", "num_seeds", "most"),
+    [("tpe", 6, 0.75), ("gp", 1, 0.25), ("cmaes", 6, 0.75), ("evolution", 6, 0.75)],
 )
 def test_a_sampler_that_learns_leaves_the_region_where_all_trials_diverge(
     sampler: str, num_seeds: int, most: float
@@ -165,7 +172,7 @@ def test_a_gaussian_process_is_shown_a_constraint_on_every_trial_or_on_none() ->
     only_diverged = [each.constraints for each in all_valued(history[1:])]
 
     assert constraints[0] == [{}]
-    assert constraints[2] == [{DIVERGED: 0.0}, {DIVERGED: 1.0}, {DIVERGED: 1.0}]
+    assert constraints[2] == [{DIVERGED: -1.0}, {DIVERGED: 1.0}, {DIVERGED: 1.0}]
     assert only_diverged == [{}, {}]
 
 
@@ -267,7 +274,7 @@ def test_trial_seeds_of_neighbours_have_nothing_in_common() -> None:
     assert max(seeds) < 2**32
 
 
-def test_a_value_that_is_not_finite_counts_as_diverged_with_the_worst_fitness() -> None:
+def test_a_value_that_is_not_finite_counts_as_diverged() -> None:
     space: dict[str, BaseDistribution] = {"a": FloatDistribution(0, 1)}
     trial = create_trial(value=float("inf"), params={"a": 0.5}, distributions=space)
     trial.number = 0
@@ -275,19 +282,35 @@ def test_a_value_that_is_not_finite_counts_as_diverged_with_the_worst_fitness() 
     history = History(space).before(1, [trial])
 
     assert has_diverged(history[0])
-    assert fitness_of(history[0]) == 0.0
 
 
-def test_a_pruned_trial_has_the_fitness_it_last_reported() -> None:
-    study = study_with("cmaes", space=NUMBERS)
-    search = opened(study)
-    trial = search.ask(study.space.distributions())
-    trial.report(0.25, 0)
-    search.tell(trial, state=TrialState.PRUNED)
+def test_margins_and_errors_of_trials_reach_samplers_that_see_them_moved_into_the_space() -> None:
+    wide: dict[str, BaseDistribution] = {"a": FloatDistribution(0, 9)}
+    trial = create_trial(
+        value=0.5,
+        params={"a": 5.0},
+        distributions=wide,
+        constraints={DIVERGED: -2.5},
+        system_attrs={STANDARD_ERROR: 0.01, "another": 1},
+    )
+    trial.number = 0
 
-    history = History(study.space.distributions()).before(1, search.get_trials())
+    (seen,) = History({"a": FloatDistribution(0, 1)}).before(1, [trial])
 
-    assert [fitness_of(trial) for trial in history] == [0.25]
+    assert seen.params == {"a": 1.0}
+    assert [(each.margin, each.standard_error) for each in told([seen])] == [(-2.5, 0.01)]
+
+
+def test_cma_es_ranks_what_diverged_behind_all_others_by_how_far_it_did() -> None:
+    space: dict[str, BaseDistribution] = {"a": FloatDistribution(0, 1)}
+    history = [
+        create_trial(value=value, params={"a": 0.5}, distributions=space, constraints={DIVERGED: margin})
+        for value, margin in ((0.0, 2.0), (0.4, -1.0), (0.9, 0.2), (0.7, -3.0))
+    ]
+
+    ranked = _ranked(history)
+
+    assert sorted(range(4), key=lambda place: -ranked[place][2]) == [3, 1, 2, 0]
 
 
 def test_nothing_is_left_in_the_study_but_what_optuna_needs() -> None:

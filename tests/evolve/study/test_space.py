@@ -13,6 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from detector.hyperparameters import Hyperparameters
 from evolve.errors import DefinitionError
+from evolve.study.parameters import Prior
 from evolve.study.space import Choices, Range, Space
 
 LR = {"low": 1e-4, "high": 10, "log": True}
@@ -29,6 +30,35 @@ def test_a_space_is_told_to_optuna_as_it_was_written() -> None:
         "schedule": CategoricalDistribution(("linear", "cosine")),
     }
     assert [name for name, each in space.ranges().items() if each.log] == ["lr0"]
+
+
+def test_what_a_person_thinks_of_a_parameter_is_written_with_it() -> None:
+    raw = {
+        "lr0": LR | {"prior": {"centre": 0.01, "confidence": "high"}},
+        "schedule": {"choices": ["linear", "cosine"], "prior": {"centre": "cosine"}},
+    }
+    space = Space.from_mapping(raw)
+
+    assert space["lr0"].prior == Prior(centre=0.01, confidence="high")
+    assert space["schedule"].prior == Prior(centre="cosine", confidence="low")
+    assert Space.from_mapping(space.to_mapping()) == space
+
+
+@pytest.mark.parametrize(
+    ("prior", "text"),
+    [
+        ({"centre": 50}, "lr0: centre 50.0 of the prior is outside 0.0001..10"),
+        ({"centre": 0.1, "confidence": "some"}, "lr0.prior: confidence 'some' is not one of low, medium, high"),
+        ({"center": 0.1}, "lr0.prior: unknown key 'center'; did you mean 'centre'?"),
+        ({"confidence": "low"}, "lr0.prior: centre is missing"),
+        (0.1, "lr0.prior: 0.1 is not {centre: ..., confidence: ...}"),
+    ],
+)
+def test_a_prior_that_makes_no_sense_is_refused_with_its_place(prior: object, text: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        Space.from_mapping({"lr0": LR | {"prior": prior}})
+
+    assert text in str(caught.value)
 
 
 def test_a_space_written_and_read_again_is_the_same() -> None:

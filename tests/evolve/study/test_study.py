@@ -106,7 +106,7 @@ def test_studies_that_come_with_the_package_are_found_anywhere_and_have_no_warni
         (
             "sampler: tep",
             "sampler: 'tep' is not one of 'grid', 'random', 'qmc', 'tpe', 'gp', 'cmaes', 'evolution', "
-            "'classic' or 'arms'",
+            "'classic', 'guided' or 'arms'",
         ),
         ("pruner: mean", "pruner: 'mean' is not one of 'median', 'asha', 'hyperband' or 'none'"),
         ("scheduler: pbt", "scheduler: 'pbt' is not one of 'none' or 'asha'"),
@@ -168,7 +168,7 @@ def test_studies_that_come_with_the_package_are_found_anywhere_and_have_no_warni
         ("hyperparameters: [1]", "hyperparameters: [1] is not a mapping of hyperparameters to values"),
         (
             "sampler: cmaes\nspace: {schedule: {choices: [linear]}}",
-            "sampler: 'cmaes' needs numbers, but ['schedule'] have choices; take tpe, gp, evolution or random",
+            "sampler: 'cmaes' needs numbers, but ['schedule'] have choices; take guided, tpe, gp, evolution or random",
         ),
     ],
 )

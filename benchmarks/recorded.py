@@ -1,0 +1,270 @@
+"""A search's objective without its trainings: points of a space trained beforehand, and a forest between them.
+
+    python -m benchmarks.recorded FILE.csv [--points 256] [--seeds 3] [--until HH:MM]
+
+Each point is a training of `yolov3-tiny-compact` on digits-1, 64 pixels, 4 epochs of 25 batches of 16, not clipped,
+whose learning rate, momentum, box and objectness gains and warm-up are a point of a scrambled Sobol sequence. Rows are
+written as they come and a file that is there is gone on with. Eight points train side by side as lanes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+
+from detector.datasets.digits import CLASS_NAMES, DigitScenes, DigitSettings, open_digits
+from detector.datasets.listing import Dataset
+from detector.plan import TrainingPlan
+from detector.telemetry import LaneEnded
+from detector.trainer import LaneSpec, Trainer
+from evolve.outcome.margin import divergence_margin
+from evolve.outcome.verdict import Verdict
+from evolve.run.lending import Course
+from evolve.search.samplers.design import sobol_points
+from evolve.search.samplers.unit_cube import from_unit, to_unit
+from evolve.study import Study
+
+RECORDED = Path(__file__).with_name("search.csv")
+SOURCE = "digits-1"
+NUM_LANES = 8
+SPACE = {
+    "lr0": {"low": 0.001, "high": 10, "log": True},
+    "momentum": {"low": 0.5, "high": 0.98},
+    "box": {"low": 0.02, "high": 5, "log": True},
+    "obj": {"low": 0.1, "high": 10, "log": True},
+    "warmup_epochs": {"low": 0, "high": 2},
+}
+STUDY = Study.model_validate(
+    {
+        "name": "recorded",
+        "data": SOURCE,
+        "epochs": 4,
+        "hyperparameters": {"clip_norm": 0},
+        "space": SPACE,
+        "budget": {"trials": 30},
+    }
+)
+_COLUMNS = ("point", "seed", *SPACE, "fitness", "update_ratio", "diverged")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What became of a point with a seed.
+
+    Attributes:
+        point: Place in the sequence.
+        seed: Of weights, order and scenes.
+        params: By name.
+        fitness: Of the last epoch; NaN where it diverged.
+        update_ratio: Largest update over the weights.
+        has_diverged: Whether it diverged.
+    """
+
+    point: int
+    seed: int
+    params: Mapping[str, float]
+    fitness: float
+    update_ratio: float
+    has_diverged: bool
+
+    @property
+    def margin(self) -> float:
+        """To divergence, as it is stored with a trial."""
+        margin = divergence_margin(self.update_ratio, has_diverged=self.has_diverged)
+        assert margin is not None
+        return margin
+
+
+# Recording
+
+
+def record(path: Path, *, points: int, seeds: int, until: str = "") -> None:
+    """Trains what a file does not have yet.
+
+    Args:
+        path: CSV file.
+        points: Of the sequence, a multiple of 8; the first ones get all their seeds first.
+        seeds: Trainings of each point.
+        until: Time of day as HH:MM after which none is begun; empty for no end.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    known = {(row.point, row.seed) for row in read(path)}
+    for first in range(0, points, NUM_LANES):
+        for seed in range(seeds):
+            numbers = [number for number in range(first, first + NUM_LANES) if (number, seed) not in known]
+            if not numbers:
+                continue
+            if until and time.strftime("%H:%M") >= until:
+                return
+            started = time.perf_counter()
+            rows = _trained(numbers, seed)
+            _append(path, rows)
+            diverged = sum(row.has_diverged for row in rows)
+            print(
+                f"points {first}.. seed {seed}: {diverged} diverged, {time.perf_counter() - started:.0f} s", flush=True
+            )
+
+
+def read(path: Path = RECORDED) -> list[Row]:
+    """Rows of a file; none where there is none."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            Row(
+                point=int(cells["point"]),
+                seed=int(cells["seed"]),
+                params={name: float(cells[name]) for name in SPACE},
+                fitness=float(cells["fitness"]),
+                update_ratio=float(cells["update_ratio"]),
+                has_diverged=cells["diverged"] == "1",
+            )
+            for cells in csv.DictReader(file)
+        ]
+
+
+def _append(path: Path, rows: Sequence[Row]) -> None:
+    is_new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if is_new:
+            writer.writerow(_COLUMNS)
+        for row in rows:
+            values = [f"{value:.6g}" for value in (*row.params.values(), row.fitness, row.update_ratio)]
+            writer.writerow([row.point, row.seed, *values, int(row.has_diverged)])
+
+
+def _trained(numbers: Sequence[int], seed: int) -> list[Row]:
+    """Points of the sequence, trained side by side."""
+    distributions = STUDY.space.distributions()
+    params = [from_unit(distributions, sobol_points(len(distributions), seed=0, first=number)[0]) for number in numbers]
+    plan = TrainingPlan(model=STUDY.model, image_size=STUDY.image_size, epochs=STUDY.epochs, data_seed=seed)
+    lanes = [LaneSpec(values=STUDY.hyperparameters(each), seed=seed) for each in params]
+    courses, ends = [Course(STUDY) for _ in lanes], dict[int, LaneEnded]()
+    for record in Trainer(plan, _data(), lanes).fit():
+        courses[record.lane].take_in(record)
+        if isinstance(record, LaneEnded):
+            ends[record.lane] = record
+    return [
+        _row(number, seed, each, courses[lane], ends[lane])
+        for lane, (number, each) in enumerate(zip(numbers, params, strict=True))
+    ]
+
+
+def _row(number: int, seed: int, params: Mapping[str, Any], course: Course, ended: LaneEnded) -> Row:
+    has_diverged = course.judgement(ended).verdict is Verdict.DIVERGED
+    return Row(
+        point=number,
+        seed=seed,
+        params=params,
+        fitness=float("nan") if has_diverged else course.fitness[-1],
+        update_ratio=course.max_update_ratio,
+        has_diverged=has_diverged,
+    )
+
+
+def _data() -> Dataset:
+    def scenes(part: str, count: int) -> DigitScenes:
+        names = CLASS_NAMES[SOURCE]
+        return DigitScenes(DigitSettings(split=part, names=names, image_size=64, seed=0, num_scenes=count))
+
+    whole = open_digits(SOURCE, image_size=64)
+    return replace(whole, train=scenes("train", 400), val=scenes("val", 64), test=None)
+
+
+# Answering
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a point comes to.
+
+    Attributes:
+        mean: Fitness to be expected; the worst of all where it diverges.
+        margin: To divergence; above 0 it diverges.
+    """
+
+    mean: float
+    margin: float
+
+
+class Between:
+    """What lies between recorded points, by two random forests: fitness of what did not diverge, and margin of all.
+
+    Args:
+        rows: Recorded ones; at least one did not diverge.
+
+    Source: Eggensperger et al. 2015, Efficient benchmarking of hyperparameter optimizers via surrogates.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.distributions: dict[str, BaseDistribution] = STUDY.space.distributions()
+        healthy = [row for row in rows if not row.has_diverged]
+        self._fitness = _forest(self._columns(healthy), [row.fitness for row in healthy])
+        self._margin = _forest(self._columns(rows), [row.margin for row in rows])
+        self.noise = _deviation(healthy)
+        self.fitness_r2, self.margin_r2 = self._fitness.oob_score_, self._margin.oob_score_
+
+    def __call__(self, params: Sequence[Mapping[str, Any]]) -> list[Answer]:
+        """Answers in the order of the points."""
+        columns = np.array([to_unit(self.distributions, each) for each in params])
+        margins = self._margin.predict(columns)
+        means = np.where(margins > 0, 0.0, self._fitness.predict(columns))
+        return [Answer(mean=float(mean), margin=float(margin)) for mean, margin in zip(means, margins, strict=True)]
+
+    @cache  # noqa: B019 - lives as long as the benchmark
+    def best(self, num_points: int = 2**14) -> tuple[dict[str, Any], float]:
+        """The best of many evenly spread points, and its fitness."""
+        points = sobol_points(len(self.distributions), seed=1, count=num_points)
+        params = [from_unit(self.distributions, point) for point in points]
+        answers = self(params)
+        place = max(range(num_points), key=lambda index: answers[index].mean)
+        return params[place], answers[place].mean
+
+    def _columns(self, rows: Sequence[Row]) -> NDArray[np.float64]:
+        return np.array([to_unit(self.distributions, row.params) for row in rows])
+
+
+def _forest(columns: NDArray[np.float64], values: Sequence[float]) -> Any:
+    from sklearn.ensemble import RandomForestRegressor
+
+    forest = RandomForestRegressor(200, min_samples_leaf=3, oob_score=True, random_state=0, n_jobs=1)
+    return forest.fit(columns, values)
+
+
+def _deviation(rows: Sequence[Row]) -> float:
+    """Of a fitness by its seed, from points that trained through with several."""
+    by_point: dict[int, list[float]] = {}
+    for row in rows:
+        if not isnan(row.fitness):
+            by_point.setdefault(row.point, []).append(row.fitness)
+    spreads = [np.var(values, ddof=1) for values in by_point.values() if len(values) > 1]
+    return float(np.sqrt(np.mean(spreads))) if spreads else 0.0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Records what a file does not have yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--points", type=int, default=256)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--until", default="")
+    given = parser.parse_args(arguments)
+    record(given.file, points=given.points, seeds=given.seeds, until=given.until)
+
+
+if __name__ == "__main__":
+    main()
