@@ -22,6 +22,7 @@ FrameName: TypeAlias = Literal[
     "last_steps",
     "trainings",
     "seed_epochs",
+    "critical",
     "losses",
     "rates",
     "health",
@@ -93,6 +94,7 @@ def measured_of_study(
         "last_steps": lambda connection: _last_steps(connection, trials, diagnoses),
         "trainings": lambda connection: _of_trials(connection, queries.training_rows(study_id), trials),
         "seed_epochs": lambda connection: _of_trials(connection, queries.seed_epoch_rows(study_id), trials),
+        "critical": lambda connection: _of_trials(connection, queries.critical_rows(study_id), trials),
     }
     return Measured({name: partial(_read, engine, reader) for name, reader in readers.items()})
 

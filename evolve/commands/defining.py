@@ -61,20 +61,20 @@ def defined(
     return with_preset(file, definition, stored, summary) if file.preset else definition, checked
 
 
-def with_budget(
-    storage: str, name: str, chosen: dict[str, Any], budget: dict[str, Any], *, inspects: bool = False
-) -> Study:
-    """The study as stored, with a larger budget if one is given, and inspected from now on where that is asked for."""
+def with_budget(storage: str, name: str, chosen: dict[str, Any], budget: dict[str, Any], **recorded: bool) -> Study:
+    """The study as stored, with a larger budget if one is given, and recording from now on what is asked for."""
     if given := [f"--{key.replace('_', '-')}" for key, value in chosen.items() if value is not None]:
-        raise StudyError(f"--resume: the stored study says {', '.join(given)}; allowed: --trials, --seconds, --inspect")
+        raise StudyError(
+            f"--resume: the stored study says {', '.join(given)}; allowed: --trials, --seconds, --inspect, --critical"
+        )
     with opened_storage(storage, reads_only=True) as opened:
         definition = opened.stored_study(name)
         if definition is None:
             raise StudyError(f"--resume: study {name} is not in {storage}; stored: {opened.study_names()}")
     changes = {key: value for key, value in budget.items() if value is not None}
     mapping = definition.to_mapping()
-    wanted = {"budget": mapping["budget"] | changes, "inspect": definition.inspect or inspects}
-    return type(definition).from_json(json.dumps(mapping | wanted))
+    wanted = {key: mapping[key] or is_asked for key, is_asked in recorded.items()}
+    return type(definition).from_json(json.dumps(mapping | wanted | {"budget": mapping["budget"] | changes}))
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:

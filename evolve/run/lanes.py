@@ -62,6 +62,7 @@ class DetectionObjective:
             start=start,
             origin=trial.origin,
             is_inspected=self.study.inspect,
+            has_critical=self.study.critical,
         )
 
 

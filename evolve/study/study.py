@@ -109,6 +109,7 @@ class Study(Definition):
         ablation: What is compared, where the study compares arms; space, sampler and trials follow from it then.
         baseline: Whether trial 0 is the fixed hyperparameters, or defaults, themselves.
         inspect: Whether it is recorded what the layers of each network hold, which decides nothing.
+        critical: Whether it is measured at a few steps how much larger an update could be before it raises the loss.
         keep_weights: Whether the weights of all trials are kept or those of the best alone.
         decisions: Why a value is what it is, by key, where it was chosen from the data.
         defaults: Generation of the detector's defaults, which a study that was begun under an earlier one keeps.
@@ -141,6 +142,7 @@ class Study(Definition):
     ablation: Ablation | None = None
     baseline: Flag = False
     inspect: Flag = False
+    critical: Flag = False
     keep_weights: Literal["best", "all"] = "best"
     decisions: dict[str, str] = Field(default={})
     defaults: Annotated[Whole, AfterValidator(_generation)] = GENERATION
@@ -282,14 +284,16 @@ class Study(Definition):
         return self.space.grid(self.budget.trials)
 
     def differences(self, other: Study) -> list[str]:
-        """Key paths in which two definitions differ, description, budget, inspection and reasons of decisions apart.
+        """Key paths in which two definitions differ, but for description, budget, recordings and reasons of decisions.
 
         The number of trials counts only where it decides the grid: there the same trial would be another point. A file
         of weights may lie elsewhere if it is the same.
         """
         mine, others = flat(self.to_mapping()), flat(other.to_mapping())
         keys = [key for key in mine | others if mine.get(key) != others.get(key)]
-        free = {"description", "budget", "inspect", "decisions", *(["weights"] if self.weights_sha256 else [])}
+        free = {"description", "budget", "inspect", "critical", "decisions"}
+        if self.weights_sha256:
+            free.add("weights")
         differing = [key for key in keys if key.split(".")[0] not in free]
         if not differing and self.sampler == "grid" and self.grid() != other.grid():
             differing.append("budget.trials")
