@@ -45,6 +45,7 @@ VERDICT_STYLES = {
     "undertrained": VerdictStyle(color="#56B4E9", symbol="triangle-up", character="▲"),
     "worsened": VerdictStyle(color="#8C6D31", symbol="triangle-down", character="▼"),
     "diverged": VerdictStyle(color="#D55E00", symbol="x", character="✖"),
+    "doomed": VerdictStyle(color="#A594E0", symbol="cross", character="✚"),
     "pruned": VerdictStyle(color="#CC79A7", symbol="square", character="■"),
     "failed": VerdictStyle(color="#E69F00", symbol="diamond", character="◆"),
     "running": VerdictStyle(color=NEUTRAL, symbol="circle-open", character="○"),

@@ -11,11 +11,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from evolve.errors import StorageError
 from evolve.outcome.training import TrialOutcome
-from evolve.search.pruners import decide, make_pruner
+from evolve.run.foreseeing import Foresight
+from evolve.search.pruners import FORETOLD, decide, make_pruner
 from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
 from evolve.storage.database import Storage
 from evolve.storage.trials import TakenError
-from evolve.study import Study
+from evolve.study import FORESEEING, Study
 from evolve.study.trial import Decision, Trial
 
 # Others may add trials between two looks; nobody does so again and again.
@@ -60,6 +61,7 @@ class Search:
     def __init__(self, study: Study, storage: Storage, *, environment_id: str) -> None:
         self._study, self._storage, self._environment_id = study, storage, environment_id
         self._sampler, self._pruner = make_sampler(study), make_pruner(study)
+        self._foresight = Foresight(storage.records, study.warnings) if study.pruner in FORESEEING else None
         self._optuna = storage.open_study(study, self._sampler, self._pruner)
         self._arm_plan = study.arm_plan
         self._distributions: dict[str, BaseDistribution] = study.space.distributions()
@@ -160,11 +162,20 @@ class Search:
 
     # What becomes of a trial
 
-    def report(self, begun: Begun, epoch: int, fitness: float) -> Decision:
-        """Stores the fitness of an epoch and whether the trial goes on; it is never asked a second time about one."""
+    def report(self, begun: Begun, epoch: int, fitness: float, seed: int) -> Decision:
+        """Stores the fitness of an epoch and whether the trial goes on; it is never asked a second time about one.
+
+        Args:
+            begun: The trial.
+            epoch: Over just now, all its records stored.
+            fitness: After it.
+            seed: Of the training.
+        """
         stored, decision = begun.stored, begun.decisions.get(epoch)
         if decision is None:
             self._trials.report(stored, epoch, fitness)
+            if self._foresight is not None:
+                self._trials.keep(stored, {FORETOLD: self._foresight.foretold(begun.trial_id, seed)})
             trials = self._trials.held() if self._pruner.compares else [stored]
             decision = begun.decisions[epoch] = decide(self._pruner, stored, trials, study=self._study.name)
             self._storage.ledger.keep_decision(begun.trial_id, epoch, decision)
@@ -173,6 +184,8 @@ class Search:
 
     def end(self, begun: Begun, outcome: TrialOutcome) -> None:
         """Stores how a trial ended, in our tables and Optuna's."""
+        if self._foresight is not None:
+            self._foresight.forget(begun.trial_id)
         with self._storage.transactions.together():
             self._storage.end_trial(begun.trial_id, outcome)
             self.tell(begun.stored, outcome)
@@ -183,7 +196,7 @@ class Search:
         state: TrialState = states.get(outcome.verdict, TrialState.COMPLETE)
         value = outcome.fitness if state is TrialState.COMPLETE else None
         violated = None
-        if outcome.verdict == "diverged":
+        if outcome.verdict.is_lost:
             violated = DIVERGED
             state, value = divergence_state(self._study.sampler)
         self._trials.tell(stored, state, value, violated=violated)

@@ -23,7 +23,18 @@ from evolve.errors import DefinitionError, Problem, StudyError, shown
 from evolve.study.ablation import Ablation
 from evolve.study.arms import ArmPlan, arm_plan
 from evolve.study.deciding import decided
-from evolve.study.definition import Budget, Definition, Fitness, Flag, Number, Thresholds, Whole, flat, problems_of
+from evolve.study.definition import (
+    Budget,
+    Definition,
+    Fitness,
+    Flag,
+    Number,
+    Thresholds,
+    Warnings,
+    Whole,
+    flat,
+    problems_of,
+)
 from evolve.study.space import (
     MAX_POINTS,
     OF_PLAN,
@@ -37,6 +48,7 @@ from evolve.study.trial import plan_of_trial
 
 __all__ = [
     "DIGITS",
+    "FORESEEING",
     "MEDIAN_STARTUP_TRIALS",
     "PRUNERS",
     "SAMPLERS",
@@ -45,14 +57,16 @@ __all__ = [
     "Fitness",
     "Study",
     "Thresholds",
+    "Warnings",
     "validated",
 ]
 
 DIGITS = ("digits-1", "digits-3", "digits-10")
 SamplerName = Literal["grid", "random", "qmc", "tpe", "gp", "cmaes", "evolution", "classic", "arms"]
-PrunerName = Literal["median", "asha", "hyperband", "none"]
+PrunerName = Literal["median", "asha", "hyperband", "doomed", "doomed+median", "none"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
 PRUNERS: tuple[str, ...] = get_args(PrunerName)
+FORESEEING: tuple[PrunerName, ...] = ("doomed", "doomed+median")  # look at the steps of a training, too
 SchedulerName = Literal["none", "asha"]
 SCHEDULERS: tuple[str, ...] = get_args(SchedulerName)
 
@@ -106,6 +120,7 @@ class Study(Definition):
         seed: Seed of the sampler.
         fitness: What is maximised.
         thresholds: Where verdicts turn.
+        warnings: Where steps warn that a training is going to be lost, for pruners that foresee it.
         ablation: What is compared, where the study compares arms; space, sampler and trials follow from it then.
         baseline: Whether trial 0 is the fixed hyperparameters, or defaults, themselves.
         inspect: Whether it is recorded what the layers of each network hold, which decides nothing.
@@ -139,6 +154,7 @@ class Study(Definition):
     seed: Whole = Field(default=0, ge=0, le=LARGEST_SEED)
     fitness: Fitness = Fitness()
     thresholds: Thresholds = Thresholds()
+    warnings: Warnings = Warnings()
     ablation: Ablation | None = None
     baseline: Flag = False
     inspect: Flag = False
@@ -287,13 +303,13 @@ class Study(Definition):
         """Key paths in which two definitions differ, but for description, budget, recordings and reasons of decisions.
 
         The number of trials counts only where it decides the grid: there the same trial would be another point. A file
-        of weights may lie elsewhere if it is the same.
+        of weights may lie elsewhere if it is the same. Warnings and critical ratios count where the pruner heeds them.
         """
         mine, others = flat(self.to_mapping()), flat(other.to_mapping())
         keys = [key for key in mine | others if mine.get(key) != others.get(key)]
-        free = {"description", "budget", "inspect", "critical", "decisions"}
-        if self.weights_sha256:
-            free.add("weights")
+        free = {"description", "budget", "inspect", "decisions"}
+        free |= {"weights"} if self.weights_sha256 else set()
+        free |= set() if self.pruner in FORESEEING else {"critical", "warnings"}
         differing = [key for key in keys if key.split(".")[0] not in free]
         if not differing and self.sampler == "grid" and self.grid() != other.grid():
             differing.append("budget.trials")
@@ -349,4 +365,9 @@ def validated(raw: object, placed: Callable[[Problem], str]) -> Study:
     raise StudyError("\n".join(placed(problem) for problem in problems))
 
 
-_PARTS: dict[str, type[Definition]] = {"budget": Budget, "fitness": Fitness, "thresholds": Thresholds}
+_PARTS: dict[str, type[Definition]] = {
+    "budget": Budget,
+    "fitness": Fitness,
+    "thresholds": Thresholds,
+    "warnings": Warnings,
+}
