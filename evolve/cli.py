@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evolve.commands import ablating, auditing, converting, doctoring, exchange, looking, running, using
+from evolve.commands import ablating, auditing, converting, doctoring, exchange, foreseeing, looking, running, using
 from evolve.errors import EvolveError, StudyError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ for command in (
     looking.show,
     looking.report,
     looking.dashboard,
+    foreseeing.backtest,
     looking.note,
     looking.delete,
     doctoring.doctor,
