@@ -63,6 +63,7 @@ class LaneOptimizers:
     def __init__(self, network: Network, values: Sequence[Hyperparameters]) -> None:
         self._network, self._values = network, tuple(values)
         trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+        self._trained = trained
         self._rows = LaneRows(trained, {name: _kind(name) for name in trained}, lanes=network.lanes)
         self._parameters = [trained[name] for name in self._rows.names]
         self._weights = self._rows.of([parameter.detach() for parameter in self._parameters])
@@ -123,6 +124,19 @@ class LaneOptimizers:
         torch.sub(self._proposed.values_TP, weights_TP, out=moves_TP)
         weight_norm_T = row_norms(weights_TP).clamp(min=torch.finfo(moves_TP.dtype).tiny)
         return Proposed(grad_norm_T=grad_norm_T, update_ratio_T=row_norms(moves_TP) / weight_norm_T)
+
+    @torch.no_grad()
+    def moved(self, factor_T: Tensor) -> dict[str, Tensor]:
+        """Weights of all lanes where the proposed updates are made by a factor, by name; until the next proposal.
+
+        Args:
+            factor_T: Of each lane; 1 for the update as it is.
+        """
+        weights = {name: torch.empty_like(parameter.detach()) for name, parameter in self._trained.items()}
+        rows = self._rows.of([weights[name] for name in self._rows.names])
+        moved_TP = torch.addcmul(self._present.values_TP, self._moves.values_TP, factor_T[:, None])
+        torch.split_with_sizes_copy(moved_TP, [each.shape[1] for each in rows], 1, out=rows)
+        return weights
 
     def moves(self, slot: int) -> dict[str, Tensor]:
         """What the proposed update adds to the weights of a lane, by name of the parameter, until the next one."""

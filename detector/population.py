@@ -9,11 +9,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
+from math import nan
 
 import torch
 from torch import Tensor
 
 from detector.batches import Batch
+from detector.critical import critical_ratios
 from detector.hyperparameters import Hyperparameters, fuse_key, shared_names
 from detector.inspection import activations_of, kernel_values
 from detector.lane_values import LaneValues
@@ -21,7 +23,7 @@ from detector.loss import LossParts, detection_loss, in_slots
 from detector.metrics import Evaluator, detect
 from detector.models import Network, build_network
 from detector.models.darknet import num_frozen_rows
-from detector.models.network import HeadPrior, initialise_lane, lane_slice, lane_weights, raw_outputs
+from detector.models.network import HeadPrior, all_weights, initialise_lane, lane_slice, lane_weights, raw_outputs
 from detector.objectness import ObjectnessTally
 from detector.optimizer import LaneOptimizers
 from detector.plan import TrainingPlan
@@ -134,6 +136,7 @@ class Population:
         batches: Sequence[Batch],
         rates: Sequence[Rates],
         pulls: Sequence[float],
+        critical: Collection[int] = (),
         *,
         meanwhile: Callable[[], object] = lambda: None,
     ) -> list[Measurement]:
@@ -143,6 +146,7 @@ class Population:
             batches: Images and labels of each lane. Lanes that have the same batch share what is computed of it.
             rates: What each lane's update is going to apply.
             pulls: Weight of what pulls each lane's predictions without a label to their anchors in this step.
+            critical: Slots whose critical ratio is measured, which takes a few forward passes of all lanes.
             meanwhile: Called before the backward pass, beside which what it starts on a thread can run.
         """
         if not self._network.training:  # telling every layer takes longer than a step's update
@@ -158,6 +162,8 @@ class Population:
             "update_ratio": proposed.update_ratio_T,
             "max_box_logit": parts.max_box_logit_T,
         }
+        if critical:
+            scalars_T["critical_ratio"] = self._critical_ratios(batches, pulls, loss_T.detach(), critical)
         packed = torch.cat((torch.stack([*scalars_T.values()], 1), parts.terms_TS4.detach().flatten(1)), 1)
         rows = packed.tolist()  # sync point: the only one of a step
         measured = [_measurement(rate, [*scalars_T], row) for rate, row in zip(rates, rows, strict=True)]
@@ -167,6 +173,22 @@ class Population:
     def traced(self) -> AbstractContextManager[Trace]:
         """A trace of what passes through the network in the next `measure`; its one lane is all there is."""
         return tracing(self._network)
+
+    @torch.no_grad()
+    def _critical_ratios(
+        self, batches: Sequence[Batch], pulls: Sequence[float], loss_T: Tensor, slots: Collection[int]
+    ) -> Tensor:
+        """Of the proposed updates of lanes in some slots, NaN of the others; nothing of a lane is changed."""
+        buffers = dict(self._network.named_buffers())
+
+        def loss_at(factor_T: Tensor) -> Tensor:
+            # Norms take statistics of the batch where their weights are trained; what they keep of them is dropped.
+            moved = {name: value.requires_grad_() for name, value in self._optimizers.moved(factor_T).items()}
+            kept = {name: value.clone() for name, value in buffers.items()}
+            return self._loss(batches, pulls, all_weights(self._network) | moved | kept).terms_TS4.sum((1, 2))
+
+        is_asked_T = torch.tensor([slot in slots for slot in range(self.num_lanes)]).to(loss_T.device)
+        return torch.where(is_asked_T, critical_ratios(loss_at, loss_T), nan)
 
     def skip(self, slot: int) -> bool:
         """Drops the gradient of a lane whose measurement is not finite.
@@ -307,12 +329,15 @@ class Population:
             self._numbers[slots] = LaneValues.of(lanes, like=self._anchors[0], class_rarity=self._class_rarity)
         return self._numbers[slots]
 
-    def _loss(self, batches: Sequence[Batch], pulls: Sequence[float]) -> LossParts:
+    def _loss(
+        self, batches: Sequence[Batch], pulls: Sequence[float], weights: Mapping[str, Tensor] | None = None
+    ) -> LossParts:
+        """The loss of every lane, with other weights and buffers than the network's own where they are given."""
         slots_of: dict[int, list[int]] = {}
         for slot, batch in enumerate(batches):
             slots_of.setdefault(id(batch), []).append(slot)
         if len(slots_of) == 1:
-            heads = self._forward(self._network, batches[0].images)
+            heads = self._forward(self._network, batches[0].images, weights)
             values = self._values_of(tuple(range(len(batches))))
             return self._heads_loss(heads, batches[0].labels_NM5, values, pulls)
         groups = [tuple(slots) for slots in slots_of.values()]
@@ -320,28 +345,27 @@ class Population:
             self._heads_loss(
                 heads, batches[slots[0]].labels_NM5, self._values_of(slots), [pulls[slot] for slot in slots]
             )
-            for heads, slots in zip(self._heads_of(batches, groups), groups, strict=True)
+            for heads, slots in zip(self._heads_of(batches, groups, weights), groups, strict=True)
         ]
         return in_slots(parts, groups)
 
-    def _heads_of(self, batches: Sequence[Batch], groups: Sequence[tuple[int, ...]]) -> list[list[Tensor]]:
+    def _heads_of(
+        self, batches: Sequence[Batch], groups: Sequence[tuple[int, ...]], weights: Mapping[str, Tensor] | None
+    ) -> list[list[Tensor]]:
         """Raw outputs of groups of lanes, each of which has one batch."""
         if len({batch.images.shape[-1] for batch in batches}) == 1:
-            heads = self._forward(self._network, torch.cat([batch.images for batch in batches], 1))
+            heads = self._forward(self._network, torch.cat([batch.images for batch in batches], 1), weights)
             return [[head[:, list(slots)] for head in heads] for slots in groups]
-        return [self._lane_by_lane(batches[slots[0]].images, slots) for slots in groups]
+        return [self._lane_by_lane(batches[slots[0]].images, slots, weights) for slots in groups]
 
-    def _lane_by_lane(self, images: Tensor, slots: Sequence[int]) -> list[Tensor]:
+    def _lane_by_lane(self, images: Tensor, slots: Sequence[int], weights: Mapping[str, Tensor] | None) -> list[Tensor]:
         """Raw outputs of lanes one after another, where batches differ in size and no pass can take them all."""
         self._single.train()
-        outputs = [
-            raw_outputs(self._single, images, precision=self._plan.precision, weights=lane_weights(self._network, slot))
-            for slot in slots
-        ]
+        outputs = [self._forward(self._single, images, lane_weights(self._network, slot, weights)) for slot in slots]
         return [torch.cat(heads, 1) for heads in zip(*outputs, strict=True)]
 
-    def _forward(self, network: Network, images: Tensor) -> list[Tensor]:
-        return raw_outputs(network, images, precision=self._plan.precision)
+    def _forward(self, network: Network, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> list[Tensor]:
+        return raw_outputs(network, images, precision=self._plan.precision, weights=weights)
 
     def _heads_loss(
         self, heads: Sequence[Tensor], labels_NM5: Tensor, values: LaneValues, pulls: Sequence[float] = ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, Literal
 
 TERMS = ("box", "obj", "noobj", "cls")
@@ -75,6 +75,8 @@ class Measurement(Rates):
         grad_norm: Euclidean norm of the lane's gradient before clipping.
         update_ratio: Norm of the update about to be made over the norm of the weights.
         max_box_logit: Largest absolute raw box output.
+        critical_ratio: Smallest factor by which this update, made that much larger, raises the loss of its own batch;
+            below 1 where it does as it is, NaN where it was not measured (`detector.critical`).
     """
 
     loss: float
@@ -82,6 +84,7 @@ class Measurement(Rates):
     grad_norm: float
     update_ratio: float
     max_box_logit: float
+    critical_ratio: float = nan
 
     @property
     def is_finite(self) -> bool:

@@ -26,6 +26,7 @@ from detector.batches import (
     training_batches,
 )
 from detector.checkpoint import Checkpoint, Found
+from detector.critical import critical_steps
 from detector.datasets.listing import Dataset, Split
 from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
@@ -81,6 +82,7 @@ class LaneSpec:
         is_inspected: Whether it is recorded what its layers hold, before the first epoch and after some others.
         traced_from: Step from which on each is traced, module by module, which takes time; None for none. Such a lane
             trains alone.
+        has_critical: Whether the critical ratio of its updates is measured at a few steps (`detector.critical`).
     """
 
     values: Hyperparameters
@@ -91,6 +93,7 @@ class LaneSpec:
     origin: str = ""
     is_inspected: bool = False
     traced_from: int | None = None
+    has_critical: bool = False
 
 
 @dataclass(slots=True)
@@ -99,13 +102,15 @@ class _Lane:
 
     `number` is its place among all that were ever admitted; the slot in the population may change. `epoch` is the one
     that it trains next, `train_losses` are means over the steps of the last whole epoch, `val_losses` are those of all
-    epochs that are over, and `seconds` is its share of the time that the epoch under way has taken.
+    epochs that are over, and `seconds` is its share of the time that the epoch under way has taken. At
+    `critical_steps` the critical ratio is measured.
     """
 
     number: int
     spec: LaneSpec
     plan: TrainingPlan
     epoch: int
+    critical_steps: frozenset[int]
     loss_sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TERMS, 0.0))
     train_losses: dict[str, float] = field(default_factory=dict)
     val_losses: tuple[float, ...] = ()
@@ -199,9 +204,19 @@ class Trainer:
         if (stored := spec.start.checkpoint) is not None:
             checkpoint.check_same_training(stored, plan, spec.values, spec.seed)
         epoch = 0 if stored is None else stored.epoch + 1
-        self._waiting.append(_Lane(number=self._num_admitted, spec=spec, plan=plan, epoch=epoch))
+        critical = self._critical_steps(spec.values) if spec.has_critical else frozenset()
+        lane = _Lane(number=self._num_admitted, spec=spec, plan=plan, epoch=epoch, critical_steps=critical)
+        self._waiting.append(lane)
         self._num_admitted += 1
-        return self._waiting[-1].number
+        return lane.number
+
+    def _critical_steps(self, values: Hyperparameters) -> frozenset[int]:
+        return critical_steps(
+            values,
+            steps_per_epoch=self._steps_per_epoch,
+            total_steps=self.total_steps,
+            accumulation=self._plan.accumulation,
+        )
 
     def _specs(self) -> list[LaneSpec]:
         return [lane.spec for lane in (*self._lanes, *self._waiting)]
@@ -331,6 +346,7 @@ class Trainer:
                 [found[lane.place] for lane in self._lanes],
                 [self._rates(lane, place) for lane in self._lanes],
                 [anchor_pull_at(self._step_of(lane, place), lane.spec.values) for lane in self._lanes],
+                [slot for slot, lane in enumerate(self._lanes) if self._step_of(lane, place) in lane.critical_steps],
                 meanwhile=lambda: [ahead.prepare() for ahead in used],
             )
         if trace is not None:

@@ -23,6 +23,7 @@ FrameName: TypeAlias = Literal[
     "last_steps",
     "trainings",
     "seed_epochs",
+    "critical",
     "losses",
     "rates",
     "health",
@@ -98,6 +99,7 @@ def measured_of_study(
         "trainings": lambda connection: _of_trials(connection, queries.training_rows(study_id), trials),
         "seed_epochs": lambda connection: _of_trials(connection, queries.seed_epoch_rows(study_id), trials),
         "cures": lambda connection: _cures(connection, name),
+        "critical": lambda connection: _of_trials(connection, queries.critical_rows(study_id), trials),
     }
     return Measured({name: partial(_read, engine, reader) for name, reader in readers.items()})
 

@@ -175,6 +175,14 @@ def seed_epoch_rows(study_id: int) -> Select[Any]:
     return select(*keys, own.fitness).where(is_asked).order_by(*keys)
 
 
+def critical_rows(study_id: int) -> Select[Any]:
+    """Every critical ratio that was measured, by trial, seed and step."""
+    own = schema.step.c
+    keys = (own.trial_id, own.seed, own.step)
+    is_asked = and_(own.trial_id.in_(_trials_of(study_id)), own.critical_ratio.is_not(None))
+    return select(*keys, own.in_warmup, own.critical_ratio).where(is_asked).order_by(*keys)
+
+
 def step_ranges(trial_ids: Collection[int]) -> Select[Any]:
     """The first seed of each given trial and its last step."""
     step = schema.step

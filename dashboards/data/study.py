@@ -182,6 +182,11 @@ class StudyView:
         return self.measured.frame("seed_epochs")
 
     @property
+    def critical(self) -> pd.DataFrame:
+        """Every critical ratio that was measured, by trial, seed and step, and whether that was in the warm-up."""
+        return self.measured.frame("critical")
+
+    @property
     def best(self) -> Mapping[str, Any] | None:
         """Row of the trial with the highest fitness among those that ran to their end; the earlier wins a tie.
 

@@ -24,6 +24,13 @@ def steps_at(trial_id: int, step_number: int) -> Select[Any]:
     return select(*columns).where(step.c.trial_id == trial_id, step.c.step == step_number).order_by(step.c.seed)
 
 
+def seed_critical(trial_id: int, seed: int) -> Select[Any]:
+    """Critical ratios of one seed of a trial, by step."""
+    own = schema.step.c
+    is_asked = and_(own.trial_id == trial_id, own.seed == seed, own.critical_ratio.is_not(None))
+    return select(own.step, own.critical_ratio).where(is_asked).order_by(own.step)
+
+
 def epoch_counts(trial_id: int) -> Select[Any]:
     """How many epochs of each seed and split of a trial are stored."""
     epoch = schema.epoch

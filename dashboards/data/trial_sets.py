@@ -10,7 +10,18 @@ import pandas as pd
 from evolve.outcome.verdict import TRAINED_THROUGH
 
 # What became of a trial, in the order it is shown; the last two are for trials that are not (or not only) ours.
-VERDICTS = ("converged", "undertrained", "worsened", "diverged", "pruned", "failed", "running", "waiting", "unjudged")
+VERDICTS = (
+    "converged",
+    "undertrained",
+    "worsened",
+    "diverged",
+    "doomed",
+    "pruned",
+    "failed",
+    "running",
+    "waiting",
+    "unjudged",
+)
 TRAINED = (*TRAINED_THROUGH, "unjudged")  # ran to their end, so that their fitness can be compared
 
 
@@ -41,6 +52,6 @@ def started(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_rated(trials: pd.DataFrame) -> pd.Series[bool]:
-    """Whether a trial has a fitness that says something: not one that diverged or failed."""
+    """Whether a trial has a fitness that says something: not one that diverged, was going to, or failed."""
     is_finite = trials["fitness"].map(isfinite).astype(bool)
-    return is_finite & ~trials["verdict"].isin(["diverged", "failed"])
+    return is_finite & ~trials["verdict"].isin(["diverged", "doomed", "failed"])

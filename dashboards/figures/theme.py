@@ -45,6 +45,7 @@ VERDICT_STYLES = {
     "undertrained": VerdictStyle(color="#56B4E9", symbol="triangle-up", character="▲"),
     "worsened": VerdictStyle(color="#8C6D31", symbol="triangle-down", character="▼"),
     "diverged": VerdictStyle(color="#D55E00", symbol="x", character="✖"),
+    "doomed": VerdictStyle(color="#A594E0", symbol="cross", character="✚"),
     "pruned": VerdictStyle(color="#CC79A7", symbol="square", character="■"),
     "failed": VerdictStyle(color="#E69F00", symbol="diamond", character="◆"),
     "running": VerdictStyle(color=NEUTRAL, symbol="circle-open", character="○"),
@@ -265,7 +266,9 @@ def add_mark(figure: go.Figure, at: float) -> None:
     figure.add_shape(type="line", x0=at, x1=at, xref="x", y0=0, y1=1, yref="paper", line=line, layer="below")
 
 
-def add_edge(figure: go.Figure, at: float, text: str, *, axis: str = "x", is_log: bool, is_late: bool) -> None:
+def add_edge(
+    figure: go.Figure, at: float, text: str, *, axis: str = "x", is_log: bool, is_late: bool, is_foreseen: bool = False
+) -> None:
     """A dashed line across the plot where trials begin to diverge, with words beside it.
 
     Args:
@@ -275,16 +278,17 @@ def add_edge(figure: go.Figure, at: float, text: str, *, axis: str = "x", is_log
         axis: Which axis the value is on, x or y.
         is_log: Whether that axis is logarithmic.
         is_late: Whether the value is nearer to the end of the axis, so that the words stand before it.
+        is_foreseen: Whether it was told by trials that did not diverge: a dotted line, with its words a line lower.
     """
     across = "y" if axis == "x" else "x"
-    line = {"color": style("diverged").color, "width": 1.5, "dash": "dash"}
+    line = {"color": style("diverged").color, "width": 1.5, "dash": "dot" if is_foreseen else "dash"}
     ends = {f"{axis}0": at, f"{axis}1": at, f"{axis}ref": axis, f"{across}0": 0, f"{across}1": 1}
     figure.add_shape(type="line", **ends, **{f"{across}ref": "paper"}, line=line)
     # Unlike shapes, annotations take the logarithm on a logarithmic axis.
     place = {axis: log10(at) if is_log else at, f"{axis}ref": axis, f"{across}ref": "paper", "showarrow": False}
     if axis == "x":
         side, shift = ("right", -4) if is_late else ("left", 4)
-        place |= {"y": 1, "yanchor": "top", "xanchor": side, "xshift": shift}
+        place |= {"y": 1, "yanchor": "top", "xanchor": side, "xshift": shift, "yshift": -18 if is_foreseen else 0}
     else:
         place |= {"x": 0, "xanchor": "left", "xshift": 4, "yanchor": "top" if is_late else "bottom"}
     figure.add_annotation(text=label(text), font={"size": 11.5, "color": style("diverged").color}, **place)

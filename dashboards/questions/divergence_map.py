@@ -14,6 +14,7 @@ from dashboards.data.trial_sets import is_rated
 from dashboards.figures import theme
 from dashboards.figures.points import LEGEND
 from dashboards.questions import slices
+from dashboards.questions.critical import CriticalRate, critical_rate, mark_critical
 from dashboards.questions.edges import Edge, edge_sentence, find_edges, mark_edges
 from dashboards.questions.panel import Block, Panel
 
@@ -28,6 +29,7 @@ class DivergenceMap:
         params: A row of hyperparameters by the number of each trial.
         sentences: What parts the diverged trials from the others.
         edges: The same as values, for each axis of the study that has one.
+        critical: Where critical ratios put the edge, before a trial is lost; None where none were measured.
     """
 
     x: Parameter
@@ -36,6 +38,7 @@ class DivergenceMap:
     params: pd.DataFrame
     sentences: tuple[str, ...]
     edges: tuple[Edge, ...]
+    critical: CriticalRate | None
 
 
 def rows(view: StudyView) -> DivergenceMap | Empty:
@@ -44,15 +47,16 @@ def rows(view: StudyView) -> DivergenceMap | Empty:
     axes = chosen_axes(view)
     if trials.empty or not axes:
         return none_started(view) if trials.empty else Empty("No hyperparameter was searched; there is nothing to map.")
-    found = find_edges(view)
+    found, critical = find_edges(view), critical_rate(view)
     x, y = axes[0], axes[1] if len(axes) > 1 else None
     return DivergenceMap(
         x=x,
         y=y,
         rows=slices.with_values(trials, view, {"x": x} if y is None else {"x": x, "y": y}),
         params=ordered_params(view).reindex(trials["number"]),
-        sentences=tuple(edge_sentence(edge) for edge in found),
+        sentences=(*(edge_sentence(edge) for edge in found), *(() if critical is None else (critical.sentence,))),
         edges=found,
+        critical=critical,
     )
 
 
@@ -70,6 +74,7 @@ def draw(data: DivergenceMap) -> go.Figure:
     figure.update_layout(**axes, legend=LEGEND)
     _add_mapped(figure, rows)
     mark_edges(figure, data.edges, x=data.x, y=data.y)
+    mark_critical(figure, data.critical, x=data.x, y=data.y)
     return figure
 
 
@@ -138,6 +143,7 @@ def _map_of_one(data: DivergenceMap) -> go.Figure:
     figure.update_layout(xaxis=theme.axis_layout(data.x, rows["x"]), yaxis=order)
     theme.mark_range(figure, data.x)
     mark_edges(figure, data.edges, x=data.x)
+    mark_critical(figure, data.critical, x=data.x)
     return figure
 
 

@@ -49,7 +49,7 @@ class Edge:
 def find_edges(view: StudyView) -> tuple[Edge, ...]:
     """Where each numeric hyperparameter parts the trials that diverged from the others, the clearest first."""
     trials = started(view.trials)
-    decided = trials[~trials["verdict"].isin(["running", "failed"])]
+    decided = _decided(trials)
     numeric = [axis for axis in view.space if axis.name in view.params and not axis.is_categorical]
     found = [edge for axis in numeric if (edge := _edge(view, decided, axis)) is not None]
     return tuple(sorted(found, key=lambda edge: -edge.separation))
@@ -58,7 +58,7 @@ def find_edges(view: StudyView) -> tuple[Edge, ...]:
 def divergence_sentence(view: StudyView) -> str:
     """Where training diverges, in a sentence; empty while no trial has come to its end."""
     trials = started(view.trials)
-    decided = trials[~trials["verdict"].isin(["running", "failed"])]
+    decided = _decided(trials)
     diverged = int((decided["verdict"] == "diverged").sum())
     if decided.empty:
         return ""
@@ -71,6 +71,11 @@ def divergence_sentence(view: StudyView) -> str:
     message = f"{diverged:,} of {counted(len(decided), 'trial')} diverged"
     # Of one or two nobody can tell.
     return f"{message}; no single hyperparameter tells which." if diverged >= LEAST_DIVERGED else f"{message}."
+
+
+def _decided(trials: pd.DataFrame) -> pd.DataFrame:
+    """Trials of which it is known whether they diverge: not of those that a rule stopped since they were going to."""
+    return trials[~trials["verdict"].isin(["running", "failed", "doomed"])]
 
 
 def _edge(view: StudyView, trials: pd.DataFrame, axis: Parameter) -> Edge | None:

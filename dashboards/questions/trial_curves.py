@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -65,7 +66,7 @@ def schedule_rows(view: TrialView) -> tuple[Series, ...] | Empty:
 
 
 def health_rows(view: TrialView) -> tuple[Series, ...] | Empty:
-    """What tells a training in trouble: gradient norm, update-to-weight ratio, largest box logit."""
+    """What tells a training in trouble: gradient norm, update-to-weight ratio, largest box logit, critical ratio."""
     steps = view.measured.frame("health")
     if steps.empty:
         return NO_STEPS
@@ -74,10 +75,19 @@ def health_rows(view: TrialView) -> tuple[Series, ...] | Empty:
         "update_ratio": "update / weights, per step",
         "max_box_logit": "largest box logit",
     }
-    return tuple(
+    measured = (
         Series(title=title, curves=(_named(view, steps, name, title),), is_log=name != "max_box_logit")
         for name, title in names.items()
     )
+    return (*measured, *_critical(view))
+
+
+def _critical(view: TrialView) -> Iterator[Series]:
+    """How much larger updates could have been, where that was measured."""
+    found = view.measured.frame("critical")
+    if len(found):
+        points = (("measured", _curve(view, found["step"], found["critical_ratio"])),)
+        yield Series(title="an update so many times larger raises its loss", curves=(), is_log=True, points=points)
 
 
 def _validated(view: TrialView) -> pd.DataFrame:
@@ -123,7 +133,7 @@ HEALTH = Panel(
     key="health",
     title="Signs of trouble",
     caption="A single step that moves the weights by more than a fifth of themselves came before most divergences "
-    "seen so far.",
+    "seen so far. Where `critical` was asked for: at 1 and below, an update raises the loss of its own batch.",
     rows=health_rows,
     blocks=series,
 )

@@ -128,11 +128,26 @@ def lane_slice(value: Tensor, lane: int, lanes: int) -> Tensor:
     return value.detach()[lane * size : (lane + 1) * size]
 
 
-def lane_weights(network: Network, lane: int) -> dict[str, Tensor]:
-    """One lane's parameters and buffers for a one-lane network: gradients and statistics reach those of all lanes."""
-    values = [*network.named_parameters(), *network.named_buffers()]
-    sizes = {name: value.shape[0] // network.lanes for name, value in values}
-    return {name: value[lane * sizes[name] : (lane + 1) * sizes[name]] for name, value in values}
+def all_weights(network: Network) -> dict[str, Tensor]:
+    """Parameters and buffers of all lanes by name, themselves."""
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
+
+
+def lane_weights(network: Network, lane: int, weights: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """One lane's parameters and buffers for a one-lane network: gradients and statistics reach those of all lanes.
+
+    Args:
+        network: Of T lanes.
+        lane: Index of the lane, 0 to T - 1.
+        weights: What takes the place of the network's own, by the same names, and gets no gradients; None for those.
+    """
+    values = all_weights(network) if weights is None else weights
+    sizes = {name: value.shape[0] // network.lanes for name, value in values.items()}
+    parts = {name: value[lane * sizes[name] : (lane + 1) * sizes[name]] for name, value in values.items()}
+    if weights is None:
+        return parts
+    # Without a graph a part forgets that it is trained, and by that a norm knows whose statistics to take.
+    return {name: part.detach().requires_grad_(values[name].requires_grad) for name, part in parts.items()}
 
 
 def build_network(model: str, *, num_classes: int, lanes: int = 1, values: Hyperparameters = _DEFAULTS) -> Network:

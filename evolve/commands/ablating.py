@@ -135,9 +135,9 @@ def _defined(
     else:
         with opened_storage(storage, reads_only=True) as opened:
             stored = chosen_study(opened.engine, study)
-        budget, inspects = {"seconds": others["seconds"]}, bool(others["inspect"])
+        budget, inspect = {"seconds": others["seconds"]}, bool(others["inspect"])
         checked = None
-        definition = with_budget(storage, stored, chosen, budget, inspects=inspects, asked=f"evolve ablate {stored}")
+        definition = with_budget(storage, stored, chosen, budget, inspect=inspect, asked=f"evolve ablate {stored}")
     _check_compares(definition)
     return definition, checked
 

@@ -69,24 +69,24 @@ def with_budget(
     chosen: dict[str, Any],
     budget: dict[str, Any],
     *,
-    inspects: bool = False,
     asked: str = "--resume",
+    **recorded: bool,
 ) -> Study:
-    """The study as stored, with a larger budget if one is given, and inspected from now on where that is asked for.
+    """The study as stored, with a larger budget if one is given, and recording from now on what is asked for.
 
     Args:
         storage: URL of the database.
         name: Of the study.
         chosen: Options by key that a stored study does not take; None where they are not given.
         budget: Options by key that it takes.
-        inspects: Whether it is inspected from now on.
         asked: What a person typed for it, for errors.
+        recorded: What is recorded from now on, by the key of the study that says so.
 
     Raises:
         StudyError: An option is given that it does not take, or it is not stored.
     """
     if given := _options(key for key, value in chosen.items() if value is not None):
-        allowed = _options([*budget, "inspect"])
+        allowed = _options([*budget, *recorded])
         text = f"the stored study says {', '.join(given)}; allowed: {', '.join(allowed)}"
         raise StudyError(f"{asked}: {text}; --name begins another study from its file")
     with opened_storage(storage, reads_only=True) as opened:
@@ -95,8 +95,8 @@ def with_budget(
             raise StudyError(f"{asked}: study {name} is not in {storage}; stored: {opened.study_names()}")
     changes = {key: value for key, value in budget.items() if value is not None}
     mapping = definition.to_mapping()
-    wanted = {"budget": mapping["budget"] | changes, "inspect": definition.inspect or inspects}
-    return type(definition).from_json(json.dumps(mapping | wanted))
+    wanted = {key: mapping[key] or is_asked for key, is_asked in recorded.items()}
+    return type(definition).from_json(json.dumps(mapping | wanted | {"budget": mapping["budget"] | changes}))
 
 
 def _options(keys: Iterable[str]) -> list[str]:

@@ -100,6 +100,12 @@ InspectOption = Annotated[
     bool,
     typer.Option("--inspect", help="Record activations, weights and gradients by layer, for the page of each trial."),
 ]
+CriticalOption = Annotated[
+    bool,
+    typer.Option(
+        "--critical", help="Measure at a few steps how much larger an update could be before it raises the loss."
+    ),
+]
 AcceptDataOption = Annotated[
     bool,
     typer.Option("--accept-changed-data", help="Go on although earlier trials were trained on other data; recorded."),

@@ -41,6 +41,7 @@ STYLES = {
     "undertrained": "yellow",
     "worsened": "yellow",
     "diverged": "red",
+    "doomed": "red",
     "pruned": "dim",
     "failed": "bold red",
 }

@@ -17,6 +17,7 @@ from evolve.commands.options import (
     AcceptDataOption,
     AddressOption,
     BatchOption,
+    CriticalOption,
     DataOption,
     DeviceOption,
     DryRunOption,
@@ -70,6 +71,7 @@ def run(
     skip_unreadable: SkipOption = False,
     accept_changed_data: AcceptDataOption = False,
     inspect: InspectOption = False,
+    critical: CriticalOption = False,
     device: DeviceOption = "auto",
     engine: EngineOption = "auto",
     workers: WorkersOption = None,
@@ -101,9 +103,13 @@ def run(
     device = device_of(device, trains=not dry_run)
     budget = {"trials": trials, "seconds": seconds}
     if resume:
-        definition, checked = with_budget(storage, name or study, chosen, budget, inspects=inspect), None
+        definition, checked = (
+            with_budget(storage, name or study, chosen, budget, inspect=inspect, critical=critical),
+            None,
+        )
     else:
-        others = budget | {"skip_unreadable": skip_unreadable or None, "inspect": inspect or None}
+        recorded = {"inspect": inspect or None, "critical": critical or None}
+        others = budget | recorded | {"skip_unreadable": skip_unreadable or None}
         definition, checked = defined(study, chosen, others, name=name, storage=storage, device=device)
     say_choices(definition)
     run = replace(run_of(definition, storage, device, asked, checked), accepts_changed_data=accept_changed_data)
@@ -125,6 +131,7 @@ def train(
     skip_unreadable: SkipOption = False,
     accept_changed_data: AcceptDataOption = False,
     inspect: InspectOption = False,
+    critical: CriticalOption = False,
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     storage: StorageOption = DEFAULT_STORAGE,
@@ -155,7 +162,8 @@ def train(
     if updates is not None:
         chosen["epochs"] = _epochs(updates, file, chosen, skip_unreadable=skip_unreadable)
     sha256 = checksum(weights or file.training.get("weights"))
-    others = {"skip_unreadable": skip_unreadable or None, "inspect": inspect or None, "weights_sha256": sha256}
+    recorded = {"inspect": inspect or None, "critical": critical or None}
+    others = recorded | {"skip_unreadable": skip_unreadable or None, "weights_sha256": sha256}
     definition = training_study(file, hyp, chosen, others, name=name, stored=partial(stored_study, storage))
     say_choices(definition)
     run = run_of(definition, storage, device, Asked(workers=workers), None)

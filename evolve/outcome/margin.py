@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf, isnan, log
 
-from evolve.outcome.forensics import WARNING_UPDATE
+from evolve.outcome.signs import WARNING_UPDATE
 
 # Whatever its updates were, a training that did not diverge is on this side of the edge and one that did on the other.
 _LEAST = 0.1

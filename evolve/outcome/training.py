@@ -18,7 +18,7 @@ class TrainingOutcome:
     Attributes:
         verdict: What became of it.
         reason: The same in words, with the numbers that decided.
-        fitness: On the validation images after its last epoch; NaN where it has none or diverged.
+        fitness: On the validation images after its last epoch; NaN where it has none or is lost.
         diagnosis: JSON of `evolve.outcome.forensics.Diagnosis`; None where it did not diverge.
     """
 
@@ -35,7 +35,7 @@ class TrialOutcome:
     Attributes:
         verdict: That of the worst of its trainings.
         reason: In words, headed by the seed of that training where the trial has several.
-        fitness: Mean over its trainings at their last epochs; NaN where one diverged or failed.
+        fitness: Mean over its trainings at their last epochs; NaN where one is lost or failed.
         diagnosis: JSON of the first divergence's diagnosis; None where nothing diverged.
         traceback: Python traceback of a failed training; None without a failure.
     """
@@ -62,9 +62,9 @@ def fold(trainings: Mapping[int, TrainingOutcome], *, num_seeds: int, traceback:
     seed, worst = max(trainings.items(), key=lambda item: order.index(item[1].verdict))
     fitness = nan
     reason = worst.reason
-    if num_seeds > 1 and worst.verdict is not Verdict.PRUNED:
+    if num_seeds > 1 and worst.verdict not in (Verdict.PRUNED, Verdict.DOOMED):
         reason = f"seed {seed}: {reason}{_the_others(trainings, worst.verdict)}"
-    if worst.verdict not in (Verdict.DIVERGED, Verdict.FAILED):
+    if not (worst.verdict.is_lost or worst.verdict is Verdict.FAILED):
         values = [training.fitness for training in trainings.values()]
         fitness = fmean(values)
         # The reason is that of one training, the fitness that of all.

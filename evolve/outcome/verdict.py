@@ -19,8 +19,14 @@ class Verdict(StrEnum):
     UNDERTRAINED = "undertrained"
     WORSENED = "worsened"
     PRUNED = "pruned"
+    DOOMED = "doomed"  # stopped since its steps foretold that it would diverge; nobody saw it do so
     DIVERGED = "diverged"
     FAILED = "failed"
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it blew up, or was stopped since it was going to: no fitness speaks for it."""
+        return self in (Verdict.DOOMED, Verdict.DIVERGED)
 
     @property
     def can_be_best(self) -> bool:

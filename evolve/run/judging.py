@@ -10,6 +10,7 @@ from detector.telemetry import EndCause, LaneEnded
 from evolve.outcome.forensics import diagnose
 from evolve.outcome.training import TrainingOutcome
 from evolve.outcome.verdict import LossCurves, Verdict, judge
+from evolve.search.pruners import DOOMED
 from evolve.storage.database import Storage
 from evolve.study import Study
 from evolve.study.space import Scalar
@@ -31,7 +32,7 @@ def judged(
         ended: Last record of the training.
     """
     if ended.cause is EndCause.STOPPED:
-        return _pruned(study, storage, trial_id, seed, ended.reason)
+        return _stopped(study, storage, trial_id, seed, ended.reason)
     epochs = storage.records.epochs(trial_id).get(seed, [])
     fitness = [study.fitness.of(metrics) for metrics in epochs]
     first = storage.records.steps(trial_id, seed, count=FIRST_STEPS)
@@ -49,8 +50,12 @@ def judged(
     return TrainingOutcome(verdict=judgement.verdict, reason=judgement.reason, fitness=last)
 
 
-def _pruned(study: Study, storage: Storage, trial_id: int, seed: int, why: str) -> TrainingOutcome:
+def _stopped(study: Study, storage: Storage, trial_id: int, seed: int, why: str) -> TrainingOutcome:
     epochs = storage.records.epochs(trial_id)[seed]
+    decision = storage.ledger.decisions(trial_id).get(epochs[-1].epoch)
+    if decision is not None and (foretold := decision.attributes.get(DOOMED)):
+        reason = f"foreseen after {len(epochs)} of {study.epochs} epochs: {foretold}"
+        return TrainingOutcome(verdict=Verdict.DOOMED, reason=reason)
     fitness = study.fitness.of(epochs[-1])
     reason = f"fitness {fitness:.3g} after {len(epochs)} of {study.epochs} epochs {why}"
     return TrainingOutcome(verdict=Verdict.PRUNED, reason=reason, fitness=fitness)

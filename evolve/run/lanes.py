@@ -66,6 +66,7 @@ class DetectionObjective:
             start=start,
             origin=trial.origin,
             is_inspected=self.study.inspect,
+            has_critical=self.study.critical,
         )
 
     def data_of(self, trial: Trial) -> Any:

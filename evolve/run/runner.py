@@ -13,7 +13,7 @@ from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted
 from evolve.errors import StudyError
 from evolve.outcome.training import TrainingOutcome, TrialOutcome, fold
 from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
-from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, Parted, Progress, SchedulingEngine
+from evolve.run.engines import BEHIND, Crashed, Ended, Engine, EngineEvent, Parted, Progress, SchedulingEngine
 from evolve.run.events import (
     CheckpointPassedOver,
     LanesParted,
@@ -26,6 +26,7 @@ from evolve.run.events import (
 )
 from evolve.run.judging import judged
 from evolve.run.search import Begun, Search
+from evolve.search.pruners import DOOMED
 from evolve.storage.database import Storage
 from evolve.storage.lease import Lease
 from evolve.storage.ledger import EventKind
@@ -38,6 +39,7 @@ POLL_SECONDS = 0.5
 HOPELESS_FAILURES = 3
 # A trial whose worker is lost goes on in another one, once between two epochs.
 RETRIES = 1
+FORESEEN = "was going to be lost"
 
 
 @dataclass(slots=True)
@@ -258,8 +260,11 @@ class StudyRun:
             # The other seeds only refine what the pruner said of the first.
             is_first = last.seed == under_way.trial.seeds[0]
             epoch = _metrics(last).epoch
-            goes_on = not (is_first and self._search.report(under_way.begun, epoch, fitness[_key(last)]).is_pruned)
-            self._afterwards.append(partial(self._engine.decide, event.trial, goes_on=goes_on))
+            goes_on, reason = True, BEHIND
+            if is_first:
+                decision = self._search.report(under_way.begun, epoch, fitness[_key(last)], last.seed)
+                goes_on, reason = not decision.is_pruned, FORESEEN if DOOMED in decision.attributes else BEHIND
+            self._afterwards.append(partial(self._engine.decide, event.trial, goes_on=goes_on, reason=reason))
         return TrialProgressed(trial=under_way.trial, records=tuple(event.records))
 
     def _end(self, under_way: _UnderWay, event: Crashed | Ended) -> TrialEnded:

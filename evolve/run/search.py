@@ -16,13 +16,14 @@ from evolve.errors import StorageError
 from evolve.outcome.margin import divergence_margin
 from evolve.outcome.training import TrialOutcome
 from evolve.outcome.verdict import Verdict
-from evolve.search.pruners import decide, make_pruner
+from evolve.run.foreseeing import Foresight
+from evolve.search.pruners import FORETOLD, decide, make_pruner
 from evolve.search.samplers import DIVERGED, STANDARD_ERROR, divergence_state, make_sampler
 from evolve.search.samplers.history import Suggestion
 from evolve.storage.database import Storage
 from evolve.storage.optuna_tables import PARENT
 from evolve.storage.trials import TakenError
-from evolve.study import Study
+from evolve.study import FORESEEING, Study
 from evolve.study.earlier import Earlier
 from evolve.study.trial import Decision, Trial
 
@@ -75,6 +76,7 @@ class Search:
         stored = storage.earlier(study.name)
         self._sampler = make_sampler(study, earlier if stored is None else stored)
         self._pruner = make_pruner(study)
+        self._foresight = Foresight(storage.records, study.warnings) if study.pruner in FORESEEING else None
         self._optuna = storage.open_study(study, self._sampler, self._pruner)
         if stored is None and earlier:
             storage.keep_earlier(self.study_id, earlier)
@@ -207,11 +209,20 @@ class Search:
 
     # What becomes of a trial
 
-    def report(self, begun: Begun, epoch: int, fitness: float) -> Decision:
-        """Stores the fitness of an epoch and whether the trial goes on; it is never asked a second time about one."""
+    def report(self, begun: Begun, epoch: int, fitness: float, seed: int) -> Decision:
+        """Stores the fitness of an epoch and whether the trial goes on; it is never asked a second time about one.
+
+        Args:
+            begun: The trial.
+            epoch: Over just now, all its records stored.
+            fitness: After it.
+            seed: Of the training.
+        """
         stored, decision = begun.stored, begun.decisions.get(epoch)
         if decision is None:
             self._trials.report(stored, epoch, fitness)
+            if self._foresight is not None:
+                self._trials.keep(stored, {FORETOLD: self._foresight.foretold(begun.trial_id, seed)})
             trials = self._trials.held() if self._pruner.compares else [stored]
             decision = begun.decisions[epoch] = decide(self._pruner, stored, trials, study=self._study.name)
             self._storage.ledger.keep_decision(begun.trial_id, epoch, decision)
@@ -220,6 +231,8 @@ class Search:
 
     def end(self, begun: Begun, outcome: TrialOutcome) -> None:
         """Stores how a trial ended, in our tables and Optuna's."""
+        if self._foresight is not None:
+            self._foresight.forget(begun.trial_id)
         with self._storage.transactions.together():
             self._storage.end_trial(begun.trial_id, outcome)
             self.tell(begun.stored, outcome)
@@ -229,14 +242,14 @@ class Search:
         states = {"failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
         state: TrialState = states.get(outcome.verdict, TrialState.COMPLETE)
         value = outcome.fitness if state is TrialState.COMPLETE else None
-        has_diverged = outcome.verdict == "diverged"
-        if has_diverged:
+        is_lost = outcome.verdict.is_lost
+        if is_lost:
             state, value = divergence_state(self._study.sampler)
         margin = None
         if state is not TrialState.FAIL:
             largest = self._storage.records.max_update_ratio(stored._trial_id)
-            margin = divergence_margin(largest, has_diverged=has_diverged)
-        if state is TrialState.COMPLETE and not has_diverged:
+            margin = divergence_margin(largest, has_diverged=is_lost)
+        if state is TrialState.COMPLETE and not is_lost:
             self._keep_error(stored)
         self._trials.tell(stored, state, value, constraints={} if margin is None else {DIVERGED: margin})
 

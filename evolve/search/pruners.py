@@ -1,4 +1,4 @@
-"""When a trial that still trains is stopped: Optuna's pruners, given the fitness of epochs."""
+"""When a trial that still trains is stopped: Optuna's pruners, given the fitness of epochs, and one that foresees."""
 
 from __future__ import annotations
 
@@ -10,13 +10,49 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import FrozenTrial
 
+from evolve.outcome.warnings import is_among_best
 from evolve.search.shown import shown_study
-from evolve.study import MEDIAN_STARTUP_TRIALS, Study
+from evolve.study import FORESEEING, MEDIAN_STARTUP_TRIALS, Study
 from evolve.study.trial import Decision
 
 # One in three goes on at each rung: with 4, the usual choice for long trainings, 10 epochs have two rungs.
 _REDUCTION = 3
 _RUNGS = 4
+# Attributes of a trial: what its steps foretell after the last epoch, and that it was stopped for that.
+FORETOLD, DOOMED = "evolve:foretold", "evolve:doomed"
+
+
+@final
+class DoomedPruner(BasePruner):
+    """Stops a trial whose steps foretell that it is going to be lost, unless it leads.
+
+    `FORETOLD` of the trial says what they foretell, empty for nothing. It leads where at least three quarters of the
+    others had a lower fitness after the same epoch.
+    """
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Whether the trial should stop; it then keeps why, as `DOOMED`."""
+        epoch, reason = trial.last_step, trial.system_attrs.get(FORETOLD, "")
+        if epoch is None or not reason:
+            return False
+        trials = (each for each in study.get_trials(deepcopy=False) if each.number != trial.number)
+        others = [each.intermediate_values[epoch] for each in trials if epoch in each.intermediate_values]
+        if is_among_best(trial.intermediate_values[epoch], others):
+            return False
+        study._storage.set_trial_system_attr(trial._trial_id, DOOMED, reason)
+        return True
+
+
+@final
+class FirstOf(BasePruner):
+    """Stops what any of some pruners stops, asked in their order."""
+
+    def __init__(self, *pruners: BasePruner) -> None:
+        self._pruners = pruners
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Whether the trial should stop."""
+        return any(pruner.prune(study, trial) for pruner in self._pruners)
 
 
 @final
@@ -54,6 +90,8 @@ def make_pruner(study: Study) -> EpochPruner:
     - hyperband: the same in brackets, each of which begins to ask a rung later than the one before; the last may leave
       its trials to train to the end. A hash of the study's name and the trial's number draws the bracket (Li et al.
       2018, arXiv:1603.06560).
+    - doomed: foretold by its steps to be lost (`evolve.outcome.warnings`), unless it is among the best quarter.
+    - doomed+median: the same, and then median.
     - none: nothing is stopped.
     """
     return EpochPruner(_pruner(study), epochs=study.epochs)
@@ -87,9 +125,12 @@ def decide(pruner: BasePruner, trial: FrozenTrial, trials: Sequence[FrozenTrial]
 
 def _pruner(study: Study) -> BasePruner:
     first_rung = max(1, study.epochs // _REDUCTION**_RUNGS)
+    # The first quarter is mostly warm-up, in which the order of trials means little.
+    median = MedianPruner(n_startup_trials=MEDIAN_STARTUP_TRIALS, n_warmup_steps=max(1, study.epochs // 4))
+    if study.pruner in FORESEEING:
+        return DoomedPruner() if study.pruner == "doomed" else FirstOf(DoomedPruner(), median)
     if study.pruner == "median":
-        # The first quarter is mostly warm-up, in which the order of trials means little.
-        return MedianPruner(n_startup_trials=MEDIAN_STARTUP_TRIALS, n_warmup_steps=max(1, study.epochs // 4))
+        return median
     if study.pruner == "asha":
         return SuccessiveHalvingPruner(min_resource=first_rung, reduction_factor=_REDUCTION)
     if study.pruner == "hyperband":

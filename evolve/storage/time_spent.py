@@ -19,7 +19,7 @@ from evolve.outcome.verdict import Verdict
 from evolve.storage import schema
 from evolve.storage.spent import Seconds, seconds_spent
 
-WASTEFUL = (Verdict.DIVERGED, Verdict.PRUNED, Verdict.FAILED)
+WASTEFUL = (Verdict.DIVERGED, Verdict.DOOMED, Verdict.PRUNED, Verdict.FAILED)
 RUNNING = "running"
 
 

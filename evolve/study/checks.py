@@ -53,7 +53,7 @@ def _ill_fitting_grid(study: Study) -> Iterator[str]:
 
 
 def _idle_pruner(study: Study) -> Iterator[str]:
-    if study.pruner == "median" and study.budget.trials <= MEDIAN_STARTUP_TRIALS:
+    if study.pruner in ("median", "doomed+median") and study.budget.trials <= MEDIAN_STARTUP_TRIALS:
         yield (
             f"pruner: median stops nothing before {MEDIAN_STARTUP_TRIALS} trials are complete, "
             f"and the budget is {study.budget.trials}"

@@ -93,6 +93,35 @@ class Thresholds(Definition):
     loss_growth: Number = Field(default=2.0, gt=1)
 
 
+class Warnings(Definition):
+    """Levels from which on the steps of a training warn that it is going to be lost, each larger than what is usual.
+
+    Attributes:
+        update: Norm of an update over the norm of the weights.
+        overshoot: The update over the largest one that would not have raised the loss of its own batch: one over the
+            last critical ratio that was measured.
+        gradient: Deviations of the logarithm of the gradient norm above its running mean.
+        term: Share of one of the four terms in the loss.
+        box: Largest absolute raw box output.
+        rise: Smoothed loss over the lowest that it has been.
+        unlearned: Smoothed loss over the mean of the first five steps, from the twentieth step on.
+        stuck: Share of the steps so far since the smoothed loss was lowest, from the twentieth step on.
+        sustained: Steps in a row that a level must be exceeded in.
+        together: Warnings, sustained at the same step, that doom a training.
+    """
+
+    update: Number = Field(default=0.2, gt=0)
+    overshoot: Number = Field(default=1.0, gt=0)
+    gradient: Number = Field(default=4.0, gt=0)
+    term: Number = Field(default=0.99, gt=0)
+    box: Number = Field(default=44.0, gt=0)
+    rise: Number = Field(default=2.0, gt=0)
+    unlearned: Number = Field(default=1.0, gt=0)
+    stuck: Number = Field(default=0.9, gt=0)
+    sustained: Whole = Field(default=3, ge=1)
+    together: Whole = Field(default=2, ge=1)
+
+
 def problems_of(error: ValidationError, known: Mapping[str, Sequence[str]]) -> list[Problem]:
     """Everything pydantic found wrong, by key path.
 

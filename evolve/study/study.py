@@ -30,6 +30,7 @@ from evolve.study.definition import (
     Flag,
     Number,
     Thresholds,
+    Warnings,
     Whole,
     flat,
     problems_of,
@@ -42,6 +43,7 @@ from evolve.study.trial import plan_of_trial
 __all__ = [
     "BLIND_SAMPLERS",
     "DIGITS",
+    "FORESEEING",
     "MEDIAN_STARTUP_TRIALS",
     "PRUNERS",
     "SAMPLERS",
@@ -50,16 +52,18 @@ __all__ = [
     "Fitness",
     "Study",
     "Thresholds",
+    "Warnings",
     "validated",
 ]
 
 DIGITS = ("digits-1", "digits-3", "digits-10")
 SamplerName = Literal["grid", "random", "qmc", "tpe", "gp", "cmaes", "evolution", "classic", "guided", "arms"]
-PrunerName = Literal["median", "asha", "hyperband", "none"]
+PrunerName = Literal["median", "asha", "hyperband", "doomed", "doomed+median", "none"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
 PRUNERS: tuple[str, ...] = get_args(PrunerName)
 # Samplers that ask the same whatever came out before.
 BLIND_SAMPLERS = ("grid", "random", "qmc", "arms")
+FORESEEING: tuple[PrunerName, ...] = ("doomed", "doomed+median")  # look at the steps of a training, too
 SchedulerName = Literal["none", "asha"]
 SCHEDULERS: tuple[str, ...] = get_args(SchedulerName)
 
@@ -89,10 +93,12 @@ class Study(Definition):
         seed: Seed of the sampler.
         fitness: What is maximised.
         thresholds: Where verdicts turn.
+        warnings: Where steps warn that a training is going to be lost, for pruners that foresee it.
         ablation: What is compared, where the study compares arms; space, sampler and trials follow from it then.
         noise: What equal trainings are crossed over, where the study measures noise; it decides trials and seeds then.
         baseline: Whether trial 0 is the fixed hyperparameters, or defaults, themselves.
         inspect: Whether it is recorded what the layers of each network hold, which decides nothing.
+        critical: Whether it is measured at a few steps how much larger an update could be before it raises the loss.
         keep_weights: Whether the weights of all trials are kept or those of the best alone.
         decisions: Why a value is what it is, by key, where it was chosen from the data.
         defaults: Generation of the detector's defaults, which a study that was begun under an earlier one keeps.
@@ -123,10 +129,12 @@ class Study(Definition):
     seed: Whole = Field(default=0, ge=0, le=LARGEST_SEED)
     fitness: Fitness = Fitness()
     thresholds: Thresholds = Thresholds()
+    warnings: Warnings = Warnings()
     ablation: Ablation | None = None
     noise: Noise | None = None
     baseline: Flag = False
     inspect: Flag = False
+    critical: Flag = False
     keep_weights: Literal["best", "all"] = "best"
     decisions: dict[str, str] = Field(default={})
     defaults: Annotated[Whole, AfterValidator(known_generation)] = GENERATION
@@ -278,14 +286,16 @@ class Study(Definition):
         return self.space.grid(self.budget.trials)
 
     def differences(self, other: Study) -> list[str]:
-        """Key paths in which two definitions differ, description, budget, inspection and reasons of decisions apart.
+        """Key paths in which two definitions differ, but for description, budget, recordings and reasons of decisions.
 
         The number of trials counts only where it decides the grid: there the same trial would be another point. A file
-        of weights may lie elsewhere if it is the same.
+        of weights may lie elsewhere if it is the same. Warnings and critical ratios count where the pruner heeds them.
         """
         mine, others = flat(self.to_mapping()), flat(other.to_mapping())
         keys = [key for key in mine | others if mine.get(key) != others.get(key)]
-        free = {"description", "budget", "inspect", "decisions", *(["weights"] if self.weights_sha256 else [])}
+        free = {"description", "budget", "inspect", "decisions"}
+        free |= {"weights"} if self.weights_sha256 else set()
+        free |= set() if self.pruner in FORESEEING else {"critical", "warnings"}
         differing = [key for key in keys if key.split(".")[0] not in free]
         if not differing and self.sampler == "grid" and self.grid() != other.grid():
             differing.append("budget.trials")
@@ -341,4 +351,9 @@ def validated(raw: object, placed: Callable[[Problem], str]) -> Study:
     raise StudyError("\n".join(placed(problem) for problem in problems))
 
 
-_PARTS: dict[str, type[Definition]] = {"budget": Budget, "fitness": Fitness, "thresholds": Thresholds}
+_PARTS: dict[str, type[Definition]] = {
+    "budget": Budget,
+    "fitness": Fitness,
+    "thresholds": Thresholds,
+    "warnings": Warnings,
+}

@@ -6,8 +6,12 @@ import pytest
 from optuna.distributions import FloatDistribution
 
 from dashboards.data.study_loading import load
-from dashboards.questions import divergence_map, headline
+from dashboards.data.trial import load_outline, load_trial, trial_id_of
+from dashboards.figures.theme import style
+from dashboards.questions import divergence_map, headline, trial_curves
 from dashboards.questions.edges import divergence_sentence
+from evolve.storage import schema
+from tests.dashboards.examples import change
 from tests.synthetic import SPACE, Plan, add_study
 
 
@@ -54,3 +58,39 @@ def test_one_axis_makes_a_map_of_one(own_engine):
     add_study(own_engine, Plan(space={"lr0": SPACE["lr0"]}))
 
     assert divergence_map.rows(load(own_engine, "digits-lr")).y is None
+
+
+def test_critical_ratios_put_the_edge_on_the_map_where_no_trial_diverged(own_engine):
+    add_study(own_engine, Plan(num_trials=5, verdicts=["converged"] * 5))
+    for number, (after, in_warmup) in enumerate([(4.0, 9.0), (2.0, 9.0), (8.0, 0.5)]):
+        trial_id = trial_id_of(load(own_engine, "digits-lr"), number)
+        warm = (schema.step.c.trial_id == trial_id) & schema.step.c.in_warmup
+        first = (schema.step.c.trial_id == trial_id) & (schema.step.c.step == 60)
+        change(own_engine, schema.step, warm & (schema.step.c.step == 0), critical_ratio=in_warmup)
+        change(own_engine, schema.step, first, critical_ratio=after)
+        change(own_engine, schema.step, first, in_warmup=False)
+    view = load(own_engine, "digits-lr")
+
+    found = divergence_map.rows(view)
+
+    rates = sorted(view.params["lr0"][number] * ratio for number, ratio in enumerate([4.0, 2.0, 8.0]))
+    assert found.critical.value == pytest.approx(rates[1]) and found.critical.num_trials == 3
+    assert found.sentences[-1].startswith("Just after the warm-up, lr0 ")
+    dotted = [each for each in divergence_map.draw(found).layout.shapes if each.line.dash == "dot"]
+    assert any(each.x0 == pytest.approx(rates[1]) and each.line.color == style("diverged").color for each in dotted)
+
+
+def test_without_critical_ratios_there_is_no_such_line_and_no_curve_of_them(own_engine):
+    add_study(own_engine, Plan(num_trials=2, verdicts=["converged"] * 2))
+    view = load(own_engine, "digits-lr")
+    with own_engine.connect() as connection:
+        outline = load_outline(connection, trial_id_of(view, 1))
+
+    shown = trial_curves.health_rows(load_trial(own_engine, view, 1, outline))
+
+    assert divergence_map.rows(view).critical is None
+    assert [each.points for each in shown] == [()] * 3
+    change(own_engine, schema.step, schema.step.c.step == 7, critical_ratio=3.5)
+    again = trial_curves.health_rows(load_trial(own_engine, load(own_engine, "digits-lr"), 1, outline))
+    ((_, curve),) = again[3].points
+    assert (curve.x.tolist(), curve.y.tolist()) == ([7.0], [3.5])

@@ -148,3 +148,28 @@ def test_show_with_a_number_tells_all_about_that_trial(evolve: Evolve) -> None:
     assert row["trial"] == 0 and row["study"] == "gains"
     with pytest.raises(StorageError, match="has no trial 5; its trials are 0 to 0"):
         evolve("show", "gains", "5")
+
+
+def test_backtest_tries_every_rule_on_what_nobody_stopped_and_counts_the_rest_apart(evolve: Evolve) -> None:
+    done = evolve("backtest", "lr_sweep", "--json")
+
+    result = json.loads(done.stdout)
+    assert result["study"] == "lr_sweep-raccoon-10ep"
+    assert [each["rule"] for each in result["rules"]][:2] == ["doomed", "doomed, at once"] and len(result["rules"]) == 7
+    (counts,) = {(each["hits"]["total"], each["alarms"]["total"]) for each in result["rules"]}
+    assert sum(counts) + sum(result["left_out"].values()) == 5  # the sixth is running
+    assert result["warnings"]["sustained"] == 3
+
+
+def test_backtest_says_the_same_as_a_table_and_what_comes_next(evolve: Evolve) -> None:
+    done = evolve("backtest", "gains")
+
+    lines = done.stdout.splitlines()
+    assert lines[0] == "study   gains: 1 training that nobody stopped"
+    assert lines[2].split("  ")[0] == "rule" and lines[3].startswith("doomed ")
+    assert "evolve report gains" in done.output
+
+
+def test_levels_are_not_fitted_to_a_handful_of_trainings(evolve: Evolve) -> None:
+    with pytest.raises(EvolveError, match=r"--fit: \d+ healthy trainings; a probability of 0.05 needs 19"):
+        evolve("backtest", "lr_sweep", "--fit", "0.05")

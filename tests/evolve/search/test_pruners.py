@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import optuna
 
+from evolve.search.pruners import DOOMED, FORETOLD
 from evolve.study import MEDIAN_STARTUP_TRIALS
-from tests.contracts.pruners import EPOCHS, PrunerContract, finals, opened, study_with, train
+from tests.contracts.pruners import EPOCHS, PrunerContract, asked, finals, opened, study_with, train
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -21,6 +22,15 @@ class TestAsha(PrunerContract):
 class TestHyperband(PrunerContract):
     name = "hyperband"
     least_stopped = 0.5  # trials of its most patient bracket train to the end
+
+
+class TestDoomed(PrunerContract):
+    name = "doomed"
+    least_stopped = most_stopped = 0.0  # a low fitness alone foretells nothing
+
+
+class TestDoomedAndMedian(PrunerContract):
+    name = "doomed+median"
 
 
 class TestNone(PrunerContract):
@@ -54,3 +64,43 @@ def test_brackets_of_hyperband_ask_at_different_epochs() -> None:
 
     assert stopped >= {1, 3}
     assert EPOCHS - 1 not in stopped
+
+
+def foretold(search: optuna.Study, fitness: float, reason: str, epoch: int = 2) -> optuna.Trial:
+    """A trial whose steps foretell something after an epoch."""
+    trial = search.ask()
+    trial.report(fitness, epoch)
+    search._storage.set_trial_system_attr(trial._trial_id, FORETOLD, reason)
+    return trial
+
+
+def test_what_its_steps_foretell_stops_a_trial_and_says_why() -> None:
+    search = opened(study_with("doomed"))
+
+    decision = asked(search, foretold(search, 0.1, "update 3 above 0.2 at step 7"))
+
+    assert decision.is_pruned and decision.attributes == {DOOMED: "update 3 above 0.2 at step 7"}
+    assert not asked(search, foretold(search, 0.1, "")).is_pruned
+    assert not asked(search, foretold(search, 0.1, "update 3", epoch=EPOCHS - 1)).is_pruned
+
+
+def test_one_of_the_best_quarter_is_spared_whatever_its_steps_foretell() -> None:
+    search = opened(study_with("doomed"))
+    for final in (0.1, 0.2, 0.3, 0.4):
+        train(search, 10 * final / 3)  # after the third epoch it has a tenth of that for each of three
+
+    spared, stopped = foretold(search, 0.35, "rise 9 above 2"), foretold(search, 0.25, "rise 9 above 2")
+
+    assert not asked(search, spared).is_pruned
+    assert asked(search, stopped).is_pruned
+
+
+def test_doomed_and_then_median_says_which_of_the_two_stopped_a_trial() -> None:
+    search = opened(study_with("doomed+median"))
+    for final in finals(MEDIAN_STARTUP_TRIALS + 3):
+        train(search, final)
+
+    doomed, behind = foretold(search, 0.01, "stuck 0.9 above 0.8"), foretold(search, 0.01, "")
+
+    assert asked(search, doomed).attributes == {DOOMED: "stuck 0.9 above 0.8"}
+    assert asked(search, behind).is_pruned and not asked(search, behind).attributes

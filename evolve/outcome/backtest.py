@@ -1,0 +1,121 @@
+"""What a rule would have done to trainings that nobody stopped: hits, false alarms, and steps saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from statistics import median
+
+from scipy.stats import binomtest
+
+from evolve.outcome.stop_rules import Recorded, StopRule
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """So many of so many.
+
+    Attributes:
+        count: How many.
+        total: Of how many.
+    """
+
+    count: int
+    total: int
+
+    @property
+    def value(self) -> float:
+        """The share; NaN of none."""
+        return self.count / self.total if self.total else nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Limits of a two-sided 95 % interval of the probability; the whole range of none.
+
+        Source: Clopper & Pearson 1934.
+        """
+        if not self.total:
+            return 0.0, 1.0
+        found = binomtest(self.count, self.total).proportion_ci(CONFIDENCE, method="exact")
+        return float(found.low), float(found.high)
+
+    @property
+    def text(self) -> str:
+        """`31 of 34, 0.76 to 0.98`."""
+        if not self.total:
+            return "none"
+        low, high = self.interval
+        return f"{self.count} of {self.total}, {low:.3f} to {high:.3f}"
+
+    def as_json(self) -> dict[str, float]:
+        """Count, total and limits."""
+        low, high = self.interval
+        return {"count": self.count, "total": self.total, "low": low, "high": high}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """How a rule did.
+
+    Attributes:
+        rule: Its name.
+        hits: Doomed trainings that it stops before they end by themselves.
+        alarms: Good trainings that it stops.
+        best: The same of those that ended in the best quarter.
+        stopped_at: Median share of the planned steps after which hits are stopped; NaN where there are none.
+        saved: Share of the steps of all trainings that are not trained, by hits.
+        wasted: The same by false alarms.
+    """
+
+    rule: str
+    hits: Share
+    alarms: Share
+    best: Share
+    stopped_at: float
+    saved: float
+    wasted: float
+
+    def as_json(self) -> dict[str, object]:
+        """The same for machines."""
+        shares = {name: getattr(self, name).as_json() for name in ("hits", "alarms", "best")}
+        numbers = {name: _or_none(getattr(self, name)) for name in ("stopped_at", "saved", "wasted")}
+        return {"rule": self.rule, **shares, **numbers}
+
+
+def score(name: str, rule: StopRule, runs: Sequence[Recorded]) -> Score:
+    """How a rule does on trainings that nobody stopped."""
+    return scored(name, [(run, rule(run)) for run in runs])
+
+
+def scored(name: str, stops: Sequence[tuple[Recorded, int | None]]) -> Score:
+    """The same of steps that are known already: each training with the index it is stopped after, or None."""
+    # One that ends at the same step by itself was not stopped.
+    stopped = [(run, index) for run, index in stops if index is not None and index + 1 < len(run.steps)]
+    hits = [(run, index) for run, index in stopped if run.is_doomed]
+    alarms = [(run, index) for run, index in stopped if not run.is_doomed]
+    all_steps = sum(len(run.steps) for run, _ in stops)
+    return Score(
+        rule=name,
+        hits=Share(count=len(hits), total=sum(run.is_doomed for run, _ in stops)),
+        alarms=Share(count=len(alarms), total=sum(not run.is_doomed for run, _ in stops)),
+        best=Share(count=sum(run.is_best for run, _ in alarms), total=sum(run.is_best for run, _ in stops)),
+        stopped_at=median((index + 1) / run.total_steps for run, index in hits) if hits else nan,
+        saved=_left(hits) / all_steps if all_steps else nan,
+        wasted=_left(alarms) / all_steps if all_steps else nan,
+    )
+
+
+def scores(rules: Mapping[str, StopRule], runs: Sequence[Recorded]) -> tuple[Score, ...]:
+    """How each of some rules does."""
+    return tuple(score(name, rule, runs) for name, rule in rules.items())
+
+
+def _left(stopped: Sequence[tuple[Recorded, int]]) -> int:
+    return sum(len(run.steps) - index - 1 for run, index in stopped)
+
+
+def _or_none(value: float) -> float | None:
+    return None if value != value else value  # nan is not equal to itself

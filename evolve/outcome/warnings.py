@@ -1,0 +1,209 @@
+"""Signs that a training is going to be lost, over the stream of its steps: each in constant time and memory a step.
+
+A sign is a number that is larger the worse things are; it warns where it was above its level for some steps in a row.
+One warning comes and goes in healthy trainings, too: a training is doomed while two are there at once. Levels are
+quantiles of what healthy trainings reach (`fitted`), so how often each is wrong is chosen and not hoped for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, inf, isfinite, log, nan, sqrt
+
+from detector.telemetry import TERMS, StepTelemetry
+from evolve.formatting import number
+from evolve.study.definition import Warnings
+
+SIGNS = ("update", "overshoot", "gradient", "term", "box", "rise", "unlearned", "stuck")
+FIRST_STEPS = 5  # whose mean loss is the start, as in a diagnosis
+SETTLED_STEPS = 20  # before these a loss that has not fallen says nothing
+_LOSS_DECAY, _NORM_DECAY = 0.9, 0.97
+_LEAST_DEVIATION = 0.2  # of the logarithm of a norm, which a quiet training would else make of nothing
+_USUAL = 3.0  # deviations; what is further out moves mean and deviation no more than this
+_LOWER = 0.99  # of the lowest loss so far, below which a loss is a new lowest one
+BEST_SHARE = 0.25
+
+
+class Signs:
+    """The signs of one training, step by step."""
+
+    def __init__(self) -> None:
+        self._num_steps = 0
+        self._start = self._loss = self._lowest = nan
+        self._lowest_at = 0
+        self._log_norm, self._spread = nan, _LEAST_DEVIATION**2
+        self._overshoot = 0.0
+
+    def see(self, step: StepTelemetry) -> dict[str, float]:
+        """Every sign after one more step, by name; infinite where what it is made of is no number."""
+        self._num_steps += 1
+        if step.critical_ratio > 0:
+            self._overshoot = 1 / step.critical_ratio
+        found = {
+            "update": step.update_ratio,
+            "overshoot": self._overshoot,
+            "gradient": self._deviation(step.grad_norm),
+            "term": _largest_share(step.terms.sums()),
+            "box": step.max_box_logit,
+            **self._of_loss(step.loss),
+        }
+        return {name: inf if value != value else value for name, value in found.items()}  # nan is not itself
+
+    def _deviation(self, norm: float) -> float:
+        """Deviations of a gradient norm above the running mean of its logarithm.
+
+        Source: ZClip, arXiv:2504.02507, eq. 1-3 (mean, variance, z-score by a decay of 0.97), here of logarithms.
+        """
+        if not isfinite(norm):
+            return inf
+        value = log(max(norm, 1e-300))
+        if not isfinite(self._log_norm):
+            self._log_norm = value
+            return 0.0
+        deviation = max(sqrt(self._spread), _LEAST_DEVIATION)
+        found = (value - self._log_norm) / deviation
+        moved = min(max(found, -_USUAL), _USUAL) * deviation
+        # The first steps count evenly: a decay alone would remember the very first for too long.
+        share = max(1 - _NORM_DECAY, 1 / self._num_steps)
+        self._log_norm += share * moved
+        self._spread += share * (moved**2 - self._spread)
+        return found
+
+    def _of_loss(self, loss: float) -> dict[str, float]:
+        if not isfinite(loss):
+            return dict.fromkeys(("rise", "unlearned", "stuck"), inf)
+        share = 1 - _LOSS_DECAY if isfinite(self._loss) else 1.0
+        self._loss = loss if share == 1 else self._loss + share * (loss - self._loss)
+        if self._num_steps <= FIRST_STEPS:
+            before = self._start if isfinite(self._start) else 0.0
+            self._start = before + (loss - before) / self._num_steps
+            self._lowest, self._lowest_at = self._loss, self._num_steps
+        elif self._loss < _LOWER * self._lowest:
+            self._lowest, self._lowest_at = self._loss, self._num_steps
+        is_settled = self._num_steps >= SETTLED_STEPS
+        return {
+            "rise": self._loss / max(self._lowest, 1e-300),
+            "unlearned": self._loss / max(self._start, 1e-300) if is_settled else 0.0,
+            "stuck": 1 - self._lowest_at / self._num_steps if is_settled else 0.0,
+        }
+
+
+def _largest_share(sums: Mapping[str, float]) -> float:
+    total = sum(sums.values())
+    return max(sums[name] for name in TERMS) / total if total > 0 else nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreseen:
+    """That a training is doomed.
+
+    Attributes:
+        step: Step at which its warnings are there together.
+        signs: Value of each sign that warns, by name.
+        levels: Their levels.
+    """
+
+    step: int
+    signs: Mapping[str, float]
+    levels: Mapping[str, float]
+
+    @property
+    def text(self) -> str:
+        """The evidence in numbers."""
+        parts = (f"{name} {number(value)} above {number(self.levels[name])}" for name, value in self.signs.items())
+        return f"{', '.join(parts)} at step {self.step}"
+
+
+class Watch:
+    """Whether a training is doomed, step by step.
+
+    Args:
+        warnings: Levels of the signs, and how long and how many of them must warn.
+    """
+
+    def __init__(self, warnings: Warnings) -> None:
+        self._warnings = warnings
+        self._levels = {name: getattr(warnings, name) for name in SIGNS}
+        self._signs, self._in_a_row = Signs(), dict.fromkeys(SIGNS, 0)
+        self.num_steps = 0
+
+    def see(self, step: StepTelemetry) -> Foreseen | None:
+        """What follows from one more step; None where the training is not doomed, or is so no longer."""
+        self.num_steps += 1
+        found = self._signs.see(step)
+        for name, level in self._levels.items():
+            self._in_a_row[name] = self._in_a_row[name] + 1 if found[name] > level else 0
+        warning = [name for name, steps in self._in_a_row.items() if steps >= self._warnings.sustained]
+        if len(warning) < self._warnings.together:
+            return None
+        return Foreseen(
+            step=step.step,
+            signs={name: found[name] for name in warning},
+            levels={name: self._levels[name] for name in warning},
+        )
+
+
+def is_among_best(value: float, others: Sequence[float]) -> bool:
+    """Whether at least three quarters of other trainings do worse; of none, nobody can tell.
+
+    Args:
+        value: Fitness of a training after an epoch.
+        others: Fitness of others after the same epoch.
+    """
+    return bool(others) and sum(other < value for other in others) >= (1 - BEST_SHARE) * len(others)
+
+
+def fitted(reached: Sequence[Mapping[str, float]], *, wrong: float, sustained: int, together: int = 2) -> Warnings:
+    """Levels that a healthy training like some others exceeds with a given probability at most, each by itself.
+
+    Args:
+        reached: Of each of the others what `largest_sustained` says, for the same number of steps.
+        wrong: Probability, above 0 and below 1.
+        sustained, together: As of `Warnings`.
+
+    Raises:
+        ValueError: There are too few trainings for that probability.
+    """
+    levels = {name: conformal_level([each[name] for each in reached], wrong) for name in SIGNS}
+    # A sign that was never seen keeps the level that it has without any fitting.
+    known = {name: rounded_up(level) for name, level in levels.items() if 0 < level < inf}
+    return Warnings(**known, sustained=sustained, together=together)
+
+
+def largest_sustained(steps: Sequence[StepTelemetry], sustained: int) -> dict[str, float]:
+    """The highest level that each sign of a training stayed at, or above, for some steps in a row."""
+    signs, largest = Signs(), dict.fromkeys(SIGNS, 0.0)
+    last: dict[str, deque[float]] = {name: deque(maxlen=sustained) for name in SIGNS}
+    for step in steps:
+        for name, value in signs.see(step).items():
+            last[name].append(value)
+            if len(last[name]) == sustained:
+                largest[name] = max(largest[name], min(last[name]))
+    return largest
+
+
+def conformal_level(reached: Sequence[float], wrong: float) -> float:
+    """Level that one more exchangeable value exceeds with a given probability at most, whatever their distribution.
+
+    Args:
+        reached: What values were seen.
+        wrong: Probability, above 0 and below 1.
+
+    Raises:
+        ValueError: There are too few values for it.
+
+    Source: split conformal prediction; Lei et al. 2018 (arXiv:1604.04173), section 2.2: of n values the
+    ceil((n + 1) (1 - wrong))-th smallest.
+    """
+    place = ceil((len(reached) + 1) * (1 - wrong))
+    if place > len(reached):
+        raise ValueError(f"{len(reached)} healthy trainings; a probability of {wrong:g} needs {ceil(1 / wrong) - 1}")
+    return sorted(reached)[place - 1]
+
+
+def rounded_up(level: float) -> float:
+    """A level with three digits, not below it."""
+    step = 10.0 ** (ceil(log(level, 10)) - 3)
+    return float(f"{ceil(level / step) * step:.6g}")

@@ -1,0 +1,116 @@
+"""Trainings of a study that nobody stopped, as rules are tried on them, and how many are no use for that."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, nan
+
+from sqlalchemy import select
+
+from detector.telemetry import EpochMetrics
+from evolve.outcome.stop_rules import Recorded
+from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
+from evolve.outcome.warnings import BEST_SHARE, is_among_best
+from evolve.storage import schema
+from evolve.storage.database import Storage
+from evolve.study import Study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recordings:
+    """Trainings of a study.
+
+    Attributes:
+        runs: Those that came to their own end and have steps, by trial and seed.
+        left_out: How many others there are, by verdict: a rule stopped them, or they failed, and what they would have
+            come to nobody knows.
+    """
+
+    runs: tuple[Recorded, ...]
+    left_out: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Training:
+    """A training that came to its own end.
+
+    Attributes:
+        trial_id: Optuna's id of the trial.
+        seed: Seed of the training.
+        verdict: What became of it.
+        epochs: What was measured after each epoch.
+        fitness: The same as one number.
+    """
+
+    trial_id: int
+    seed: int
+    verdict: Verdict
+    epochs: Sequence[EpochMetrics]
+    fitness: tuple[float, ...]
+
+    @property
+    def final(self) -> float:
+        """Fitness at the end; NaN where it diverged."""
+        return self.fitness[-1] if self.fitness and not self.verdict.is_lost else nan
+
+
+def recordings(storage: Storage, study: Study) -> Recordings:
+    """All trainings of a stored study.
+
+    Raises:
+        StorageError: The study is not stored.
+    """
+    trainings, left_out = _trainings(storage, study)
+    finals = sorted((each.final for each in trainings if isfinite(each.final)), reverse=True)
+    best = finals[: max(int(BEST_SHARE * len(finals)), 1)]
+    usual = max((each.epochs[0].step for each in trainings if each.epochs), default=0)
+    runs = []
+    for place, each in enumerate(trainings):
+        steps = storage.records.steps(each.trial_id, each.seed)
+        if not steps:
+            left_out["without steps"] += 1
+            continue
+        per_epoch = each.epochs[0].step if each.epochs else max(usual, len(steps))
+        runs.append(
+            Recorded(
+                steps=steps,
+                total_steps=study.epochs * per_epoch,
+                steps_per_epoch=per_epoch,
+                is_doomed=each.verdict is Verdict.DIVERGED,
+                leads=_leads(each, trainings[:place]),
+                is_best=bool(best) and each.final >= best[-1],
+            )
+        )
+    return Recordings(runs=tuple(runs), left_out=dict(left_out))
+
+
+def _trainings(storage: Storage, study: Study) -> tuple[list[_Training], Counter[str]]:
+    own, trial = schema.training.c, schema.trial.c
+    query = (
+        select(own.trial_id, own.seed, own.verdict)
+        .join(schema.trial, trial.trial_id == own.trial_id)
+        .where(trial.study_id == storage.study_id(study.name), own.verdict.is_not(None))
+        .order_by(trial.number, own.seed)
+    )
+    with storage.engine.connect() as connection:
+        rows = connection.execute(query).all()
+    found, left_out = [], Counter[str]()
+    for row in rows:
+        verdict = Verdict(row.verdict)
+        if verdict not in (*TRAINED_THROUGH, Verdict.DIVERGED):
+            left_out[verdict] += 1
+            continue
+        epochs = storage.records.epochs(row.trial_id).get(row.seed, [])
+        fitness = tuple(study.fitness.of(metrics) for metrics in epochs)
+        found.append(_Training(trial_id=row.trial_id, seed=row.seed, verdict=verdict, epochs=epochs, fitness=fitness))
+    return found, left_out
+
+
+def _leads(training: _Training, before: Sequence[_Training]) -> tuple[bool, ...]:
+    """For each epoch whether a training was among the best of those that had got there before it."""
+    return tuple(
+        is_among_best(value, [other.fitness[epoch] for other in before if epoch < len(other.fitness)])
+        for epoch, value in enumerate(training.fitness)
+    )

@@ -1,0 +1,148 @@
+"""Signs, the levels they warn at, and when a training is doomed."""
+
+from __future__ import annotations
+
+from math import inf, nan
+
+import pytest
+
+from detector.telemetry import StepTelemetry
+from evolve.outcome.warnings import (
+    SIGNS,
+    Foreseen,
+    Signs,
+    Watch,
+    conformal_level,
+    fitted,
+    is_among_best,
+    largest_sustained,
+    rounded_up,
+)
+from evolve.study import Warnings
+from tests.evolve.outcome.streams import falling, step
+
+COUNT = 60
+
+
+def signs(steps: list[StepTelemetry]) -> list[dict[str, float]]:
+    seen = Signs()
+    return [seen.see(each) for each in steps]
+
+
+def first_doomed(steps: list[StepTelemetry], warnings: Warnings | None = None) -> Foreseen | None:
+    watch = Watch(warnings or Warnings())
+    return next((found for each in steps if (found := watch.see(each)) is not None), None)
+
+
+def test_a_loss_that_falls_gives_no_sign() -> None:
+    found = signs(falling(COUNT))[-1]
+
+    assert found["update"] == 0.01 and found["overshoot"] == 0.0 and found["gradient"] == 0.0
+    assert found["term"] == 0.25 and found["box"] == 2.0
+    assert found["rise"] == pytest.approx(1.0) and found["stuck"] < 0.05
+    assert found["unlearned"] < 0.5
+    assert first_doomed(falling(COUNT)) is None
+
+
+def test_a_critical_ratio_counts_until_the_next_one_is_measured() -> None:
+    ratios = [nan, 0.5, nan, nan, 4.0, nan]
+
+    found = signs(falling(6, critical_ratio=ratios))
+
+    assert [each["overshoot"] for each in found] == [0.0, 2.0, 2.0, 2.0, 0.25, 0.25]
+
+
+def test_a_gradient_that_jumps_stands_out_and_stays_out_for_a_while() -> None:
+    norms = [1.0] * 30 + [100.0] * 10
+
+    found = [each["gradient"] for each in signs(falling(40, grad_norm=norms))]
+
+    assert max(found[:30]) == 0.0
+    assert found[30] == pytest.approx(4.605 / 0.2, rel=1e-3)  # ln 100 over the least deviation
+    assert all(each > 5 for each in found[30:])
+
+
+def test_the_share_of_the_largest_term_is_of_all_terms() -> None:
+    found = signs([step(0, 4.0, box=997.0)])[0]
+
+    assert found["term"] == pytest.approx(0.997)
+
+
+def test_a_loss_that_rises_again_is_stuck_for_longer_and_longer() -> None:
+    losses = [0.95**number for number in range(30)] + [2.0] * 30
+
+    found = signs(falling(COUNT, loss=losses))
+
+    assert found[29]["rise"] == pytest.approx(1.0) and found[29]["stuck"] == 0.0
+    assert found[-1]["rise"] > 3 and found[-1]["unlearned"] > 1.5
+    assert found[-1]["stuck"] == pytest.approx(0.5)
+
+
+def test_what_is_no_number_is_worse_than_any() -> None:
+    found = signs([step(0), step(1, nan, grad_norm=inf, update_ratio=nan)])[1]
+
+    assert [found[name] for name in ("update", "gradient", "term", "rise", "unlearned", "stuck")] == [inf] * 6
+
+
+def test_one_warning_dooms_nothing_and_two_at_once_do_when_they_last() -> None:
+    large = [0.01] * 30 + [0.9] * 30
+    box = [2.0] * 40 + [99.0] * 20
+
+    one = first_doomed(falling(COUNT, update_ratio=large))
+    both = first_doomed(falling(COUNT, update_ratio=large, max_box_logit=box))
+
+    assert one is None
+    assert both is not None and both.step == 42  # the third step of the second
+    assert both.text == "update 0.9 above 0.2, box 99 above 44 at step 42"
+
+
+def test_a_spike_that_passes_dooms_nothing_and_doom_passes_too() -> None:
+    spike = {
+        "update_ratio": [0.01] * 30 + [0.9, 0.9] + [0.01] * 28,
+        "max_box_logit": [2.0] * 30 + [99.0] * 2 + [2.0] * 28,
+    }
+    watch = Watch(Warnings(sustained=2))
+
+    found = [watch.see(each) for each in falling(COUNT, **spike)]
+
+    assert first_doomed(falling(COUNT, **spike)) is None
+    assert [place for place, each in enumerate(found) if each is not None] == [31]
+
+
+def test_levels_are_the_quantile_that_one_more_exchangeable_training_exceeds_as_often_as_asked() -> None:
+    # of 19 values the 19th smallest: one of 20 equally likely places is above it
+    assert conformal_level(list(range(19)), 0.05) == 18
+    assert conformal_level(list(range(39)), 0.05) == 37
+    with pytest.raises(ValueError, match=r"18 healthy trainings; a probability of 0\.05 needs 19"):
+        conformal_level(list(range(18)), 0.05)
+
+
+def test_what_is_sustained_is_the_least_of_a_few_steps_in_a_row() -> None:
+    updates = [0.1, 0.5, 0.4, 0.3, 0.9, 0.1, 0.1]
+
+    assert largest_sustained(falling(7, update_ratio=updates), 3)["update"] == 0.3
+    assert largest_sustained(falling(7, update_ratio=updates), 1)["update"] == 0.9
+
+
+def test_fitted_levels_are_those_of_the_trainings_and_of_a_sign_never_seen_the_usual_one() -> None:
+    reached = [largest_sustained(falling(COUNT, update_ratio=[0.01 * size] * COUNT), 3) for size in range(1, 20)]
+
+    levels = fitted(reached, wrong=0.05, sustained=3)
+
+    assert levels.update == pytest.approx(0.19) and levels.term == 0.25
+    assert levels.overshoot == Warnings().overshoot
+    assert (levels.sustained, levels.together) == (3, 2)
+    assert set(SIGNS) | {"sustained", "together"} == set(Warnings.model_fields)
+
+
+@pytest.mark.parametrize(("level", "expected"), [(0.19, 0.19), (0.12341, 0.124), (98.7654, 98.8), (1234.0, 1240.0)])
+def test_a_level_is_rounded_away_from_false_alarms(level: float, expected: float) -> None:
+    assert rounded_up(level) == pytest.approx(expected)
+    assert rounded_up(level) >= level
+
+
+def test_the_best_quarter_is_better_than_three_quarters_of_others_and_nobody_leads_alone() -> None:
+    assert is_among_best(0.5, [0.1, 0.2, 0.3, 0.6])
+    assert not is_among_best(0.5, [0.1, 0.2, 0.5, 0.6])
+    assert not is_among_best(0.0, [0.0, 0.0])
+    assert not is_among_best(0.5, [])
