@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping, 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from detector import checkpoint
@@ -347,7 +348,7 @@ class Trainer:
                 [self._rates(lane, place) for lane in self._lanes],
                 [anchor_pull_at(self._step_of(lane, place), lane.spec.values) for lane in self._lanes],
                 [slot for slot, lane in enumerate(self._lanes) if self._step_of(lane, place) in lane.critical_steps],
-                meanwhile=lambda: [ahead.prepare() for ahead in used],
+                meanwhile=partial(_prepare, used),
             )
         if trace is not None:
             yield self._traced(self._lanes[0], place, trace, found[self._lanes[0].place])
@@ -519,6 +520,11 @@ class Trainer:
             val_losses=lane.val_losses,
             origin=lane.spec.origin,
         )
+
+
+def _prepare(batches: Sequence[BatchesAhead]) -> None:
+    for ahead in batches:
+        ahead.prepare()
 
 
 def _pictures(lanes: Sequence[_Lane], split: str, pictures: tuple[Picture, ...]) -> Iterator[PicturesTaken]:
