@@ -1,8 +1,9 @@
 """Signs that a training is going to be lost, over the stream of its steps: each in constant time and memory a step.
 
-A sign is a number that is larger the worse things are; it warns where it was above its level for some steps in a row.
-One warning comes and goes in healthy trainings, too: a training is doomed while two are there at once. Levels are
-quantiles of what healthy trainings reach (`fitted`), so how often each is wrong is chosen and not hoped for.
+A sign is a number that is larger the worse things are; it warns while it is above its level, where that is asked for
+only after some steps in a row. One warning comes and goes in healthy trainings, too: a training is doomed while two are
+there at once. Levels are quantiles of what healthy trainings reach (`fitted`), so how often each is wrong is chosen and
+not hoped for.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _LOSS_DECAY, _NORM_DECAY = 0.9, 0.97
 _LEAST_DEVIATION = 0.2  # of the logarithm of a norm, which a quiet training would else make of nothing
 _USUAL = 3.0  # deviations; what is further out moves mean and deviation no more than this
 _LOWER = 0.99  # of the lowest loss so far, below which a loss is a new lowest one
+UPHILL = 1e-4  # a critical ratio that is not above it: hardly any update is small enough
 BEST_SHARE = 0.25
 
 
@@ -39,8 +41,9 @@ class Signs:
     def see(self, step: StepTelemetry) -> dict[str, float]:
         """Every sign after one more step, by name; infinite where what it is made of is no number."""
         self._num_steps += 1
-        if step.critical_ratio > 0:
-            self._overshoot = 1 / step.critical_ratio
+        if step.critical_ratio == step.critical_ratio:  # nan is not itself
+            # Where the least update raises the loss, its direction is at fault, and its size tells nothing.
+            self._overshoot = 1 / step.critical_ratio if step.critical_ratio > UPHILL else 0.0
         found = {
             "update": step.update_ratio,
             "overshoot": self._overshoot,
@@ -49,7 +52,7 @@ class Signs:
             "box": step.max_box_logit,
             **self._of_loss(step.loss),
         }
-        return {name: inf if value != value else value for name, value in found.items()}  # nan is not itself
+        return {name: inf if value != value else value for name, value in found.items()}
 
     def _deviation(self, norm: float) -> float:
         """Deviations of a gradient norm above the running mean of its logarithm.
@@ -79,12 +82,11 @@ class Signs:
         if self._num_steps <= FIRST_STEPS:
             before = self._start if isfinite(self._start) else 0.0
             self._start = before + (loss - before) / self._num_steps
-            self._lowest, self._lowest_at = self._loss, self._num_steps
-        elif self._loss < _LOWER * self._lowest:
+        if not self._loss >= _LOWER * self._lowest:
             self._lowest, self._lowest_at = self._loss, self._num_steps
         is_settled = self._num_steps >= SETTLED_STEPS
         return {
-            "rise": self._loss / max(self._lowest, 1e-300),
+            "rise": loss / max(self._lowest, 1e-300),
             "unlearned": self._loss / max(self._start, 1e-300) if is_settled else 0.0,
             "stuck": 1 - self._lowest_at / self._num_steps if is_settled else 0.0,
         }

@@ -99,11 +99,11 @@ class Warnings(Definition):
     Attributes:
         update: Norm of an update over the norm of the weights.
         overshoot: The update over the largest one that would not have raised the loss of its own batch: one over the
-            last critical ratio that was measured.
+            last critical ratio that was measured, 0 where an update of any size raises it.
         gradient: Deviations of the logarithm of the gradient norm above its running mean.
         term: Share of one of the four terms in the loss.
         box: Largest absolute raw box output.
-        rise: Smoothed loss over the lowest that it has been.
+        rise: Loss over the lowest that the smoothed loss has been.
         unlearned: Smoothed loss over the mean of the first five steps, from the twentieth step on.
         stuck: Share of the steps so far since the smoothed loss was lowest, from the twentieth step on.
         sustained: Steps in a row that a level must be exceeded in.

@@ -10,8 +10,8 @@ import pytest
 from detector.telemetry import StepTelemetry
 from evolve.outcome.backtest import Share, score, scored
 from evolve.outcome.stop_rules import PEERS, Recorded, doomed, doomed_at_once, rules
-from evolve.study import Warnings
 from tests.evolve.outcome.streams import falling
+from tests.evolve.outcome.test_warnings import LEVELS
 
 COUNT, PER_EPOCH = 60, 10
 
@@ -43,10 +43,10 @@ def test_ours_stops_at_the_end_of_an_epoch_unless_the_training_leads_and_at_once
     run = recorded(lost(12), is_doomed=True)
     leading = recorded(lost(12), leads=[True, True, False, False, False, False])
 
-    assert doomed_at_once(Warnings())(run) == 14
-    assert doomed(Warnings())(run) == 19
-    assert doomed(Warnings())(leading) == 29
-    assert doomed(Warnings())(recorded(lost(COUNT - 5))) is None  # the last epoch is over: nothing is saved
+    assert doomed_at_once(LEVELS)(run) == 14
+    assert doomed(LEVELS)(run) == 19
+    assert doomed(LEVELS)(leading) == 29
+    assert doomed(LEVELS)(recorded(lost(COUNT - 5))) is None  # the last epoch is over: nothing is saved
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_hits_and_false_alarms_are_counted_with_the_steps_they_save_and_waste() 
         recorded(falling(COUNT), is_best=True),
     ]
 
-    found = score("doomed", doomed(Warnings()), runs)
+    found = score("doomed", doomed(LEVELS), runs)
 
     assert (found.hits, found.alarms, found.best) == (
         Share(count=1, total=2),
@@ -105,4 +105,4 @@ def test_intervals_are_those_of_clopper_and_pearson() -> None:
 
 
 def test_all_rules_are_told_apart_by_name() -> None:
-    assert [*rules(Warnings())] == ["doomed", "doomed, at once", *PEERS]
+    assert [*rules(LEVELS)] == ["doomed", "doomed, at once", *PEERS]

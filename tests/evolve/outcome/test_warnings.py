@@ -6,6 +6,7 @@ from math import inf, nan
 
 import pytest
 
+from detector.critical import SMALLEST
 from detector.telemetry import StepTelemetry
 from evolve.outcome.warnings import (
     SIGNS,
@@ -22,6 +23,9 @@ from evolve.study import Warnings
 from tests.evolve.outcome.streams import falling, step
 
 COUNT = 60
+LEVELS = Warnings(
+    update=0.2, overshoot=1, gradient=4, term=0.99, box=44, rise=2, unlearned=1, stuck=0.9, sustained=3, together=2
+)
 
 
 def signs(steps: list[StepTelemetry]) -> list[dict[str, float]]:
@@ -29,8 +33,8 @@ def signs(steps: list[StepTelemetry]) -> list[dict[str, float]]:
     return [seen.see(each) for each in steps]
 
 
-def first_doomed(steps: list[StepTelemetry], warnings: Warnings | None = None) -> Foreseen | None:
-    watch = Watch(warnings or Warnings())
+def first_doomed(steps: list[StepTelemetry], warnings: Warnings = LEVELS) -> Foreseen | None:
+    watch = Watch(warnings)
     return next((found for each in steps if (found := watch.see(each)) is not None), None)
 
 
@@ -39,7 +43,7 @@ def test_a_loss_that_falls_gives_no_sign() -> None:
 
     assert found["update"] == 0.01 and found["overshoot"] == 0.0 and found["gradient"] == 0.0
     assert found["term"] == 0.25 and found["box"] == 2.0
-    assert found["rise"] == pytest.approx(1.0) and found["stuck"] < 0.05
+    assert found["rise"] <= 1.0 and found["stuck"] < 0.05
     assert found["unlearned"] < 0.5
     assert first_doomed(falling(COUNT)) is None
 
@@ -50,6 +54,18 @@ def test_a_critical_ratio_counts_until_the_next_one_is_measured() -> None:
     found = signs(falling(6, critical_ratio=ratios))
 
     assert [each["overshoot"] for each in found] == [0.0, 2.0, 2.0, 2.0, 0.25, 0.25]
+
+
+def test_an_update_uphill_tells_nothing_of_its_size() -> None:
+    found = signs(falling(2, critical_ratio=[0.5, SMALLEST]))
+
+    assert [each["overshoot"] for each in found] == [2.0, 0.0]
+
+
+def test_a_loss_is_seen_to_rise_at_the_second_step() -> None:
+    found = signs([step(0, 1.0), step(1, 8.0)])
+
+    assert found[1]["rise"] == pytest.approx(8.0)
 
 
 def test_a_gradient_that_jumps_stands_out_and_stays_out_for_a_while() -> None:
@@ -73,7 +89,7 @@ def test_a_loss_that_rises_again_is_stuck_for_longer_and_longer() -> None:
 
     found = signs(falling(COUNT, loss=losses))
 
-    assert found[29]["rise"] == pytest.approx(1.0) and found[29]["stuck"] == 0.0
+    assert found[29]["rise"] <= 1.0 and found[29]["stuck"] == 0.0
     assert found[-1]["rise"] > 3 and found[-1]["unlearned"] > 1.5
     assert found[-1]["stuck"] == pytest.approx(0.5)
 
@@ -101,7 +117,7 @@ def test_a_spike_that_passes_dooms_nothing_and_doom_passes_too() -> None:
         "update_ratio": [0.01] * 30 + [0.9, 0.9] + [0.01] * 28,
         "max_box_logit": [2.0] * 30 + [99.0] * 2 + [2.0] * 28,
     }
-    watch = Watch(Warnings(sustained=2))
+    watch = Watch(LEVELS.model_copy(update={"sustained": 2}))
 
     found = [watch.see(each) for each in falling(COUNT, **spike)]
 

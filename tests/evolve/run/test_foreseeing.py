@@ -19,7 +19,7 @@ from evolve.study import Study
 from tests.fakes import STEPS_PER_EPOCH, fake_study, make_fake
 
 # The fake's box logits are 1 and its updates a fifth of lr0: two signs from lr0 0.5 on, one below.
-WARNINGS = {"box": 0.5, "update": 0.1}
+WARNINGS = {"box": 0.5, "update": 0.1, "sustained": 3}
 RATES = [0.6, 0.9, 0.02, 0.05]
 ENGINES: dict[str, Callable[..., Engine]] = {
     "serial": SerialEngine,

@@ -1,0 +1,227 @@
+"""Whether a lost training is foreseen: our rule and those of peers on trainings that nobody stopped.
+
+    python -m benchmarks.divergence RUNS.jsonl [--wrong 0.1] [--sustained 1] [--csv FILE.csv]
+
+RUNS.jsonl is of `benchmarks.divergence_runs`. A run is doomed if it came to diverge by the verdict that a study would
+give it at its end, on all its steps: no rule has a say in that. One whose loss in the last epoch is not below that of
+its first steps, though it did not diverge, is idle and counts apart; all others are good. Levels are fitted on good
+runs alone, and every run is judged by levels that were fitted without any run of the same data (in the rows by factor:
+of the same level of that factor). Best are those in the best quarter of the good runs with the same data, network, size
+and form of the loss, by fitness and then validation loss. Signs and options were chosen on the first populations, and
+only later ones are judged. Intervals are Clopper and Pearson's, 95 %, two-sided.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from detector.telemetry import TERMS, EndCause, LaneEnded, LossTerms, StepTelemetry
+from evolve.outcome.backtest import Score, Share, scored
+from evolve.outcome.stop_rules import Recorded, rules
+from evolve.outcome.verdict import LossCurves, Verdict, judge
+from evolve.outcome.warnings import BEST_SHARE, fitted, is_among_best, largest_sustained
+from evolve.run.judging import FIRST_STEPS
+from evolve.study import Fitness, Thresholds, Warnings
+
+FACTORS = ("data", "model", "size", "form", "optimizer", "clipping")
+COMPARABLE = ("data", "model", "size", "form")
+FIRST_JUDGED = 42  # population; with those before it, signs and the defaults of these options were chosen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A recorded run.
+
+    Attributes:
+        population: It was trained in, by its number.
+        factors: Level of each factor.
+        recorded: As rules see it.
+        kind: doomed, idle or good.
+        reached: What each sign stayed at for some steps.
+        has_recovered: Whether its smoothed loss had risen to twice its lowest, and it is good all the same.
+    """
+
+    population: int
+    factors: Mapping[str, str]
+    recorded: Recorded
+    kind: str
+    reached: Mapping[str, float]
+
+    @property
+    def has_recovered(self) -> bool:
+        return self.kind == "good" and self.reached["rise"] > 2
+
+
+def read(path: Path, sustained: int) -> list[Run]:
+    """All runs of a file."""
+    rows = [json.loads(line) for line in path.open(encoding="utf-8")]
+    rows.sort(key=lambda row: (row["population"], row["lane"]))
+    kinds = [kind_of(row) for row in rows]
+    best = set(_best(rows, kinds))
+    before: dict[tuple[str, ...], list[list[float]]] = defaultdict(list)
+    found = []
+    for place, (row, kind) in enumerate(zip(rows, kinds, strict=True)):
+        others, own = before[_group(row)], fitness_of(row)
+        recorded = Recorded(
+            steps=[*steps_of(row)],
+            total_steps=row["total_steps"],
+            steps_per_epoch=row["steps_per_epoch"],
+            is_doomed=kind == "doomed",
+            leads=[
+                is_among_best(value, [each[epoch] for each in others if epoch < len(each)])
+                for epoch, value in enumerate(own)
+            ],
+            is_best=place in best,
+        )
+        reached = largest_sustained(recorded.steps, sustained)
+        found.append(
+            Run(population=row["population"], factors=row["factors"], recorded=recorded, kind=kind, reached=reached)
+        )
+        others.append(own)
+    return found
+
+
+def steps_of(row: Mapping[str, Any]) -> Iterator[StepTelemetry]:
+    """Steps of a run, as they were yielded."""
+    columns, per_epoch = row["steps"], row["steps_per_epoch"]
+    names = ("loss", "grad_norm", "update_ratio", "max_box_logit", "critical_ratio", "lr", "bias_lr", "momentum")
+    for step in range(len(columns["loss"])):
+        yield StepTelemetry(
+            lane=0,
+            step=step,
+            epoch=step // per_epoch,
+            seconds=0.0,
+            images_per_second=0.0,
+            in_warmup=bool(columns["in_warmup"][step]),
+            terms=LossTerms(**{term: tuple(columns[term][step]) for term in TERMS}),
+            **{name: columns[name][step] for name in names},
+        )
+
+
+def fitness_of(row: Mapping[str, Any]) -> list[float]:
+    """Fitness of a run after each of its epochs."""
+    names = ("precision", "recall", "map50", "map50_95")
+    return [Fitness().score(**{name: epoch[name] for name in names}) for epoch in row["epochs"]]
+
+
+def kind_of(row: Mapping[str, Any]) -> str:
+    """What became of a run: doomed, idle or good."""
+    losses = row["steps"]["loss"]
+    curves = LossCurves(
+        first=fmean(losses[:FIRST_STEPS]),
+        train=tuple(epoch["train_loss"] for epoch in row["epochs"]),
+        val=tuple(epoch["val_loss"] for epoch in row["epochs"]),
+    )
+    cause = EndCause.DIVERGED if row["is_lost"] else EndCause.FINISHED
+    ended = LaneEnded(lane=0, step=len(losses), cause=cause, reason=row["reason"])
+    judgement = judge(fitness_of(row), losses=curves, ended=ended, thresholds=Thresholds())
+    if judgement.verdict is Verdict.DIVERGED:
+        return "doomed"
+    return "good" if curves.last < curves.first else "idle"
+
+
+def _group(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(row["factors"][name] for name in COMPARABLE)
+
+
+def _best(rows: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> Iterator[int]:
+    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for place, (row, kind) in enumerate(zip(rows, kinds, strict=True)):
+        if kind == "good":
+            groups[_group(row)].append(place)
+    for places in groups.values():
+        places.sort(key=lambda place: (-fitness_of(rows[place])[-1], rows[place]["epochs"][-1]["val_loss"]))
+        yield from places[: int(BEST_SHARE * len(places))]
+
+
+def stops(
+    runs: Sequence[Run], judged: Sequence[Run], factor: str, warnings: Warnings, wrong: float
+) -> dict[str, list[int | None]]:
+    """For each rule the step that each judged run is stopped after, by levels fitted without its level of a factor."""
+    found: dict[str, list[int | None]] = defaultdict(list)
+    fits: dict[str, Warnings] = {}
+    for level in {run.factors[factor] for run in runs}:
+        others = [run.reached for run in runs if run.factors[factor] != level and run.kind == "good"]
+        fits[level] = fitted(others, wrong=wrong, sustained=warnings.sustained, together=warnings.together)
+    for run in judged:
+        for name, rule in rules(fits[run.factors[factor]]).items():
+            found[name].append(rule(run.recorded))
+    return found
+
+
+def line(score: Score, idle: Share) -> str:
+    """A row of the table."""
+    low_high = [f"{each.interval[0]:.3f}-{each.interval[1]:.3f}" for each in (score.hits, score.alarms, score.best)]
+    counts = [f"{each.count} of {each.total}" for each in (score.hits, score.alarms, score.best)]
+    cells = [f"{count} ({limits})" for count, limits in zip(counts, low_high, strict=True)]
+    shares = [f"{value:.0%}" for value in (score.saved, score.wasted)]
+    at = "-" if score.stopped_at != score.stopped_at else f"{score.stopped_at:.0%}"
+    return f"| {' | '.join([score.rule, cells[0], at, cells[1], cells[2], f'{idle.count} of {idle.total}', *shares])} |"
+
+
+def table(runs: Sequence[Run], judged: Sequence[Run], warnings: Warnings, wrong: float) -> dict[str, list[int | None]]:
+    """Prints what each rule does with data left out, and ours with each other factor left out; the first of these."""
+    print("| rule | doomed, stopped | at | good, stopped | best quarter, stopped | idle, stopped | saved | wasted |")
+    print("|---|---|---|---|---|---|---|---|")
+    first: dict[str, list[int | None]] = {}
+    for factor in FACTORS:
+        found = stops(runs, judged, factor, warnings, wrong)
+        first = first or found
+        for name in found if factor == "data" else [name for name in found if name.startswith("doomed")]:
+            rated = [
+                (run.recorded, index) for run, index in zip(judged, found[name], strict=True) if run.kind != "idle"
+            ]
+            idle = [index for run, index in zip(judged, found[name], strict=True) if run.kind == "idle"]
+            stopped = sum(index is not None for index in idle)
+            label = name if factor == "data" else f"{name}, {factor} left out"
+            print(line(scored(label, rated), Share(count=stopped, total=len(idle))), flush=True)
+    return first
+
+
+def write(path: Path, runs: Sequence[Run], found: Mapping[str, Sequence[int | None]]) -> None:
+    """A row for each run: factors, kind, steps, and the step that each rule stops it after."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*FACTORS, "kind", "best", "recovered", "steps", *found])
+        for place, run in enumerate(runs):
+            at = ["" if found[name][place] is None else found[name][place] for name in found]
+            facts = [run.kind, int(run.recorded.is_best), int(run.has_recovered), len(run.recorded.steps)]
+            writer.writerow([*(run.factors[name] for name in FACTORS), *facts, *at])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--wrong", type=float, default=0.1)
+    parser.add_argument("--sustained", type=int, default=1)
+    parser.add_argument("--together", type=int, default=2)
+    parser.add_argument("--judged-from", type=int, default=FIRST_JUDGED)
+    parser.add_argument("--csv", type=Path)
+    asked = parser.parse_args()
+    runs = read(asked.runs, asked.sustained)
+    judged = [run for run in runs if run.population >= asked.judged_from]
+    counts = Counter(run.kind for run in judged)
+    print(
+        f"{len(judged)} of {len(runs)} runs: {dict(counts)}, {sum(run.recorded.is_best for run in judged)} best, ",
+        end="",
+    )
+    print(f"{sum(run.has_recovered for run in judged)} good ones rose to twice their lowest loss and recovered\n")
+    warnings = Warnings(sustained=asked.sustained, together=asked.together)
+    found = table(runs, judged, warnings, asked.wrong)
+    good = [run.reached for run in runs if run.kind == "good"]
+    levels = fitted(good, wrong=asked.wrong, sustained=asked.sustained, together=asked.together)
+    print(f"\nlevels of all good runs: {levels.model_dump()}")
+    if asked.csv:
+        write(asked.csv, judged, found)
+
+
+if __name__ == "__main__":
+    main()
