@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import calibration, gpu
+from benchmarks import calibration, findings, gpu
 
 
 def test_the_table_for_a_device_counts_what_is_started_and_a_lane_more_starts_little_outside_the_pass(
@@ -30,3 +30,11 @@ def test_simulated_ablations_are_judged_as_they_promise(name: str) -> None:
     assert found.covered > 0.93 - 3 * (0.93 * 0.07 / 240) ** 0.5
     assert found.false <= 8 / 60
     assert found.found[1] > found.found[0]
+
+
+def test_findings_of_simulated_searches_speak_where_something_is_planted_and_hardly_elsewhere() -> None:
+    planted = findings.counted("edge", "random", trials=20, studies=20)
+    placed = findings.counted("well placed", "random", trials=20, studies=20)
+
+    assert planted["edge"] >= 15
+    assert sum(placed.values()) <= 1
