@@ -14,12 +14,14 @@ from dashboards.questions import (
     classes,
     compared,
     compared_curves,
+    confirmed,
     contour,
     convergence,
     data_check,
     diverged,
     divergence_map,
     effects,
+    findings,
     headline,
     history,
     importances,
@@ -47,6 +49,8 @@ from dashboards.questions.panel import Panel
 STUDIES = (studies.TOTAL, studies.PANEL)
 STUDY = (
     headline.PANEL,
+    findings.PANEL,
+    confirmed.PANEL,
     history.PANEL,
     convergence.PANEL,
     slices.PANEL,
@@ -69,8 +73,8 @@ STUDY = (
     setup.PANEL,
     setup.ENVIRONMENT,
 )
-# A study that compares arms is asked about them first.
-ABLATION = (STUDY[0], effects.PANEL, paired.PANEL, arm_curves.PANEL, *STUDY[1:])
+# A study that compares arms is asked about them first, and not what is asked of a search.
+ABLATION = (STUDY[0], effects.PANEL, paired.PANEL, arm_curves.PANEL, *STUDY[3:])
 # How a training went, on the page of a trial and on that of a training alone.
 _TRAINED = (
     trial_curves.METRIC,

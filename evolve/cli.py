@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from evolve.commands import ablating, auditing, converting, doctoring, exchange, looking, running, using
+from evolve.commands import (
+    ablating,
+    auditing,
+    confirming,
+    converting,
+    doctoring,
+    exchange,
+    finding,
+    looking,
+    running,
+    using,
+)
 from evolve.errors import EvolveError, StudyError
 
 app = typer.Typer(
@@ -22,6 +33,7 @@ for command in (
     running.run,
     running.train,
     ablating.ablate,
+    confirming.confirm,
     using.detect,
     using.val,
     using.weights,
@@ -29,6 +41,7 @@ for command in (
     looking.studies,
     looking.hyp,
     looking.show,
+    finding.follow,
     looking.report,
     looking.dashboard,
     looking.note,

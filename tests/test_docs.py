@@ -87,7 +87,7 @@ def run_here(command: list[str], *, may_exist: str = "") -> None:
 def run(folder: Path, command: list[str], *, may_exist: str = "") -> None:
     if command[1] == "dashboard":
         serve_shortly(folder, command)
-    elif command[1] in ("run", "train", "ablate"):
+    elif command[1] in ("run", "train", "ablate", "confirm"):
         evolve(folder, *command[1:])
     else:
         run_here(command, may_exist=may_exist)

@@ -13,6 +13,7 @@ import pandas as pd
 from dashboards.data.measured import Measured
 from dashboards.data.trial_sets import best_numbers
 from evolve import formatting
+from evolve.confirmed import NO_STANDING, Standing
 from evolve.storage.time_spent import NOTHING, TimeSpent
 from evolve.study.arms import first_verdict
 
@@ -129,6 +130,7 @@ class StudyView:
         events: What happened besides: number of the trial (missing where it is about the study), created, kind and
             message.
         time: Where the time of the workers went, whatever filters leave out.
+        standing: How far the best of the whole study can be trusted.
         left_out: Rows of the trials that filters left out; none where all are shown.
         options: What the reader selected, and how many trials pictures draw.
     """
@@ -146,6 +148,7 @@ class StudyView:
     notes: pd.DataFrame = field(default_factory=NO_NOTES.copy)
     events: pd.DataFrame = field(default_factory=NO_EVENTS.copy)
     time: TimeSpent = NOTHING
+    standing: Standing = NO_STANDING
     left_out: pd.DataFrame = field(default_factory=lambda: NO_LEFT_OUT.copy())
     options: ViewOptions = field(default_factory=ViewOptions)
 

@@ -86,20 +86,31 @@ def table_text(shown: Shown, *, width: int | None) -> str:
         shown: What there is to show.
         width: Characters of a line; None where there is no terminal.
     """
+    rows = aligned(_HEADS, [_cells(effect) for effect in shown.effects], width=width)
+    return "\n".join([*heading(shown), "", *rows, "", *(effect.sentence for effect in shown.effects)])
+
+
+def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]], *, width: int | None) -> list[str]:
+    """Lines of a table, the first and the last column left-aligned, the others right-aligned.
+
+    Args:
+        heads: Above the columns.
+        rows: A cell for each column.
+        width: Characters of a line; None where there is no terminal.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for place, head in enumerate(_HEADS):
-        table.add_column(head, justify="left" if place in (0, 7) else "right", overflow="fold")
-    for effect in shown.effects:
-        table.add_row(*_cells(effect))
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="left" if place in (0, len(heads) - 1) else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     drawn = Console(file=StringIO(), width=width or WIDE, color_system=None, markup=False, highlight=False)
     drawn.print(table)
     assert isinstance(drawn.file, StringIO)
-    rows = [line.rstrip() for line in dedent(drawn.file.getvalue()).splitlines() if line.strip()]
-    return "\n".join([*heading(shown), "", *rows, "", *(effect.sentence for effect in shown.effects)])
+    return [line.rstrip() for line in dedent(drawn.file.getvalue()).splitlines() if line.strip()]
 
 
 def table_markdown(shown: Shown) -> str:
