@@ -14,6 +14,7 @@ from dashboards.questions import (
     classes,
     compared,
     compared_curves,
+    confirmed,
     contour,
     convergence,
     cured,
@@ -21,6 +22,7 @@ from dashboards.questions import (
     diverged,
     divergence_map,
     effects,
+    findings,
     headline,
     history,
     importances,
@@ -51,6 +53,8 @@ from dashboards.questions.panel import Panel
 STUDIES = (studies.TOTAL, studies.PANEL)
 STUDY = (
     headline.PANEL,
+    findings.PANEL,
+    confirmed.PANEL,
     history.PANEL,
     convergence.PANEL,
     slices.PANEL,
@@ -74,9 +78,9 @@ STUDY = (
     setup.PANEL,
     setup.ENVIRONMENT,
 )
-# A study that compares arms is asked about them first.
-ABLATION = (STUDY[0], effects.PANEL, paired.PANEL, arm_curves.PANEL, *STUDY[1:])
-NOISE = (STUDY[0], noise.PANEL, *STUDY[1:])
+# A study that compares arms is asked about them first, and not what is asked of a search.
+ABLATION = (STUDY[0], effects.PANEL, paired.PANEL, arm_curves.PANEL, *STUDY[3:])
+NOISE = (STUDY[0], noise.PANEL, *STUDY[3:])
 # And whose the gain is, by the way in which it names its arms.
 _SHARES = {"path": path.PANEL, "factorial": shapley.PANEL}
 # How a training went, on the page of a trial and on that of a training alone.

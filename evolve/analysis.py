@@ -15,6 +15,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, create_trial
 from scipy import stats
 
+from evolve.formatting import listed, score
 from evolve.quiet import quiet_optuna
 
 MIN_TRIALS_FOR_IMPORTANCES = 20
@@ -106,6 +107,22 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
     spread = float(stats.sem(kept))
     reach = float(stats.t.ppf((1 + confidence) / 2, len(kept) - 1)) * spread
     return Interval(mean=mean, low=mean - reach, high=mean + reach, num_values=len(kept))
+
+
+def spread_text(values: Sequence[float]) -> str:
+    """How far a mean over seeds can be trusted: its 95 % interval, the values where there are two, or `one seed`.
+
+    Args:
+        values: A score in 0..1 of each seed; those that are not finite are left out. Empty where there is none.
+    """
+    known = [value for value in values if isfinite(value)]
+    if len(known) < 2:
+        return "one seed" if known else ""
+    interval = mean_interval(known)
+    if not isfinite(interval.low):
+        return f"{listed([score(value) for value in known])}, {len(known)} seeds"
+    low, high = score(max(interval.low, 0.0)), score(min(interval.high, 1.0))
+    return f"{low} to {high} (95 %, {interval.num_values} seeds)"
 
 
 def quantiles(table: ArrayLike, *, at: Sequence[float]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import calibration, gpu, recorded, search
+from benchmarks import calibration, false_findings, gpu, recorded, search
 from benchmarks.recorded import Between, Row
 from evolve.search.samplers.design import sobol_points
 from evolve.search.samplers.unit_cube import from_unit
@@ -100,3 +100,11 @@ def test_the_number_of_trials_to_a_level_is_the_median_over_seeds() -> None:
 
     assert search.trials_to_reach(found, 0.5) == 2
     assert search.trials_to_reach(found, 0.6) == np.inf
+
+
+def test_findings_of_simulated_searches_speak_where_something_is_planted_and_hardly_elsewhere() -> None:
+    planted = false_findings.counted("edge", "random", trials=20, studies=20)
+    placed = false_findings.counted("well placed", "random", trials=20, studies=20)
+
+    assert planted["edge"] >= 15
+    assert sum(placed.values()) <= 1

@@ -93,7 +93,7 @@ def run_here(command: list[str], *, may_exist: str = "") -> None:
 def run(folder: Path, command: list[str], *, may_exist: str = "") -> None:
     if command[1] == "dashboard":
         serve_shortly(folder, command)
-    elif command[1] in ("run", "train", "ablate", "replay", "cure"):
+    elif command[1] in ("run", "train", "ablate", "confirm", "replay", "cure"):
         evolve(folder, *command[1:])
     else:
         run_here(command, may_exist=may_exist)

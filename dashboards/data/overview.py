@@ -13,6 +13,7 @@ from dashboards.data import trial_queries
 from dashboards.data.frames import read_json
 from dashboards.data.study_loading import VERDICT_OF_STATE, check_tables
 from dashboards.data.trial_sets import TRAINED
+from evolve.analysis import spread_text
 
 ALIVE_SECONDS = 90  # a runner says much more often that it lives
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
@@ -29,6 +30,7 @@ class StudySummary:
         num_ended: Trials that will not change.
         num_planned: The budget, or 0 where there is none.
         best: Best fitness of the trials that ran to their end.
+        spread: How far that can be trusted: its interval over seeds, or that there is one; empty if unknown.
         first_started, last_seen: Seconds since 1970, NaN if unknown.
         is_running: Whether a runner has been heard of lately.
     """
@@ -40,6 +42,7 @@ class StudySummary:
     num_ended: int
     num_planned: int
     best: float
+    spread: str
     first_started: float
     last_seen: float
     is_running: bool
@@ -67,7 +70,7 @@ class Overview:
 
 
 def load_overview(engine: Engine, now: float) -> Overview:
-    """Every study of a database, in two statements.
+    """Every study of a database, in three statements.
 
     Args:
         engine: A database with Optuna's tables and ours.
@@ -79,12 +82,18 @@ def load_overview(engine: Engine, now: float) -> Overview:
         groups: dict[int, list[Any]] = {}
         for group in connection.execute(trial_queries.outcome_counts()).all():
             groups.setdefault(group.study_id, []).append(group)
-    found = [_summary(row, groups.get(row.study_id, []), now) for row in rows]
+        by_seed: dict[int, dict[int, list[float]]] = {}
+        for training in connection.execute(trial_queries.best_trainings()).all():
+            of_study = by_seed.setdefault(training.study_id, {})
+            of_study.setdefault(training.number, []).append(_nan(training.fitness))
+    # Of trials that are equally good the first is the best.
+    seeds = {study_id: trials[min(trials)] for study_id, trials in by_seed.items()}
+    found = [_summary(row, groups.get(row.study_id, []), seeds.get(row.study_id, []), now) for row in rows]
     ordered = sorted(found, key=lambda each: (not each.is_running, -_or_zero(each.last_seen), each.name))
     return Overview(studies=tuple(ordered), where=engine.url.render_as_string(hide_password=True))
 
 
-def _summary(row: Any, groups: Sequence[Any], now: float) -> StudySummary:
+def _summary(row: Any, groups: Sequence[Any], by_seed: Sequence[float], now: float) -> StudySummary:
     config = read_json(row.config)
     budget = config.get("budget")
     planned = budget.get("trials") if isinstance(budget, Mapping) else None
@@ -102,6 +111,7 @@ def _summary(row: Any, groups: Sequence[Any], now: float) -> StudySummary:
         num_ended=sum(group.number_of for group in groups if group.state in ENDED),
         num_planned=int(planned) if isinstance(planned, int) and planned > 0 else 0,
         best=_best(groups),
+        spread=spread_text(by_seed),
         first_started=min((_nan(group.first_started) for group in groups if group.first_started), default=nan),
         last_seen=max([*moments, *([heartbeat] if isfinite(heartbeat) else [])], default=_nan(row.created)),
         is_running=bool(now - heartbeat < ALIVE_SECONDS),

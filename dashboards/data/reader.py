@@ -223,6 +223,7 @@ class Reader:
             trial_queries.epoch_version(study.study_id),
             trial_queries.note_version(),
             trial_queries.run_version(study.study_id),
+            trial_queries.confirmation_version(name),
         )
         return repr([connection.execute(statement).all() for statement in statements])
 

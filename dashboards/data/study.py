@@ -13,6 +13,7 @@ import pandas as pd
 from dashboards.data.measured import Measured
 from dashboards.data.trial_sets import best_numbers
 from evolve import formatting
+from evolve.confirmed import NO_STANDING, Standing
 from evolve.storage.time_spent import NOTHING, TimeSpent
 from evolve.study.arms import first_verdict
 
@@ -130,6 +131,7 @@ class StudyView:
             message.
         parents: Number of the trial that each child was changed from; below 0 where that is of an earlier study.
         time: Where the time of the workers went, whatever filters leave out.
+        standing: How far the best of the whole study can be trusted.
         left_out: Rows of the trials that filters left out; none where all are shown.
         options: What the reader selected, and how many trials pictures draw.
     """
@@ -148,6 +150,7 @@ class StudyView:
     events: pd.DataFrame = field(default_factory=NO_EVENTS.copy)
     parents: Mapping[int, int] = field(default_factory=dict)
     time: TimeSpent = NOTHING
+    standing: Standing = NO_STANDING
     left_out: pd.DataFrame = field(default_factory=lambda: NO_LEFT_OUT.copy())
     options: ViewOptions = field(default_factory=ViewOptions)
 

@@ -17,7 +17,9 @@ from dashboards.data.frames import read_frame, read_json
 from dashboards.data.measured import measured_of_study
 from dashboards.data.study import TRIAL_COLUMNS, Parameter, StudyFacts, StudyView
 from detector.telemetry import METRICS
+from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
+from evolve.storage.confirmations import standing_from
 from evolve.storage.optuna_tables import STUDIES, TRIALS
 from evolve.storage.time_spent import time_spent
 
@@ -72,6 +74,7 @@ def load(engine: Engine, study_name: str) -> StudyView:
                 row.number: int(row.value_json) for row in connection.execute(queries.parent_rows(study.study_id))
             },
             time=time_spent(connection, study.study_id),
+            standing=standing_from(engine, study_name, facts.config, num_trained=_num_trained(trials)),
         )
 
 
@@ -92,6 +95,10 @@ def check_tables(engine: Engine) -> None:
     if missing := sorted(needed - present):
         where = engine.url.render_as_string(hide_password=True)
         raise StudyNotFoundError(f"{where}: no study here, tables {missing} are missing; `evolve run` makes them")
+
+
+def _num_trained(trials: pd.DataFrame) -> int:
+    return int((trials["verdict"].isin(TRAINED_THROUGH) & trials["fitness"].notna()).sum())
 
 
 def _study_row(connection: Connection, name: str) -> Row[Any]:

@@ -6,7 +6,9 @@ from typing import Any
 
 from sqlalchemy import Select, String, Table, and_, cast, func, or_, select
 
+from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
+from evolve.storage.confirmations import confirms
 from evolve.storage.optuna_tables import STUDIES, TRIALS, VALUES
 
 
@@ -114,6 +116,18 @@ def outcome_counts() -> Select[Any]:
     )
 
 
+def best_trainings() -> Select[Any]:
+    """Fitness of each seed of the trials that have the highest fitness of their study and trained through."""
+    trial, training = schema.trial, schema.training
+    is_through = trial.c.verdict.in_(TRAINED_THROUGH)
+    highest = select(trial.c.study_id, func.max(trial.c.fitness).label("fitness")).where(is_through)
+    best = highest.group_by(trial.c.study_id).subquery()
+    rows = trial.join(best, and_(best.c.study_id == trial.c.study_id, best.c.fitness == trial.c.fitness))
+    of_those = rows.join(training, training.c.trial_id == trial.c.trial_id)
+    columns = (trial.c.study_id, trial.c.number, training.c.seed, training.c.fitness)
+    return select(*columns).select_from(of_those).where(is_through).order_by(*columns[:3])
+
+
 def study_version(study_id: int) -> Select[Any]:
     """Numbers that change whenever the trials of a study do; cheap, also at 10,000 trials."""
     ours = schema.trial
@@ -145,3 +159,11 @@ def run_version(study_id: int) -> Select[Any]:
     """A number that changes when a run begins or ends; not with its heartbeats."""
     run = schema.run
     return select(func.count() + func.count(run.c.ended)).where(run.c.study_id == study_id)
+
+
+def confirmation_version(study: str) -> Select[Any]:
+    """Numbers that change whenever the trials that confirm a study do."""
+    ours, trial = schema.study, schema.trial
+    of_those = trial.join(ours, ours.c.study_id == trial.c.study_id)
+    found: Select[Any] = select(func.count(trial.c.ended), func.max(trial.c.ended))
+    return found.select_from(of_those).where(confirms(study))

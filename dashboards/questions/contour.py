@@ -16,8 +16,9 @@ from dashboards.data.study import Parameter, StudyView
 from dashboards.data.trial_sets import finished
 from dashboards.figures import theme
 from dashboards.questions import parallel
-from dashboards.questions.edges import Edge, find_edges, mark_edges
+from dashboards.questions.edges import find_edges, mark_edges
 from dashboards.questions.panel import Panel
+from evolve.findings.edges import Edge
 
 GRID = 40
 # A kernel this wide, in shares of the range, smooths the noise of seeds and keeps a valley of a tenth of the range.

@@ -15,8 +15,9 @@ from dashboards.figures import theme
 from dashboards.figures.points import LEGEND
 from dashboards.questions import slices
 from dashboards.questions.critical import CriticalRate, critical_rate, mark_critical
-from dashboards.questions.edges import Edge, edge_sentence, find_edges, mark_edges
+from dashboards.questions.edges import find_edges, mark_edges
 from dashboards.questions.panel import Block, Panel
+from evolve.findings.edges import Edge, edge_sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

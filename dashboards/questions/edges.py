@@ -3,47 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from math import exp
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from dashboards.data.study import Parameter, StudyView
 from dashboards.data.trial_sets import started
 from dashboards.figures import theme
-from evolve import analysis
-from evolve.formatting import counted, number
-
-LEAST_SEPARATION = 0.6
-LEAST_DIVERGED = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
-    """A value of one hyperparameter that parts the trials that diverged from the others.
-
-    Attributes:
-        name: Name of the hyperparameter.
-        value: Most trials at or beyond it diverged, in the hyperparameter's own unit.
-        is_above: Whether beyond means larger.
-        beyond, others: Trials on either side, and how many of them diverged.
-        separation: Share of diverged trials beyond the value minus share of the others beyond it, in 0..1.
-    """
-
-    name: str
-    value: float
-    is_above: bool
-    beyond: tuple[int, int]
-    others: tuple[int, int]
-    separation: float
-
-    @property
-    def label(self) -> str:
-        """What stands beside its line: `above 0.29: 5 of 5 diverged`."""
-        total, diverged = self.beyond
-        return f"{'above' if self.is_above else 'below'} {number(self.value)}: {diverged:,} of {total:,} diverged"
+from evolve.findings.edges import LEAST_DIVERGED, Edge, edge_of, edge_sentence
+from evolve.formatting import counted
 
 
 def find_edges(view: StudyView) -> tuple[Edge, ...]:
@@ -80,27 +48,7 @@ def _decided(trials: pd.DataFrame) -> pd.DataFrame:
 
 def _edge(view: StudyView, trials: pd.DataFrame, axis: Parameter) -> Edge | None:
     values = view.params[axis.name].reindex(trials["number"]).to_numpy(dtype=float)
-    found = analysis.divergence_threshold(np.log(values) if axis.is_log else values, trials["verdict"] == "diverged")
-    if found is None or found.num_diverged < LEAST_DIVERGED or found.separation < LEAST_SEPARATION:
-        return None
-    num_known = int(np.isfinite(values).sum())
-    return Edge(
-        name=axis.name,
-        value=exp(found.value) if axis.is_log else found.value,
-        is_above=found.is_above,
-        beyond=(found.num_beyond, found.num_diverged_beyond),
-        others=(num_known - found.num_beyond, found.num_diverged - found.num_diverged_beyond),
-        separation=found.separation,
-    )
-
-
-def edge_sentence(edge: Edge) -> str:
-    (num_beyond, lost_beyond), (num_others, lost_others) = edge.beyond, edge.others
-    here, there = ("Above", "below") if edge.is_above else ("Below", "above")
-    return (
-        f"{here} {edge.name} {number(edge.value)}, {lost_beyond:,} of {counted(num_beyond, 'trial')} diverged; "
-        f"{there}, {lost_others:,} of {num_others:,}."
-    )
+    return edge_of(axis.name, values, list(trials["verdict"] == "diverged"), is_log=axis.is_log)
 
 
 def mark_edges(figure: go.Figure, edges: Iterable[Edge], *, x: Parameter, y: Parameter | None = None) -> None:

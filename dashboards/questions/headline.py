@@ -71,9 +71,9 @@ def _place(axis: Parameter, value: Cell) -> tuple[Cell, str]:
     low, high, at = (log(number) if axis.is_log else number for number in (axis.low, axis.high, value))
     place = (at - low) / (high - low)
     if place < EDGE:
-        return place, "at the lower end: consider a lower one"
+        return place, "at the lower end"
     if place > 1 - EDGE:
-        return place, "at the upper end: consider a higher one"
+        return place, "at the upper end"
     return place, ""
 
 
@@ -111,7 +111,8 @@ def _outcome(view: StudyView) -> str:
         )
         return f"{message} None has run to its end{others}."
     result = f"The best is trial {best['number']}, with a fitness of {formatting.score(best['fitness'])}"
-    return f"{message} {result}{_precisions(best, view.facts.text('nms_iou'))}."
+    standing = f" It is {text}." if (text := view.standing.text) and view.left_out.empty else ""
+    return f"{message} {result}{_precisions(best, view.facts.text('nms_iou'))}.{standing}"
 
 
 def _precisions(best: Mapping[str, Any], nms_iou: str) -> str:
@@ -135,7 +136,7 @@ def _tiles(view: StudyView) -> tuple[Tile, ...]:
             Tile(
                 label="best fitness",
                 value=formatting.score(best["fitness"]),
-                detail=", ".join(part for part in (f"trial {number}", mean_text(view)) if part),
+                detail=", ".join(part for part in (f"trial {number}", _spread(view, number, "val", "fitness")) if part),
             ),
             Tile(label="mAP50, val", value=formatting.score(best["map50"]), detail=_seed_detail(view, number, "val")),
             Tile(
@@ -159,18 +160,14 @@ def _training_seconds(trials: pd.DataFrame) -> float:
 
 
 def _seed_detail(view: StudyView, number: int, split: str) -> str:
+    return _spread(view, number, split, "map50") or "not measured"
+
+
+def _spread(view: StudyView, number: int, split: str, column: str) -> str:
+    """How far a mean over the seeds of a trial can be trusted; empty where nothing was measured."""
     rows = view.seed_results
-    values = [float(value) for value in rows[(rows["number"] == number) & (rows["split"] == split)]["map50"]]
-    known = [value for value in values if isfinite(value)]
-    if not known:
-        return "not measured"
-    if len(known) == 1:
-        return "one seed"
-    interval = analysis.mean_interval(known)
-    if not isfinite(interval.low):
-        return f"{formatting.listed([formatting.score(value) for value in known])}, {len(known)} seeds"
-    low, high = formatting.score(max(interval.low, 0.0)), formatting.score(min(interval.high, 1.0))
-    return f"{low} to {high} (95 %, {interval.num_values} seeds)"
+    mine = rows[(rows["number"] == number) & (rows["split"] == split)]
+    return analysis.spread_text([float(value) for value in mine[column]])
 
 
 def mean_text(view: StudyView) -> str:

@@ -12,8 +12,9 @@ from dashboards.data.shown import drawn_trials, none_started
 from dashboards.data.study import Parameter, StudyView
 from dashboards.figures import theme
 from dashboards.figures.points import add_trials
-from dashboards.questions.edges import Edge, find_edges, mark_edges
+from dashboards.questions.edges import find_edges, mark_edges
 from dashboards.questions.panel import Panel
+from evolve.findings.edges import Edge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,8 +96,9 @@ def export(
         name = chosen_study(opened.engine, word)
         path = output or RUNS / name / _FILES.get(to, f"hyp.{to}.yaml")
         done = export_study(opened, name, to, path, chosen=training, schedule=schedule)
-    line = f"hyp     {path}  (trial {done.best.number}, fitness {done.best.fitness:.4f})"
-    say(done.as_mapping(), as_json=as_json, text=lambda: _with_notes(line, notes=done.notes))
+    lines = [f"hyp     {path}  ({done.which}, fitness {done.best.fitness:.4f})"]
+    lines += [f"proof   {done.standing}"] if done.standing else []
+    say(done.as_mapping(), as_json=as_json, text=lambda: _with_notes(*lines, notes=done.notes))
     say_next(f"evolve {'train --hyp' if to == 'native' else f'explain --to {to}'} {path}", as_json=as_json)
 
 

@@ -12,6 +12,7 @@ from evolve.commands.options import DEFAULT_STORAGE, RUNS, STUDY_HELP, JsonOptio
 from evolve.commands.output import (
     check_exists,
     chosen_study,
+    found_in,
     opened_storage,
     say,
     say_next,
@@ -76,18 +77,23 @@ def show(
     where_time_went: Annotated[
         bool, typer.Option("--time", help="Where the time of its workers went, in place of the trials.")
     ] = False,
+    findings: Annotated[
+        bool, typer.Option("--findings", help="What should be known of the search, in place of the trials.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a study's trials, best first, each with its verdict and why; or all about one of them.
+    """Show a study's trials, best first, each with its verdict and why, and what was found; or all about one of them.
 
     Lines are cut to the width of the terminal, and are whole where they go to a file or another program.
 
-    Example: `evolve show lr_sweep`, `evolve show lr_sweep 7`, `evolve show latest --time --json`
+    Example: `evolve show lr_sweep`, `evolve show lr_sweep 7`, `evolve show latest --findings --json`
     """
+    from evolve.commands.finding_text import finding_lines
     from evolve.commands.noise import noise_line
     from evolve.commands.time_text import time_line, time_table
     from evolve.commands.trial_table import heading, trial_table
     from evolve.commands.trial_text import trial_text
+    from evolve.storage.confirmations import standing_of
     from evolve.storage.time_spent import time_spent
     from evolve.storage.trial_rows import description_of, trial_rows
 
@@ -99,11 +105,16 @@ def show(
             spent = time_spent(connection, opened.study_id(name))
         definition = opened.stored_study(name)
         noise = "" if definition is None or as_json else noise_line(opened.engine, definition)
+        standing = standing_of(opened.engine, name).text
+        found = found_in(opened.engine, name) if trial is None and (findings or not as_json) else ()
     width = None if wide else terminal_width()
 
     def table() -> str:
-        head = heading(name, description, rows, noise=noise, time=time_line(spent), width=width)
-        return f"{head}\n\n{trial_table(rows, limit=limit, width=width)}" if rows else head
+        said = {"noise": noise, "proof": standing}
+        more = [f"{key:<8}{text}" for key, text in said.items() if text]
+        head = heading(name, description, rows, more=[*more, time_line(spent)], width=width)
+        parts = [head, trial_table(rows, limit=limit, width=width) if rows else "", finding_lines(found, name)]
+        return "\n\n".join(part for part in parts if part)
 
     if trial is not None:
         say(rows[0].as_json(), as_json=as_json, text=lambda: trial_text(rows[0], RUNS / name, width=width))
@@ -111,7 +122,10 @@ def show(
         then = f"replay {name} {trial}" if can_be_replayed else f'note {name} {trial} "what to remember"'
         say_next(f"evolve {then}", as_json=as_json)
         return
-    if where_time_went:
+    if findings:
+        result = {"study": name, "standing": standing, "findings": [each.as_mapping(name) for each in found]}
+        say(result, as_json=as_json, text=lambda: finding_lines(found, name) or f"study   {name}: nothing was found")
+    elif where_time_went:
         say({"study": name} | spent.as_json(), as_json=as_json, text=lambda: time_table(name, spent))
     else:
         say([row.as_json() for row in rows], as_json=as_json, text=table)

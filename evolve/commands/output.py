@@ -16,6 +16,7 @@ from evolve.errors import EvolveError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from evolve.findings import Finding
     from evolve.storage.database import Storage
     from evolve.study import Study
 
@@ -76,6 +77,17 @@ def chosen_study(engine: Engine, word: str) -> str:
     if choice.why:
         typer.echo(f"study   {choice.name} ({choice.why})", err=True)
     return choice.name
+
+
+def found_in(engine: Engine, study: str) -> tuple[Finding, ...]:
+    """What should be known of a stored study; nothing where it is no search of evolve's."""
+    from dashboards.blocks import Empty
+    from dashboards.data.searched import search_of
+    from dashboards.data.study_loading import load
+    from evolve.findings import findings_of
+
+    search = search_of(load(engine, study))
+    return () if isinstance(search, Empty) else findings_of(search)
 
 
 def write_report(storage: Storage, study: str, path: Path) -> Path:

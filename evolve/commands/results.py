@@ -107,7 +107,9 @@ def result_text(result: RunResult, *, nms_iou: float) -> str:
         lines += [f"change  {remedy.option} {remedy.value}: {remedy.reason}" for remedy in remedies]
     elif best := found.best:
         params = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in best.params.items())
-        lines.append(f"best    trial {best.number}: fitness {best.fitness:.4f}" + (f"  ({params})" if params else ""))
+        spread = f", {best.spread}" if best.spread else ""
+        of = f"  ({params})" if params else ""
+        lines.append(f"best    trial {best.number}: fitness {best.fitness:.4f}{spread}{of}")
         for split, metrics in best.metrics.items():
             words = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
             seeds = f"mean of {best.seeds} seeds; " if best.seeds > 1 else ""

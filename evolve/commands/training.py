@@ -47,6 +47,8 @@ def print_plan(run: Run, *, as_json: bool, notes: Sequence[str] = ()) -> None:
 def _advice(run: Run, checked: DataChecked) -> tuple[Advice, ...]:
     from evolve.study.planning import DataFacts, advice
 
+    if run.study.ablation is not None and run.study.ablation.confirms:  # which trains as its search did
+        return ()
     return advice(run.study, DataFacts.from_summary(run.study.data, checked.summary))
 
 

@@ -13,16 +13,15 @@ LEAST_REASON = 24  # characters of a reason that hyperparameters leave it
 
 
 def heading(
-    study: str, description: str, rows: Sequence[TrialRow], *, noise: str = "", time: str = "", width: int | None
+    study: str, description: str, rows: Sequence[TrialRow], *, more: Sequence[str] = (), width: int | None
 ) -> str:
-    """What the study is to find out, what became of its trials, the best, its noise, and where time went, a line each.
+    """What the study is to find out, what became of its trials, the best of them, and what else there is, a line each.
 
     Args:
         study: Name of the study.
         description: Purpose of the study in words, or empty.
         rows: All its trials, the best first.
-        noise: What a difference from the best must be to mean anything, or empty.
-        time: The last line, or empty.
+        more: The last lines; empty ones are left out.
         width: Characters of a line; None does not cut.
     """
     counts = Counter(row.verdict for row in rows)
@@ -30,13 +29,20 @@ def heading(
     lines = [f"study   {study}: {description}" if description else f"study   {study}"]
     lines.append(f"trials  {len(rows)}: {words}" if rows else "trials  none yet")
     if rows and rows[0].is_trained_through:
-        params = ", ".join(f"{name} {parameter(value)}" for name, value in rows[0].params.items())
-        lines.append(
-            f"best    trial {rows[0].number}: fitness {rows[0].fitness:.4f}" + (f"  ({params})" * bool(params))
-        )
-    if noise:
-        lines.append(f"noise   {noise}")
-    return "\n".join(cut(line, width) for line in [*lines, *([time] if time else [])])
+        lines.append(_best_line(rows[0]))
+    return "\n".join(cut(line, width) for line in [*lines, *(line for line in more if line)])
+
+
+def _best_line(best: TrialRow) -> str:
+    params = ", ".join(f"{name} {parameter(value)}" for name, value in best.params.items())
+    spread = best.spread
+    return "".join(
+        [
+            f"best    trial {best.number}: fitness {best.fitness:.4f}",
+            f", {spread}" if spread else "",
+            f"  ({params})" if params else "",
+        ]
+    )
 
 
 def trial_table(rows: Sequence[TrialRow], *, limit: int, width: int | None) -> str:

@@ -126,7 +126,7 @@ def _best(storage: Storage, name: str) -> tuple[Values, str]:
     from evolve.run.found import provenance
 
     try:
-        study, best, header = provenance(storage, name.removeprefix(BEST_OF).strip())
-        return _all(study.hyperparameters(best.params)), f"{name}: {header[0]} {header[1]}"
+        found = provenance(storage, name.removeprefix(BEST_OF).strip())
+        return _all(found.study.hyperparameters(found.best.params)), f"{name}: {' '.join(found.head[:2])}"
     finally:
         storage.close()

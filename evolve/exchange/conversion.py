@@ -23,7 +23,7 @@ from evolve.exchange.dialects import (
     training_in,
 )
 from evolve.exchange.dialects.source import read_yaml
-from evolve.run.found import Best, export_hyp, provenance
+from evolve.run.found import Best, Provenance, export_hyp, provenance
 from evolve.storage.database import Storage
 from evolve.study import Study
 from evolve.study.hyp import write_whole
@@ -42,6 +42,8 @@ class Exported:
         hyp: Path of the file.
         dialect: Dialect of the file.
         best: Trial whose hyperparameters the file has.
+        which: The same for people, as the study calls it.
+        standing: How far it can be trusted, in a sentence; empty where nothing was chosen among many.
         notes: What could not be carried over, and why.
     """
 
@@ -49,7 +51,31 @@ class Exported:
     hyp: Path
     dialect: str
     best: Best
+    which: str
+    standing: str
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, study: str, path: Path, dialect: str, found: Provenance, notes: tuple[str, ...] = ()) -> Exported:
+        """What was written of a study's best hyperparameters.
+
+        Args:
+            study: Name of the study.
+            path: Path of the file.
+            dialect: Dialect of the file.
+            found: Where they are from.
+            notes: What could not be carried over, and why.
+        """
+        standing = found.standing.text
+        return cls(
+            study=study,
+            hyp=path,
+            dialect=dialect,
+            best=found.best,
+            which=found.which,
+            standing=standing,
+            notes=notes,
+        )
 
     def as_mapping(self) -> dict[str, Any]:
         """For machines."""
@@ -123,15 +149,16 @@ def export_study(
     if dialect == native.NAME:
         if unused := [OPTIONS[name] for name in given] + ["--schedule"] * (schedule is not None):
             raise StudyError(f"{', '.join(unused)}: have no use with --to native, which says what the study trained")
-        return Exported(study=study_name, hyp=path, dialect=dialect, best=export_hyp(storage, study_name, path))
-    study, best, head = provenance(storage, study_name)
-    values = study.hyperparameters(best.params)
+        return Exported.of(study_name, path, dialect, export_hyp(storage, study_name, path))
+    found = provenance(storage, study_name)
+    study, params, head = found.study, found.best.params, list(found.head)
+    values = study.hyperparameters(params)
     if schedule is not None and schedule != values.schedule:
         head.append(f"schedule {schedule}: asked for with --schedule; found with {values.schedule}.")
         values = _with_schedule(values, schedule)
-    export = to_dialect(dialect, values, _context_of(storage, study.of_trial(best.params), given))
+    export = to_dialect(dialect, values, _context_of(storage, study.of_trial(params), given))
     write_whole(path, export.text(tuple(head)))
-    return Exported(study=study_name, hyp=path, dialect=dialect, best=best, notes=export.notes)
+    return Exported.of(study_name, path, dialect, found, export.notes)
 
 
 def _with_schedule(values: Hyperparameters, schedule: str) -> Hyperparameters:

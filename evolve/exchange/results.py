@@ -26,6 +26,7 @@ from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
 from evolve.storage import schema
 from evolve.storage.database import Storage
 from evolve.study import Study
+from evolve.study.confirming import NOT_GIVEN
 
 # From the lowest value seen to the highest, ratios count rather than differences.
 LOG_RATIO = 10.0
@@ -46,7 +47,7 @@ class Origin:
     """
 
     path: Path
-    data: str = "not-given"
+    data: str = NOT_GIVEN
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -147,7 +148,7 @@ def import_result_file(
     counts = {key: chosen[key] for key in ("images", "classes") if chosen.get(key) is not None}
     results = read_results(read_text(path), origin=str(path), columns=columns)
     study_name = name or "import-" + "".join(letter if letter.isalnum() else "_" for letter in path.stem)
-    origin = Origin(path=path, data=data or "not-given", counts=counts)
+    origin = Origin(path=path, data=data or NOT_GIVEN, counts=counts)
     return replace(import_results(storage, results, context, name=study_name, origin=origin), assumed=assumed)
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detector.telemetry import METRICS, EpochMetrics
 from evolve import formatting
+from evolve.analysis import spread_text
 from evolve.errors import EvolveError, StorageError
 from evolve.run.detection import Weights, write_weights
 from evolve.storage.database import Storage
 from evolve.study import Study, planning
 from evolve.study.hyp import training_of, write_hyp
+
+if TYPE_CHECKING:
+    from evolve.confirmed import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,7 @@ class Best:
         fitness: Mean over the seeds on the validation images.
         metrics: Means over the seeds of precision, recall, map50 and map50_95 by split.
         seeds: Number of seeds that count.
+        spread: How far the fitness can be trusted: its interval over the seeds, or that there is one.
     """
 
     number: int
@@ -33,6 +38,7 @@ class Best:
     fitness: float
     metrics: dict[str, dict[str, float]]
     seeds: int
+    spread: str = ""
 
 
 def best_of(storage: Storage, study_name: str) -> Best | None:
@@ -48,8 +54,14 @@ def best_of(storage: Storage, study_name: str) -> Best | None:
     metrics = {
         split: _means([epochs[-1] for epochs in by_seed.values()]) for split, by_seed in by_split.items() if by_seed
     }
+    trainings = storage.records.trainings(trial._trial_id)
     return Best(
-        number=number, params=trial.params, fitness=outcome.fitness, metrics=metrics, seeds=len(by_split["val"])
+        number=number,
+        params=trial.params,
+        fitness=outcome.fitness,
+        metrics=metrics,
+        seeds=len(by_split["val"]),
+        spread=spread_text([training.fitness for training in trainings.values()]),
     )
 
 
@@ -149,12 +161,60 @@ def found_by(storage: Storage, study: Study, folder: Path) -> Found:
     )
 
 
-def provenance(storage: Storage, study_name: str) -> tuple[Study, Best, list[str]]:
-    """A stored study, its best trial, and lines for the head of a file that say where its values are from.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where the best hyperparameters of a study are from.
+
+    Attributes:
+        study: The study that trained them last: the one that was named, or what has confirmed it.
+        best: Their trial in it.
+        which: That trial for people, as the study that was named calls it.
+        standing: How far they can be trusted.
+        head: Lines for the head of a file.
+    """
+
+    study: Study
+    best: Best
+    which: str
+    standing: Standing
+    head: tuple[str, ...]
+
+
+def provenance(storage: Storage, study_name: str) -> Provenance:
+    """Where the best hyperparameters of a stored study are from: of those that are confirmed, where there are any.
 
     Raises:
         EvolveError: There is no such study, or no trial of it has trained through and left the ground.
     """
+    from evolve.storage.confirmations import standing_of  # statistics, which a run has no need of while it trains
+
+    standing = standing_of(storage.engine, study_name)
+    confirmation, confirmed = standing.confirmation, standing.best
+    study, best = _best_trained(storage, study_name if confirmation is None or confirmed is None else confirmation.name)
+    which = f"trial {best.number}" if confirmed is None else confirmed.name
+    trained = f"{which} of {len(storage.verdicts(storage.study_id(study_name)))}"
+    if confirmed is not None:
+        trained = f"{which}, trained again in {study.name}"
+    seeds = list(study.seeds_of(best.number))
+    facts = storage.environment_of(study.name, best.number)
+    head = (
+        f"Best of study {study_name}: {trained}.",
+        *([f"{standing.text[0].upper()}{standing.text[1:]}"] if standing.text else []),
+        f"Fitness {best.fitness:.4f} on the validation images (weights {_weights(study)}), seeds {seeds}"
+        f"{f': {best.spread}' if len(seeds) > 1 and best.spread else ''}.",
+        *(
+            f"{split}: {_metric_words(metrics)} (suppression at IoU {study.nms_iou:g})."
+            for split, metrics in best.metrics.items()
+        ),
+        f"Searched: {', '.join(f'{k} = {formatting.parameter(v)}' for k, v in best.params.items()) or 'nothing'}.",
+        "Versions: "
+        + ", ".join(f"{name} {facts[name]}" for name in ("evolve", "torch", "optuna") if name in facts)
+        + f"; {facts.get('device', '')}; commit {facts.get('commit', 'unknown')}.",
+    )
+    return Provenance(study=study, best=best, which=which, standing=standing, head=head)
+
+
+def _best_trained(storage: Storage, study_name: str) -> tuple[Study, Best]:
     study = storage.stored_study(study_name)
     if study is None:
         raise StorageError(f"study {study_name}: is not in {storage.url}; stored: {storage.study_names()}")
@@ -164,34 +224,21 @@ def provenance(storage: Storage, study_name: str) -> tuple[Study, Best, list[str
     if (found := grounded(storage, study, best)) is not None:
         advice = "".join(f"; {remedy.option} {remedy.value}: {remedy.reason}" for remedy in found.remedies)
         raise EvolveError(f"study {study_name}: {found.text}, so there is nothing to export{advice}")
-    seeds = list(study.seeds_of(best.number))
-    facts = storage.environment_of(study_name, best.number)
-    header = [
-        f"Best of study {study_name}: trial {best.number} of {len(storage.verdicts(storage.study_id(study_name)))}.",
-        f"Fitness {best.fitness:.4f} on the validation images (weights {_weights(study)}), seeds {seeds}.",
-        *(
-            f"{split}: {_metric_words(metrics)} (suppression at IoU {study.nms_iou:g})."
-            for split, metrics in best.metrics.items()
-        ),
-        f"Searched: {', '.join(f'{k} = {formatting.parameter(v)}' for k, v in best.params.items()) or 'nothing'}.",
-        "Versions: "
-        + ", ".join(f"{name} {facts[name]}" for name in ("evolve", "torch", "optuna") if name in facts)
-        + f"; {facts.get('device', '')}; commit {facts.get('commit', 'unknown')}.",
-    ]
-    return study, best, header
+    return study, best
 
 
-def export_hyp(storage: Storage, study_name: str, path: Path) -> Best:
+def export_hyp(storage: Storage, study_name: str, path: Path) -> Provenance:
     """Writes the best hyperparameters of a study to a hyp file that says where they are from.
 
     Raises:
         EvolveError: There is no such study, or no trial of it has trained through.
     """
-    study, best, header = provenance(storage, study_name)
-    header.append(f"Train with it: evolve train --hyp {path}")
-    training = training_of(study.of_trial(best.params).to_mapping())
-    write_hyp(path, study.hyperparameters(best.params), training=training, header=header)
-    return best
+    found = provenance(storage, study_name)
+    study, params = found.study, found.best.params
+    training = training_of(study.of_trial(params).to_mapping())
+    header = (*found.head, f"Train with it: evolve train --hyp {path}")
+    write_hyp(path, study.hyperparameters(params), training=training, header=header)
+    return found
 
 
 def _weights(study: Study) -> str:

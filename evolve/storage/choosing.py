@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -31,6 +32,8 @@ class Choice:
 def choose_study(engine: Engine, word: str) -> Choice:
     """The study that a word means: of that name, else the only one that begins so, else the one trained last.
 
+    What confirms a study is meant by its whole name alone: any other word that fits it means the study.
+
     Args:
         engine: A database with Optuna's tables.
         word: A name, the beginning of one, or `latest`: of the study that was last made, or whose trial last began or
@@ -43,7 +46,8 @@ def choose_study(engine: Engine, word: str) -> Choice:
         names = _names(connection)
         if word in names:
             return Choice(name=word)
-        fitting = [name for name in names if word and name.startswith(word)]
+        confirms = _confirms(connection, names)
+        fitting = [name for name in names if word and name.startswith(word) and name not in confirms]
         if len(fitting) == 1:
             return Choice(name=fitting[0], why=f"the only one that begins with {word}")
         if fitting:
@@ -52,7 +56,7 @@ def choose_study(engine: Engine, word: str) -> Choice:
                 f"write more of the name, or {LATEST} for the one trained last"
             )
         if word == LATEST and (name := _latest(connection)) is not None:
-            return Choice(name=name, why="the one trained last")
+            return Choice(name=confirms.get(name, name), why="the one trained last")
     raise _unknown(engine, word, names)
 
 
@@ -78,6 +82,17 @@ def _names(connection: Connection) -> list[str]:
     if not inspect(connection).has_table(STUDIES.name):
         return []
     return list(connection.scalars(select(STUDIES.c.study_name).order_by(STUDIES.c.study_name)))
+
+
+def _confirms(connection: Connection, names: list[str]) -> dict[str, str]:
+    """The study that each confirmation is of, where that is still there."""
+    if not inspect(connection).has_table(schema.study.name):
+        return {}
+    own = schema.study.c
+    query = select(STUDIES.c.study_name, own.config).join(STUDIES, STUDIES.c.study_id == own.study_id)
+    rows = connection.execute(query.where(own.config.contains('"confirms": "'))).all()
+    found = {name: (json.loads(config).get("ablation") or {}).get("confirms", "") for name, config in rows}
+    return {name: study for name, study in found.items() if study in names}
 
 
 def _latest(connection: Connection) -> str | None:

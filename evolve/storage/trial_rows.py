@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 from detector.telemetry import METRICS
+from evolve.analysis import spread_text
 from evolve.errors import StorageError
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
@@ -122,6 +123,11 @@ class TrialRow:
         return self.verdict in TRAINED_THROUGH and self.fitness is not None
 
     @property
+    def spread(self) -> str:
+        """How far the fitness, a mean over seeds, can be trusted; empty where that of no seed is known."""
+        return spread_text([training.fitness for training in self.trainings if training.fitness is not None])
+
+    @property
     def metrics(self) -> dict[str, dict[str, float]]:
         """Means over the seeds by split; NaN where a seed has no number."""
         splits = sorted({split for metrics in self.by_seed.values() for split in metrics}, reverse=True)
@@ -138,6 +144,7 @@ class TrialRow:
             "trial": self.number,
             "verdict": self.verdict,
             "fitness": self.fitness,
+            "spread": self.spread,
             "params": dict(self.params),
             "reason": self.reason,
             "seconds": self.seconds,

@@ -151,6 +151,7 @@ class Ablation(Definition):
         margin: Smallest difference of the metric that matters in practice, above 0.
         metric: What is compared; where it is not the study's fitness, it becomes it.
         on_divergence: A diverged run loses its pair.
+        confirms: Name of the study whose best trials the arms are, trained again; empty for any other comparison.
     """
 
     question: str = ""
@@ -166,6 +167,7 @@ class Ablation(Definition):
     margin: Annotated[Number, AfterValidator(_margin)] = 0.01
     metric: Literal["fitness", "map50", "map50_95", "precision", "recall"] = "fitness"
     on_divergence: Literal["loses"] = "loses"
+    confirms: str = ""
 
     @model_validator(mode="after")
     def _check(self) -> Ablation:

@@ -255,7 +255,8 @@ def _seeds_of(ablation: Ablation, *, num_arms: int) -> tuple[int, ...]:
     elif given is None:
         given = SEEDS if num_arms <= MANY_ARMS else max(SEEDS_OF_MANY, least)
     seeds = tuple(range(given)) if isinstance(given, int) else given
-    if len(seeds) < least:
+    # What is confirmed is a value first; its verdict against the defaults says how many seeds would decide.
+    if len(seeds) < least and not ablation.confirms:
         raise _wrong(
             "seeds",
             f"{counted(len(seeds), 'seed')} cannot tell {counted(num_arms, 'arm')} from the baseline, whatever comes "

@@ -16,8 +16,8 @@ def warnings(study: Study) -> list[str]:
     return [warning for check in _CHECKS for warning in check(study)]
 
 
-def _without_effect(study: Study) -> Iterator[str]:
-    """Hyperparameters that a study searches, or fixes at another value than the default, for nothing."""
+def idle_keys(study: Study) -> dict[str, str]:
+    """Hyperparameters that a study searches, or fixes at another value than the default, for nothing: why, by name."""
     facts = {VARIED: study.data not in DIGITS, CLASSES: study.data != "digits-1"}
     fixed = study.hyperparameters({})
 
@@ -27,11 +27,18 @@ def _without_effect(study: Study) -> Iterator[str]:
             return (getattr(fixed, name),)
         return searched.choices if isinstance(searched, Choices) else (searched.largest,)
 
+    found = {}
     for name, declared in declarations().items():
         is_given = name in study.space or (name in study.fixed and study.fixed[name] != declared.default)
         if is_given and (reasons := declared.obstacles(possible, facts)):
-            part = "space" if name in study.space else "hyperparameters"
-            yield f"{part}.{name}: has no effect: {' and '.join(reasons)}"
+            found[name] = " and ".join(reasons)
+    return found
+
+
+def _without_effect(study: Study) -> Iterator[str]:
+    for name, reason in idle_keys(study).items():
+        part = "space" if name in study.space else "hyperparameters"
+        yield f"{part}.{name}: has no effect: {reason}"
 
 
 def _endless_warmup(study: Study) -> Iterator[str]:

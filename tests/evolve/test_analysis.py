@@ -20,6 +20,7 @@ from evolve.analysis import (
     importances,
     mean_interval,
     quantiles,
+    spread_text,
 )
 
 FITNESS = st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), max_size=40)
@@ -247,3 +248,12 @@ def test_importances_neither_announce_a_study_nor_change_how_loud_optuna_is(capl
 
     assert "study" not in caplog.text
     assert optuna.logging.get_verbosity() == before
+
+
+def test_a_mean_is_said_with_as_much_as_its_seeds_allow() -> None:
+    assert spread_text([]) == spread_text([nan]) == ""
+    assert spread_text([0.5, nan]) == "one seed"
+    assert spread_text([0.5, 0.625]) == "0.500 and 0.625, 2 seeds"
+    # Of three the standard error is 0.1 / sqrt(3), t of 2 degrees 4.303: 0.248.
+    assert spread_text([0.5, 0.6, 0.4]) == "0.252 to 0.748 (95 %, 3 seeds)"
+    assert spread_text([0.9, 1.0, 0.8]) == "0.652 to 1.000 (95 %, 3 seeds)"

@@ -8,6 +8,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 
 from dashboards.blocks import Empty, Prose, Tiles, VerdictCounts
+from dashboards.data.overview import load_overview
 from dashboards.data.study_loading import load
 from dashboards.data.trial_sets import VERDICTS
 from dashboards.questions import headline, seeds, trials
@@ -68,5 +69,19 @@ def test_a_best_value_at_the_end_of_its_range_is_pointed_out(own_engine):
     params = found.params.assign(lr0=0.09901)
     rows = {row[0]: row for row in headline.best_setting(replace(found, params=params)).rows}
 
-    assert rows["lr0"][-1] == "at the lower end: consider a lower one"
+    assert rows["lr0"][-1] == "at the lower end"
     assert rows["lr0"][1] == 0.09901
+
+
+def test_the_best_fitness_stands_beside_its_interval_or_that_it_is_of_one_seed(own_engine):
+    add_study(
+        own_engine, Plan(name="three", num_trials=4, verdicts=["converged"] * 4, seeds=(0, 1, 2), log_steps=False)
+    )
+    add_study(own_engine, Plan(name="one", num_trials=4, verdicts=["converged"] * 4, log_steps=False))
+    details = {
+        name: of_kind(headline.rows(load(own_engine, name)), Tiles)[0].tiles[0].detail for name in ("three", "one")
+    }
+    listed = {study.name: study.spread for study in load_overview(own_engine, 0.0).studies}
+
+    assert details["three"].endswith("(95 %, 3 seeds)") and details["one"].endswith(", one seed")
+    assert details["three"].partition(", ")[2] == listed["three"] and listed["one"] == "one seed"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, func, select, update
 
 from evolve.errors import StorageError
 from evolve.storage import schema
@@ -78,3 +79,17 @@ def test_where_whole_names_are_needed_a_part_is_refused_with_those_it_may_mean(e
         exact_study(engine, "latest")
     with pytest.raises(StorageError, match=r"did you mean 'gains-10ep'"):
         exact_study(engine, "gain_10ep")
+
+
+def test_what_confirms_a_study_is_meant_by_its_whole_name_alone(engine: Engine) -> None:
+    add_study(engine, Plan(name="gains-10ep-confirm", num_trials=9, log_steps=False))
+    ours = schema.study.c
+    with engine.begin() as connection:
+        newest = connection.scalar(select(func.max(ours.study_id)))
+        config = json.dumps({"ablation": {"confirms": "gains-10ep"}})
+        changed = update(schema.study).where(ours.study_id == newest)
+        connection.execute(changed.values(config=config, created=2e9))
+
+    assert choose_study(engine, "gains").name == "gains-10ep"
+    assert choose_study(engine, "latest").name == "gains-10ep"
+    assert choose_study(engine, "gains-10ep-confirm").name == "gains-10ep-confirm"

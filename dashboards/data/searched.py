@@ -1,0 +1,77 @@
+"""A study as its findings are made of it: the search with its trials, and the losses of the best."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from math import isfinite
+
+import pandas as pd
+
+from dashboards.blocks import Empty
+from dashboards.data.study import StudyView
+from evolve.errors import StudyError
+from evolve.findings.search import Losses, Search, Tried
+from evolve.outcome.verdict import Verdict
+from evolve.storage.schema import TERMS
+from evolve.study import Study
+from evolve.study.space import Choices, Scalar
+
+FILTERED = "Filters leave trials out, and findings are about all of them: clear the filters to see this."
+_ENDED = tuple(Verdict)
+
+
+def search_of(view: StudyView) -> Search | Empty:
+    """The search that a view shows, or why nothing can be found in it."""
+    if not view.left_out.empty:
+        return Empty(FILTERED)
+    try:
+        study = Study.from_json(json.dumps(dict(view.facts.config)))
+    except StudyError:
+        return Empty("This study was not made by evolve, so that nobody knows what it was to do.")
+    if study.ablation is not None or not study.space:
+        return Empty("This study searches nothing.")
+    val = view.epochs[view.epochs["split"] == "val"].sort_values("epoch")
+    curves = {int(str(number)): tuple(rows["fitness"]) for number, rows in val.groupby("number")}
+    ended = view.trials[view.trials["verdict"].isin(_ENDED)][["number", "verdict", "fitness"]]
+    values = view.params.to_dict("index")
+    tried = [
+        Tried(
+            number=int(number),
+            verdict=str(verdict),
+            fitness=float(fitness),
+            params=_typed(study, values.get(number, {})),
+            curve=curves.get(int(number), ()),
+        )
+        for number, verdict, fitness in ended.itertuples(index=False)
+    ]
+    known = [each for each in tried if each.params.keys() == study.space.keys()]
+    return Search(study=study, tried=known, losses=_losses(view, val))
+
+
+def _typed(study: Study, values: Mapping[object, object]) -> dict[str, Scalar]:
+    """Parameters as the study has them: a view has choices as text."""
+    found: dict[str, Scalar] = {}
+    for name, axis in study.space.items():
+        value = values.get(name)
+        if isinstance(axis, Choices):
+            named = {str(choice): choice for choice in axis.choices}
+            if value in named:
+                found[name] = named[str(value)]
+        elif isinstance(value, float | int) and isfinite(value):
+            found[name] = float(value)
+    return found
+
+
+def _losses(view: StudyView, val: pd.DataFrame) -> dict[str, Losses]:
+    """Terms of the best trial's loss."""
+    if view.best is None:
+        return {}
+    rows = val[val["number"] == view.best["number"]]
+    columns = {term: (f"train_{term}", f"loss_{term}") for term in TERMS}
+    known = {term: names for term, names in columns.items() if rows[list(names)].notna().all(axis=None)}
+    return {
+        term: Losses(train=tuple(rows[train]), val=tuple(rows[loss]))
+        for term, (train, loss) in known.items()
+        if rows[loss].any()
+    }

@@ -1,0 +1,163 @@
+"""Whether the space is where good values are: the best at its edge, or alone.
+
+Source: Godbole, Dahl, Gilmer, Shallue & Nado 2023, Deep Learning Tuning Playbook, on identifying bad search space
+boundaries and on sampling enough points; Mann & Whitney 1947 (the test).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import inf, prod
+from statistics import median
+from typing import Any
+
+from scipy.stats import mannwhitneyu
+
+from detector.hyperparameters import declarations
+from evolve.findings.search import Finding, Search, Tried, place, value_at
+from evolve.formatting import counted, number, score
+from evolve.study.space import Range
+
+LEVEL = 0.05  # of significance, over all hyperparameters together
+EDGE, ZONE = 0.1, 0.25  # of a range: where its end is near, and what lies towards it
+LEAST_INSIDE, LEAST_OUTSIDE = 3, 5
+WIDER = 0.5  # of a range, in its own scale, that is added beyond an end
+LEAST_TRAINED = 8
+NEAR = 0.15  # of a range, either way
+MOST_ALONE = 1  # other trials near the best
+LUCK = 0.01  # of significance: one study in a hundred would have such a best by chance
+LEAST_AROUND, RUNNERS_UP = 12, 3
+
+
+def at_an_edge(search: Search) -> Iterator[Finding]:
+    """The best value lies at an end of its range, and trials towards that end are better than the others."""
+    if len(search.trained) < LEAST_TRAINED:
+        return
+    for name, axis in search.ranges.items():
+        at = place(axis, search.best.params[name])
+        is_upper = at > 1 - EDGE
+        if (is_upper or at < EDGE) and 0 <= at <= 1 and (found := _edge(search, name, axis, is_upper=is_upper)):
+            yield found
+
+
+def _edge(search: Search, name: str, axis: Range, *, is_upper: bool) -> Finding | None:
+    wider = _wider(name, axis, is_upper=is_upper)
+    inside, outside = _split(search, name, axis, is_upper=is_upper)
+    if wider is None or len(inside) < LEAST_INSIDE or len(outside) < LEAST_OUTSIDE:
+        return None
+    rated = [[_rated(each) for each in part] for part in (inside, outside)]
+    p = float(mannwhitneyu(*rated, alternative="greater").pvalue)
+    if p >= LEVEL / len(search.ranges):
+        return None
+    end, best = ("upper" if is_upper else "lower"), search.best
+    medians = [median(part) for part in rated]
+    return Finding(
+        key=f"edge-{name}",
+        text=(
+            f"the best {name}, {number(float(best.params[name]))} of trial {best.number}, is at the {end} end of "
+            f"{axis.low:g} to {axis.high:g}, and the {counted(len(inside), 'trial')} in that quarter of it have a "
+            f"median fitness of {score(medians[0])}, the others of {score(medians[1])} (p {number(p)}): search "
+            f"{wider['low']:g} to {wider['high']:g}"
+        ),
+        evidence={
+            "best": float(best.params[name]),
+            "trials_inside": len(inside),
+            "trials_outside": len(outside),
+            "median_inside": medians[0],
+            "median_outside": medians[1],
+            "p": p,
+        },
+        changes={"space": search.study.space.to_mapping() | {name: wider}},
+    )
+
+
+def _split(search: Search, name: str, axis: Range, *, is_upper: bool) -> tuple[list[Tried], list[Tried]]:
+    """Trials in the quarter of a range towards an end, and the others."""
+    inside: list[Tried] = []
+    outside: list[Tried] = []
+    for tried in (*search.trained, *search.diverged):
+        at = place(axis, tried.params[name])
+        (inside if (at >= 1 - ZONE if is_upper else at <= ZONE) else outside).append(tried)
+    return inside, outside
+
+
+def _rated(tried: Tried) -> float:
+    """One that diverged is worse than any other."""
+    return tried.fitness if tried.is_trained_through else -inf
+
+
+def _wider(name: str, axis: Range, *, is_upper: bool) -> dict[str, Any] | None:
+    """The range with one end further out; None where nothing beyond is allowed."""
+    declared = declarations().get(name)
+    if declared is None:
+        return None
+    low, high = axis.low, axis.high
+    if is_upper:
+        high = min(_rounded(value_at(axis, 1 + WIDER)), declared.high)
+    else:
+        low = max(_rounded(value_at(axis, -WIDER)), declared.low)
+    if (low, high) == (axis.low, axis.high) or (axis.log and low <= 0):
+        return None
+    return {"low": low, "high": high, "log": axis.log}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.2g}")
+
+
+def alone(search: Search) -> Iterator[Finding]:
+    """The best trial stands above the others, and hardly another lies near it, so that nobody knows if it is luck."""
+    ranges, trained = search.ranges, search.trained
+    if len(trained) < LEAST_AROUND or not ranges or not _is_inside(search.best, ranges):
+        return
+    near = [each for each in trained[1:] if _is_near(each, search)]
+    gap, p = _stands_out([each.fitness for each in trained])
+    if len(near) > MOST_ALONE or p >= LUCK:
+        return
+    narrow = {name: _around(axis, place(axis, search.best.params[name])) for name, axis in ranges.items()}
+    others = counted(len(near), "other trial") if near else "no other trial"
+    yield Finding(
+        key="alone",
+        text=(
+            f"trial {search.best.number} stands alone: its fitness is {score(trained[0].fitness)}, the next "
+            f"{score(trained[1].fitness)} (p {number(p)}), and {others} of {len(trained)} lies within {NEAR:.0%} of "
+            "the ranges of it"
+        ),
+        evidence={"gap": gap, "p": p, "near": len(near), "trained": len(trained)},
+        changes={"space": search.study.space.to_mapping() | narrow},
+    )
+
+
+def _stands_out(fitness: Sequence[float]) -> tuple[float, float]:
+    """By how much the best is above the next, and the p that it is so by luck.
+
+    Where the upper tail is that of an exponential distribution, the i-th distance from the top is one with mean 1 / i:
+    the chance that the first is g times the sum of those up to the r-th is the product of i / (i + g).
+
+    Args:
+        fitness: Of twelve trials or more, the best first.
+
+    Source: Renyi 1953, On the theory of order statistics.
+    """
+    later = max(len(fitness) // 4, RUNNERS_UP)
+    gap, rest = fitness[0] - fitness[1], fitness[1] - fitness[later]
+    if gap <= 0:
+        return gap, 1.0
+    return gap, 0.0 if rest <= 0 else prod(i / (i + gap / rest) for i in range(2, later + 1))
+
+
+def _is_inside(tried: Tried, ranges: Mapping[str, Range]) -> bool:
+    return all(axis.holds(tried.params[name]) for name, axis in ranges.items())
+
+
+def _is_near(tried: Tried, search: Search) -> bool:
+    best, ranges = search.best.params, search.ranges
+    others: Sequence[str] = [name for name in best if name not in ranges]
+    return all(tried.params[name] == best[name] for name in others) and all(
+        abs(place(axis, tried.params[name]) - place(axis, best[name])) <= NEAR for name, axis in ranges.items()
+    )
+
+
+def _around(axis: Range, at: float) -> dict[str, Any]:
+    low, high = (value_at(axis, min(max(at + step, 0.0), 1.0)) for step in (-NEAR, NEAR))
+    return {"low": max(float(f"{low:.3g}"), axis.low), "high": min(float(f"{high:.3g}"), axis.high), "log": axis.log}

@@ -1,0 +1,31 @@
+"""A study that follows up another one: the same but for what a finding changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from evolve.study.space import Scalar
+from evolve.study.study import Study
+
+_LONGEST_NAME = 100
+
+
+def following(study: Study, key: str, *, changes: Mapping[str, Any], fixes: Mapping[str, Scalar]) -> Study:
+    """The study with a finding's changes made, under a name that says which.
+
+    Args:
+        study: The search with the finding.
+        key: Name of the finding.
+        changes: Keys with their new values, whole.
+        fixes: Hyperparameters that are fixed at a value.
+
+    Raises:
+        StudyError: It is not allowed.
+    """
+    mapping = study.to_mapping()
+    end = f"-{key}"
+    fixed = {**mapping["hyperparameters"], **fixes}
+    decisions = {name: why for name, why in mapping["decisions"].items() if name not in changes}
+    named = {"name": f"{study.name[: _LONGEST_NAME - len(end)]}{end}", "hyperparameters": fixed, "decisions": decisions}
+    return Study.from_mapping({**mapping, **changes, **named}, origin=f"study that follows {study.name}")
