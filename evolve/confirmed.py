@@ -15,8 +15,9 @@ from typing import Any
 from scipy.stats import kendalltau
 
 from evolve.ablation.effects import Effect
+from evolve.ablation.interim import standing
 from evolve.ablation.runs import ArmRun
-from evolve.ablation.trained import Trained, arm_runs, effects_of, plan_of
+from evolve.ablation.trained import Trained, arm_runs, plan_of
 from evolve.analysis import Interval, mean_interval
 from evolve.formatting import counted, score
 from evolve.study import Study
@@ -212,7 +213,7 @@ def confirmed(
         epochs=confirming.epochs,
         searched_epochs=searched.epochs,
         candidates=tuple(rows),
-        effects=effects_of(ablation, plan, runs),
+        effects=standing(plan, runs, margin=ablation.margin, through=1).effects,
         is_complete=is_complete,
         found_since=searched.best if is_new else None,
     )
