@@ -241,7 +241,7 @@ class Between:
 def _forest(columns: NDArray[np.float64], values: Sequence[float]) -> Any:
     from sklearn.ensemble import RandomForestRegressor
 
-    forest = RandomForestRegressor(200, min_samples_leaf=3, oob_score=True, random_state=0, n_jobs=1)
+    forest = RandomForestRegressor(100, min_samples_leaf=3, oob_score=True, random_state=0, n_jobs=1)
     return forest.fit(columns, values)
 
 

@@ -1,6 +1,7 @@
 """Which sampler finds good hyperparameters in thirty trials, and how many trials it loses to divergence.
 
     python -m benchmarks.search [--seeds 20] [--trials 30] [--samplers guided,tpe] [--objective FILE|TABLE] [--out FILE]
+    python -m benchmarks.search --found FILE FILE ...  # the table of what several calls found
 
 The objective is that of `benchmarks.recorded`: real trainings, and a random forest between them, with the luck of seeds
 on top; or one of the tables of `benchmarks.tabled`. All begin with the defaults as trial 0. Regret is the best fitness
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -96,7 +97,7 @@ class Found:
     Attributes:
         fitness_SN: Without luck, of the trial that was seen to be the best so far; 0 before any trained through.
         diverged_SN: Whether each trial diverged.
-        ask_seconds: Median time of an ask from trial 10 on.
+        ask_seconds: Median CPU time of an ask from trial 10 on.
     """
 
     fitness_SN: NDArray[np.float64]
@@ -104,8 +105,10 @@ class Found:
     ask_seconds: float
 
 
-def searched(make: Callable[[int], Search | Plain], objective: Between | Table, *, seeds: int, trials: int) -> Found:
-    """Searches of one sampler, one for each seed.
+def searched(
+    make: Callable[[int], Search | Plain], objective: Between | Table, *, seeds: int, trials: int
+) -> Iterator[Found]:
+    """What searches of one sampler found: of the first seed, of the first two, and so on.
 
     Args:
         make: The sampler with a seed.
@@ -114,22 +117,26 @@ def searched(make: Callable[[int], Search | Plain], objective: Between | Table, 
         trials: Of each.
     """
     fitness_SN, diverged_SN = np.zeros((seeds, trials)), np.zeros((seeds, trials), dtype=bool)
-    seconds = []
+    seconds: list[float] = []
     for seed in range(seeds):
         luck, search = np.random.default_rng(seed), make(seed)
         best_seen, best = -np.inf, 0.0
         for number in range(trials):
-            started = time.perf_counter()
+            started = time.process_time()
             params = search.ask()
             if number >= SETTLED:
-                seconds.append(time.perf_counter() - started)
+                seconds.append(time.process_time() - started)
             (answer,) = objective([params])
             seen = max(answer.mean + objective.noise * luck.standard_normal(), 0.0)
             search.tell(params, seen, answer.margin)
             if answer.margin <= 0 and seen > best_seen:
                 best_seen, best = seen, answer.mean
             fitness_SN[seed, number], diverged_SN[seed, number] = best, answer.margin > 0
-    return Found(fitness_SN=fitness_SN, diverged_SN=diverged_SN, ask_seconds=median(seconds or [0.0]))
+        yield Found(
+            fitness_SN=fitness_SN[: seed + 1],
+            diverged_SN=diverged_SN[: seed + 1],
+            ask_seconds=median(seconds) if seconds else 0.0,
+        )
 
 
 def contenders(objective: Between | Table, trials: int) -> dict[str, Callable[[int], Search | Plain]]:
@@ -177,12 +184,18 @@ def report(by_name: Mapping[str, Found], best: float) -> list[str]:
         best: Fitness of the best point of the space.
     """
     levels = {name: float(np.median(by_name[name].fitness_SN[:, -1])) for name in ("classic", "tpe") if name in by_name}
-    headers = ["regret at 10", "regret at 20", "regret at the end", *(f"trials to {name}'s end" for name in levels)]
-    headers += [f"diverged to trial {SETTLED}", f"diverged after trial {SETTLED}", "ask, ms"]
+    headers = [
+        "searches",
+        "regret at 10",
+        "regret at 20",
+        "regret at the end",
+        *(f"trials to {name}'s end" for name in levels),
+    ]
+    headers += [f"diverged to trial {SETTLED}", f"diverged after trial {SETTLED}", "ask, CPU ms"]
     lines = [f"| sampler | {' | '.join(headers)} |", "|---" * (len(headers) + 1) + "|"]
     for name, found in by_name.items():
-        count = found.fitness_SN.shape[1]
-        cells = []
+        searches, count = found.fitness_SN.shape
+        cells = [str(searches)]
         for number in (min(10, count), min(20, count), count):
             mean, low, high = interval(best - found.fitness_SN[:, number - 1])
             cells.append(f"{mean:.4f} [{low:.4f}, {high:.4f}]")
@@ -205,26 +218,38 @@ def opened(name: str) -> Between | Table:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Searches with each sampler and prints the table, which grows in the file as samplers end."""
+    """Searches with each sampler and prints the table; what was found is in the file after each search."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--samplers", default="")
     parser.add_argument("--objective", default=str(RECORDED))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--found", nargs="*", type=Path, default=[], help="Files of earlier calls, put into the table.")
     given = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     objective = opened(given.objective)
     params, best = objective.best()
     print(f"best {best:.4f} at { {name: float(f'{value:.3g}') for name, value in params.items()} }", flush=True)
+    by_name = {name: found for path in given.found for name, found in _read(path).items()}
     made = contenders(objective, given.trials)
-    by_name: dict[str, Found] = {}
-    for name in given.samplers.split(",") if given.samplers else made:
-        by_name[name] = searched(made[name], objective, seeds=given.seeds, trials=given.trials)
-        if given.out:
-            given.out.write_text(json.dumps({each: _plain(found) for each, found in by_name.items()}))
-        print(report({name: by_name[name]}, best)[-1], flush=True)
+    for name in given.samplers.split(",") if given.samplers else () if given.found else made:
+        for found in searched(made[name], objective, seeds=given.seeds, trials=given.trials):
+            by_name[name] = found
+            if given.out:
+                given.out.write_text(json.dumps({each: _plain(known) for each, known in by_name.items()}))
     print("\n".join(report(by_name, best)))
+
+
+def _read(path: Path) -> dict[str, Found]:
+    return {
+        name: Found(
+            fitness_SN=np.array(each["fitness"]),
+            diverged_SN=np.array(each["diverged"], dtype=bool),
+            ask_seconds=each["ask_seconds"],
+        )
+        for name, each in json.loads(path.read_text()).items()
+    }
 
 
 def _plain(found: Found) -> dict[str, Any]:

@@ -82,7 +82,8 @@ def test_searches_are_compared_by_what_they_found_without_luck() -> None:
     objective = Between([made_up(number, seed) for number in range(64) for seed in (0, 1)])
     made = search.contenders(objective, trials=12)
     found = {
-        name: search.searched(made[name], objective, seeds=3, trials=12) for name in ("tpe", "classic", "plain tpe")
+        name: [*search.searched(made[name], objective, seeds=3, trials=12)][-1]
+        for name in ("tpe", "classic", "plain tpe")
     }
     lines = search.report(found, objective.best()[1])
 

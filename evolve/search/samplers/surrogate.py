@@ -15,13 +15,14 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from botorch.acquisition import qLogNoisyExpectedImprovement
+from botorch.acquisition.logei import qLogNoisyExpectedImprovement
 from botorch.acquisition.objective import GenericMCObjective
 from botorch.acquisition.prior_guided import PriorGuidedAcquisitionFunction
-from botorch.exceptions import ModelFittingError
+from botorch.exceptions.errors import ModelFittingError
 from botorch.fit import fit_gpytorch_mll
 from botorch.generation.gen import gen_candidates_scipy
-from botorch.models import ModelListGP, SingleTaskGP
+from botorch.models.gp_regression import SingleTaskGP
+from botorch.models.model_list_gp_regression import ModelListGP
 from botorch.sampling.normal import SobolQMCNormalSampler
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from torch import Tensor, nn
@@ -86,12 +87,20 @@ def _acquisition(seen: Seen, prior: LogPrior, *, seed: int) -> PriorGuidedAcquis
         X_baseline=known_NP,
         X_pending=_tensor(seen.running_MP) if len(seen.running_MP) else None,
         sampler=SobolQMCNormalSampler(torch.Size([_DRAWS]), seed=seed),
-        objective=GenericMCObjective(lambda samples, X=None: samples[..., 0]),  # noqa: ARG005 - as it is called
-        constraints=[lambda samples: samples[..., 1]] if is_constrained else None,
+        objective=GenericMCObjective(_fitness_of),
+        constraints=[_margin_of] if is_constrained else None,
     )
     return PriorGuidedAcquisitionFunction(
         improvement, prior_module=_PriorModule(prior), log=True, prior_exponent=prior.exponent
     )
+
+
+def _fitness_of(samples: Tensor, X: Tensor | None = None) -> Tensor:  # noqa: ARG001 - as it is called
+    return samples[..., 0]
+
+
+def _margin_of(samples: Tensor) -> Tensor:
+    return samples[..., 1]
 
 
 def _model(known_NP: Tensor, seen: Seen, *, is_constrained: bool) -> SingleTaskGP | ModelListGP:
