@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from detector import checkpoint
 from detector.augment import in_epoch, without_augmentation
@@ -21,114 +20,38 @@ from detector.batches import (
     Batch,
     BatchesAhead,
     TrainingOrder,
-    evaluation_batches,
-    fixed_batch,
     num_batches,
     training_batches,
 )
-from detector.checkpoint import Checkpoint, Found
 from detector.critical import critical_steps
 from detector.datasets.listing import Dataset, Split
+from detector.examining import Examiner, pictures_taken, step_traced
 from detector.hyperparameters import Hyperparameters
+from detector.lane import Lane, LaneSpec
 from detector.plan import TrainingPlan
-from detector.population import Evaluation, Population
+from detector.population import Population
 from detector.priors import choose_anchors, label_statistics
 from detector.schedule import anchor_pull_at, rates_at
 from detector.start import load_start
 from detector.telemetry import (
     TERMS,
     CheckpointSaved,
-    ClassScores,
     EndCause,
     EpochMetrics,
     LaneEnded,
     LaneStarted,
-    LayerInspected,
     Measurement,
-    Picture,
-    PicturesTaken,
-    PicturesWatched,
     Rates,
-    ScaleObjectness,
-    Scores,
     StepTelemetry,
-    StepTraced,
     Telemetry,
     values_of,
 )
 from detector.tracing import Trace
 from detector.watching import (
-    Watched,
-    batch_labels,
     batch_picture,
-    batch_pictures,
-    found_boxes,
-    is_inspected,
-    is_watched,
-    watch,
 )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaneSpec:
-    """One lane of a training.
-
-    Attributes:
-        values: Hyperparameters of the lane.
-        seed: Seed of the lane's first weights.
-        data_seed: Seed of image order, augmentation and rendering; None for the plan's.
-        checkpoint: File written after each epoch, the one before it kept; None for none.
-        start: What to go on from; nothing for a training from its beginning.
-        origin: Written to the file, for whoever looks for something to go on from.
-        is_inspected: Whether it is recorded what its layers hold, before the first epoch and after some others.
-        traced_from: Step from which on each is traced, module by module, which takes time; None for none. Such a lane
-            trains alone.
-        has_critical: Whether the critical ratio of its updates is measured at a few steps (`detector.critical`).
-    """
-
-    values: Hyperparameters
-    seed: int = 0
-    data_seed: int | None = None
-    checkpoint: Path | None = None
-    start: Found = field(default_factory=Found)
-    origin: str = ""
-    is_inspected: bool = False
-    traced_from: int | None = None
-    has_critical: bool = False
-
-
-@dataclass(slots=True)
-class _Lane:
-    """A lane under way.
-
-    `number` is its place among all that were ever admitted; the slot in the population may change. `epoch` is the one
-    that it trains next, `train_losses` are means over the steps of the last whole epoch, `val_losses` are those of all
-    epochs that are over, and `seconds` is its share of the time that the epoch under way has taken. At
-    `critical_steps` the critical ratio is measured.
-    """
-
-    number: int
-    spec: LaneSpec
-    plan: TrainingPlan
-    epoch: int
-    critical_steps: frozenset[int]
-    loss_sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TERMS, 0.0))
-    train_losses: dict[str, float] = field(default_factory=dict)
-    val_losses: tuple[float, ...] = ()
-    scores: Scores | None = None
-    seconds: float = 0.0
-    has_started: bool = False
-
-    def add(self, values: Measurement, seconds: float) -> None:
-        """Adds the terms of a batch to the sums of the epoch."""
-        for term, value in values.terms.sums().items():
-            self.loss_sums[term] += value
-        self.seconds += seconds
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Seed and epoch: lanes that agree on both train on the same batches."""
-        return self.plan.data_seed, self.epoch
+__all__ = ["LaneSpec", "Trainer"]
 
 
 class Trainer:
@@ -168,12 +91,11 @@ class Trainer:
             values=lanes[0].values,
         )
         self._steps_per_epoch = num_batches(dataset.train, plan.batch_size, lanes[0].values.train_share)
-        self._lanes: list[_Lane] = []
-        self._waiting: list[_Lane] = []
+        self._lanes: list[Lane] = []
+        self._waiting: list[Lane] = []
         self._num_admitted = 0
         self._stopped: dict[int, str] = {}
-        self._watched: Watched | None = None
-        self._inspected_on: Batch | None = None
+        self._examiner = Examiner(plan, dataset, self._population, clock)
         self._since = clock()
         for lane in lanes:
             self.admit(lane)
@@ -206,7 +128,14 @@ class Trainer:
             checkpoint.check_same_training(stored, plan, spec.values, spec.seed)
         epoch = 0 if stored is None else stored.epoch + 1
         critical = self._critical_steps(spec.values) if spec.has_critical else frozenset()
-        lane = _Lane(number=self._num_admitted, spec=spec, plan=plan, epoch=epoch, critical_steps=critical)
+        lane = Lane(
+            number=self._num_admitted,
+            spec=spec,
+            plan=plan,
+            epoch=epoch,
+            steps_per_epoch=self._steps_per_epoch,
+            critical_steps=critical,
+        )
         self._waiting.append(lane)
         self._num_admitted += 1
         return lane.number
@@ -286,9 +215,7 @@ class Trainer:
                 total_steps=self.total_steps,
                 passed_over=lane.spec.start.passed_over,
             )
-        if self._watched is None:
-            self._watched = watch(self._dataset.val)
-        yield from _pictures(new, "val", self._watched.pictures)
+        yield from self._examiner.watched(new)
 
     def _finish(self) -> Iterator[Telemetry]:
         """Measures lanes whose epochs are over on the test images, and ends them."""
@@ -306,10 +233,10 @@ class Trainer:
             yield self._stop_record(lane, (lane.epoch + 1) * self._steps_per_epoch)
         self._drop(stopped)
 
-    def _stop_record(self, lane: _Lane, step: int) -> LaneEnded:
+    def _stop_record(self, lane: Lane, step: int) -> LaneEnded:
         return LaneEnded(lane=lane.number, step=step, cause=EndCause.STOPPED, reason=self._stopped.pop(lane.number))
 
-    def _drop(self, ended: Collection[_Lane]) -> None:
+    def _drop(self, ended: Collection[Lane]) -> None:
         if ended:
             self._population.drop([self._lanes.index(lane) for lane in ended])
             self._lanes = [lane for lane in self._lanes if lane not in ended]
@@ -341,23 +268,23 @@ class Trainer:
             pictures = {key: batch_picture(batch) for key, batch in found.items() if key[1] == 0}
             for lane in self._lanes:
                 if lane.place in pictures:
-                    yield from _pictures([lane], "train", (pictures[lane.place],))
+                    yield from pictures_taken([lane], "train", (pictures[lane.place],))
         with self._tracing(place) as trace:
             measured = self._population.measure(
                 [found[lane.place] for lane in self._lanes],
                 [self._rates(lane, place) for lane in self._lanes],
-                [anchor_pull_at(self._step_of(lane, place), lane.spec.values) for lane in self._lanes],
-                [slot for slot, lane in enumerate(self._lanes) if self._step_of(lane, place) in lane.critical_steps],
+                [anchor_pull_at(lane.step_of(place), lane.spec.values) for lane in self._lanes],
+                [slot for slot, lane in enumerate(self._lanes) if lane.step_of(place) in lane.critical_steps],
                 meanwhile=partial(_prepare, used),
             )
         if trace is not None:
-            yield self._traced(self._lanes[0], place, trace, found[self._lanes[0].place])
+            yield step_traced(self._lanes[0], place, trace, found[self._lanes[0].place])
         seconds = self._clock() - self._since
         for lane, values in zip(self._lanes, measured, strict=True):
             lane.add(values, seconds / len(measured))
             yield StepTelemetry(
                 lane=lane.number,
-                step=self._step_of(lane, place),
+                step=lane.step_of(place),
                 epoch=lane.epoch,
                 seconds=seconds / len(measured),
                 images_per_second=self._plan.batch_size / max(seconds, 1e-9),
@@ -370,27 +297,14 @@ class Trainer:
         """A trace of the step, where its lane, which trains alone then, is to be traced."""
         first = self._lanes[0]
         since = first.spec.traced_from
-        is_traced = since is not None and self._step_of(first, place) >= since
+        is_traced = since is not None and first.step_of(place) >= since
         return self._population.traced() if is_traced else nullcontext()
 
-    def _traced(self, lane: _Lane, place: int, trace: Trace, batch: Batch) -> StepTraced:
-        return StepTraced(
-            lane=lane.number,
-            step=self._step_of(lane, place),
-            modules=trace.modules(),
-            places=batch.places,
-            pictures=batch_pictures(batch),
-            labels=tuple(tuple(map(tuple, rows_M5.tolist())) for rows_M5 in batch_labels(batch)),
-        )
-
-    def _one_by_place(self) -> Collection[_Lane]:
+    def _one_by_place(self) -> Collection[Lane]:
         """A lane for each seed and epoch that lanes train on."""
         return {lane.place: lane for lane in self._lanes}.values()
 
-    def _step_of(self, lane: _Lane, place: int) -> int:
-        return lane.epoch * self._steps_per_epoch + place
-
-    def _batches(self, lane: _Lane) -> Generator[Batch, None, None]:
+    def _batches(self, lane: Lane) -> Generator[Batch, None, None]:
         order = TrainingOrder(
             epoch=lane.epoch,
             seed=lane.plan.data_seed,
@@ -405,130 +319,53 @@ class Trainer:
 
     def _update(self, place: int, measured: Sequence[Measurement]) -> Iterator[Telemetry]:
         """Steps every lane that may be stepped and takes the others out."""
-        ended: list[_Lane] = []
+        ended: list[Lane] = []
         due: list[int] = []
         # What is left at the end of an epoch is not carried over: a checkpoint holds no gradient.
         is_due = (place + 1) % self._plan.accumulation == 0 or place + 1 == self._steps_per_epoch
         for slot, (lane, values) in enumerate(zip(self._lanes, measured, strict=True)):
             if lane.number in self._stopped:
                 ended.append(lane)
-                yield self._stop_record(lane, self._step_of(lane, place))
+                yield self._stop_record(lane, lane.step_of(place))
             elif not values.is_finite:
                 if not self._population.skip(slot):
                     ended.append(lane)
-                    step = self._step_of(lane, place)
+                    step = lane.step_of(place)
                     yield LaneEnded(lane=lane.number, step=step, cause=EndCause.DIVERGED, reason=_reason(values))
             elif is_due:
                 due.append(slot)
         self._population.update(due)
         self._drop(ended)
 
-    def _rates(self, lane: _Lane, place: int) -> Rates:
+    def _rates(self, lane: Lane, place: int) -> Rates:
         return rates_at(
-            self._step_of(lane, place),
+            lane.step_of(place),
             total_steps=self.total_steps,
             steps_per_epoch=self._steps_per_epoch,
             values=lane.spec.values,
             val_losses=lane.val_losses[: lane.epoch],  # not one of `evaluate_once`
         )
 
-    def _evaluate(self, lanes: Sequence[_Lane], name: str, split: Split) -> Iterator[Telemetry]:
-        """Measures lanes one after another; those at their end on the test images, after their last epoch."""
+    def _evaluate(self, lanes: Sequence[Lane], name: str, split: Split) -> Iterator[Telemetry]:
         for lane in lanes:
-            started = self._clock()
-            batches = evaluation_batches(
-                split,
-                batch_size=self._plan.batch_size,
-                image_size=self._plan.image_size,
-                max_boxes=self._dataset.max_boxes,
-            )
-            found = self._population.evaluate(self._lanes.index(lane), batches)
-            seconds = self._clock() - started
-            lane.scores = found.scores.overall
-            if name == "val":
-                lane.val_losses = (*lane.val_losses[: lane.epoch], sum(found.losses.values()))
-            epoch = min(lane.epoch, self._plan.epochs - 1)
-            # Before the metrics, after which a lane may be stopped.
-            yield from self._details(lane.number, epoch, name, found)
-            yield EpochMetrics(
-                lane=lane.number,
-                epoch=epoch,
-                step=(epoch + 1) * self._steps_per_epoch,
-                split=name,
-                losses=found.losses,
-                train_losses=lane.train_losses,
-                seconds=lane.seconds + seconds if name == "val" else seconds,
-                **values_of(lane.scores),
-            )
+            yield from self._examiner.evaluate(lane, self._lanes.index(lane), name, split)
 
-    def _details(self, lane: int, epoch: int, split: str, found: Evaluation) -> Iterator[Telemetry]:
-        """Scores by class, objectness by scale, and after some epochs what is found in the images that are watched."""
-        for index, part in enumerate(found.scores.classes):
-            yield ClassScores(
-                lane=lane,
-                epoch=epoch,
-                split=split,
-                class_index=index,
-                objects=part.objects,
-                **values_of(part.scores),
-            )
-        for each in found.objectness:
-            yield ScaleObjectness(lane=lane, epoch=epoch, split=split, **values_of(each))
-        if split == "val" and self._watched is not None and is_watched(epoch, self._plan.epochs):
-            boxes = tuple(
-                found_boxes(found.evaluator.found_in(index), size, self._plan.image_size)
-                for index, size in zip(self._watched.indices, self._watched.sizes, strict=True)
-            )
-            yield PicturesWatched(lane=lane, epoch=epoch, boxes=boxes)
-
-    def _inspect(self, lanes: Sequence[_Lane]) -> Iterator[Telemetry]:
-        """What the layers of lanes hold before their next epoch, or at their end, where that was asked for."""
+    def _inspect(self, lanes: Sequence[Lane]) -> Iterator[Telemetry]:
         for lane in lanes:
-            if lane.spec.is_inspected and is_inspected(lane.epoch, self._plan.epochs):
-                for each in self._population.inspect(self._lanes.index(lane), self._batch_to_inspect()):
-                    yield LayerInspected(lane=lane.number, epoch=lane.epoch, **values_of(each))
-
-    def _batch_to_inspect(self) -> Batch:
-        if self._inspected_on is None:
-            plan, dataset = self._plan, self._dataset
-            self._inspected_on = fixed_batch(
-                dataset.train, batch_size=plan.batch_size, image_size=plan.image_size, max_boxes=dataset.max_boxes
-            )
-        return self._inspected_on
+            yield from self._examiner.inspect(lane, self._lanes.index(lane))
 
     def _save(self) -> Iterator[Telemetry]:
         for slot, lane in enumerate(self._lanes):
             if (path := lane.spec.checkpoint) is not None:
-                saved = self._checkpoint(slot, lane)
+                weights, optimizer = self._population.lane_state(slot)
+                saved = lane.as_checkpoint(weights, optimizer, names=self._dataset.names, anchors=self._anchors)
                 checkpoint.save(saved, path, keeps_before=True)
                 yield CheckpointSaved(lane=lane.number, epoch=lane.epoch, step=saved.step, path=str(path))
-
-    def _checkpoint(self, slot: int, lane: _Lane) -> Checkpoint:
-        weights, optimizer = self._population.lane_state(slot)
-        return Checkpoint(
-            plan=lane.plan,
-            values=lane.spec.values,
-            seed=lane.spec.seed,
-            names=self._dataset.names,
-            anchors=tuple(tuple((w, h) for w, h in sizes_A2.tolist()) for sizes_A2 in self._anchors),
-            epoch=lane.epoch,
-            step=(lane.epoch + 1) * self._steps_per_epoch,
-            weights=weights,
-            optimizer=optimizer,
-            metrics={} if lane.scores is None else values_of(lane.scores),
-            train_losses=lane.train_losses,
-            val_losses=lane.val_losses,
-            origin=lane.spec.origin,
-        )
 
 
 def _prepare(batches: Sequence[BatchesAhead]) -> None:
     for ahead in batches:
         ahead.prepare()
-
-
-def _pictures(lanes: Sequence[_Lane], split: str, pictures: tuple[Picture, ...]) -> Iterator[PicturesTaken]:
-    return (PicturesTaken(lane=lane.number, split=split, pictures=pictures) for lane in lanes)
 
 
 def _reason(values: Measurement) -> str:
