@@ -128,9 +128,9 @@ def test_the_loss_is_raised_at_the_ratio_and_not_well_below_it() -> None:
     population = training._population
     asked, kept = [], population.measure
 
-    def measure(batches: object, rates: object, pulls: object, slots: object) -> object:
+    def measure(batches: object, rates: object, pulls: object, slots: object, **others: object) -> object:
         asked.append((batches, pulls))
-        return kept(batches, rates, pulls, slots)
+        return kept(batches, rates, pulls, slots, **others)
 
     population.measure = measure  # type: ignore[method-assign]
     records = training.train_epoch()
