@@ -107,7 +107,7 @@ def _box_size(rng: random.Random, base: Setup, hardness: float) -> tuple[Setup, 
 
 
 def _spike(rng: random.Random, base: Setup, hardness: float) -> tuple[Setup, Setup]:
-    base = _with(base, reduction="sum", clipping="none", lr0=_log_uniform(rng, 0.003, 0.01) * 10 ** (hardness / 4))
+    base = _with(base, reduction="sum", clipping="none", lr0=_log_uniform(rng, 0.01, 0.03) * 10 ** (hardness / 6))
     return base, replace(base, labels=f"crowd:{rng.randint(60, 110)}:{rng.randint(1, EPOCHS - 2)}")
 
 

@@ -103,10 +103,8 @@ def spike(course: Course) -> Explanation | None:
     if len(before) < 5 or not isfinite(norm):
         return None
     typical = max(course.typical_grad_norm, 1e-12)
-    if (
-        norm < max(2.5 * max(before), 5 * typical)
-        or largest((step.update_ratio for step in course.before[-5:]), default=0.0) > WARNING_UPDATE / 2
-    ):
+    grown = largest((step.update_ratio for step in course.before[-5:]), default=0.0)
+    if norm < max(2.5 * max(before), 5 * typical) or grown > WARNING_UPDATE / 2:
         return None
     return Explanation(
         cause=Cause.SPIKE,
