@@ -23,6 +23,7 @@ USUAL_RATES = {"sgd": 0.1, "rmsprop": 0.01, "adam": 0.001, "adamw": 0.001}
 USUAL_MOMENTUM = 0.937
 USUAL_WARMUP = 20  # batches: a shorter one is over before the first weights have moved far
 USUAL_LOGIT = 12.0  # raw box output of first weights; exp makes more than 100 000 anchors of it
+OVERFLOW = 1.15  # strength of a box size that has no number: a rate must be above 1.4 to be worse
 SAFE_UPDATE = 0.05  # of the weights: where remedies aim
 LEAST_STRENGTH = 0.3  # of the evidence; below it is a factor of two
 
@@ -80,8 +81,10 @@ def box_size(course: Course) -> Explanation | None:
     """
     if course.values.coding != "exp" or course.box_logit < USUAL_LOGIT:
         return None
-    is_first = "box" in broken_terms(course.end) and "noobj" not in broken_terms(course.end)
-    strength = log10(course.box_logit / USUAL_LOGIT) + (2.0 if is_first else 0.0)
+    broken = broken_terms(course.end)
+    # Of a term that looks at boxes, while outputs are numbers: at a usual rate, no more than that is needed.
+    is_first = bool(broken) and "noobj" not in broken
+    strength = OVERFLOW if is_first else min(log10(course.box_logit / USUAL_LOGIT), OVERFLOW)
     return Explanation(
         cause=Cause.BOX_SIZE,
         strength=strength,
@@ -99,38 +102,44 @@ def spike(course: Course) -> Explanation | None:
     norm = course.steps[course.onset].grad_norm
     if len(before) < 5 or not isfinite(norm):
         return None
-    jump = norm / max(max(before), 1e-12)
-    if jump < 5 or largest((step.update_ratio for step in course.before[-5:]), default=0.0) > WARNING_UPDATE / 2:
+    typical = max(course.typical_grad_norm, 1e-12)
+    grown = largest((step.update_ratio for step in course.before[-5:]), default=0.0)
+    if norm < max(2.5 * max(before), 5 * typical) or grown > WARNING_UPDATE / 2:
         return None
-    values, typical = course.values, course.typical_grad_norm
-    limit = _rounded(2 * typical)
-    changes = [Remedy(name="clip_norm", before=values.clip_norm, value=limit, why="twice the usual gradient norm")]
-    if values.clipping != "norm":
-        way = Remedy(name="clipping", before=values.clipping, value="norm", why="so that no batch counts for more")
-        changes.insert(0, way)
     return Explanation(
         cause=Cause.SPIKE,
         strength=log10(norm / typical),
         evidence={"gradient norm": norm, "usual": typical, "at step": course.steps[course.onset].step},
-        remedies=tuple(changes),
+        remedies=_held(course),
     )
+
+
+def _held(course: Course) -> tuple[Remedy, ...]:
+    """Gradients clipped where they are unlike those before."""
+    values, limit = course.values, _rounded(2 * course.typical_grad_norm)
+    clipped = Remedy(name="clip_norm", before=values.clip_norm, value=limit, why="twice the usual gradient norm")
+    if values.clipping == "norm":
+        return (clipped,)
+    why = "so that no batch counts for more than others"
+    return Remedy(name="clipping", before=values.clipping, value="norm", why=why), clipped
 
 
 def bad_label(course: Course) -> Explanation | None:
     """Terms that look at labels jump or break at once, while the one that looks at none stays as it was.
 
     The background term depends on weights and images alone: where it is a sound number, so are the network's outputs.
+    What is no number no hyperparameter mends: `evolve audit` finds it.
     """
     step = course.steps[course.onset]
     broken = broken_terms(step)
-    if "noobj" in broken or course.jump_of("noobj") > 2 or _outgrew(course):
+    if "noobj" in broken or _outgrew(course):
         return None
     jumps = {term: course.jump_of(term) for term in ("box", "cls")}
     term = max(jumps, key=lambda name: -1.0 if jumps[name] != jumps[name] else jumps[name])
     jump = jumps[term]
     if jump == inf or (broken and not step.is_finite):
         strength, what = 3.0, {"loss terms that are no numbers": float(len(broken))}
-    elif jump >= 10 and jump > 3 * _known(course.jump_of("obj")):
+    elif jump >= 10 and jump > 3 * _known(course.jump_of("obj")) and _known(course.jump_of("noobj")) <= 2:
         strength, what = log10(jump), {f"{term} term over its usual": jump}
     else:
         return None
@@ -138,7 +147,7 @@ def bad_label(course: Course) -> Explanation | None:
         cause=Cause.BAD_LABEL,
         strength=strength,
         evidence={**what, "background term over its usual": _known(course.jump_of("noobj")), "at step": step.step},
-        remedies=_tolerant(course),
+        remedies=() if jump == inf or broken else _held(course),
     )
 
 
@@ -147,18 +156,6 @@ def _outgrew(course: Course) -> bool:
     logit = largest((step.max_box_logit for step in course.steps[: course.onset + 1]), default=0.0)
     update = largest((step.update_ratio for step in course.before), default=0.0)
     return logit > USUAL_LOGIT or update > WARNING_UPDATE / 2
-
-
-def _tolerant(course: Course) -> tuple[Remedy, ...]:
-    """A box loss that stays finite where a label has no area, and a gradient that is held."""
-    values, changes = course.values, []
-    if values.box_loss == "squared_error":
-        why = "an overlap stays between 0 and 1 whatever the label"
-        changes.append(Remedy(name="box_loss", before="squared_error", value="ciou", why=why))
-    if values.clipping != "norm":
-        why = "so that no label counts for more"
-        changes.append(Remedy(name="clipping", before=values.clipping, value="norm", why=why))
-    return tuple(changes)
 
 
 def half_precision(course: Course) -> Explanation | None:
@@ -186,9 +183,10 @@ def warmup(course: Course) -> Explanation | None:
     Source: Goyal et al. 2017, section 2.2; Gilmer et al. 2021, A Loss Curvature Perspective on Training Instability.
     """
     made, place = course.warmup_steps, course.onset
-    if course.steps[place].in_warmup or course.largest_update <= WARNING_UPDATE:
+    is_over = made < len(course.steps)
+    if not is_over or made >= USUAL_WARMUP / 2 or place - made > USUAL_WARMUP:
         return None
-    if made >= USUAL_WARMUP / 2 or place - made > USUAL_WARMUP:
+    if course.largest_update <= WARNING_UPDATE:
         return None
     values = course.values
     steps = float(5 * USUAL_WARMUP)
@@ -211,7 +209,7 @@ def momentum(course: Course) -> Explanation | None:
     """
     values, present = course.values, course.culprit.momentum
     excess = log10((1 - USUAL_MOMENTUM) / max(1 - max(values.momentum, present), 1e-6))
-    if values.optimizer not in ("sgd", "rmsprop") or excess < LEAST_STRENGTH or present < USUAL_MOMENTUM:
+    if values.optimizer not in ("sgd", "rmsprop") or excess < LEAST_STRENGTH or present < 0.9:
         return None
     return Explanation(
         cause=Cause.MOMENTUM,
