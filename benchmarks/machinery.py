@@ -87,7 +87,7 @@ class NoTraining:
                 found.append(Ended(trial=number))
         return found
 
-    def decide(self, trial: int, *, goes_on: bool) -> None:
+    def decide(self, trial: int, *, goes_on: bool, reason: str = "") -> None:  # noqa: ARG002
         if not goes_on:
             self._under_way[trial] = self._under_way[trial][0], EPOCHS + 1
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
-from math import isnan
+from math import isnan, nan
 from typing import Any
 
 from sqlalchemy import (
@@ -45,7 +45,7 @@ class Real(TypeDecorator[float]):
         return None if value is None or isnan(value) else float(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> float:  # noqa: ARG002
-        return float("nan") if value is None else float(value)
+        return nan if value is None else float(value)  # the one nan that records compare equal by
 
 
 # Columns of what telemetry groups: loss terms by scale of a step, by split of an epoch.

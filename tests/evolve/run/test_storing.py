@@ -64,7 +64,7 @@ class Lanes:
                 del self.under_way[number]
         return found
 
-    def decide(self, trial: int, *, goes_on: bool) -> None:
+    def decide(self, trial: int, *, goes_on: bool, reason: str = "") -> None:
         _, epochs = self.under_way[trial]
         trial_id = trial + 1  # of the only study
         self.stored.append(self._others.records.last_epochs(trial_id) == {0: epochs - 1})

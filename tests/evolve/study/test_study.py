@@ -108,7 +108,10 @@ def test_studies_that_come_with_the_package_are_found_anywhere_and_have_no_warni
             "sampler: 'tep' is not one of 'grid', 'random', 'qmc', 'tpe', 'gp', 'cmaes', 'evolution', "
             "'classic', 'guided' or 'arms'",
         ),
-        ("pruner: mean", "pruner: 'mean' is not one of 'median', 'asha', 'hyperband' or 'none'"),
+        (
+            "pruner: mean",
+            "pruner: 'mean' is not one of 'median', 'asha', 'hyperband', 'doomed', 'doomed+median' or 'none'",
+        ),
         ("scheduler: pbt", "scheduler: 'pbt' is not one of 'none' or 'asha'"),
         (
             "scheduler: asha\npruner: median",
