@@ -165,5 +165,5 @@ def confirmation_version(study: str) -> Select[Any]:
     """Numbers that change whenever the trials that confirm a study do."""
     ours, trial = schema.study, schema.trial
     of_those = trial.join(ours, ours.c.study_id == trial.c.study_id)
-    found: Select[Any] = select(func.count(trial.c.ended), func.max(trial.c.ended))
-    return found.select_from(of_those).where(confirms(study))
+    columns = (func.count(trial.c.ended), func.max(trial.c.ended))
+    return select(*columns).select_from(of_those).where(confirms(study))

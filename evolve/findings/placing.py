@@ -49,15 +49,15 @@ def _edge(search: Search, name: str, axis: Range, *, is_upper: bool) -> Finding 
     p = float(mannwhitneyu(*rated, alternative="greater").pvalue)
     if p >= LEVEL / len(search.ranges):
         return None
-    end, best = ("upper" if is_upper else "lower"), search.best
+    best = search.best
+    end = f"within a tenth of the {'upper' if is_upper else 'lower'} end of {axis.low:g} to {axis.high:g}"
     medians = [median(part) for part in rated]
     return Finding(
         key=f"edge-{name}",
         text=(
-            f"the best {name}, {number(float(best.params[name]))} of trial {best.number}, is at the {end} end of "
-            f"{axis.low:g} to {axis.high:g}, and the {counted(len(inside), 'trial')} in that quarter of it have a "
-            f"median fitness of {score(medians[0])}, the others of {score(medians[1])} (p {number(p)}): search "
-            f"{wider['low']:g} to {wider['high']:g}"
+            f"the best {name}, {number(float(best.params[name]))} of trial {best.number}, is {end}, and the "
+            f"{counted(len(inside), 'trial')} in that quarter of it have a median fitness of {score(medians[0])}, "
+            f"the others of {score(medians[1])} (p {number(p)}): search {wider['low']:g} to {wider['high']:g}"
         ),
         evidence={
             "best": float(best.params[name]),

@@ -24,7 +24,7 @@ def test_a_best_value_at_the_upper_end_names_the_wider_range() -> None:
     (found,) = said("edge", searched(lambda params: 0.5 + 0.1 * log10(params["lr0"])))
 
     # Three decades and half of them on top.
-    assert found.key == "edge-lr0" and "at the upper end of 0.001 to 1" in found.text
+    assert found.key == "edge-lr0" and "within a tenth of the upper end of 0.001 to 1" in found.text
     assert found.changes["space"]["lr0"] == {"low": 0.001, "high": 32.0, "log": True}
     assert found.changes["space"]["momentum"] == SPACE["momentum"] | {"log": False}
     assert found.next_command("hunt") == "evolve follow hunt edge-lr0"
