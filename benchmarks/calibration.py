@@ -204,7 +204,7 @@ def simulated(of: Noise, *, ablations: int, rates: Sequence[float], looks: Seque
         effect, rate = EFFECTS[number % len(EFFECTS)], rates[number // len(EFFECTS) % len(rates)]
         found = judged(ablation(rng, of, looks[-1], rate, effect), looks)
         better_NA[number] = [each.verdict is EffectVerdict.BETTER for each in found.effects]
-        given_up_NA[number] = [each.arm in found.endings for each in found.effects] & ~better_NA[number]
+        given_up_NA[number] = np.array([each.arm in found.endings for each in found.effects]) & ~better_NA[number]
         planted = [*[0.0] * (NUM_ARMS - 1), effect]
         covered += [
             each.low <= true <= each.high

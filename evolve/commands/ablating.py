@@ -44,6 +44,7 @@ from evolve.study.ablation import BASELINE
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from evolve.ablation.crossed import NoiseFound
     from evolve.commands.effect_text import Shown
     from evolve.run.data import DataChecked
     from evolve.run.run import Run
@@ -215,7 +216,8 @@ def _notes(storage: str, study: Study) -> list[str]:
     from evolve.storage.noise import known_noise
 
     _, plan = plan_of(study)
-    known, noise = None, None
+    known: tuple[float, str] | None = None
+    noise: NoiseFound | None = None
     if not is_missing(storage):
         with opened_storage(storage, reads_only=True) as opened:
             known, noise = _spread(opened.engine, study), known_noise(opened.engine, study)

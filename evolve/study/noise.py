@@ -67,7 +67,8 @@ class Noise(Definition):
         """
         *others, last = self.sources
         found = {source: seed // self.levels**place % self.levels for place, source in enumerate(others)}
-        return Levels(**dict.fromkeys(SOURCES, 0) | found | {last: number})
+        found[last] = number
+        return Levels(*(found.get(source, 0) for source in SOURCES))
 
 
 def levels_of(noise: Noise | None, number: int, seed: int) -> Levels:
@@ -91,8 +92,8 @@ def crossed(raw: Mapping[str, Any]) -> dict[str, Any]:
         DefinitionError: The section is not allowed, or the study says something else than it.
     """
     noise = _validated(raw["noise"])
-    found = {"space": {}, "sampler": "random", "pruner": "none", "seeds": tuple(range(noise.num_seeds))}
-    found |= {"baseline": False}
+    found: dict[str, Any] = {"space": {}, "sampler": "random", "pruner": "none", "baseline": False}
+    found["seeds"] = tuple(range(noise.num_seeds))
     budget = raw["budget"] if isinstance(raw.get("budget"), Mapping) else {}
     problems = [
         Problem(path=key, text=f"{shown(raw[key])} is given beside noise, which decides it; leave it out")

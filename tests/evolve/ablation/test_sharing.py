@@ -23,7 +23,7 @@ FULL = {"lr0": [0.1], "schedule": ["cosine"]}
 
 
 def study(section: dict[str, Any]) -> Study:
-    return Study.from_mapping({"name": "s", "ablation": section | {"seeds": 8}}, origin="test")
+    return Study.from_mapping({"name": "s", "ablation": {"seeds": 8} | section}, origin="test")
 
 
 def shown(section: dict[str, Any], ends: dict[str, list[float | str]]) -> Shown:
@@ -72,7 +72,7 @@ def test_three_values_or_five_hyperparameters_have_no_shares_and_neither_have_ot
 
 
 def test_the_combinations_stand_in_the_order_of_their_bits_whatever_the_order_of_arms() -> None:
-    found = study({"factorial": FULL | {"nesterov": [False]}})
+    found = study({"factorial": FULL | {"nesterov": [False]}, "seeds": 9})
 
     assert combinations_of(*plan_of(found)) == (
         "baseline",
