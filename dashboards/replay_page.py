@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import isfinite, nan
 from pathlib import Path
 
-from dashboards.blocks import Album, Column, Empty, Marked, Photo, Prose, Table
+from dashboards.blocks import Album, Cell, Column, Empty, Marked, Photo, Prose, Table
 from dashboards.document import Section, document, write_document
 from dashboards.questions.panel import Block
 from detector.telemetry import ModuleTraced, Picture, StepTraced
@@ -61,7 +61,7 @@ def _modules(found: Replayed) -> Iterator[Block]:
         return
     for name, title in (("output_norm", "output"), ("gradient_norm", "gradient"), ("weight_gradient_norm", "weights")):
         columns = (Column(title=f"module, {title}"), *_step_columns(found.traced))
-        rows = tuple(
+        rows: tuple[tuple[Cell, ...], ...] = tuple(
             (module.name, *(_norm(each.modules, place, name) for each in found.traced))
             for place, module in enumerate(found.traced[-1].modules)
         )
@@ -100,7 +100,7 @@ def _batch(found: Replayed) -> Iterator[Block]:
         Column(title="class"),
         *(Column(title=name, kind="number") for name in ("centre x", "centre y", "width", "height")),
     )
-    rows = tuple(
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
         (number, image, _name(found.names, int(klass)), *box)
         for number, (image, labels) in enumerate(zip(found.images, last.labels, strict=True), start=1)
         for klass, *box in labels

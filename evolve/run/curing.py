@@ -94,11 +94,10 @@ def cure_study(study: Study, cures: Sequence[Cure]) -> Study:
     Raises:
         StudyError: It would not be allowed.
     """
-    unchanged = study.hyperparameters({})
     varied: dict[str, list[Scalar]] = {name: [] for cure in cures for name in cure.params}
     for name, values in varied.items():
         for cure in cures:
-            value = cure.params.get(name, getattr(unchanged, name, None))
+            value = _value_of(cure, name, study)
             if value not in values:
                 values.append(value)
     needs_float32 = any(remedy.name == _OF_STUDY for cure in cures for remedy in cure.cause.remedies)
@@ -142,12 +141,13 @@ def prepared(storage: Storage, name: str) -> tuple[Study, list[Cure], list[str]]
         )
     opened = storage.open_study(of_cures, make_sampler(of_cures), make_pruner(of_cures))
     for cure in cures[len(opened.get_trials(deepcopy=False)) :]:
-        opened.enqueue_trial({name: cure.params.get(name, _own(study, name)) for name in of_cures.space})
+        opened.enqueue_trial({name: _value_of(cure, name, study) for name in of_cures.space})
     return of_cures, cures, left_out
 
 
-def _own(study: Study, name: str) -> Scalar:
-    value: Scalar = getattr(study.hyperparameters({}), name)
+def _value_of(cure: Cure, name: str, study: Study) -> Scalar:
+    """What a cure trains with: its own parameter, else what the study fixes."""
+    value: Scalar = cure.params[name] if name in cure.params else getattr(study.hyperparameters({}), name)
     return value
 
 

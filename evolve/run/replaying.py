@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +153,7 @@ def survival(
     """
     before, _ = _opened(storage, name, number, runs=runs, seed=seed)
     start = None if changes.needs_start else _checkpoint(before, device, before=before.end)
-    values = replace(before.values, **changes.values)
+    values = Hyperparameters.from_mapping(asdict(before.values) | dict(changes.values))
     training = replace(before, values=values, study=before.study.model_copy(update=dict(changes.study)))
     if start is not None:
         start = replace(start, values=values)

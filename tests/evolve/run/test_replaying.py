@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable
 from math import inf
 from pathlib import Path
@@ -19,9 +20,10 @@ from detector.models.network import initialise_lane
 from evolve.cli import app
 from evolve.errors import EvolveError, StudyError
 from evolve.run.changes import read_changes
+from evolve.run.replaying import replay
 from evolve.storage import schema
 from evolve.storage.database import Storage
-from tests.small_study import SMALL
+from tests.synthetic import Plan, add_study, new_engine
 
 # Sound for an epoch of four steps; then the rate rises until a box has no size that is a number.
 LATE = """
@@ -51,11 +53,30 @@ def threads() -> Iterable[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module")
+def late(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the study LATE, trained; not to be written to."""
+    folder = tmp_path_factory.mktemp("late")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("OMP_NUM_THREADS", "1")
+        run_study(folder, LATE)
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return tmp_path
+
+
+@pytest.fixture
+def copied(late: Path, folder: Path) -> Path:
+    """A folder of one's own with the study LATE."""
+    shutil.copytree(late, folder, dirs_exist_ok=True)
+    return folder
 
 
 def run_study(folder: Path, text: str) -> None:
@@ -69,9 +90,8 @@ def replayed(*arguments: str) -> dict[str, Any]:
     return found
 
 
-def test_a_replay_goes_on_from_the_checkpoint_bit_for_bit_and_shows_the_batch(folder: Path) -> None:
-    run_study(folder, LATE)
-
+@pytest.mark.usefixtures("copied")
+def test_a_replay_goes_on_from_the_checkpoint_bit_for_bit_and_shows_the_batch() -> None:
     found = replayed("0")
 
     assert found["comparison"]["is_equal"]
@@ -95,9 +115,8 @@ def test_a_replay_that_goes_another_way_says_so(folder: Path) -> None:
     assert found["comparison"]["largest"] == pytest.approx(1 / 3)
 
 
-def test_a_lower_rate_survives_and_the_same_one_does_not(folder: Path) -> None:
-    run_study(folder, LATE)
-
+@pytest.mark.usefixtures("copied")
+def test_a_lower_rate_survives_and_the_same_one_does_not() -> None:
     lived = replayed("0", "--with", "lr0=0.01")["survival"]
     died = replayed("0", "--with", "clip_norm=1e6", "--epochs", "3")["survival"]
 
@@ -106,9 +125,8 @@ def test_a_lower_rate_survives_and_the_same_one_does_not(folder: Path) -> None:
     assert died["changes"] == {"clip_norm": 1e6}
 
 
-def test_what_has_its_effect_at_the_start_is_tried_from_there(folder: Path) -> None:
-    run_study(folder, LATE)
-
+@pytest.mark.usefixtures("copied")
+def test_what_has_its_effect_at_the_start_is_tried_from_there() -> None:
     found = replayed("0", "--with", "coding=exp", "--with", "lr0=0.01")["survival"]
 
     assert found["from_step"] == 0
@@ -130,11 +148,12 @@ def test_a_module_that_was_planted_is_named(folder: Path, monkeypatch: pytest.Mo
     assert found["comparison"]["is_equal"]
 
 
-def test_only_what_diverged_can_be_replayed(folder: Path) -> None:
-    run_study(folder, SMALL.replace("[0.01, 1.0e+5]", "[0.01]").replace("trials: 2", "trials: 1"))
+def test_only_what_diverged_can_be_replayed(tmp_path: Path) -> None:
+    add_study(new_engine(tmp_path / "evolve.db"), Plan(name="sound", num_trials=1, verdicts=["converged"]))
+    storage = Storage(f"sqlite:///{tmp_path}/evolve.db", reads_only=True)
 
-    with pytest.raises(EvolveError, match="is undertrained; only one that diverged can be replayed"):
-        replayed("0")
+    with pytest.raises(EvolveError, match="is converged; only one that diverged can be replayed"):
+        replay(storage, "sound", 0, runs=tmp_path)
 
 
 @pytest.mark.parametrize(
