@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, String, Table, and_, cast, func, or_, select
+from sqlalchemy import ColumnElement, Select, String, Table, and_, cast, func, or_, select
 
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
@@ -165,5 +165,5 @@ def confirmation_version(study: str) -> Select[Any]:
     """Numbers that change whenever the trials that confirm a study do."""
     ours, trial = schema.study, schema.trial
     of_those = trial.join(ours, ours.c.study_id == trial.c.study_id)
-    columns = (func.count(trial.c.ended), func.max(trial.c.ended))
+    columns: list[ColumnElement[Any]] = [func.count(trial.c.ended), func.max(trial.c.ended)]
     return select(*columns).select_from(of_those).where(confirms(study))

@@ -34,7 +34,7 @@ budget: {trials: 6}
 thresholds: {floor: 0.0}
 """
 SEEDS = [1, 2, 3]
-COMMAND = ("confirm", "toy", "--seeds", "3", "--top", "2", "--workers", "1")
+COMMAND = ("confirm", "toy", "--seeds", "3", "--top", "2", "--engine", "serial")
 
 
 def searched(folder: Path) -> None:
@@ -42,7 +42,7 @@ def searched(folder: Path) -> None:
 
     write_voc(folder / "photos", 20, data="digits-1")
     (folder / "toy.yaml").write_text(STUDY)
-    evolve(folder, "run", "--study", "toy.yaml", "--workers", "1")
+    evolve(folder, "run", "--study", "toy.yaml", "--engine", "serial")
 
 
 def num_trained(folder: Path) -> int:
