@@ -167,12 +167,15 @@ def line(score: Score, idle: Share) -> str:
     return f"| {' | '.join([score.rule, cells[0], at, cells[1], cells[2], f'{idle.count} of {idle.total}', *shares])} |"
 
 
-def table(runs: Sequence[Run], judged: Sequence[Run], warnings: Warnings, wrong: float) -> dict[str, list[int | None]]:
+def table(
+    runs: Sequence[Run], judged: Sequence[Run], warnings: Warnings, wrong: float, factors: Sequence[str] = FACTORS
+) -> dict[str, list[int | None]]:
     """Prints what each rule does with data left out, and ours with each other factor left out; the first of these."""
+    print(f"\nLevels that a good run exceeds with a probability of {wrong:g}\n")
     print("| rule | doomed, stopped | at | good, stopped | best quarter, stopped | idle, stopped | saved | wasted |")
     print("|---|---|---|---|---|---|---|---|")
     first: dict[str, list[int | None]] = {}
-    for factor in FACTORS:
+    for factor in factors:
         found = stops(runs, judged, factor, warnings, wrong)
         first = first or found
         for name in found if factor == "data" else [name for name in found if name.startswith("doomed")]:
@@ -201,6 +204,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("runs", type=Path)
     parser.add_argument("--wrong", type=float, default=0.1)
+    parser.add_argument("--strict", type=float, default=0.02, help="the same for the levels of a study")
     parser.add_argument("--sustained", type=int, default=1)
     parser.add_argument("--together", type=int, default=2)
     parser.add_argument("--judged-from", type=int, default=FIRST_JUDGED)
@@ -216,9 +220,11 @@ def main() -> None:
     print(f"{sum(run.has_recovered for run in judged)} good ones rose to twice their lowest loss and recovered\n")
     warnings = Warnings(sustained=asked.sustained, together=asked.together)
     found = table(runs, judged, warnings, asked.wrong)
+    table(runs, judged, warnings, asked.strict, FACTORS[:1])
     good = [run.reached for run in runs if run.kind == "good"]
-    levels = fitted(good, wrong=asked.wrong, sustained=asked.sustained, together=asked.together)
-    print(f"\nlevels of all good runs: {levels.model_dump()}")
+    for wrong in (asked.wrong, asked.strict):
+        levels = fitted(good, wrong=wrong, sustained=asked.sustained, together=asked.together)
+        print(f"\nlevels of all good runs at {wrong:g}: {levels.model_dump()}")
     if asked.csv:
         write(asked.csv, judged, found)
 
