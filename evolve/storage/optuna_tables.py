@@ -139,7 +139,8 @@ def insert_params(
         }
         for name, value in params.items()
     ]
-    connection.execute(insert(PARAM_ROWS), rows)
+    if rows:  # of none SQLAlchemy would make a row of defaults
+        connection.execute(insert(PARAM_ROWS), rows)
 
 
 def write_report(connection: Connection, trial_id: int, step: int, value: float, *, is_new: bool) -> None:
