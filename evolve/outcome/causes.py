@@ -2,8 +2,7 @@
 
 Rules are pure functions of a training's telemetry and hyperparameters. A rule is silent unless its sign is there, and
 says how strong the evidence is in powers of ten beyond what sound trainings show, so that causes can be compared. The
-thresholds were set on the one half of the plantings of benchmarks/causes.py; how often they are right on the other
-half stands there.
+thresholds were set on some of the plantings of benchmarks/causes.py; how often they are right on others stands there.
 """
 
 from __future__ import annotations
