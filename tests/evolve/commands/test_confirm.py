@@ -33,6 +33,7 @@ baseline: true
 budget: {trials: 6}
 thresholds: {floor: 0.0}
 """
+pytestmark = pytest.mark.timeout(900)  # a busy machine loads the program some twenty times
 SEEDS = [1, 2, 3]
 COMMAND = ("confirm", "toy", "--seeds", "3", "--top", "2", "--engine", "serial")
 
