@@ -5,7 +5,7 @@ Scales are ordered as the network's heads are: coarsest grid first. Steps and ep
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from math import isfinite, nan
 from typing import Any, Literal
@@ -84,7 +84,7 @@ class Measurement(Rates):
     grad_norm: float
     update_ratio: float
     max_box_logit: float
-    critical_ratio: float = nan
+    critical_ratio: float = field(default=nan, compare=False)  # no NaN equals that of another process
 
     @property
     def is_finite(self) -> bool:
