@@ -42,15 +42,15 @@ def test_notes_are_written_to_older_databases_and_shown_on_their_trial(tmp_path:
         connection.execute(update(schema.schema_version).values(version=1))
     reader = Reader(f"sqlite:///{path}")
     trial = PageState(page="/trial", study=NAME, number=1)
-    assert "spike" not in drawn(reader, trial)
+    assert "bump" not in drawn(reader, trial)
 
-    arguments = ["note", NAME, "1", "spike <b>here</b>", "--tag", "odd", "--storage", f"sqlite:///{path}", "--json"]
+    arguments = ["note", NAME, "1", "bump <b>here</b>", "--tag", "odd", "--storage", f"sqlite:///{path}", "--json"]
     result = CliRunner().invoke(cli, arguments)
 
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["tag"] == "odd"
-    assert "spike" in drawn(reader, trial)
-    assert "spike" not in drawn(reader, replace(trial, number=2))
+    assert "bump" in drawn(reader, trial)
+    assert "bump" not in drawn(reader, replace(trial, number=2))
 
 
 def test_a_note_needs_a_trial_and_something_to_say(tmp_path: Path) -> None:

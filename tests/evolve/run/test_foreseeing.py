@@ -85,7 +85,7 @@ def test_samplers_are_told_that_it_diverged_and_never_that_it_failed(tmp_path: P
 
     assert stopped
     for trial in stopped:
-        assert trial.state is TrialState.PRUNED and trial.constraints == {"diverged": 1.0}
+        assert trial.state is TrialState.PRUNED and trial.constraints["diverged"] > 0
         assert isnan(storage.outcome(trial._trial_id).fitness)  # type: ignore[union-attr]
     assert storage.best(storage.study_id("fake")) not in {trial.number for trial in stopped}
     storage.close()

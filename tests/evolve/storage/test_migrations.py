@@ -48,7 +48,7 @@ def rows_of(database: Path | str) -> dict[str, list[dict[str, Any]]]:
     found = {name: [row.as_json() for row in trial_rows(storage.engine, name)] for name in ("old", "halted")}
     storage.close()
     for row in (row for rows in found.values() for row in rows):
-        del row["trainings"]
+        del row["trainings"], row["spread"]
     return json.loads(json.dumps(found))  # type: ignore[no-any-return]
 
 
