@@ -39,6 +39,7 @@ def test_notes_are_written_to_older_databases_and_shown_on_their_trial(tmp_path:
         later.drop(engine)
     with engine.begin() as connection:
         connection.execute(text("alter table evolve_trial drop column lost"))
+        connection.execute(text("alter table evolve_step drop column critical_ratio"))
         connection.execute(update(schema.schema_version).values(version=1))
     reader = Reader(f"sqlite:///{path}")
     trial = PageState(page="/trial", study=NAME, number=1)
