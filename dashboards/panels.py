@@ -51,12 +51,13 @@ from dashboards.questions import (
 from dashboards.questions.panel import Panel
 
 STUDIES = (studies.TOTAL, studies.PANEL)
+# Asked of a search alone, not of a comparison.
+_OF_SEARCH = (findings.PANEL, confirmed.PANEL)
 STUDY = (
     headline.PANEL,
-    findings.PANEL,
-    confirmed.PANEL,
     history.PANEL,
     convergence.PANEL,
+    *_OF_SEARCH,
     slices.PANEL,
     importances.PANEL,
     parallel.PANEL,
@@ -78,9 +79,10 @@ STUDY = (
     setup.PANEL,
     setup.ENVIRONMENT,
 )
-# A study that compares arms is asked about them first, and not what is asked of a search.
-ABLATION = (STUDY[0], effects.PANEL, paired.PANEL, arm_curves.PANEL, *STUDY[3:])
-NOISE = (STUDY[0], noise.PANEL, *STUDY[3:])
+# A study that compares arms is asked about them first.
+_OF_ALL = tuple(panel for panel in STUDY[1:] if panel not in _OF_SEARCH)
+ABLATION = (STUDY[0], effects.PANEL, paired.PANEL, arm_curves.PANEL, *_OF_ALL)
+NOISE = (STUDY[0], noise.PANEL, *_OF_ALL)
 # And whose the gain is, by the way in which it names its arms.
 _SHARES = {"path": path.PANEL, "factorial": shapley.PANEL}
 # How a training went, on the page of a trial and on that of a training alone.

@@ -161,15 +161,8 @@ def survival(
     first_epoch = 0 if start is None else start.epoch + 1
     for record in _known(before, first_epoch) if start is not None else ():
         course.take_in(record)
-    trained, ended = 0, None
     with closing(_records(training, start, device)) as records:
-        for record in records:
-            course.take_in(record)
-            trained += isinstance(record, EpochMetrics) and record.split == "val"
-            if isinstance(record, LaneEnded):
-                ended = record
-            if ended is not None or trained == epochs:
-                break
+        trained, ended = _followed(records, course, epochs)
     stopped = LaneEnded(lane=0, step=0, cause=EndCause.STOPPED, reason=f"trained {epochs} epochs")
     judgement = course.judgement(ended or stopped)
     return Survival(
@@ -182,6 +175,19 @@ def survival(
         reason=judgement.reason,
         fitness=course.fitness[-1] if course.fitness and course.is_finite else None,
     )
+
+
+def _followed(records: Iterator[Telemetry], course: Course, epochs: int | None) -> tuple[int, LaneEnded | None]:
+    """Epochs that a training was followed through, at most so many, and its end if that came."""
+    trained = 0
+    for record in records:
+        course.take_in(record)
+        if isinstance(record, LaneEnded):
+            return trained, record
+        trained += isinstance(record, EpochMetrics) and record.split == "val"
+        if trained == epochs:
+            break
+    return trained, None
 
 
 def _why_from(changes: Changes, start: Checkpoint | None) -> str:

@@ -234,7 +234,7 @@ def test_a_running_study_appears_without_a_reload_and_keeps_zoom_and_scroll(
     wait_ready(page, "history")
     page.evaluate("window.Plotly.relayout(document.querySelector('#history .js-plotly-plot'), {'xaxis.range': [1, 6]})")
     page.wait_for_url("**zoom=**")
-    page.evaluate("window.scrollTo({top: 640, behavior: 'instant'})")
+    page.evaluate("document.getElementById('history').scrollIntoView({behavior: 'instant'})")
     # Of what is read, not of the page: a sentence above it may grow by a line.
     place = "document.querySelector('#history .js-plotly-plot').getBoundingClientRect().top"
     before = page.evaluate(place)
