@@ -114,10 +114,8 @@ def noise_section(found: NoiseFound, under: Circumstances) -> str:
     about = f"`evolve noise {study.name}`: {trained}, in {under.text}."
     if found.shares is None:
         return "\n\n".join([f"## How much is noise on {study.data}?", about, f"Nothing was found: {found.reason}."])
-    said = found.shares.sentence
-    note = f" {found.reason[0].upper()}{found.reason[1:]}." if found.reason else ""
     table = "\n".join(markdown_table(NOISE_HEADS, noise_rows(found.shares), left=(0,)))
-    return "\n\n".join([f"## How much is noise on {study.data}?", about, table, f"{said[0].upper()}{said[1:]}.{note}"])
+    return "\n\n".join([f"## How much is noise on {study.data}?", about, table, found.text])
 
 
 def rewritten(page: str, sections: Mapping[str, str]) -> str:

@@ -125,3 +125,8 @@ def _mapping_text(value: Mapping[Any, Any]) -> str:
     if name is None:
         return options
     return f"{as_text(name)} ({options})" if options else as_text(name)
+
+
+def capitalised(text: str) -> str:
+    """A text, not empty, as the beginning of a sentence: its first letter large and the others as they are."""
+    return text[0].upper() + text[1:]

@@ -115,7 +115,7 @@ def _looks(data: Arms) -> tuple[Prose, ...]:
     if not data.plan.looks:
         return ()
     ended = [f"{ending.arm}: {ending.text}" for ending in standing.endings.values()]
-    return (Prose(f"{'. '.join([f'{standing.look_text[0].upper()}{standing.look_text[1:]}', *ended])}."),)
+    return (Prose(f"{'. '.join([formatting.capitalised(standing.look_text), *ended])}."),)
 
 
 PANEL = Panel(

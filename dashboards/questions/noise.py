@@ -54,9 +54,7 @@ def draw(data: NoiseShares) -> go.Figure:
 
 def _blocks(found: NoiseFound) -> tuple[Block, ...]:
     assert found.shares is not None
-    sentence = found.shares.sentence
-    note = f" {found.reason[0].upper()}{found.reason[1:]}." if found.reason else ""
-    return Prose(f"{sentence[0].upper()}{sentence[1:]}.{note}"), draw(found.shares), _table(found.shares)
+    return Prose(found.text), draw(found.shares), _table(found.shares)
 
 
 def _table(found: NoiseShares) -> Table:

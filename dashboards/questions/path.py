@@ -7,6 +7,7 @@ from dashboards.data.arms import SharedGain, shared_gain
 from dashboards.figures.bars import Bar, gain_bars
 from dashboards.questions.panel import Block, Panel
 from evolve.ablation.factorial import Share
+from evolve.formatting import capitalised
 
 
 def bars(data: SharedGain) -> list[Bar]:
@@ -45,7 +46,7 @@ def share_table(name: str, title: str, rows: list[tuple[str, Share]]) -> Table:
 
 def _blocks(data: SharedGain) -> tuple[Block, ...]:
     rows = [(share.names[0], share) for share in data.found.shares]
-    basis = f"{data.found.basis[0].upper()}{data.found.basis[1:]}."
+    basis = f"{capitalised(data.found.basis)}."
     table = share_table("path", "step", [*rows, ("all together", data.found.gain)])
     return Prose(basis), gain_bars(bars(data), metric=data.metric), table
 

@@ -7,6 +7,7 @@ from dashboards.data.arms import SharedGain, shared_gain
 from dashboards.figures.bars import Bar, gain_bars
 from dashboards.questions.panel import Block, Panel
 from dashboards.questions.path import bar_of, share_table
+from evolve.formatting import capitalised
 
 
 def bars(data: SharedGain) -> list[Bar]:
@@ -16,7 +17,7 @@ def bars(data: SharedGain) -> list[Bar]:
 
 
 def _blocks(data: SharedGain) -> tuple[Block, ...]:
-    basis = f"{data.found.basis[0].upper()}{data.found.basis[1:]}."
+    basis = f"{capitalised(data.found.basis)}."
     changes = [(share.names[0], share) for share in data.found.shares]
     pairs = [(" and ".join(pair.names), pair) for pair in data.found.interactions]
     return (

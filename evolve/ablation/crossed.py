@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from evolve.ablation.noise import NoiseShares, noise_shares
 from evolve.ablation.trained import Trained
 from evolve.errors import StudyError
-from evolve.formatting import counted
+from evolve.formatting import capitalised, counted
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.study import Study
 from evolve.study.noise import LEAST_SOURCES, Noise
@@ -38,6 +38,12 @@ class NoiseFound:
         """What the floor rests on, in a few words."""
         trainings = 0 if self.shares is None else self.shares.num_trainings
         return f"study {self.study.name}, {counted(trainings, 'training')} of {counted(self.study.epochs, 'epoch')}"
+
+    @property
+    def text(self) -> str:
+        """What was found and what to know beside it, as sentences; what to know alone where there are no shares."""
+        said = [] if self.shares is None else [self.shares.sentence]
+        return " ".join(f"{capitalised(each)}." for each in (*said, self.reason) if each)
 
 
 def noise_of(study: Study) -> Noise:

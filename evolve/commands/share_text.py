@@ -7,6 +7,7 @@ from typing import Any
 
 from evolve.ablation.factorial import Attribution, Share
 from evolve.commands.aligning import aligned, interval, markdown_table, signed
+from evolve.formatting import capitalised
 
 _BY_STEP = "what each step adds to the ones before it"
 _BY_SHAPLEY = "what each change adds, averaged over all orders in which they could be made (Shapley)"
@@ -29,7 +30,7 @@ def lines(found: Attribution, *, metric: str, width: int | None) -> list[str]:
 def markdown_lines(found: Attribution, *, metric: str) -> list[str]:
     """The same as lines of Markdown."""
     said = _of(found, metric)
-    caption = f"{said[0].upper()}{said[1:]}; {found.basis}; {_PLAIN}."
+    caption = f"{capitalised(said)}; {found.basis}; {_PLAIN}."
     return [*markdown_table(_HEADS, _cells(found), left=(0,)), "", caption]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from detector.hyperparameters import Hyperparameters
 from detector.telemetry import TERMS, LaneEnded, StepTelemetry
+from evolve.formatting import capitalised
 from evolve.outcome.causes import explain
 from evolve.outcome.explanations import Cause, Explanation
 from evolve.outcome.signs import LARGE_BOX_LOGIT, WARNING_UPDATE, Course
@@ -146,9 +147,7 @@ class Diagnosis:
             norm, step = self.last_finite_grad_norm, self.last_finite_grad_step
             parts.append(f"the last gradient norm that was one was {norm:.3g}, at step {step}")
         text = "; ".join(parts)
-        return (
-            f"{text[0].upper()}{text[1:]}." if text else "No step before it had a loss or gradient that was a number."
-        )
+        return f"{capitalised(text)}." if text else "No step before it had a loss or gradient that was a number."
 
     def _rates_sentence(self) -> str:
         when = "Warm-up was not over" if self.in_warmup else "Warm-up was over"

@@ -199,7 +199,7 @@ def provenance(storage: Storage, study_name: str) -> Provenance:
     facts = storage.environment_of(study.name, best.number)
     head = (
         f"Best of study {study_name}: {trained}.",
-        *([f"{standing.text[0].upper()}{standing.text[1:]}"] if standing.text else []),
+        *([formatting.capitalised(standing.text)] if standing.text else []),
         f"Fitness {best.fitness:.4f} on the validation images (weights {_weights(study)}), seeds {seeds}"
         f"{f': {best.spread}' if len(seeds) > 1 and best.spread else ''}.",
         *(
