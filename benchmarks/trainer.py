@@ -15,7 +15,6 @@ import platform
 import statistics
 import time
 from collections.abc import Iterator
-from itertools import islice
 
 import torch
 
@@ -59,7 +58,7 @@ def bare_seconds(trainer: Trainer, dataset: Dataset, plan: TrainingPlan, count: 
     )
     seconds = []
     values = without_augmentation(Hyperparameters())
-    for batch in list(islice(training_batches(dataset.train, order, values), count)):
+    for batch in training_batches(dataset.train, order, values)[:count]:
         started = time.perf_counter()
         population._network.train()
         lanes = population.num_lanes

@@ -8,10 +8,9 @@ Shapes: N images, M labels of an image at most, S side of the images.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Executor, Future, wait
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import final, overload
 
 import numpy as np
 import torch
@@ -85,7 +84,7 @@ def num_batches(split: Split, batch_size: int, train_share: float = 1.0) -> int:
     return -(-images_used(len(split), train_share) // batch_size)
 
 
-def training_batches(split: Split, order: TrainingOrder, values: Hyperparameters) -> Generator[Batch, None, None]:
+def training_batches(split: Split, order: TrainingOrder, values: Hyperparameters) -> TrainingBatches:
     """Batches of one epoch, shuffled and varied, all of the same shape but for what `multi_scale` changes.
 
     Args:
@@ -94,9 +93,52 @@ def training_batches(split: Split, order: TrainingOrder, values: Hyperparameters
         values: How much images are varied.
 
     Raises:
-        ValueError: An image has more labels than `order.max_boxes`, or the split is empty.
+        ValueError: The split is empty.
     """
-    return _training_batches(used_of(split, values.train_share, order.seed), order, values)
+    return TrainingBatches(used_of(split, values.train_share, order.seed), order, values)
+
+
+@final
+class TrainingBatches(Sequence[Batch]):
+    """Batches of one epoch, each made whenever it is asked for, on any thread.
+
+    Args:
+        split: Images that are trained on.
+        order: Epoch, seed and shapes.
+        values: How much images are varied.
+
+    Raises:
+        ValueError: The split is empty; when a batch is made, an image has more labels than `order.max_boxes`.
+    """
+
+    def __init__(self, split: Split, order: TrainingOrder, values: Hyperparameters) -> None:
+        if len(split) == 0:
+            raise ValueError("the split has no images; allowed: at least one")
+        self._images = EpochImages(split=split, seed=order.seed, epoch=order.epoch)
+        self._order, self._values = order, values
+        self._is_varied, self._max_boxes = augments(values), order.max_boxes * images_in_one(values)
+        self._rows = np.split(_shuffled(len(split), order), num_batches(split, order.batch_size))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Batch: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Batch]: ...
+
+    def __getitem__(self, place: int | slice) -> Batch | list[Batch]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(len(self))[place]]
+        place = range(len(self))[place]
+        side, places = _image_size(self._order, place, self._values.multi_scale), tuple(self._rows[place].tolist())
+        return _collate([self._sample(index, side) for index in places], self._max_boxes, places)
+
+    def _sample(self, index: int, side: int) -> Sample:
+        if self._is_varied:
+            return augment(self._images, index, self._values, side)
+        return letterbox(self._images.sample(index), side)
 
 
 def used_of(split: Split, train_share: float, seed: int) -> Split:
@@ -153,22 +195,7 @@ def _image_size(order: TrainingOrder, place: int, multi_scale: float) -> int:
     return sizes[int(share(drawn(order.seed, order.epoch, place, "multi_scale")[0]) * len(sizes))]
 
 
-def _training_batches(split: Split, order: TrainingOrder, values: Hyperparameters) -> Generator[Batch, None, None]:
-    images = EpochImages(split=split, seed=order.seed, epoch=order.epoch)
-    is_varied, max_boxes = augments(values), order.max_boxes * images_in_one(values)
-    batches = np.split(_shuffled(len(split), order), num_batches(split, order.batch_size))
-    for place, rows in enumerate(batches):
-        side, places = _image_size(order, place, values.multi_scale), tuple(rows.tolist())
-        samples = [
-            augment(images, index, values, side) if is_varied else letterbox(images.sample(index), side)
-            for index in places
-        ]
-        yield _collate(samples, max_boxes, places)
-
-
 def _shuffled(count: int, order: TrainingOrder) -> np.ndarray:
-    if count == 0:
-        raise ValueError("the split has no images; allowed: at least one")
     shuffled = np.random.default_rng([order.seed, order.epoch, _ORDER]).permutation(count)
     return np.resize(shuffled, -(-count // order.batch_size) * order.batch_size)
 
@@ -197,46 +224,6 @@ def fixed_batch(split: Split, *, batch_size: int, image_size: int, max_boxes: in
     """
     places = np.linspace(0, len(split) - 1, batch_size).round().astype(int)
     return _collate([letterbox(split.sample(index, 0), image_size) for index in places.tolist()], max_boxes)
-
-
-@final
-class BatchesAhead:
-    """Batches of which the next one is prepared on a thread, from when that is asked for.
-
-    Making a batch holds the interpreter for most of its time, so it is best done beside the backward pass, which does
-    not need it.
-
-    Args:
-        batches: One after another; only the thread and `take` go on with them.
-        thread: Of one worker. It outlives this.
-    """
-
-    def __init__(self, batches: Generator[Batch, None, None], thread: Executor) -> None:
-        self._batches, self._thread = batches, thread
-        self._ahead: Future[Batch | None] | None = None
-
-    def prepare(self) -> None:
-        """Begins with the next batch, unless that has been done; where none is left, nothing comes of it."""
-        if self._ahead is None:
-            self._ahead = self._thread.submit(next, self._batches, None)
-
-    def take(self) -> Batch:
-        """The next batch, prepared here if nobody has asked for it.
-
-        Raises:
-            ValueError: There is none left, or it could not be made; the errors of making it are raised here.
-        """
-        batch = next(self._batches, None) if self._ahead is None else self._ahead.result()
-        self._ahead = None
-        if batch is None:
-            raise ValueError("no batch of the epoch is left")
-        return batch
-
-    def close(self) -> None:
-        """Waits for a batch that is being prepared, and ends the batches."""
-        if self._ahead is not None:
-            wait((self._ahead,))
-        self._batches.close()
 
 
 def _collate(samples: Sequence[Sample], max_boxes: int, places: tuple[int, ...] = ()) -> Batch:

@@ -15,14 +15,9 @@ from dataclasses import replace
 from functools import partial
 
 from detector import checkpoint
+from detector.ahead import BatchesAhead, loading_threads
 from detector.augment import in_epoch, without_augmentation
-from detector.batches import (
-    Batch,
-    BatchesAhead,
-    TrainingOrder,
-    num_batches,
-    training_batches,
-)
+from detector.batches import TrainingBatches, TrainingOrder, num_batches, training_batches
 from detector.critical import critical_steps
 from detector.datasets.listing import Dataset, Split
 from detector.examining import Examiner, pictures_taken, step_traced
@@ -248,11 +243,8 @@ class Trainer:
             lane.loss_sums, lane.seconds = dict.fromkeys(TERMS, 0.0), 0.0
         self._since = self._clock()  # time since then has not been divided among the lanes
         with ExitStack() as opened:
-            thread = opened.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches"))
-            batches = {
-                lane.place: opened.enter_context(closing(BatchesAhead(self._batches(lane), thread)))
-                for lane in self._one_by_place()
-            }
+            batches = self._batches_ahead(opened)
+            _prepare([*batches.values()])
             for place in range(self._steps_per_epoch):
                 yield from self._step(place, batches)
                 if not self._lanes:
@@ -304,7 +296,20 @@ class Trainer:
         """A lane for each seed and epoch that lanes train on."""
         return {lane.place: lane for lane in self._lanes}.values()
 
-    def _batches(self, lane: Lane) -> Generator[Batch, None, None]:
+    def _batches_ahead(self, opened: ExitStack) -> dict[tuple[int, int], BatchesAhead]:
+        """What makes the epoch's batches, for each seed and epoch that lanes train on; ends with what is opened."""
+        device, lanes = self._plan.device, self._one_by_place()
+        num_threads = loading_threads(device)
+        threads = opened.enter_context(ThreadPoolExecutor(max_workers=num_threads, thread_name_prefix="batches"))
+        count = -(-num_threads // len(lanes))
+        return {
+            lane.place: opened.enter_context(
+                closing(BatchesAhead(self._batches(lane), threads, count=count, is_pinned=device.startswith("cuda")))
+            )
+            for lane in lanes
+        }
+
+    def _batches(self, lane: Lane) -> TrainingBatches:
         order = TrainingOrder(
             epoch=lane.epoch,
             seed=lane.plan.data_seed,

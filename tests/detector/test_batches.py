@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -16,7 +14,6 @@ from torchvision.ops import box_convert
 from detector.augment import without_augmentation
 from detector.batches import (
     Batch,
-    BatchesAhead,
     TrainingOrder,
     evaluation_batches,
     image_sizes,
@@ -46,7 +43,7 @@ class Counted:
         return Sample(image=image, boxes_M4=boxes_M4, labels_M=torch.full((index % 3,), index))
 
 
-def _indices(batches: Iterator[Batch]) -> list[int]:
+def _indices(batches: Iterable[Batch]) -> list[int]:
     return [int(image[0, 16, 16]) for batch in batches for image in batch.images]
 
 
@@ -133,7 +130,7 @@ def test_the_size_of_a_batch_varies_by_seed_epoch_and_place_and_labels_stay_frac
 
 def test_a_batch_has_rows_for_all_images_that_are_in_one() -> None:
     rows = {
-        name: next(training_batches(Counted(9), ORDER, replace(NONE, **{name: 0.5}))).labels_NM5.shape[1]
+        name: training_batches(Counted(9), ORDER, replace(NONE, **{name: 0.5}))[0].labels_NM5.shape[1]
         for name in ("fliplr", "mosaic", "mixup")
     }
 
@@ -143,8 +140,8 @@ def test_a_batch_has_rows_for_all_images_that_are_in_one() -> None:
 def test_digits_rendered_through_batches_are_new_each_epoch_and_the_same_each_time() -> None:
     dataset = open_dataset("digits-3", image_size=32)
     order = TrainingOrder(epoch=4, seed=1, batch_size=16, image_size=32, max_boxes=dataset.max_boxes)
-    once, again = (next(training_batches(dataset.train, order, NONE)) for _ in range(2))
-    later = next(training_batches(dataset.train, replace(order, epoch=5), NONE))
+    once, again = (training_batches(dataset.train, order, NONE)[0] for _ in range(2))
+    later = training_batches(dataset.train, replace(order, epoch=5), NONE)[0]
 
     assert _same([once], [again])
     assert not torch.equal(once.images, later.images)
@@ -194,59 +191,18 @@ def test_an_image_with_more_boxes_than_allowed_is_refused() -> None:
 
 def test_an_empty_split_is_refused_and_bad_orders_too() -> None:
     with pytest.raises(ValueError, match="no images"):
-        next(training_batches(Counted(0), ORDER, NONE))
+        training_batches(Counted(0), ORDER, NONE)
     with pytest.raises(ValueError, match="batch_size: 0 is below 1"):
         replace(ORDER, batch_size=0)
     with pytest.raises(ValueError, match="epoch: -1 is below 0"):
         replace(ORDER, epoch=-1)
 
 
-def test_batches_prepared_ahead_are_the_same_bits() -> None:
-    split = Counted(21, height=40, width=28)
-    plain = list(training_batches(split, ORDER, STRONG))
-    with ThreadPoolExecutor(1) as thread:
-        ahead = BatchesAhead(training_batches(split, ORDER, STRONG), thread)
-        taken = []
-        for place in range(len(plain)):
-            taken.append(ahead.take())
-            if place % 3:  # some are prepared, some are not, some are asked for twice
-                ahead.prepare()
-                ahead.prepare()
-        ahead.prepare()
+def test_a_batch_is_the_same_in_whatever_order_batches_are_asked_for() -> None:
+    batches = training_batches(Counted(21), ORDER, STRONG)
+    in_order, backwards = list(batches), [batches[place] for place in range(-1, -len(batches) - 1, -1)]
 
-        with pytest.raises(ValueError, match="no batch of the epoch is left"):
-            ahead.take()
-        assert _same(plain, taken)
-
-
-def test_closing_waits_for_what_is_being_prepared() -> None:
-    ended = []
-
-    def slow() -> Generator[Batch, None, None]:
-        try:
-            while True:
-                time.sleep(0.05)
-                yield next(evaluation_batches(Counted(1), batch_size=1, image_size=32, max_boxes=1))
-        finally:
-            ended.append(True)
-
-    with ThreadPoolExecutor(1) as thread:
-        ahead = BatchesAhead(slow(), thread)
-        ahead.prepare()
-        ahead.close()
-
-    assert ended == [True]
-
-
-def test_an_error_in_the_thread_reaches_the_reader() -> None:
-    def broken() -> Generator[Batch, None, None]:
-        yield next(evaluation_batches(Counted(1), batch_size=1, image_size=32, max_boxes=1))
-        raise ValueError("image 7 cannot be read")
-
-    with ThreadPoolExecutor(1) as thread:
-        ahead = BatchesAhead(broken(), thread)
-        ahead.take()
-        ahead.prepare()
-
-        with pytest.raises(ValueError, match="image 7"):
-            ahead.take()
+    assert _same(in_order, backwards[::-1])
+    assert _same(in_order[1:3], batches[1:3])
+    with pytest.raises(IndexError):
+        batches[len(batches)]

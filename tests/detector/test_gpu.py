@@ -1,5 +1,6 @@
 """What only a CUDA device can show; skipped without one."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -8,6 +9,9 @@ import pytest
 import torch
 
 from detector import checkpoint
+from detector.ahead import BatchesAhead
+from detector.augment import without_augmentation
+from detector.batches import TrainingOrder, training_batches
 from detector.checkpoint import Found
 from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
@@ -67,3 +71,16 @@ def test_a_checkpoint_of_the_device_goes_on_there(tmp_path: Path) -> None:
     first, *_, last = resumed.fit()
     assert isinstance(first, LaneStarted) and first.epoch == 1
     assert isinstance(last, LaneEnded)
+
+
+def test_batches_made_ahead_are_pinned_and_the_same() -> None:
+    order = TrainingOrder(epoch=0, seed=0, batch_size=4, image_size=64, max_boxes=3)
+    batches = training_batches(few_scenes(train=8, val=4).train, order, without_augmentation(Hyperparameters()))
+
+    with ThreadPoolExecutor(2) as threads:
+        ahead = BatchesAhead(batches, threads, count=2, is_pinned=True)
+        ahead.prepare()
+        for batch in batches:
+            pinned = ahead.take().images
+            assert pinned.is_pinned()
+            assert torch.equal(pinned, batch.images)
