@@ -137,8 +137,8 @@ def main() -> None:
     data = asked.data.split(",")
     opened_data = {} if asked.table_only else {name: opened(name, IMAGE_SIZE) for name in data}
     print(
-        f"{asked.model}, {IMAGE_SIZE} px, batch {BATCH_SIZE}, {asked.epochs} epochs, {asked.threads} thread; torch {torch.__version__}, "
-        f"{platform.machine()}; suppression at IoU {OVERLAP}, mean and half a 95 % interval"
+        f"{asked.model}, {IMAGE_SIZE} px, batch {BATCH_SIZE}, {asked.epochs} epochs, {asked.threads} thread; "
+        f"torch {torch.__version__}, {platform.machine()}; suppression at IoU {OVERLAP}, mean and half a 95 % interval"
     )
     for seed in map(int, asked.seeds.split(",")):
         for name, dataset in opened_data.items():

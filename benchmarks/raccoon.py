@@ -63,8 +63,8 @@ def main() -> None:
     dataset = open_dataset(arguments.data, image_size=IMAGE_SIZE)
     values = read_hyp(arguments.hyp).values if arguments.hyp else Hyperparameters()
     print(
-        f"{arguments.model}, {IMAGE_SIZE} px, batch {BATCH_SIZE}, {EPOCHS} epochs, {arguments.threads} threads; torch {torch.__version__}, "
-        f"{platform.machine()}; mAP50 / mAP50-95 with suppression at IoU"
+        f"{arguments.model}, {IMAGE_SIZE} px, batch {BATCH_SIZE}, {EPOCHS} epochs, {arguments.threads} threads; "
+        f"torch {torch.__version__}, {platform.machine()}; mAP50 / mAP50-95 with suppression at IoU"
     )
     print(f"{'':<30}" + "".join(f"{overlap:>16}" for overlap in OVERLAPS) + f"{'seconds':>9}{'images/s':>10}")
     rows = []
