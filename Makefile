@@ -36,7 +36,7 @@ check: venv
 
 bench: venv
 	$(BIN)/python benchmarks/trainer.py
-	$(BIN)/python benchmarks/raccoon.py
+	$(BIN)/python -m benchmarks.raccoon
 
 venv: $(VENV)/.installed
 

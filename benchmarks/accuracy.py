@@ -18,7 +18,6 @@ import json
 import math
 import platform
 import statistics
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,14 +26,12 @@ import torch
 import yaml
 from scipy.stats import t as student
 
+from benchmarks.photographs import BATCH_SIZE, EPOCHS, IMAGE_SIZE, MODEL, SHARED, plan_of, train
 from detector.datasets import open_dataset
 from detector.datasets.listing import Dataset, Original, Sample, Split
 from detector.hyperparameters import Hyperparameters
-from detector.plan import TrainingPlan
-from detector.telemetry import EpochMetrics, LaneEnded
-from detector.trainer import LaneSpec, Trainer
 
-SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+OVERLAP = 0.6
 FIELDS = ("variant", "data", "seed", "map50", "map50_95", "seconds", "end", "values")
 
 
@@ -70,17 +67,6 @@ def opened(name: str, image_size: int) -> Dataset:
     if found.test is None:
         return found
     return replace(found, train=Both(found.train, found.val), val=found.test, test=None)
-
-
-def train(dataset: Dataset, values: Hyperparameters, plan: TrainingPlan, seed: int) -> tuple[float, float, float, str]:
-    """mAP50, mAP50-95, seconds and how one training ended."""
-    started, last, end = time.perf_counter(), (math.nan, math.nan), ""
-    for record in Trainer(plan, dataset, [LaneSpec(values=values, seed=seed)]).fit():
-        if isinstance(record, EpochMetrics):
-            last = record.map50, record.map50_95
-        if isinstance(record, LaneEnded):
-            end = record.reason
-    return *last, time.perf_counter() - started, end
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -138,8 +124,8 @@ def main() -> None:
     parser.add_argument("variants", type=Path)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--data", default="raccoon,blood-cells")
-    parser.add_argument("--model", default="yolov3-tiny")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("accuracy.csv"))
     parser.add_argument("--table-only", action="store_true")
@@ -149,10 +135,10 @@ def main() -> None:
     base = variants.pop("base", None) or {}
     values = {name: Hyperparameters.from_mapping({**base, **(own or {})}) for name, own in variants.items()}
     data = asked.data.split(",")
-    opened_data = {} if asked.table_only else {name: opened(name, 160) for name in data}
+    opened_data = {} if asked.table_only else {name: opened(name, IMAGE_SIZE) for name in data}
     print(
-        f"{asked.model}, 160 px, batch 16, {asked.epochs} epochs, {asked.threads} thread; torch {torch.__version__}, "
-        f"{platform.machine()}; suppression at IoU 0.6, mean and half a 95 % interval"
+        f"{asked.model}, {IMAGE_SIZE} px, batch {BATCH_SIZE}, {asked.epochs} epochs, {asked.threads} thread; "
+        f"torch {torch.__version__}, {platform.machine()}; suppression at IoU {OVERLAP}, mean and half a 95 % interval"
     )
     for seed in map(int, asked.seeds.split(",")):
         for name, dataset in opened_data.items():
@@ -160,12 +146,12 @@ def main() -> None:
                 key = {"variant": variant, "data": name, "seed": str(seed)}
                 if any(key.items() <= row.items() for row in rows_of(asked.out)):
                     continue
-                plan = TrainingPlan(model=asked.model, image_size=160, epochs=asked.epochs, data_seed=seed, nms_iou=0.6)
-                found = train(dataset, own, plan, seed)
-                told = dict(zip(("map50", "map50_95", "seconds", "end"), found, strict=True))
+                found = train(dataset, own, plan_of(seed, model=asked.model, epochs=asked.epochs, nms_iou=OVERLAP))
+                told = {field: getattr(found, field) for field in ("map50", "map50_95", "seconds", "end")}
                 changed = json.dumps({**base, **(variants[variant] or {})})
                 written(asked.out, {**key, **told, "values": changed})
-                print(f"{variant} {name} {seed}: {found[0]:.3f} / {found[1]:.3f} in {found[2]:.0f} s", flush=True)
+                scores = f"{found.map50:.3f} / {found.map50_95:.3f}"
+                print(f"{variant} {name} {seed}: {scores} in {found.seconds:.0f} s", flush=True)
     print_table(rows_of(asked.out), [*values], data)
 
 

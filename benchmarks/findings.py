@@ -18,11 +18,12 @@ from math import isfinite
 from pathlib import Path
 
 from dashboards.data.study_loading import load
+from evolve.ablation.compared import Compared
 from evolve.ablation.crossed import NoiseFound, noise_found
 from evolve.ablation.verdicts import conclusion
-from evolve.commands.ablating import shown_of
+from evolve.commands.ablating import stored_ablation
 from evolve.commands.aligning import markdown_table
-from evolve.commands.effect_text import Shown, table_markdown
+from evolve.commands.effect_text import table_markdown
 from evolve.commands.noise import NOISE_HEADS, noise_rows
 from evolve.commands.output import opened_storage
 from evolve.errors import EvolveError
@@ -84,22 +85,22 @@ def machine(facts: Mapping[str, object]) -> str:
     return ", ".join([str(facts.get("device", "a machine that is not recorded")), *cores, *versions])
 
 
-def section(shown: Shown, under: Circumstances) -> str:
+def section(found: Compared, under: Circumstances) -> str:
     """The part of the page about one ablation.
 
     Args:
-        shown: What it has come to.
+        found: What it has come to.
         under: How it was trained.
     """
-    study = shown.study
-    question = escape(" ".join((shown.ablation.question or study.description or study.name).split()), quote=False)
-    trained = counted(len(shown.runs) - shown.missing, "training")
+    study = found.study
+    question = escape(found.question or " ".join((study.description or study.name).split()), quote=False)
+    trained = counted(len(found.runs) - found.missing, "training")
     about = [f"`evolve ablate {study.name} --markdown`: {trained} in {under.text}."]
-    if base := [run.value for run in shown.runs if run.arm == BASELINE and run.value is not None]:
+    if base := [run.value for run in found.runs if run.arm == BASELINE and run.value is not None]:
         about.append(f"The baseline reaches {sum(base) / len(base):.3f}, a mean of {counted(len(base), 'run')}.")
-    if shown.missing:
-        about.append(f"**{shown.missing} of {len(shown.runs)} runs are missing: all of it may change.**")
-    return "\n\n".join([f"## {question}", " ".join(about), table_markdown(shown), conclusion(shown.effects)])
+    if found.missing:
+        about.append(f"**{found.missing} of {len(found.runs)} runs are missing: all of it may change.**")
+    return "\n\n".join([f"## {question}", " ".join(about), table_markdown(found), conclusion(found.effects)])
 
 
 def noise_section(found: NoiseFound, under: Circumstances) -> str:
@@ -148,9 +149,9 @@ def found_in(url: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         crossed = [study for study in noise_studies(opened.engine) if not names or study.name in names]
         noise = [noise_found(study, trainings_of(opened.engine, study.name)) for study in crossed]
     for study in reversed(studies):
-        shown = shown_of(url, study)
-        if shown.missing < len(shown.runs):
-            yield study.name, section(shown, circumstances(url, study.name))
+        ablation = stored_ablation(url, study)
+        if ablation.missing < len(ablation.runs):
+            yield study.name, section(ablation, circumstances(url, study.name))
     for found in reversed(noise):
         yield found.study.name, noise_section(found, circumstances(url, found.study.name))
 

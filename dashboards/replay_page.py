@@ -9,7 +9,7 @@ from pathlib import Path
 from dashboards.blocks import Album, Cell, Column, Empty, Marked, Photo, Prose, Table
 from dashboards.document import Section, document, write_document
 from dashboards.questions.panel import Block
-from detector.telemetry import ModuleTraced, Picture, StepTraced
+from detector.observations import ModuleTraced, Picture, StepTraced
 from evolve.outcome.explanations import causes_of
 from evolve.outcome.replayed import Replayed
 

@@ -20,7 +20,8 @@ from torchvision.transforms.v2 import functional
 from detector.combining import NUM_MIXED, NUM_TILES, cut_out, mixture, mosaic
 from detector.datasets.listing import Sample, Split
 from detector.draws import drawn, share
-from detector.hyperparameters import AUGMENTATION, Hyperparameters, declarations, names
+from detector.families import AUGMENTATION
+from detector.hyperparameters import Hyperparameters, declarations, names
 from detector.letterbox import View, letterbox, onto_square, within
 from detector.warping import Bend, warped
 

@@ -9,20 +9,10 @@ from typing import final
 from detector.batches import Batch, evaluation_batches, fixed_batch
 from detector.datasets.listing import Dataset, Split
 from detector.lane import Lane
+from detector.observations import LayerInspected, Picture, PicturesTaken, PicturesWatched, ScaleObjectness, StepTraced
 from detector.plan import TrainingPlan
 from detector.population import Evaluation, Population
-from detector.telemetry import (
-    ClassScores,
-    EpochMetrics,
-    LayerInspected,
-    Picture,
-    PicturesTaken,
-    PicturesWatched,
-    ScaleObjectness,
-    StepTraced,
-    Telemetry,
-    values_of,
-)
+from detector.telemetry import ClassScores, EpochMetrics, Telemetry, values_of
 from detector.tracing import Trace
 from detector.watching import Watched, batch_labels, batch_pictures, found_boxes, is_inspected, is_watched, watch
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from detector.models import Network
-from detector.telemetry import REACH, LayerValues, Part
+from detector.observations import REACH, LayerValues, Part
 
 BINS = 20  # of a histogram
 _EXACT = 2**23  # values counted at once: float32 has no more whole numbers than twice as many

@@ -11,7 +11,7 @@ from math import nan, sqrt
 import torch
 from torch import Tensor
 
-from detector.telemetry import Objectness
+from detector.observations import Objectness
 
 BINS = 20  # of objectness
 COARSE_BINS = 10  # of objectness and of overlap where both are shown

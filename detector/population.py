@@ -25,11 +25,12 @@ from detector.models import Network, build_network
 from detector.models.darknet import num_frozen_rows
 from detector.models.network import HeadPrior, all_weights, initialise_lane, lane_slice, lane_weights, raw_outputs
 from detector.objectness import ObjectnessTally
+from detector.observations import LayerValues, Objectness
 from detector.optimizer import LaneOptimizers
 from detector.plan import TrainingPlan
 from detector.scores import AllScores
 from detector.spikes import SpikeGuard, State, guards_of
-from detector.telemetry import TERMS, LayerValues, LossTerms, Measurement, Objectness, Rates, values_of
+from detector.telemetry import TERMS, LossTerms, Measurement, Rates, values_of
 from detector.tracing import Trace, tracing
 
 FIRST_LOSS_SCALE = 2.0**14

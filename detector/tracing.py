@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from detector.models import Network
-from detector.telemetry import ModuleTraced
+from detector.observations import ModuleTraced
 
 BLOCKS = "blocks."
 

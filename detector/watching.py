@@ -24,7 +24,7 @@ from detector.batches import Batch
 from detector.boxes import xyxy
 from detector.datasets.listing import Sample, Split
 from detector.letterbox import from_letterbox
-from detector.telemetry import Box, Picture
+from detector.observations import Box, Picture
 
 NUM_PICTURES = 8
 CANDIDATES = 4  # images looked at for each picture, so that choosing costs little where images are read from disk

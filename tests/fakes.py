@@ -11,6 +11,7 @@ from collections.abc import Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from detector.observations import LayerInspected
 from detector.telemetry import (
     TERMS,
     CheckpointSaved,
@@ -18,7 +19,6 @@ from detector.telemetry import (
     EpochMetrics,
     LaneEnded,
     LaneStarted,
-    LayerInspected,
     LossTerms,
     StepTelemetry,
     Telemetry,

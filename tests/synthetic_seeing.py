@@ -9,7 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from detector.telemetry import ClassScores, LayerInspected, Part, Picture, PicturesWatched, ScaleObjectness
+from detector.observations import LayerInspected, Part, Picture, PicturesWatched, ScaleObjectness
+from detector.telemetry import ClassScores
 from evolve.storage import schema
 from evolve.storage.records import picture_row
 from evolve.storage.rows import class_row, layer_row, objectness_row, watched_row

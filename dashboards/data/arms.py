@@ -7,49 +7,15 @@ from dataclasses import dataclass
 
 from dashboards.blocks import Empty
 from dashboards.data.study import StudyView
-from evolve.ablation.effects import Effect
+from evolve.ablation.compared import Compared, compared
 from evolve.ablation.factorial import Attribution
-from evolve.ablation.interim import Standing
-from evolve.ablation.runs import ArmRun
-from evolve.ablation.sharing import gain_shares
-from evolve.ablation.trained import Trained, standing_of
+from evolve.ablation.trained import Trained
 from evolve.study import Study
-from evolve.study.ablation import Ablation
-from evolve.study.arms import ArmPlan
 
 FILTERED = "Filters leave trials out, and arms are compared over all their runs: clear the filters to see this."
 NO_SHARES = "A gain is shared out where all combinations of two values each of 2 to 4 hyperparameters are arms."
 NO_WHOLE_SEED = "No seed has a finished run of every arm yet, which each part of the gain needs"
 NOT_YET = "No arm has a finished run beside one of the baseline yet; run `evolve ablate` on the study to go on."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arms:
-    """An ablation as it is now.
-
-    Attributes:
-        ablation: What is compared, and when a difference counts.
-        plan: Which trial trains which arm.
-        standing: What its runs say, and at which look.
-    """
-
-    ablation: Ablation
-    plan: ArmPlan
-    standing: Standing
-
-    @property
-    def runs(self) -> tuple[ArmRun, ...]:
-        """Of every arm and seed that is trained, or still may be; what is not stored is missing."""
-        return self.standing.runs
-
-    @property
-    def effects(self) -> tuple[Effect, ...]:
-        """Of every arm beside the baseline."""
-        return self.standing.effects
-
-    def runs_of(self, arm: str) -> list[ArmRun]:
-        """Those of one arm, in the order of the seeds."""
-        return [run for run in self.runs if run.arm == arm]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +36,12 @@ def shared_gain(view: StudyView) -> SharedGain | Empty:
     arms = arms_of(view)
     if isinstance(arms, Empty):
         return arms
-    found = gain_shares(arms.ablation, arms.plan, arms.runs)
+    found = arms.shares()
     if found is None:
         return Empty(NO_SHARES)
     if not found.num_seeds:
         return Empty(f"{NO_WHOLE_SEED}: {found.basis}.")
-    return SharedGain(metric=arms.ablation.metric, found=found)
+    return SharedGain(metric=arms.metric, found=found)
 
 
 def trainings_in(view: StudyView) -> list[Trained]:
@@ -87,16 +53,13 @@ def trainings_in(view: StudyView) -> list[Trained]:
     ]
 
 
-def arms_of(view: StudyView) -> Arms | Empty:
+def arms_of(view: StudyView) -> Compared | Empty:
     """The arms of a study that compares some, or why they cannot be shown."""
     if not view.left_out.empty:
         return Empty(FILTERED)
     study = Study.from_json(json.dumps(dict(view.facts.config)))
-    ablation, plan = study.ablation, study.arm_plan
-    if ablation is None or plan is None:
+    if study.arm_plan is None:
         return Empty("This study compares no arms; `ablation` in its file would name some.")
     has_ended = ~view.trials["verdict"].isin(("running", "waiting"))
-    standing = standing_of(ablation, plan, trainings_in(view), set(view.trials["number"][has_ended]))
-    if standing.missing == len(standing.runs):
-        return Empty(NOT_YET)
-    return Arms(ablation=ablation, plan=plan, standing=standing)
+    found = compared(study, trainings_in(view), set(view.trials["number"][has_ended]))
+    return Empty(NOT_YET) if found.missing == len(found.runs) else found

@@ -47,7 +47,7 @@ def rows(view: StudyView) -> ArmCurves | Empty:
     for number, arm in arms.plan.verdicts():
         numbers.setdefault(arm.name, []).append(number)
     curves = [ArmCurve(arm=arm, points=_points(epochs[epochs["number"].isin(own)])) for arm, own in numbers.items()]
-    return ArmCurves(metric=arms.ablation.metric, curves=tuple(curve for curve in curves if len(curve.points)))
+    return ArmCurves(metric=arms.metric, curves=tuple(curve for curve in curves if len(curve.points)))
 
 
 def _points(rows: pd.DataFrame) -> pd.DataFrame:

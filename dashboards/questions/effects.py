@@ -7,10 +7,11 @@ from math import isfinite
 import plotly.graph_objects as go
 
 from dashboards.blocks import Column, Prose, Table
-from dashboards.data.arms import Arms, arms_of
+from dashboards.data.arms import arms_of
 from dashboards.figures import theme
 from dashboards.questions.panel import Block, Panel
 from evolve import formatting
+from evolve.ablation.compared import Compared
 from evolve.ablation.effects import Effect
 
 # As verdicts of trials look, where they mean the same: better, worse, no difference that matters.
@@ -18,12 +19,12 @@ _COLORS = {"better": "#009E73", "worse": "#D55E00", "equivalent": theme.ACCENT}
 MAX_NAME = 28  # characters beside the plot, which has to fit on a telephone
 
 
-def draw(data: Arms) -> go.Figure:
+def draw(data: Compared) -> go.Figure:
     """Each arm's difference from the baseline with its interval, the margin shaded around no difference."""
     effects = data.effects
     names = [_name(effect) for effect in effects]
     places = list(range(len(effects)))
-    figure = theme.new_figure(height=110 + 40 * len(effects), x=f"difference in {data.ablation.metric}", y="")
+    figure = theme.new_figure(height=110 + 40 * len(effects), x=f"difference in {data.metric}", y="")
     margin = data.ablation.margin
     figure.add_shape(
         type="rect", x0=-margin, x1=margin, y0=0, y1=1, yref="paper", layer="below",
@@ -63,7 +64,7 @@ def _hover(effect: Effect) -> str:
     )
 
 
-def _table(data: Arms) -> Table:
+def _table(data: Compared) -> Table:
     return Table(
         name="effects",
         columns=(
@@ -98,24 +99,20 @@ def _table(data: Arms) -> Table:
     )
 
 
-def _blocks(data: Arms) -> tuple[Block, ...]:
-    missing = sum(run.outcome == "missing" for run in data.runs)
-    note = f" {missing} of {len(data.runs)} runs are missing, so all of it may change." if missing else ""
-    question = " ".join(data.ablation.question.split())
+def _blocks(data: Compared) -> tuple[Block, ...]:
+    note = f" {data.missing} of {len(data.runs)} runs are missing, so all of it may change." if data.missing else ""
     basis = (
         f"{len(data.plan.seeds)} seeds, the same for every arm. The grey band is the margin, {data.ablation.margin:g}: "
         f"a smaller difference does not matter.{note}"
     )
-    return (*((Prose(question),) if question else ()), Prose(basis), *_looks(data), draw(data), _table(data))
+    return (*((Prose(data.question),) if data.question else ()), Prose(basis), *_looks(data), draw(data), _table(data))
 
 
-def _looks(data: Arms) -> tuple[Prose, ...]:
+def _looks(data: Compared) -> tuple[Prose, ...]:
     """Which look this is, and which arms have ended at one."""
-    standing = data.standing
     if not data.plan.looks:
         return ()
-    ended = [f"{ending.arm}: {ending.text}" for ending in standing.endings.values()]
-    return (Prose(f"{'. '.join([formatting.capitalised(standing.look_text), *ended])}."),)
+    return (Prose(f"{'. '.join([formatting.capitalised(data.standing.look_text), *data.endings])}."),)
 
 
 PANEL = Panel(

@@ -18,7 +18,7 @@ from dashboards.figures import theme
 from dashboards.figures.choosing import add_choice
 from dashboards.figures.series import COLORS, curve_style
 from dashboards.questions.panel import Panel
-from detector.telemetry import REACH
+from detector.observations import REACH
 
 NOT_ASKED = Empty(
     "Nobody asked what the layers hold. With inspect: true in the study's file, or --inspect of evolve run and evolve "

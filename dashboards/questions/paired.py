@@ -7,19 +7,20 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
-from dashboards.data.arms import Arms, arms_of
+from dashboards.data.arms import arms_of
 from dashboards.figures import theme
 from dashboards.questions.panel import Panel
+from evolve.ablation.compared import Compared
 
 MAX_NAME = 16
 MAX_UPRIGHT = 28  # characters of all names side by side, as a telephone has room for
 
 
-def draw(data: Arms) -> go.Figure:
+def draw(data: Compared) -> go.Figure:
     """A line for each seed through its runs of all arms, their means, and a cross for each run without a value."""
     arms = [arm.name for arm in data.plan.arms]
     by_arm = {arm: {run.seed: run.value for run in data.runs_of(arm)} for arm in arms}
-    figure = theme.new_figure(height=420, x="", y=data.ablation.metric, showlegend=True)
+    figure = theme.new_figure(height=420, x="", y=data.metric, showlegend=True)
     places = list(range(len(arms)))
     for seed in data.plan.seeds:
         values = [by_arm[arm].get(seed) for arm in arms]
@@ -54,7 +55,7 @@ def draw(data: Arms) -> go.Figure:
     return figure
 
 
-def _add_lost(figure: go.Figure, data: Arms, arms: list[str], *, is_alone: bool) -> None:
+def _add_lost(figure: go.Figure, data: Compared, arms: list[str], *, is_alone: bool) -> None:
     kinds = [kind for kind in ("diverged", "failed") if any(run.outcome == kind for run in data.runs)]
     rows = theme.add_strip(figure, kinds, is_alone=is_alone)
     for kind in kinds:

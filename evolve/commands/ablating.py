@@ -44,8 +44,8 @@ from evolve.study.ablation import BASELINE
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from evolve.ablation.compared import Compared
     from evolve.ablation.crossed import NoiseFound
-    from evolve.commands.effect_text import Shown
     from evolve.run.data import DataChecked
     from evolve.run.run import Run
     from evolve.study import Study
@@ -112,10 +112,10 @@ def ablate(
     if not _is_trained(storage, definition):
         run = _run_of(definition, storage, device, asked, checked, trains=True)
         is_complete, files = _train(replace(run, accepts_changed_data=accept_changed_data))
-    shown = shown_of(storage, definition)
+    found = stored_ablation(storage, definition)
     if csv is not None:
-        files |= _written(shown, csv)
-    _say(shown, files, markdown=markdown, as_json=as_json)
+        files |= _written(found, csv)
+    _say(found, files, markdown=markdown, as_json=as_json)
     again = shlex.join(["evolve", "ablate", definition.name, *_place(storage)])
     say_next(again if not is_complete else f"{again} --markdown", as_json=as_json or markdown)
     if not is_complete:
@@ -188,25 +188,20 @@ def _train(run: Run) -> tuple[bool, dict[str, str]]:
     return stopped.is_complete, result.files
 
 
-def shown_of(storage: str, study: Study) -> Shown:
+def stored_ablation(storage: str, study: Study) -> Compared:
     """What is stored of an ablation, and what it shows.
 
     Raises:
         StudyError: It compares no arms.
         StorageError: It is not stored.
     """
-    from evolve.ablation.sharing import gain_shares
-    from evolve.ablation.trained import plan_of, standing_of
-    from evolve.commands.effect_text import Shown
+    from evolve.ablation.compared import compared
     from evolve.storage.ablations import trainings_of
 
-    ablation, plan = plan_of(study)
     with opened_storage(storage, reads_only=True) as opened:
         trainings = trainings_of(opened.engine, study.name)
         ended = opened.verdicts(opened.study_id(study.name))
-    standing = standing_of(ablation, plan, trainings, ended)
-    shares = gain_shares(ablation, plan, standing.runs)
-    return Shown(study=study, ablation=ablation, plan=plan, standing=standing, shares=shares)
+    return compared(study, trainings, ended)
 
 
 def _notes(storage: str, study: Study) -> list[str]:
@@ -244,23 +239,23 @@ def _spread(engine: Engine, study: Study) -> tuple[float, str] | None:
     return None
 
 
-def _say(shown: Shown, files: Mapping[str, str], *, markdown: bool, as_json: bool) -> None:
-    from evolve.commands.effect_text import table_markdown, table_text
+def _say(found: Compared, files: Mapping[str, str], *, markdown: bool, as_json: bool) -> None:
+    from evolve.commands.effect_text import as_mapping, table_markdown, table_text
 
     def text() -> str:
         if markdown:
-            return table_markdown(shown)
+            return table_markdown(found)
         return "\n".join(
-            [table_text(shown, width=terminal_width()), *(f"{kind:<8}{file}" for kind, file in files.items())]
+            [table_text(found, width=terminal_width()), *(f"{kind:<8}{file}" for kind, file in files.items())]
         )
 
-    say(shown.as_mapping() | {"files": dict(files)}, as_json=as_json, text=text)
+    say(as_mapping(found) | {"files": dict(files)}, as_json=as_json, text=text)
 
 
-def _written(shown: Shown, path: Path) -> dict[str, str]:
+def _written(found: Compared, path: Path) -> dict[str, str]:
     from evolve.commands.effect_text import write_rows
 
-    return {kind: str(file) for kind, file in write_rows(shown, path).items()}
+    return {kind: str(file) for kind, file in write_rows(found, path).items()}
 
 
 def _place(storage: str) -> list[str]:

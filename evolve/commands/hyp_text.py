@@ -12,7 +12,7 @@ from detector.hyperparameters import declarations
 _HEAD = """# Hyperparameters
 
 Everything a study may fix or search over, by the name that study and hyp files use. This page is
-`evolve hyp --markdown`, made from the declarations in `detector/hyperparameters.py`.
+`evolve hyp --markdown`, made from the declarations in `detector/families/`.
 """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from math import inf, isfinite, nan
 from typing import Any
 
@@ -204,13 +204,18 @@ def diagnose(
     """
     if not steps:
         raise ValueError(f"lane {ended.lane} ended at step {ended.step} ({ended.reason}) without a step to look at")
-    index = _start_of_end(steps)
-    broken, before = steps[index], steps[:index]
+    until = steps[: _start_of_end(steps) + 1]
+    causes = () if values is None else explain(Course(steps=until, values=values, precision=precision))
+    return replace(_symptoms(until), seed=seed, causes=causes)
+
+
+def _symptoms(steps: Sequence[StepTelemetry]) -> Diagnosis:
+    """What broke in the last of the steps, and what came before it."""
+    broken = steps[-1]
     term, scale, value = _first_broken(broken)
-    graded = [step for step in steps[: index + 1] if isfinite(step.grad_norm)]
-    warnings = [step.step for step in steps[: index + 1] if step.update_ratio > WARNING_UPDATE]
-    lossy = [step.loss for step in before if isfinite(step.loss)] + ([broken.loss] if broken.is_finite else [])
-    causes = () if values is None else explain(Course(steps=steps[: index + 1], values=values, precision=precision))
+    graded = [step for step in steps if isfinite(step.grad_norm)]
+    sign = next((step.step for step in steps if step.update_ratio > WARNING_UPDATE), None)
+    lossy = [step.loss for step in steps[:-1] if isfinite(step.loss)] + ([broken.loss] if broken.is_finite else [])
     return Diagnosis(
         step=broken.step,
         epoch=broken.epoch,
@@ -226,12 +231,10 @@ def diagnose(
         loss_growth=_growth(lossy),
         last_finite_grad_norm=graded[-1].grad_norm if graded else nan,
         last_finite_grad_step=graded[-1].step if graded else None,
-        first_sign_step=warnings[0] if warnings else None,
-        steps_ahead=broken.step - warnings[0] if warnings else None,
-        max_update_ratio=_largest(step.update_ratio for step in steps[: index + 1]),
-        max_box_logit=_largest(step.max_box_logit for step in steps[: index + 1] if isfinite(step.max_box_logit)),
-        seed=seed,
-        causes=causes,
+        first_sign_step=sign,
+        steps_ahead=None if sign is None else broken.step - sign,
+        max_update_ratio=_largest(step.update_ratio for step in steps),
+        max_box_logit=_largest(step.max_box_logit for step in steps if isfinite(step.max_box_logit)),
     )
 
 

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
-from detector.telemetry import ModuleTraced, StepTelemetry, StepTraced
+from detector.observations import ModuleTraced, StepTraced
+from detector.telemetry import StepTelemetry
 from evolve.outcome.explanations import Value
 from evolve.outcome.signs import broken_terms
 

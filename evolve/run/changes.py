@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from detector.hyperparameters import START, WARMUP, declarations, names
+from detector.families import START, WARMUP
+from detector.hyperparameters import declarations, names
 from detector.plan import TrainingPlan
 from evolve.errors import StudyError, unknown_text
 from evolve.study.space import Scalar, fixed_value

@@ -14,14 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.hyperparameters import Hyperparameters
-from detector.telemetry import (
-    EndCause,
-    EpochMetrics,
-    LaneEnded,
-    StepTelemetry,
-    StepTraced,
-    Telemetry,
-)
+from detector.observations import StepTraced
+from detector.telemetry import EndCause, EpochMetrics, LaneEnded, StepTelemetry, Telemetry
 from evolve.errors import EvolveError
 from evolve.outcome.replayed import Replayed, Survival, compared, first_broken
 from evolve.outcome.verdict import Verdict

@@ -9,18 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Delete, Table, bindparam, delete, func, insert, select, true
 
-from detector.telemetry import (
-    CheckpointSaved,
-    ClassScores,
-    EpochMetrics,
-    LaneStarted,
-    LayerInspected,
-    Picture,
-    PicturesTaken,
-    PicturesWatched,
-    ScaleObjectness,
-    StepTelemetry,
-)
+from detector.observations import LayerInspected, Picture, PicturesTaken, PicturesWatched, ScaleObjectness
+from detector.telemetry import CheckpointSaved, ClassScores, EpochMetrics, LaneStarted, StepTelemetry
 from evolve.outcome.training import TrainingOutcome
 from evolve.outcome.verdict import Verdict
 from evolve.storage import schema

@@ -6,16 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from detector.telemetry import (
-    TERMS,
-    ClassScores,
-    EpochMetrics,
-    LayerInspected,
-    LossTerms,
-    PicturesWatched,
-    ScaleObjectness,
-    StepTelemetry,
-)
+from detector.observations import LayerInspected, PicturesWatched, ScaleObjectness
+from detector.telemetry import TERMS, ClassScores, EpochMetrics, LossTerms, StepTelemetry
 from evolve.storage import schema
 
 _STEP = schema.scalar_names(StepTelemetry)

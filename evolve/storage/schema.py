@@ -27,8 +27,9 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
+from detector.observations import LayerInspected, ScaleObjectness
 from detector.telemetry import TERMS as TERMS
-from detector.telemetry import ClassScores, EpochMetrics, LayerInspected, ScaleObjectness, StepTelemetry
+from detector.telemetry import ClassScores, EpochMetrics, StepTelemetry
 
 # What an evolve that knows no migrations refuses.
 SCHEMA_VERSION = 2
@@ -214,7 +215,7 @@ picture = Table(
     Column("jpeg", LargeBinary, nullable=False),
     Column("width", Integer, nullable=False),  # pixels
     Column("height", Integer, nullable=False),
-    Column("boxes", Text, nullable=False),  # JSON: labels, each as `detector.telemetry.Box`
+    Column("boxes", Text, nullable=False),  # JSON: labels, each as `detector.observations.Box`
 )
 
 # Which pictures a training shows, in the order in which `evolve_watched` has its boxes.
@@ -233,7 +234,7 @@ watched = Table(
     metadata,
     *_of_training(),
     Column("epoch", Integer, primary_key=True, autoincrement=False),
-    Column("boxes", Text, nullable=False),  # JSON: detections by picture, each as `detector.telemetry.Box`
+    Column("boxes", Text, nullable=False),  # JSON: detections by picture, each as `detector.observations.Box`
 )
 # What trainings yield: removed with a trial that trains from its beginning.
 OF_TRAININGS = (training, epoch, step, class_scores, objectness, layer, taken, watched)

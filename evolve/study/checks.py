@@ -7,8 +7,9 @@ from math import prod
 
 from detector.declaration import CLASSES, VARIED
 from detector.hyperparameters import declarations
+from evolve.study.methods import MEDIAN_STARTUP_TRIALS
 from evolve.study.space import Choices
-from evolve.study.study import DIGITS, MEDIAN_STARTUP_TRIALS, Study
+from evolve.study.study import DIGITS, Study
 
 
 def warnings(study: Study) -> list[str]:

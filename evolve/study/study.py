@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -36,39 +36,19 @@ from evolve.study.definition import (
     problems_of,
 )
 from evolve.study.fields import fixed_values, frozen_layers, known_generation, training_seeds
+from evolve.study.methods import (
+    FORESEEING,
+    PrunerName,
+    SamplerName,
+    SchedulerName,
+    check_sampler,
+    check_scheduler,
+)
 from evolve.study.noise import Noise, crossed
-from evolve.study.space import MAX_POINTS, OF_PLAN, Choices, Scalar, Space
+from evolve.study.space import MAX_POINTS, OF_PLAN, Scalar, Space
 from evolve.study.trial import plan_of_trial
 
-__all__ = [
-    "BLIND_SAMPLERS",
-    "DIGITS",
-    "FORESEEING",
-    "MEDIAN_STARTUP_TRIALS",
-    "PRUNERS",
-    "SAMPLERS",
-    "SCHEDULERS",
-    "Budget",
-    "Fitness",
-    "Study",
-    "Thresholds",
-    "Warnings",
-    "validated",
-]
-
 DIGITS = ("digits-1", "digits-3", "digits-10")
-SamplerName = Literal["grid", "random", "qmc", "tpe", "gp", "cmaes", "evolution", "classic", "guided", "arms"]
-PrunerName = Literal["median", "asha", "hyperband", "doomed", "doomed+median", "none"]
-SAMPLERS: tuple[str, ...] = get_args(SamplerName)
-PRUNERS: tuple[str, ...] = get_args(PrunerName)
-# Samplers that ask the same whatever came out before.
-BLIND_SAMPLERS = ("grid", "random", "qmc", "arms")
-FORESEEING: tuple[PrunerName, ...] = ("doomed", "doomed+median")  # look at the steps of a training, too
-SchedulerName = Literal["none", "asha"]
-SCHEDULERS: tuple[str, ...] = get_args(SchedulerName)
-
-# Complete trials before the median of them means anything; as Optuna counts.
-MEDIAN_STARTUP_TRIALS = 5
 
 
 class Study(Definition):
@@ -188,30 +168,12 @@ class Study(Definition):
 
     @model_validator(mode="after")
     def _check_sampler(self) -> Study:
-        if (self.sampler == "arms") != (self.ablation is not None):
-            text = (
-                f"'arms' needs an ablation, which names them; allowed: {[name for name in SAMPLERS if name != 'arms']}"
-            )
-            raise DefinitionError([Problem(path="sampler", text=text)])
-        chosen = [name for name, parameter in self.space.items() if isinstance(parameter, Choices)]
-        if self.sampler in ("cmaes", "classic") and chosen:
-            text = (
-                f"{self.sampler!r} needs numbers, but {chosen} have choices; take guided, tpe, gp, evolution or random"
-            )
-            raise DefinitionError([Problem(path="sampler", text=text)])
-        if self.warm_start and self.sampler in BLIND_SAMPLERS:
-            text = f"{self.sampler!r} looks at no earlier trials; take guided, evolution, tpe, gp, cmaes or classic"
-            raise DefinitionError([Problem(path="warm_start", text=text)])
-        if self.sampler != "guided" and (believed := [name for name, axis in self.space.items() if axis.prior]):
-            text = f"is only looked at by the sampler 'guided', and this one is {self.sampler!r}"
-            raise DefinitionError([Problem(path=f"space.{name}.prior", text=text) for name in believed])
+        check_sampler(self.sampler, self.space, compares=self.ablation is not None, warm_starts=bool(self.warm_start))
         return self
 
     @model_validator(mode="after")
     def _check_scheduler(self) -> Study:
-        if self.scheduler != "none" and self.pruner != "none":
-            text = f"{self.scheduler!r} is given beside the pruner {self.pruner!r}, and both stop trials: name one"
-            raise DefinitionError([Problem(path="scheduler", text=text)])
+        check_scheduler(self.scheduler, self.pruner)
         return self
 
     @model_validator(mode="after")

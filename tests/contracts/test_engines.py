@@ -12,15 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from detector.telemetry import (
-    CheckpointSaved,
-    EndCause,
-    EpochMetrics,
-    LaneEnded,
-    LaneStarted,
-    LayerInspected,
-    StepTelemetry,
-)
+from detector.observations import LayerInspected
+from detector.telemetry import CheckpointSaved, EndCause, EpochMetrics, LaneEnded, LaneStarted, StepTelemetry
 from evolve.run.engines import Crashed, Ended, Engine, EngineEvent, Parted, ProcessEngine, Progress, SerialEngine
 from evolve.run.objective import MakeObjective
 from evolve.storage.lease import process_mark

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from detector.augment import EpochImages, augment, augments, flipped, without_augmentation
 from detector.datasets import Sample
-from detector.hyperparameters import AUGMENTATION, Hyperparameters, names
+from detector.families import AUGMENTATION
+from detector.hyperparameters import Hyperparameters, names
 from detector.letterbox import letterbox
 from tests.samples import Several, bright_extent, painted
 

@@ -17,8 +17,9 @@ from detector.batches import fixed_batch
 from detector.checkpoint import Found
 from detector.hyperparameters import Hyperparameters
 from detector.inspection import BINS, layer_values
+from detector.observations import LayerInspected
 from detector.plan import TrainingPlan
-from detector.telemetry import LaneEnded, LayerInspected, Rates, StepTelemetry, Telemetry
+from detector.telemetry import LaneEnded, Rates, StepTelemetry, Telemetry
 from detector.trainer import LaneSpec, Trainer
 from detector.watching import MAX_EPOCHS, is_inspected
 from tests.scenes import few_scenes

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from detector import population
 from detector.hyperparameters import Hyperparameters
 from detector.models.network import initialise_lane
+from detector.observations import StepTraced
 from detector.plan import TrainingPlan
-from detector.telemetry import LaneEnded, StepTelemetry, StepTraced, Telemetry
+from detector.telemetry import LaneEnded, StepTelemetry, Telemetry
 from detector.trainer import LaneSpec, Trainer
 from evolve.outcome.replayed import Broken, first_broken
 from tests.scenes import few_scenes

@@ -14,17 +14,9 @@ import torch
 from detector import checkpoint
 from detector.checkpoint import CheckpointError, Found
 from detector.hyperparameters import Hyperparameters
+from detector.observations import PicturesTaken
 from detector.plan import TrainingPlan
-from detector.telemetry import (
-    CheckpointSaved,
-    EndCause,
-    EpochMetrics,
-    LaneEnded,
-    LaneStarted,
-    PicturesTaken,
-    StepTelemetry,
-    Telemetry,
-)
+from detector.telemetry import CheckpointSaved, EndCause, EpochMetrics, LaneEnded, LaneStarted, StepTelemetry, Telemetry
 from detector.trainer import LaneSpec, Trainer
 from tests.scenes import few_scenes
 

@@ -13,7 +13,8 @@ from torchvision.transforms.v2 import functional
 from detector.augment import EpochImages, augment, images_in_one, in_epoch, without_augmentation
 from detector.datasets import Sample
 from detector.draws import NUM_DRAWS, drawn
-from detector.hyperparameters import AUGMENTATION, Hyperparameters, names, numeric_range
+from detector.families import AUGMENTATION
+from detector.hyperparameters import Hyperparameters, names, numeric_range
 from tests.samples import Several, bright_extent, painted
 
 NONE = without_augmentation(Hyperparameters())

@@ -13,8 +13,9 @@ from detector.batches import Batch
 from detector.datasets import open_dataset
 from detector.datasets.listing import Sample
 from detector.hyperparameters import Hyperparameters
+from detector.observations import PicturesTaken, PicturesWatched
 from detector.plan import TrainingPlan
-from detector.telemetry import EpochMetrics, PicturesTaken, PicturesWatched, StepTelemetry
+from detector.telemetry import EpochMetrics, StepTelemetry
 from detector.trainer import LaneSpec, Trainer
 from detector.watching import MAX_BYTES, MAX_EPOCHS, NUM_PICTURES, batch_picture, found_boxes, is_watched, watch
 from tests.places import RACCOON

@@ -11,7 +11,8 @@ from decimal import Decimal
 from fractions import Fraction
 from math import ceil
 
-from detector.hyperparameters import AUGMENTATION, Hyperparameters, names
+from detector.families import AUGMENTATION
+from detector.hyperparameters import Hyperparameters, names
 from evolve.exchange.dialects.context import Context
 from evolve.exchange.dialects.exact import plain, shortest
 from evolve.exchange.dialects.table import (

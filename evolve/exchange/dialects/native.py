@@ -7,7 +7,8 @@ from typing import Any
 
 from detector.choices.schedules import SCHEDULES, Moment
 from detector.declaration import CLASSES
-from detector.hyperparameters import AUGMENTATION, Hyperparameters, declarations, names, without_effect
+from detector.families import AUGMENTATION
+from detector.hyperparameters import Hyperparameters, declarations, names, without_effect
 from detector.schedule import warmup_length
 from evolve.exchange.dialects.context import Context, Explanation, Export, Imported, Used, short
 from evolve.exchange.dialects.source import Source, read_yaml

@@ -11,7 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from math import ceil, log, prod
 
-from detector.hyperparameters import STEPS_AT
+from detector.families.updates import STEPS_AT
 from evolve.exchange.dialects.cfg import numbers_of
 from evolve.exchange.dialects.context import Context
 from evolve.exchange.dialects.exact import as_fraction, plain, shortest

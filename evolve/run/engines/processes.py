@@ -1,30 +1,27 @@
 """Worker processes that stay alive and are forked from one that has torch, since importing it takes seconds.
 
-In each a `SerialEngine` trains a trial or several side by side. A thread beside the training says that its process
-lives and ends it when the driver is gone; a worker that is silent, or lives and gets nowhere, is killed. A worker
-begins, and goes on after a trial has ended, when the driver has given it what there is: what trains beside what
+In each (`worker`) a `SerialEngine` trains a trial or several side by side. A thread beside the training says that its
+process lives and ends it when the driver is gone; a worker that is silent, or lives and gets nowhere, is killed. A
+worker begins, and goes on after a trial has ended, when the driver has given it what there is: what trains beside what
 follows from no clock.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import traceback
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from threading import Lock, Thread
 from time import monotonic
 from typing import Any
 
 from evolve.run.engines.base import BEHIND, Crashed, EngineEvent, Parted, Progress
-from evolve.run.engines.crash import crash_of
-from evolve.run.engines.serial import SerialEngine
+from evolve.run.engines.limits import Limits
+from evolve.run.engines.worker import GO_ON, HEARTBEAT, Decision, work
 from evolve.run.objective import MakeObjective
 from evolve.study.trial import Trial
 
@@ -32,51 +29,7 @@ from evolve.study.trial import Trial
 _HAS_FORKSERVER = "forkserver" in multiprocessing.get_all_start_methods()
 CONTEXT: Any = multiprocessing.get_context("forkserver" if _HAS_FORKSERVER else "spawn")
 _GRACE_SECONDS = 5.0
-_HEARTBEAT = "alive"
-_GO_ON = "go on"
-_HEARTBEAT_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How long a worker may keep its driver waiting before it is killed.
-
-    Attributes:
-        silent_seconds: Without a heartbeat, as when it is stopped or the machine is out of memory.
-        stuck_seconds: Without a record of its training, while it lives; loading program and data is part of that.
-        hurried_seconds: The same once the time of the study is up.
-        times_longest: Multiple of the longest wait for a record so far that is allowed, where that is more.
-        trial_seconds: For one trial at one go; None for no limit.
-    """
-
-    silent_seconds: float = 60.0
-    stuck_seconds: float = 1800.0
-    hurried_seconds: float = 60.0
-    times_longest: float = 20.0
-    trial_seconds: float | None = None
-
-    def overdue_reason(self, *, without_record: float | None, trained: float, longest: float, is_hurried: bool) -> str:
-        """Why a training that lives is not waited for any longer; empty where it is.
-
-        Args:
-            without_record: Seconds since its last record; None where it has none to give, as while it is decided on.
-            trained: Seconds since it was given to its worker.
-            longest: Longest wait for a record so far, in seconds.
-            is_hurried: Whether the time of the study is up.
-        """
-        most = max(self.hurried_seconds if is_hurried else self.stuck_seconds, self.times_longest * longest)
-        if without_record is not None and without_record > most:
-            return f"worker process got no further for {without_record:.0f} s and was killed"
-        if self.trial_seconds is not None and trained > self.trial_seconds:
-            return f"training took longer than budget.trial_seconds, {self.trial_seconds:g} s, and was killed"
-        return ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Decision:
-    trial: int
-    goes_on: bool
-    reason: str
+_LIMITS = Limits()
 
 
 @dataclass(slots=True)
@@ -142,7 +95,7 @@ class ProcessEngine:
         workers: int,
         lanes: int = 1,
         preload: Sequence[str] = (),
-        limits: Limits = Limits(),
+        limits: Limits = _LIMITS,
         fuse_key: Callable[[Trial], Hashable] = lambda _: None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -180,7 +133,7 @@ class ProcessEngine:
         self._forgive(self._clock() - self._looked)
         for worker in self._workers:
             if worker.holds and worker.started:
-                self._tell(worker, _GO_ON)
+                self._tell(worker, GO_ON)
                 worker.holds, worker.recorded = False, self._clock()
         pipes: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers if worker.started}
         found = [event for pipe in wait(list(pipes), timeout) for event in self._receive(pipes[pipe])]
@@ -194,7 +147,7 @@ class ProcessEngine:
             return
         worker.undecided.discard(trial)
         worker.recorded = self._clock()
-        self._tell(worker, _Decision(trial=trial, goes_on=goes_on, reason=reason))
+        self._tell(worker, Decision(trial=trial, goes_on=goes_on, reason=reason))
 
     def hurry(self) -> None:
         self._is_hurried = True
@@ -212,7 +165,7 @@ class ProcessEngine:
 
     def _start(self, make_objective: MakeObjective) -> _Worker:
         ours, theirs = CONTEXT.Pipe()
-        process = CONTEXT.Process(target=_work, args=(theirs, make_objective, self._lanes), daemon=True)
+        process = CONTEXT.Process(target=work, args=(theirs, make_objective, self._lanes), daemon=True)
         process.start()
         theirs.close()
         now = self._clock()
@@ -238,14 +191,14 @@ class ProcessEngine:
     def _receive(self, worker: _Worker) -> Iterator[EngineEvent]:
         try:
             message: Any = worker.pipe.recv()
-            while message == _HEARTBEAT and worker.pipe.poll():
+            while message == HEARTBEAT and worker.pipe.poll():
                 message = worker.pipe.recv()
         except (EOFError, OSError):
             worker.process.join(_GRACE_SECONDS)
             yield from self._replaced(worker, _death(worker.process.exitcode))
             return
         worker.heard, worker.has_spoken = self._clock(), True
-        if message == _HEARTBEAT:
+        if message == HEARTBEAT:
             return
         for event in message:
             self._note(worker, event)
@@ -300,76 +253,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:  # those between SIGRTMIN and SIGRTMAX have no names
         return str(number)
-
-
-class _Line:
-    """The worker's end of the pipe, on which a second thread says that the process lives."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe, self._lock = pipe, Lock()
-
-    def send(self, message: object) -> None:
-        with self._lock:
-            self._pipe.send(message)
-
-    def receive(self) -> Any:
-        return self._pipe.recv()
-
-    def has_message(self) -> bool:
-        return self._pipe.poll()
-
-    def say_alive(self) -> None:
-        """Until the driver is gone; then the process ends, even in the middle of a step that never does."""
-        parent: Any = multiprocessing.parent_process()
-        while not wait([parent.sentinel], _HEARTBEAT_SECONDS):
-            with suppress(OSError):  # a closed pipe is the main thread's to find, or the next check of the driver
-                self.send(_HEARTBEAT)
-        os._exit(1)
-
-
-def _work(pipe: Connection, make_objective: MakeObjective, lanes: int) -> None:
-    """A worker's life, until the pipe closes. Stopping is the parent's business."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    line = _Line(pipe)
-    Thread(target=line.say_alive, daemon=True).start()
-    engine: SerialEngine | None = None
-    # Made before the first trial is there: imports and data take seconds. A failure is the first trial's to report.
-    with suppress(Exception):
-        engine = SerialEngine(make_objective, lanes=lanes)
-    with suppress(BrokenPipeError, EOFError, OSError):
-        while engine is None:
-            engine = _made(line, make_objective, lanes)
-        _serve(line, engine)
-
-
-def _made(line: _Line, make_objective: MakeObjective, lanes: int) -> SerialEngine | None:
-    """An engine with the next trial; where it cannot be made, that trial has crashed."""
-    message = line.receive()
-    if not isinstance(message, Trial):
-        return None
-    try:
-        engine = SerialEngine(make_objective, lanes=lanes)
-    except Exception as error:
-        line.send([crash_of(message.number, error, traceback.format_exc())])
-        return None
-    engine.submit(message)
-    return engine
-
-
-def _serve(line: _Line, engine: SerialEngine) -> None:
-    """Trains and passes on, listening between two batches of records, and waiting where the driver has a word."""
-    holds = True
-    while True:
-        while holds or engine.awaits or line.has_message():
-            message = line.receive()
-            if isinstance(message, Trial):
-                engine.submit(message)
-            elif isinstance(message, _Decision):
-                engine.decide(message.trial, goes_on=message.goes_on, reason=message.reason)
-            else:
-                holds = False
-        if events := engine.events(0):
-            line.send(events)
-            # Decisions that are on their way to trials that have been parted since arrive before the word to go on.
-            holds = not all(isinstance(event, Progress) for event in events)

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from evolve.ablation.compared import Compared
 from evolve.ablation.factorial import shapley_values
 from evolve.ablation.interim import standing
 from evolve.ablation.runs import ArmRun
 from evolve.ablation.sharing import combinations_of, gain_shares
 from evolve.ablation.trained import plan_of
-from evolve.commands.effect_text import Shown, table_markdown, table_text, write_rows
+from evolve.commands.effect_text import table_markdown, table_text, write_rows
 from evolve.study import Study
 
 TO = {"lr0": 0.1, "schedule": "cosine"}
@@ -26,7 +27,7 @@ def study(section: dict[str, Any]) -> Study:
     return Study.from_mapping({"name": "s", "ablation": {"seeds": 8} | section}, origin="test")
 
 
-def shown(section: dict[str, Any], ends: dict[str, list[float | str]]) -> Shown:
+def shown(section: dict[str, Any], ends: dict[str, list[float | str]]) -> Compared:
     """An ablation whose arms ended so, seed by seed."""
     found = study(section)
     ablation, plan = plan_of(found)
@@ -36,8 +37,7 @@ def shown(section: dict[str, Any], ends: dict[str, list[float | str]]) -> Shown:
         for seed, end in enumerate(each)
     ]
     at_end = standing(plan, runs, margin=0.01, through=1)
-    shares = gain_shares(ablation, plan, runs)
-    return Shown(study=found, ablation=ablation, plan=plan, standing=at_end, shares=shares)
+    return Compared(study=found, ablation=ablation, plan=plan, standing=at_end)
 
 
 BASE: list[float | str] = [0.50, 0.51, 0.49, 0.52, 0.50, 0.48, 0.53, 0.51]
@@ -50,7 +50,7 @@ ENDS: dict[str, list[float | str]] = {
 
 
 def test_a_full_factorial_of_two_values_each_has_a_share_for_each_change_that_add_up_to_the_gain() -> None:
-    found = shown({"factorial": FULL}, ENDS).shares
+    found = shown({"factorial": FULL}, ENDS).shares()
     assert found is not None
 
     values = [[Fraction(ends[seed]) for ends in ENDS.values()] for seed in range(8)]
@@ -92,16 +92,17 @@ def test_a_path_is_told_step_by_step_with_the_whole_gain_and_seeds_that_are_left
 
     text, markdown = table_text(found, width=None), table_markdown(found)
 
-    assert found.shares is not None and found.shares.is_path
-    steps = [share.mean for share in found.shares.shares]
-    assert steps[1] == pytest.approx(-steps[0]) and found.shares.gain.mean == 0
+    shares = found.shares()
+    assert shares is not None and shares.is_path
+    steps = [share.mean for share in shares.shares]
+    assert steps[1] == pytest.approx(-steps[0]) and shares.gain.mean == 0
     assert "what each step adds to the ones before it, in fitness\nseeds   over 7 of 8 seeds" in text
     assert "1 left out, 1 of them for a divergence: seed 0 (+ lr0=0.1 diverged)" in text
     assert f"| + lr0=0.1 | {steps[0]:+.4f} |" in markdown and "| all together | +0.0000 |" in markdown
 
 
 def test_an_arm_that_always_diverges_leaves_no_share_and_says_so() -> None:
-    found = shown({"factorial": FULL}, ENDS | {"schedule=cosine": ["diverged"] * 8}).shares
+    found = shown({"factorial": FULL}, ENDS | {"schedule=cosine": ["diverged"] * 8}).shares()
     assert found is not None
 
     assert found.num_seeds == 0 and isnan(found.gain.mean)

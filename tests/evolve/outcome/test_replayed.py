@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf, nan
 
-from detector.telemetry import ModuleTraced, StepTraced
+from detector.observations import ModuleTraced, StepTraced
 from evolve.outcome.replayed import Broken, compared, first_broken
 from tests.evolve.outcome.test_forensics import SOUND, step
 

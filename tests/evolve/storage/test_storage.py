@@ -14,16 +14,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Table, insert, select, update
 
-from detector.telemetry import (
-    ClassScores,
-    EpochMetrics,
-    LaneStarted,
-    Picture,
-    PicturesTaken,
-    PicturesWatched,
-    ScaleObjectness,
-    StepTelemetry,
-)
+from detector.observations import Picture, PicturesTaken, PicturesWatched, ScaleObjectness
+from detector.telemetry import ClassScores, EpochMetrics, LaneStarted, StepTelemetry
 from evolve.errors import StorageError
 from evolve.storage import schema
 from evolve.storage.database import Storage, open_engine

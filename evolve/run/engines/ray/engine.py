@@ -15,7 +15,7 @@ from ray import tune
 
 from evolve.errors import EvolveError
 from evolve.run.engines.base import BEHIND, EngineEvent
-from evolve.run.engines.processes import Limits
+from evolve.run.engines.limits import Limits
 from evolve.run.engines.ray.cluster import Cluster, Resources, fitting
 from evolve.run.engines.ray.exchange import Exchange, Training
 from evolve.run.engines.ray.files import Checkpoints, KeptFolder

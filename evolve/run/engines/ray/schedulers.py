@@ -12,7 +12,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 from detector.telemetry import EpochMetrics
 from evolve.errors import unknown_text
 from evolve.run.engines.ray.training import TRIAL
-from evolve.study.study import SCHEDULERS
+from evolve.study.methods import SCHEDULERS
 
 # Of the results that a scheduler is asked about: fitness on the validation images, and the number of finished epochs.
 FITNESS = "fitness"
@@ -49,7 +49,7 @@ class Stopping:
     """What stops trials by the fitness of their epochs.
 
     Attributes:
-        scheduler: One of `evolve.study.study.SCHEDULERS`.
+        scheduler: One of `evolve.study.methods.SCHEDULERS`.
         epochs: Of a whole training, at least 1.
         fitness: Of the metrics of an epoch; what is maximised.
 

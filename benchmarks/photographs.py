@@ -1,0 +1,75 @@
+"""One training on photographs from scratch, as the benchmarks of accuracy have it: 160 pixels, batch 16, 30 epochs."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from detector.datasets.listing import Dataset
+from detector.hyperparameters import Hyperparameters
+from detector.plan import TrainingPlan
+from detector.telemetry import EpochMetrics, LaneEnded, StepTelemetry
+from detector.trainer import LaneSpec, Trainer
+
+SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+MODEL, IMAGE_SIZE, BATCH_SIZE, EPOCHS = "yolov3-tiny", 160, 16, 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a training came to.
+
+    Attributes:
+        map50, map50_95: COCO's after the last epoch, of the averaged weights; NaN where no epoch was over.
+        seconds: Of the whole training, evaluations included.
+        images_per_second: Training images over the time of the steps alone.
+        end: Why it ended.
+    """
+
+    map50: float
+    map50_95: float
+    seconds: float
+    images_per_second: float
+    end: str
+
+
+def plan_of(seed: int, *, model: str = MODEL, epochs: int = EPOCHS, nms_iou: float) -> TrainingPlan:
+    """What is trained, with the order and augmentation of the images by `seed`."""
+    return TrainingPlan(
+        model=model,
+        image_size=IMAGE_SIZE,
+        batch_size=BATCH_SIZE,
+        nominal_batch_size=BATCH_SIZE,
+        epochs=epochs,
+        data_seed=seed,
+        nms_iou=nms_iou,
+    )
+
+
+def train(dataset: Dataset, values: Hyperparameters, plan: TrainingPlan, *, kept: Path | None = None) -> Trained:
+    """One training of a plan, initialised by the seed that its data have.
+
+    Args:
+        dataset: What to train on, and to measure on after each epoch.
+        values: Hyperparameters.
+        plan: As of `plan_of`.
+        kept: File of the checkpoint; None where nobody needs it.
+    """
+    lane = LaneSpec(values=values, seed=plan.data_seed, checkpoint=kept)
+    started, scores, end, steps = time.perf_counter(), (math.nan, math.nan), "", list[float]()
+    for record in Trainer(plan, dataset, [lane]).fit():
+        if isinstance(record, StepTelemetry):
+            steps.append(record.seconds)
+        if isinstance(record, EpochMetrics):
+            scores = record.map50, record.map50_95
+        if isinstance(record, LaneEnded):
+            end = record.reason
+    return Trained(
+        map50=scores[0],
+        map50_95=scores[1],
+        seconds=time.perf_counter() - started,
+        images_per_second=plan.batch_size * len(steps) / sum(steps) if steps else math.nan,
+        end=end,
+    )

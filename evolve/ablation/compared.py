@@ -1,0 +1,87 @@
+"""An ablation with all its runs and what they have come to, as commands, reports and pages show it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from evolve.ablation.effects import Effect
+from evolve.ablation.factorial import Attribution
+from evolve.ablation.interim import Standing
+from evolve.ablation.runs import ArmRun
+from evolve.ablation.sharing import gain_shares
+from evolve.ablation.trained import Trained, plan_of, standing_of
+from evolve.study import Study
+from evolve.study.ablation import Ablation
+from evolve.study.arms import ArmPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """An ablation as it is now.
+
+    Attributes:
+        study: What was trained.
+        ablation: What is compared, and when a difference counts.
+        plan: Which trial trains which arm, with which seeds.
+        standing: What its runs say, and at which look.
+    """
+
+    study: Study
+    ablation: Ablation
+    plan: ArmPlan
+    standing: Standing
+
+    @property
+    def metric(self) -> str:
+        """What is compared."""
+        return self.ablation.metric
+
+    @property
+    def question(self) -> str:
+        """What the ablation asks, in one line; empty where its file does not say."""
+        return " ".join(self.ablation.question.split())
+
+    @property
+    def runs(self) -> tuple[ArmRun, ...]:
+        """Of every arm and seed that is trained, or still may be; what is not stored is missing."""
+        return self.standing.runs
+
+    @property
+    def effects(self) -> tuple[Effect, ...]:
+        """Of every arm beside the baseline."""
+        return self.standing.effects
+
+    @property
+    def missing(self) -> int:
+        """Runs that have not ended."""
+        return self.standing.missing
+
+    @property
+    def endings(self) -> list[str]:
+        """Which arms get no more seeds, and why, a text each; empty where there are no looks."""
+        return [f"{ending.arm}: {ending.text}" for ending in self.standing.endings.values()]
+
+    def runs_of(self, arm: str) -> list[ArmRun]:
+        """Those of one arm, in the order of the seeds."""
+        return [run for run in self.runs if run.arm == arm]
+
+    def shares(self) -> Attribution | None:
+        """The gain of all changes, shared out; None where the arms are neither a path nor all combinations."""
+        return gain_shares(self.ablation, self.plan, self.runs)
+
+
+def compared(study: Study, trainings: Iterable[Trained], ended: Collection[int]) -> Compared:
+    """What an ablation has come to.
+
+    Args:
+        study: What was trained.
+        trainings: Of the study, as they are stored.
+        ended: Numbers of its trials that have ended.
+
+    Raises:
+        StudyError: The study compares no arms.
+    """
+    ablation, plan = plan_of(study)
+    standing = standing_of(ablation, plan, trainings, ended)
+    return Compared(study=study, ablation=ablation, plan=plan, standing=standing)
