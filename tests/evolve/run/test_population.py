@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -179,6 +178,7 @@ def test_a_schedule_cannot_be_confirmed_as_an_arm() -> None:
         check_confirmable(fake_study(**POPULATION))
 
 
+SEED = 0  # with which the best has copied another member
 REAL = Study.from_mapping(
     {
         "name": "real",
@@ -234,21 +234,6 @@ def replayed(study: Study, folder: Path, *, lanes: int) -> tuple[checkpoint.Chec
     return found
 
 
-def winner_that_changed(folder: Path, study: Study) -> Study:
-    """The study under a seed with which the best has copied another member."""
-    for seed in range(20):
-        tried, place = study.model_copy(update={"seed": seed}), folder / f"seed-{seed}"
-        place.mkdir()
-        run(tried, place, SerialEngine(lambda place=place: make_fake(study.epochs, place)))
-        storage = Storage(f"sqlite:///{place}/evolve.db")
-        best = storage.best(storage.study_id(study.name))
-        changed = best is not None and bool(lived(storage, study, best).changes)
-        storage.close()
-        if changed:
-            return tried
-    raise AssertionError("no seed has a best that changed")
-
-
 @pytest.mark.usefixtures("one_thread")
 def test_the_schedule_of_the_best_trained_as_one_run_ends_in_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
     best, again = replayed(REAL.model_copy(update={"seed": SEED}), tmp_path, lanes=1)
@@ -265,9 +250,6 @@ def test_trained_as_lanes_in_float64_it_ends_in_the_same_weights_but_for_their_l
         torch.testing.assert_close(best.weights[name], value, rtol=1e-6, atol=1e-9)
 
 
-SEED = 0
-
-
 @pytest.mark.usefixtures("one_thread")
 def test_a_member_that_diverged_before_its_first_checkpoint_is_replayed_from_its_parents(tmp_path: Path) -> None:
     study = REAL.model_copy(update={"seed": SEED})
@@ -278,4 +260,3 @@ def test_a_member_that_diverged_before_its_first_checkpoint_is_replayed_from_its
     with pytest.raises(EvolveError, match=r"went on from trial \d, whose weights a study keeps with keep_weights: all"):
         replay(storage, "real", lost[0], runs=tmp_path / "elsewhere")
     storage.close()
-    assert replace  # placeholder
