@@ -78,10 +78,10 @@ def draw(data: Population, axis: Parameter) -> go.Figure:
         values = [float(part.values[axis.name]) for part in data.parts.values() if axis.name in part.values]
         figure.update_layout(yaxis=theme.log_axis_over(values) | {"title": {"text": theme.label(axis.name)}})
     all_parts = list(data.parts.values())
-    _add_lines(figure, data, all_parts, axis.name, name="members", color=theme.NEUTRAL, width=1.0)
+    _add_lines(figure, data, all_parts, axis, name="members", color=theme.NEUTRAL, width=1.0)
     best = [data.parts[number] for number in data.best]
     if best:
-        _add_lines(figure, data, best, axis.name, name=f"best: trial {best[-1].number}", color=theme.ACCENT, width=2.5)
+        _add_lines(figure, data, best, axis, name=f"best: trial {best[-1].number}", color=theme.ACCENT, width=2.5)
     lost = [part for part in all_parts if part.verdict in _LOST and axis.name in part.values]
     if lost:
         figure.add_scatter(
@@ -97,21 +97,21 @@ def draw(data: Population, axis: Parameter) -> go.Figure:
 
 
 def _add_lines(
-    figure: go.Figure, data: Population, parts: Sequence[Part], name: str, *, color: str, width: float, **look: str
+    figure: go.Figure, data: Population, parts: Sequence[Part], axis: Parameter, *, name: str, color: str, width: float
 ) -> None:
     x: list[int | None] = []
     y: list[float | str | None] = []
     texts: list[str] = []
     for part in parts:
-        if (value := part.values.get(name)) is None:
+        if (value := part.values.get(axis.name)) is None:
             continue
         before = None if part.parent is None else data.parts.get(part.parent)
-        start = value if before is None else before.values.get(name, value)
+        start = value if before is None else before.values.get(axis.name, value)
         x += [part.begin, part.begin, part.end, None]
         y += [start, value, value, None]
         texts += [f"trial {part.number}" if before is None else f"trial {part.number}, on from {before.number}"] * 4
     figure.add_scatter(
-        x=x, y=y, mode="lines", line={"color": color, "width": width}, hovertext=texts, hoverinfo="text+y", **look
+        x=x, y=y, mode="lines", line={"color": color, "width": width}, name=name, hovertext=texts, hoverinfo="text+y"
     )
 
 

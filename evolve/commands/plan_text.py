@@ -187,7 +187,8 @@ def describe(study: Study, open_keys: Collection[str] = ()) -> str:
 def _exchange_text(pbt: Pbt, members: PopulationPlan) -> str:
     parts = f"{counted(members.num_generations, 'part')} of {counted(pbt.interval, 'epoch')}, a trial each"
     changes = f"values times {listed([f'{each:g}' for each in pbt.factors])}, {pbt.resample:.0%} drawn anew"
-    return f"{pbt.members} in {parts}; between two the weakest {pbt.num_replaced} copy the strongest: {changes}"
+    count = pbt.num_replaced
+    return f"{pbt.members} in {parts}; between two the weakest ({count}) copy the strongest ({count}): {changes}"
 
 
 def _settings(params: Mapping[str, Any]) -> str:

@@ -92,16 +92,24 @@ def parse_hyp(text: str, path: str) -> HypFile:
             f"{path}: training: {shown(unknown if isinstance(training, dict) else training)} is not allowed; "
             f"known: {list(TRAINING_KEYS)}"
         )
-    later = raw.pop(LATER, None) or {}
+    later = _later(raw.pop(LATER, None), path)
     if unknown := [key for key in raw if key not in names()]:
         raise HypError(f"{path}: {_unknown(unknown)}")
     try:
         values = Hyperparameters.from_mapping(as_written(raw))
-        return HypFile(values=values, given=tuple(raw), training=training, later=later_values(later))
+        return HypFile(values=values, given=tuple(raw), training=training, later=later)
+    except ValueError as error:
+        raise HypError(f"{path}: {error}") from None
+
+
+def _later(raw: object, path: str) -> dict[int, dict[str, Scalar]]:
+    """What changes while a training is under way, as a file has it; nothing where it says nothing."""
+    try:
+        return {} if raw is None else later_values(raw)
     except DefinitionError as error:
         raise HypError("\n".join(f"{path}: {problem.under(LATER)}" for problem in error.problems)) from None
     except ValueError as error:
-        raise HypError(f"{path}: {error}") from None
+        raise HypError(f"{path}: {LATER}: {error}") from None
 
 
 def _unknown(unknown: Sequence[Any]) -> str:

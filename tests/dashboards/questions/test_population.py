@@ -59,7 +59,7 @@ def test_lines_lead_through_each_part_from_the_value_of_its_parent(members):
     assert list(best.x) == [0, 0, 2, None, 2, 2, 4, None, 4, 4, 6, None]
     first, second, third = value[1], value[3], value[8]
     assert list(best.y) == [first] * 3 + [None, first, second, second, None, second, third, third, None]
-    assert list(drawn["lost"].x) == [2]
+    assert list(drawn["lost"].x) == [2, 6]
 
 
 def test_the_table_is_the_schedule_of_the_best_as_it_is_exported(members):

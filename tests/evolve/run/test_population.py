@@ -23,7 +23,6 @@ from evolve.run.found import export_hyp
 from evolve.run.keeping import unneeded
 from evolve.run.lanes import DetectionObjective
 from evolve.run.lived import lived
-from evolve.run.replaying import replay
 from evolve.run.runner import StudyRun
 from evolve.storage.database import Storage
 from evolve.storage.optuna_tables import PARENT
@@ -178,22 +177,22 @@ def test_a_schedule_cannot_be_confirmed_as_an_arm() -> None:
         check_confirmable(fake_study(**POPULATION))
 
 
-SEED = 0  # with which the best has copied another member
+# Member 0, which begins with the fixed rate, diverges at once and is replaced by a copy; with so few steps all others
+# have the same fitness, of which the first is the best: that copy.
 REAL = Study.from_mapping(
     {
         "name": "real",
         "data": "digits-1",
         "image_size": 32,
         "batch_size": 4,
-        "epochs": 4,
-        "hyperparameters": {"warmup_epochs": 0.5, "coding": "exp"},
-        # The highest rates diverge, and their members are replaced.
-        "space": {"lr0": {"low": 1e-3, "high": 1e3, "log": True}, "momentum": {"low": 0.5, "high": 0.95}},
+        "epochs": 3,
+        "hyperparameters": {"lr0": 1e6, "warmup_epochs": 0, "clip_norm": 0, "coding": "exp"},
+        "space": {"lr0": {"low": 1e-3, "high": 1e-2}, "momentum": {"low": 0.5, "high": 0.95}},
+        "baseline": True,
         "sampler": "pbt",
-        "pbt": {"members": 4, "interval": 1, "resample": 0.0},
-        "budget": {"trials": 16},
+        "pbt": {"members": 3, "interval": 1},
+        "budget": {"trials": 9},
         "thresholds": {"floor": 0.0},
-        "keep_weights": "all",
     },
     origin="test",
 )
@@ -227,7 +226,7 @@ def replayed(study: Study, folder: Path, *, lanes: int) -> tuple[checkpoint.Chec
     (folder / "again").mkdir()
     run(again, folder / "again", real_engine(again, folder / "again"))
 
-    assert through.changes and hyp.later == through.changes and len(through.line) == 4
+    assert through.changes and hyp.later == through.changes and through.line == (1, 3, 6)
     assert again.from_epoch == through.changes
     found = checkpoint.load(checkpoint_path(folder, best, 0)), checkpoint.load(checkpoint_path(folder / "again", 0, 0))
     assert found[0].values == found[1].values
@@ -236,7 +235,7 @@ def replayed(study: Study, folder: Path, *, lanes: int) -> tuple[checkpoint.Chec
 
 @pytest.mark.usefixtures("one_thread")
 def test_the_schedule_of_the_best_trained_as_one_run_ends_in_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
-    best, again = replayed(REAL.model_copy(update={"seed": SEED}), tmp_path, lanes=1)
+    best, again = replayed(REAL, tmp_path, lanes=1)
 
     assert all(torch.equal(best.weights[name], value) for name, value in again.weights.items())
     assert all(torch.equal(best.averaged_weights[name], value) for name, value in again.averaged_weights.items())
@@ -244,19 +243,7 @@ def test_the_schedule_of_the_best_trained_as_one_run_ends_in_the_same_weights_bi
 
 @pytest.mark.usefixtures("one_thread")
 def test_trained_as_lanes_in_float64_it_ends_in_the_same_weights_but_for_their_last_bits(tmp_path: Path) -> None:
-    best, again = replayed(REAL.model_copy(update={"seed": SEED, "precision": "float64"}), tmp_path, lanes=4)
+    best, again = replayed(REAL.model_copy(update={"precision": "float64"}), tmp_path, lanes=4)
 
     for name, value in again.weights.items():
         torch.testing.assert_close(best.weights[name], value, rtol=1e-6, atol=1e-9)
-
-
-@pytest.mark.usefixtures("one_thread")
-def test_a_member_that_diverged_before_its_first_checkpoint_is_replayed_from_its_parents(tmp_path: Path) -> None:
-    study = REAL.model_copy(update={"seed": SEED})
-    run(study, tmp_path, real_engine(study, tmp_path))
-    storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
-    lost = [row.number for row in trial_rows(storage.engine, "real") if row.verdict == "diverged" and row.number >= 4]
-
-    with pytest.raises(EvolveError, match=r"went on from trial \d, whose weights a study keeps with keep_weights: all"):
-        replay(storage, "real", lost[0], runs=tmp_path / "elsewhere")
-    storage.close()
