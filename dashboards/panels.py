@@ -34,6 +34,7 @@ from dashboards.questions import (
     parallel,
     path,
     pictures,
+    population,
     schedules,
     seeds,
     setup,
@@ -82,6 +83,7 @@ STUDY = (
 # A study that compares arms is asked about them first.
 _OF_ALL = tuple(panel for panel in STUDY[1:] if panel not in _OF_SEARCH)
 ABLATION = (STUDY[0], effects.PANEL, paired.PANEL, arm_curves.PANEL, *_OF_ALL)
+POPULATION = (*STUDY[:2], population.PANEL, *(panel for panel in STUDY[2:] if panel not in _OF_SEARCH))
 NOISE = (STUDY[0], noise.PANEL, *_OF_ALL)
 # And whose the gain is, by the way in which it names its arms.
 _SHARES = {"path": path.PANEL, "factorial": shapley.PANEL}
@@ -150,6 +152,8 @@ def panels_of(page: str, view: object) -> tuple[Panel, ...]:
         return TRAINING
     if page == "/study" and isinstance(view, StudyView) and view.facts.config.get("noise"):
         return NOISE
+    if page == "/study" and isinstance(view, StudyView) and view.facts.config.get("pbt"):
+        return POPULATION
     if page == "/study" and isinstance(view, StudyView) and (ablation := view.facts.config.get("ablation")):
         shares = (panel for way, panel in _SHARES.items() if ablation.get(way))
         return (*ABLATION[:2], *shares, *ABLATION[2:])

@@ -23,12 +23,14 @@ from torch import Tensor
 
 from detector.hyperparameters import Hyperparameters, as_written, declarations
 from detector.plan import TrainingPlan
+from detector.schedule import values_at
 
 FORMAT = 2
 # A file that a killed process left half-written is removed after so long without a write.
 STALE_SECONDS = 600.0
 # A resumed training may run elsewhere or be measured in another way, but must otherwise be the one that was stopped.
 _FREE_TO_CHANGE = {"device", "nms_iou", "weights"}  # of the weights it started from, the checksum counts
+_NOTHING: Mapping[int, Hyperparameters] = {}
 
 
 class CheckpointError(ValueError):
@@ -181,13 +183,24 @@ def carry_over(source: Path, target: Path, values: Hyperparameters) -> None:
         CheckpointError: The checkpoint cannot be read, or a choice differs.
         OSError: The disk is full or the folder cannot be written.
     """
-    found = load(source)
+    try:
+        save(under(load(source), values), target)
+    except ValueError as error:
+        raise CheckpointError(f"{source}: {error}") from None
+
+
+def under(found: Checkpoint, values: Hyperparameters) -> Checkpoint:
+    """A checkpoint under other hyperparameters, as `carry_over` writes it.
+
+    Raises:
+        ValueError: A choice differs.
+    """
     before, after = asdict(found.values), asdict(values)
     changed = [name for name, declared in declarations().items() if declared.choices and before[name] != after[name]]
     if changed:
         words = ", ".join(f"{name} was {before[name]!r}, is {after[name]!r}" for name in changed)
-        raise CheckpointError(f"{source}: can only be carried over to other numbers: {words}")
-    save(replace(found, values=values), target)
+        raise ValueError(f"can only be carried over to other numbers: {words}")
+    return replace(found, values=values)
 
 
 def load(path: Path, device: str = "cpu") -> Checkpoint:
@@ -231,7 +244,14 @@ def origin_of(path: Path) -> str:
 
 
 def latest(
-    path: Path, plan: TrainingPlan, values: Hyperparameters, seed: int, *, origin: str, last_epoch: int | None
+    path: Path,
+    plan: TrainingPlan,
+    values: Hyperparameters,
+    seed: int,
+    *,
+    origin: str,
+    last_epoch: int | None,
+    later: Mapping[int, Hyperparameters] = _NOTHING,
 ) -> Found:
     """The state to go on from: of the last checkpoint and the one before it, the first that is whole and one's own.
 
@@ -241,6 +261,7 @@ def latest(
         origin: Text that the files must have as their origin.
         last_epoch: The last epoch that the caller knows of, -1 for none; a file of a later one is not used. None
             for no such limit.
+        later: Hyperparameters that take the place of `values`, by the epoch from which on they do.
     """
     passed_over: list[str] = []
     for candidate in (path, before_path(path)):
@@ -249,7 +270,7 @@ def latest(
         try:
             found = load(candidate)
             _check_origin(candidate, found, origin, last_epoch)
-            check_same_training(found, plan, values, seed)
+            check_same_training(found, plan, values_at(found.epoch, values, later), seed)
         except CheckpointError as error:
             passed_over.append(str(error))
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from detector.checkpoint import Checkpoint, Found
 from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
+from detector.schedule import values_at
 from detector.telemetry import TERMS, Measurement, Scores, values_of
 
 
@@ -19,7 +20,10 @@ class LaneSpec:
     """One lane of a training.
 
     Attributes:
-        values: Hyperparameters of the lane.
+        values: Hyperparameters of the lane, from its first epoch on.
+        later: Hyperparameters that take the place of these, by the epoch from which on they do; each has all of them,
+            and shares with the first what lanes of one population share.
+        epochs: Epochs after which it ends, counted from the training's beginning; None for all of the plan's.
         seed: Seed of the lane's first weights.
         data_seed: Seed of image order, augmentation and rendering; None for the plan's.
         checkpoint: File written after each epoch, the one before it kept; None for none.
@@ -32,6 +36,8 @@ class LaneSpec:
     """
 
     values: Hyperparameters
+    later: Mapping[int, Hyperparameters] = field(default_factory=dict)
+    epochs: int | None = None
     seed: int = 0
     data_seed: int | None = None
     checkpoint: Path | None = None
@@ -40,6 +46,10 @@ class LaneSpec:
     is_inspected: bool = False
     traced_from: int | None = None
     has_critical: bool = False
+
+    def values_at(self, epoch: int) -> Hyperparameters:
+        """What it is trained with in an epoch, counted from 0."""
+        return values_at(epoch, self.values, self.later)
 
 
 @dataclass(slots=True)
@@ -76,6 +86,16 @@ class Lane:
         return self.epoch * self.steps_per_epoch + place
 
     @property
+    def values(self) -> Hyperparameters:
+        """What it trains with in its next epoch."""
+        return self.spec.values_at(self.epoch)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs after which it ends."""
+        return self.plan.epochs if self.spec.epochs is None else min(self.spec.epochs, self.plan.epochs)
+
+    @property
     def place(self) -> tuple[int, int]:
         """Seed and epoch: lanes that agree on both train on the same batches."""
         return self.plan.data_seed, self.epoch
@@ -97,7 +117,7 @@ class Lane:
         """
         return Checkpoint(
             plan=self.plan,
-            values=self.spec.values,
+            values=self.values,
             seed=self.spec.seed,
             names=names,
             anchors=tuple(tuple((w, h) for w, h in sizes_A2.tolist()) for sizes_A2 in anchors),

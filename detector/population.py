@@ -119,6 +119,21 @@ class Population:
         for slot in range(num_before, self.num_lanes):
             self._optimizers.set_loss_scale(slot, FIRST_LOSS_SCALE if self._plan.precision == "float16" else 1.0)
 
+    def change_values(self, slot: int, values: Hyperparameters) -> None:
+        """Gives a lane other hyperparameters; it goes on as from a checkpoint that is read under them.
+
+        Raises:
+            ValueError: They differ in something that lanes share.
+        """
+        check_lanes_agree([self._shared, values])
+        weights, optimizer = self.lane_state(slot)
+        self._values[slot] = values
+        self._good_steps[slot] = 0
+        self._guards[slot] = guards_of([values])[0]
+        self._numbers.clear()
+        self._renew_optimizers(range(self.num_lanes))
+        self.load_lane(slot, weights, optimizer)
+
     def _renew_optimizers(self, kept: Sequence[int]) -> None:
         """Optimizers of the network as it is, of which the first lanes go on from slots of the ones before."""
         optimizers = LaneOptimizers(self._network, self._values)

@@ -5,7 +5,7 @@ The warm-up is counted in steps across epochs, so a data set of few batches gets
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from detector.choices.schedules import SCHEDULES, Moment
 from detector.choices.warmups import OVER, WARMUPS
@@ -40,6 +40,18 @@ def rates_at(
         momentum=_between(values.warmup_momentum, values.momentum, warming.momentum),
         in_warmup=True,
     )
+
+
+def values_at(epoch: int, values: Hyperparameters, later: Mapping[int, Hyperparameters]) -> Hyperparameters:
+    """The hyperparameters of a training in an epoch, where they may change between two epochs.
+
+    Args:
+        epoch: Counted from 0.
+        values: Those from the first epoch on.
+        later: All hyperparameters that take their place, by the epoch from which on they do.
+    """
+    begun = [each for each in later if each <= epoch]
+    return later[max(begun)] if begun else values
 
 
 def anchor_pull_at(step: int, values: Hyperparameters) -> float:

@@ -120,7 +120,7 @@ class Trainer:
             raise ValueError("traced_from: a lane that is traced trains alone; allowed beside others: None")
         plan = self._plan if spec.data_seed is None else replace(self._plan, data_seed=spec.data_seed)
         if (stored := spec.start.checkpoint) is not None:
-            checkpoint.check_same_training(stored, plan, spec.values, spec.seed)
+            checkpoint.check_same_training(stored, plan, spec.values_at(stored.epoch), spec.seed)
         epoch = 0 if stored is None else stored.epoch + 1
         critical = self._critical_steps(spec.values) if spec.has_critical else frozenset()
         lane = Lane(
@@ -165,6 +165,7 @@ class Trainer:
         yield from self._start()
         yield from self._finish()
         if self._lanes:
+            self._change_values()
             yield from self._inspect(self._lanes)
             yield from self._train()
             yield from self._evaluate(self._lanes, "val", self._dataset.val)
@@ -189,7 +190,7 @@ class Trainer:
         if not self._waiting:
             return
         first = len(self._lanes)
-        self._population.add([lane.spec.values for lane in self._waiting], [lane.spec.seed for lane in self._waiting])
+        self._population.add([lane.values for lane in self._waiting], [lane.spec.seed for lane in self._waiting])
         for slot, lane in enumerate(self._waiting, start=first):
             if (stored := lane.spec.start.checkpoint) is not None:
                 self._population.load_lane(slot, dict(stored.weights), dict(stored.optimizer))
@@ -198,6 +199,12 @@ class Trainer:
                 lane.val_losses = stored.val_losses
         self._lanes += self._waiting
         self._waiting = []
+
+    def _change_values(self) -> None:
+        """Gives lanes the hyperparameters that they have from this epoch on."""
+        for slot, lane in enumerate(self._lanes):
+            if lane.epoch in lane.spec.later:
+                self._population.change_values(slot, lane.values)
 
     def _start(self) -> Iterator[Telemetry]:
         new = [lane for lane in self._lanes if not lane.has_started]
@@ -213,13 +220,15 @@ class Trainer:
         yield from self._examiner.watched(new)
 
     def _finish(self) -> Iterator[Telemetry]:
-        """Measures lanes whose epochs are over on the test images, and ends them."""
-        over = [lane for lane in self._lanes if lane.epoch >= self._plan.epochs]
-        yield from self._inspect(over)
-        if over and self._dataset.test is not None:
-            yield from self._evaluate(over, "test", self._dataset.test)
+        """Ends lanes whose epochs are over; what ran all of the plan's is measured on the test images before."""
+        over = [lane for lane in self._lanes if lane.epoch >= lane.epochs]
+        whole = [lane for lane in over if lane.epoch >= self._plan.epochs]
+        yield from self._inspect(whole)
+        if whole and self._dataset.test is not None:
+            yield from self._evaluate(whole, "test", self._dataset.test)
         for lane in over:
-            yield LaneEnded(lane=lane.number, step=self.total_steps, cause=EndCause.FINISHED, reason="ran all epochs")
+            reason = "ran all epochs" if lane in whole else f"ran {lane.epoch} of {self._plan.epochs} epochs"
+            yield LaneEnded(lane=lane.number, step=lane.step_of(0), cause=EndCause.FINISHED, reason=reason)
         self._drop(over)
 
     def _end_stopped(self) -> Iterator[Telemetry]:
@@ -265,7 +274,7 @@ class Trainer:
             measured = self._population.measure(
                 [found[lane.place] for lane in self._lanes],
                 [self._rates(lane, place) for lane in self._lanes],
-                [anchor_pull_at(lane.step_of(place), lane.spec.values) for lane in self._lanes],
+                [anchor_pull_at(lane.step_of(place), lane.values) for lane in self._lanes],
                 [slot for slot, lane in enumerate(self._lanes) if lane.step_of(place) in lane.critical_steps],
                 meanwhile=partial(_prepare, used),
             )
@@ -317,7 +326,7 @@ class Trainer:
             image_size=self._plan.image_size,
             max_boxes=self._dataset.max_boxes,
         )
-        values = in_epoch(lane.spec.values, lane.epoch, self._plan.epochs)  # lanes agree on augmentation
+        values = in_epoch(lane.values, lane.epoch, self._plan.epochs)  # lanes agree on augmentation
         if not self._dataset.augments:
             values = without_augmentation(values)
         return training_batches(self._dataset.train, order, values)
@@ -347,7 +356,7 @@ class Trainer:
             lane.step_of(place),
             total_steps=self.total_steps,
             steps_per_epoch=self._steps_per_epoch,
-            values=lane.spec.values,
+            values=lane.values,
             val_losses=lane.val_losses[: lane.epoch],  # not one of `evaluate_once`
         )
 

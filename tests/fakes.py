@@ -59,10 +59,12 @@ class FakeObjective:
     def train(self, trial: Trial, seed: int) -> Generator[Telemetry, None, None]:
         lr0 = float(trial.params.get("lr0", 0.01))
         path = self.folder / f"{trial.number}-{seed}.json"
-        first = json.loads(path.read_text())["epoch"] + 1 if path.exists() else 0
+        start = path if path.exists() or trial.parent is None else self.folder / f"{trial.parent}-{seed}.json"
+        first = json.loads(start.read_text())["epoch"] + 1 if start.exists() else 0
+        last = self.epochs if trial.epochs is None else trial.epochs
         total = self.epochs * STEPS_PER_EPOCH
         yield LaneStarted(lane=0, epoch=first, step=first * STEPS_PER_EPOCH, total_steps=total)
-        for epoch in range(first, self.epochs):
+        for epoch in range(first, last):
             yield inspected(epoch)
             for step in range(epoch * STEPS_PER_EPOCH, (epoch + 1) * STEPS_PER_EPOCH):
                 time.sleep(self.step_seconds)
@@ -78,9 +80,10 @@ class FakeObjective:
             written.write_text(json.dumps({"epoch": epoch}))
             written.replace(path)
             yield CheckpointSaved(lane=0, epoch=epoch, step=(epoch + 1) * STEPS_PER_EPOCH, path=str(path))
-        yield inspected(self.epochs)
-        yield metrics_of(lr0, seed, self.epochs - 1, self.epochs, "test")
-        yield LaneEnded(lane=0, step=total, cause=EndCause.FINISHED, reason="ran all epochs")
+        if last == self.epochs:
+            yield inspected(self.epochs)
+            yield metrics_of(lr0, seed, self.epochs - 1, self.epochs, "test")
+        yield LaneEnded(lane=0, step=last * STEPS_PER_EPOCH, cause=EndCause.FINISHED, reason="ran all epochs")
 
     def _signal(self, path: Path, step: int) -> None:
         sent = path.with_suffix(f".{step}")
@@ -129,7 +132,8 @@ class FakeTraining:
             if isinstance(telemetry, LaneEnded):
                 self._leave(trial, seed, telemetry)
             yield Record(trial=number, seed=seed, telemetry=telemetry)
-            is_last_epoch = isinstance(telemetry, CheckpointSaved) and telemetry.epoch == self._objective.epochs - 1
+            last_epoch = (trial.epochs or self._objective.epochs) - 1
+            is_last_epoch = isinstance(telemetry, CheckpointSaved) and telemetry.epoch == last_epoch
             if isinstance(telemetry, last) and not is_last_epoch:
                 return
 

@@ -31,6 +31,8 @@ def search_of(view: StudyView) -> Search | Empty:
         return Empty("This study was not made by evolve, so that nobody knows what it was to do.")
     if study.ablation is not None or not study.space:
         return Empty("This study searches nothing.")
+    if study.pbt is not None:
+        return Empty("Trials of a population are parts of trainings, and findings are about whole ones.")
     val = view.epochs[view.epochs["split"] == "val"].sort_values("epoch")
     curves = {int(str(number)): tuple(rows["fitness"]) for number, rows in val.groupby("number")}
     ended = view.trials[view.trials["verdict"].isin(_ENDED)][["number", "verdict", "fitness"]]

@@ -14,6 +14,7 @@ VERDICTS = (
     "converged",
     "undertrained",
     "worsened",
+    "partial",
     "diverged",
     "doomed",
     "pruned",

@@ -44,6 +44,7 @@ VERDICT_STYLES = {
     "converged": VerdictStyle(color="#009E73", symbol="circle", character="●"),
     "undertrained": VerdictStyle(color="#56B4E9", symbol="triangle-up", character="▲"),
     "worsened": VerdictStyle(color="#8C6D31", symbol="triangle-down", character="▼"),
+    "partial": VerdictStyle(color="#6F8F72", symbol="triangle-right", character="▶"),
     "diverged": VerdictStyle(color="#D55E00", symbol="x", character="✖"),
     "doomed": VerdictStyle(color="#A594E0", symbol="cross", character="✚"),
     "pruned": VerdictStyle(color="#CC79A7", symbol="square", character="■"),

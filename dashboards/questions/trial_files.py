@@ -9,12 +9,13 @@ from math import nan
 from typing import Any
 
 from dashboards.blocks import Cell, Column, Disclosure, Empty, Prose, Table
+from dashboards.data.lived import lived_in
 from dashboards.data.trial import TrialView
 from dashboards.questions.panel import Panel
 from detector.hyperparameters import Hyperparameters
 from detector.yaml_text import dump
 from evolve import formatting
-from evolve.study.hyp import training_of
+from evolve.study.hyp import LATER, training_of
 from evolve.study.space import OF_PLAN
 from evolve.study.trial import plan_of_trial
 
@@ -77,7 +78,10 @@ def reproduction_rows(view: TrialView) -> tuple[Prose, Disclosure] | Empty:
     if not config:
         return Empty("This study was not made by `evolve run`, so there is no command that trains it again.")
     stem = f"trial-{view.number}"
-    text = dump(_all_hyperparameters(view))
+    through = lived_in(view.study, view.number)
+    text = dump(_all_hyperparameters(view, None if through is None else through.first))
+    later = config.get(LATER) if through is None else {epoch: dict(each) for epoch, each in through.changes.items()}
+    text += dump({LATER: later}) if later else ""
     text += dump({"training": training_of({**config, **plan_of_trial(config, view.study.params_of(view.number))})})
     seeds = ",".join(str(seed) for seed in view.study.facts.seeds)
     command = f"evolve train --hyp {shlex.quote(stem + '.yaml')}" + (f" --seeds {shlex.quote(seeds)}" if seeds else "")
@@ -109,15 +113,15 @@ def _removed(view: TrialView) -> str:
     best = view.study.best
     if best is None or best["number"] == view.number or view.study.facts.config.get("keep_weights") != "best":
         return ""
-    if view.verdict not in ("converged", "undertrained", "pruned"):
+    if view.verdict not in ("converged", "undertrained", "partial", "pruned"):
         return ""
     return f"removed: the study keeps the weights of its best, trial {best['number']}"
 
 
-def _all_hyperparameters(view: TrialView) -> dict[str, Any]:
+def _all_hyperparameters(view: TrialView, params: Mapping[str, Any] | None) -> dict[str, Any]:
     fixed = view.study.facts.config.get("hyperparameters")
     given = dict(fixed) if isinstance(fixed, Mapping) else {}
-    params = view.study.params_of(view.number)
+    params = view.study.params_of(view.number) if params is None else params
     chosen = given | {name: value for name, value in params.items() if name not in OF_PLAN}
     try:
         # With all defaults written out, so that a later version trains the same.

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from detector.plan import TrainingPlan
-from evolve.formatting import listed, parameter, rough_duration
+from evolve.formatting import counted, listed, parameter, rough_duration
 from evolve.run.data import DataChecked
 from evolve.run.detection import measure_cost
 from evolve.run.run import Run
 from evolve.study import Study
+from evolve.study.population import Pbt, PopulationPlan
 from evolve.study.space import Choices
 
 MAX_CLASSES, MAX_FINDINGS = 12, 5
@@ -72,7 +73,8 @@ def estimate(run: Run) -> Estimate:
     crew = run.crew(run.device)
     workers = crew.workers
     cost = measure_cost(study, run.device, num_threads=crew.threads)
-    training = cost.steps * cost.step_seconds + study.epochs * cost.evaluation_seconds + cost.test_seconds
+    part = _part_of_training(study)
+    training = part * (cost.steps * cost.step_seconds + study.epochs * cost.evaluation_seconds) + cost.test_seconds
     groups = _groups(study)
     num_rounds = sum(-(-trials // workers) for trials, _ in groups)
     rounds, trial = num_rounds, training * sum(-(-trials // workers) * seeds for trials, seeds in groups) / num_rounds
@@ -84,7 +86,7 @@ def estimate(run: Run) -> Estimate:
     total, trials = rounds * trial, min(study.budget.trials, rounds * workers)
     of_all = f" of {study.budget.trials}" if trials < study.budget.trials else ""
     trainings = [f"{count} trials x {seeds} seeds" for count, seeds in groups]
-    if of_all or len(groups) == 1:
+    if of_all or len(groups) == 1 or study.population is not None:
         trainings = [f"{trials}{of_all} trials x {len(study.seeds)} seeds"]
     return Estimate(
         trials=trials,
@@ -92,7 +94,7 @@ def estimate(run: Run) -> Estimate:
         allowed_trials=study.budget.trials,
         seeds=len(study.seeds),
         workers=workers,
-        steps=cost.steps,
+        steps=round(part * cost.steps),
         step_seconds=cost.step_seconds,
         training_seconds=training,
         total_seconds=start + total,
@@ -101,8 +103,20 @@ def estimate(run: Run) -> Estimate:
     )
 
 
+def _part_of_training(study: Study) -> float:
+    """How much of a whole training a trial is on average: less than 1 where it is a part of one."""
+    members, trials = study.population, study.budget.trials
+    return 1.0 if members is None else members.epochs_in(trials) / (trials * study.epochs)
+
+
 def _groups(study: Study) -> list[tuple[int, int]]:
-    """Numbers of trials with the number of seeds that each is trained with, if no arm ends at a look."""
+    """Numbers of trials with the number of seeds that each is trained with, if no arm ends at a look.
+
+    The trials of a group begin when those of the one before have ended.
+    """
+    if (members := study.population) is not None:
+        whole, rest = divmod(study.budget.trials, members.members)
+        return [(members.members, len(study.seeds))] * whole + ([(rest, len(study.seeds))] if rest else [])
     plan = study.arm_plan
     if plan is None:
         return [(study.budget.trials, len(study.seeds))]
@@ -154,6 +168,8 @@ def describe(study: Study, open_keys: Collection[str] = ()) -> str:
         f"search   {study.sampler} sampler, {_stopper(study)}, {study.budget.trials} trials{limit}",
         f"fitness  {', '.join(f'{k} {v:g}' for k, v in study.fitness.model_dump().items() if v)}",
     ]
+    if study.pbt is not None and (members := study.population) is not None:
+        lines.append(f"members  {_exchange_text(study.pbt, members)}")
     if study.ablation is not None and (arms := study.arm_plan) is not None:
         lines += [f"asks     {question}"] if (question := " ".join(study.ablation.question.split())) else []
         width = max(len(arm.name) for arm in arms.arms)
@@ -166,6 +182,13 @@ def describe(study: Study, open_keys: Collection[str] = ()) -> str:
         lines.append(f"chosen   from the data when it runs: {', '.join(open_keys)}")
     fixed = ", ".join(f"{name} {value}" for name, value in study.fixed.items() if name not in study.space)
     return "\n".join([*lines, f"fixed    {fixed}"] if fixed else lines)
+
+
+def _exchange_text(pbt: Pbt, members: PopulationPlan) -> str:
+    parts = f"{counted(members.num_generations, 'part')} of {counted(pbt.interval, 'epoch')}, a trial each"
+    changes = f"values times {listed([f'{each:g}' for each in pbt.factors])}, {pbt.resample:.0%} drawn anew"
+    count = pbt.num_replaced
+    return f"{pbt.members} in {parts}; between two the weakest ({count}) copy the strongest ({count}): {changes}"
 
 
 def _settings(params: Mapping[str, Any]) -> str:

@@ -42,6 +42,7 @@ STYLES = {
     "worsened": "yellow",
     "diverged": "red",
     "doomed": "red",
+    "partial": "cyan",
     "pruned": "dim",
     "failed": "bold red",
 }

@@ -109,13 +109,20 @@ def look_up_in(storage: Callable[[], Storage], study: Study, summary: Mapping[st
         if name.startswith(BEST_OF):
             return _best(storage(), name)
         if name.endswith((".yaml", ".yml")):
-            return _all(read_hyp(Path(name).expanduser()).values), f"{name}: as the file has them now"
+            return _all(_unchanging(Path(name).expanduser())), f"{name}: as the file has them now"
         raise StudyError(
             f"ablation.baseline: {shown(name)} is none of: defaults, a hyp file (such as runs/lr_sweep/hyp.yaml), "
             f"a preset ({', '.join(PRESETS)}), {BEST_OF}STUDY"
         )
 
     return look_up
+
+
+def _unchanging(path: Path) -> Hyperparameters:
+    file = read_hyp(path)
+    if file.later:
+        raise StudyError(f"{path}: its values change from epoch {min(file.later)} on, and those of an arm may not")
+    return file.values
 
 
 def _all(values: Hyperparameters) -> Values:
@@ -127,6 +134,8 @@ def _best(storage: Storage, name: str) -> tuple[Values, str]:
 
     try:
         found = provenance(storage, name.removeprefix(BEST_OF).strip())
+        if found.lived.changes:
+            raise StudyError(f"{name}: its values changed while it trained, and those of an arm may not")
         return _all(found.study.hyperparameters(found.best.params)), f"{name}: {' '.join(found.head[:2])}"
     finally:
         storage.close()

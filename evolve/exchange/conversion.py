@@ -23,6 +23,7 @@ from evolve.exchange.dialects import (
     training_in,
 )
 from evolve.exchange.dialects.source import read_yaml
+from evolve.formatting import listed
 from evolve.run.found import Best, Provenance, export_hyp, provenance
 from evolve.storage.database import Storage
 from evolve.study import Study
@@ -152,13 +153,20 @@ def export_study(
         return Exported.of(study_name, path, dialect, export_hyp(storage, study_name, path))
     found = provenance(storage, study_name)
     study, params, head = found.study, found.best.params, list(found.head)
-    values = study.hyperparameters(params)
+    values = study.hyperparameters(found.lived.first)
     if schedule is not None and schedule != values.schedule:
         head.append(f"schedule {schedule}: asked for with --schedule; found with {values.schedule}.")
         values = _with_schedule(values, schedule)
     export = to_dialect(dialect, values, _context_of(storage, study.of_trial(params), given))
     write_whole(path, export.text(tuple(head)))
-    return Exported.of(study_name, path, dialect, found, export.notes)
+    notes = export.notes
+    if changes := found.lived.changes:
+        epochs = listed([str(epoch) for epoch in changes])
+        notes = (
+            *notes,
+            f"Values that changed from epochs {epochs} on are those it began with: no other file can say it.",
+        )
+    return Exported.of(study_name, path, dialect, found, notes)
 
 
 def _with_schedule(values: Hyperparameters, schedule: str) -> Hyperparameters:

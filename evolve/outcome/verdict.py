@@ -18,6 +18,7 @@ class Verdict(StrEnum):
     CONVERGED = "converged"
     UNDERTRAINED = "undertrained"
     WORSENED = "worsened"
+    PARTIAL = "partial"  # a member of a population, trained to the next exchange
     PRUNED = "pruned"
     DOOMED = "doomed"  # stopped since its steps foretold that it would diverge; nobody saw it do so
     DIVERGED = "diverged"

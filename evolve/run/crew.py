@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from evolve.errors import StudyError
 from evolve.run.machine import available_cores, threads_for
 from evolve.study import BLIND_SAMPLERS
+from evolve.study.population import NAME as POPULATION
 
 ENGINES = ("auto", "serial", "processes", "ray")
 AUTO = "auto"
@@ -78,15 +79,21 @@ def crew(asked: Asked, devices: Sequence[str], *, trials: int, sampler: str) -> 
     Args:
         asked: What a person says.
         devices: Devices there are, by torch's names; at least one.
-        trials: Budget of the study.
+        trials: Budget of the study, or what may train at once where the sampler asks in rounds.
         sampler: Name of its sampler.
+
+    Raises:
+        StudyError: The sampler does not go with the engine.
     """
     engine = asked.engine if asked.engine != AUTO else ("ray" if asked.address else "processes")
+    if engine == "ray" and sampler == POPULATION:
+        text = "trials of a population go on from each other's checkpoints on the disk of this machine"
+        raise StudyError(f"--engine ray: {text}; take --engine processes, or PBT of Ray Tune's own")
     on_gpu = devices[0].startswith("cuda")
     wanted = 1 if engine == "serial" else asked.workers or (len(devices) if on_gpu else available_cores())
     # No more than there are trials: one training alone has all cores to itself.
     workers = min(wanted, trials)
-    rounds = 1 if sampler in BLIND_SAMPLERS else LEAST_ROUNDS
+    rounds = 1 if sampler in (*BLIND_SAMPLERS, POPULATION) else LEAST_ROUNDS
     most = max(-(-trials // workers) // rounds, 1)
     lanes: int | str = asked.lanes or (AUTO if on_gpu and engine != "ray" else 1)
     return Crew(

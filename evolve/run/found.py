@@ -12,6 +12,7 @@ from evolve import formatting
 from evolve.analysis import spread_text
 from evolve.errors import EvolveError, StorageError
 from evolve.run.detection import Weights, write_weights
+from evolve.run.lived import Lived, lived
 from evolve.storage.database import Storage
 from evolve.study import Study, planning
 from evolve.study.hyp import training_of, write_hyp
@@ -170,6 +171,7 @@ class Provenance:
         best: Their trial in it.
         which: That trial for people, as the study that was named calls it.
         standing: How far they can be trusted.
+        lived: What its weights were trained with from their first epoch on, which may have changed since.
         head: Lines for the head of a file.
     """
 
@@ -177,6 +179,7 @@ class Provenance:
     best: Best
     which: str
     standing: Standing
+    lived: Lived
     head: tuple[str, ...]
 
 
@@ -197,6 +200,7 @@ def provenance(storage: Storage, study_name: str) -> Provenance:
         trained = f"{which}, trained again in {study.name}"
     seeds = list(study.seeds_of(best.number))
     facts = storage.environment_of(study.name, best.number)
+    through = lived(storage, study, best.number)
     head = (
         f"Best of study {study_name}: {trained}.",
         *([formatting.capitalised(standing.text)] if standing.text else []),
@@ -206,12 +210,20 @@ def provenance(storage: Storage, study_name: str) -> Provenance:
             f"{split}: {_metric_words(metrics)} (suppression at IoU {study.nms_iou:g})."
             for split, metrics in best.metrics.items()
         ),
-        f"Searched: {', '.join(f'{k} = {formatting.parameter(v)}' for k, v in best.params.items()) or 'nothing'}.",
+        f"Searched: {', '.join(f'{k} = {formatting.parameter(v)}' for k, v in through.first.items()) or 'nothing'}.",
+        *_changes_text(through),
         "Versions: "
         + ", ".join(f"{name} {facts[name]}" for name in ("evolve", "torch", "optuna") if name in facts)
         + f"; {facts.get('device', '')}; commit {facts.get('commit', 'unknown')}.",
     )
-    return Provenance(study=study, best=best, which=which, standing=standing, head=head)
+    return Provenance(study=study, best=best, which=which, standing=standing, lived=through, head=head)
+
+
+def _changes_text(through: Lived) -> tuple[str, ...]:
+    if not through.changes:
+        return ()
+    line = formatting.listed([str(number) for number in through.line])
+    return (f"These changed while it trained, through trials {line}: see from_epoch.",)
 
 
 def _best_trained(storage: Storage, study_name: str) -> tuple[Study, Best]:
@@ -237,7 +249,8 @@ def export_hyp(storage: Storage, study_name: str, path: Path) -> Provenance:
     study, params = found.study, found.best.params
     training = training_of(study.of_trial(params).to_mapping())
     header = (*found.head, f"Train with it: evolve train --hyp {path}")
-    write_hyp(path, study.hyperparameters(params), training=training, header=header)
+    values = study.hyperparameters(found.lived.first)
+    write_hyp(path, values, training=training, header=header, later=found.lived.changes)
     return found
 
 

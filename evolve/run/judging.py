@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from math import nan
 from statistics import fmean
 
+from detector.schedule import values_at
 from detector.telemetry import EndCause, LaneEnded
 from evolve.outcome.forensics import diagnose
 from evolve.outcome.training import TrainingOutcome
-from evolve.outcome.verdict import LossCurves, Verdict, judge
+from evolve.outcome.verdict import TRAINED_THROUGH, LossCurves, Verdict, judge
 from evolve.search.pruners import DOOMED
 from evolve.storage.database import Storage
 from evolve.study import Study
-from evolve.study.space import Scalar
+from evolve.study.trial import Trial
 
 FIRST_STEPS = 5  # whose mean loss is the start, as in a diagnosis
 
 
 def judged(
-    study: Study, storage: Storage, trial_id: int, params: Mapping[str, Scalar], seed: int, ended: LaneEnded
+    study: Study, storage: Storage, trial_ids: Sequence[int], trial: Trial, seed: int, ended: LaneEnded
 ) -> TrainingOutcome:
     """How a training ended, by itself or because it was stopped.
 
     Args:
         study: Weights of the fitness and thresholds of the verdict.
         storage: Where all records of the training are.
-        trial_id: Optuna's id of the trial.
-        params: What the trial is trained with.
+        trial_ids: Optuna's ids of the trials whose weights it went on from, in their order, and last of its own.
+        trial: What is trained.
         seed: Seed of the training.
         ended: Last record of the training.
     """
+    first_id, trial_id = trial_ids[0], trial_ids[-1]
     if ended.cause is EndCause.STOPPED:
         return _stopped(study, storage, trial_id, seed, ended.reason)
-    epochs = storage.records.epochs(trial_id).get(seed, [])
+    epochs = [epoch for each in trial_ids for epoch in storage.records.epochs(each).get(seed, [])]
     fitness = [study.fitness.of(metrics) for metrics in epochs]
-    first = storage.records.steps(trial_id, seed, count=FIRST_STEPS)
+    first = storage.records.steps(first_id, seed, count=FIRST_STEPS)
     losses = LossCurves(
         first=fmean(step.loss for step in first) if first else nan,
         train=tuple(sum(metrics.train_losses.values()) for metrics in epochs),
@@ -43,11 +45,19 @@ def judged(
     )
     judgement = judge(fitness, losses=losses, ended=ended, thresholds=study.thresholds)
     if judgement.verdict is Verdict.DIVERGED:
-        steps, values = storage.records.steps(trial_id, seed), study.hyperparameters(params)
+        steps, values = storage.records.steps(trial_id, seed), study.hyperparameters(trial.params)
+        values = values_at(len(epochs), values, study.later_hyperparameters(trial.params))
         diagnosis = diagnose(steps, ended, seed=seed, values=values, precision=study.precision)
         return TrainingOutcome(verdict=judgement.verdict, reason=diagnosis.summary, diagnosis=diagnosis.to_json())
     last = fitness[-1] if fitness else nan
+    if judgement.verdict in TRAINED_THROUGH and trial.epochs is not None and trial.epochs < study.epochs:
+        reason = f"fitness {last:.3g} after {trial.epochs} of {study.epochs} epochs{_on_from(trial)}"
+        return TrainingOutcome(verdict=Verdict.PARTIAL, reason=reason, fitness=last)
     return TrainingOutcome(verdict=judgement.verdict, reason=judgement.reason, fitness=last)
+
+
+def _on_from(trial: Trial) -> str:
+    return "" if trial.parent is None else f", on from trial {trial.parent}"
 
 
 def _stopped(study: Study, storage: Storage, trial_id: int, seed: int, why: str) -> TrainingOutcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
@@ -22,8 +22,17 @@ def unneeded(folder: Path, study: Study, storage: Storage, study_id: int) -> Ite
         study_id: Optuna's id of the study.
     """
     best = storage.best(study_id)
-    for number, verdict in storage.verdicts(study_id).items():
+    verdicts = storage.verdicts(study_id)
+    for number, verdict in verdicts.items():
+        if _is_gone_on_from(study, number, verdicts):
+            continue
         yield from unneeded_of(folder, study, number, verdict, is_best=number == best)
+
+
+def _is_gone_on_from(study: Study, number: int, ended: Collection[int]) -> bool:
+    """Whether a trial of a population that has not ended yet may begin with the weights of this one."""
+    members = study.population
+    return members is not None and any(each not in ended for each in members.generation_after(number))
 
 
 def unneeded_of(folder: Path, study: Study, number: int, verdict: str, *, is_best: bool) -> Iterator[Path]:
@@ -37,7 +46,7 @@ def unneeded_of(folder: Path, study: Study, number: int, verdict: str, *, is_bes
         is_best: Whether it is the best of the study.
     """
     of_trial = checkpoint_path(folder, number, 0).parent
-    is_beaten = not is_best and verdict in (*TRAINED_THROUGH, Verdict.PRUNED)
+    is_beaten = not is_best and verdict in (*TRAINED_THROUGH, Verdict.PARTIAL, Verdict.PRUNED)
     if is_beaten and study.keep_weights != "all":
         if of_trial.exists():
             yield of_trial

@@ -17,6 +17,8 @@ from evolve.study.noise import levels_of
 from evolve.study.trial import Record, Trial
 
 if TYPE_CHECKING:
+    from detector.checkpoint import Checkpoint
+    from detector.hyperparameters import Hyperparameters
     from detector.trainer import LaneSpec
 
 
@@ -53,13 +55,20 @@ class DetectionObjective:
 
         path = checkpoint_path(self.run_folder, trial.number, seed)
         checkpoint.remove_stale(path)
-        values = self.study.hyperparameters(trial.params)
+        values, later = self.study.hyperparameters(trial.params), self.study.later_hyperparameters(trial.params)
         last_epoch = None if trial.last_epochs is None else trial.last_epochs.get(seed, -1)
         levels = levels_of(self.study.noise, trial.number, seed)
         plan = self.study.of_trial(trial.params).training_plan(self.device, levels.order)
-        start = checkpoint.latest(path, plan, values, levels.initialisation, origin=trial.origin, last_epoch=last_epoch)
+        start = checkpoint.latest(
+            path, plan, values, levels.initialisation, origin=trial.origin, last_epoch=last_epoch, later=later
+        )
+        if start.checkpoint is None and trial.parent is not None:
+            parent = checkpoint_path(self.run_folder, trial.parent, seed)
+            start = replace(start, checkpoint=_handed_on(parent, trial, self.study, values))
         return LaneSpec(
             values=values,
+            later=later,
+            epochs=trial.epochs,
             seed=levels.initialisation,
             data_seed=plan.data_seed,
             checkpoint=path,
@@ -76,6 +85,19 @@ class DetectionObjective:
 
     def _split_of(self, trial: Trial) -> int:
         return levels_of(self.study.noise, trial.number, trial.seeds[0]).split
+
+
+def _handed_on(path: Path, trial: Trial, study: Study, values: Hyperparameters) -> Checkpoint:
+    """What a trial begins with that goes on from the end of another one, under hyperparameters of its own."""
+    from detector import checkpoint
+
+    found, members = checkpoint.load(path), study.population
+    if found.origin != trial.origin:
+        raise checkpoint.CheckpointError(f"{path}: is of another study, another database or other data")
+    if members is not None and found.epoch + 1 != (begin := members.begin_of(trial.number)):
+        text = f"is of epoch {found.epoch}, but trial {trial.number} goes on after epoch {begin - 1}"
+        raise checkpoint.CheckpointError(f"{path}: {text}")
+    return checkpoint.under(found, values)
 
 
 @dataclass(slots=True)

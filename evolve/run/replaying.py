@@ -26,6 +26,7 @@ from evolve.run.lending import Course
 from evolve.run.machine import threads_for
 from evolve.run.weight_files import pinned
 from evolve.storage.database import Storage
+from evolve.storage.optuna_tables import PARENT
 from evolve.storage.runs import last_run
 from evolve.storage.trial_rows import TrialRow, trial_rows
 from evolve.study import Study
@@ -51,6 +52,7 @@ class _Training:
     epochs: Sequence[EpochMetrics]
     folder: Path
     dataset: Any
+    parent: int | None
 
     @property
     def end(self) -> int:
@@ -146,6 +148,9 @@ def survival(
         EvolveError: As `replay`.
     """
     before, _ = _opened(storage, name, number, runs=runs, seed=seed)
+    if before.parent is not None and changes.needs_start:
+        text = f"has its effect at the start, and trial {number} went on from trial {before.parent}"
+        raise EvolveError(f"--with {changes.needs_start}: {text}")
     start = None if changes.needs_start else _checkpoint(before, device, before=before.end)
     values = Hyperparameters.from_mapping(asdict(before.values) | dict(changes.values))
     training = replace(before, values=values, study=before.study.model_copy(update=dict(changes.study)))
@@ -205,6 +210,8 @@ def _opened(
     study = storage.stored_study(name)
     if study is None or row.diagnosis is None or "step" not in row.diagnosis:
         raise EvolveError(f"trial {number} of study {name}: is {row.verdict}; only one that diverged can be replayed")
+    if study.from_epoch:
+        raise EvolveError(f"study {name}: changes its values while it trains, which a replay does not follow")
     chosen = _seed(row, study.seeds_of(number), seed)
     trial_id = storage.optuna.get_trial_id_from_study_id_trial_number(storage.study_id(name), number)
     diagnosis = _diagnosis(storage, trial_id, row, chosen)
@@ -221,6 +228,7 @@ def _opened(
         epochs=storage.records.epochs(trial_id).get(chosen, []),
         folder=runs / name,
         dataset=open_study_data(study),
+        parent=storage.optuna.get_trial(trial_id).system_attrs.get(PARENT) if study.pbt is not None else None,
     )
     lanes = 1 if run is None else run.lanes
     notes = [f"it was trained beside others, {lanes} trials at once; here it trains alone"] if lanes > 1 else []
@@ -266,7 +274,25 @@ def _checkpoint(training: _Training, device: str, *, before: int) -> Checkpoint 
             continue
         if each.step <= before:
             found.append(each)
+    if not found and training.parent is not None:
+        return _of_parent(training, training.parent)
     return max(found, key=lambda each: each.step, default=None)
+
+
+def _of_parent(training: _Training, parent: int) -> Checkpoint:
+    """What a member of a population went on from, under its own hyperparameters.
+
+    Raises:
+        EvolveError: It is no longer there.
+    """
+    from detector import checkpoint
+
+    path = checkpoint_path(training.folder, parent, training.seed)
+    try:
+        return checkpoint.under(checkpoint.load(path), training.values)
+    except checkpoint.CheckpointError as error:
+        why = f"went on from trial {parent}, whose weights a study keeps with keep_weights: all"
+        raise EvolveError(f"trial {training.row.number}: {why}: {error}") from None
 
 
 def _records(

@@ -71,7 +71,9 @@ class Run:
 
     def crew(self, device: str) -> Crew:
         """Who trains on a device."""
-        return crew(self.asked, devices_of(device), trials=self.study.budget.trials, sampler=self.study.sampler)
+        members, trials = self.study.population, self.study.budget.trials
+        at_once = trials if members is None else min(members.members, trials)
+        return crew(self.asked, devices_of(device), trials=at_once, sampler=self.study.sampler)
 
 
 def mended(run: Run, advice: Sequence[planning.Advice], checked: DataChecked) -> Run:
@@ -172,14 +174,20 @@ def _trained(
         closing(trials.events(lease)) as events,
     ):
         storage.describe_data(study_id, checked.summary | {"note": checked.note}, checked.as_rows())
-        for path in list(unneeded(run.folder, run.study, storage, study_id)):  # which a killed run left
-            drop(path)
+        _drop_all(run, storage, study_id)  # which a killed run left
         best = storage.best(study_id)
         for event in events:
             if isinstance(event, TrialEnded):
                 before, best = best, storage.best(study_id)
                 _drop_weights(run, event, before=before, best=best)
+                if run.study.population is not None:  # whose generations end together
+                    _drop_all(run, storage, study_id)
             yield event
+
+
+def _drop_all(run: Run, storage: Storage, study_id: int) -> None:
+    for path in list(unneeded(run.folder, run.study, storage, study_id)):
+        drop(path)
 
 
 def _drop_weights(run: Run, ended: TrialEnded, *, before: int | None, best: int | None) -> None:

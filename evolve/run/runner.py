@@ -245,14 +245,8 @@ class StudyRun:
         self._storage.records.write(under_way.trial_id, event.records, fitness)
         for record in event.records:
             if isinstance(record.telemetry, LaneEnded):
-                training = judged(
-                    self._study,
-                    self._storage,
-                    under_way.trial_id,
-                    under_way.trial.params,
-                    record.seed,
-                    record.telemetry,
-                )
+                ids = (*self._search.ancestors(under_way.begun), under_way.trial_id)
+                training = judged(self._study, self._storage, ids, under_way.trial, record.seed, record.telemetry)
                 self._storage.records.end_training(under_way.trial_id, record.seed, training)
         if event.awaits_decision:
             under_way.losses = 0
@@ -272,7 +266,7 @@ class StudyRun:
         self._search.end(under_way.begun, outcome)
         is_lost = isinstance(event, Crashed) and event.by_machine
         self._lost_in_a_row = self._lost_in_a_row + 1 if is_lost else 0
-        if outcome.verdict in TRAINED_THROUGH:
+        if outcome.verdict in (*TRAINED_THROUGH, Verdict.PARTIAL):
             self._typical_seconds = self._clock() - under_way.started
         if outcome.verdict == "failed":
             self._hopeless = self._is_everything_failing()

@@ -25,6 +25,7 @@ from evolve.storage.optuna_tables import PARENT
 from evolve.storage.trials import TakenError
 from evolve.study import FORESEEING, Study
 from evolve.study.earlier import Earlier
+from evolve.study.population import lineage
 from evolve.study.trial import Decision, Trial
 
 if TYPE_CHECKING:
@@ -98,7 +99,13 @@ class Search:
 
     @property
     def awaits_earlier(self) -> bool:
-        """Whether the next trial follows from earlier ones that still train: an arm's tuning, or the look before."""
+        """Whether the next trial follows from earlier ones that still train: an arm's tuning, or the look before.
+
+        Or, in a population, the generation before.
+        """
+        if (members := self._study.population) is not None:
+            before = members.generation_before(self._trials.count)
+            return any(trial.number in before for trial in self._trials.running())
         plan = self._arm_plan
         if plan is None or self._trials.count < plan.num_tuning:
             return False
@@ -181,11 +188,28 @@ class Search:
                 params=params,
                 seeds=self._study.seeds if self._arm_plan is None else self._arm_plan.seeds_of(number),
                 trains_every_seed=self._arm_plan is not None,
+                **self._place_of(stored),
             ),
             stored=stored,
             is_resumed=is_resumed,
             decisions=self._storage.ledger.decisions(trial_id) if is_resumed else {},
         )
+
+    def _place_of(self, stored: FrozenTrial) -> dict[str, Any]:
+        """Where the trial of a population begins and ends."""
+        members = self._study.population
+        if members is None:
+            return {}
+        return {"parent": stored.system_attrs.get(PARENT), "epochs": members.end_of(stored.number)}
+
+    def ancestors(self, begun: Begun) -> list[int]:
+        """Optuna's ids of the trials whose weights a trial has gone on from, in their order."""
+        if self._study.population is None:
+            return []
+        held = {trial.number: trial for trial in self._trials.held()}
+        parents = {number: trial.system_attrs.get(PARENT) for number, trial in held.items()}
+        *before, _ = lineage(parents, begun.trial.number)
+        return [held[number]._trial_id for number in before]
 
     def passed_over(self, begun: Begun) -> TrialOutcome | None:
         """How a trial ends that is not trained, since its arm gets no more seeds; None where it is to be trained."""

@@ -81,7 +81,7 @@ def standing_from(engine: Engine, study: str, config: Mapping[str, Any], *, num_
         config: The study as it is stored; one that is not ours may have no keys.
         num_trained: Trials that trained through.
     """
-    if config.get("ablation") or not config.get("space") or not num_trained:
+    if config.get("ablation") or config.get("pbt") or not config.get("space") or not num_trained:
         return NO_STANDING
     if (found := confirmation_of(engine, study)) is not None:
         return Standing(text=found.sentence, confirmation=found)

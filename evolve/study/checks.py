@@ -70,6 +70,25 @@ def _idle_pruner(study: Study) -> Iterator[str]:
         yield f"pruner: nothing is stopped before the second epoch or in the last, and there are {study.epochs}"
 
 
+def _part_of_population(study: Study) -> Iterator[str]:
+    if (members := study.population) is None:
+        return
+    trials, whole = study.budget.trials, members.num_trials
+    if trials % whole:
+        yield (
+            f"budget.trials: {trials} are not whole populations of {whole}: {members.members} members through "
+            f"{members.num_generations} parts of the training"
+        )
+    if members.num_generations == 1:
+        yield f"pbt.interval: nothing is exchanged in a training of {study.epochs} epochs"
+
+
+def _ended_changes(study: Study) -> Iterator[str]:
+    for epoch in study.from_epoch:
+        if epoch >= study.epochs:
+            yield f"from_epoch.{epoch}: never comes in a training of {study.epochs} epochs"
+
+
 def _unused_fixed_values(study: Study) -> Iterator[str]:
     if study.ablation is not None:  # they are the baseline's
         return
@@ -88,5 +107,7 @@ _CHECKS: tuple[Callable[[Study], Iterator[str]], ...] = (
     _endless_warmup,
     _ill_fitting_grid,
     _idle_pruner,
+    _part_of_population,
+    _ended_changes,
     _unused_fixed_values,
 )

@@ -43,10 +43,13 @@ def check_confirmable(study: Study) -> None:
     """Refuses a study in which nothing was chosen among many.
 
     Raises:
-        StudyError: It compares arms, searches nothing, or nobody has said what it is trained on.
+        StudyError: It compares arms, trains a population, searches nothing, or nobody has said what it is trained on.
     """
     if study.ablation is not None:
         raise StudyError(f"study {study.name}: compares arms, over seeds of its own; a search can be confirmed")
+    if study.pbt is not None:
+        again = f"evolve export {study.name}, then evolve train --hyp FILE --seeds 1,2,3"
+        raise StudyError(f"study {study.name}: its best lived through a schedule, which no arm has; instead: {again}")
     if not study.space:
         raise StudyError(f"study {study.name}: searches nothing, so that there is no best to confirm")
     if study.data == NOT_GIVEN:

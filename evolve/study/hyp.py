@@ -1,6 +1,7 @@
 """hyp.yaml in our own dialect: every hyperparameter by name, the training it was found with, and where it is from.
 
-`evolve train --hyp` reads it back. Comments at its head are for people; nothing is read from them.
+`evolve train --hyp` reads it back. What changed while a training was under way stands below `from_epoch`, by the epoch
+from which on it did. Comments at its head are for people; nothing is read from them.
 """
 
 from __future__ import annotations
@@ -8,14 +9,16 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from detector.hyperparameters import Hyperparameters, as_written, names
 from detector.text_files import TextFileError, read_text
 from detector.yaml_text import YamlError, dump, load
-from evolve.errors import EvolveError, shown, unknown_text
+from evolve.errors import DefinitionError, EvolveError, shown, unknown_text
+from evolve.study.fields import later_values
+from evolve.study.parameters import Scalar
 
 # Keys of a study that say how it trains, with the values that say nothing.
 TRAINING_KEYS = {
@@ -25,7 +28,9 @@ TRAINING_KEYS = {
     "weights": "",
     "freeze": "none",
 }
+LATER = "from_epoch"  # key of what changes while a training is under way
 MAX_PATH_SHOWN = 300
+_NOTHING: Mapping[int, Mapping[str, Scalar]] = {}
 # Keys that other trainers' files have and ours do not.
 _FOREIGN = {"iou_t", "anchor_t", "cls_pw", "obj_pw", "fl_gamma", "dfl", "giou", "learning_rate", "nbs"}
 
@@ -47,11 +52,13 @@ class HypFile:
         values: All hyperparameters, defaults filled in.
         given: Names that the file sets.
         training: What it was found with, as far as the file says: keys of `TRAINING_KEYS`.
+        later: Hyperparameters that change while a training is under way, by the epoch from which on they do.
     """
 
     values: Hyperparameters
     given: tuple[str, ...]
     training: Mapping[str, Any]
+    later: Mapping[int, Mapping[str, Scalar]] = field(default_factory=dict)
 
 
 def read_hyp(path: Path) -> HypFile:
@@ -85,13 +92,24 @@ def parse_hyp(text: str, path: str) -> HypFile:
             f"{path}: training: {shown(unknown if isinstance(training, dict) else training)} is not allowed; "
             f"known: {list(TRAINING_KEYS)}"
         )
+    later = _later(raw.pop(LATER, None), path)
     if unknown := [key for key in raw if key not in names()]:
         raise HypError(f"{path}: {_unknown(unknown)}")
     try:
         values = Hyperparameters.from_mapping(as_written(raw))
-        return HypFile(values=values, given=tuple(raw), training=training)
+        return HypFile(values=values, given=tuple(raw), training=training, later=later)
     except ValueError as error:
         raise HypError(f"{path}: {error}") from None
+
+
+def _later(raw: object, path: str) -> dict[int, dict[str, Scalar]]:
+    """What changes while a training is under way, as a file has it; nothing where it says nothing."""
+    try:
+        return {} if raw is None else later_values(raw)
+    except DefinitionError as error:
+        raise HypError("\n".join(f"{path}: {problem.under(LATER)}" for problem in error.problems)) from None
+    except ValueError as error:
+        raise HypError(f"{path}: {LATER}: {error}") from None
 
 
 def _unknown(unknown: Sequence[Any]) -> str:
@@ -101,7 +119,14 @@ def _unknown(unknown: Sequence[Any]) -> str:
     return text
 
 
-def write_hyp(path: Path, values: Hyperparameters, *, training: Mapping[str, Any], header: Sequence[str]) -> None:
+def write_hyp(
+    path: Path,
+    values: Hyperparameters,
+    *,
+    training: Mapping[str, Any],
+    header: Sequence[str],
+    later: Mapping[int, Mapping[str, Scalar]] = _NOTHING,
+) -> None:
     """Writes a hyp file, whole or not at all.
 
     Args:
@@ -109,14 +134,18 @@ def write_hyp(path: Path, values: Hyperparameters, *, training: Mapping[str, Any
         values: Hyperparameters, all of them.
         training: Values of `TRAINING_KEYS`.
         header: Lines for the head, without the comment sign.
+        later: Hyperparameters that change while a training is under way, by the epoch from which on they do.
     """
     lines = [f"# {' '.join(line.split())}".rstrip() for line in header]
-    write_whole(path, "\n".join(lines) + "\n" + hyp_text(values, training))
+    write_whole(path, "\n".join(lines) + "\n" + hyp_text(values, training, later))
 
 
-def hyp_text(values: Hyperparameters, training: Mapping[str, Any]) -> str:
+def hyp_text(
+    values: Hyperparameters, training: Mapping[str, Any], later: Mapping[int, Mapping[str, Scalar]] = _NOTHING
+) -> str:
     """A hyp file without its head."""
-    return dump(asdict(values)) + dump({"training": dict(training)})
+    changes = dump({LATER: {epoch: dict(changed) for epoch, changed in later.items()}}) if later else ""
+    return dump(asdict(values)) + changes + dump({"training": dict(training)})
 
 
 def write_whole(path: Path, text: str) -> None:

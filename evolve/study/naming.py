@@ -86,6 +86,7 @@ def _as_study(hyp: HypFile, path: Path, given: Mapping[str, Any]) -> dict[str, A
         "sampler": "random",
         "budget": {"trials": 1},
         "keep_weights": "all",
+        "from_epoch": hyp.later,
         **hyp.training,
         **given,
     }

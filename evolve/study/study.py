@@ -35,7 +35,14 @@ from evolve.study.definition import (
     flat,
     problems_of,
 )
-from evolve.study.fields import fixed_values, frozen_layers, known_generation, training_seeds
+from evolve.study.fields import (
+    fixed_values,
+    frozen_layers,
+    known_generation,
+    later_values,
+    later_written,
+    training_seeds,
+)
 from evolve.study.methods import (
     FORESEEING,
     PrunerName,
@@ -45,10 +52,12 @@ from evolve.study.methods import (
     check_scheduler,
 )
 from evolve.study.noise import Noise, crossed
+from evolve.study.population import NAME, Pbt, PopulationPlan, problems_of_population
 from evolve.study.space import MAX_POINTS, OF_PLAN, Scalar, Space
 from evolve.study.trial import plan_of_trial
 
 DIGITS = ("digits-1", "digits-3", "digits-10")
+Later = dict[int, dict[str, Scalar]]
 
 
 class Study(Definition):
@@ -62,6 +71,7 @@ class Study(Definition):
         model, image_size, batch_size, nominal_batch_size, epochs, precision, nms_iou: Attributes of `TrainingPlan`.
         weights, weights_sha256, freeze: Attributes of `TrainingPlan`; a file is relative to the working directory.
         fixed: Hyperparameters that differ from the detector's defaults; written as `hyperparameters`.
+        from_epoch: Hyperparameters that change while a training is under way, by the epoch from which on they do.
         space: Hyperparameters that vary, and `batch_size` and `nominal_batch_size` if they do; where the first does and
             the second is not named at all, the weights are updated after each batch.
         sampler: How parameters are chosen.
@@ -76,6 +86,7 @@ class Study(Definition):
         warnings: Where steps warn that a training is going to be lost, for pruners that foresee it.
         ablation: What is compared, where the study compares arms; space, sampler and trials follow from it then.
         noise: What equal trainings are crossed over, where the study measures noise; it decides trials and seeds then.
+        pbt: How members of a population learn from each other, where the sampler is pbt.
         baseline: Whether trial 0 is the fixed hyperparameters, or defaults, themselves.
         inspect: Whether it is recorded what the layers of each network hold, which decides nothing.
         critical: Whether it is measured at a few steps how much larger an update could be before it raises the loss.
@@ -99,6 +110,7 @@ class Study(Definition):
     weights_sha256: str = ""
     freeze: Annotated[int | str, PlainValidator(frozen_layers)] = "none"
     fixed: Annotated[dict[str, Scalar], PlainValidator(fixed_values)] = Field(default={}, alias="hyperparameters")
+    from_epoch: Annotated[Later, PlainValidator(later_values), PlainSerializer(later_written)] = Field(default={})
     space: Annotated[Space, PlainValidator(Space.from_mapping), PlainSerializer(Space.to_mapping)]
     sampler: SamplerName = "tpe"
     warm_start: tuple[str, ...] = ()
@@ -112,6 +124,7 @@ class Study(Definition):
     warnings: Warnings = Warnings()
     ablation: Ablation | None = None
     noise: Noise | None = None
+    pbt: Pbt | None = None
     baseline: Flag = False
     inspect: Flag = False
     critical: Flag = False
@@ -126,6 +139,8 @@ class Study(Definition):
             raw = decided(raw)
         if isinstance(raw, Mapping) and raw.get("noise") is not None:
             raw = crossed(raw)
+        if isinstance(raw, Mapping) and raw.get("sampler") == NAME and raw.get(NAME) is None:
+            raw = {**raw, NAME: {}}
         if isinstance(raw, Mapping) and raw.get("nominal_batch_size") is None:
             batch_size = raw.get("batch_size")
             is_count = isinstance(batch_size, int) and not isinstance(batch_size, bool) and batch_size > 0
@@ -172,6 +187,21 @@ class Study(Definition):
         return self
 
     @model_validator(mode="after")
+    def _check_population(self) -> Study:
+        if self.pbt is None:
+            problems = []
+        elif self.sampler != NAME:
+            text = f"is only looked at by the sampler {NAME!r}, and this one is {self.sampler!r}"
+            problems = [Problem(path=NAME, text=text)]
+        else:
+            problems = [*problems_of_population({key: getattr(self, key) for key in _STOPPING}, self.space)]
+        twice = {name for changed in self.from_epoch.values() for name in changed if name in self.space}
+        problems += [Problem(path="from_epoch", text=f"{name} is searched as well") for name in sorted(twice)]
+        if problems:
+            raise DefinitionError(problems)
+        return self
+
+    @model_validator(mode="after")
     def _check_scheduler(self) -> Study:
         check_scheduler(self.scheduler, self.pruner)
         return self
@@ -191,6 +221,13 @@ class Study(Definition):
         unchanged = self.hyperparameters({})
         own = {name: getattr(self if name in OF_PLAN else unchanged, name) for name in (*names(), *OF_PLAN)}
         return arm_plan(self.ablation, own.__getitem__, is_known=False)
+
+    @property
+    def population(self) -> PopulationPlan | None:
+        """Which trial trains which member of a population; None where the study trains none."""
+        if self.pbt is None:
+            return None
+        return PopulationPlan(members=self.pbt.members, interval=self.pbt.interval, epochs=self.epochs)
 
     def seeds_of(self, number: int) -> tuple[int, ...]:
         """Seeds that a trial is trained with, by its number."""
@@ -237,6 +274,15 @@ class Study(Definition):
         """
         own = {name: value for name, value in params.items() if name not in OF_PLAN}
         return Hyperparameters.from_mapping({**former_defaults(self.defaults), **self.fixed, **own})
+
+    def later_hyperparameters(self, params: Mapping[str, Scalar]) -> dict[int, Hyperparameters]:
+        """All hyperparameters of a trial that take the place of the first, by the epoch from which on they do."""
+        found: dict[int, Hyperparameters] = {}
+        changed = dict(params)
+        for epoch, values in self.from_epoch.items():
+            changed |= values
+            found[epoch] = self.hyperparameters(changed)
+        return found
 
     def baseline_params(self) -> dict[str, Scalar]:
         """Parameters of the trial that changes nothing: fixed values, else defaults, of all that is searched."""
@@ -313,9 +359,11 @@ def validated(raw: object, placed: Callable[[Problem], str]) -> Study:
     raise StudyError("\n".join(placed(problem) for problem in problems))
 
 
+_STOPPING = ("pruner", "scheduler", "warm_start")  # and what else does not go with a population
 _PARTS: dict[str, type[Definition]] = {
     "budget": Budget,
     "fitness": Fitness,
     "thresholds": Thresholds,
     "warnings": Warnings,
+    "pbt": Pbt,
 }

@@ -19,6 +19,8 @@ class Trial:
         number: Position of the trial in the study, from 0.
         params: Value of each searched hyperparameter.
         seeds: Seeds of the trainings, at least one.
+        parent: Number of the trial from whose last weights it goes on; None where it begins from the start.
+        epochs: Epochs after which it ends, those of its parent among them; None for all of the study's.
         origin: Identity of the study, its database and its data, which its checkpoints carry.
         trains_every_seed: Whether seeds are trained after one that diverged, as an ablation counts them all.
         last_epochs: The last epoch that is stored of each training, by seed; a seed without one has no epoch yet. None
@@ -32,6 +34,8 @@ class Trial:
     number: int
     params: dict[str, float | int | str | bool]
     seeds: tuple[int, ...]
+    parent: int | None = None
+    epochs: int | None = None
     origin: str = ""
     trains_every_seed: bool = False
     last_epochs: Mapping[int, int] | None = None

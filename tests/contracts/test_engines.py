@@ -134,6 +134,20 @@ def test_a_trial_goes_on_from_its_checkpoint(engine: Engine) -> None:
     assert not any(isinstance(each, StepTelemetry) for each in again)
 
 
+def test_a_trial_that_is_a_part_goes_on_from_its_parents_checkpoint_and_ends_after_its_epochs(engine: Engine) -> None:
+    first = replace(trial(0.1), epochs=1)
+    engine.submit(first)
+    events_until_end(engine)
+    second = replace(trial(0.2), parent=first.number, epochs=2)
+    engine.submit(second)
+
+    found = [each.telemetry for each in records(events_until_end(engine))]
+
+    assert [each.step for each in found if isinstance(each, StepTelemetry)] == [5, 6, 7, 8, 9]
+    assert [each.split for each in found if isinstance(each, EpochMetrics)] == ["val"]
+    assert isinstance(found[-1], LaneEnded) and found[-1].cause is EndCause.FINISHED
+
+
 def test_every_seed_is_trained(engine: Engine) -> None:
     engine.submit(trial(0.1, seeds=(0, 7)))
 

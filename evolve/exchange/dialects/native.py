@@ -12,11 +12,13 @@ from detector.hyperparameters import Hyperparameters, declarations, names, witho
 from detector.schedule import warmup_length
 from evolve.exchange.dialects.context import Context, Explanation, Export, Imported, Used, short
 from evolve.exchange.dialects.source import Source, read_yaml
-from evolve.study.hyp import HypError, hyp_text, parse_hyp
+from evolve.study.hyp import LATER, HypError, hyp_text, parse_hyp
 
 NAME = "native"
 # Keys that no other dialect has.
-SIGNS = frozenset({"noobj", "ignore_iou", "assign_iou", "schedule", "training", "nesterov", "clip_norm", "ema_decay"})
+SIGNS = frozenset(
+    {"noobj", "ignore_iou", "assign_iou", "schedule", "training", LATER, "nesterov", "clip_norm", "ema_decay"}
+)
 # Of the training section; a context does not know data and precision.
 _TRAINING = ("model", "image_size", "batch_size", "nominal_batch_size", "epochs")
 
@@ -33,11 +35,15 @@ def from_source(source: Source, context: Context) -> Imported:  # noqa: ARG001
     Raises:
         DialectError: A key or value is not allowed.
     """
+    sections = ("training", LATER)
     for key in source:
-        if key != "training" and key not in names():
+        if key not in sections and key not in names():
             raise source.error(key, f"is not a hyperparameter; known: {list(names())}")
-    values = {key: _as_written(source, key) for key in source if key != "training"}
-    return Imported(values=source.hyperparameters(values), notes=())
+    values = {key: _as_written(source, key) for key in source if key not in sections}
+    notes = (
+        (f"{LATER}: is left out: no other file can say that values change in a training.",) if LATER in source else ()
+    )
+    return Imported(values=source.hyperparameters(values), notes=notes)
 
 
 def read(text: str, origin: str) -> Source:

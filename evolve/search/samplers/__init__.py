@@ -22,6 +22,7 @@ from evolve.search.samplers.history import (
     Suggest,
     trial_seed,
 )
+from evolve.search.samplers.population import PopulationBased
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -97,6 +98,9 @@ def _suggest(study: Study, distributions: dict[str, BaseDistribution]) -> Sugges
         return Guided.of(study)
     if study.sampler == "grid":
         return Grid(values=study.grid(), study_seed=study.seed)
+    if study.pbt is not None and (members := study.population) is not None:
+        own = {"distributions": distributions, "study_seed": study.seed}
+        return PopulationBased(**own, plan=members, pbt=study.pbt)
     if (plan := study.arm_plan) is not None:
         return Arms(plan=plan, distributions=distributions, study_seed=study.seed)
     return _MAKERS[study.sampler](distributions=distributions, study_seed=study.seed)
@@ -112,5 +116,6 @@ _MAKERS: dict[str, Callable[..., Suggest]] = {
     "evolution": Evolution,
     "classic": Classic,
     "guided": Guided,
+    "pbt": PopulationBased,
     "arms": Arms,
 }

@@ -95,3 +95,29 @@ def test_the_file_is_plain_yaml_that_other_tools_read(tmp_path: Path) -> None:
     write_hyp(path, Hyperparameters(lr0=0.02), training=TRAINING, header=[])
 
     assert yaml.safe_load(path.read_text())["lr0"] == 0.02
+
+
+def test_what_changes_while_a_training_is_under_way_is_read_to_the_last_bit(tmp_path: Path) -> None:
+    path = tmp_path / "hyp.yaml"
+    later = {2: {"lr0": 0.1 + 0.2}, 4: {"momentum": 1 / 3, "box": 1e-7}}
+    write_hyp(path, Hyperparameters(), training=TRAINING, header=[], later=later)
+
+    read = read_hyp(path)
+
+    assert read.later == later and read.values == Hyperparameters() and read.training == TRAINING
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("lr0: 0.1\nfrom_epoch: {0: {lr0: 0.1}}", "from_epoch: 0 is not an epoch"),
+        ("lr0: 0.1\nfrom_epoch: {2: {lr_0: 0.1}}", "from_epoch.2.lr_0: unknown hyperparameter 'lr_0'"),
+        ("lr0: 0.1\nfrom_epoch: {2: {cells: square}}", "from_epoch.2.cells: is a choice"),
+        ("lr0: 0.1\nfrom_epoch: 3", "from_epoch: 3 is not a mapping of epochs"),
+    ],
+)
+def test_changes_that_are_not_allowed_are_refused_with_file_and_key(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "hyp.yaml").write_text(text)
+
+    with pytest.raises(HypError, match=f"hyp.yaml: {words}"):
+        read_hyp(tmp_path / "hyp.yaml")

@@ -1,0 +1,249 @@
+"""A population of members that copy each other: the same on every engine and after a crash, and replayed as one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from optuna.trial import TrialState
+
+from detector import checkpoint
+from evolve.errors import EvolveError, StudyError
+from evolve.run.crew import Asked, crew
+from evolve.run.curing import prepared
+from evolve.run.detection import checkpoint_path
+from evolve.run.engines import Engine, ProcessEngine, SerialEngine
+from evolve.run.events import StudyStopped
+from evolve.run.found import export_hyp
+from evolve.run.keeping import unneeded
+from evolve.run.lanes import DetectionObjective
+from evolve.run.lived import lived
+from evolve.run.runner import StudyRun
+from evolve.storage.database import Storage
+from evolve.storage.optuna_tables import PARENT
+from evolve.storage.trial_rows import trial_rows
+from evolve.study import Study
+from evolve.study.confirming import check_confirmable
+from evolve.study.hyp import read_hyp
+from evolve.study.naming import training_study
+from tests.fakes import fake_study, make_fake
+from tests.scenes import few_scenes
+
+POPULATION = {"sampler": "pbt", "pbt": {"members": 4, "interval": 1}, "budget": {"trials": 16}}
+ENGINES: dict[str, Callable[[Any], Engine]] = {
+    "lanes": partial(SerialEngine, lanes=4),
+    "workers": partial(ProcessEngine, workers=2),
+    "a worker with lanes": partial(ProcessEngine, workers=1, lanes=3),
+}
+
+
+def run(study: Study, folder: Path, engine: Engine, *, stop_after: int | None = None) -> list[object]:
+    """Events of one run; with `stop_after` it is abandoned after so many, as by a crash of this process."""
+    storage = Storage(f"sqlite:///{folder}/evolve.db")
+    seen: list[object] = []
+    try:
+        started = StudyRun(study, storage, engine, environment_id="test")
+        with storage.lease(started.study_id, study.name) as lease:
+            for event in started.events(lease):
+                seen.append(event)
+                if stop_after is not None and len(seen) >= stop_after:
+                    break
+    finally:
+        engine.close()
+        storage.close()
+    return seen
+
+
+def told(folder: Path, name: str = "fake") -> list[tuple[object, ...]]:
+    """What each trial was, from whom it went on, and what it came to."""
+    trials = optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/evolve.db").get_trials()
+    return [
+        (each.params, each.system_attrs.get(PARENT), each.state, each.values, each.intermediate_values)
+        for each in trials
+    ]
+
+
+def faked(folder: Path, study: Study) -> Callable[[], Any]:
+    return partial(make_fake, study.epochs, folder)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, ...]]:
+    folder, study = tmp_path_factory.mktemp("straight"), fake_study(**POPULATION)
+    run(study, folder, SerialEngine(faked(folder, study)))
+    return told(folder)
+
+
+def test_each_trial_is_a_part_that_goes_on_from_its_parents(straight: list[tuple[object, ...]]) -> None:
+    epochs = [list(reported) for *_, reported in straight]
+    parents = [parent for _, parent, *_ in straight]
+
+    assert epochs == [[0]] * 4 + [[1]] * 4 + [[2]] * 4 + [[3]] * 4
+    assert parents[:4] == [None] * 4
+    copied = [number for number in range(4, 16) if parents[number] != number - 4]
+    assert 3 <= len(copied) < 12 and all(
+        parents[number] in range(number // 4 * 4 - 4, number // 4 * 4) for number in copied
+    )
+    assert all(straight[number][0] == straight[number - 4][0] for number in range(4, 16) if number not in copied)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_lanes_and_workers_find_what_one_trial_after_another_does(
+    engine: str, tmp_path: Path, straight: list[tuple[object, ...]]
+) -> None:
+    study = fake_study(**POPULATION)
+
+    run(study, tmp_path, ENGINES[engine](faked(tmp_path, study)))
+
+    assert told(tmp_path) == straight
+
+
+@pytest.mark.parametrize("stop_after", [3, 9, 14, 23, 37])
+def test_a_run_that_is_killed_anywhere_goes_on_as_if_it_had_not_been(
+    stop_after: int, tmp_path: Path, straight: list[tuple[object, ...]]
+) -> None:
+    study = fake_study(**POPULATION)
+    run(study, tmp_path, SerialEngine(faked(tmp_path, study), lanes=2), stop_after=stop_after)
+
+    run(study, tmp_path, SerialEngine(faked(tmp_path, study)))
+
+    assert told(tmp_path) == straight
+
+
+def test_only_what_trained_to_the_last_epoch_can_be_the_best(tmp_path: Path) -> None:
+    study = fake_study(**POPULATION)
+    run(study, tmp_path, SerialEngine(faked(tmp_path, study)))
+    storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
+
+    rows = {row.number: row for row in trial_rows(storage.engine, "fake")}
+    best = storage.best(storage.study_id("fake"))
+    storage.close()
+
+    assert {rows[number].verdict for number in range(12)} <= {"partial", "diverged"}
+    assert rows[4].verdict == "diverged" or ", on from trial" in rows[4].reason
+    assert best in range(12, 16) and rows[best].verdict in ("converged", "undertrained")
+
+
+def test_a_population_of_which_all_diverge_begins_anew_and_each_loss_is_a_result(tmp_path: Path) -> None:
+    study = fake_study(**POPULATION, space={"lr0": {"low": 2, "high": 9}}, epochs=8, name="lost")
+    study = Study.from_mapping(study.to_mapping() | {"pbt": {"members": 4, "interval": 2}}, origin="test")
+
+    events = run(study, tmp_path, SerialEngine(faked(tmp_path, study), lanes=4))
+
+    found = told(tmp_path, "lost")
+    storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
+    rows = trial_rows(storage.engine, "lost")
+    with pytest.raises(EvolveError, match="what diverged in a population has been replaced"):
+        prepared(storage, "lost")
+    storage.close()
+    assert isinstance(events[-1], StudyStopped) and events[-1].is_complete
+    assert [state for _, _, state, *_ in found] == [TrialState.PRUNED] * 16
+    assert [parent for _, parent, *_ in found] == [None] * 16
+    assert all(row.verdict == "diverged" and row.diagnosis for row in rows)
+
+
+def test_weights_are_kept_until_nobody_can_go_on_from_them(tmp_path: Path) -> None:
+    study = fake_study(**POPULATION)
+    run(study, tmp_path, SerialEngine(faked(tmp_path, study)), stop_after=30)
+    storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
+    verdicts = storage.verdicts(storage.study_id("fake"))
+    for number in range(16):
+        checkpoint_path(tmp_path, number, 0).parent.mkdir(parents=True)
+
+    dropped = {int(path.name) for path in unneeded(tmp_path, study, storage, storage.study_id("fake"))}
+    storage.close()
+
+    ended = max(verdicts) + 1
+    whole = ended // 4  # generations that have ended; those before the last of them are gone on from by nobody
+    assert 4 <= ended < 16
+    assert dropped == {number for number in range((whole - 1) * 4) if verdicts[number] != "diverged"}
+
+
+def test_members_are_what_trains_at_once_and_never_on_a_cluster() -> None:
+    found = crew(Asked(workers=2, lanes=8), ["cpu"], trials=8, sampler="pbt")
+
+    assert (found.workers, found.most_lanes) == (2, 4)
+    with pytest.raises(StudyError, match="--engine ray: trials of a population go on from each other's checkpoints"):
+        crew(Asked(engine="ray"), ["cpu"], trials=8, sampler="pbt")
+
+
+def test_a_schedule_cannot_be_confirmed_as_an_arm() -> None:
+    with pytest.raises(StudyError, match="its best lived through a schedule, which no arm has"):
+        check_confirmable(fake_study(**POPULATION))
+
+
+# Member 0, which begins with the fixed rate, diverges at once and is replaced by a copy; with so few steps all others
+# have the same fitness, of which the first is the best: that copy.
+REAL = Study.from_mapping(
+    {
+        "name": "real",
+        "data": "digits-1",
+        "image_size": 32,
+        "batch_size": 4,
+        "epochs": 3,
+        "hyperparameters": {"lr0": 1e6, "warmup_epochs": 0, "clip_norm": 0, "coding": "exp"},
+        "space": {"lr0": {"low": 1e-3, "high": 1e-2}, "momentum": {"low": 0.5, "high": 0.95}},
+        "baseline": True,
+        "sampler": "pbt",
+        "pbt": {"members": 3, "interval": 1},
+        "budget": {"trials": 9},
+        "thresholds": {"floor": 0.0},
+    },
+    origin="test",
+)
+
+
+def real_engine(study: Study, folder: Path, *, lanes: int = 1) -> Engine:
+    data = few_scenes("digits-1", train=8, val=4, test=4)
+    made = DetectionObjective(study=study, device="cpu", run_folder=folder, dataset=data)
+    return SerialEngine(lambda: made, lanes=lanes)
+
+
+@pytest.fixture
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def replayed(study: Study, folder: Path, *, lanes: int) -> tuple[checkpoint.Checkpoint, checkpoint.Checkpoint]:
+    """Last checkpoint of the best of a population, and of a training with the hyp file that it was exported to."""
+    run(study, folder, real_engine(study, folder, lanes=lanes))
+    storage = Storage(f"sqlite:///{folder}/evolve.db")
+    best = storage.best(storage.study_id(study.name))
+    assert best is not None
+    through = lived(storage, study, best)
+    export_hyp(storage, study.name, folder / "hyp.yaml")
+    storage.close()
+    hyp = read_hyp(folder / "hyp.yaml")
+    again = training_study(hyp, folder / "hyp.yaml", {}, {}, name="again", stored=lambda _: None)
+    (folder / "again").mkdir()
+    run(again, folder / "again", real_engine(again, folder / "again"))
+
+    assert through.changes and hyp.later == through.changes and through.line == (1, 3, 6)
+    assert again.from_epoch == through.changes
+    found = checkpoint.load(checkpoint_path(folder, best, 0)), checkpoint.load(checkpoint_path(folder / "again", 0, 0))
+    assert found[0].values == found[1].values
+    return found
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_schedule_of_the_best_trained_as_one_run_ends_in_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
+    best, again = replayed(REAL, tmp_path, lanes=1)
+
+    assert all(torch.equal(best.weights[name], value) for name, value in again.weights.items())
+    assert all(torch.equal(best.averaged_weights[name], value) for name, value in again.averaged_weights.items())
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_trained_as_lanes_in_float64_it_ends_in_the_same_weights_but_for_their_last_bits(tmp_path: Path) -> None:
+    best, again = replayed(REAL.model_copy(update={"precision": "float64"}), tmp_path, lanes=4)
+
+    for name, value in again.weights.items():
+        torch.testing.assert_close(best.weights[name], value, rtol=1e-6, atol=1e-9)
