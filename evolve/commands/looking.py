@@ -113,23 +113,27 @@ def show(
         said = {"noise": noise, "proof": standing}
         more = [f"{key:<8}{text}" for key, text in said.items() if text]
         head = heading(name, description, rows, more=[*more, time_line(spent)], width=width)
-        parts = [head, trial_table(rows, limit=limit, width=width) if rows else "", finding_lines(found, name)]
+        parts = [head, trial_table(rows, limit=limit, width=width) if rows else "", finding_lines(found, name, storage)]
         return "\n\n".join(part for part in parts if part)
 
     if trial is not None:
         say(rows[0].as_json(), as_json=as_json, text=lambda: trial_text(rows[0], RUNS / name, width=width))
         can_be_replayed = "step" in (rows[0].diagnosis or {})
-        then = f"replay {name} {trial}" if can_be_replayed else f'note {name} {trial} "what to remember"'
-        say_next(f"evolve {then}", as_json=as_json)
+        then = ["replay", name, str(trial)] if can_be_replayed else ["note", name, str(trial), "what to remember"]
+        say_next(["evolve", *then], as_json=as_json, storage=storage)
         return
     if findings:
         result = {"study": name, "standing": standing, "findings": [each.as_mapping(name) for each in found]}
-        say(result, as_json=as_json, text=lambda: finding_lines(found, name) or f"study   {name}: nothing was found")
+        say(
+            result,
+            as_json=as_json,
+            text=lambda: finding_lines(found, name, storage) or f"study   {name}: nothing was found",
+        )
     elif where_time_went:
         say({"study": name} | spent.as_json(), as_json=as_json, text=lambda: time_table(name, spent))
     else:
         say([row.as_json() for row in rows], as_json=as_json, text=table)
-    say_next(f"evolve report {name}", as_json=as_json)
+    say_next(["evolve", "report", name], as_json=as_json, storage=storage)
 
 
 def report(
@@ -146,7 +150,7 @@ def report(
         name = chosen_study(opened.engine, study)
         path = write_report(opened, name, output or RUNS / name / "report.html")
     say({"study": name, "report": str(path)}, as_json=as_json, text=lambda: f"report  {path}")
-    say_next(f"evolve export {name}", as_json=as_json)
+    say_next(["evolve", "export", name], as_json=as_json, storage=storage)
 
 
 def dashboard(
@@ -225,7 +229,7 @@ def note(
         add_note(opened.engine, name, trial, text, tag=tag)
     result = {"study": name, "trial": trial, "text": text, "tag": tag}
     say(result, as_json=as_json, text=lambda: f"noted   study {name}, trial {trial}")
-    say_next(f"evolve show {name} {trial}", as_json=as_json)
+    say_next(["evolve", "show", name, str(trial)], as_json=as_json, storage=storage)
 
 
 def delete(
