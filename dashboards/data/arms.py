@@ -13,8 +13,9 @@ from evolve.ablation.interim import Standing
 from evolve.ablation.runs import ArmRun
 from evolve.ablation.sharing import gain_shares
 from evolve.ablation.trained import Trained, standing_of
+from evolve.formatting import parameter
 from evolve.study import Study
-from evolve.study.ablation import Ablation
+from evolve.study.ablation import BASELINE, Ablation
 from evolve.study.arms import ArmPlan
 
 FILTERED = "Filters leave trials out, and arms are compared over all their runs: clear the filters to see this."
@@ -76,6 +77,23 @@ def shared_gain(view: StudyView) -> SharedGain | Empty:
     if not found.num_seeds:
         return Empty(f"{NO_WHOLE_SEED}: {found.basis}.")
     return SharedGain(metric=arms.ablation.metric, found=found)
+
+
+def short_names(plan: ArmPlan) -> tuple[str, dict[str, str]]:
+    """What all arms differ in, and what a picture calls each arm: its value alone where it is a single hyperparameter.
+
+    Returns:
+        Name of that hyperparameter, empty where arms differ in several; names by those of the arms.
+    """
+    differ = list(plan.arms[0].params)
+    whole = {arm.name: arm.name for arm in plan.arms}
+    if len(differ) != 1:
+        return "", whole
+    (key,) = differ
+    values = {arm.name: parameter(arm.params[key]) for arm in plan.arms}
+    if any(name not in (BASELINE, f"{key}={value}") for name, value in values.items()):
+        return "", whole
+    return key, values | {BASELINE: f"{values[BASELINE]} (baseline)"}
 
 
 def trainings_in(view: StudyView) -> list[Trained]:
