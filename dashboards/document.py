@@ -14,7 +14,7 @@ from string import Template
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from dashboards.blocks import Album, Table
+from dashboards.blocks import Album, Empty, Table
 from dashboards.figures import theme
 from dashboards.questions.panel import Block, Panel
 from dashboards.rendering import Leaf, Node, album_element, panel_body, table_element
@@ -41,9 +41,12 @@ class Section:
 
 
 def sections_of(panels: Iterable[Panel], about: object) -> list[Section]:
-    """What panels show of a study, a trial, or whatever they are about."""
+    """What panels show of a study, a trial, or whatever they are about; optional ones where they show anything."""
+    drawn = [(panel, panel.draw(about)) for panel in panels]
     return [
-        Section(key=panel.key, title=panel.title, caption=panel.caption, blocks=panel.draw(about)) for panel in panels
+        Section(key=panel.key, title=panel.title, caption=panel.caption, blocks=blocks)
+        for panel, blocks in drawn
+        if not (panel.is_optional and all(isinstance(block, Empty) for block in blocks))
     ]
 
 
@@ -62,7 +65,7 @@ def document(title: str, details: Iterable[str], sections: Sequence[Section]) ->
         style=_asset("report.css"),
         theme=_asset("theme.js"),
         verdict_style=theme.verdict_css(),
-        head=f"<h1>{escape(title)}</h1><p>{escape(line)}</p>",
+        head=f"<h1>{escape(title).replace('_', '_<wbr>')}</h1><p>{escape(line)}</p>",
         links="".join(f'<a href="#{section.key}">{escape(section.title)}</a>' for section in sections[1:]),
         sections="\n".join(map(_section, sections)),
         templates=_json(templates),

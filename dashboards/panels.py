@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from dashboards.data.filters import candidates
 from dashboards.data.study import StudyView
 from dashboards.data.trial import TrialView
 from dashboards.questions import (
     approaches,
     arm_curves,
+    arm_headline,
     classes,
     compared,
     compared_curves,
@@ -47,6 +49,7 @@ from dashboards.questions import (
     trial_files,
     trial_outcome,
     trials,
+    tuning,
     validated,
 )
 from dashboards.questions.panel import Panel
@@ -82,9 +85,31 @@ STUDY = (
 )
 # A study that compares arms is asked about them first.
 _OF_ALL = tuple(panel for panel in STUDY[1:] if panel not in _OF_SEARCH)
-ABLATION = (STUDY[0], effects.PANEL, paired.PANEL, arm_curves.PANEL, *_OF_ALL)
 POPULATION = (*STUDY[:2], population.PANEL, *(panel for panel in STUDY[2:] if panel not in _OF_SEARCH))
 NOISE = (STUDY[0], noise.PANEL, *_OF_ALL)
+
+
+def _of_candidates(panel: Panel) -> Panel:
+    """A panel of a study, over the trials that can be the best."""
+    return replace(panel, rows=lambda view: panel.rows(candidates(view)))
+
+
+# What its arms are is no search: which settings are good, and which matter, is asked of effects.
+ABLATION = (
+    arm_headline.PANEL,
+    effects.PANEL,
+    paired.PANEL,
+    arm_curves.PANEL,
+    diverged.PANEL,
+    cured.PANEL,
+    approaches.PANEL,
+    _of_candidates(losses.PANEL),
+    _of_candidates(losses.TERM),
+    _of_candidates(schedules.PANEL),
+    *STUDY[STUDY.index(timeline.PANEL) :],
+)
+# Where its nuisance is tuned, after what came of it.
+TUNED_ABLATION = (*ABLATION[:4], tuning.PANEL, *ABLATION[4:])
 # And whose the gain is, by the way in which it names its arms.
 _SHARES = {"path": path.PANEL, "factorial": shapley.PANEL}
 # How a training went, on the page of a trial and on that of a training alone.
@@ -155,6 +180,7 @@ def panels_of(page: str, view: object) -> tuple[Panel, ...]:
     if page == "/study" and isinstance(view, StudyView) and view.facts.config.get("pbt"):
         return POPULATION
     if page == "/study" and isinstance(view, StudyView) and (ablation := view.facts.config.get("ablation")):
+        whole = TUNED_ABLATION if ablation.get("nuisance") else ABLATION
         shares = (panel for way, panel in _SHARES.items() if ablation.get(way))
-        return (*ABLATION[:2], *shares, *ABLATION[2:])
+        return (*whole[:2], *shares, *whole[2:])
     return PAGES.get(page, ())

@@ -178,7 +178,8 @@ def _cell(column: Column, cell: Cell) -> Element:
         return element("td", _verdict(str(cell)))
     if isinstance(cell, str):
         # Cut where the column is narrow, so that the title has it whole.
-        return element("td", cell, class_="text long" if column.is_long else "text", title=cell)
+        look = "text long" if column.is_long else "number" if column.kind == "number" else "text"
+        return element("td", cell, class_=look, title=cell)
     if column.kind == "place":
         place = element("span", style=f"--at: {float(cell):.3f}", title=f"{float(cell):.0%}")
         return element("td", place, class_="place")

@@ -119,9 +119,12 @@ def as_text(value: object) -> str:
 
 
 def _mapping_text(value: Mapping[Any, Any]) -> str:
-    filled = {key: item for key, item in value.items() if item is not None and item != {}}
+    filled = {key: item for key, item in value.items() if item is not None and item not in ({}, "", [], ())}
     name = filled.pop("name", None)
-    options = ", ".join(f"{key} {as_text(item)}" for key, item in filled.items())
+    options = ", ".join(
+        f"{key} ({as_text(item)})" if isinstance(item, Mapping) else f"{key} {as_text(item)}"
+        for key, item in filled.items()
+    )
     if name is None:
         return options
     return f"{as_text(name)} ({options})" if options else as_text(name)

@@ -10,7 +10,10 @@ from dashboards.data.study import StudyView
 from evolve.ablation.compared import Compared, compared
 from evolve.ablation.factorial import Attribution
 from evolve.ablation.trained import Trained
+from evolve.formatting import parameter
 from evolve.study import Study
+from evolve.study.ablation import BASELINE
+from evolve.study.arms import ArmPlan
 
 FILTERED = "Filters leave trials out, and arms are compared over all their runs: clear the filters to see this."
 NO_SHARES = "A gain is shared out where all combinations of two values each of 2 to 4 hyperparameters are arms."
@@ -42,6 +45,23 @@ def shared_gain(view: StudyView) -> SharedGain | Empty:
     if not found.num_seeds:
         return Empty(f"{NO_WHOLE_SEED}: {found.basis}.")
     return SharedGain(metric=arms.metric, found=found)
+
+
+def short_names(plan: ArmPlan) -> tuple[str, dict[str, str]]:
+    """What all arms differ in, and what a picture calls each arm: its value alone where it is a single hyperparameter.
+
+    Returns:
+        Name of that hyperparameter, empty where arms differ in several; names by those of the arms.
+    """
+    differ = list(plan.arms[0].params)
+    whole = {arm.name: arm.name for arm in plan.arms}
+    if len(differ) != 1:
+        return "", whole
+    (key,) = differ
+    values = {arm.name: parameter(arm.params[key]) for arm in plan.arms}
+    if any(name not in (BASELINE, f"{key}={value}") for name, value in values.items()):
+        return "", whole
+    return key, values | {BASELINE: f"{values[BASELINE]} (baseline)"}
 
 
 def trainings_in(view: StudyView) -> list[Trained]:

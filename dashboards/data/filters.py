@@ -45,6 +45,12 @@ def restricted(view: StudyView, numbers: set[int]) -> StudyView:
     )
 
 
+def candidates(view: StudyView) -> StudyView:
+    """The view with only the trials that can be the best, as if there were no others."""
+    own = restricted(view, {int(number) for number in view.candidates["number"]})
+    return replace(own, left_out=view.left_out)
+
+
 def _progress(trials: pd.DataFrame) -> pd.Series:
     # Optuna's own state of a diverged trial is PRUNED, so that its samplers learn from it; people need not know.
     is_open = trials["verdict"].isin(["running", "waiting"])

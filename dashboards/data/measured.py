@@ -80,6 +80,7 @@ def measured_of_study(
     trials: pd.DataFrame,
     params: pd.DataFrame,
     diagnoses: Mapping[int, Mapping[str, Any]],
+    first: int = 0,
 ) -> Measured:
     """Measurements of a study whose trials have been read; nothing is read yet.
 
@@ -90,10 +91,12 @@ def measured_of_study(
         trials: All trials; rows of later ones are left out.
         params: Hyperparameters of these trials.
         diagnoses: Diagnosis of each diverged trial by number.
+        first: Number of the first trial that can be the best.
     """
+    candidates = trials[trials["number"] >= first]
     readers: dict[FrameName, Callable[[Connection], pd.DataFrame]] = {
         "epochs": lambda connection: _epochs(connection, study_id, trials),
-        "seed_results": lambda connection: _seed_results(connection, trials),
+        "seed_results": lambda connection: _seed_results(connection, candidates),
         "steps": lambda connection: _steps(connection, trials, params),
         "last_steps": lambda connection: _last_steps(connection, trials, diagnoses),
         "trainings": lambda connection: _of_trials(connection, queries.training_rows(study_id), trials),

@@ -14,6 +14,7 @@ from dashboards.data.frames import read_json
 from dashboards.data.study_loading import VERDICT_OF_STATE, check_tables
 from dashboards.data.trial_sets import TRAINED
 from evolve.analysis import spread_text
+from evolve.study.arms import first_verdict
 
 ALIVE_SECONDS = 90  # a runner says much more often that it lives
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
@@ -29,7 +30,7 @@ class StudySummary:
         verdicts: Count of trials by verdict.
         num_ended: Trials that will not change.
         num_planned: The budget, or 0 where there is none.
-        best: Best fitness of the trials that ran to their end.
+        best: Best fitness of the trials that ran to their end, of an ablation those that compare.
         spread: How far that can be trusted: its interval over seeds, or that there is one; empty if unknown.
         first_started, last_seen: Seconds since 1970, NaN if unknown.
         is_running: Whether a runner has been heard of lately.
@@ -79,11 +80,12 @@ def load_overview(engine: Engine, now: float) -> Overview:
     check_tables(engine)
     with engine.connect() as connection:
         rows = connection.execute(trial_queries.studies_seen()).all()
+        first = {row.study_id: first_verdict(read_json(row.config)) for row in rows}
         groups: dict[int, list[Any]] = {}
-        for group in connection.execute(trial_queries.outcome_counts()).all():
+        for group in connection.execute(trial_queries.outcome_counts(first)).all():
             groups.setdefault(group.study_id, []).append(group)
         by_seed: dict[int, dict[int, list[float]]] = {}
-        for training in connection.execute(trial_queries.best_trainings()).all():
+        for training in connection.execute(trial_queries.best_trainings(first)).all():
             of_study = by_seed.setdefault(training.study_id, {})
             of_study.setdefault(training.number, []).append(_nan(training.fitness))
     # Of trials that are equally good the first is the best.

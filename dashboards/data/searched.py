@@ -25,9 +25,8 @@ def search_of(view: StudyView) -> Search | Empty:
     """The search that a view shows, or why nothing can be found in it."""
     if not view.left_out.empty:
         return Empty(FILTERED)
-    try:
-        study = Study.from_json(json.dumps(dict(view.facts.config)))
-    except StudyError:
+    study = study_of(view)
+    if study is None:
         return Empty("This study was not made by evolve, so that nobody knows what it was to do.")
     if study.ablation is not None or not study.space:
         return Empty("This study searches nothing.")
@@ -49,6 +48,14 @@ def search_of(view: StudyView) -> Search | Empty:
     ]
     known = [each for each in tried if each.params.keys() == study.space.keys()]
     return Search(study=study, tried=known, losses=_losses(view, val))
+
+
+def study_of(view: StudyView) -> Study | None:
+    """The study as it was resolved; None where evolve did not make it."""
+    try:
+        return Study.from_json(json.dumps(dict(view.facts.config)))
+    except StudyError:
+        return None
 
 
 def _typed(study: Study, values: Mapping[object, object]) -> dict[str, Scalar]:

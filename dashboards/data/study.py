@@ -190,12 +190,14 @@ class StudyView:
         return self.measured.frame("critical")
 
     @property
-    def best(self) -> Mapping[str, Any] | None:
-        """Row of the trial with the highest fitness among those that ran to their end; the earlier wins a tie.
+    def candidates(self) -> pd.DataFrame:
+        """Rows of the trials that can be the best: all but those of an ablation that only tune."""
+        return self.trials[self.trials["number"] >= first_verdict(self.facts.config)]
 
-        Trials of an ablation that only tune are not among them.
-        """
-        numbers = best_numbers(self.trials[self.trials["number"] >= first_verdict(self.facts.config)], 1)
+    @property
+    def best(self) -> Mapping[str, Any] | None:
+        """Row of the candidate with the highest fitness among those that ran to their end; the earlier wins a tie."""
+        numbers = best_numbers(self.candidates, 1)
         return self.trial(numbers[0]) if numbers else None
 
     def trial(self, number: int) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ from evolve.storage import schema
 from evolve.storage.confirmations import standing_from
 from evolve.storage.optuna_tables import STUDIES, TRIALS
 from evolve.storage.time_spent import time_spent
+from evolve.study.arms import first_verdict
 
 FINDINGS_PER_KIND = 50
 VERDICT_OF_STATE = {"RUNNING": "running", "WAITING": "waiting", "PRUNED": "pruned", "FAIL": "failed"}
@@ -62,7 +63,13 @@ def load(engine: Engine, study_name: str) -> StudyView:
             params=params,
             distributions=distributions,
             measured=measured_of_study(
-                engine, study.study_id, name=study_name, trials=trials, params=params, diagnoses=diagnoses
+                engine,
+                study.study_id,
+                name=study_name,
+                trials=trials,
+                params=params,
+                diagnoses=diagnoses,
+                first=first_verdict(facts.config),
             ),
             diagnoses=diagnoses,
             findings=read_frame(connection, queries.finding_rows(study.study_id, FINDINGS_PER_KIND)),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, Table, and_, cast, func, or_, select
+from sqlalchemy import ColumnElement, Select, String, Table, and_, case, cast, func, or_, select, true
 
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
 from evolve.storage.confirmations import confirms
 from evolve.storage.optuna_tables import STUDIES, TRIALS, VALUES
+
+NO_FIRST: Mapping[int, int] = MappingProxyType({})
 
 
 def seed_lengths(trial_id: int) -> Select[Any]:
@@ -91,9 +95,25 @@ def studies_seen() -> Select[Any]:
     )
 
 
-def outcome_counts() -> Select[Any]:
-    """Trials of each study by state and verdict, with the best fitness and the first and last moment of each group."""
+def can_be_best(number: ColumnElement[int], study_id: ColumnElement[int], first: Mapping[int, int]) -> Any:
+    """Whether a trial is none that only tunes for others.
+
+    Args:
+        number: Of the trial.
+        study_id: Of its study.
+        first: Number of the first trial that can be the best, by study; 0 of those that are not named.
+    """
+    return and_(true(), *(or_(study_id != own, number >= least) for own, least in first.items() if least))
+
+
+def outcome_counts(first: Mapping[int, int] = NO_FIRST) -> Select[Any]:
+    """Trials of each study by state and verdict, with the best fitness and the first and last moment of each group.
+
+    Args:
+        first: Number of the first trial that can be the best, by study; 0 of those that are not named.
+    """
     ours = schema.trial
+    is_candidate = can_be_best(TRIALS.c.number, TRIALS.c.study_id, first)
     finite = and_(
         VALUES.c.trial_id == TRIALS.c.trial_id,
         VALUES.c.objective == 0,
@@ -105,7 +125,7 @@ def outcome_counts() -> Select[Any]:
             TRIALS.c.state,
             ours.c.verdict,
             func.count().label("number_of"),
-            func.max(ours.c.fitness).label("fitness"),
+            func.max(case((is_candidate, ours.c.fitness))).label("fitness"),
             func.max(VALUES.c.value).label("value"),
             func.min(ours.c.started).label("first_started"),
             func.max(ours.c.started).label("last_started"),
@@ -116,10 +136,14 @@ def outcome_counts() -> Select[Any]:
     )
 
 
-def best_trainings() -> Select[Any]:
-    """Fitness of each seed of the trials that have the highest fitness of their study and trained through."""
+def best_trainings(first: Mapping[int, int]) -> Select[Any]:
+    """Fitness of each seed of the trials that have the highest fitness of their study and trained through.
+
+    Args:
+        first: Number of the first trial that can be the best, by study; 0 of those that are not named.
+    """
     trial, training = schema.trial, schema.training
-    is_through = trial.c.verdict.in_(TRAINED_THROUGH)
+    is_through = and_(trial.c.verdict.in_(TRAINED_THROUGH), can_be_best(trial.c.number, trial.c.study_id, first))
     highest = select(trial.c.study_id, func.max(trial.c.fitness).label("fitness")).where(is_through)
     best = highest.group_by(trial.c.study_id).subquery()
     rows = trial.join(best, and_(best.c.study_id == trial.c.study_id, best.c.fitness == trial.c.fitness))

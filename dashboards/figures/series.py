@@ -89,6 +89,11 @@ def _x_axis(data: Series, shown: list[Curve]) -> dict[str, Any]:
     return theme.integer_axis(longest)
 
 
+def arm_style(slot: int) -> tuple[str, str]:
+    """Colour and dash of an arm of a comparison, by its place; the first is the baseline, which is grey."""
+    return curve_style(slot - 1) if slot else (theme.NEUTRAL, "solid")
+
+
 def curve_style(slot: int) -> tuple[str, str]:
     """Colour of the curve in a place, counted from 0, and Plotly's name of its dashes."""
     return COLORS[slot % len(COLORS)], DASHES[slot // len(COLORS) % len(DASHES)]

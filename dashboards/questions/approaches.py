@@ -194,4 +194,5 @@ PANEL = Panel(
     "the limit above which trouble is near. Dotted: the first warning sign. A cross: not finite.",
     rows=rows,
     blocks=draw,
+    is_optional=True,
 )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from dashboards.blocks import Empty
-from dashboards.data.arms import arms_of
+from dashboards.data.arms import arms_of, short_names
 from dashboards.data.study import StudyView
 from dashboards.figures import theme
-from dashboards.figures.series import curve_style
+from dashboards.figures.series import arm_style
 from dashboards.questions.panel import Panel
 from evolve.study.ablation import BASELINE
+
+MOST_BANDS = 5  # which lie over each other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +34,17 @@ class ArmCurve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmCurves:
-    """The curves of all arms, the baseline first."""
+    """The curves of all arms, the baseline first.
+
+    Attributes:
+        metric: What is measured.
+        curves: One for each arm that has an epoch.
+        names: What the picture calls each arm.
+    """
 
     metric: str
     curves: tuple[ArmCurve, ...]
+    names: Mapping[str, str]
 
 
 def rows(view: StudyView) -> ArmCurves | Empty:
@@ -47,7 +57,8 @@ def rows(view: StudyView) -> ArmCurves | Empty:
     for number, arm in arms.plan.verdicts():
         numbers.setdefault(arm.name, []).append(number)
     curves = [ArmCurve(arm=arm, points=_points(epochs[epochs["number"].isin(own)])) for arm, own in numbers.items()]
-    return ArmCurves(metric=arms.metric, curves=tuple(curve for curve in curves if len(curve.points)))
+    known = tuple(curve for curve in curves if len(curve.points))
+    return ArmCurves(metric=arms.metric, curves=known, names=short_names(arms.plan)[1])
 
 
 def _points(rows: pd.DataFrame) -> pd.DataFrame:
@@ -58,21 +69,25 @@ def _points(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(data: ArmCurves) -> go.Figure:
-    """The mean of each arm, over a band from its lowest to its highest run."""
-    figure = theme.new_figure(height=420, x="epochs trained", y=f"{data.metric}, validation", showlegend=True)
+    """The mean of each arm, over a band from its lowest to its highest run; of many arms the baseline's alone."""
+    # A legend takes a line for two arms on a telephone.
+    height = 420 + 12 * max(len(data.curves) - MOST_BANDS, 0)
+    figure = theme.new_figure(height=height, x="epochs trained", y=f"{data.metric}, validation", showlegend=True)
     longest = max((float(curve.points["epoch"].max()) for curve in data.curves), default=0.0)
     figure.update_layout(xaxis=theme.integer_axis(longest))
-    for slot, curve in enumerate(data.curves):
-        color, dash = (theme.NEUTRAL, "solid") if curve.arm == BASELINE else curve_style(slot - 1)
-        _add(figure, curve, color=color, dash=dash)
+    slots = {arm: slot for slot, arm in enumerate(data.names)}
+    for curve in data.curves:
+        has_band = len(data.curves) <= MOST_BANDS or curve.arm == BASELINE
+        _add(figure, curve, data.names[curve.arm], slots[curve.arm], has_band=has_band)
     return figure
 
 
-def _add(figure: go.Figure, curve: ArmCurve, *, color: str, dash: str) -> None:
-    name, points = theme.label(curve.arm), curve.points
+def _add(figure: go.Figure, curve: ArmCurve, arm: str, slot: int, *, has_band: bool) -> None:
+    (color, dash), name, points = arm_style(slot), theme.label(arm), curve.points
     edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "legendgroup": name, "showlegend": False}
-    figure.add_scatter(x=points["epoch"], y=points["low"], **edge)
-    figure.add_scatter(x=points["epoch"], y=points["high"], fill="tonexty", fillcolor=_faint(color), **edge)
+    if has_band:
+        figure.add_scatter(x=points["epoch"], y=points["low"], **edge)
+        figure.add_scatter(x=points["epoch"], y=points["high"], fill="tonexty", fillcolor=_faint(color), **edge)
     figure.add_scatter(
         x=points["epoch"],
         y=points["mean"],
@@ -94,8 +109,9 @@ def _faint(color: str) -> str:
 PANEL = Panel(
     key="arm_curves",
     title="How do the arms learn?",
-    caption="After each epoch, the mean over an arm's runs, with a band from the lowest to the highest. A run that "
-    "diverged counts up to its last epoch, so that a mean may rise when a bad run ends: see the crosses above.",
+    caption="After each epoch, the mean over an arm's runs, with a band from the lowest to the highest; of more than "
+    f"{MOST_BANDS} arms the baseline's alone. A run that diverged counts up to its last epoch, so that a mean may rise "
+    "when a bad run ends: see the crosses above.",
     rows=rows,
     blocks=draw,
 )

@@ -146,4 +146,5 @@ PANEL = Panel(
     rows=rows,
     blocks=draw,
     has_points=True,
+    is_optional=True,
 )

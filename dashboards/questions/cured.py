@@ -10,15 +10,14 @@ from evolve.outcome.cured import cured_share, is_cured, share_text
 from evolve.outcome.explanations import causes_of, remedies_of
 
 
-def rows(view: StudyView) -> tuple[Prose, Table] | Empty:
+def rows(view: StudyView) -> tuple[Prose, Table] | Prose | Empty:
     """The share of diverged trials that their remedy cured, and what became of each that was trained again."""
     if diverged_trials(view.trials).empty:
         return none_diverged(view)
     cures = view.measured.frame("cures")
     if cures.empty:
-        return Empty(
-            f"No remedy has been tried. evolve cure {view.facts.name} trains each diverged trial again with its own."
-        )
+        again = f"evolve cure {view.facts.name}"
+        return Prose(f"No remedy has been tried. `{again}` trains each diverged trial again with its own.")
     share = share_text(*cured_share(cures["verdict"]))
     columns = (
         Column(title="trial", kind="number", digits=0),
@@ -47,4 +46,5 @@ PANEL = Panel(
     caption="Each diverged trial trained again with what its diagnosis says to change. Cured is what did not diverge; "
     "the interval is that of Clopper and Pearson.",
     rows=rows,
+    is_optional=True,
 )

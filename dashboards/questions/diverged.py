@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dashboards.blocks import Cell, Column, Empty, Table
+from dashboards.blocks import Cell, Column, Empty, Prose, Table
 from dashboards.data.shown import none_shown
 from dashboards.data.study import StudyView, number_in
 from dashboards.questions.panel import Panel
 from detector.telemetry import STRIDES
 from evolve.outcome.explanations import causes_of
 
-NONE_DIVERGED = "No trial diverged. To find where they do, raise the upper end of lr0 in the study's space."
+NONE_DIVERGED = "No trial diverged."
+TO_FIND = " To find where they do, raise the upper end of lr0 in the study's space."
 
 
 def diverged_table(view: StudyView) -> Table | Empty:
@@ -76,17 +77,20 @@ def causes_table(view: StudyView) -> Table | Empty:
     return Table(name="causes", columns=columns, rows=rows)
 
 
-def rows(view: StudyView) -> tuple[Table, Table] | Empty:
+def rows(view: StudyView) -> tuple[Table, Table] | Prose | Empty:
     """The table of causes, and the table of the trials."""
     causes, trials = causes_table(view), diverged_table(view)
     if isinstance(causes, Empty) or isinstance(trials, Empty):
-        return none_diverged(view)
+        none = none_diverged(view)
+        return none if not view.left_out.empty else Prose(none.text)
     return causes, trials
 
 
 def none_diverged(view: StudyView) -> Empty:
     """Why no diverged trial is shown: what filters leave, or that none diverged."""
-    return Empty(none_shown(view, "diverged", diverged_trials) or NONE_DIVERGED)
+    is_searched = "lr0" in view.params and not view.facts.config.get("ablation")
+    none = f"{NONE_DIVERGED}{TO_FIND if is_searched else ''}"
+    return Empty(none_shown(view, "diverged", diverged_trials) or none)
 
 
 def likely(diagnosis: Mapping[str, Any]) -> tuple[str, str]:

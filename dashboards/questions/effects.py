@@ -7,7 +7,7 @@ from math import isfinite
 import plotly.graph_objects as go
 
 from dashboards.blocks import Column, Prose, Table
-from dashboards.data.arms import arms_of
+from dashboards.data.arms import arms_of, short_names
 from dashboards.figures import theme
 from dashboards.questions.panel import Block, Panel
 from evolve import formatting
@@ -22,9 +22,10 @@ MAX_NAME = 28  # characters beside the plot, which has to fit on a telephone
 def draw(data: Compared) -> go.Figure:
     """Each arm's difference from the baseline with its interval, the margin shaded around no difference."""
     effects = data.effects
-    names = [_name(effect) for effect in effects]
+    differs, short = short_names(data.plan)
+    names = [_name(short[effect.arm], effect) for effect in effects]
     places = list(range(len(effects)))
-    figure = theme.new_figure(height=110 + 40 * len(effects), x=f"difference in {data.metric}", y="")
+    figure = theme.new_figure(height=110 + 40 * len(effects), x=f"difference in {data.metric}", y=differs)
     margin = data.ablation.margin
     figure.add_shape(
         type="rect", x0=-margin, x1=margin, y0=0, y1=1, yref="paper", layer="below",
@@ -47,13 +48,13 @@ def draw(data: Compared) -> go.Figure:
         )
     figure.update_layout(
         yaxis={"tickvals": places, "ticktext": names, "range": [len(effects) - 0.5, -0.5], "showgrid": False},
-        xaxis={"tickformat": "+.3~f"},
+        xaxis={"tickformat": "+.3~f", "tickangle": 0},
     )
     return figure
 
 
-def _name(effect: Effect) -> str:
-    name = theme.label(effect.arm, most=MAX_NAME)
+def _name(arm: str, effect: Effect) -> str:
+    name = theme.label(arm, most=MAX_NAME)
     return f"{name}<br>{effect.diverged} of {effect.num_seeds} diverged" if effect.diverged else name
 
 
@@ -75,10 +76,8 @@ def _table(data: Compared) -> Table:
             Column(title="from", kind="number", unit="95 %", digits=4),
             Column(title="to", kind="number", unit="95 %", digits=4),
             Column(title="p", kind="number", unit="corrected"),
-            Column(title="seeds", kind="number"),
-            Column(title="wins", kind="number"),
-            Column(title="diverged", kind="number", unit="arm"),
-            Column(title="diverged", kind="number", unit="baseline"),
+            Column(title="wins", kind="number", unit="of seeds"),
+            Column(title="diverged", kind="number", unit="arm, baseline"),
         ),
         rows=tuple(
             (
@@ -89,10 +88,8 @@ def _table(data: Compared) -> Table:
                 effect.low,
                 effect.high,
                 effect.p_corrected,
-                effect.num_seeds,
-                effect.wins,
-                effect.diverged,
-                effect.baseline_diverged,
+                f"{effect.wins} of {effect.num_seeds}",
+                f"{effect.diverged}, {effect.baseline_diverged}",
             )
             for effect in data.effects
         ),

@@ -78,22 +78,18 @@ def _place(axis: Parameter, value: Cell) -> tuple[Cell, str]:
 
 
 def _asked(view: StudyView) -> str:
-    facts = view.facts
     names = [axis.name for axis in view.space]
-    size = facts.text("image_size")
-    subject = " ".join(
-        part
-        for part in (
-            f"of {facts.text('model')}" if facts.text("model") else "",
-            f"on {facts.text('data')}" if facts.text("data") else "",
-            f"at {size} px" if size else "",
-        )
-        if part
-    )
-    searched = f"{formatting.counted(len(names), 'hyperparameter')} {subject}".strip()
-    how = facts.text("sampler")
+    searched = f"{formatting.counted(len(names), 'hyperparameter')} {subject(view)}".strip()
+    how = view.facts.text("sampler")
     sampler = f" with the sampler {how}" if how else ""
     return f"The study searches {searched}{sampler}: {formatting.listed(names)}." if names else ""
+
+
+def subject(view: StudyView) -> str:
+    """What was trained on what, as far as that is known."""
+    said = {"of": view.facts.text("model"), "on": view.facts.text("data"), "at": view.facts.text("image_size")}
+    units = {"at": " px"}
+    return " ".join(f"{word} {what}{units.get(word, '')}" for word, what in said.items() if what)
 
 
 def _outcome(view: StudyView) -> str:
@@ -101,7 +97,7 @@ def _outcome(view: StudyView) -> str:
     if trials.empty:
         return "No trial has started yet."
     best = view.best
-    spent = _training_seconds(trials)
+    spent = training_seconds(trials)
     counts = [f"{count:,} {verdict}" for verdict, count in verdict_counts(view)]
     effort = f" in {formatting.duration(spent)} of training" if isfinite(spent) else ""
     message = f"{formatting.counted(len(trials), 'trial')}{effort}: {formatting.listed(counts)}."
@@ -149,12 +145,13 @@ def _tiles(view: StudyView) -> tuple[Tile, ...]:
     tiles += [
         Tile(label="trials", value=f"{len(trials):,}", detail=f"{len(finished(trials)):,} ran to their end"),
         Tile(label="diverged", value=f"{diverged:,}", detail=share),
-        Tile(label="training time", value=formatting.duration(_training_seconds(trials)), detail="over all trials"),
+        Tile(label="training time", value=formatting.duration(training_seconds(trials)), detail="over all trials"),
     ]
     return tuple(tiles)
 
 
-def _training_seconds(trials: pd.DataFrame) -> float:
+def training_seconds(trials: pd.DataFrame) -> float:
+    """Seconds that trials trained, together."""
     # Not a number, rather than nothing, where no trial has a time.
     return float(trials["seconds"].sum(min_count=1))
 

@@ -7,12 +7,12 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
-from dashboards.data.arms import arms_of
+from dashboards.data.arms import arms_of, short_names
 from dashboards.figures import theme
 from dashboards.questions.panel import Panel
 from evolve.ablation.compared import Compared
 
-MAX_NAME = 16
+MAX_NAME = 20
 MAX_UPRIGHT = 28  # characters of all names side by side, as a telephone has room for
 
 
@@ -20,7 +20,8 @@ def draw(data: Compared) -> go.Figure:
     """A line for each seed through its runs of all arms, their means, and a cross for each run without a value."""
     arms = [arm.name for arm in data.plan.arms]
     by_arm = {arm: {run.seed: run.value for run in data.runs_of(arm)} for arm in arms}
-    figure = theme.new_figure(height=420, x="", y=data.metric, showlegend=True)
+    differs, short = short_names(data.plan)
+    figure = theme.new_figure(height=420, x=differs, y=data.metric, showlegend=True)
     places = list(range(len(arms)))
     for seed in data.plan.seeds:
         values = [by_arm[arm].get(seed) for arm in arms]
@@ -47,7 +48,7 @@ def draw(data: Compared) -> go.Figure:
         hovertemplate="mean %{y:.4f}<extra></extra>",
     )
     _add_lost(figure, data, arms, is_alone=not any(found))
-    names = [theme.label(arm, most=MAX_NAME) for arm in arms]
+    names = [theme.label(short[arm], most=MAX_NAME) for arm in arms]
     # Plotly leaves out names that would run into each other; aslant all have room.
     angle = -35 if sum(map(len, names)) > MAX_UPRIGHT else 0
     axis = {"tickvals": places, "ticktext": names, "tickangle": angle, "range": [-0.4, len(arms) - 0.6]}

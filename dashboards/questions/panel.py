@@ -30,6 +30,7 @@ class Panel:
         blocks: From those rows to what is drawn, top to bottom; rows that are blocks already need none.
         follows_selection: Whether the rows depend on which trials are selected; other pictures only mark them.
         has_points: Whether each trial is a point, so that a choice of them is drawn where they are very many.
+        is_optional: Whether a page that stays as it is leaves it out where it has nothing to show.
     """
 
     key: str
@@ -39,6 +40,7 @@ class Panel:
     blocks: Callable[[Any], Block | tuple[Block, ...]] = lambda rows: rows
     follows_selection: bool = False
     has_points: bool = False
+    is_optional: bool = False
 
     def draw(self, view: object) -> tuple[Block, ...]:
         """What the panel shows."""

@@ -6,18 +6,21 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.blocks import Column, Empty, Table
+from dashboards.blocks import Column, Empty, Prose, Table
 from dashboards.data.study import StudyView
 from dashboards.questions import headline
 from dashboards.questions.panel import Panel
 from evolve import formatting
 
+_APART = ("ablation", "noise")
+
 
 def rows(view: StudyView) -> tuple[Table | Empty, ...]:
     """What the study asked for, and the space it searched."""
-    config = {
-        str(key): formatting.as_text(value) for key, value in view.facts.config.items() if key not in ("name", "space")
-    }
+    whole = {key: value for key, value in view.facts.config.items() if key not in ("name", "space")}
+    # What is compared, and what noise is made of, takes a line for each of its keys.
+    apart = {f"{key} {inner}": item for key in _APART for inner, item in (whole.pop(key, None) or {}).items()}
+    config = {str(key): formatting.as_text(value) for key, value in (whole | apart).items()}
     asked: Table | Empty = Empty("This study has no configuration of ours; it was not started by `evolve run`.")
     if config:
         asked = pairs("setup", "setting", {key.replace("_", " "): value for key, value in config.items() if value})
@@ -45,10 +48,10 @@ def environment_rows(view: StudyView) -> tuple[Table, ...] | Empty:
     )
 
 
-def event_rows(view: StudyView) -> Table | Empty:
+def event_rows(view: StudyView) -> Table | Prose:
     """Events of the study besides the results of its trials."""
     if view.events.empty:
-        return Empty("Nothing: no worker was lost, every checkpoint could be used, and the data stayed as they were.")
+        return Prose("Nothing: no worker was lost, every checkpoint could be used, and the data stayed as they were.")
     columns = (Column(title="trial", kind="number"), Column(title="event"), Column(title="what", is_long=True))
     known = view.events[["number", "kind", "message"]].to_dict("records")
     rows = tuple((float(row["number"]), str(row["kind"]).replace("_", " "), str(row["message"])) for row in known)

@@ -7,6 +7,7 @@ from math import isfinite
 from typing import Any
 
 from dashboards.blocks import Column, Disclosure, Empty, Prose, Table, Tile, Tiles, VerdictMark
+from dashboards.data.searched import study_of
 from dashboards.data.trial import TrialView
 from dashboards.questions.panel import Block, Panel
 from evolve import formatting
@@ -31,10 +32,21 @@ def rows(view: TrialView) -> tuple[Block, ...]:
         ),
     )
     trace = row["traceback"]
-    sentences = (Prose(text) for text in (row["reason"], _which_seed(view)) if text)
+    sentences = (Prose(text) for text in (row["reason"], _arm(view), _which_seed(view)) if text)
     traceback = [Disclosure(summary=formatting.last_line(trace), text=trace)] if trace else []
     trainings = [_trainings(view)] if len(view.outline.trainings) > 1 else []
     return (VerdictMark(view.verdict), *sentences, Tiles(tiles), *trainings, *traceback)
+
+
+def _arm(view: TrialView) -> str:
+    """Which arm of a comparison the trial trains; empty where it compares none."""
+    study = study_of(view.study)
+    if study is None or study.arm_plan is None:
+        return ""
+    plan = study.arm_plan
+    arm = plan.arm_of(view.number).name
+    tunes = f"It only tunes for the arm {arm}, and is not compared with others."
+    return tunes if view.number < plan.num_tuning else f"It trains the arm {arm}."
 
 
 def note_rows(view: TrialView) -> tuple[Prose, ...] | Empty:

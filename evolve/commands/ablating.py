@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -116,8 +115,8 @@ def ablate(
     if csv is not None:
         files |= _written(found, csv)
     _say(found, files, markdown=markdown, as_json=as_json)
-    again = shlex.join(["evolve", "ablate", definition.name, *_place(storage)])
-    say_next(again if not is_complete else f"{again} --markdown", as_json=as_json or markdown)
+    again = ["evolve", "ablate", definition.name, *(["--markdown"] if is_complete else [])]
+    say_next(again, as_json=as_json or markdown, storage=storage)
     if not is_complete:
         raise typer.Exit(1)
 
@@ -256,7 +255,3 @@ def _written(found: Compared, path: Path) -> dict[str, str]:
     from evolve.commands.effect_text import write_rows
 
     return {kind: str(file) for kind, file in write_rows(found, path).items()}
-
-
-def _place(storage: str) -> list[str]:
-    return [] if storage == DEFAULT_STORAGE else ["--storage", storage]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,8 +80,7 @@ def confirm(
         return "\n".join([*lines, *(f"{kind:<8}{file}" for kind, file in files.items())])
 
     say(found.as_mapping() | {"files": files}, as_json=as_json, text=text)
-    place = [] if storage == DEFAULT_STORAGE else ["--storage", storage]
-    say_next(shlex.join(["evolve", "export" if found.is_complete else "confirm", name, *place]), as_json=as_json)
+    say_next(["evolve", "export" if found.is_complete else "confirm", name], as_json=as_json, storage=storage)
     if not found.is_complete or found.best is None:
         raise typer.Exit(1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +54,7 @@ def cure(
     result = _result(name, of_cures.name, found, left_out)
     say(result, as_json=as_json, text=lambda: "\n".join(_lines(name, found)))
     again = ["evolve", "cure", name] if not stopped.is_complete else ["evolve", "report", name]
-    say_next(shlex.join(again), as_json=as_json)
+    say_next(again, as_json=as_json, storage=storage)
     if not stopped.is_complete:
         raise typer.Exit(1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,7 +31,7 @@ def doctor(
     check_exists(storage)
     found = examine(storage, RUNS, fixes=fix)
     say({"storage": storage, **found.as_json()}, as_json=as_json, text=lambda: _text(storage, found))
-    say_next(_next(storage, found, has_fixed=fix), as_json=as_json)
+    say_next(_next(found, has_fixed=fix), as_json=as_json, storage=storage)
     if not found.is_healthy:
         raise typer.Exit(1)
 
@@ -51,9 +50,8 @@ def _text(storage: str, found: Examination) -> str:
     return "\n".join([*lines, f"found   {looked_at}, {len(found.findings)} found, {settled} settled, {left} left"])
 
 
-def _next(storage: str, found: Examination, *, has_fixed: bool) -> str:
-    option = [] if storage == DEFAULT_STORAGE else ["--storage", storage]
+def _next(found: Examination, *, has_fixed: bool) -> list[str]:
     is_unfinished = any(finding.kind.value == "unfinished" for finding in found.findings)
     if not has_fixed and any(finding.is_fixable or is_unfinished for finding in found.findings):
-        return shlex.join(["evolve", "doctor", "--fix", *option])
-    return shlex.join(["evolve", "show", "latest", *option])
+        return ["evolve", "doctor", "--fix"]
+    return ["evolve", "show", "latest"]

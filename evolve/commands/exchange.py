@@ -99,7 +99,10 @@ def export(
     lines = [f"hyp     {path}  ({done.which}, fitness {done.best.fitness:.4f})"]
     lines += [f"proof   {done.standing}"] if done.standing else []
     say(done.as_mapping(), as_json=as_json, text=lambda: _with_notes(*lines, notes=done.notes))
-    say_next(f"evolve {'train --hyp' if to == 'native' else f'explain --to {to}'} {path}", as_json=as_json)
+    if to == "native":
+        say_next(["evolve", "train", "--hyp", str(path)], as_json=as_json, storage=storage)
+    else:
+        say_next(["evolve", "explain", "--to", to, str(path)], as_json=as_json)
 
 
 @_of_a_training
@@ -130,7 +133,7 @@ def import_file(
         with opened_storage(storage) as opened:
             done = import_result_file(opened, file, training, columns=kept, name=name, data=data)
         say(done.as_mapping(), as_json=as_json, text=lambda: _study_text(done))
-        say_next(f"evolve show {done.study.name}", as_json=as_json)
+        say_next(["evolve", "show", done.study.name], as_json=as_json, storage=storage)
     else:
         only_results = {"--name": name, "--columns": columns, "--data": data}
         _refuse(only_results, f"{file.name} is a hyp file; result files end in csv, txt or ndjson")
@@ -138,7 +141,7 @@ def import_file(
         hyp = import_hyp(file, read_as, path, training)
         line = f"hyp     {path}  (from {hyp.dialect})"
         say(hyp.as_mapping(), as_json=as_json, text=lambda: _with_notes(line, notes=hyp.notes))
-        say_next(f"evolve train --hyp {path}", as_json=as_json)
+        say_next(["evolve", "train", "--hyp", str(path)], as_json=as_json)
 
 
 @_of_a_training
@@ -158,8 +161,8 @@ def explain_file(
 
     found = explain_hyp(hyp, read_as, to, training, data=data)
     say(found.as_mapping(), as_json=as_json, text=lambda: _explanation_text(found))
-    way = f"train --hyp {hyp}" if found.dialect == "native" else f"import {hyp} --from {found.dialect} -o ours.yaml"
-    say_next(f"evolve {way}", as_json=as_json)
+    taken = ["import", str(hyp), "--from", found.dialect, "-o", "ours.yaml"]
+    say_next(["evolve", *(["train", "--hyp", str(hyp)] if found.dialect == "native" else taken)], as_json=as_json)
 
 
 def _refuse(options: Mapping[str, object], reason: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,8 +45,7 @@ def follow(
         as_json=as_json,
         text=lambda: f"finding {chosen.text}\nstudy   {path}",
     )
-    place = [] if storage == DEFAULT_STORAGE else ["--storage", storage]
-    say_next(shlex.join(["evolve", "run", "--study", str(path), *place]), as_json=as_json)
+    say_next(["evolve", "run", "--study", str(path)], as_json=as_json, storage=storage)
 
 
 def _chosen(known: dict[str, Finding], study: str, key: str) -> Finding:

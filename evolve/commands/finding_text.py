@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from evolve.commands.output import place_of
 from evolve.findings import Finding
 
 
-def finding_lines(found: Sequence[Finding], study: str) -> str:
+def finding_lines(found: Sequence[Finding], study: str, storage: str) -> str:
     """Each finding with what to do next, whole lines; empty where there is none.
 
     Args:
         found: In their order.
         study: Name of the study they are of.
+        storage: Database of the study.
     """
-    lines = [(f"found   {each.key}: {each.text}", f"  try   {each.next_command(study)}") for each in found]
+    then = [" ".join([each.next_command(study), *place_of(storage)]) for each in found]
+    lines = [
+        (f"found   {each.key}: {each.text}", f"  try   {command}") for each, command in zip(found, then, strict=True)
+    ]
     return "\n".join(line for pair in lines for line in pair)

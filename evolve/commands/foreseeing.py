@@ -64,7 +64,7 @@ def backtest(
         return "\n".join([*lines, *_table(rated), *(() if fit is None else _as_yaml(levels))])
 
     say(result | {"rules": [each.as_json() for each in rated]}, as_json=as_json, text=text)
-    say_next(f"evolve report {name}", as_json=as_json)
+    say_next(["evolve", "report", name], as_json=as_json, storage=storage)
 
 
 def _fitted(runs: Sequence[Recorded], wrong: float, before: Warnings) -> Warnings:

@@ -88,6 +88,8 @@ def show(
 
     Example: `evolve show lr_sweep`, `evolve show lr_sweep 7`, `evolve show latest --findings --json`
     """
+    from evolve.commands.ablating import shown_of
+    from evolve.commands.compared_text import compared_first, compared_lines
     from evolve.commands.finding_text import finding_lines
     from evolve.commands.noise import noise_line
     from evolve.commands.time_text import time_line, time_table
@@ -107,29 +109,39 @@ def show(
         noise = "" if definition is None or as_json else noise_line(opened.engine, definition)
         standing = standing_of(opened.engine, name).text
         found = found_in(opened.engine, name) if trial is None and (findings or not as_json) else ()
+    compared: list[str] = []
+    if trial is None and definition is not None and definition.ablation is not None:
+        shown = shown_of(storage, definition)
+        rows = compared_first(rows, shown.plan)
+        compared = compared_lines(shown.ablation, shown.plan, shown.standing)
     width = None if wide else terminal_width()
 
     def table() -> str:
         said = {"noise": noise, "proof": standing}
-        more = [f"{key:<8}{text}" for key, text in said.items() if text]
-        head = heading(name, description, rows, more=[*more, time_line(spent)], width=width)
-        parts = [head, trial_table(rows, limit=limit, width=width) if rows else "", finding_lines(found, name)]
+        more = [*compared, *(f"{key:<8}{text}" for key, text in said.items() if text), time_line(spent)]
+        is_search = not compared and (definition is None or definition.noise is None)
+        head = heading(name, description, rows, more=more, width=width, is_search=is_search)
+        parts = [head, trial_table(rows, limit=limit, width=width) if rows else "", finding_lines(found, name, storage)]
         return "\n\n".join(part for part in parts if part)
 
     if trial is not None:
         say(rows[0].as_json(), as_json=as_json, text=lambda: trial_text(rows[0], RUNS / name, width=width))
         can_be_replayed = "step" in (rows[0].diagnosis or {})
-        then = f"replay {name} {trial}" if can_be_replayed else f'note {name} {trial} "what to remember"'
-        say_next(f"evolve {then}", as_json=as_json)
+        then = ["replay", name, str(trial)] if can_be_replayed else ["note", name, str(trial), "what to remember"]
+        say_next(["evolve", *then], as_json=as_json, storage=storage)
         return
     if findings:
         result = {"study": name, "standing": standing, "findings": [each.as_mapping(name) for each in found]}
-        say(result, as_json=as_json, text=lambda: finding_lines(found, name) or f"study   {name}: nothing was found")
+        say(
+            result,
+            as_json=as_json,
+            text=lambda: finding_lines(found, name, storage) or f"study   {name}: nothing was found",
+        )
     elif where_time_went:
         say({"study": name} | spent.as_json(), as_json=as_json, text=lambda: time_table(name, spent))
     else:
         say([row.as_json() for row in rows], as_json=as_json, text=table)
-    say_next(f"evolve report {name}", as_json=as_json)
+    say_next(["evolve", "ablate" if compared else "report", name], as_json=as_json, storage=storage)
 
 
 def report(
@@ -145,8 +157,10 @@ def report(
     with opened_storage(storage, reads_only=True) as opened:
         name = chosen_study(opened.engine, study)
         path = write_report(opened, name, output or RUNS / name / "report.html")
+        definition = opened.stored_study(name)
     say({"study": name, "report": str(path)}, as_json=as_json, text=lambda: f"report  {path}")
-    say_next(f"evolve export {name}", as_json=as_json)
+    is_comparison = definition is not None and definition.ablation is not None
+    say_next(["evolve", "ablate" if is_comparison else "export", name], as_json=as_json, storage=storage)
 
 
 def dashboard(
@@ -225,7 +239,7 @@ def note(
         add_note(opened.engine, name, trial, text, tag=tag)
     result = {"study": name, "trial": trial, "text": text, "tag": tag}
     say(result, as_json=as_json, text=lambda: f"noted   study {name}, trial {trial}")
-    say_next(f"evolve show {name} {trial}", as_json=as_json)
+    say_next(["evolve", "show", name, str(trial)], as_json=as_json, storage=storage)
 
 
 def delete(

@@ -34,7 +34,8 @@ def noise(study: StudyName, storage: StorageOption = DEFAULT_STORAGE, as_json: J
             raise StorageError(f"study {name}: is none of evolve's, so nothing is known of what it crosses")
         found = noise_found(definition, trainings_of(opened.engine, name))
     say(_mapping(found), as_json=as_json, text=lambda: _text(found))
-    say_next(f"evolve report {name}" if found.shares else f"evolve run --study {name} --resume", as_json=as_json)
+    then = ["evolve", "report", name] if found.shares else ["evolve", "run", "--study", name, "--resume"]
+    say_next(then, as_json=as_json, storage=storage)
 
 
 def noise_line(engine: Engine, study: Study) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from evolve.commands.options import DEFAULT_STORAGE
 from evolve.errors import EvolveError
 
 if TYPE_CHECKING:
@@ -115,9 +118,23 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value
 
 
-def say_next(command: str, *, as_json: bool) -> None:
+def say_next(command: str | Sequence[str], *, as_json: bool, storage: str = DEFAULT_STORAGE) -> None:
+    """Names the next command, which works as it is printed.
+
+    Args:
+        command: As it is typed, or its words.
+        as_json: Whether the output is for machines, which need none.
+        storage: Database of this command, which the next one reads too.
+    """
     if not as_json:
-        typer.echo(f"next    {command}")
+        words = command if isinstance(command, str) else shlex.join(command)
+        typer.echo(" ".join(["next   ", words, *place_of(storage)]))
+
+
+def place_of(storage: str) -> list[str]:
+    """The option by which another command finds a database; nothing where it finds it without, as typed words."""
+    is_known = storage in (DEFAULT_STORAGE, os.environ.get("EVOLVE_STORAGE"))
+    return [] if is_known else ["--storage", shlex.quote(storage)]
 
 
 def watched(items: Iterable[Item], what: str, count: int) -> Iterator[Item]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -72,7 +71,7 @@ def replay(
             found = replace(found, survival=lived)
     page = write_replay_page(output or RUNS / name / "replays" / f"trial-{trial:04d}-seed-{found.seed}.html", found)
     say(found.as_json() | {"page": str(page)}, as_json=as_json, text=lambda: "\n".join(_lines(found, page)))
-    say_next(shlex.join(_next(found)), as_json=as_json)
+    say_next(_next(found), as_json=as_json, storage=storage)
 
 
 def _lines(found: Replayed, page: Path) -> Iterator[str]:

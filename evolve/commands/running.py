@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -198,26 +197,26 @@ def _say_what_is_next(run: Run, stopped: StudyStopped, found: Found, *, as_json:
     from evolve.commands.results import uses_of
 
     name = run.study.name
-    place = [] if run.storage_url == DEFAULT_STORAGE else ["--storage", run.storage_url]
+    then = partial(say_next, as_json=as_json, storage=run.storage_url)
     if found.grounded is not None and found.grounded.remedies and stopped.is_complete:
         instead = {remedy.option: remedy.value for remedy in found.grounded.remedies}
         say_next(typed_again(instead=instead), as_json=as_json)
         # A single training was asked for and is done; a search that found nothing is not.
         raise typer.Exit(1 if len(run.study.space) else 0)
     if stopped.is_failed or found.best is None or found.grounded is not None:
-        say_next(shlex.join(["evolve", "show", name, *place]), as_json=as_json)
+        then(["evolve", "show", name])
         raise typer.Exit(1)
     if not stopped.is_complete:
-        say_next(shlex.join(["evolve", "run", "--study", name, "--resume", *place]), as_json=as_json)
+        then(["evolve", "run", "--study", name, "--resume"])
         raise typer.Exit(1 if stopped.reason == "stopped" else 0)
     if run.study.ablation is not None:
-        say_next(shlex.join(["evolve", "ablate", name, *place]), as_json=as_json)
+        then(["evolve", "ablate", name])
         return
     if run.study.noise is not None:
-        say_next(shlex.join(["evolve", "noise", name, *place]), as_json=as_json)
+        then(["evolve", "noise", name])
         return
     if len(run.study.space):
-        say_next(shlex.join(["evolve", "train", "--hyp", found.files["hyp"], *place]), as_json=as_json)
+        then(["evolve", "train", "--hyp", found.files["hyp"]])
         return
     for command in uses_of(found.weights, run.study.data):
         say_next(command, as_json=as_json)

@@ -13,7 +13,13 @@ LEAST_REASON = 24  # characters of a reason that hyperparameters leave it
 
 
 def heading(
-    study: str, description: str, rows: Sequence[TrialRow], *, more: Sequence[str] = (), width: int | None
+    study: str,
+    description: str,
+    rows: Sequence[TrialRow],
+    *,
+    more: Sequence[str] = (),
+    width: int | None,
+    is_search: bool = True,
 ) -> str:
     """What the study is to find out, what became of its trials, the best of them, and what else there is, a line each.
 
@@ -23,12 +29,13 @@ def heading(
         rows: All its trials, the best first.
         more: The last lines; empty ones are left out.
         width: Characters of a line; None does not cut.
+        is_search: Whether one of the trials can be called the best; not where each is an arm of a comparison.
     """
     counts = Counter(row.verdict for row in rows)
     words = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     lines = [f"study   {study}: {description}" if description else f"study   {study}"]
     lines.append(f"trials  {len(rows)}: {words}" if rows else "trials  none yet")
-    if rows and rows[0].is_trained_through:
+    if is_search and rows and rows[0].is_trained_through:
         lines.append(_best_line(rows[0]))
     return "\n".join(cut(line, width) for line in [*lines, *(line for line in more if line)])
 

@@ -27,7 +27,7 @@ def page(state: PageState, names: Sequence[str], studies: Sequence[StudyView]) -
     """
     offered: list[tuple[str, int | None]] = [(name, None) for name in names]
     for study in studies:
-        offered += [(study.facts.name, number) for number in best_numbers(study.trials, NUM_OFFERED)]
+        offered += [(study.facts.name, number) for number in best_numbers(study.candidates, NUM_OFFERED)]
     chosen = compared_texts(state.compared)
     # One by one, since the trials offered are not a selection.
     values = dict.fromkeys([*chosen, *(text for column in offered for text in compared_texts([column]))])

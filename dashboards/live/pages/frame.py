@@ -19,7 +19,10 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 def heading(title: str, *, details: Sequence[Any] = ()) -> Any:
     """The page's title with a line beneath it."""
     line = [html.P(list(details))] if details else []
-    return html.Header([html.H1(title), *line])
+    # A long name breaks after an underscore.
+    first, *others = title.split("_")
+    broken = [part for other in others for part in ("_", html.Wbr(), other)]
+    return html.Header([html.H1([first, *broken] if others else title), *line])
 
 
 def sections(panels: Sequence[Panel], *, beneath: Mapping[str, Any] = NOTHING) -> list[Any]:

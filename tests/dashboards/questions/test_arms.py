@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from dashboards.blocks import Empty, Prose, Table
+from dashboards.blocks import Empty, Prose, Table, Tiles, VerdictCounts
 from dashboards.data.arms import SharedGain, arms_of, shared_gain
-from dashboards.data.filters import restricted
+from dashboards.data.filters import candidates, restricted
+from dashboards.data.overview import load_overview
 from dashboards.data.study import StudyView
 from dashboards.data.study_loading import load
 from dashboards.panels import ABLATION, STUDY, panels_of
-from dashboards.questions import arm_curves, effects, paired, path, shapley
+from dashboards.questions import arm_curves, arm_headline, effects, paired, path, shapley, tuning
+from evolve.storage import schema
 from evolve.storage.database import open_engine
-from tests.evolve.run.test_ablation import PLAIN, SEEDS, ablation, run
+from tests.evolve.run.test_ablation import PLAIN, SEEDS, TUNED, ablation, run
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,55 @@ def test_only_a_study_that_compares_arms_has_their_panels_at_its_head(compared: 
     assert isinstance(arms_of(view), Empty)
 
 
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> StudyView:
+    folder = tmp_path_factory.mktemp("tuned")
+    run(ablation(TUNED), folder)
+    return load(open_engine(f"sqlite:///{folder}/evolve.db"), "fake")
+
+
+def test_trials_that_only_tune_are_not_counted_among_what_is_compared(tuned: StudyView) -> None:
+    blocks = arm_headline.PANEL.draw(tuned)
+
+    said = " ".join(block.text for block in blocks if isinstance(block, Prose))
+    (tiles,) = (block for block in blocks if isinstance(block, Tiles))
+    (counts,) = (block for block in blocks if isinstance(block, VerdictCounts))
+    (settings,) = (block for block in blocks if isinstance(block, Table))
+    shown = {tile.label: (tile.value, tile.detail) for tile in tiles.tiles}
+    assert "by 6 trials on other seeds, which are not compared" in said and "best" not in said
+    assert shown["trainings compared"] == ("12", "of 12") and sum(count for _, count in counts.counts) == 12
+    assert [row[0] for row in settings.rows] == ["baseline", "schedule=cosine"]
+    assert [panel.key for panel in panels_of("/study", tuned)[:5]] == [
+        *("summary", "effects", "paired", "arm_curves", "tuning"),
+    ]
+
+
+def test_a_ring_is_around_the_setting_that_an_arm_was_compared_with(tuned: StudyView) -> None:
+    found = tuning.rows(tuned)
+    assert not isinstance(found, Empty)
+    (figure,) = tuning.draw(found)
+
+    lines, rings = figure.data[::2], figure.data[1::2]
+
+    assert [trace.name for trace in lines] == ["linear (baseline)", "cosine"]
+    assert [len(trace.x) for trace in lines] == [3, 3]
+    assert [max(line.y) for line in lines] == [ring.y[0] for ring in rings]
+
+
+def test_pictures_of_the_best_and_the_list_of_studies_leave_out_what_only_tunes(
+    tuned: StudyView, tmp_path: Path
+) -> None:
+    run(ablation(TUNED), tmp_path)
+    engine = open_engine(f"sqlite:///{tmp_path}/evolve.db")
+    with engine.begin() as connection:  # the luckiest of all
+        connection.execute(update(schema.trial).where(schema.trial.c.number == 0).values(fitness=0.99))
+    (summary,) = load_overview(engine, 0.0).studies
+    again = load(engine, "fake")
+
+    assert summary.best == max(again.candidates["fitness"]) < 0.99 and "6 seeds" in summary.spread
+    assert set(again.seed_results["number"]) == {6, 7} == set(candidates(again).trials["number"])
+
+
 def test_every_arm_has_its_effect_with_interval_sentence_and_divergences(compared: StudyView) -> None:
     blocks = effects.PANEL.draw(compared)
 
@@ -39,7 +91,8 @@ def test_every_arm_has_its_effect_with_interval_sentence_and_divergences(compare
     assert [row[0] for row in table.rows] == ["lr0=0.1", "lr0=5"]
     assert all(str(row[1]).endswith(".") for row in table.rows)
     assert blocks[0] == Prose("Which rate?")
-    assert list(figure.layout.yaxis.ticktext) == ["lr0=0.1<br>1 of 7 diverged", "lr0=5<br>7 of 7 diverged"]
+    assert list(figure.layout.yaxis.ticktext) == ["0.1<br>1 of 7 diverged", "5<br>7 of 7 diverged"]
+    assert figure.layout.yaxis.title.text == "lr0"
     assert figure.data[0].x[0] > 0.3 and figure.data[0].error_x.array[0] > 0
 
 

@@ -148,3 +148,10 @@ def test_an_ablation_starts_from_weights_and_is_inspected_as_a_run_does(tmp_path
 
     assert missing.returncode != 0 and "no.weights" in missing.stderr
     assert "cost: 3 trials x 7 seeds" in planned.stdout
+
+
+def test_a_comparison_is_shown_by_what_its_arms_say_and_has_no_best_trial(trained: Path) -> None:
+    lines = evolve(trained, "show", "toy").stdout.splitlines()
+
+    assert any(line.startswith("found   ") for line in lines) and not any(line.startswith("best ") for line in lines)
+    assert lines[-1] == "next    evolve ablate toy"

@@ -1,0 +1,104 @@
+"""How was each arm tuned?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboards.blocks import Empty
+from dashboards.data.arms import arms_of, short_names
+from dashboards.data.study import Parameter, StudyView
+from dashboards.data.trial_sets import is_rated
+from dashboards.figures import theme
+from dashboards.figures.series import arm_style
+from dashboards.questions.panel import Panel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """Fitness of the trials that tuned one nuisance hyperparameter, arm by arm.
+
+    Attributes:
+        parameter: What was tuned.
+        arms: Name of each arm, the baseline first.
+        rows: number, arm, value and fitness of each setting that was tried; NaN where it has no fitness.
+        chosen: Setting that each arm was compared with, by its name.
+    """
+
+    parameter: Parameter
+    arms: tuple[str, ...]
+    rows: pd.DataFrame
+    chosen: dict[str, float | str]
+
+
+def rows(view: StudyView) -> tuple[Tuned, ...] | Empty:
+    """What was tried for each arm, and what was taken."""
+    arms = arms_of(view)
+    if isinstance(arms, Empty):
+        return arms
+    plan, nuisance = arms.plan, arms.ablation.nuisance
+    if nuisance is None:
+        return Empty("Nothing was tuned for the arms: all but what they differ in is fixed.")
+    _, names = short_names(plan)
+    tried = view.trials[view.trials["number"] < plan.num_tuning]
+    own = pd.DataFrame(
+        {
+            "number": tried["number"],
+            "arm": [names[plan.arm_of(int(number)).name] for number in tried["number"]],
+            "fitness": tried["fitness"].where(is_rated(tried)),
+        }
+    )
+    axes = [axis for axis in view.space if axis.name in nuisance.space and axis.name in view.params]
+    return tuple(
+        Tuned(
+            parameter=axis,
+            arms=tuple(names.values()),
+            rows=own.assign(value=view.params[axis.name].reindex(own["number"]).to_numpy()),
+            chosen=_chosen(view, axis.name, [names[arm.name] for arm in plan.arms], first=plan.num_tuning),
+        )
+        for axis in axes
+    )
+
+
+def _chosen(view: StudyView, name: str, arms: list[str], *, first: int) -> dict[str, float | str]:
+    settings = {arm: view.params_of(first + place) for place, arm in enumerate(arms)}
+    return {arm: own[name] for arm, own in settings.items() if name in own}
+
+
+def draw(data: tuple[Tuned, ...]) -> tuple[go.Figure, ...]:
+    """Fitness over each nuisance hyperparameter, a line an arm, with a ring around what was taken."""
+    return tuple(_draw(each) for each in data)
+
+
+def _draw(data: Tuned) -> go.Figure:
+    figure = theme.new_figure(height=380, x=data.parameter.name, y="fitness, tuning seeds", showlegend=True)
+    places = theme.positions(data.parameter, data.rows["value"], data.rows["number"])
+    rows = data.rows.assign(x=places).sort_values("x")
+    figure.update_layout(xaxis=theme.axis_layout(data.parameter, rows["x"]))
+    mode = "markers" if data.parameter.is_categorical else "lines+markers"
+    for slot, arm in enumerate(data.arms):
+        own, (color, dash) = rows[rows["arm"] == arm], arm_style(slot)
+        taken = own[(own["value"] == data.chosen.get(arm)) & own["fitness"].notna()].head(1)
+        look = {"color": color, "width": 1.6, "dash": dash}
+        figure.add_scatter(
+            x=own["x"], y=own["fitness"], mode=mode, line=look, marker={"color": color, "size": 7},
+            name=theme.label(arm), legendgroup=arm, customdata=own["number"],
+            hovertemplate=f"<b>{theme.label(arm)}</b>, trial %{{customdata}}<br>%{{y:.4f}}<extra></extra>",
+        )  # fmt: skip
+        figure.add_scatter(
+            x=taken["x"], y=taken["fitness"], mode="markers", legendgroup=arm, showlegend=False, hoverinfo="skip",
+            marker={"symbol": "circle-open", "size": 15, "color": color, "line": {"width": 2}},
+        )  # fmt: skip
+    return figure
+
+
+PANEL = Panel(
+    key="tuning",
+    title="How was each arm tuned?",
+    caption="Fitness of the trials that tuned, on seeds of their own. A ring marks the setting that an arm was "
+    "compared with. It is the best of several, so part of it is luck: other seeds, of the comparison, give less.",
+    rows=rows,
+    blocks=draw,
+)

@@ -1,0 +1,42 @@
+"""What a comparison has come to, in the lines with which a study is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from evolve.formatting import listed
+
+if TYPE_CHECKING:
+    from evolve.ablation.interim import Standing
+    from evolve.storage.trial_rows import TrialRow
+    from evolve.study.ablation import Ablation
+    from evolve.study.arms import ArmPlan
+
+
+def compared_lines(ablation: Ablation, plan: ArmPlan, standing: Standing) -> list[str]:
+    """What the arms say together, how much is missing, and which trials are not compared.
+
+    Args:
+        ablation: What is compared.
+        plan: Which trial trains which arm.
+        standing: What the trainings say.
+    """
+    from evolve.ablation.verdicts import conclusion
+
+    lines = []
+    if standing.missing == len(standing.runs):
+        lines.append("found   nothing yet: no training that is compared has ended")
+    else:
+        lines.append(f"found   {conclusion(standing.effects)}")
+    if 0 < standing.missing < len(standing.runs):
+        lines.append(f"missing {standing.missing} of {len(standing.runs)} trainings, so what was found may change")
+    if ablation.nuisance is not None:
+        tuned = listed(list(ablation.nuisance.space))
+        lines.append(f"tuning  trials 0 to {plan.num_tuning - 1} tune {tuned} for each arm and are not compared")
+    return lines
+
+
+def compared_first(rows: Sequence[TrialRow], plan: ArmPlan) -> list[TrialRow]:
+    """Trials that are compared before those that only tune, each group in the order given."""
+    return sorted(rows, key=lambda row: row.number < plan.num_tuning)
