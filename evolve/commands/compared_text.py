@@ -10,8 +10,26 @@ from evolve.formatting import listed
 if TYPE_CHECKING:
     from evolve.ablation.interim import Standing
     from evolve.storage.trial_rows import TrialRow
+    from evolve.study import Study
     from evolve.study.ablation import Ablation
     from evolve.study.arms import ArmPlan
+
+
+def compared_of(storage: str, study: Study | None, rows: Sequence[TrialRow]) -> tuple[Sequence[TrialRow], list[str]]:
+    """Trials with those that only tune at the end, and what a comparison has come to; no lines where there is none.
+
+    Args:
+        storage: Database of the study.
+        study: As it is stored; None where evolve did not make it.
+        rows: All its trials.
+    """
+    if study is None or study.ablation is None:
+        return rows, []
+    from evolve.commands.ablating import shown_of
+
+    shown = shown_of(storage, study)
+    ordered = sorted(rows, key=lambda row: row.number < shown.plan.num_tuning)
+    return ordered, compared_lines(shown.ablation, shown.plan, shown.standing)
 
 
 def compared_lines(ablation: Ablation, plan: ArmPlan, standing: Standing) -> list[str]:
@@ -35,8 +53,3 @@ def compared_lines(ablation: Ablation, plan: ArmPlan, standing: Standing) -> lis
         tuned = listed(list(ablation.nuisance.space))
         lines.append(f"tuning  trials 0 to {plan.num_tuning - 1} tune {tuned} for each arm and are not compared")
     return lines
-
-
-def compared_first(rows: Sequence[TrialRow], plan: ArmPlan) -> list[TrialRow]:
-    """Trials that are compared before those that only tune, each group in the order given."""
-    return sorted(rows, key=lambda row: row.number < plan.num_tuning)
