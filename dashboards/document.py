@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 from dashboards.blocks import Album, Empty, Table
 from dashboards.figures import theme
 from dashboards.questions.panel import Block, Panel
-from dashboards.rendering import Leaf, Node, album_element, panel_body, table_element
+from dashboards.rendering import Leaf, Node, album_element, element, panel_body, table_element, text_nodes
 from evolve.formatting import counted
 
 LONG_TABLE = 30
@@ -106,9 +106,9 @@ def _inside_script(text: str) -> str:
 
 
 def _section(section: Section) -> str:
-    caption = f'<p class="caption">{escape(section.caption)}</p>' if section.caption else ""
-    body = "".join(_html(node, section.key) for node in panel_body(section.blocks))
-    return f'<section id="{section.key}"><h2>{escape(section.title)}</h2>{caption}{body}</section>'
+    caption = [element("p", *text_nodes(section.caption), class_="caption")] if section.caption else []
+    body = "".join(_html(node, section.key) for node in (*caption, *panel_body(section.blocks)))
+    return f'<section id="{section.key}"><h2>{escape(section.title)}</h2>{body}</section>'
 
 
 def _html(node: Node, key: str) -> str:

@@ -84,9 +84,7 @@ STUDY = (
     setup.ENVIRONMENT,
 )
 # A study that compares arms is asked about them first.
-_OF_ALL = tuple(panel for panel in STUDY[1:] if panel not in _OF_SEARCH)
 POPULATION = (*STUDY[:2], population.PANEL, *(panel for panel in STUDY[2:] if panel not in _OF_SEARCH))
-NOISE = (STUDY[0], noise.PANEL, *_OF_ALL)
 
 
 def _of_candidates(panel: Panel) -> Panel:
@@ -108,6 +106,7 @@ ABLATION = (
     _of_candidates(schedules.PANEL),
     *STUDY[STUDY.index(timeline.PANEL) :],
 )
+NOISE = (noise.HEADLINE, noise.PANEL, *ABLATION[4:])
 # Where its nuisance is tuned, after what came of it.
 TUNED_ABLATION = (*ABLATION[:4], tuning.PANEL, *ABLATION[4:])
 # And whose the gain is, by the way in which it names its arms.

@@ -79,9 +79,9 @@ def panel_body(blocks: Iterable[Block]) -> list[Node]:
 def _node(block: Block, index: int) -> Node:
     match block:
         case Prose(text):
-            return element("p", *_text_nodes(text))
+            return element("p", *text_nodes(text))
         case Empty(text):
-            return element("p", *_text_nodes(text), class_="empty")
+            return element("p", *text_nodes(text), class_="empty")
         case Disclosure():
             return element("details", element("summary", block.summary), element("pre", block.text))
         case Tiles(tiles):
@@ -186,8 +186,8 @@ def _cell(column: Column, cell: Cell) -> Element:
     return element("td", cell_text(column, cell), class_="number")
 
 
-def _text_nodes(text: str) -> list[Node]:
-    # Words in backticks are names of commands and keys.
+def text_nodes(text: str) -> list[Node]:
+    """A text with what stands in backticks, names of commands and keys, as code."""
     parts = re.split(r"`([^`]+)`", text)
     return [element("code", part) if index % 2 else part for index, part in enumerate(parts) if part]
 

@@ -240,12 +240,19 @@ class Standing:
     """How far the best of a study can be trusted.
 
     Attributes:
-        text: In a sentence; empty where nothing was chosen among many.
+        said: In a sentence; empty where nothing was chosen among many.
+        command: What tells more, as it is typed; empty where nothing does.
         confirmation: What training it again has shown; None where nobody has.
     """
 
-    text: str
+    said: str
+    command: str = ""
     confirmation: Confirmation | None = None
+
+    @property
+    def text(self) -> str:
+        """The sentence and the command."""
+        return f"{self.said}; {self.command}" if self.command else self.said
 
     @property
     def best(self) -> Candidate | None:
@@ -253,7 +260,7 @@ class Standing:
         return None if self.confirmation is None else self.confirmation.best
 
 
-NO_STANDING = Standing(text="")
+NO_STANDING = Standing(said="")
 
 
 def not_confirmed(num_trials: int, *, num_seeds: int, command: str) -> Standing:
@@ -266,4 +273,4 @@ def not_confirmed(num_trials: int, *, num_seeds: int, command: str) -> Standing:
     """
     how = "once" if num_seeds == 1 else f"with {num_seeds} seeds"
     found = f"not confirmed: found {how} among {counted(num_trials, 'trial')} that trained through"
-    return Standing(text=f"{found}; {command}" if command else found)
+    return Standing(said=found, command=command)

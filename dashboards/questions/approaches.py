@@ -137,7 +137,11 @@ def _axis(trace: Trace) -> dict[str, object]:
         return axis | {"range": [-1, 1], "tickvals": []}
     low, high = np.log10(min(shown)), np.log10(max(shown))
     room = 0.12 * (high - low) or 0.3
-    return axis | theme.log_axis(min(shown), max(shown), most=3) | {"range": [low - room, high + room]}
+    ticks = theme.log_axis_over(shown, most=3)
+    if not ticks:  # no two round numbers lie between them
+        ends = dict.fromkeys((min(shown), max(shown)))
+        ticks = {"tickvals": list(ends), "ticktext": [formatting.number(end) for end in ends]}
+    return axis | ticks | {"range": [low - room, high + room]}
 
 
 def _add(figure: go.Figure, data: Approach, trace: Trace, axis: str) -> None:

@@ -21,9 +21,10 @@ def rows(view: StudyView) -> Confirmation | Empty:
         return found
     if not view.standing.text:
         return Empty("No trial has run to its end yet that was chosen among others, so there is nothing to confirm.")
+    again = f" `{command}`" if (command := view.standing.command) else " `evolve confirm`"
     return Empty(
-        f"The best of the study is {view.standing.text}. The best of many trials is partly the luckiest: that command "
-        "trains the best of them again, with seeds that the study has not used, beside the defaults."
+        f"The best of the study is {view.standing.said}. The best of many trials is partly the luckiest:{again} trains "
+        "the best of them again, with seeds that the study has not used, beside the defaults."
     )
 
 

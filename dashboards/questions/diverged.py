@@ -43,8 +43,9 @@ def diverged_table(view: StudyView) -> Table | Empty:
     rows = []
     for number, reason in zip(trials["number"], trials["reason"], strict=True):
         diagnosis = view.diagnoses.get(int(number), {})
-        message = str(diagnosis.get("summary") or reason)
         causes, change = likely(diagnosis)
+        # What a column of its own says is not said again.
+        message = str(diagnosis.get("summary") or reason).partition("; cause: ")[0]
         rows.append(
             (int(number), message, causes, change, *setting_cells(view, int(number)), *_diagnosis_cells(diagnosis))
         )

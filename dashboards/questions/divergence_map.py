@@ -126,9 +126,10 @@ def _add_rated(figure: go.Figure, rows: pd.DataFrame) -> None:
         # The colour of these is their fitness, so the legend shows the symbol alone.
         symbol = {"color": theme.NEUTRAL, "symbol": theme.style(verdict).symbol, "size": 9}
         figure.add_scatter(x=[None], y=[None], mode="markers", marker=symbol, name=verdict, hoverinfo="skip")
-    figure.update_layout(
-        coloraxis={"colorscale": theme.SCALE, "colorbar": bar, "showscale": rows["fitness"].nunique() > 1}
-    )
+    # Said in numbers: Plotly looks at the first trace alone, which may be a single trial.
+    fitness = rows["fitness"]
+    ends = {"cmin": fitness.min(), "cmax": fitness.max()} if fitness.nunique() > 1 else {}
+    figure.update_layout(coloraxis={"colorscale": theme.SCALE, "colorbar": bar, "showscale": bool(ends)} | ends)
 
 
 def _map_of_one(data: DivergenceMap) -> go.Figure:

@@ -107,8 +107,13 @@ def _outcome(view: StudyView) -> str:
         )
         return f"{message} None has run to its end{others}."
     result = f"The best is trial {best['number']}, with a fitness of {formatting.score(best['fitness'])}"
-    standing = f" It is {text}." if (text := view.standing.text) and view.left_out.empty else ""
+    standing = f" It is {text}." if (text := _standing(view)) and view.left_out.empty else ""
     return f"{message} {result}{_precisions(best, view.facts.text('nms_iou'))}.{standing}"
+
+
+def _standing(view: StudyView) -> str:
+    standing = view.standing
+    return f"{standing.said}; `{standing.command}` tells whether it was luck" if standing.command else standing.said
 
 
 def _precisions(best: Mapping[str, Any], nms_iou: str) -> str:

@@ -21,6 +21,8 @@ from detector.plan import images_used
 from evolve.formatting import counted, listed, spans
 from evolve.storage.schema import TERMS
 
+LEAST_BAND = 2  # trials, of which a band would be their own curves
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
@@ -57,7 +59,9 @@ def term_rows(view: StudyView) -> tuple[Losses, ...] | Empty:
     terms = [_rows_of(view, term, (term,)) for term in TERMS]
     if missing := [term for term in terms if isinstance(term, Empty)]:
         return missing[0]
-    return tuple(term for term in terms if isinstance(term, Losses))
+    known = tuple(term for term in terms if isinstance(term, Losses))
+    # With a single class there is nothing to tell apart.
+    return tuple(term for term in known if term.name != "cls" or _shown(term).any()) or known
 
 
 def not_finite_text(found: Sequence[tuple[int, tuple[int, ...]]]) -> str:
@@ -143,7 +147,7 @@ def _draw_by_images(data: Sequence[Losses], *, height: int, showlegend: bool) ->
 def _draw(data: Losses, *, height: int, y: str, showlegend: bool) -> go.Figure:
     figure = theme.new_figure(height=height, x="epochs trained", y=y, showlegend=showlegend)
     figure.update_layout(xaxis=theme.integer_axis(data.train["epoch"].max()))
-    if data.num_trials > 2:
+    if data.num_trials > LEAST_BAND:
         add_band(figure, data.val, f"10 to 90 % of {data.num_trials:,} trials, validation")
         add_line(figure, data.train["epoch"], data.train["median"], "median, training")
         add_line(figure, data.val["epoch"], data.val["median"], "median, validation", dash="dash")
@@ -173,7 +177,8 @@ def _spans_decades(data: Losses) -> bool:
 
 
 def _shown(data: Losses) -> NDArray[np.float64]:
-    shown = pd.concat([data.best["train"], data.best["val"], data.val["high"], data.val["low"]])
+    band = [data.val["high"], data.val["low"]] if data.num_trials > LEAST_BAND else []
+    shown = pd.concat([data.best["train"], data.best["val"], *band])
     return np.asarray(shown, dtype=np.float64)
 
 

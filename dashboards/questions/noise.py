@@ -6,13 +6,16 @@ import json
 
 import plotly.graph_objects as go
 
-from dashboards.blocks import Column, Empty, Prose, Table
+from dashboards.blocks import Column, Empty, Prose, Table, Tile, Tiles, VerdictCounts
 from dashboards.data.arms import FILTERED, trainings_in
 from dashboards.data.study import StudyView
+from dashboards.data.trial_sets import VERDICTS, started
 from dashboards.figures import theme
+from dashboards.questions.headline import training_seconds
 from dashboards.questions.panel import Block, Panel
 from evolve.ablation.crossed import NoiseFound, noise_found
 from evolve.ablation.noise import NoiseShares
+from evolve.formatting import counted, duration
 from evolve.study import Study
 
 
@@ -22,6 +25,29 @@ def rows(view: StudyView) -> NoiseFound | Empty:
         return Empty(FILTERED)
     found = noise_found(Study.from_json(json.dumps(dict(view.facts.config))), trainings_in(view))
     return found if found.shares is not None else Empty(f"No shares yet: {found.reason}.")
+
+
+def summary_rows(view: StudyView) -> tuple[Block, ...] | Empty:
+    """What was crossed, and how much equal trainings differ."""
+    found = rows(view)
+    trained = view.trainings
+    lost = int((trained["verdict"] == "diverged").sum())
+    counts = tuple((verdict, int(count)) for verdict in VERDICTS if (count := (trained["verdict"] == verdict).sum()))
+    tiles = [
+        Tile(label="trainings", value=f"{len(trained):,}", detail="all with the same hyperparameters"),
+        Tile(label="diverged", value=f"{lost:,}", detail=f"of {counted(len(trained), 'training')}"),
+        Tile(label="training time", value=duration(training_seconds(started(view.trials))), detail="together"),
+    ]
+    if not isinstance(found, Empty) and (shares := found.shares) is not None:
+        spread = f"up to {shares.deviation_high:.3f} (95 %)"
+        tiles = [
+            Tile(label="fitness varies by", value=f"{shares.deviation:.3f}", detail=f"standard deviation, {spread}"),
+            Tile(label="smallest difference", value=f"{shares.floor:.3f}", detail="of two single trainings"),
+            *tiles,
+        ]
+    description = view.facts.text("description")
+    said = found if isinstance(found, Empty) else Prose(found.text)
+    return (*((Prose(description),) if description else ()), said, Tiles(tuple(tiles)), VerdictCounts(counts))
 
 
 def draw(data: NoiseShares) -> go.Figure:
@@ -70,6 +96,8 @@ def _table(found: NoiseShares) -> Table:
         rows=tuple((share.source, share.share, share.low, share.high, share.deviation) for share in found.shares),
     )
 
+
+HEADLINE = Panel(key="summary", title="Summary", rows=summary_rows)
 
 PANEL = Panel(
     key="noise",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evolve.commands.compared_text import stored_ablation
 from evolve.commands.defining import chosen_options, defined, device_of, run_of, say_choices, with_budget
 from evolve.commands.options import (
     DEFAULT_STORAGE,
@@ -185,22 +186,6 @@ def _train(run: Run) -> tuple[bool, dict[str, str]]:
     if (nothing := result.found.grounded) is not None:
         typer.echo(f"note    {nothing.text}, so that there is little to compare", err=True)
     return stopped.is_complete, result.files
-
-
-def stored_ablation(storage: str, study: Study) -> Compared:
-    """What is stored of an ablation, and what it shows.
-
-    Raises:
-        StudyError: It compares no arms.
-        StorageError: It is not stored.
-    """
-    from evolve.ablation.compared import compared
-    from evolve.storage.ablations import trainings_of
-
-    with opened_storage(storage, reads_only=True) as opened:
-        trainings = trainings_of(opened.engine, study.name)
-        ended = opened.verdicts(opened.study_id(study.name))
-    return compared(study, trainings, ended)
 
 
 def _notes(storage: str, study: Study) -> list[str]:

@@ -2,41 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from evolve.commands.output import opened_storage
 from evolve.formatting import listed
 
 if TYPE_CHECKING:
-    from evolve.ablation.interim import Standing
+    from evolve.ablation.compared import Compared
     from evolve.storage.trial_rows import TrialRow
-    from evolve.study.ablation import Ablation
-    from evolve.study.arms import ArmPlan
+    from evolve.study import Study
 
 
-def compared_lines(ablation: Ablation, plan: ArmPlan, standing: Standing) -> list[str]:
-    """What the arms say together, how much is missing, and which trials are not compared.
+def stored_ablation(storage: str, study: Study) -> Compared:
+    """What is stored of an ablation, and what it shows.
+
+    Raises:
+        StudyError: It compares no arms.
+        StorageError: It is not stored.
+    """
+    from evolve.ablation.compared import compared
+    from evolve.storage.ablations import trainings_of
+
+    with opened_storage(storage, reads_only=True) as opened:
+        trainings = trainings_of(opened.engine, study.name)
+        ended = opened.verdicts(opened.study_id(study.name))
+    return compared(study, trainings, ended)
+
+
+def compared_of(storage: str, study: Study | None, rows: list[TrialRow]) -> tuple[list[TrialRow], list[str]]:
+    """Trials with those that only tune at the end, and what a comparison has come to; no lines where there is none.
 
     Args:
-        ablation: What is compared.
-        plan: Which trial trains which arm.
-        standing: What the trainings say.
+        storage: Database of the study.
+        study: As it is stored; None where evolve did not make it.
+        rows: All its trials.
     """
+    if study is None or study.ablation is None:
+        return rows, []
+    found = stored_ablation(storage, study)
+    return sorted(rows, key=lambda row: row.number < found.plan.num_tuning), _lines(found)
+
+
+def _lines(found: Compared) -> list[str]:
+    """What the arms say together, how much is missing, and which trials are not compared."""
     from evolve.ablation.verdicts import conclusion
 
     lines = []
-    if standing.missing == len(standing.runs):
+    if found.missing == len(found.runs):
         lines.append("found   nothing yet: no training that is compared has ended")
     else:
-        lines.append(f"found   {conclusion(standing.effects)}")
-    if 0 < standing.missing < len(standing.runs):
-        lines.append(f"missing {standing.missing} of {len(standing.runs)} trainings, so what was found may change")
-    if ablation.nuisance is not None:
-        tuned = listed(list(ablation.nuisance.space))
-        lines.append(f"tuning  trials 0 to {plan.num_tuning - 1} tune {tuned} for each arm and are not compared")
+        lines.append(f"found   {conclusion(found.effects)}")
+    if 0 < found.missing < len(found.runs):
+        lines.append(f"missing {found.missing} of {len(found.runs)} trainings, so what was found may change")
+    if found.ablation.nuisance is not None:
+        tuned = listed(list(found.ablation.nuisance.space))
+        lines.append(f"tuning  trials 0 to {found.plan.num_tuning - 1} tune {tuned} for each arm and are not compared")
     return lines
-
-
-def compared_first(rows: Sequence[TrialRow], plan: ArmPlan) -> list[TrialRow]:
-    """Trials that are compared before those that only tune, each group in the order given."""
-    return sorted(rows, key=lambda row: row.number < plan.num_tuning)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,12 +14,16 @@ from evolve.commands.output import (
     chosen_study,
     found_in,
     opened_storage,
+    place_of,
     say,
     say_next,
     terminal_width,
     write_report,
 )
 from evolve.errors import EvolveError, StudyError
+
+if TYPE_CHECKING:
+    from evolve.storage.trial_rows import TrialRow
 
 
 def studies(
@@ -88,13 +92,11 @@ def show(
 
     Example: `evolve show lr_sweep`, `evolve show lr_sweep 7`, `evolve show latest --findings --json`
     """
-    from evolve.commands.ablating import shown_of
-    from evolve.commands.compared_text import compared_first, compared_lines
+    from evolve.commands.compared_text import compared_of
     from evolve.commands.finding_text import finding_lines
     from evolve.commands.noise import noise_line
     from evolve.commands.time_text import time_line, time_table
     from evolve.commands.trial_table import heading, trial_table
-    from evolve.commands.trial_text import trial_text
     from evolve.storage.confirmations import standing_of
     from evolve.storage.time_spent import time_spent
     from evolve.storage.trial_rows import description_of, trial_rows
@@ -107,16 +109,16 @@ def show(
             spent = time_spent(connection, opened.study_id(name))
         definition = opened.stored_study(name)
         noise = "" if definition is None or as_json else noise_line(opened.engine, definition)
-        standing = standing_of(opened.engine, name).text
+        proof = standing_of(opened.engine, name)
         found = found_in(opened.engine, name) if trial is None and (findings or not as_json) else ()
-    compared: list[str] = []
-    if trial is None and definition is not None and definition.ablation is not None:
-        shown = shown_of(storage, definition)
-        rows = compared_first(rows, shown.plan)
-        compared = compared_lines(shown.ablation, shown.plan, shown.standing)
     width = None if wide else terminal_width()
+    if trial is not None:
+        _say_trial(rows[0], width, storage, as_json=as_json)
+        return
+    rows, compared = compared_of(storage, definition, rows)
 
     def table() -> str:
+        standing = " ".join([proof.text, *(place_of(storage) if proof.command else [])])
         said = {"noise": noise, "proof": standing}
         more = [*compared, *(f"{key:<8}{text}" for key, text in said.items() if text), time_line(spent)]
         is_search = not compared and (definition is None or definition.noise is None)
@@ -124,14 +126,8 @@ def show(
         parts = [head, trial_table(rows, limit=limit, width=width) if rows else "", finding_lines(found, name, storage)]
         return "\n\n".join(part for part in parts if part)
 
-    if trial is not None:
-        say(rows[0].as_json(), as_json=as_json, text=lambda: trial_text(rows[0], RUNS / name, width=width))
-        can_be_replayed = "step" in (rows[0].diagnosis or {})
-        then = ["replay", name, str(trial)] if can_be_replayed else ["note", name, str(trial), "what to remember"]
-        say_next(["evolve", *then], as_json=as_json, storage=storage)
-        return
     if findings:
-        result = {"study": name, "standing": standing, "findings": [each.as_mapping(name) for each in found]}
+        result = {"study": name, "standing": proof.text, "findings": [each.as_mapping(name) for each in found]}
         say(
             result,
             as_json=as_json,
@@ -142,6 +138,16 @@ def show(
     else:
         say([row.as_json() for row in rows], as_json=as_json, text=table)
     say_next(["evolve", "ablate" if compared else "report", name], as_json=as_json, storage=storage)
+
+
+def _say_trial(row: TrialRow, width: int | None, storage: str, *, as_json: bool) -> None:
+    from evolve.commands.trial_text import trial_text
+
+    say(row.as_json(), as_json=as_json, text=lambda: trial_text(row, RUNS / row.study, width=width))
+    number = str(row.number)
+    can_be_replayed = "step" in (row.diagnosis or {})
+    then = ["replay", row.study, number] if can_be_replayed else ["note", row.study, number, "what to remember"]
+    say_next(["evolve", *then], as_json=as_json, storage=storage)
 
 
 def report(

@@ -85,9 +85,10 @@ def estimate(run: Run) -> Estimate:
         rounds = min(rounds, max(int(limit // trial), 1))
     total, trials = rounds * trial, min(study.budget.trials, rounds * workers)
     of_all = f" of {study.budget.trials}" if trials < study.budget.trials else ""
-    trainings = [f"{count} trials x {seeds} seeds" for count, seeds in groups]
+    trainings = [f"{counted(count, 'trial')} x {counted(seeds, 'seed')}" for count, seeds in groups]
     if of_all or len(groups) == 1 or study.population is not None:
-        trainings = [f"{trials}{of_all} trials x {len(study.seeds)} seeds"]
+        asked = f"{trials}{of_all} trials" if of_all else counted(trials, "trial")
+        trainings = [f"{asked} x {counted(len(study.seeds), 'seed')}"]
     return Estimate(
         trials=trials,
         trainings=" and ".join(trainings),
@@ -196,7 +197,9 @@ def _settings(params: Mapping[str, Any]) -> str:
 
 
 def _stopper(study: Study) -> str:
-    return f"{study.pruner} pruner" if study.scheduler == "none" else f"Ray Tune's {study.scheduler}"
+    if study.scheduler != "none":
+        return f"Ray Tune's {study.scheduler}"
+    return "no pruner" if study.pruner == "none" else f"{study.pruner} pruner"
 
 
 def _range_text(parameter: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from detector.hyperparameters import Hyperparameters
 from detector.telemetry import TERMS, LaneEnded, StepTelemetry
-from evolve.formatting import capitalised
+from evolve.formatting import capitalised, counted
 from evolve.outcome.causes import explain
 from evolve.outcome.explanations import Cause, Explanation
 from evolve.outcome.signs import LARGE_BOX_LOGIT, WARNING_UPDATE, Course
@@ -108,7 +108,7 @@ class Diagnosis:
                 f"loss grew to {self.loss_growth:.3g}x its start by {where}, most in {self.term} at scale {self.scale}"
             )
         if self.term in TERMS:
-            others = f" and {self.num_terms - 1} more terms" if self.num_terms > 1 else ""
+            others = f" and {counted(self.num_terms - 1, 'more term')}" if self.num_terms > 1 else ""
             return f"{self.term} loss {self.value:g} at scale {self.scale}{others}, {where}"
         return f"{self.term} {self.value:g}, {where}"
 

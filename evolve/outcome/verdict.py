@@ -91,7 +91,8 @@ def judge(fitness: Sequence[float], *, losses: LossCurves, ended: LaneEnded, thr
         return Judgement(verdict=Verdict.WORSENED, reason=worsened)
     if shortage := _shortage(fitness, losses, thresholds):
         return Judgement(verdict=Verdict.UNDERTRAINED, reason=f"fitness {fitness[-1]:.3g} {shortage}")
-    reason = f"fitness {fitness[-1]:.3g}; last quarter added {_late_gain(fitness):.1%}"
+    gain = _late_gain(fitness)
+    reason = f"fitness {fitness[-1]:.3g}; last quarter {'lost' if gain < 0 else 'added'} {abs(gain):.1%}"
     return Judgement(verdict=Verdict.CONVERGED, reason=reason)
 
 

@@ -81,10 +81,11 @@ def standing_from(engine: Engine, study: str, config: Mapping[str, Any], *, num_
         config: The study as it is stored; one that is not ours may have no keys.
         num_trained: Trials that trained through.
     """
-    if config.get("ablation") or config.get("pbt") or not config.get("space") or not num_trained:
+    is_search = config.get("space") and not any(config.get(key) for key in ("ablation", "noise", "pbt"))
+    if not is_search or not num_trained:
         return NO_STANDING
     if (found := confirmation_of(engine, study)) is not None:
-        return Standing(text=found.sentence, confirmation=found)
+        return Standing(said=found.sentence, confirmation=found)
     command = "" if config.get("data") == NOT_GIVEN else f"evolve confirm {study}"
     return not_confirmed(num_trained, num_seeds=len(config.get("seeds") or (0,)), command=command)
 

@@ -131,7 +131,7 @@ def test_studies_are_listed_and_described(tmp_path: Path) -> None:
 def test_a_dry_run_prints_plan_and_cost_and_leaves_nothing(tmp_path: Path) -> None:
     text = evolve(tmp_path, "run", "--study", "lr_sweep", "--dry-run").stdout
 
-    assert "cost: 16 trials x 1 seeds" in text and "space    lr0" in text
+    assert "cost: 16 trials x 1 seed" in text and "space    lr0" in text
     assert list(tmp_path.iterdir()) == []
 
 
