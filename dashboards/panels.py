@@ -83,7 +83,7 @@ STUDY = (
     setup.PANEL,
     setup.ENVIRONMENT,
 )
-# A study that compares arms is asked about them first.
+# A population is one search by many trainings, of which no trial is a whole one.
 POPULATION = (*STUDY[:2], population.PANEL, *(panel for panel in STUDY[2:] if panel not in _OF_SEARCH))
 
 
