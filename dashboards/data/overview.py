@@ -14,6 +14,7 @@ from dashboards.data.frames import read_json
 from dashboards.data.study_loading import VERDICT_OF_STATE, check_tables
 from dashboards.data.trial_sets import TRAINED
 from evolve.analysis import spread_text
+from evolve.study.arms import compared_trials
 
 ALIVE_SECONDS = 90  # a runner says much more often that it lives
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
@@ -29,7 +30,8 @@ class StudySummary:
         verdicts: Count of trials by verdict.
         num_ended: Trials that will not change.
         num_planned: The budget, or 0 where there is none.
-        best: Best fitness of the trials that ran to their end.
+        best: Best fitness of the trials that ran to their end; not a number where their seeds differ, as in an ablation
+            with looks or tuning.
         spread: How far that can be trusted: its interval over seeds, or that there is one; empty if unknown.
         first_started, last_seen: Seconds since 1970, NaN if unknown.
         is_running: Whether a runner has been heard of lately.
@@ -101,6 +103,8 @@ def _summary(row: Any, groups: Sequence[Any], by_seed: Sequence[float], now: flo
     for group in groups:
         verdict = group.verdict or VERDICT_OF_STATE.get(group.state, "unjudged")
         verdicts[verdict] = verdicts.get(verdict, 0) + group.number_of
+    num_planned = planned if isinstance(planned, int) and planned > 0 else 0
+    is_comparable = num_planned <= len(compared_trials(config))
     moments = [time for group in groups for time in (group.last_started, group.last_ended) if isfinite(_nan(time))]
     heartbeat = _nan(row.heartbeat)
     return StudySummary(
@@ -109,9 +113,9 @@ def _summary(row: Any, groups: Sequence[Any], by_seed: Sequence[float], now: flo
         data=str(config.get("data") or ""),
         verdicts=verdicts,
         num_ended=sum(group.number_of for group in groups if group.state in ENDED),
-        num_planned=int(planned) if isinstance(planned, int) and planned > 0 else 0,
-        best=_best(groups),
-        spread=spread_text(by_seed),
+        num_planned=num_planned,
+        best=_best(groups) if is_comparable else nan,
+        spread=spread_text(by_seed) if is_comparable else "",
         first_started=min((_nan(group.first_started) for group in groups if group.first_started), default=nan),
         last_seen=max([*moments, *([heartbeat] if isfinite(heartbeat) else [])], default=_nan(row.created)),
         is_running=bool(now - heartbeat < ALIVE_SECONDS),

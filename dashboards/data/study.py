@@ -15,7 +15,7 @@ from dashboards.data.trial_sets import best_numbers
 from evolve import formatting
 from evolve.confirmed import NO_STANDING, Standing
 from evolve.storage.time_spent import NOTHING, TimeSpent
-from evolve.study.arms import first_verdict
+from evolve.study.arms import compared_trials
 
 TRIAL_COLUMNS = {
     "number": "int64",
@@ -193,9 +193,10 @@ class StudyView:
     def best(self) -> Mapping[str, Any] | None:
         """Row of the trial with the highest fitness among those that ran to their end; the earlier wins a tie.
 
-        Trials of an ablation that only tune are not among them.
+        Of an ablation only trials that have the seeds of all arms are among them.
         """
-        numbers = best_numbers(self.trials[self.trials["number"] >= first_verdict(self.facts.config)], 1)
+        compared = compared_trials(self.facts.config)
+        numbers = best_numbers(self.trials[self.trials["number"].between(compared.start, compared.stop - 1)], 1)
         return self.trial(numbers[0]) if numbers else None
 
     def trial(self, number: int) -> Mapping[str, Any]:

@@ -91,7 +91,7 @@ def show(
     from evolve.commands.finding_text import finding_lines
     from evolve.commands.noise import noise_line
     from evolve.commands.time_text import time_line, time_table
-    from evolve.commands.trial_table import heading, trial_table
+    from evolve.commands.trial_table import best_line, heading, trial_table
     from evolve.commands.trial_text import trial_text
     from evolve.storage.confirmations import standing_of
     from evolve.storage.time_spent import time_spent
@@ -111,7 +111,8 @@ def show(
 
     def table() -> str:
         said = {"noise": noise, "proof": standing}
-        more = [f"{key:<8}{text}" for key, text in said.items() if text]
+        best = best_line(rows, {} if definition is None else definition.to_mapping())
+        more = [best, *(f"{key:<8}{text}" for key, text in said.items() if text)]
         head = heading(name, description, rows, more=[*more, time_line(spent)], width=width)
         parts = [head, trial_table(rows, limit=limit, width=width) if rows else "", finding_lines(found, name)]
         return "\n\n".join(part for part in parts if part)
