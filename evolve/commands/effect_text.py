@@ -13,6 +13,7 @@ from evolve.ablation.effects import Effect
 from evolve.ablation.factorial import Attribution
 from evolve.ablation.interim import Standing
 from evolve.ablation.runs import ArmRun
+from evolve.ablation.verdicts import coverage_text
 from evolve.commands import share_text
 from evolve.commands.aligning import aligned, interval, markdown_table, signed
 from evolve.formatting import counted, number
@@ -112,7 +113,8 @@ def table_text(shown: Shown, *, width: int | None) -> str:
     rows = aligned(_HEADS, [_cells(effect) for effect in shown.effects], left=(0, 7), width=width)
     sentences = [effect.sentence for effect in shown.effects]
     shares = [] if shown.shares is None else ["", *share_text.lines(shown.shares, metric=shown.metric, width=width)]
-    return "\n".join([*heading(shown), "", *rows, "", *sentences, *shares])
+    covered = [text] if (text := coverage_text(shown.effects)) else []
+    return "\n".join([*heading(shown), "", *rows, "", *sentences, *covered, *shares])
 
 
 def table_markdown(shown: Shown) -> str:
@@ -131,6 +133,7 @@ def _caption(shown: Shown) -> str:
         f"{counted(study.epochs, 'epoch')}{tuned}; means over {counted(len(shown.plan.seeds), 'seed')}, paired, with "
         f"95 % t intervals, p by permutation, corrected over {counted(len(shown.effects), 'arm')} (Holm). A run that "
         f"diverged loses its pair. Margin {ablation.margin:g}.{_looked(shown)}"
+        f"{f' {text}' if (text := coverage_text(shown.effects)) else ''}"
     )
 
 

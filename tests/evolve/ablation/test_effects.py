@@ -17,6 +17,7 @@ from evolve.ablation.flips import sign_flip_p
 from evolve.ablation.paired_tests import holm
 from evolve.ablation.pairs import by_arm_and_seed, pair
 from evolve.ablation.runs import ArmRun
+from evolve.ablation.verdicts import coverage_text
 
 Ends = Sequence[float | str]
 
@@ -90,6 +91,19 @@ def test_what_was_better_where_it_finished_is_not_better_when_it_diverged_too_of
     assert found.verdict is EffectVerdict.UNCLEAR
     assert "it diverged 4 times, baseline 0 times" in found.sentence
     assert ", of the 4 pairs that finished alone)" in found.sentence
+
+
+def test_what_an_interval_leaves_out_is_said_beside_it():
+    some, all_of_it, nothing = (
+        effect(["diverged", *BETTER[1:]], BASELINE),
+        effect(BETTER, BASELINE),
+        effect(8 * ["diverged"], BASELINE),
+    )
+
+    assert coverage_text([some, all_of_it]).startswith(
+        "The interval of arm is of the pairs that finished alone, so it is"
+    )
+    assert coverage_text([all_of_it, nothing]) == ""
 
 
 def test_a_diverged_run_loses_its_pair_by_the_median_difference_and_an_unknown_one_by_the_largest():
