@@ -16,10 +16,12 @@ from itertools import product
 import numpy as np
 from optuna.distributions import FloatDistribution, distribution_to_json
 
+import evolve.importances
 from benchmarks.planted import MATTERING, NAMES, Planted, planted
 from evolve.importances import Importances, importances
 
 CASES = ((0.0, 0.0), (0.02, 0.0), (0.1, 0.0), (0.02, 0.2))  # noise, share of the range of the first that diverges
+FIRST = 1000  # study of those that are counted; the others chose the estimator
 RANGES = {name: [distribution_to_json(FloatDistribution(0, 1))] for name in NAMES}
 
 
@@ -41,7 +43,7 @@ def row_of(function: str, sampler: str, case: tuple[float, float], trials: int, 
     """
     noise, diverged = case
     right, said, spent = 0, 0, 0.0
-    for study in range(studies):
+    for study in range(FIRST, FIRST + studies):
         of = planted(function, study, trials=trials, sampler=sampler, noise=noise, diverged=diverged)
         started = time.process_time()
         found = shown(of)
@@ -69,8 +71,11 @@ def main() -> None:
     parser.add_argument("--functions", default="additive,interacting,held out")
     parser.add_argument("--samplers", default="random")
     parser.add_argument("--cases", default="1", help="places in CASES")
+    parser.add_argument("--order-alone", action="store_true", help="no resamples, which change no order")
     parser.add_argument("--noise-alone", action="store_true", help="studies of nothing but noise instead")
     asked = parser.parse_args()
+    if asked.order_alone:
+        evolve.importances.MOST_RESAMPLED = 0
     sizes = [int(trials) for trials in asked.trials.split(",")]
     if asked.noise_alone:
         for trials in sizes:

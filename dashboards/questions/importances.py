@@ -147,16 +147,15 @@ def _blocks(found: Rows) -> tuple[Block, ...]:
 
 
 def _basis(found: Importances) -> str:
-    some = f", {found.num_modelled:,} of which were modelled" if found.num_modelled < found.num_trials else ""
-    return f"over {found.num_trials:,} trials{some}: {found.explained:.0%} of how they differ is foretold by the others"
+    return f"over {found.num_trials:,} trials: {found.explained:.0%} of how they differ is foretold by the others"
 
 
 PANEL = Panel(
     key="importances",
     title="Which hyperparameters matter?",
-    caption="Share of each hyperparameter in how fitness varies over the space, what it does together with others "
-    "included (total indices of a Gaussian process), and below in whether a trial diverges; those that did do not "
-    "count above. Thin lines span 90 % of resamples of the trials; where ranks overlap in them the order is unclear.",
+    caption="Share of each hyperparameter in how the fitness varies over the trials, by a curve for each (an additive "
+    "model of splines: what two do only together does not show), and below in whether a trial diverges; those that did "
+    "do not count above. Thin lines span 90 % of resamples of the trials; where ranks overlap the order is unclear.",
     rows=rows,
     blocks=_blocks,
 )
