@@ -151,7 +151,7 @@ def _shared_out(
 
 
 def _columns(drawn: BaseDistribution, values: Sequence[Any]) -> Array:
-    """A hyperparameter as columns of a model, shape (N, D): a spline, or one a choice; missing numbers as the middle."""
+    """A hyperparameter as columns of a model, shape (N, D): a spline, or one a choice; a missing one is the middle."""
     from sklearn.preprocessing import SplineTransformer  # takes a second to import
 
     if isinstance(drawn, CategoricalDistribution):
