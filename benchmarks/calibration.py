@@ -158,10 +158,11 @@ def ablation(rng: np.random.Generator, of: Noise, num_seeds: int, rate: float, e
     urge_SA = TIE * worse_SA + np.sqrt(1 - TIE**2) * rng.standard_normal(worse_SA.shape)
     rows_SL[:, NUM_ARMS] += effect
     diverged_SL = np.concatenate([np.zeros((num_seeds, 1), dtype=bool), urge_SA > norm.isf(rate)], axis=1)
-    return _runs(rows_SL, diverged_SL)
+    return runs_of(rows_SL, diverged_SL)
 
 
-def _runs(rows_SL: NDArray[np.float64], diverged_SL: NDArray[np.bool_]) -> list[ArmRun]:
+def runs_of(rows_SL: NDArray[np.float64], diverged_SL: NDArray[np.bool_]) -> list[ArmRun]:
+    """Runs of arms, by seed, from values and whether each diverged."""
     return [
         ArmRun(str(arm), seed, None if is_diverged else float(value), "diverged" if is_diverged else "finished")
         for seed, (row, ends) in enumerate(zip(rows_SL, diverged_SL, strict=True))
@@ -262,7 +263,7 @@ def adverse(of: Noise, *, ablations: int, num_seeds: int, effect: float) -> tupl
         rows_SL[:, 1:] += effect
         diverged_SL = rng.random(rows_SL.shape) < rate
         diverged_SL[:, 0] = False
-        found = judged(_runs(rows_SL, diverged_SL), [num_seeds])
+        found = judged(runs_of(rows_SL, diverged_SL), [num_seeds])
         num_false += any(each.verdict is EffectVerdict.BETTER for each in found.effects)
     return rate, num_false / ablations
 
