@@ -47,7 +47,8 @@ def test_shares_are_those_of_the_variance_that_each_brings_by_itself():
     found = importances(params, fitness, dict.fromkeys("abc", UNIT))
 
     assert dict(found.shares) == pytest.approx({"a": 2 / 3, "b": 1 / 3, "c": 0}, abs=0.12)
-    assert found.explained == pytest.approx(1 - (1 / 12) / (1 / 12 + 1 / 2), abs=0.08)
+    # what nobody brings by itself is foretold by nobody: at most 6/7 are, and fewer of so few trials
+    assert 0.7 < found.explained < 6 / 7 + 0.05
 
 
 def test_where_nothing_matters_it_says_so_instead_of_sharing_noise_out():
