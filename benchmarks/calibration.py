@@ -2,12 +2,15 @@
 
     python -m benchmarks.calibration --record FILE.csv   # trains the seeds that FILE does not have yet
     python -m benchmarks.calibration [--ablations 2000] [--noise normal,t3,recorded] [--seeds 5,8,12]
+        [--tables one,adverse,looks]
 
 Recorded noise are trainings of `yolov3-tiny-compact` on 160 scenes of digits-3, 64 pixels, 6 epochs: for each of 40
 seeds five lanes of the same images, order and initialisation whose learning rates differ by one in ten thousand, which
 changes what is learned and not what is to be expected. So a row is what the arms of an ablation without effects have in
 common and what they have not. An ablation draws whole rows, adds an effect to the last of its four arms (0.02 and 0.05
 in turn), and lets runs of arms diverge, rather those that did worse than the baseline: that flatters what is left.
+`adverse` asks for the opposite: every arm is better where it survives, and diverges so often that it loses half of its
+pairs. What is planned knows an earlier ablation of PLANNED_FROM seeds that varied and diverged alike.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import csv
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +36,9 @@ from detector.trainer import LaneSpec, Trainer
 from evolve.ablation.effects import EffectVerdict
 from evolve.ablation.interim import Standing, standing
 from evolve.ablation.looks import LOOKS
-from evolve.ablation.power import power
+from evolve.ablation.power import Variation, power
 from evolve.ablation.runs import ArmRun
+from evolve.ablation.trained import variation_of
 from evolve.study.arms import Arm, ArmPlan
 
 RECORDED = Path(__file__).with_name("calibration.csv")
@@ -45,6 +50,8 @@ SPREAD = 0.0206  # standard deviation of a run beside what arms share, that of m
 LEVEL = 0.4
 MARGIN = 0.01
 TIE = 0.5  # correlation of what makes a run of an arm diverge with how much worse than the baseline it is
+PLANNED_FROM = 400
+WHERE_IT_SURVIVES = (0.02, 0.05, 0.1)  # by how much the arms of `adverse` are better
 NEARLY = 1e-4  # by which learning rates of lanes differ, relatively
 
 
@@ -151,6 +158,11 @@ def ablation(rng: np.random.Generator, of: Noise, num_seeds: int, rate: float, e
     urge_SA = TIE * worse_SA + np.sqrt(1 - TIE**2) * rng.standard_normal(worse_SA.shape)
     rows_SL[:, NUM_ARMS] += effect
     diverged_SL = np.concatenate([np.zeros((num_seeds, 1), dtype=bool), urge_SA > norm.isf(rate)], axis=1)
+    return runs_of(rows_SL, diverged_SL)
+
+
+def runs_of(rows_SL: NDArray[np.float64], diverged_SL: NDArray[np.bool_]) -> list[ArmRun]:
+    """Runs of arms, by seed, from values and whether each diverged."""
     return [
         ArmRun(str(arm), seed, None if is_diverged else float(value), "diverged" if is_diverged else "finished")
         for seed, (row, ends) in enumerate(zip(rows_SL, diverged_SL, strict=True))
@@ -219,42 +231,94 @@ def simulated(of: Noise, *, ablations: int, rates: Sequence[float], looks: Seque
     )
 
 
+def planned(of: Noise, num_seeds: int, rate: float) -> list[float]:
+    """The power that a plan promises for each of EFFECTS.
+
+    Args:
+        of: What runs vary by.
+        num_seeds: Of the plan.
+        rate: Share of the arms' runs that diverge.
+    """
+    earlier = ablation(np.random.default_rng(1), of, PLANNED_FROM, rate, effect=0.0)
+    varying = variation_of(earlier, baseline="0")
+    assert isinstance(varying, Variation)
+    return [power(effect, varying, num_seeds=num_seeds, num_arms=NUM_ARMS) for effect in EFFECTS]
+
+
+def adverse(of: Noise, *, ablations: int, num_seeds: int, effect: float) -> tuple[float, float]:
+    """Share of runs that diverge, and of ablations in which an arm that wins half of its pairs is called better.
+
+    Args:
+        of: What runs vary by.
+        ablations: How many.
+        num_seeds: Rows that are drawn.
+        effect: Of every arm, where it survives.
+    """
+    rng = np.random.default_rng([num_seeds, round(1000 * effect)])
+    many_SL = np.concatenate([of.draw(rng, NUM_SEEDS) for _ in range(100)])
+    rate = 1 - 0.5 / float((many_SL[:, 1:] + effect > many_SL[:, :1]).mean())
+    num_false = 0
+    for _ in range(ablations):
+        rows_SL = of.draw(rng, num_seeds)
+        rows_SL[:, 1:] += effect
+        diverged_SL = rng.random(rows_SL.shape) < rate
+        diverged_SL[:, 0] = False
+        found = judged(runs_of(rows_SL, diverged_SL), [num_seeds])
+        num_false += any(each.verdict is EffectVerdict.BETTER for each in found.effects)
+    return rate, num_false / ablations
+
+
 def _table(all_noise: Mapping[str, Noise], all_seeds: Sequence[int], ablations: int) -> None:
     print("| noise | seeds | diverged | coverage | false better | 0.02 found | planned | 0.05 found | planned |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name, of in all_noise.items():
         for num_seeds in all_seeds:
-            planned = [power(effect, spread=of.spread, num_seeds=num_seeds, num_arms=NUM_ARMS) for effect in EFFECTS]
             for rate in RATES:
                 shares = simulated(of, ablations=ablations // len(RATES), rates=[rate], looks=[num_seeds])
-                pairs = [f"{found:.3f} | {chance:.3f}" for found, chance in zip(shares.found, planned, strict=True)]
+                chances = planned(of, num_seeds, rate)
+                pairs = [f"{found:.3f} | {chance:.3f}" for found, chance in zip(shares.found, chances, strict=True)]
                 cells = [name, str(num_seeds), f"{rate:.0%}", f"{shares.covered:.3f}", f"{shares.false:.4f}", *pairs]
                 print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def _table_of_looks(all_noise: Mapping[str, Noise], ablations: int) -> None:
-    print(f"\n| noise, looks at {LOOKS} | false better | 0.02 found | 0.05 found | 0 given up | 0.05 given up |")
-    print("|---|---|---|---|---|---|")
+def _table_of_the_adverse(all_noise: Mapping[str, Noise], all_seeds: Sequence[int], ablations: int) -> None:
+    print("\n| noise | seeds | better where it survives | diverged | called better |\n|---|---|---|---|---|")
     for name, of in all_noise.items():
-        shares = simulated(of, ablations=ablations, rates=RATES, looks=LOOKS)
-        cells = [shares.false, *shares.found, *shares.given_up]
-        print(f"| {name} | {' | '.join(f'{share:.3f}' for share in cells)} |", flush=True)
+        for num_seeds, effect in product(all_seeds, WHERE_IT_SURVIVES):
+            rate, false = adverse(of, ablations=ablations // len(WHERE_IT_SURVIVES), num_seeds=num_seeds, effect=effect)
+            print(f"| {name} | {num_seeds} | {effect:g} | {rate:.0%} | {false:.4f} |", flush=True)
+
+
+def _table_of_looks(all_noise: Mapping[str, Noise], ablations: int) -> None:
+    heads = (f"noise, looks at {LOOKS}", "diverged", "false better", "0.02 found", "0.05 found")
+    print(f"\n| {' | '.join((*heads, '0 given up', '0.05 given up'))} |\n|---|---|---|---|---|---|---|")
+    for name, of in all_noise.items():
+        for rate in (min(RATES), max(RATES)):
+            shares = simulated(of, ablations=ablations // 2, rates=[rate], looks=LOOKS)
+            cells = [shares.false, *shares.found, *shares.given_up]
+            print(f"| {name} | {rate:.0%} | {' | '.join(f'{share:.3f}' for share in cells)} |", flush=True)
 
 
 def main() -> None:
-    """Records, or prints both tables."""
+    """Records, or prints the tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--record", type=Path)
     parser.add_argument("--ablations", type=int, default=2000, help="for each noise and number of seeds")
     parser.add_argument("--noise", default="normal,t3,recorded")
     parser.add_argument("--seeds", default="5,8,12")
+    parser.add_argument("--tables", default="one,adverse,looks")
     asked = parser.parse_args()
     if asked.record is not None:
         record(asked.record)
         return
     all_noise = {name: noise(name) for name in asked.noise.split(",")}
-    _table(all_noise, [int(seeds) for seeds in asked.seeds.split(",")], asked.ablations)
-    _table_of_looks(all_noise, asked.ablations)
+    all_seeds, tables = [int(seeds) for seeds in asked.seeds.split(",")], asked.tables.split(",")
+    if "one" in tables:
+        _table(all_noise, all_seeds, asked.ablations)
+    if "adverse" in tables:
+        _table_of_the_adverse(all_noise, all_seeds, asked.ablations)
+    if "looks" in tables:
+        _table_of_looks(all_noise, asked.ablations)
 
 
 if __name__ == "__main__":

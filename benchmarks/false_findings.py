@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import optuna
 
+from benchmarks.quiet import quiet_optuna
 from evolve.findings import RULES, Search, findings_of
 from evolve.findings.search import Tried
-from evolve.quiet import quiet_optuna
 from evolve.study import Study
 
 EPOCHS, NOISE = 12, 0.01

@@ -1,79 +1,102 @@
-"""Whether importances name what matters: studies of random trials of functions whose three hyperparameters are known.
+"""Whether importances name what matters, in studies whose answer is known (`planted.py`).
 
-    python -m benchmarks.importances [--studies 200] [--trials 30,100]
+    python -m benchmarks.importances [--studies 200] [--functions "additive,interacting,held out"] [--samplers random]
 
-Six hyperparameters in 0..1, of which three matter, added up or interacting, with noise; each study is of uniformly
-drawn trials. Printed are the share of studies whose top three are those, and of the other studies those in which every
-hyperparameter that does not belong there was called unclear.
+Printed are the share of studies whose top three are those that matter; of the others those in which every
+hyperparameter that does not belong there was called unclear; of studies of noise alone those in which nothing is said;
+and the processor time of one answer, resamples included.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import time
+from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution, distribution_to_json
 
-from evolve.analysis import importances
+import evolve.importances
+from benchmarks.planted import MATTERING, NAMES, Planted, planted
+from evolve.importances import Importances, importances
 
-NAMES = ("first", "second", "third", "idle0", "idle1", "idle2")
-MATTERING = set(NAMES[:3])
-NOISE = 0.02
-
-
-def additive(x_N6: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A sum of parabolas."""
-    return -(3 * (x_N6[:, 0] - 0.6) ** 2 + 2.5 * (x_N6[:, 1] - 0.4) ** 2 + 2 * (x_N6[:, 2] - 0.5) ** 2)
+CASES = ((0.0, 0.0), (0.02, 0.0), (0.1, 0.0), (0.02, 0.2))  # noise, share of the range of the first that diverges
+FIRST = 1000  # study of those that are counted; the others chose the estimator
+RANGES = {name: [distribution_to_json(FloatDistribution(0, 1))] for name in NAMES}
 
 
-def interacting(x_N6: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Parabolas of which each is steeper where another hyperparameter is large."""
-    first, second, third = x_N6[:, 0] - 0.6, x_N6[:, 1] - 0.4, x_N6[:, 2] - 0.5
-    return -(3 * first**2 * (1 + x_N6[:, 2]) + 2.5 * second**2 * (1 + x_N6[:, 0]) + 2 * third**2 * (1 + x_N6[:, 1]))
+def shown(of: Planted) -> Importances:
+    """What is said of a study."""
+    params: list[dict[str, object]] = [dict(zip(NAMES, row, strict=True)) for row in of.x_NK.tolist()]
+    return importances(params, of.fitness_N.tolist(), RANGES)
 
 
-FUNCTIONS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
-    "additive": additive,
-    "interacting": interacting,
-}
-
-
-def found(name: str, *, trials: int, studies: int) -> tuple[float, float]:
-    """Share of studies with the true top three, and of the others those that call all wrong ones unclear.
+def row_of(function: str, sampler: str, case: tuple[float, float], trials: int, studies: int) -> list[str]:
+    """The cells of a row.
 
     Args:
-        name: Of the function.
+        function: Name of what was planted.
+        sampler: What draws the trials.
+        case: Noise, and share of the range of the first in which trials diverge.
         trials: Of each study.
         studies: How many.
     """
-    ranges = {each: [distribution_to_json(FloatDistribution(0, 1))] for each in NAMES}
-    right, said = 0, 0
-    for study in range(studies):
-        rng = np.random.default_rng(study)
-        x_N6 = rng.random((trials, len(NAMES)))
-        fitness = FUNCTIONS[name](x_N6) + NOISE * rng.standard_normal(trials)
-        params: list[dict[str, object]] = [dict(zip(NAMES, row, strict=True)) for row in x_N6.tolist()]
-        shown = importances(params, fitness.tolist(), ranges)
-        wrong = {each for each, _ in shown.shares[:3]} - MATTERING
-        right += not wrong
-        said += bool(wrong) and wrong <= set(shown.unclear)
-    return right / studies, said / max(studies - right, 1)
+    noise, diverged = case
+    right, said, spent = 0, 0, 0.0
+    for study in range(FIRST, FIRST + studies):
+        of = planted(function, study, trials=trials, sampler=sampler, noise=noise, diverged=diverged)
+        started = time.process_time()
+        found = shown(of)
+        spent += time.process_time() - started
+        top = {name for name, _ in found.shares[:3]}
+        right += top == MATTERING
+        said += top != MATTERING and top - MATTERING <= set(found.unclear)
+    known = f"{said / (studies - right):.0%}" if right < studies else ""
+    start = [function, sampler, f"{noise:g}", f"{diverged:.0%}", str(trials)]
+    return [*start, f"{right / studies:.1%}", known, f"{spent / studies:.2f}"]
+
+
+def silent(trials: int, studies: int) -> float:
+    """Share of studies of nothing but noise in which nothing is said to matter."""
+    draws = (np.random.default_rng([study, 9]) for study in range(studies))
+    alone = (Planted(x_NK=rng.random((trials, len(NAMES))), fitness_N=rng.random(trials)) for rng in draws)
+    return float(np.mean([not shown(each).shares for each in alone]))
 
 
 def main() -> None:
-    """Prints the table."""
+    """Prints the tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--studies", type=int, default=200)
-    parser.add_argument("--trials", default="30,100")
+    parser.add_argument("--trials", default="30")
+    parser.add_argument("--functions", default="additive,interacting,held out")
+    parser.add_argument("--samplers", default="random")
+    parser.add_argument("--cases", default="1", help="places in CASES")
+    parser.add_argument("--order-alone", action="store_true", help="no resamples, which change no order")
+    parser.add_argument("--noise-alone", action="store_true", help="studies of nothing but noise instead")
     asked = parser.parse_args()
-    print("| function | trials | true top three | of the others, said to be unclear |")
-    print("|---|---|---|---|")
-    for name in FUNCTIONS:
-        for trials in map(int, asked.trials.split(",")):
-            right, said = found(name, trials=trials, studies=asked.studies)
-            print(f"| {name} | {trials} | {right:.1%} | {said:.1%} |", flush=True)
+    if asked.order_alone:
+        evolve.importances.MOST_RESAMPLED = 0
+    sizes = [int(trials) for trials in asked.trials.split(",")]
+    if asked.noise_alone:
+        for trials in sizes:
+            print(f"{trials} trials of nothing but noise: {silent(trials, asked.studies):.1%} say nothing", flush=True)
+        return
+    heads = (
+        "function",
+        "trials by",
+        "noise",
+        "diverged",
+        "trials",
+        "true top three",
+        "others, said to be unclear",
+        "s",
+    )
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
+    for function, sampler, place, trials in product(
+        asked.functions.split(","), asked.samplers.split(","), asked.cases.split(","), sizes
+    ):
+        cells = row_of(function, sampler, CASES[int(place)], trials, asked.studies)
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

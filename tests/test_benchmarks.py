@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import calibration, false_findings, gpu, recorded, search
+from benchmarks import calibration, false_findings, gpu, losing, recorded, search
 from benchmarks.recorded import Between, Row
 from evolve.search.samplers.design import sobol_points
 from evolve.search.samplers.unit_cube import from_unit
@@ -38,6 +38,20 @@ def test_simulated_ablations_are_judged_as_they_promise(name: str) -> None:
     assert found.covered > 0.93 - 3 * (0.93 * 0.07 / 240) ** 0.5
     assert found.false <= 8 / 60
     assert found.found[1] > found.found[0]
+
+
+@pytest.mark.parametrize("seeds", [8, 12])
+def test_ablations_that_are_judged_all_at_once_are_judged_as_each_by_itself(seeds: int) -> None:
+    rng, noise = np.random.default_rng(4), calibration.noise("normal")
+    values = losing.drawn(noise, rng, 30, seeds)
+    lost = losing.diverged(values, noise, rng, "both", 0.1)
+    values[:, :, 1:] += 0.06
+
+    found = losing.better(values, lost, "median")
+
+    alone = [calibration.judged(calibration.runs_of(*each), [seeds]) for each in zip(values, lost, strict=True)]
+    assert found.tolist() == [[each.verdict == "better" for each in standing.effects] for standing in alone]
+    assert 10 < found.sum() < 110
 
 
 def made_up(number: int, seed: int) -> Row:

@@ -15,6 +15,7 @@ from dashboards.data import queries
 from dashboards.data.frames import read_frame, read_json
 from dashboards.data.trial_sets import best_numbers, spread_evenly
 from evolve.outcome.cured import SUFFIX, cure_numbers
+from evolve.study.arms import ALL_TRIALS
 
 FrameName: TypeAlias = Literal[
     "epochs",
@@ -80,7 +81,7 @@ def measured_of_study(
     trials: pd.DataFrame,
     params: pd.DataFrame,
     diagnoses: Mapping[int, Mapping[str, Any]],
-    first: int = 0,
+    compared: range = ALL_TRIALS,
 ) -> Measured:
     """Measurements of a study whose trials have been read; nothing is read yet.
 
@@ -91,9 +92,9 @@ def measured_of_study(
         trials: All trials; rows of later ones are left out.
         params: Hyperparameters of these trials.
         diagnoses: Diagnosis of each diverged trial by number.
-        first: Number of the first trial that can be the best.
+        compared: Numbers of the trials that can be the best.
     """
-    candidates = trials[trials["number"] >= first]
+    candidates = trials[trials["number"].between(compared.start, compared.stop - 1)]
     readers: dict[FrameName, Callable[[Connection], pd.DataFrame]] = {
         "epochs": lambda connection: _epochs(connection, study_id, trials),
         "seed_results": lambda connection: _seed_results(connection, candidates),

@@ -14,7 +14,7 @@ from dashboards.data.frames import read_json
 from dashboards.data.study_loading import VERDICT_OF_STATE, check_tables
 from dashboards.data.trial_sets import TRAINED
 from evolve.analysis import spread_text
-from evolve.study.arms import first_verdict
+from evolve.study.arms import ALL_TRIALS, compared_trials
 
 ALIVE_SECONDS = 90  # a runner says much more often that it lives
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
@@ -30,7 +30,7 @@ class StudySummary:
         verdicts: Count of trials by verdict.
         num_ended: Trials that will not change.
         num_planned: The budget, or 0 where there is none.
-        best: Best fitness of the trials that ran to their end, of an ablation those that compare.
+        best: Best fitness of the trials that ran to their end, of an ablation those that have the seeds of all arms.
         spread: How far that can be trusted: its interval over seeds, or that there is one; empty if unknown.
         first_started, last_seen: Seconds since 1970, NaN if unknown.
         is_running: Whether a runner has been heard of lately.
@@ -80,12 +80,13 @@ def load_overview(engine: Engine, now: float) -> Overview:
     check_tables(engine)
     with engine.connect() as connection:
         rows = connection.execute(trial_queries.studies_seen()).all()
-        first = {row.study_id: first_verdict(read_json(row.config)) for row in rows}
+        ranges = {row.study_id: compared_trials(read_json(row.config)) for row in rows}
+        compared = {study_id: numbers for study_id, numbers in ranges.items() if numbers != ALL_TRIALS}
         groups: dict[int, list[Any]] = {}
-        for group in connection.execute(trial_queries.outcome_counts(first)).all():
+        for group in connection.execute(trial_queries.outcome_counts(compared)).all():
             groups.setdefault(group.study_id, []).append(group)
         by_seed: dict[int, dict[int, list[float]]] = {}
-        for training in connection.execute(trial_queries.best_trainings(first)).all():
+        for training in connection.execute(trial_queries.best_trainings(compared)).all():
             of_study = by_seed.setdefault(training.study_id, {})
             of_study.setdefault(training.number, []).append(_nan(training.fitness))
     # Of trials that are equally good the first is the best.

@@ -15,7 +15,7 @@ from dashboards.data.trial_sets import best_numbers
 from evolve import formatting
 from evolve.confirmed import NO_STANDING, Standing
 from evolve.storage.time_spent import NOTHING, TimeSpent
-from evolve.study.arms import first_verdict
+from evolve.study.arms import compared_trials
 
 TRIAL_COLUMNS = {
     "number": "int64",
@@ -191,8 +191,9 @@ class StudyView:
 
     @property
     def candidates(self) -> pd.DataFrame:
-        """Rows of the trials that can be the best: all but those of an ablation that only tune."""
-        return self.trials[self.trials["number"] >= first_verdict(self.facts.config)]
+        """Rows of the trials that can be the best: of an ablation those that have the seeds of all arms."""
+        compared = compared_trials(self.facts.config)
+        return self.trials[self.trials["number"].between(compared.start, compared.stop - 1)]
 
     @property
     def best(self) -> Mapping[str, Any] | None:

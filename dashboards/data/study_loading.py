@@ -22,7 +22,7 @@ from evolve.storage import schema
 from evolve.storage.confirmations import standing_from
 from evolve.storage.optuna_tables import STUDIES, TRIALS
 from evolve.storage.time_spent import time_spent
-from evolve.study.arms import first_verdict
+from evolve.study.arms import compared_trials
 
 FINDINGS_PER_KIND = 50
 VERDICT_OF_STATE = {"RUNNING": "running", "WAITING": "waiting", "PRUNED": "pruned", "FAIL": "failed"}
@@ -69,7 +69,7 @@ def load(engine: Engine, study_name: str) -> StudyView:
                 trials=trials,
                 params=params,
                 diagnoses=diagnoses,
-                first=first_verdict(facts.config),
+                compared=compared_trials(facts.config),
             ),
             diagnoses=diagnoses,
             findings=read_frame(connection, queries.finding_rows(study.study_id, FINDINGS_PER_KIND)),

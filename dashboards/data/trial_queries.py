@@ -13,7 +13,7 @@ from evolve.storage import schema
 from evolve.storage.confirmations import confirms
 from evolve.storage.optuna_tables import STUDIES, TRIALS, VALUES
 
-NO_FIRST: Mapping[int, int] = MappingProxyType({})
+ALL: Mapping[int, range] = MappingProxyType({})
 
 
 def seed_lengths(trial_id: int) -> Select[Any]:
@@ -95,25 +95,25 @@ def studies_seen() -> Select[Any]:
     )
 
 
-def can_be_best(number: ColumnElement[int], study_id: ColumnElement[int], first: Mapping[int, int]) -> Any:
+def can_be_best(number: ColumnElement[int], study_id: ColumnElement[int], compared: Mapping[int, range]) -> Any:
     """Whether a trial is none that only tunes for others.
 
     Args:
         number: Of the trial.
         study_id: Of its study.
-        first: Number of the first trial that can be the best, by study; 0 of those that are not named.
+        compared: Numbers of the trials that can be the best, by study; all of those that are not named.
     """
-    return and_(true(), *(or_(study_id != own, number >= least) for own, least in first.items() if least))
+    return and_(true(), *(or_(study_id != own, number.between(of.start, of.stop - 1)) for own, of in compared.items()))
 
 
-def outcome_counts(first: Mapping[int, int] = NO_FIRST) -> Select[Any]:
+def outcome_counts(compared: Mapping[int, range] = ALL) -> Select[Any]:
     """Trials of each study by state and verdict, with the best fitness and the first and last moment of each group.
 
     Args:
-        first: Number of the first trial that can be the best, by study; 0 of those that are not named.
+        compared: Numbers of the trials that can be the best, by study; all of those that are not named.
     """
     ours = schema.trial
-    is_candidate = can_be_best(TRIALS.c.number, TRIALS.c.study_id, first)
+    is_candidate = can_be_best(TRIALS.c.number, TRIALS.c.study_id, compared)
     finite = and_(
         VALUES.c.trial_id == TRIALS.c.trial_id,
         VALUES.c.objective == 0,
@@ -136,14 +136,14 @@ def outcome_counts(first: Mapping[int, int] = NO_FIRST) -> Select[Any]:
     )
 
 
-def best_trainings(first: Mapping[int, int]) -> Select[Any]:
+def best_trainings(compared: Mapping[int, range]) -> Select[Any]:
     """Fitness of each seed of the trials that have the highest fitness of their study and trained through.
 
     Args:
-        first: Number of the first trial that can be the best, by study; 0 of those that are not named.
+        compared: Numbers of the trials that can be the best, by study; all of those that are not named.
     """
     trial, training = schema.trial, schema.training
-    is_through = and_(trial.c.verdict.in_(TRAINED_THROUGH), can_be_best(trial.c.number, trial.c.study_id, first))
+    is_through = and_(trial.c.verdict.in_(TRAINED_THROUGH), can_be_best(trial.c.number, trial.c.study_id, compared))
     highest = select(trial.c.study_id, func.max(trial.c.fitness).label("fitness")).where(is_through)
     best = highest.group_by(trial.c.study_id).subquery()
     rows = trial.join(best, and_(best.c.study_id == trial.c.study_id, best.c.fitness == trial.c.fitness))

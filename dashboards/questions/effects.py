@@ -13,6 +13,7 @@ from dashboards.questions.panel import Block, Panel
 from evolve import formatting
 from evolve.ablation.compared import Compared
 from evolve.ablation.effects import Effect
+from evolve.ablation.verdicts import coverage_text
 
 # As verdicts of trials look, where they mean the same: better, worse, no difference that matters.
 _COLORS = {"better": "#009E73", "worse": "#D55E00", "equivalent": theme.ACCENT}
@@ -61,7 +62,8 @@ def _name(arm: str, effect: Effect) -> str:
 def _hover(effect: Effect) -> str:
     return (
         f"<b>{theme.label(effect.arm)}</b> {theme.label(effect.verdict)}<br>{effect.mean:+.4f}, "
-        f"{effect.low:+.4f} to {effect.high:+.4f}<br>corrected p {formatting.number(effect.p_corrected)}"
+        f"{effect.low:+.4f} to {effect.high:+.4f} ({effect.n_pairs} of {effect.num_seeds} pairs)"
+        f"<br>corrected p {formatting.number(effect.p_corrected)}"
     )
 
 
@@ -102,7 +104,8 @@ def _blocks(data: Compared) -> tuple[Block, ...]:
         f"{len(data.plan.seeds)} seeds, the same for every arm. The grey band is the margin, {data.ablation.margin:g}: "
         f"a smaller difference does not matter.{note}"
     )
-    return (*((Prose(data.question),) if data.question else ()), Prose(basis), *_looks(data), draw(data), _table(data))
+    said = [Prose(text) for text in (data.question, basis, coverage_text(data.effects)) if text]
+    return (*said, *_looks(data), draw(data), _table(data))
 
 
 def _looks(data: Compared) -> tuple[Prose, ...]:

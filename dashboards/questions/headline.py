@@ -15,6 +15,7 @@ from dashboards.data.trial_sets import VERDICTS, finished, started
 from dashboards.questions.edges import divergence_sentence
 from dashboards.questions.panel import Block, Panel
 from evolve import analysis, formatting
+from evolve.study.arms import best_text
 
 EDGE = 0.05
 
@@ -106,7 +107,8 @@ def _outcome(view: StudyView) -> str:
             "" if view.left_out.empty else f"; {formatting.counted(len(finished(view.left_out)), 'trial')} left out did"
         )
         return f"{message} None has run to its end{others}."
-    result = f"The best is trial {best['number']}, with a fitness of {formatting.score(best['fitness'])}"
+    among = f", {text}," if (text := best_text(view.facts.config)) else ","
+    result = f"The best is trial {best['number']}{among} with a fitness of {formatting.score(best['fitness'])}"
     standing = f" It is {text}." if (text := _standing(view)) and view.left_out.empty else ""
     return f"{message} {result}{_precisions(best, view.facts.text('nms_iou'))}.{standing}"
 

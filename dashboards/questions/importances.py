@@ -14,8 +14,7 @@ from dashboards.data.study import StudyView
 from dashboards.data.trial_sets import finished
 from dashboards.figures import theme
 from dashboards.questions.panel import Block, Panel
-from evolve import analysis
-from evolve.analysis import Importances
+from evolve.importances import Importances, divergence_importances, importances
 
 KEPT = 16  # answers, of as many studies and choices of trials
 
@@ -25,19 +24,21 @@ class Rows:
     """What is shown.
 
     Attributes:
-        best: For being among the best, over the trials that ran to their end.
+        best: For the fitness, over the trials that ran to their end.
         diverging: For diverging, over these and the trials that diverged.
+        num_diverged: How many of them diverged.
     """
 
     best: Importances
     diverging: Importances
+    num_diverged: int
 
 
 _Params = tuple[tuple[tuple[str, object], ...], ...]
 
 
 def rows(view: StudyView) -> Rows | Empty:
-    """Shares of importance of the hyperparameters, for being good and for diverging."""
+    """Shares of importance of the hyperparameters, for the fitness and for diverging."""
     trials = finished(view.trials)
     if trials.empty and not view.left_out.empty:
         return none_finished(view, "")
@@ -66,8 +67,9 @@ def _worked_out(
     known = dict(distributions)
     is_diverged = [False] * len(good) + [True] * len(bad)
     return Rows(
-        best=analysis.importances(good, fitness, known),
-        diverging=analysis.divergence_importances([*good, *bad], is_diverged, known),
+        best=importances(good, fitness, known),
+        diverging=divergence_importances([*good, *bad], is_diverged, known),
+        num_diverged=len(bad),
     )
 
 
@@ -133,31 +135,27 @@ def _reach(data: Importances) -> dict[str, object]:
 
 def _blocks(found: Rows) -> tuple[Block, ...]:
     best, diverging = found.best, found.diverging
-    basis = f"Over {best.num_trials:,} trials; the best {best.quantile * 100:.0f} % of them count as best."
     shown: tuple[Block, ...] = (
-        (Empty(f"None for being best: {best.reason}."),)
+        (Empty(f"None for the fitness: {best.reason}."),)
         if best.reason
-        else (
-            Prose(basis),
-            draw(best),
-        )
+        else (Prose(f"For the fitness, {_basis(best)}."), draw(best))
     )
     if diverging.reason:
         return shown
-    num_diverged = round(diverging.quantile * diverging.num_trials)
-    return (
-        *shown,
-        Prose(f"And for diverging, as {num_diverged:,} of {diverging.num_trials:,} trials did."),
-        draw(diverging),
-    )
+    counts = f"{found.num_diverged:,} of {diverging.num_trials:,} trials did"
+    return (*shown, Prose(f"And for diverging, as {counts}, {_basis(diverging)}."), draw(diverging))
+
+
+def _basis(found: Importances) -> str:
+    return f"over {found.num_trials:,} trials: {found.explained:.0%} of how they differ is foretold by the others"
 
 
 PANEL = Panel(
     key="importances",
     title="Which hyperparameters matter?",
-    caption="Share of each hyperparameter in what sets the best trials apart (PED-ANOVA), and below in what sets apart "
-    "those that diverged, which do not count above. Thin lines span 90 % of resamples of the trials; where ranks "
-    "overlap in them the order is unclear.",
+    caption="Share of each hyperparameter in how the fitness varies over the trials, by a curve for each (an additive "
+    "model of splines: what two do only together does not show), and below in whether a trial diverges; those that did "
+    "do not count above. Thin lines span 90 % of resamples of the trials; where ranks overlap the order is unclear.",
     rows=rows,
     blocks=_blocks,
 )

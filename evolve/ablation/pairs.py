@@ -1,8 +1,8 @@
 """Arm against baseline seed by seed: differences where both finished, and what becomes of the seeds where one did not.
 
-A diverged run loses its pair by the largest difference that was seen. A run that failed or is missing could have been
-anything: its pair counts by the same size against what the other pairs say. So no seed is dropped, and none helps by
-not being there.
+A diverged run loses its pair by the median size of the differences that were seen: by as much as a pair usually
+differs. A run that failed or is missing could have been anything: its pair counts by the largest of these sizes against
+what the other pairs say. So no seed is dropped, and none helps by not being there.
 
 Source: Lachin 1999, Worst-rank score analysis with informatively missing observations in clinical trials.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,9 +120,11 @@ def _at_worst(run: ArmRun) -> float:
 def _scores(both: Sequence[tuple[ArmRun, ArmRun]], signs: Sequence[int | None]) -> NDArray[np.float64]:
     values = [(own.value, other.value) for own, other in both]
     gaps = [None if own is None or other is None else own - other for own, other in values]
-    largest = max((abs(gap) for gap in gaps if gap is not None), default=0.0) or 1.0
+    sizes = [abs(gap) for gap in gaps if gap is not None]
+    largest = max(sizes, default=0.0) or 1.0
+    usual = (median(sizes) if sizes else 0.0) or largest  # nothing where most pairs are ties, by which none could lose
     known = [
-        None if sign is None else sign * largest if gap is None else gap for sign, gap in zip(signs, gaps, strict=True)
+        None if sign is None else sign * usual if gap is None else gap for sign, gap in zip(signs, gaps, strict=True)
     ]
     against = -largest if sum(score for score in known if score is not None) >= 0 else largest
     return np.array([against if score is None else score for score in known], dtype=np.float64)

@@ -1,8 +1,8 @@
 """What an ablation can find before it is run: the fewest seeds that can conclude at all, and the chance of finding.
 
 The decision is that of `effects`: an exact sign-flip test of the paired differences, corrected by Holm as if this arm's
-p were the smallest. Up to EXACT_SEEDS seeds the chance is that of simulated normal differences under the very test,
-which is coarse for so few; beyond, Student's t is as good.
+p were the smallest, in simulated ablations whose runs vary and diverge as was seen before. Up to EXACT_SEEDS seeds it
+is the very test, which is coarse for so few; beyond, Student's t is as good.
 
 Source: Fisher 1935, The Design of Experiments (the test); Holm 1979, A simple sequentially rejective multiple test
 procedure; Chow, Shao & Wang 2008, Sample Size Calculations in Clinical Research (seeds to show equivalence).
@@ -11,6 +11,7 @@ procedure; Chow, Shao & Wang 2008, Sample Size Calculations in Clinical Research
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, isfinite, sqrt
 
@@ -20,6 +21,7 @@ from scipy import stats
 
 from evolve.ablation.flips import sign_flip_p
 from evolve.ablation.looks import ALPHA, LOOKS, levels
+from evolve.ablation.paired_tests import LEAST_FOR_INTERVAL
 from evolve.formatting import counted, listed, number
 from evolve.study.arms import least_seeds
 
@@ -29,6 +31,7 @@ POWER = 0.8
 MOST_SEEDS = 1000
 EXACT_SEEDS = 12
 _DRAWS = 4000
+_MOST_DRAWN = 400_000  # differences in all, so that a plan of a thousand seeds takes no longer
 
 
 def check_plan(num_seeds: int, num_arms: int) -> None:
@@ -47,47 +50,74 @@ def check_plan(num_seeds: int, num_arms: int) -> None:
         raise ValueError(f"{counted(num_seeds, 'seed')} cannot decide between {arms}: {smallest}; at least {least} can")
 
 
-def power(difference: float, *, spread: float, num_seeds: int, num_arms: int = 1, looks: int = 1) -> float:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variation:
+    """How differences of paired runs vary from seed to seed.
+
+    Attributes:
+        spread: Standard deviation of the differences, above 0, in units of the metric.
+        divergence: Share of an arm's runs that diverge, 0 to below 1; taken to be whatever the difference would be.
+        shape: Differences that were seen, less their means and in units of the spread; those of a plan are drawn from
+            them. Normal ones where there are none.
+
+    Raises:
+        ValueError: The spread is not above 0, or the share is no share.
+    """
+
+    spread: float
+    divergence: float = 0.0
+    shape: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (self.spread > 0 and isfinite(self.spread) and 0 <= self.divergence < 1):
+            allowed = "a spread above 0, and a share of 0 to below 1"
+            raise ValueError(f"spread {self.spread:g}, divergence {self.divergence:g}; allowed: {allowed}")
+
+
+def power(difference: float, varying: Variation, *, num_seeds: int, num_arms: int = 1, looks: int = 1) -> float:
     """Probability that an arm with this difference is found better, in 0..1; with several looks at the last of them.
 
     Args:
         difference: Of the arm from the baseline, in units of the metric, above 0.
-        spread: Standard deviation of the paired differences over seeds, above 0.
+        varying: How differences vary, and how many runs diverge.
         num_seeds: Seeds of each arm, at the last look.
         num_arms: Arms beside the baseline.
         looks: How many looks there are.
 
     Raises:
-        ValueError: Difference or spread is not above 0.
+        ValueError: The difference is not above 0.
     """
-    if not (difference > 0 and spread > 0):
-        raise ValueError(f"difference {difference:g}, spread {spread:g}; both must be above 0")
+    if not difference > 0:
+        raise ValueError(f"difference {difference:g}; it must be above 0")
     level = levels(looks, ALPHA / num_arms)[-1]
-    return _power(difference / spread, num_seeds, level)
+    return _power(difference / varying.spread, num_seeds, level, varying.divergence, varying.shape)
 
 
-def seeds_for(difference: float, *, spread: float, num_arms: int = 1, wanted: float = POWER) -> int | None:
+def seeds_for(difference: float, varying: Variation, *, num_arms: int = 1, wanted: float = POWER) -> int | None:
     """The fewest seeds that find this difference with probability `wanted`; None if more than MOST_SEEDS.
 
     Args:
         difference: Of the arm from the baseline, above 0.
-        spread: Standard deviation of the paired differences over seeds, above 0.
+        varying: How differences vary, and how many runs diverge.
         num_arms: Arms beside the baseline.
         wanted: Power, in 0..1.
 
     Raises:
-        ValueError: Difference or spread is not above 0.
+        ValueError: The difference is not above 0.
     """
+
+    def finds(seeds: int) -> bool:
+        return power(difference, varying, num_seeds=seeds, num_arms=num_arms) >= wanted
+
     for seeds in range(least_seeds(num_arms), EXACT_SEEDS + 1):
-        if power(difference, spread=spread, num_seeds=seeds, num_arms=num_arms) >= wanted:
+        if finds(seeds):
             return seeds
-    if power(difference, spread=spread, num_seeds=MOST_SEEDS, num_arms=num_arms) < wanted:
+    if not finds(MOST_SEEDS):
         return None
     fewest, enough = EXACT_SEEDS, MOST_SEEDS
     while enough - fewest > 1:
         middle = (fewest + enough) // 2
-        is_enough = power(difference, spread=spread, num_seeds=middle, num_arms=num_arms) >= wanted
-        fewest, enough = (fewest, middle) if is_enough else (middle, enough)
+        fewest, enough = (fewest, middle) if finds(middle) else (middle, enough)
     return enough
 
 
@@ -118,23 +148,28 @@ def more_seeds(differences: Sequence[float] | NDArray[np.float64], *, margin: fl
     return max(min(possible) - len(found), 1) if possible else None
 
 
-def detectable(*, spread: float, num_seeds: int, num_arms: int = 1, looks: int = 1, wanted: float = POWER) -> float:
-    """The smallest difference that a plan finds with probability `wanted`; infinite if it cannot conclude.
+def detectable(
+    varying: Variation, *, num_seeds: int, num_arms: int = 1, looks: int = 1, wanted: float = POWER
+) -> float:
+    """The smallest difference that a plan finds with probability `wanted`; infinite if it cannot find any so often.
 
     Args:
-        spread: Standard deviation of the paired differences over seeds, above 0.
+        varying: How differences vary, and how many runs diverge.
         num_seeds: Seeds of each arm, at the last look.
         num_arms: Arms beside the baseline.
         looks: How many looks there are.
         wanted: Power, in 0..1.
     """
-    low, high = 0.0, 16.0 * spread
-    if power(high, spread=spread, num_seeds=num_seeds, num_arms=num_arms, looks=looks) < wanted:
+
+    def finds(difference: float) -> bool:
+        return power(difference, varying, num_seeds=num_seeds, num_arms=num_arms, looks=looks) >= wanted
+
+    low, high = 0.0, 16.0 * varying.spread
+    if not finds(high):
         return float("inf")
     for _ in range(14):
         middle = (low + high) / 2
-        is_found = power(middle, spread=spread, num_seeds=num_seeds, num_arms=num_arms, looks=looks) >= wanted
-        low, high = (low, middle) if is_found else (middle, high)
+        low, high = (low, middle) if finds(middle) else (middle, high)
     return high
 
 
@@ -147,13 +182,13 @@ def spread_of_differences(spread: float) -> float:
     return sqrt(2) * spread
 
 
-def plan_sentence(num_seeds: int, num_arms: int, *, spread: float | None, looks: int = 1) -> str:
+def plan_sentence(num_seeds: int, num_arms: int, varying: Variation | None, *, looks: int = 1) -> str:
     """What a plan can find, for people.
 
     Args:
         num_seeds: Seeds of each arm, at the last look.
         num_arms: Arms beside the baseline.
-        spread: Standard deviation of the paired differences over seeds; None if nothing is known of it.
+        varying: How differences vary, and how many runs diverge; None if nothing is known of it.
         looks: How many looks there are.
 
     Raises:
@@ -163,28 +198,48 @@ def plan_sentence(num_seeds: int, num_arms: int, *, spread: float | None, looks:
     plan = f"with {counted(num_seeds, 'seed')} and {counted(num_arms, 'arm')} beside the baseline"
     if looks > 1:
         plan += f", looked at after {listed([str(seeds) for seeds in LOOKS[:looks]])}"
-    if spread is None or not isfinite(spread) or spread <= 0:
-        standard = detectable(spread=1.0, num_seeds=num_seeds, num_arms=num_arms, looks=looks)
+    if varying is None:
+        standard = detectable(Variation(spread=1.0), num_seeds=num_seeds, num_arms=num_arms, looks=looks)
         return f"{plan}, a difference of {standard:.1f} standard deviations between seeds is found with probability 0.8"
-    smallest = detectable(spread=spread, num_seeds=num_seeds, num_arms=num_arms, looks=looks)
-    wanted = [(gap, seeds_for(gap, spread=spread, num_arms=num_arms)) for gap in DIFFERENCES]
+    smallest = detectable(varying, num_seeds=num_seeds, num_arms=num_arms, looks=looks)
+    wanted = [(gap, seeds_for(gap, varying, num_arms=num_arms)) for gap in DIFFERENCES]
     needs = [f"{seeds or f'more than {MOST_SEEDS}'} for {gap:g}" for gap, seeds in wanted]
+    found = f"a difference of {number(round(smallest, 4))}" if isfinite(smallest) else "no difference"
+    diverging = f" and {varying.divergence:.0%} of runs diverge" if varying.divergence else ""
     return (
-        f"{plan}, a difference of {number(round(smallest, 4))} is found with probability 0.8 if differences vary by "
-        f"{number(spread)} from seed to seed; seeds that are needed: {listed(needs)}"
+        f"{plan}, {found} is found with probability 0.8 if differences vary by {number(varying.spread)} from seed to "
+        f"seed{diverging}; seeds that are needed: {listed(needs)}"
     )
 
 
 @lru_cache(maxsize=4096)
-def _power(size: float, num_seeds: int, level: float) -> float:
+def _power(size: float, num_seeds: int, level: float, divergence: float, shape: tuple[float, ...]) -> float:
     """Of a difference of `size` standard deviations."""
     if 2 / 2**num_seeds >= level:
         return 0.0
-    if num_seeds > EXACT_SEEDS:
-        degrees = num_seeds - 1
+    is_exact, degrees = num_seeds <= EXACT_SEEDS, num_seeds - 1
+    if not is_exact and not divergence and not shape:
         return float(stats.nct.sf(stats.t.isf(level / 2, degrees), degrees, size * sqrt(num_seeds)))
-    draws_DN = np.random.default_rng(0).standard_normal((_DRAWS, num_seeds)) + size
-    wins = (draws_DN > 0).sum(axis=1) * 2 >= num_seeds
-    t_D = draws_DN.mean(axis=1) / draws_DN.std(axis=1, ddof=1) * sqrt(num_seeds)
-    excludes = t_D > stats.t.isf(ALPHA / 2, num_seeds - 1)
-    return float(np.mean((sign_flip_p(draws_DN) < level) & wins & excludes))
+    draws_DN, lost_DN = _drawn(num_seeds, divergence, shape)
+    gaps_DN = np.where(lost_DN, np.nan, draws_DN + size)
+    kept_DN = gaps_DN[(~lost_DN).sum(axis=1) >= LEAST_FOR_INTERVAL]  # the others have no interval, so nothing is found
+    if not len(kept_DN):
+        return 0.0
+    scores_DN = np.where(np.isnan(kept_DN), -np.nanmedian(np.abs(kept_DN), axis=1, keepdims=True), kept_DN)
+    wins_D = (scores_DN > 0).sum(axis=1) * 2 >= num_seeds
+    num_D = np.isfinite(kept_DN).sum(axis=1)
+    with np.errstate(divide="ignore"):  # drawn from a shape all may be equal
+        t_D = np.nanmean(kept_DN, axis=1) / np.nanstd(kept_DN, axis=1, ddof=1) * np.sqrt(num_D)
+    excludes_D = t_D > stats.t.isf(ALPHA / 2, num_D - 1)
+    p_D = sign_flip_p(scores_DN) if is_exact else stats.ttest_1samp(scores_DN, 0, axis=1).pvalue
+    return float(((p_D < level) & wins_D & excludes_D).sum() / len(gaps_DN))
+
+
+@lru_cache(maxsize=8)
+def _drawn(
+    num_seeds: int, divergence: float, shape: tuple[float, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Differences without an effect in units of their spread, a row an ablation, and which runs diverged."""
+    rng, size = np.random.default_rng(0), (min(_DRAWS, _MOST_DRAWN // num_seeds), num_seeds)
+    draws_DN = rng.choice(shape, size) if shape else rng.standard_normal(size)
+    return draws_DN, rng.random(size) < divergence

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
-from statistics import variance
+
+import numpy as np
 
 from evolve.ablation.interim import Standing, looks_ended, standing
+from evolve.ablation.power import Variation
 from evolve.ablation.runs import ArmRun
 from evolve.errors import StudyError
 from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
 from evolve.study import Study
 from evolve.study.ablation import Ablation
 from evolve.study.arms import ArmPlan
+
+LEAST_FOR_SHAPE = 20  # differences beyond their means, before their own shape says more than a normal one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +75,8 @@ def _run(arm: str, seed: int, trained: Trained | None) -> ArmRun:
     return ArmRun(arm=arm, seed=seed, value=None, outcome=outcome)
 
 
-def spread_of(runs: Sequence[ArmRun], *, baseline: str) -> float | None:
-    """Standard deviation of paired differences over seeds, pooled over the arms; None where there are too few pairs.
+def variation_of(runs: Sequence[ArmRun], *, baseline: str) -> Variation | None:
+    """How paired differences vary over seeds, pooled over the arms, and how many runs diverge; None for too few pairs.
 
     Args:
         runs: Of all arms.
@@ -84,10 +88,17 @@ def spread_of(runs: Sequence[ArmRun], *, baseline: str) -> float | None:
         other = base.get(run.seed)
         if run.arm != baseline and run.value is not None and other is not None:
             by_arm.setdefault(run.arm, []).append(run.value - other)
-    spreads = [(variance(found), len(found) - 1) for found in by_arm.values() if len(found) > 1]
-    if not spreads:
+    several = [np.array(found) for found in by_arm.values() if len(found) > 1]
+    degrees = sum(len(found) - 1 for found in several)
+    # As far from their mean as those from the true one are, on average.
+    apart = [(found - found.mean()) * sqrt(len(found) / (len(found) - 1)) for found in several]
+    spread = sqrt(sum(float(found.var(ddof=1)) * (len(found) - 1) for found in several) / degrees) if degrees else 0.0
+    if not spread:
         return None
-    return sqrt(sum(each * degrees for each, degrees in spreads) / sum(degrees for _, degrees in spreads))
+    ends = [run.outcome for run in runs if run.arm != baseline]
+    num_diverged, num_finished = ends.count("diverged"), ends.count("finished")
+    shape = tuple(float(each) for each in np.concatenate(apart) / spread) if degrees >= LEAST_FOR_SHAPE else ()
+    return Variation(spread=spread, divergence=num_diverged / (num_diverged + num_finished), shape=shape)
 
 
 def standing_of(ablation: Ablation, plan: ArmPlan, trainings: Iterable[Trained], ended: Collection[int]) -> Standing:

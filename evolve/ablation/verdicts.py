@@ -126,6 +126,23 @@ def conclusion(effects: Sequence[Effect]) -> str:
     )
 
 
+def coverage_text(effects: Sequence[Effect]) -> str:
+    """What to know beside the intervals, as a sentence; empty where each that there is rests on all seeds.
+
+    Args:
+        effects: Of each arm beside the baseline.
+
+    Source: benchmarks/calibration.py, simulated ablations of 5 to 12 seeds.
+    """
+    some = [effect.arm for effect in effects if effect.n_pairs < effect.num_seeds and not isnan(effect.low)]
+    if not some:
+        return ""
+    return (
+        f"The interval of {listed(some)} is of the pairs that finished alone, so it is too favourable where runs "
+        f"diverge: with 30 % of them it covered the truth in 87 to 95 of 100 simulated cases, not in 95."
+    )
+
+
 def _verdict(effect: Effect, *, can_conclude: bool) -> EffectVerdict:
     if not can_conclude:
         return EffectVerdict.INCONCLUSIVE_PLAN
@@ -163,7 +180,6 @@ def _sentence(effect: Effect, margin: float, least: int) -> str:
 def _difference(effect: Effect) -> str:
     if not effect.n_pairs:
         return "no seed with which both finished"
-    # Of what finished an interval is too favourable where runs diverge: at 30 % it covers 0.87 to 0.95, not 0.95.
     some = f", of the {effect.n_pairs} pairs that finished alone" if effect.n_pairs < effect.num_seeds else ""
     interval = "" if isnan(effect.low) else f" ({effect.low:+.3f} to {effect.high:+.3f}{some})"
     return f"{effect.mean:+.3f}{interval}, p {number(effect.p_corrected)}"

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from evolve.ablation.compared import Compared
     from evolve.ablation.crossed import NoiseFound
+    from evolve.ablation.power import Variation
     from evolve.run.data import DataChecked
     from evolve.run.run import Run
     from evolve.study import Study
@@ -190,36 +191,36 @@ def _train(run: Run) -> tuple[bool, dict[str, str]]:
 
 def _notes(storage: str, study: Study) -> list[str]:
     """What differences the plan can find, and below which no single comparison means anything, as far as is known."""
-    from evolve.ablation.power import plan_sentence, spread_of_differences
+    from evolve.ablation.power import Variation, plan_sentence, spread_of_differences
     from evolve.ablation.trained import plan_of
     from evolve.storage.noise import known_noise
 
     _, plan = plan_of(study)
-    known: tuple[float, str] | None = None
+    known: tuple[Variation, str] | None = None
     noise: NoiseFound | None = None
     if not is_missing(storage):
         with opened_storage(storage, reads_only=True) as opened:
-            known, noise = _spread(opened.engine, study), known_noise(opened.engine, study)
-    if known is None and noise is not None and noise.shares is not None:
-        known = spread_of_differences(noise.shares.deviation), f"{noise.study.name}, if sharing a seed helps nothing"
-    spread = None if known is None else known[0]
-    said = plan_sentence(len(plan.seeds), len(plan.arms) - 1, spread=spread, looks=plan.num_looks)
+            known, noise = _variation(opened.engine, study), known_noise(opened.engine, study)
+    if known is None and noise is not None and noise.shares is not None and noise.shares.deviation:
+        varying = Variation(spread=spread_of_differences(noise.shares.deviation))
+        known = varying, f"{noise.study.name}, if sharing a seed helps nothing"
+    said = plan_sentence(len(plan.seeds), len(plan.arms) - 1, None if known is None else known[0], looks=plan.num_looks)
     notes = [f"power: {said}" if known is None else f"power: {said} (as in {known[1]})"]
     if noise is not None and noise.shares is not None:
         notes.append(f"noise: {noise.shares.sentence} ({noise.basis})")
     return notes
 
 
-def _spread(engine: Engine, study: Study) -> tuple[float, str] | None:
-    """How much differences vary over seeds in the newest ablation of the same data and metric, and its name."""
-    from evolve.ablation.trained import arm_runs, plan_of, spread_of
+def _variation(engine: Engine, study: Study) -> tuple[Variation, str] | None:
+    """How differences vary over seeds in the newest ablation of the same data and metric, and its name."""
+    from evolve.ablation.trained import arm_runs, plan_of, variation_of
     from evolve.storage.ablations import ablations, trainings_of
 
     for other in ablations(engine):
         if (other.data, other.fitness) == (study.data, study.fitness):
             runs = arm_runs(plan_of(other)[1], trainings_of(engine, other.name))
-            if spread := spread_of(runs, baseline=BASELINE):
-                return spread, other.name
+            if varying := variation_of(runs, baseline=BASELINE):
+                return varying, other.name
     return None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from evolve.ablation.compared import Compared
 from evolve.ablation.effects import Effect
+from evolve.ablation.verdicts import coverage_text
 from evolve.commands import share_text
 from evolve.commands.aligning import aligned, interval, markdown_table, signed
 from evolve.formatting import counted, number
@@ -72,7 +73,8 @@ def table_text(found: Compared, *, width: int | None) -> str:
     sentences = [effect.sentence for effect in found.effects]
     shares = found.shares()
     shared = [] if shares is None else ["", *share_text.lines(shares, metric=found.metric, width=width)]
-    return "\n".join([*heading(found), "", *rows, "", *sentences, *shared])
+    covered = [text] if (text := coverage_text(found.effects)) else []
+    return "\n".join([*heading(found), "", *rows, "", *sentences, *covered, *shared])
 
 
 def table_markdown(found: Compared) -> str:
@@ -91,6 +93,7 @@ def _caption(found: Compared) -> str:
         f"{counted(study.epochs, 'epoch')}{tuned}; means over {counted(len(found.plan.seeds), 'seed')}, paired, with "
         f"95 % t intervals, p by permutation, corrected over {counted(len(found.effects), 'arm')} (Holm). A run that "
         f"diverged loses its pair. Margin {ablation.margin:g}.{_looked(found)}"
+        f"{f' {text}' if (text := coverage_text(found.effects)) else ''}"
     )
 
 

@@ -96,7 +96,7 @@ def show(
     from evolve.commands.finding_text import finding_lines
     from evolve.commands.noise import noise_line
     from evolve.commands.time_text import time_line, time_table
-    from evolve.commands.trial_table import heading, trial_table
+    from evolve.commands.trial_table import best_line, heading, trial_table
     from evolve.storage.confirmations import standing_of
     from evolve.storage.time_spent import time_spent
     from evolve.storage.trial_rows import description_of, trial_rows
@@ -120,9 +120,10 @@ def show(
     def table() -> str:
         standing = " ".join([proof.text, *(place_of(storage) if proof.command else [])])
         said = {"noise": noise, "proof": standing}
-        more = [*compared, *(f"{key:<8}{text}" for key, text in said.items() if text), time_line(spent)]
         is_search = not compared and (definition is None or definition.noise is None)
-        head = heading(name, description, rows, more=more, width=width, is_search=is_search)
+        best = best_line(rows, {} if definition is None else definition.to_mapping()) if is_search else ""
+        more = [best, *compared, *(f"{key:<8}{text}" for key, text in said.items() if text), time_line(spent)]
+        head = heading(name, description, rows, more=more, width=width)
         parts = [head, trial_table(rows, limit=limit, width=width) if rows else "", finding_lines(found, name, storage)]
         return "\n\n".join(part for part in parts if part)
 

@@ -34,6 +34,7 @@ from evolve.run.events import (
     WorkerLost,
 )
 from evolve.study import Study
+from evolve.study.arms import compared_trials
 from evolve.study.trial import Trial
 
 STYLES = {
@@ -82,7 +83,7 @@ class Progress:
         self._rows: dict[int, _Row] = {}
         self._num_ended = 0
         self._started = clock()
-        self._best = (float("-inf"), -1)
+        self._best, self._compared = (float("-inf"), -1), compared_trials(study.to_mapping())
         self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -155,7 +156,7 @@ class Progress:
         row = self._rows.pop(ended.trial.number, None)
         self._num_ended += 1
         verdict, fitness = str(ended.outcome.verdict), ended.outcome.fitness
-        if verdict in TRAINED_THROUGH and fitness > self._best[0]:
+        if verdict in TRAINED_THROUGH and ended.trial.number in self._compared and fitness > self._best[0]:
             self._best = (fitness, ended.trial.number)
         metric = f"map50 {row.map50:.3f}  " if row is not None and isfinite(row.map50) else ""
         style = STYLES.get(verdict, "")

@@ -109,7 +109,8 @@ def result_text(result: RunResult, *, nms_iou: float) -> str:
         params = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in best.params.items())
         spread = f", {best.spread}" if best.spread else ""
         of = f"  ({params})" if params else ""
-        lines.append(f"best    trial {best.number}: fitness {best.fitness:.4f}{spread}{of}")
+        among = f", {best.among}" if best.among else ""
+        lines.append(f"best    trial {best.number}{among}: fitness {best.fitness:.4f}{spread}{of}")
         for split, metrics in best.metrics.items():
             words = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
             seeds = f"mean of {best.seeds} seeds; " if best.seeds > 1 else ""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from evolve.formatting import parameter
 from evolve.storage.trial_rows import TrialRow
+from evolve.study.arms import best_text, compared_trials
 
 GAP = "  "
 LEAST_REASON = 24  # characters of a reason that hyperparameters leave it
@@ -19,33 +21,39 @@ def heading(
     *,
     more: Sequence[str] = (),
     width: int | None,
-    is_search: bool = True,
 ) -> str:
-    """What the study is to find out, what became of its trials, the best of them, and what else there is, a line each.
+    """What the study is to find out, what became of its trials, and what else there is, a line each.
 
     Args:
         study: Name of the study.
         description: Purpose of the study in words, or empty.
-        rows: All its trials, the best first.
+        rows: All its trials.
         more: The last lines; empty ones are left out.
         width: Characters of a line; None does not cut.
-        is_search: Whether one of the trials can be called the best; not where each is an arm of a comparison.
     """
     counts = Counter(row.verdict for row in rows)
     words = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     lines = [f"study   {study}: {description}" if description else f"study   {study}"]
     lines.append(f"trials  {len(rows)}: {words}" if rows else "trials  none yet")
-    if is_search and rows and rows[0].is_trained_through:
-        lines.append(_best_line(rows[0]))
     return "\n".join(cut(line, width) for line in [*lines, *(line for line in more if line)])
 
 
-def _best_line(best: TrialRow) -> str:
+def best_line(rows: Sequence[TrialRow], config: Mapping[str, Any]) -> str:
+    """The best trial with its fitness and hyperparameters; empty where none has trained through.
+
+    Args:
+        rows: All trials of a study, the best first.
+        config: Of the study, as it is stored.
+    """
+    compared, among = compared_trials(config), best_text(config)
+    best = next((row for row in rows if row.number in compared), None)
+    if best is None or not best.is_trained_through:
+        return ""
     params = ", ".join(f"{name} {parameter(value)}" for name, value in best.params.items())
     spread = best.spread
     return "".join(
         [
-            f"best    trial {best.number}: fitness {best.fitness:.4f}",
+            f"best    trial {best.number}{f', {among}' if among else ''}: fitness {best.fitness:.4f}",
             f", {spread}" if spread else "",
             f"  ({params})" if params else "",
         ]

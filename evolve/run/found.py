@@ -15,6 +15,7 @@ from evolve.run.detection import Weights, write_weights
 from evolve.run.lived import Lived, lived
 from evolve.storage.database import Storage
 from evolve.study import Study, planning
+from evolve.study.arms import best_text
 from evolve.study.hyp import training_of, write_hyp
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Best:
         metrics: Means over the seeds of precision, recall, map50 and map50_95 by split.
         seeds: Number of seeds that count.
         spread: How far the fitness can be trusted: its interval over the seeds, or that there is one.
+        among: Among which trials it is the best; empty where all that trained through are.
     """
 
     number: int
@@ -40,6 +42,7 @@ class Best:
     metrics: dict[str, dict[str, float]]
     seeds: int
     spread: str = ""
+    among: str = ""
 
 
 def best_of(storage: Storage, study_name: str) -> Best | None:
@@ -56,6 +59,7 @@ def best_of(storage: Storage, study_name: str) -> Best | None:
         split: _means([epochs[-1] for epochs in by_seed.values()]) for split, by_seed in by_split.items() if by_seed
     }
     trainings = storage.records.trainings(trial._trial_id)
+    study = storage.stored_study(study_name)
     return Best(
         number=number,
         params=trial.params,
@@ -63,6 +67,7 @@ def best_of(storage: Storage, study_name: str) -> Best | None:
         metrics=metrics,
         seeds=len(by_split["val"]),
         spread=spread_text([training.fitness for training in trainings.values()]),
+        among="" if study is None else best_text(study.to_mapping()),
     )
 
 
@@ -202,7 +207,7 @@ def provenance(storage: Storage, study_name: str) -> Provenance:
     facts = storage.environment_of(study.name, best.number)
     through = lived(storage, study, best.number)
     head = (
-        f"Best of study {study_name}: {trained}.",
+        f"Best of study {study_name}: {trained}{f', {best.among}' if best.among else ''}.",
         *([formatting.capitalised(standing.text)] if standing.text else []),
         f"Fitness {best.fitness:.4f} on the validation images (weights {_weights(study)}), seeds {seeds}"
         f"{f': {best.spread}' if len(seeds) > 1 and best.spread else ''}.",

@@ -34,7 +34,7 @@ from evolve.storage.sqlite import Patience, connect_arguments, sqlite_file, tune
 from evolve.storage.transactions import Transactions
 from evolve.storage.trials import Trials
 from evolve.study import Study
-from evolve.study.arms import first_verdict
+from evolve.study.arms import compared_trials
 from evolve.study.earlier import Earlier
 
 CREATION_ATTEMPTS = 6
@@ -338,12 +338,14 @@ class Storage:
     def best(self, study_id: int) -> int | None:
         """Number of the trial with the highest fitness, the earliest of equals; None where none has trained through.
 
-        Diverged, pruned and failed trials are never the best, nor those of an ablation that only tune.
+        Diverged, pruned and failed trials are never the best. In an ablation the best is one of those that have the
+        seeds of all arms: none that only tunes, and none of a later look.
         """
         table, own = schema.trial, schema.study.c
         query = select(table.c.number).where(table.c.study_id == study_id, table.c.verdict.in_(TRAINED_THROUGH))
         with self.transactions.connect() as connection:
             config = connection.scalar(select(own.config).where(own.study_id == study_id))
-            query = query.where(table.c.number >= first_verdict(json.loads(config or "{}")))
+            compared = compared_trials(json.loads(config or "{}"))
+            query = query.where(table.c.number >= compared.start, table.c.number < compared.stop)
             number: int | None = connection.scalar(query.order_by(table.c.fitness.desc(), table.c.number).limit(1))
             return number

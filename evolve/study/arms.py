@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -15,6 +16,7 @@ from evolve.study.space import Scalar
 SEEDS, SEEDS_OF_MANY, MANY_ARMS = 8, 10, 4
 MAX_ARMS = 128
 LEVEL = 0.05  # of significance, over all arms together
+ALL_TRIALS = range(sys.maxsize)
 Changes = Mapping[str, Scalar]
 Own = Callable[[str], Scalar]
 
@@ -96,15 +98,31 @@ class ArmPlan:
         return ((number, self.arm_of(number)) for number in range(self.num_tuning, self.num_trials))
 
 
-def first_verdict(config: Mapping[str, Any]) -> int:
-    """Number of the first trial that is not only tuning, in a study as it is stored; 0 where none of them is.
+def compared_trials(config: Mapping[str, Any]) -> range:
+    """Numbers of the trials whose fitness may be compared, so that one of them is the best, in a study as it is stored.
+
+    In an ablation those that only tune are not among them, nor those of a later look: they have other seeds than the
+    first look's, and an arm that was given up has none.
 
     Args:
         config: `Study.to_mapping`; a study that is not ours may have no keys.
     """
-    ablation = config.get("ablation") or {}
+    ablation = config.get("ablation")
+    if not ablation:
+        return ALL_TRIALS
     tuning, verdicts = int((ablation.get("nuisance") or {}).get("trials", 0)), max(len(ablation.get("looks") or ()), 1)
-    return int(config["budget"]["trials"]) * tuning // (tuning + verdicts) if tuning else 0
+    num_arms = int(config["budget"]["trials"]) // (tuning + verdicts)
+    return range(num_arms * tuning, num_arms * (tuning + 1))
+
+
+def best_text(config: Mapping[str, Any]) -> str:
+    """Among which trials the best one is looked for, for people; empty where all that trained through are.
+
+    Args:
+        config: `Study.to_mapping`; a study that is not ours may have no keys.
+    """
+    looks = (config.get("ablation") or {}).get("looks")
+    return f"of the first look, whose {looks[0]} seeds every arm has" if looks else ""
 
 
 def least_seeds(num_arms: int) -> int:

@@ -91,6 +91,8 @@ def test_every_arm_has_its_effect_with_interval_sentence_and_divergences(compare
     assert [row[0] for row in table.rows] == ["lr0=0.1", "lr0=5"]
     assert all(str(row[1]).endswith(".") for row in table.rows)
     assert blocks[0] == Prose("Which rate?")
+    assert isinstance(blocks[2], Prose) and "lr0=0.1 is of the pairs that finished alone" in blocks[2].text
+    assert "(6 of 7 pairs)" in figure.data[0].hovertext[0]
     assert list(figure.layout.yaxis.ticktext) == ["0.1<br>1 of 7 diverged", "5<br>7 of 7 diverged"]
     assert figure.layout.yaxis.title.text == "lr0"
     assert figure.data[0].x[0] > 0.3 and figure.data[0].error_x.array[0] > 0

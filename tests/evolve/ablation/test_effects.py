@@ -17,6 +17,7 @@ from evolve.ablation.flips import sign_flip_p
 from evolve.ablation.paired_tests import holm
 from evolve.ablation.pairs import by_arm_and_seed, pair
 from evolve.ablation.runs import ArmRun
+from evolve.ablation.verdicts import coverage_text
 
 Ends = Sequence[float | str]
 
@@ -90,6 +91,30 @@ def test_what_was_better_where_it_finished_is_not_better_when_it_diverged_too_of
     assert found.verdict is EffectVerdict.UNCLEAR
     assert "it diverged 4 times, baseline 0 times" in found.sentence
     assert ", of the 4 pairs that finished alone)" in found.sentence
+
+
+def test_what_an_interval_leaves_out_is_said_beside_it():
+    some, all_of_it, nothing = (
+        effect(["diverged", *BETTER[1:]], BASELINE),
+        effect(BETTER, BASELINE),
+        effect(8 * ["diverged"], BASELINE),
+    )
+
+    assert coverage_text([some, all_of_it]).startswith(
+        "The interval of arm is of the pairs that finished alone, so it is"
+    )
+    assert coverage_text([all_of_it, nothing]) == ""
+
+
+def test_a_diverged_run_loses_its_pair_by_the_median_difference_and_an_unknown_one_by_the_largest():
+    found = by_arm_and_seed(runs({"baseline": BASELINE, "arm": [*BETTER[:6], "diverged", "failed"]}))
+    turned = by_arm_and_seed(runs({"baseline": [*BETTER[:7], "diverged"], "arm": BASELINE}))
+
+    # gains of 0.05, 0.04, 0.06, 0.05, 0.03 and 0.05, whose median is 0.05
+    assert pair(found, "arm", "baseline", range(8)).scores == pytest.approx([*GAINS[:6], -0.05, -0.06])
+    assert pair(turned, "arm", "baseline", range(8)).scores[-1] == pytest.approx(0.05)
+    ties = by_arm_and_seed(runs({"baseline": [0.5, 0.5, 0.5, 0.5], "arm": [0.5, 0.5, 0.6, "diverged"]}))
+    assert pair(ties, "arm", "baseline", range(4)).scores == pytest.approx([0, 0, 0.1, -0.1])
 
 
 def test_an_arm_that_diverges_with_every_seed_is_worse_though_nothing_was_measured():

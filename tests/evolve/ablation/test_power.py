@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from evolve.ablation.effects import EffectVerdict, compare
 from evolve.ablation.looks import LOOKS, chance_to_win, levels, over_looks
 from evolve.ablation.power import (
+    Variation,
     check_plan,
     detectable,
     least_seeds,
@@ -19,8 +21,10 @@ from evolve.ablation.power import (
     seeds_for,
     spread_of_differences,
 )
+from evolve.ablation.runs import ArmRun
 
 RACCOON = 0.0206  # standard deviation of mAP50 between seeds, measured on a data set of photographs
+PHOTOGRAPHS, STANDARD = Variation(spread=spread_of_differences(RACCOON)), Variation(spread=1)
 
 
 @pytest.mark.parametrize(("num_arms", "num_seeds"), [(1, 6), (2, 7), (4, 8), (8, 9), (12, 9), (13, 10)])
@@ -39,44 +43,78 @@ def test_a_plan_that_cannot_conclude_is_refused_with_the_number_that_could():
 
 @pytest.mark.parametrize(("difference", "num_seeds"), [(0.03, 10), (0.02, 19), (0.01, 69)])
 def test_the_seeds_that_a_difference_needs_are_those_of_the_paired_t_test(difference, num_seeds):
-    assert seeds_for(difference, spread=spread_of_differences(RACCOON)) == num_seeds
+    assert seeds_for(difference, PHOTOGRAPHS) == num_seeds
 
 
 def test_an_exact_test_needs_more_seeds_than_t_says_where_there_are_few():
     # paired t: 5 seeds for 0.05; five can not reach p < 0.05 at all
-    assert seeds_for(0.05, spread=spread_of_differences(RACCOON)) in (6, 7)
-    assert power(1.0, spread=0.01, num_seeds=5) == 0
+    assert seeds_for(0.05, PHOTOGRAPHS) in (6, 7)
+    assert power(1.0, Variation(spread=0.01), num_seeds=5) == 0
 
 
 def test_the_power_for_many_seeds_is_that_of_simulated_tests():
     draws = np.random.default_rng(7).normal(0.6, 1, (4000, 20))
     found = np.mean((stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05) & (draws.mean(axis=1) > 0))
 
-    assert power(0.6, spread=1, num_seeds=20) == pytest.approx(found, abs=0.025)
+    assert power(0.6, STANDARD, num_seeds=20) == pytest.approx(found, abs=0.025)
+
+
+def test_the_power_of_a_plan_in_which_runs_diverge_is_that_of_ablations_that_are_judged():
+    rng, num_seeds, found = np.random.default_rng(3), 9, []
+    for _ in range(300):
+        gaps, lost = 1 + rng.standard_normal(num_seeds), rng.random(num_seeds) < 0.2
+        base = [ArmRun("baseline", seed, 0.0, "finished") for seed in range(num_seeds)]
+        arm = [
+            ArmRun("arm", seed, None if is_lost else gap, "diverged" if is_lost else "finished")
+            for seed, (gap, is_lost) in enumerate(zip(gaps.tolist(), lost, strict=True))
+        ]
+        (judged,) = compare([*base, *arm], baseline="baseline", arms=["arm"], seeds=range(num_seeds), margin=0.1)
+        found.append(judged.verdict is EffectVerdict.BETTER)
+
+    varying = Variation(spread=1, divergence=0.2)
+    # two standard errors of 300 ablations are 0.06
+    assert power(1.0, varying, num_seeds=num_seeds) == pytest.approx(np.mean(found), abs=0.06)
+    assert power(1.0, varying, num_seeds=num_seeds) < power(1.0, STANDARD, num_seeds=num_seeds) - 0.2
+    assert power(1.0, varying, num_seeds=40) > 0.8
+    assert "and 20% of runs diverge; seeds" in plan_sentence(10, 1, varying)
+
+
+def test_differences_of_heavy_tails_are_found_more_often_than_normal_ones_of_the_same_spread():
+    # a variance of (18 x 0.16 + 2 x 8.56) / 20
+    heavy = Variation(spread=1, shape=(*9 * (-0.4, 0.4), -(8.56**0.5), 8.56**0.5))
+
+    assert power(0.7, heavy, num_seeds=10) > power(0.7, STANDARD, num_seeds=10) + 0.03
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_share_of_divergence_is_a_share(share):
+    with pytest.raises(ValueError, match="0 to below 1"):
+        Variation(spread=1, divergence=share)
 
 
 def test_power_joins_where_exact_tests_end():
-    exact, by_t = (power(0.9, spread=1, num_seeds=seeds) for seeds in (12, 13))
+    exact, by_t = (power(0.9, STANDARD, num_seeds=seeds) for seeds in (12, 13))
 
     assert 0 < by_t - exact < 0.06
 
 
 def test_the_smallest_difference_found_has_the_power_that_was_asked_for():
-    found = detectable(spread=0.03, num_seeds=24, num_arms=4)
+    varying = Variation(spread=0.03)
+    found = detectable(varying, num_seeds=24, num_arms=4)
 
-    assert power(found, spread=0.03, num_seeds=24, num_arms=4) == pytest.approx(0.8, abs=0.01)
-    assert detectable(spread=0.03, num_seeds=7, num_arms=4) == inf
-    assert detectable(spread=0.03, num_seeds=24, num_arms=4, looks=4) > found
+    assert power(found, varying, num_seeds=24, num_arms=4) == pytest.approx(0.8, abs=0.01)
+    assert detectable(varying, num_seeds=7, num_arms=4) == inf
+    assert detectable(varying, num_seeds=24, num_arms=4, looks=4) > found
 
 
 def test_hopeless_differences_have_no_number_of_seeds():
-    assert seeds_for(0.001, spread=1) is None
+    assert seeds_for(0.001, STANDARD) is None
 
 
 @pytest.mark.parametrize(("difference", "spread"), [(0, 1), (0.1, 0), (float("nan"), 1)])
 def test_power_needs_a_difference_and_a_spread(difference, spread):
-    with pytest.raises(ValueError, match="both must be above 0"):
-        power(difference, spread=spread, num_seeds=8)
+    with pytest.raises(ValueError, match="above 0"):
+        power(difference, Variation(spread=spread), num_seeds=8)
 
 
 def test_the_seeds_that_would_decide_are_those_for_the_mean_or_for_the_margin():
@@ -90,14 +128,14 @@ def test_the_seeds_that_would_decide_are_those_for_the_mean_or_for_the_margin():
 
 
 def test_the_sentence_of_a_plan_names_the_difference_that_it_finds():
-    text = plan_sentence(10, 1, spread=spread_of_differences(RACCOON))
+    text = plan_sentence(10, 1, PHOTOGRAPHS)
 
     assert text.startswith("with 10 seeds and 1 arm beside the baseline, a difference of 0.02")
     assert text.endswith("seeds that are needed: 69 for 0.01, 19 for 0.02, 10 for 0.03 and 7 for 0.05")
-    assert "standard deviations" in plan_sentence(10, 1, spread=None)
-    assert "looked at after 6, 10, 16 and 24" in plan_sentence(24, 2, spread=0.03, looks=4)
+    assert "standard deviations" in plan_sentence(10, 1, None)
+    assert "looked at after 6, 10, 16 and 24" in plan_sentence(24, 2, Variation(spread=0.03), looks=4)
     with pytest.raises(ValueError, match="at least 6 can"):
-        plan_sentence(5, 1, spread=0.03)
+        plan_sentence(5, 1, Variation(spread=0.03))
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.0125])

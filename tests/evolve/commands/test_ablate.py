@@ -82,6 +82,7 @@ def test_what_is_trained_is_told_again_without_training(trained: Path) -> None:
     evolve(trained, "ablate", "toy", "--csv", "effects.csv")
 
     assert "Does a higher rate help?" in said and "7 seeds paired with the baseline's" in said
+    assert "The interval of" not in said  # fast has all pairs, and mad none
     assert "\nmad " in said and "it diverged 7 times, baseline 0 times" in said
     assert markdown.startswith("| arm | n |") and "corrected over 2 arms (Holm)" in markdown
     with (trained / "effects.csv").open() as file:

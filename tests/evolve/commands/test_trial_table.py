@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event, insert, update
 
-from evolve.commands.trial_table import cut, heading, trial_table
+from evolve.commands.trial_table import best_line, cut, heading, trial_table
 from evolve.commands.trial_text import trial_text
 from evolve.errors import StorageError
 from evolve.storage import schema
@@ -163,12 +163,12 @@ def test_a_word_longer_than_the_line_is_cut_inside() -> None:
 def test_the_heading_asks_counts_and_names_the_best() -> None:
     rows = [row(4), row(1, verdict="diverged", fitness=None)]
 
-    assert heading("s", "Why?", rows, width=None).splitlines() == [
+    assert heading("s", "Why?", rows, more=[best_line(rows, {})], width=None).splitlines() == [
         "study   s: Why?",
         "trials  2: 1 converged, 1 diverged",
         "best    trial 4: fitness 0.5000  (lr0 0.1235, momentum 0.9, schedule cosine)",
     ]
-    assert "best" not in heading("s", "", rows[1:], width=None)
+    assert not best_line(rows[1:], {})
     assert heading("s", "", [], width=None) == "study   s\ntrials  none yet"
 
 

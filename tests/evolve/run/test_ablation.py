@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 
 from evolve.ablation.runs import ArmRun
-from evolve.ablation.trained import arm_runs, plan_of, spread_of
+from evolve.ablation.trained import arm_runs, plan_of, variation_of
+from evolve.commands.trial_table import best_line
 from evolve.errors import StudyError
 from evolve.run.engines import SerialEngine
+from evolve.run.found import best_of
 from evolve.run.runner import StudyRun
 from evolve.storage.ablations import ablations, trainings_of
 from evolve.storage.database import Storage
+from evolve.storage.trial_rows import trial_rows
 from evolve.study import Study
-from evolve.study.arms import first_verdict
+from evolve.study.arms import compared_trials
 from tests.fakes import UNLUCKY_SEED, fake_study, make_fake
 
 SEEDS = [0, 1, 2, UNLUCKY_SEED, 4, 5, 6]
@@ -127,9 +132,25 @@ def test_a_trial_that_only_tunes_is_never_the_best(tmp_path: Path) -> None:
 
         best = storage.best(storage.study_id(study.name))
 
-    assert first_verdict(study.to_mapping()) == 6 and best == 6
-    assert first_verdict(fake_study().to_mapping()) == first_verdict({}) == 0
-    assert first_verdict(ablation({**TUNED, "seeds": 16, "looks": [6, 10, 16]}).to_mapping()) == 6
+    assert compared_trials(study.to_mapping()) == range(6, 8) and best == 6
+    assert compared_trials(fake_study().to_mapping()) == compared_trials({}) == range(sys.maxsize)
+    assert compared_trials(ablation({**TUNED, "seeds": 16, "looks": [6, 10, 16]}).to_mapping()) == range(6, 8)
+
+
+def test_a_later_look_is_never_the_best_for_its_seeds_are_not_those_of_every_arm(tmp_path: Path) -> None:
+    study = ablation(LOOKS)
+    run(study, tmp_path)
+    with closing(Storage(f"sqlite:///{tmp_path}/evolve.db")) as storage:
+        with storage.engine.begin() as connection:
+            connection.execute(text("update evolve_trial set fitness = 0.99 where number = 3"))
+
+        best = best_of(storage, study.name)
+        rows = trial_rows(storage.engine, study.name)
+
+    assert rows[0].number == 3  # its four seeds were luckier than the six of the first look
+    assert best is not None and best.number == 1 and best.seeds == 6
+    assert best.among == "of the first look, whose 6 seeds every arm has"
+    assert best_line(rows, study.to_mapping()).startswith(f"best    trial 1, {best.among}: fitness ")
 
 
 def test_what_is_not_trained_is_missing_and_what_crashed_has_failed(tmp_path: Path) -> None:
@@ -141,16 +162,29 @@ def test_what_is_not_trained_is_missing_and_what_crashed_has_failed(tmp_path: Pa
     assert [each.outcome for each in runs if each.arm != "baseline"] == ["failed", *5 * ["missing"]]
 
 
+def finished(arm: str, values: Sequence[float]) -> list[ArmRun]:
+    return [ArmRun(arm=arm, seed=seed, value=value, outcome="finished") for seed, value in enumerate(values)]
+
+
 def test_the_spread_of_differences_is_pooled_over_arms_and_unknown_without_pairs() -> None:
-    def runs(arm: str, values: Sequence[float]) -> list[ArmRun]:
-        return [ArmRun(arm=arm, seed=seed, value=value, outcome="finished") for seed, value in enumerate(values)]
+    base = finished("baseline", [0.1, 0.2, 0.3])
+    one, other = finished("one", [0.1, 0.3, 0.5]), finished("other", [0.4, 0.4, 0.4])
+    lost = [ArmRun(arm="one", seed=seed, value=None, outcome="diverged") for seed in (3, 4)]
 
-    base = runs("baseline", [0.1, 0.2, 0.3])
-    one, other = runs("one", [0.1, 0.3, 0.5]), runs("other", [0.4, 0.4, 0.4])
+    found = variation_of([*base, *one, *other, *lost], baseline="baseline")
 
-    assert spread_of([*base, *one], baseline="baseline") == pytest.approx(0.1)
-    assert spread_of([*base, *one, *other], baseline="baseline") == pytest.approx(0.1)
-    assert spread_of(base, baseline="baseline") is None
+    assert found is not None and found.spread == pytest.approx(0.1) and found.divergence == 0.25
+    alone = variation_of([*base, *one], baseline="baseline")
+    assert alone is not None and alone.spread == pytest.approx(0.1) and (alone.divergence, alone.shape) == (0, ())
+    assert variation_of(base, baseline="baseline") is None
+
+
+def test_enough_differences_have_a_shape_as_wide_as_their_spread() -> None:
+    values = [0.0] * 20 + [0.4, 0.0]
+    found = variation_of([*finished("baseline", [0.0] * 22), *finished("one", values)], baseline="baseline")
+
+    assert found is not None and len(found.shape) == 22
+    assert np.std(found.shape) == pytest.approx(1) and max(found.shape) > 4
 
 
 def test_ablations_are_found_among_the_stored_studies_and_others_compare_nothing(tmp_path: Path) -> None:
