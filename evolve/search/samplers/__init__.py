@@ -99,8 +99,7 @@ def _suggest(study: Study, distributions: dict[str, BaseDistribution]) -> Sugges
     if study.sampler == "grid":
         return Grid(values=study.grid(), study_seed=study.seed)
     if study.pbt is not None and (members := study.population) is not None:
-        own = {"distributions": distributions, "study_seed": study.seed}
-        return PopulationBased(**own, plan=members, pbt=study.pbt)
+        return PopulationBased(distributions=distributions, study_seed=study.seed, plan=members, pbt=study.pbt)
     if (plan := study.arm_plan) is not None:
         return Arms(plan=plan, distributions=distributions, study_seed=study.seed)
     return _MAKERS[study.sampler](distributions=distributions, study_seed=study.seed)
