@@ -81,7 +81,8 @@ def export(
 ) -> None:
     """Write the best hyperparameters of a study to a hyp file, ours or another trainer's.
 
-    Model, size, batch, epochs, images and classes are those of the training there; the study's own by default.
+    Model, size, batch, epochs, images and classes are those of the training there; the study's own by default. The best
+    of a population comes with the schedule it lived through, below from_epoch; other trainers get its first values.
 
     Example: `evolve export lr_sweep --to yolov3 --image-size 640 -o hyp.yaml`
     """

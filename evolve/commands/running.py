@@ -139,6 +139,8 @@ def train(
 ) -> None:
     """Train once with the hyperparameters of a file; stopped, the same command goes on from the last checkpoint.
 
+    What the file has below from_epoch takes the place of its other values from these epochs on.
+
     Example: `evolve train --hyp runs/lr_sweep/hyp.yaml --epochs 30`
     """
     from evolve.run.weight_files import checksum

@@ -176,7 +176,9 @@ def test_whatever_can_be_best_has_trained_to_its_end() -> None:
 
 
 def test_verdicts_are_ordered_from_best_to_worst_and_are_their_names() -> None:
-    assert list(Verdict) == ["converged", "undertrained", "worsened", "pruned", "doomed", "diverged", "failed"]
+    assert [str(each) for each in Verdict] == (
+        ["converged", "undertrained", "worsened", "partial", "pruned", "doomed", "diverged", "failed"]
+    )
 
 
 @given(st.lists(st.floats(), max_size=12), st.floats(), st.floats(), st.booleans())

@@ -29,7 +29,7 @@ from evolve.storage.optuna_tables import PARENT
 from evolve.storage.trial_rows import trial_rows
 from evolve.study import Study
 from evolve.study.confirming import check_confirmable
-from evolve.study.hyp import read_hyp
+from evolve.study.hyp import read_hyp, training_of, write_hyp
 from evolve.study.naming import training_study
 from tests.fakes import fake_study, make_fake
 from tests.scenes import few_scenes
@@ -177,8 +177,7 @@ def test_a_schedule_cannot_be_confirmed_as_an_arm() -> None:
         check_confirmable(fake_study(**POPULATION))
 
 
-# Member 0, which begins with the fixed rate, diverges at once and is replaced by a copy; with so few steps all others
-# have the same fitness, of which the first is the best: that copy.
+# Member 0, which begins with the fixed rate, diverges at once and goes on from a copy of the other.
 REAL = Study.from_mapping(
     {
         "name": "real",
@@ -190,9 +189,10 @@ REAL = Study.from_mapping(
         "space": {"lr0": {"low": 1e-3, "high": 1e-2}, "momentum": {"low": 0.5, "high": 0.95}},
         "baseline": True,
         "sampler": "pbt",
-        "pbt": {"members": 3, "interval": 1},
-        "budget": {"trials": 9},
+        "pbt": {"members": 2, "interval": 1, "share": 0.5},
+        "budget": {"trials": 6},
         "thresholds": {"floor": 0.0},
+        "keep_weights": "all",
     },
     origin="test",
 )
@@ -213,37 +213,39 @@ def one_thread() -> Any:
 
 
 def replayed(study: Study, folder: Path, *, lanes: int) -> tuple[checkpoint.Checkpoint, checkpoint.Checkpoint]:
-    """Last checkpoint of the best of a population, and of a training with the hyp file that it was exported to."""
+    """Last checkpoint of member 0 of a population, and of one training with the schedule that it lived through."""
     run(study, folder, real_engine(study, folder, lanes=lanes))
     storage = Storage(f"sqlite:///{folder}/evolve.db")
     best = storage.best(storage.study_id(study.name))
     assert best is not None
-    through = lived(storage, study, best)
-    export_hyp(storage, study.name, folder / "hyp.yaml")
+    through = lived(storage, study, 4)
+    export_hyp(storage, study.name, folder / "best.yaml")
+    assert read_hyp(folder / "best.yaml").later == lived(storage, study, best).changes
     storage.close()
-    hyp = read_hyp(folder / "hyp.yaml")
-    again = training_study(hyp, folder / "hyp.yaml", {}, {}, name="again", stored=lambda _: None)
+    training = training_of(study.to_mapping())
+    path = folder / "hyp.yaml"
+    write_hyp(path, study.hyperparameters(through.first), training=training, header=[], later=through.changes)
+    again = training_study(read_hyp(path), path, {}, {}, name="again", stored=lambda _: None)
     (folder / "again").mkdir()
     run(again, folder / "again", real_engine(again, folder / "again"))
 
-    assert through.changes and hyp.later == through.changes and through.line == (1, 3, 6)
-    assert again.from_epoch == through.changes
-    found = checkpoint.load(checkpoint_path(folder, best, 0)), checkpoint.load(checkpoint_path(folder / "again", 0, 0))
+    assert through.line[0] == 1 and len(through.line) == 3 and through.changes == again.from_epoch != {}
+    found = checkpoint.load(checkpoint_path(folder, 4, 0)), checkpoint.load(checkpoint_path(folder / "again", 0, 0))
     assert found[0].values == found[1].values
     return found
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_the_schedule_of_the_best_trained_as_one_run_ends_in_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
-    best, again = replayed(REAL, tmp_path, lanes=1)
+def test_the_schedule_of_a_member_trained_as_one_run_ends_in_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
+    member, again = replayed(REAL, tmp_path, lanes=1)
 
-    assert all(torch.equal(best.weights[name], value) for name, value in again.weights.items())
-    assert all(torch.equal(best.averaged_weights[name], value) for name, value in again.averaged_weights.items())
+    assert all(torch.equal(member.weights[name], value) for name, value in again.weights.items())
+    assert all(torch.equal(member.averaged_weights[name], value) for name, value in again.averaged_weights.items())
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_trained_as_lanes_in_float64_it_ends_in_the_same_weights_but_for_their_last_bits(tmp_path: Path) -> None:
-    best, again = replayed(REAL.model_copy(update={"precision": "float64"}), tmp_path, lanes=4)
+    member, again = replayed(REAL.model_copy(update={"precision": "float64"}), tmp_path, lanes=4)
 
     for name, value in again.weights.items():
-        torch.testing.assert_close(best.weights[name], value, rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(member.weights[name], value, rtol=1e-6, atol=1e-9)
