@@ -5,15 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf, isfinite, nan
+from math import inf, isfinite, nan, sqrt
 
 import numpy as np
 import optuna
 from numpy.typing import ArrayLike, NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, create_trial
-from scipy import stats
+from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
 from evolve.formatting import listed, score
 from evolve.quiet import quiet_optuna
@@ -104,8 +103,8 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
     mean = float(np.mean(kept))
     if len(kept) < LEAST_FOR_INTERVAL:
         return Interval(mean=mean, low=nan, high=nan, num_values=len(kept))
-    spread = float(stats.sem(kept))
-    reach = float(stats.t.ppf((1 + confidence) / 2, len(kept) - 1)) * spread
+    spread = float(np.std(kept, ddof=1)) / sqrt(len(kept))
+    reach = float(stdtrit(len(kept) - 1, (1 + confidence) / 2)) * spread
     return Interval(mean=mean, low=mean - reach, high=mean + reach, num_values=len(kept))
 
 
@@ -320,6 +319,8 @@ def _frozen(param: Mapping[str, object], value: float, distributions: Mapping[st
 
 
 def _ped_anova(trials: Sequence[FrozenTrial], quantile: float) -> dict[str, float]:
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # loads scikit-learn
+
     with warnings.catch_warnings(), quiet_optuna():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.simplefilter("ignore", UserWarning)  # about rare branches of conditional spaces

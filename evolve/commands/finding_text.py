@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from evolve.findings import Finding
+if TYPE_CHECKING:  # the rules load statistics
+    from evolve.findings import Finding
 
 
 def finding_lines(found: Sequence[Finding], study: str) -> str:
