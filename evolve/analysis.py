@@ -5,11 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, nan
+from math import inf, isfinite, nan, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
 from evolve.formatting import listed, score
 
@@ -71,8 +71,8 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
     mean = float(np.mean(kept))
     if len(kept) < LEAST_FOR_INTERVAL:
         return Interval(mean=mean, low=nan, high=nan, num_values=len(kept))
-    spread = float(stats.sem(kept))
-    reach = float(stats.t.ppf((1 + confidence) / 2, len(kept) - 1)) * spread
+    spread = float(np.std(kept, ddof=1)) / sqrt(len(kept))
+    reach = float(stdtrit(len(kept) - 1, (1 + confidence) / 2)) * spread
     return Interval(mean=mean, low=mean - reach, high=mean + reach, num_values=len(kept))
 
 

@@ -10,20 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite, nan
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from scipy.stats import kendalltau
-
-from evolve.ablation.effects import Effect
-from evolve.ablation.interim import standing
 from evolve.ablation.runs import ArmRun
-from evolve.ablation.trained import Trained, arm_runs, plan_of
 from evolve.analysis import Interval, mean_interval
 from evolve.formatting import counted, score
 from evolve.study import Study
 from evolve.study.ablation import BASELINE
 from evolve.study.confirming import trial_of
 from evolve.study.space import Scalar
+
+if TYPE_CHECKING:  # statistics, which a study that nobody confirmed has no need of
+    from evolve.ablation.effects import Effect
+    from evolve.ablation.trained import Trained
 
 LEAST_FOR_RANKS = 3  # of two candidates the order is the same or it is not
 
@@ -125,6 +124,8 @@ class Confirmation:
         pairs = [(each.found, each.again.mean) for each in self.candidates if isfinite(each.shrinkage)]
         if len(pairs) < LEAST_FOR_RANKS:
             return Ranks(tau=nan, p=nan, n=len(pairs))
+        from scipy.stats import kendalltau
+
         found = kendalltau(*zip(*pairs, strict=True))
         return Ranks(tau=float(found.statistic), p=float(found.pvalue), n=len(pairs))
 
@@ -198,6 +199,9 @@ def confirmed(
         searched: What the search found.
         is_complete: Whether all its trials have ended.
     """
+    from evolve.ablation.interim import standing
+    from evolve.ablation.trained import arm_runs, plan_of
+
     ablation, plan = plan_of(confirming)
     runs = arm_runs(plan, trainings)
     numbers = {arm.name: searched.own if arm.name == BASELINE else trial_of(arm.name) for arm in plan.arms}

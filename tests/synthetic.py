@@ -9,8 +9,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from math import cos, exp, log10, nan, pi
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -94,9 +96,18 @@ class Outcome:
 
 def new_engine(path: Path) -> Engine:
     """An empty database with Optuna's tables and ours."""
+    path.write_bytes(_empty())
     storage = Storage(f"sqlite:///{path}")
     storage.optuna.engine.dispose()
     return storage.engine
+
+
+@cache  # making the tables takes longer than most tests that need them
+def _empty() -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.db"
+        Storage(f"sqlite:///{path}").close()
+        return path.read_bytes()
 
 
 def add_study(engine: Engine, plan: Plan) -> int:

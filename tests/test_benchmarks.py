@@ -16,8 +16,10 @@ from evolve.search.samplers.unit_cube import from_unit
 
 
 def test_the_table_for_a_device_counts_what_is_started_and_a_lane_more_starts_little_outside_the_pass(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(gpu, "PROFILED_STEPS", 2)  # each is thousands of events
+    monkeypatch.setattr(gpu, "WARM_STEPS", 1)
     few = {"device": "cpu", "models": "yolov3-tiny-compact:32:2", "lanes": "1,2", "steps": "2"}
     gpu.main([f"--{name}={value}" for name, value in few.items()])
 

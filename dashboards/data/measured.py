@@ -13,12 +13,15 @@ from sqlalchemy import Connection, Engine, Select
 
 from dashboards.data import queries
 from dashboards.data.frames import read_frame, read_json
-from dashboards.data.trial_sets import best_numbers, spread_evenly
+from dashboards.data.trial_sets import best_numbers, finished, spread_evenly
+from evolve.findings.search import num_top
 from evolve.outcome.cured import SUFFIX, cure_numbers
+from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.study.arms import ALL_TRIALS
 
 FrameName: TypeAlias = Literal[
     "epochs",
+    "best_curves",
     "seed_results",
     "steps",
     "last_steps",
@@ -97,6 +100,7 @@ def measured_of_study(
     candidates = trials[trials["number"].between(compared.start, compared.stop - 1)]
     readers: dict[FrameName, Callable[[Connection], pd.DataFrame]] = {
         "epochs": lambda connection: _epochs(connection, study_id, trials),
+        "best_curves": lambda connection: _best_curves(connection, trials),
         "seed_results": lambda connection: _seed_results(connection, candidates),
         "steps": lambda connection: _steps(connection, trials, params),
         "last_steps": lambda connection: _last_steps(connection, trials, diagnoses),
@@ -131,6 +135,13 @@ def _read(engine: Engine, reader: Callable[[Connection], pd.DataFrame]) -> pd.Da
 def _epochs(connection: Connection, study_id: int, trials: pd.DataFrame) -> pd.DataFrame:
     frame = read_frame(connection, queries.epoch_rows(study_id))
     return frame.merge(trials[["trial_id", "number", "verdict"]], on="trial_id")
+
+
+def _best_curves(connection: Connection, trials: pd.DataFrame) -> pd.DataFrame:
+    """Of as many of the best as findings are about."""
+    through = trials[trials["verdict"].isin(TRAINED_THROUGH)]
+    ids = _ids(trials, best_numbers(through, num_top(len(finished(through)))))
+    return _of_trials(connection, queries.curve_rows(ids), trials)
 
 
 def _of_trials(connection: Connection, query: Select[Any], trials: pd.DataFrame) -> pd.DataFrame:

@@ -127,6 +127,19 @@ def epoch_rows(study_id: int) -> Select[Any]:
     )
 
 
+def curve_rows(trial_ids: Collection[int]) -> Select[Any]:
+    """Fitness and losses on the validation images by trial and epoch, of the given trials: means as above."""
+    epoch = schema.epoch
+    keys = (epoch.c.trial_id, epoch.c.epoch)
+    means = (_strict_mean(epoch.c[name]).label(name) for name in ("fitness", *schema.EPOCH_LOSSES))
+    return (
+        select(*keys, *means)
+        .where(epoch.c.trial_id.in_(trial_ids), epoch.c.split == "val")
+        .group_by(*keys)
+        .order_by(*keys)
+    )
+
+
 def last_epoch_rows(study_id: int) -> Select[Any]:
     """The last epoch of each trial and split: means over the seeds, as above."""
     epoch = schema.epoch

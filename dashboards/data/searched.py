@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from math import isfinite
 
-import pandas as pd
-
 from dashboards.blocks import Empty
 from dashboards.data.study import StudyView
 from evolve.errors import StudyError
@@ -32,8 +30,7 @@ def search_of(view: StudyView) -> Search | Empty:
         return Empty("This study searches nothing.")
     if study.pbt is not None:
         return Empty("Trials of a population are parts of trainings, and findings are about whole ones.")
-    val = view.epochs[view.epochs["split"] == "val"].sort_values("epoch")
-    curves = {int(str(number)): tuple(rows["fitness"]) for number, rows in val.groupby("number")}
+    curves = {int(str(number)): tuple(rows["fitness"]) for number, rows in view.best_curves.groupby("number")}
     ended = view.trials[view.trials["verdict"].isin(_ENDED)][["number", "verdict", "fitness"]]
     values = view.params.to_dict("index")
     tried = [
@@ -47,7 +44,7 @@ def search_of(view: StudyView) -> Search | Empty:
         for number, verdict, fitness in ended.itertuples(index=False)
     ]
     known = [each for each in tried if each.params.keys() == study.space.keys()]
-    return Search(study=study, tried=known, losses=_losses(view, val))
+    return Search(study=study, tried=known, losses=_losses(view))
 
 
 def study_of(view: StudyView) -> Study | None:
@@ -72,11 +69,11 @@ def _typed(study: Study, values: Mapping[object, object]) -> dict[str, Scalar]:
     return found
 
 
-def _losses(view: StudyView, val: pd.DataFrame) -> dict[str, Losses]:
+def _losses(view: StudyView) -> dict[str, Losses]:
     """Terms of the best trial's loss."""
     if view.best is None:
         return {}
-    rows = val[val["number"] == view.best["number"]]
+    rows = view.best_curves[view.best_curves["number"] == view.best["number"]]
     columns = {term: (f"train_{term}", f"loss_{term}") for term in TERMS}
     known = {term: names for term, names in columns.items() if rows[list(names)].notna().all(axis=None)}
     return {

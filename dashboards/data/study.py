@@ -160,6 +160,11 @@ class StudyView:
         return self.measured.frame("epochs")
 
     @property
+    def best_curves(self) -> pd.DataFrame:
+        """Fitness and losses on the validation images by epoch, of the best quarter of what trained through."""
+        return self.measured.frame("best_curves")
+
+    @property
     def seed_results(self) -> pd.DataFrame:
         """Last epoch of each seed and split of the best trials."""
         return self.measured.frame("seed_results")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from evolve.commands.output import place_of
-from evolve.findings import Finding
+
+if TYPE_CHECKING:  # the rules load statistics
+    from evolve.findings import Finding
 
 
 def finding_lines(found: Sequence[Finding], study: str, storage: str) -> str:

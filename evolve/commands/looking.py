@@ -137,7 +137,7 @@ def show(
     elif where_time_went:
         say({"study": name} | spent.as_json(), as_json=as_json, text=lambda: time_table(name, spent))
     else:
-        say([row.as_json() for row in rows], as_json=as_json, text=table)
+        say(lambda: [row.as_json() for row in rows], as_json=as_json, text=table)
     say_next(["evolve", "ablate" if compared else "report", name], as_json=as_json, storage=storage)
 
 

@@ -87,10 +87,13 @@ def found_in(engine: Engine, study: str) -> tuple[Finding, ...]:
     from dashboards.blocks import Empty
     from dashboards.data.searched import search_of
     from dashboards.data.study_loading import load
-    from evolve.findings import findings_of
 
     search = search_of(load(engine, study))
-    return () if isinstance(search, Empty) else findings_of(search)
+    if isinstance(search, Empty):
+        return ()
+    from evolve.findings import findings_of  # statistics, which what is no search has no need of
+
+    return findings_of(search)
 
 
 def write_report(storage: Storage, study: str, path: Path) -> Path:
@@ -106,7 +109,17 @@ def terminal_width() -> int | None:
 
 
 def say(result: Any, *, as_json: bool, text: Any) -> None:
-    typer.echo(json.dumps(without_nan(result), indent=2) if as_json else text())
+    """Prints a result.
+
+    Args:
+        result: For machines, or what makes it where that takes time.
+        as_json: Whether it is for machines.
+        text: Makes the lines for people.
+    """
+    if not as_json:
+        typer.echo(text())
+        return
+    typer.echo(json.dumps(without_nan(result() if callable(result) else result), indent=2))
 
 
 def without_nan(value: Any) -> Any:

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.stats import f_oneway, ncf, rankdata
 
 from evolve.findings.search import Finding, Search
 from evolve.formatting import parameter
@@ -43,6 +41,8 @@ def hardly_mattered(search: Search) -> Iterator[Finding]:
     trained, space = search.trained, search.study.space
     if len(trained) < LEAST_TRAINED or len(space) < 2:
         return
+    from scipy.stats import rankdata  # half a second to import, for large searches alone
+
     ranks_N = rankdata([tried.fitness for tried in trained])
     for name in space:
         if name in idle_keys(search.study):
@@ -84,6 +84,9 @@ def _most_explained(groups: Sequence[NDArray[np.float64]]) -> float:
     With k groups of n values in all, F of the ranks is taken for a noncentral F, whose noncentrality l explains
     l / (l + n) of the variance.
     """
+    from scipy.optimize import brentq
+    from scipy.stats import f_oneway, ncf
+
     groups = [group for group in groups if len(group) > 1]
     total = sum(map(len, groups))
     if len(groups) < 2 or total <= len(groups):

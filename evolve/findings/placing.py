@@ -11,8 +11,6 @@ from math import inf, prod
 from statistics import median
 from typing import Any
 
-from scipy.stats import mannwhitneyu
-
 from detector.hyperparameters import declarations
 from evolve.findings.search import Finding, Search, Tried, place, value_at
 from evolve.formatting import counted, number, score
@@ -45,6 +43,8 @@ def _edge(search: Search, name: str, axis: Range, *, is_upper: bool) -> Finding 
     inside, outside = _split(search, name, axis, is_upper=is_upper)
     if wider is None or len(inside) < LEAST_INSIDE or len(outside) < LEAST_OUTSIDE:
         return None
+    from scipy.stats import mannwhitneyu  # half a second to import, for the few searches that come so far
+
     rated = [[_rated(each) for each in part] for part in (inside, outside)]
     p = float(mannwhitneyu(*rated, alternative="greater").pvalue)
     if p >= LEVEL / len(search.ranges):

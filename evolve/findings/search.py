@@ -15,6 +15,11 @@ from evolve.study.space import Range, Scalar
 TOP_SHARE, LEAST_TOP = 0.25, 3  # the best quarter, and never fewer than can outvote one
 
 
+def num_top(num_trained: int) -> int:
+    """How many of the trials that trained through are the best ones, by which the search is judged."""
+    return max(ceil(TOP_SHARE * num_trained), LEAST_TOP)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
     """A trial that has ended.
@@ -24,7 +29,7 @@ class Tried:
         verdict: What became of it.
         params: Values of what is searched.
         fitness: Mean over its seeds after the last epoch, higher is better; NaN where it has none.
-        curve: The same after each epoch.
+        curve: The same after each epoch; empty where the trial is none of the best, or has none.
     """
 
     number: int
@@ -90,7 +95,7 @@ class Search:
     @property
     def top(self) -> tuple[Tried, ...]:
         """The best quarter of those that trained through, at least three where there are as many."""
-        return self.trained[: max(ceil(TOP_SHARE * len(self.trained)), LEAST_TOP)]
+        return self.trained[: num_top(len(self.trained))]
 
     @property
     def ranges(self) -> Mapping[str, Range]:

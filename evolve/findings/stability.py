@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import nan
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from evolve.findings.edges import Edge, edge_of
 from evolve.findings.search import Finding, Search
@@ -88,4 +88,4 @@ def _spares(search: Search, edge: Edge) -> bool:
 
 
 def _lower_limit(count: int, of: int) -> float:
-    return float(beta.ppf(1 - CONFIDENCE, count, of - count + 1))
+    return float(betaincinv(count, of - count + 1, 1 - CONFIDENCE))

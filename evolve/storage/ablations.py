@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import Engine, select
 
-from evolve.ablation.trained import Trained
 from evolve.storage import schema
 from evolve.storage.optuna_tables import STUDIES, TRIALS
 from evolve.study import Study
+
+if TYPE_CHECKING:
+    from evolve.ablation.trained import Trained
 
 
 def trainings_of(engine: Engine, study: str) -> list[Trained]:
@@ -17,6 +21,8 @@ def trainings_of(engine: Engine, study: str) -> list[Trained]:
         engine: A database with Optuna's tables and ours.
         study: Name of the study; one that is not stored has none.
     """
+    from evolve.ablation.trained import Trained  # with statistics, which other commands have no need of
+
     own = schema.training.c
     columns = (TRIALS.c.number, own.seed, own.verdict, own.fitness)
     query = (

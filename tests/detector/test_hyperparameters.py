@@ -10,8 +10,8 @@ import yaml
 from typer.testing import CliRunner
 
 from detector.declaration import CLASSES, DATA_FACTS, OR, VARIED
+from detector.families import AUGMENTATION
 from detector.hyperparameters import (
-    AUGMENTATION,
     Hyperparameters,
     as_written,
     declarations,

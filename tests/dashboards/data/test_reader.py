@@ -101,9 +101,9 @@ def test_half_written_and_huge_trials_are_shown(tmp_path: Path) -> None:
         connection.execute(schema.trial.delete().where(own == first + 8))
     reader = Reader(f"sqlite:///{tmp_path / 'half.db'}")
 
-    for number in range(10):
-        for state in (PageState(page="/study", study=NAME), PageState(page="/trial", study=NAME, number=number)):
-            assert "cannot be drawn" not in drawn(reader, state)
+    trials = [PageState(page="/trial", study=NAME, number=number) for number in range(10)]
+    for state in (PageState(page="/study", study=NAME), *trials):
+        assert "cannot be drawn" not in drawn(reader, state)
 
 
 def test_a_study_of_plain_optuna_is_shown_and_its_database_opens_in_plain_optuna(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def test_a_search_is_read_with_numbers_choices_curves_and_the_losses_of_its_best
     assert set(search.losses) == {"box", "obj", "noobj", "cls"}
     assert {each.params["schedule"] for each in search.tried} == {"linear", "cosine"}
     assert "running" not in {each.verdict for each in search.tried}
+    assert [each for each in search.trained if each.curve] == list(search.top) != list(search.trained)
 
 
 def test_filters_and_studies_without_a_search_say_why_nothing_is_found(own_engine: Engine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,23 @@ from tests.synthetic import Plan, add_study, new_engine
 Evolve = Callable[..., Result]
 
 
-@pytest.fixture
-def evolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Evolve:
-    """Runs a command in a folder whose database holds two studies; what goes wrong is raised."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs").mkdir()
-    engine = new_engine(tmp_path / "runs/evolve.db")
+@pytest.fixture(scope="module")
+def two_studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that no test changes."""
+    path = tmp_path_factory.mktemp("two") / "evolve.db"
+    engine = new_engine(path)
     add_study(engine, Plan(name="lr_sweep-raccoon-10ep", num_trials=6))
     add_study(engine, Plan(name="gains", num_trials=1, verdicts=["converged"]))
     engine.dispose()
+    return path
+
+
+@pytest.fixture
+def evolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_studies: Path) -> Evolve:
+    """Runs a command in a folder whose database holds two studies; what goes wrong is raised."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    shutil.copy(two_studies, tmp_path / "runs/evolve.db")
 
     def run(*arguments: str, **settings: Any) -> Result:
         return CliRunner().invoke(app, arguments, catch_exceptions=False, **settings)

@@ -29,7 +29,8 @@ BASE = Hyperparameters(
 # What is changed to provoke a cause, each in more than one strength.
 PROVOKED = [
     (Cause.RATE, {"lr0": 5.0}),
-    (Cause.RATE, {"lr0": 300.0, "clipping": "norm"}),
+    # So far above the edge that the loss grows whatever rounding does: its first update is many times the weights.
+    (Cause.RATE, {"lr0": 1e5, "clipping": "norm"}),
     (Cause.BOX_SIZE, {"coding": "exp", "box_loss": "squared_error", "lr0": 0.5, "box": 1.0}),
     (Cause.BOX_SIZE, {"coding": "exp", "box_loss": "squared_error", "lr0": 0.3, "box": 1.2}),
     (Cause.WARMUP, {"lr0": 1.0, "warmup_steps": 0.0}),
