@@ -20,8 +20,8 @@ from pathlib import Path
 from dashboards.data.study_loading import load
 from evolve.ablation.crossed import NoiseFound, noise_found
 from evolve.ablation.verdicts import conclusion
-from evolve.commands.ablating import shown_of
 from evolve.commands.aligning import markdown_table
+from evolve.commands.compared_text import shown_of
 from evolve.commands.effect_text import Shown, table_markdown
 from evolve.commands.noise import NOISE_HEADS, noise_rows
 from evolve.commands.output import opened_storage

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evolve.commands.compared_text import shown_of
 from evolve.commands.defining import chosen_options, defined, device_of, run_of, say_choices, with_budget
 from evolve.commands.options import (
     DEFAULT_STORAGE,
@@ -185,27 +186,6 @@ def _train(run: Run) -> tuple[bool, dict[str, str]]:
     if (nothing := result.found.grounded) is not None:
         typer.echo(f"note    {nothing.text}, so that there is little to compare", err=True)
     return stopped.is_complete, result.files
-
-
-def shown_of(storage: str, study: Study) -> Shown:
-    """What is stored of an ablation, and what it shows.
-
-    Raises:
-        StudyError: It compares no arms.
-        StorageError: It is not stored.
-    """
-    from evolve.ablation.sharing import gain_shares
-    from evolve.ablation.trained import plan_of, standing_of
-    from evolve.commands.effect_text import Shown
-    from evolve.storage.ablations import trainings_of
-
-    ablation, plan = plan_of(study)
-    with opened_storage(storage, reads_only=True) as opened:
-        trainings = trainings_of(opened.engine, study.name)
-        ended = opened.verdicts(opened.study_id(study.name))
-    standing = standing_of(ablation, plan, trainings, ended)
-    shares = gain_shares(ablation, plan, standing.runs)
-    return Shown(study=study, ablation=ablation, plan=plan, standing=standing, shares=shares)
 
 
 def _notes(storage: str, study: Study) -> list[str]:

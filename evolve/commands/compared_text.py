@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from evolve.commands.output import opened_storage
 from evolve.formatting import listed
 
 if TYPE_CHECKING:
     from evolve.ablation.interim import Standing
+    from evolve.commands.effect_text import Shown
     from evolve.storage.trial_rows import TrialRow
     from evolve.study import Study
     from evolve.study.ablation import Ablation
@@ -25,11 +27,30 @@ def compared_of(storage: str, study: Study | None, rows: Sequence[TrialRow]) -> 
     """
     if study is None or study.ablation is None:
         return rows, []
-    from evolve.commands.ablating import shown_of
-
     shown = shown_of(storage, study)
     ordered = sorted(rows, key=lambda row: row.number < shown.plan.num_tuning)
     return ordered, compared_lines(shown.ablation, shown.plan, shown.standing)
+
+
+def shown_of(storage: str, study: Study) -> Shown:
+    """What is stored of an ablation, and what it shows.
+
+    Raises:
+        StudyError: It compares no arms.
+        StorageError: It is not stored.
+    """
+    from evolve.ablation.sharing import gain_shares
+    from evolve.ablation.trained import plan_of, standing_of
+    from evolve.commands.effect_text import Shown
+    from evolve.storage.ablations import trainings_of
+
+    ablation, plan = plan_of(study)
+    with opened_storage(storage, reads_only=True) as opened:
+        trainings = trainings_of(opened.engine, study.name)
+        ended = opened.verdicts(opened.study_id(study.name))
+    standing = standing_of(ablation, plan, trainings, ended)
+    shares = gain_shares(ablation, plan, standing.runs)
+    return Shown(study=study, ablation=ablation, plan=plan, standing=standing, shares=shares)
 
 
 def compared_lines(ablation: Ablation, plan: ArmPlan, standing: Standing) -> list[str]:
