@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from evolve.study.arms import ArmPlan
 
 
-def compared_of(storage: str, study: Study | None, rows: Sequence[TrialRow]) -> tuple[Sequence[TrialRow], list[str]]:
+def compared_of(storage: str, study: Study | None, rows: Sequence[TrialRow]) -> tuple[list[TrialRow], list[str]]:
     """Trials with those that only tune at the end, and what a comparison has come to; no lines where there is none.
 
     Args:
@@ -26,7 +26,7 @@ def compared_of(storage: str, study: Study | None, rows: Sequence[TrialRow]) -> 
         rows: All its trials.
     """
     if study is None or study.ablation is None:
-        return rows, []
+        return list(rows), []
     shown = shown_of(storage, study)
     ordered = sorted(rows, key=lambda row: row.number < shown.plan.num_tuning)
     return ordered, compared_lines(shown.ablation, shown.plan, shown.standing)
