@@ -21,8 +21,8 @@ from dashboards.data.study_loading import load
 from evolve.ablation.compared import Compared
 from evolve.ablation.crossed import NoiseFound, noise_found
 from evolve.ablation.verdicts import conclusion
-from evolve.commands.ablating import stored_ablation
 from evolve.commands.aligning import markdown_table
+from evolve.commands.compared_text import stored_ablation
 from evolve.commands.effect_text import table_markdown
 from evolve.commands.noise import NOISE_HEADS, noise_rows
 from evolve.commands.output import opened_storage

@@ -187,9 +187,13 @@ def _cell(column: Column, cell: Cell) -> Element:
 
 
 def text_nodes(text: str) -> list[Node]:
-    """A text with what stands in backticks, names of commands and keys, as code."""
-    parts = re.split(r"`([^`]+)`", text)
-    return [element("code", part) if index % 2 else part for index, part in enumerate(parts) if part]
+    """A text with names of commands and keys as code."""
+    return [element("code", part) if is_code else part for part, is_code in parts_of(text)]
+
+
+def parts_of(text: str) -> list[tuple[str, bool]]:
+    """The parts of a text, and of each whether it is code, which stands in backticks: names of commands and keys."""
+    return [(part, index % 2 == 1) for index, part in enumerate(re.split(r"`([^`]+)`", text)) if part]
 
 
 def _snapshot(snapshot: Snapshot) -> Element:

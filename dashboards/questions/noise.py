@@ -27,7 +27,7 @@ def rows(view: StudyView) -> NoiseFound | Empty:
     return found if found.shares is not None else Empty(f"No shares yet: {found.reason}.")
 
 
-def summary_rows(view: StudyView) -> tuple[Block, ...] | Empty:
+def summary_rows(view: StudyView) -> tuple[Block, ...]:
     """What was crossed, and how much equal trainings differ."""
     found = rows(view)
     trained = view.trainings

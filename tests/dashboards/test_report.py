@@ -105,12 +105,22 @@ def test_every_study_has_a_page_with_all_sections_and_nothing_of_a_user_as_marku
     text = render(load(engine, name))
     found = Page(text)
 
-    assert [attrs["id"] for tag, attrs in found.tags if tag == "section"] == [panel.key for panel in STUDY]
+    sections = [attrs["id"] for tag, attrs in found.tags if tag == "section"]
+    assert sections == [panel.key for panel in STUDY if panel.key in sections or not panel.is_optional]
     # The page's own scripts: light and dark, templates, colours, plotly, ours, and one a figure.
     assert found.count("script") == 5 + len(found.figures) == 5 + found.count("figure")
     assert found.count("b") == text.count("</span> <b>")
     assert found.count("title") == 1
     assert name.split()[0] in found.text
+
+
+def test_what_has_nothing_to_show_is_left_out_and_captions_show_commands_as_code(own_engine):
+    add_study(own_engine, Plan(num_trials=2, verdicts=["converged"] * 2))
+    text = render(load(own_engine, "digits-lr"))
+
+    assert 'id="diverged"' in text and "No trial diverged." in text
+    assert 'id="cured"' not in text and 'id="approach"' not in text
+    assert "<code>evolve follow</code>" in text
 
 
 def test_a_hostile_name_is_read_as_it_was_written(engine):

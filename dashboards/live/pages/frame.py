@@ -11,6 +11,7 @@ from dash import dcc, html
 from dashboards.data.compared import MAX_ENTRIES
 from dashboards.live.components import attributes
 from dashboards.questions.panel import Panel
+from dashboards.rendering import parts_of
 from dashboards.state import MAX_ADDRESS, PageState, to_address
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -41,7 +42,8 @@ def sections(panels: Sequence[Panel], *, beneath: Mapping[str, Any] = NOTHING) -
 
 def _section(panel: Panel, beneath: Any) -> Any:
     kind = {"key": panel.key, "lines": "yes" if panel.follows_selection else "no"}
-    caption = [html.P(panel.caption, className="caption")] if panel.caption else []
+    said = [html.Code(part) if is_code else part for part, is_code in parts_of(panel.caption)]
+    caption = [html.P(said, className="caption")] if panel.caption else []
     return html.Section(
         [
             html.H2(panel.title),
