@@ -156,7 +156,8 @@ def _columns(drawn: BaseDistribution, values: Sequence[Any]) -> Array:
 
     if isinstance(drawn, CategoricalDistribution):
         texts = np.array(["" if value is None else str(value) for value in values])
-        return (texts[:, None] == np.array(drawn.choices)).astype(np.float64)
+        own: Array = (texts[:, None] == np.array(drawn.choices)).astype(np.float64)
+        return own
     unit_N = np.array([0.5 if value is None else _unit(drawn, value) for value in values])
     found: Array = SplineTransformer(n_knots=KNOTS, include_bias=False).fit_transform(unit_N[:, None])
     return found
@@ -188,7 +189,8 @@ def _resampled(columns: Sequence[Array], y_N: Array, penalty: float) -> Array:
     varied = [drawn_N for drawn_N in drawn_RN if np.ptp(y_N[drawn_N])]
     fits = [_fitted([part[drawn_N] for part in columns], y_N[drawn_N], [penalty]) for drawn_N in varied]
     variance_RK = np.array([fit.variance_K for fit in fits])
-    return variance_RK / np.maximum(variance_RK.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    shares_RK: Array = variance_RK / np.maximum(variance_RK.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    return shares_RK
 
 
 def _middle(values_RK: Array) -> tuple[tuple[float, float], ...]:
