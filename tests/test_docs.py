@@ -15,6 +15,7 @@ from contextlib import redirect_stderr
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -61,16 +62,22 @@ def prepare(folder: Path, page: str) -> None:
         study = yaml.safe_load(path.read_text()) | TINY
         study |= {"updates": 8} if "updates" in study else {"epochs": 1}
         if "ablation" in study:  # whose trials are its arms, of six seeds at least
-            study |= {"ablation": {"one_factor": {"lr0": [0.02]}, "seeds": 6}, "budget": {}, "batch_size": 64}
+            study |= with_one_batch(study) | {"ablation": {"one_factor": {"lr0": [0.02]}, "seeds": 6}, "budget": {}}
         if "noise" in study:  # whose trials are the levels of a source
-            study |= {"noise": {"sources": ["initialisation", "order"], "levels": 2}, "budget": {}, "batch_size": 64}
+            noise = {"sources": ["initialisation", "order"], "levels": 2}
+            study |= with_one_batch(study) | {"noise": noise, "budget": {}}
         (folder / "studies" / f"{name}.yaml").write_text(yaml.safe_dump(study))
     (folder / "evolve.csv").write_text(evolve_csv((GOOD, {}), (GOOD, {"lr0": 0.02}), (NOT_A_NUMBER, {"lr0": 0.1})))
     if "diverge" in page:  # what is looked into there has to have been trained
-        (folder / "studies" / "lr_sweep.yaml").write_text(SMALL)
+        (folder / "studies" / "lr_sweep.yaml").write_text(SMALL.replace("{box", "{train_share: 0.2, box"))
         evolve(folder, "run", "--study", "lr_sweep")
     elif "tune" not in page:
         run_here(shlex.split(IMPORT.format("lr_sweep")))
+
+
+def with_one_batch(study: dict[str, Any]) -> dict[str, Any]:
+    """Keys of a study of digits by which an epoch is a single batch."""
+    return {"batch_size": 64, "hyperparameters": (study.get("hyperparameters") or {}) | {"train_share": 0.1}}
 
 
 def run_here(command: list[str], *, may_exist: str = "") -> None:

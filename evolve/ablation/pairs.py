@@ -1,8 +1,10 @@
 """Arm against baseline seed by seed: differences where both finished, and what becomes of the seeds where one did not.
 
-A diverged run loses its pair by the median size of the differences that were seen: by as much as a pair usually
-differs. A run that failed or is missing could have been anything: its pair counts by the largest of these sizes against
-what the other pairs say. So no seed is dropped, and none helps by not being there.
+A diverged run loses its pair by the size that LOST_QUANTILE of the differences stay below: by as much as a pair hardly
+ever differs. By the median an arm that diverges with its worst seeds alone is called better too often, and by the
+largest a run that diverged weighs the more, the more seeds there are (`benchmarks/losing.py`). A run that failed or is
+missing could have been anything: its pair counts by the largest size against what the other pairs say. So no seed is
+dropped, and none helps by not being there.
 
 Source: Lachin 1999, Worst-rank score analysis with informatively missing observations in clinical trials.
 """
@@ -11,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evolve.ablation.runs import ArmRun
+
+LOST_QUANTILE = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +125,10 @@ def _scores(both: Sequence[tuple[ArmRun, ArmRun]], signs: Sequence[int | None]) 
     gaps = [None if own is None or other is None else own - other for own, other in values]
     sizes = [abs(gap) for gap in gaps if gap is not None]
     largest = max(sizes, default=0.0) or 1.0
-    usual = (median(sizes) if sizes else 0.0) or largest  # nothing where most pairs are ties, by which none could lose
+    # Nothing is the quantile where almost all pairs are ties, and by nothing no run could lose.
+    lost = (float(np.quantile(sizes, LOST_QUANTILE)) if sizes else 0.0) or largest
     known = [
-        None if sign is None else sign * usual if gap is None else gap for sign, gap in zip(signs, gaps, strict=True)
+        None if sign is None else sign * lost if gap is None else gap for sign, gap in zip(signs, gaps, strict=True)
     ]
     against = -largest if sum(score for score in known if score is not None) >= 0 else largest
     return np.array([against if score is None else score for score in known], dtype=np.float64)

@@ -22,6 +22,7 @@ from scipy import stats
 from evolve.ablation.flips import sign_flip_p
 from evolve.ablation.looks import ALPHA, LOOKS, levels
 from evolve.ablation.paired_tests import LEAST_FOR_INTERVAL
+from evolve.ablation.pairs import LOST_QUANTILE
 from evolve.formatting import counted, listed, number
 from evolve.study.arms import least_seeds
 
@@ -225,7 +226,8 @@ def _power(size: float, num_seeds: int, level: float, divergence: float, shape: 
     kept_DN = gaps_DN[(~lost_DN).sum(axis=1) >= LEAST_FOR_INTERVAL]  # the others have no interval, so nothing is found
     if not len(kept_DN):
         return 0.0
-    scores_DN = np.where(np.isnan(kept_DN), -np.nanmedian(np.abs(kept_DN), axis=1, keepdims=True), kept_DN)
+    sizes_D1 = np.nanquantile(np.abs(kept_DN), LOST_QUANTILE, axis=1, keepdims=True)
+    scores_DN = np.where(np.isnan(kept_DN), -sizes_D1, kept_DN)
     wins_D = (scores_DN > 0).sum(axis=1) * 2 >= num_seeds
     num_D = np.isfinite(kept_DN).sum(axis=1)
     with np.errstate(divide="ignore"):  # drawn from a shape all may be equal
