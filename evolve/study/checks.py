@@ -7,7 +7,7 @@ from math import prod
 
 from detector.declaration import CLASSES, VARIED
 from detector.hyperparameters import declarations
-from evolve.study.methods import MEDIAN_STARTUP_TRIALS
+from evolve.study.methods import COMPARING, MEDIAN_STARTUP_TRIALS
 from evolve.study.space import Choices
 from evolve.study.study import DIGITS, Study
 
@@ -70,6 +70,14 @@ def _idle_pruner(study: Study) -> Iterator[str]:
         yield f"pruner: nothing is stopped before the second epoch or in the last, and there are {study.epochs}"
 
 
+def _unfair_pruner(study: Study) -> Iterator[str]:
+    if study.pruner in COMPARING and "batch_size" in study.space:
+        yield (
+            f"pruner: {study.pruner} compares trials after the same epochs, and batch_size is searched: a smaller batch "
+            "has made more updates by then, and a larger one that ends better may be stopped"
+        )
+
+
 def _part_of_population(study: Study) -> Iterator[str]:
     if (members := study.population) is None:
         return
@@ -107,6 +115,7 @@ _CHECKS: tuple[Callable[[Study], Iterator[str]], ...] = (
     _endless_warmup,
     _ill_fitting_grid,
     _idle_pruner,
+    _unfair_pruner,
     _part_of_population,
     _ended_changes,
     _unused_fixed_values,

@@ -13,6 +13,7 @@ SAMPLERS: tuple[str, ...] = get_args(SamplerName)
 PRUNERS: tuple[str, ...] = get_args(PrunerName)
 # Samplers that ask the same whatever came out before.
 BLIND_SAMPLERS = ("grid", "random", "qmc", "arms")
+COMPARING: tuple[PrunerName, ...] = ("median", "asha", "hyperband", "doomed+median")  # with others at the same epoch
 FORESEEING: tuple[PrunerName, ...] = ("doomed", "doomed+median")  # look at the steps of a training, too
 SchedulerName = Literal["none", "asha"]
 SCHEDULERS: tuple[str, ...] = get_args(SchedulerName)

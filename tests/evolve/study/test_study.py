@@ -449,6 +449,10 @@ def test_a_larger_budget_is_a_difference_where_it_changes_the_grid() -> None:
             {"pruner": "median", "budget": {"trials": MEDIAN_STARTUP_TRIALS}},
             f"pruner: median stops nothing before {MEDIAN_STARTUP_TRIALS} trials are complete",
         ),
+        (
+            {"pruner": "asha", "space": {"batch_size": {"choices": [8, 16]}}},
+            "pruner: asha compares trials after the same epochs, and batch_size is searched",
+        ),
         ({"pruner": "asha", "epochs": 2}, "pruner: nothing is stopped before the second epoch or in the last"),
         ({"hyperparameters": {"lr0": 0.1}}, "hyperparameters.lr0: is searched as well, so the fixed value is never"),
         (
