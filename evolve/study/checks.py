@@ -73,8 +73,8 @@ def _idle_pruner(study: Study) -> Iterator[str]:
 def _unfair_pruner(study: Study) -> Iterator[str]:
     if study.pruner in COMPARING and "batch_size" in study.space:
         yield (
-            f"pruner: {study.pruner} compares trials after the same epochs, and batch_size is searched: a smaller batch "
-            "has made more updates by then, and a larger one that ends better may be stopped"
+            f"pruner: {study.pruner} compares trials after the same epochs, and batch_size is searched: a smaller "
+            "batch has made more updates by then, and a larger one that ends better may be stopped"
         )
 
 
