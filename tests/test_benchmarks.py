@@ -49,7 +49,7 @@ def test_ablations_that_are_judged_all_at_once_are_judged_as_each_by_itself(seed
     lost = losing.diverged(values, noise, rng, "both", 0.1)
     values[:, :, 1:] += 0.06
 
-    found = losing.better(values, lost, "median")
+    found = losing.better(values, lost, losing.OURS)
 
     alone = [calibration.judged(calibration.runs_of(*each), [seeds]) for each in zip(values, lost, strict=True)]
     assert found.tolist() == [[each.verdict == "better" for each in standing.effects] for standing in alone]
