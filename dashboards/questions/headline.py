@@ -109,13 +109,18 @@ def _outcome(view: StudyView) -> str:
         return f"{message} None has run to its end{others}."
     among = f", {text}," if (text := best_text(view.facts.config)) else ","
     result = f"The best is trial {best['number']}{among} with a fitness of {formatting.score(best['fitness'])}"
-    standing = f" It is {text}." if (text := _standing(view)) and view.left_out.empty else ""
+    standing = _standing(view, best["number"]) if view.left_out.empty else ""
     return f"{message} {result}{_precisions(best, view.facts.text('nms_iou'))}.{standing}"
 
 
-def _standing(view: StudyView) -> str:
+def _standing(view: StudyView, number: int) -> str:
+    """How far the best trial can be trusted, in a sentence; empty where nothing was chosen among many."""
     standing = view.standing
-    return f"{standing.said}; `{standing.command}` tells whether it was luck" if standing.command else standing.said
+    if standing.confirmation is not None and standing.best is not None and standing.best.trial != number:
+        seeds = formatting.counted(len(standing.confirmation.seeds), "fresh seed")
+        return f" With {seeds} the best is another: {standing.best.name}, with {standing.best.text}."
+    luck = f"; `{standing.command}` tells whether it was luck" if standing.command else ""
+    return f" It is {standing.said}{luck}." if standing.said else ""
 
 
 def _precisions(best: Mapping[str, Any], nms_iou: str) -> str:

@@ -7,7 +7,7 @@ from math import isnan
 
 import pytest
 from optuna.distributions import CategoricalDistribution
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, select, update
 
 from dashboards.blocks import Empty, Prose, Table
 from dashboards.data.reader import Reader
@@ -17,6 +17,7 @@ from dashboards.questions import confirmed, headline
 from dashboards.state import PageState
 from evolve.storage import schema
 from evolve.storage.confirmations import confirmation_of, standing_of
+from evolve.storage.optuna_tables import STUDIES, TRIALS
 from evolve.study import Study
 from evolve.study.confirming import confirmation
 from tests.dashboards.examples import of_kind
@@ -69,7 +70,32 @@ def test_a_confirmed_study_shows_what_was_found_and_what_is_left_of_it(hunt: Eng
     assert best is not None and table.rows[1][1] == pytest.approx(best["fitness"])
     assert isnan(found.candidates[0].found)  # the search did not train its own values
     assert [len(trace.x) for trace in figure.data] == [3, 3]  # type: ignore[union-attr]
-    assert any("It is confirmed over 5 fresh seeds" in text.text for text in of_kind(headline.rows(view), Prose))
+    trusted = {found.best.trial} if found.best is not None else set()
+    said = "It is confirmed over 5 fresh seeds" if best["number"] in trusted else "the best is another"
+    assert any(said in text.text for text in of_kind(headline.rows(view), Prose))
+
+
+@pytest.mark.parametrize(
+    ("winner", "said"),
+    [
+        (0, "With 5 fresh seeds the best is another: the defaults, with 0.9"),
+        (1, "It is confirmed over 5 fresh seeds: 0.9"),
+    ],
+)
+def test_what_is_confirmed_is_said_of_the_best_trial_only_where_it_is_the_same(
+    hunt: Engine, winner: int, said: str
+) -> None:
+    add_confirmation(hunt)
+    training, trials, studies = schema.training, TRIALS, STUDIES
+    own = (
+        select(trials.c.trial_id)
+        .join(studies, studies.c.study_id == trials.c.study_id)
+        .where(studies.c.study_name == "hunt-confirm", trials.c.number == winner)
+    )
+    with hunt.begin() as connection:
+        connection.execute(update(training).where(training.c.trial_id.in_(own)).values(fitness=0.9))
+
+    assert any(said in text.text for text in of_kind(headline.rows(load(hunt, "hunt")), Prose))
 
 
 def test_a_confirmation_that_still_trains_confirms_nothing_yet(hunt: Engine) -> None:
