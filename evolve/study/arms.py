@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -16,7 +15,7 @@ from evolve.study.space import Scalar
 SEEDS, SEEDS_OF_MANY, MANY_ARMS = 8, 10, 4
 MAX_ARMS = 128
 LEVEL = 0.05  # of significance, over all arms together
-ALL_TRIALS = range(sys.maxsize)
+ALL_TRIALS = range(2**31 - 1)  # as far as a column of whole numbers goes on every database
 Changes = Mapping[str, Scalar]
 Own = Callable[[str], Scalar]
 
