@@ -179,8 +179,9 @@ def _trained(
         for event in events:
             if isinstance(event, TrialEnded):
                 before, best = best, storage.best(study_id)
-                _drop_weights(run, event, before=before, best=best)
-                if run.study.population is not None:  # whose generations end together
+                if run.study.population is None:
+                    _drop_weights(run, event, before=before, best=best)
+                else:  # the generation after goes on from all of one
                     _drop_all(run, storage, study_id)
             yield event
 

@@ -13,6 +13,7 @@ from typing import Any
 import optuna
 import pytest
 import torch
+import yaml
 from optuna.trial import TrialState
 
 from detector import checkpoint
@@ -36,7 +37,7 @@ from evolve.study.hyp import read_hyp, training_of, write_hyp
 from evolve.study.naming import training_study
 from tests.fakes import fake_study, make_fake
 from tests.places import ROOT
-from tests.processes import environment
+from tests.processes import environment, evolve
 from tests.scenes import few_scenes
 
 POPULATION = {"sampler": "pbt", "pbt": {"members": 4, "interval": 1}, "budget": {"trials": 16}}
@@ -131,7 +132,7 @@ from evolve.storage.database import Storage
 from tests.evolve.run.test_population import POPULATION
 from tests.fakes import fake_study, make_fake
 from tests.places import ROOT
-from tests.processes import environment
+from tests.processes import environment, evolve
 
 if __name__ == "__main__":
     folder, study = Path(sys.argv[1]), fake_study(**POPULATION)
@@ -299,3 +300,27 @@ def test_trained_as_lanes_in_float64_it_ends_in_the_same_weights_but_for_their_l
 
     for name, value in again.weights.items():
         torch.testing.assert_close(member.weights[name], value, rtol=1e-6, atol=1e-9)
+
+
+def test_a_run_keeps_the_weights_that_the_next_generation_goes_on_from_and_no_others(tmp_path: Path) -> None:
+    small = {
+        "data": "digits-1",
+        "image_size": 32,
+        "epochs": 3,
+        "hyperparameters": {"train_share": 0.05, "warmup_epochs": 0},
+        "space": {"lr0": {"low": 1e-3, "high": 1e-2}, "momentum": {"low": 0.5, "high": 0.95}},
+        "sampler": "pbt",
+        "pbt": {"members": 4, "interval": 1},
+        "budget": {"trials": 12},
+        "thresholds": {"floor": 0.0},
+    }
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(small))
+    evolve(tmp_path, "run", "--study", "small.yaml", "--workers", "1", "--lanes", "2")
+    storage = Storage(f"sqlite:///{tmp_path}/runs/evolve.db")
+    study_id = storage.study_id("small")
+
+    assert [*storage.verdicts(study_id).values()].count("partial") == 8
+    assert "failed" not in storage.verdicts(study_id).values()
+    kept = [path.name for path in (tmp_path / "runs" / "small" / "trials").iterdir()]
+    assert kept == [f"{storage.best(study_id):04d}"]
+    storage.close()
