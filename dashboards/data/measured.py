@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, Select
 
 from dashboards.data import queries
 from dashboards.data.frames import read_frame, read_json
-from dashboards.data.trial_sets import best_numbers, finished, spread_evenly
+from dashboards.data.trial_sets import best_numbers, finished, numbered, spread_evenly
 from evolve.findings.search import num_top
 from evolve.outcome.cured import SUFFIX, cure_numbers
 from evolve.outcome.verdict import TRAINED_THROUGH
@@ -97,7 +97,7 @@ def measured_of_study(
         diagnoses: Diagnosis of each diverged trial by number.
         compared: Numbers of the trials that can be the best.
     """
-    candidates = trials[trials["number"].between(compared.start, compared.stop - 1)]
+    candidates = numbered(trials, compared)
     readers: dict[FrameName, Callable[[Connection], pd.DataFrame]] = {
         "epochs": lambda connection: _epochs(connection, study_id, trials),
         "best_curves": lambda connection: _best_curves(connection, trials),

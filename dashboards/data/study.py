@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from dashboards.data.measured import Measured
-from dashboards.data.trial_sets import best_numbers
+from dashboards.data.trial_sets import best_numbers, numbered
 from evolve import formatting
 from evolve.confirmed import NO_STANDING, Standing
 from evolve.storage.time_spent import NOTHING, TimeSpent
@@ -197,8 +197,7 @@ class StudyView:
     @property
     def candidates(self) -> pd.DataFrame:
         """Rows of the trials that can be the best: of an ablation those that have the seeds of all arms."""
-        compared = compared_trials(self.facts.config)
-        return self.trials[self.trials["number"].between(compared.start, compared.stop - 1)]
+        return numbered(self.trials, compared_trials(self.facts.config))
 
     @property
     def best(self) -> Mapping[str, Any] | None:

@@ -32,6 +32,11 @@ def finished(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[trials["verdict"].isin(TRAINED) & is_finite]
 
 
+def numbered(trials: pd.DataFrame, numbers: range) -> pd.DataFrame:
+    """Trials whose numbers are in a range."""
+    return trials[trials["number"].between(numbers.start, numbers.stop - 1)]
+
+
 def best_numbers(trials: pd.DataFrame, count: int) -> list[int]:
     """Numbers of the trials of highest fitness that ran to their end, best first."""
     ranked = finished(trials).sort_values(["fitness", "number"], ascending=[False, True])
