@@ -104,12 +104,13 @@ def test_what_was_best_with_fresh_seeds_is_exported_and_named_everywhere(confirm
     assert sentence.startswith("confirmed over 3 fresh seeds: ")
     assert hyp.values == Hyperparameters(box=1.0, warmup_epochs=0, **best["params"])
     assert exported["standing"] == sentence and exported["best"]["fitness"] == pytest.approx(best["mean"])
-    head = f"# {sentence[0].upper()}{sentence[1:]}"
+    said = f"{sentence[0].upper()}{sentence[1:]}"
+    head = f"# {said}"
     assert head in (confirmed / "best.yaml").read_text() and head in (confirmed / "runs/toy/hyp.yaml").read_text()
     assert f"proof   {sentence}" in evolve(confirmed, "show", "toy").stdout
     theirs = evolve(confirmed, "export", "toy", "--to", "yolov3", "--epochs", "200", "--batch-size", "4").stdout
     assert f"proof   {sentence}" in theirs and f"({best['arm'].replace('baseline', 'the defaults')}, fitness" in theirs
-    assert sentence in (confirmed / "runs/toy/report.html").read_text()
+    assert said in (confirmed / "runs/toy/report.html").read_text()
 
 
 def test_the_study_is_meant_where_its_confirmation_would_fit_as_well(confirmed: Path) -> None:
