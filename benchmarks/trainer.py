@@ -62,7 +62,7 @@ def bare_seconds(trainer: Trainer, dataset: Dataset, plan: TrainingPlan, count: 
         started = time.perf_counter()
         population._network.train()
         lanes = population.num_lanes
-        loss = population._loss([batch] * lanes, [0.0] * lanes).terms_TS4.sum()
+        loss = population._losses.of_batches(population._network, [batch] * lanes, [0.0] * lanes).terms_TS4.sum()
         loss.backward()
         if plan.device.startswith("cuda"):
             torch.cuda.synchronize()  # the loop waits for its telemetry in every step

@@ -18,12 +18,11 @@ from detector.batches import Batch
 from detector.critical import critical_ratios
 from detector.hyperparameters import Hyperparameters, fuse_key, shared_names
 from detector.inspection import activations_of, kernel_values
-from detector.lane_values import LaneValues
-from detector.loss import LossParts, detection_loss, in_slots
+from detector.lane_losses import LaneLosses
 from detector.metrics import Evaluator, detect
 from detector.models import Network, build_network
 from detector.models.darknet import num_frozen_rows
-from detector.models.network import HeadPrior, all_weights, initialise_lane, lane_slice, lane_weights, raw_outputs
+from detector.models.network import HeadPrior, all_weights, initialise_lane, lane_slice, lane_weights
 from detector.objectness import ObjectnessTally
 from detector.observations import LayerValues, Objectness
 from detector.optimizer import LaneOptimizers
@@ -77,19 +76,21 @@ class Population:
         start: Mapping[str, Tensor],
         values: Hyperparameters,
     ) -> None:
-        self._plan, self._prior, self._class_rarity, self._start = plan, prior, class_rarity, start
+        self._plan, self._prior, self._start = plan, prior, start
         self._device = torch.device(plan.device)
         self._dtype = torch.float64 if plan.precision == "float64" else torch.float32
         self._num_classes = len(prior.class_share)
         self._anchors = [anchors_A2.to(self._device, self._dtype) for anchors_A2 in anchors]
         self._shared = values
         self._network = self._single = self._build(1)
+        self._losses = LaneLosses(
+            anchors=self._anchors, class_rarity=class_rarity, precision=plan.precision, single=self._single
+        )
         self._values: list[Hyperparameters] = []
         self._optimizers: LaneOptimizers  # of the network, from its first lanes on
         self._good_steps: list[int] = []
         self._guards: list[SpikeGuard | None] = []
         self._norms: list[float] = []  # of the gradients of the last `measure`
-        self._numbers: dict[tuple[int, ...], LaneValues] = {}
 
     @property
     def num_lanes(self) -> int:
@@ -113,6 +114,7 @@ class Population:
         for slot, (seed, lane_values) in enumerate(zip(seeds, values, strict=True), start=num_before):
             self._initialise(slot, lane_values, seed)
         self._values += values
+        self._losses.take(self._values)
         self._good_steps += [0] * len(values)
         self._guards += guards_of(values)
         self._renew_optimizers(present)
@@ -130,7 +132,7 @@ class Population:
         self._values[slot] = values
         self._good_steps[slot] = 0
         self._guards[slot] = guards_of([values])[0]
-        self._numbers.clear()
+        self._losses.take(self._values)
         self._renew_optimizers(range(self.num_lanes))
         self.load_lane(slot, weights, optimizer)
 
@@ -167,7 +169,7 @@ class Population:
         """
         if not self._network.training:  # telling every layer takes longer than a step's update
             self._network.train()
-        parts = self._loss(batches, pulls)
+        parts = self._losses.of_batches(self._network, batches, pulls)
         loss_T = parts.terms_TS4.sum((1, 2))
         meanwhile()
         (loss_T * self._optimizers.loss_scale_T).sum().backward()
@@ -201,7 +203,8 @@ class Population:
             # Norms take statistics of the batch where their weights are trained; what they keep of them is dropped.
             moved = {name: value.requires_grad_() for name, value in self._optimizers.moved(factor_T).items()}
             kept = {name: value.clone() for name, value in buffers.items()}
-            return self._loss(batches, pulls, all_weights(self._network) | moved | kept).terms_TS4.sum((1, 2))
+            weights = all_weights(self._network) | moved | kept
+            return self._losses.of_batches(self._network, batches, pulls, weights).terms_TS4.sum((1, 2))
 
         is_asked_T = torch.tensor([slot in slots for slot in range(self.num_lanes)]).to(loss_T.device)
         return torch.where(is_asked_T, critical_ratios(loss_at, loss_T), nan)
@@ -244,6 +247,7 @@ class Population:
         """Takes lanes out; the others keep their weights, momentum and gradient bit by bit."""
         kept = [slot for slot in range(self.num_lanes) if slot not in slots]
         self._values = [self._values[slot] for slot in kept]
+        self._losses.take(self._values)
         self._good_steps = [self._good_steps[slot] for slot in kept]
         self._guards = [self._guards[slot] for slot in kept]
         if kept:
@@ -264,20 +268,19 @@ class Population:
                 for new_slot, old_slot in enumerate(kept):
                     mine = lane_slice(parameter.grad, new_slot, self._network.lanes)
                     mine.copy_(lane_slice(before.grad, old_slot, old.lanes))
-        self._numbers.clear()
 
     @torch.no_grad()
     def evaluate(self, slot: int, batches: Iterable[Batch]) -> Evaluation:
         """What a lane's averaged weights are worth."""
         self._single.eval()
         self._single.load_lane(0, self._optimizers.average(slot))
-        values = self._values_of((slot,))
+        shared = self._values[slot]
         evaluator = Evaluator(num_classes=self._num_classes, image_size=self._plan.image_size)
         tally = ObjectnessTally(len(self._anchors), self._device)
         total, num_images = torch.zeros(len(TERMS), dtype=torch.float64), 0
         for batch in batches:
-            heads = self._forward(self._single, batch.images)
-            parts = self._heads_loss(heads, batch.labels_NM5, values)
+            heads = self._losses.heads(self._single, batch.images)
+            parts = self._losses.of_heads(heads, batch.labels_NM5, (slot,))
             # Terms count images; a mean over images times the batch size compares with training whatever the batch.
             total += parts.terms_TS4.sum((0, 1)).double().cpu() * self._plan.batch_size
             num_images += len(batch.images)
@@ -286,8 +289,8 @@ class Population:
                 heads,
                 self._anchors,
                 nms_iou=self._plan.nms_iou,
-                coding=values.shared.coding,
-                class_loss=values.shared.class_loss,
+                coding=shared.coding,
+                class_loss=shared.class_loss,
             )
             evaluator.add(batch.labels_NM5, found)
         return Evaluation(
@@ -306,8 +309,8 @@ class Population:
         copies = {name: value.detach().clone().requires_grad_(value.requires_grad) for name, value in own.items()}
         self._single.train()
         with activations_of(self._single) as activations:
-            heads = raw_outputs(self._single, batch.images, precision=self._plan.precision, weights=copies)
-        parts = self._heads_loss(heads, batch.labels_NM5, self._values_of((slot,)))
+            heads = self._losses.heads(self._single, batch.images, copies)
+        parts = self._losses.of_heads(heads, batch.labels_NM5, (slot,))
         scale = self._optimizers.loss_scale(slot)
         return (*activations, *kernel_values(copies, parts.terms_TS4.sum() * scale, loss_scale=scale))
 
@@ -338,57 +341,6 @@ class Population:
         network = build_network(self._plan.model, num_classes=self._num_classes, lanes=lanes, values=self._shared)
         network.freeze(num_frozen_rows(self._plan.freeze, network.rows))
         return network.to(self._device, self._dtype).to(memory_format=torch.channels_last)
-
-    def _values_of(self, slots: tuple[int, ...]) -> LaneValues:
-        if slots not in self._numbers:
-            lanes = [self._values[slot] for slot in slots]
-            self._numbers[slots] = LaneValues.of(lanes, like=self._anchors[0], class_rarity=self._class_rarity)
-        return self._numbers[slots]
-
-    def _loss(
-        self, batches: Sequence[Batch], pulls: Sequence[float], weights: Mapping[str, Tensor] | None = None
-    ) -> LossParts:
-        """The loss of every lane, with other weights and buffers than the network's own where they are given."""
-        slots_of: dict[int, list[int]] = {}
-        for slot, batch in enumerate(batches):
-            slots_of.setdefault(id(batch), []).append(slot)
-        if len(slots_of) == 1:
-            heads = self._forward(self._network, batches[0].images, weights)
-            values = self._values_of(tuple(range(len(batches))))
-            return self._heads_loss(heads, batches[0].labels_NM5, values, pulls)
-        groups = [tuple(slots) for slots in slots_of.values()]
-        parts = [
-            self._heads_loss(
-                heads, batches[slots[0]].labels_NM5, self._values_of(slots), [pulls[slot] for slot in slots]
-            )
-            for heads, slots in zip(self._heads_of(batches, groups, weights), groups, strict=True)
-        ]
-        return in_slots(parts, groups)
-
-    def _heads_of(
-        self, batches: Sequence[Batch], groups: Sequence[tuple[int, ...]], weights: Mapping[str, Tensor] | None
-    ) -> list[list[Tensor]]:
-        """Raw outputs of groups of lanes, each of which has one batch."""
-        if len({batch.images.shape[-1] for batch in batches}) == 1:
-            heads = self._forward(self._network, torch.cat([batch.images for batch in batches], 1), weights)
-            return [[head[:, list(slots)] for head in heads] for slots in groups]
-        return [self._lane_by_lane(batches[slots[0]].images, slots, weights) for slots in groups]
-
-    def _lane_by_lane(self, images: Tensor, slots: Sequence[int], weights: Mapping[str, Tensor] | None) -> list[Tensor]:
-        """Raw outputs of lanes one after another, where batches differ in size and no pass can take them all."""
-        self._single.train()
-        outputs = [self._forward(self._single, images, lane_weights(self._network, slot, weights)) for slot in slots]
-        return [torch.cat(heads, 1) for heads in zip(*outputs, strict=True)]
-
-    def _forward(self, network: Network, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> list[Tensor]:
-        return raw_outputs(network, images, precision=self._plan.precision, weights=weights)
-
-    def _heads_loss(
-        self, heads: Sequence[Tensor], labels_NM5: Tensor, values: LaneValues, pulls: Sequence[float] = ()
-    ) -> LossParts:
-        """The loss of raw outputs; with the places of an evaluation where there are no pulls, which updates have."""
-        labels_NM5 = labels_NM5.to(self._device, self._dtype, non_blocking=True)
-        return detection_loss(heads, labels_NM5, self._anchors, values, pulls, has_places=not pulls)
 
 
 def check_lanes_agree(values: Sequence[Hyperparameters]) -> None:

@@ -140,7 +140,9 @@ def test_the_loss_is_raised_at_the_ratio_and_not_well_below_it() -> None:
         moved = population._optimizers.moved(torch.tensor([factor], dtype=torch.float64))
         weights = {name: value.requires_grad_() for name, value in moved.items()}
         buffers = {name: value.clone() for name, value in population._network.named_buffers()}
-        return float(population._loss(*asked[0], weights | buffers).terms_TS4.sum().detach())
+        return float(
+            population._losses.of_batches(population._network, *asked[0], weights | buffers).terms_TS4.sum().detach()
+        )
 
     assert loss_at(0.0) == pytest.approx(first.loss, rel=1e-12)
     assert SMALLEST < first.critical_ratio < LARGEST
