@@ -50,7 +50,7 @@ SPREAD = 0.0206  # standard deviation of a run beside what arms share, that of m
 LEVEL = 0.4
 MARGIN = 0.01
 TIE = 0.5  # correlation of what makes a run of an arm diverge with how much worse than the baseline it is
-PLANNED_FROM = 400
+PLANNED_FROM = 4000  # with 400 the spread itself is uncertain by several percent, so power by several points
 WHERE_IT_SURVIVES = (0.02, 0.05, 0.1)  # by how much the arms of `adverse` are better
 NEARLY = 1e-4  # by which learning rates of lanes differ, relatively
 
