@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from math import isfinite, nan
+from math import nan
 from statistics import fmean
 
 from detector.hyperparameters import Hyperparameters
