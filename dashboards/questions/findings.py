@@ -41,8 +41,8 @@ PANEL = Panel(
     key="findings",
     title="What should be known of the search, and what to do next?",
     caption="Rules over all trials, silent where they cannot be sure. Each command can be typed as it stands, with "
-    "`--storage` where the database is not runs/evolve.db; `evolve follow` writes the study that follows a finding to a "
-    "file.",
+    "`--storage` where the database is not runs/evolve.db; `evolve follow` writes the study that follows a finding to "
+    "a file.",
     rows=rows,
     blocks=_blocks,
 )
