@@ -72,8 +72,8 @@ def counted(count: int, noun: str, nouns: str = "") -> str:
 
 
 def listed(items: Sequence[str], *, limit: int = 6) -> str:
-    """Items with commas and a final `and`; of those beyond the limit the number."""
-    if len(items) > limit:
+    """Items with commas and a final `and`; of those beyond the limit the number, if it is above one."""
+    if len(items) > limit + 1:
         return f"{', '.join(items[:limit])} and {len(items) - limit:,} more"
     return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
 

@@ -97,7 +97,7 @@ def _blocks(data: Confirmation) -> tuple[Block, ...]:
         )
     luck = ""
     if isfinite(data.mean_shrinkage):
-        luck = f" Of what the search found {data.mean_shrinkage:+.3f} is gone, a mean over the candidates."
+        luck = f" Of what the search found {data.mean_shrinkage:+.3f} is gone, a mean over all but the defaults."
     sentence = f"{formatting.capitalised(data.sentence)}."
     length = f" Trained again for {formatting.counted(data.epochs, 'epoch')} each, in the study {data.name}."
     return Prose(f"{sentence}{length}{luck}{order}"), draw(data), _table(data)

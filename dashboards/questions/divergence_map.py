@@ -156,7 +156,7 @@ def _blocks(found: DivergenceMap) -> tuple[Block, ...]:
 PANEL = Panel(
     key="map",
     title="Where does training diverge?",
-    caption="Brighter is better; crosses diverged.",
+    caption="Brighter is better, but pruned and partial trials had fewer epochs; crosses diverged.",
     rows=rows,
     blocks=_blocks,
     has_points=True,

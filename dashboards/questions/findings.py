@@ -26,7 +26,8 @@ def rows(view: StudyView) -> Found | Empty:
 def _blocks(data: Found) -> tuple[Block, ...]:
     study, count, found = data
     if not found:
-        return (Prose(f"None of {len(RULES)} rules has anything to say about {counted(count, 'trial')}."),)
+        said = f"None of {len(RULES)} rules has anything to say about the {counted(count, 'trial')}"
+        return (Prose(f"{said} that trained through or diverged."),)
     columns = (
         Column(title="finding"),
         Column(title="what was found", is_long=True),
@@ -39,8 +40,9 @@ def _blocks(data: Found) -> tuple[Block, ...]:
 PANEL = Panel(
     key="findings",
     title="What should be known of the search, and what to do next?",
-    caption="Rules over all trials, silent where they cannot be sure. Each command can be typed as it stands; "
-    "`evolve follow` writes the study that follows a finding to a file.",
+    caption="Rules over all trials, silent where they cannot be sure. Each command can be typed as it stands, with "
+    "`--storage` where the database is not runs/evolve.db; `evolve follow` writes the study that follows a finding to "
+    "a file.",
     rows=rows,
     blocks=_blocks,
 )

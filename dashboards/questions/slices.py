@@ -71,7 +71,7 @@ PANEL = Panel(
     key="slices",
     title="Which settings are good?",
     caption="Fitness against each hyperparameter. Dotted lines are the ends of the range that was searched: where "
-    "the best trials crowd at one, widen it.",
+    "the best trials crowd at one, widen it. Pruned and partial trials had fewer epochs, and stand lower for that.",
     rows=rows,
     blocks=draw,
     has_points=True,

@@ -24,7 +24,7 @@ def confirmation_text(found: Confirmation, *, width: int | None) -> str:
     lines += ["", *(effect.sentence for effect in found.effects)]
     if isfinite(found.mean_shrinkage):
         lines.append(
-            f"luck    {found.mean_shrinkage:+.4f} of what the search found is gone, a mean over the candidates"
+            f"luck    {found.mean_shrinkage:+.4f} of what the search found is gone, a mean over all but the defaults"
         )
     lines.append(f"order   {order_text(found)}")
     return "\n".join([*lines, f"best    {found.sentence}"])

@@ -30,7 +30,8 @@ class Diagnosis:
         num_terms: How many terms, counted by scale, were no numbers; all of them point at the weights.
         lr, bias_lr, momentum, in_warmup: Rates applied in that step, and whether it belongs to the warm-up.
         last_finite_loss: Loss of the last step before with a finite one; nan if there is none.
-        loss_growth: That loss over the mean of the first five.
+        loss_growth: That loss over the mean of the first five; where all stayed numbers, that of the last epoch over
+            it, as the verdict has it, both under the gains of that epoch.
         last_finite_grad_norm: Gradient norm of the last step with a finite one; nan if there is none.
         last_finite_grad_step: Step of that gradient norm, or None.
         first_sign_step: First step whose update was above `WARNING_UPDATE` of the weights, or None.
@@ -141,7 +142,8 @@ class Diagnosis:
     def _before_sentence(self) -> str:
         parts = []
         if isfinite(self.last_finite_loss):
-            growth = f", {self.loss_growth:.3g} times its start" if isfinite(self.loss_growth) else ""
+            is_said = isfinite(self.value) or not isfinite(self.loss_growth)
+            growth = "" if is_said else f", {self.loss_growth:.3g} times its start"
             parts.append(f"the last loss that was a number was {self.last_finite_loss:.4g}{growth}")
         if self.last_finite_grad_step is not None:
             norm, step = self.last_finite_grad_norm, self.last_finite_grad_step

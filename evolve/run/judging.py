@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from math import nan
 from statistics import fmean
 
+from detector.hyperparameters import Hyperparameters
 from detector.schedule import values_at
-from detector.telemetry import EndCause, LaneEnded
+from detector.telemetry import TERMS, EndCause, LaneEnded, LossTerms
 from evolve.outcome.forensics import diagnose
 from evolve.outcome.training import TrainingOutcome
 from evolve.outcome.verdict import TRAINED_THROUGH, LossCurves, Verdict, judge
@@ -32,28 +34,60 @@ def judged(
         seed: Seed of the training.
         ended: Last record of the training.
     """
-    first_id, trial_id = trial_ids[0], trial_ids[-1]
+    trial_id = trial_ids[-1]
     if ended.cause is EndCause.STOPPED:
         return _stopped(study, storage, trial_id, seed, ended.reason)
     epochs = [epoch for each in trial_ids for epoch in storage.records.epochs(each).get(seed, [])]
     fitness = [study.fitness.of(metrics) for metrics in epochs]
-    first = storage.records.steps(first_id, seed, count=FIRST_STEPS)
-    losses = LossCurves(
-        first=fmean(step.loss for step in first) if first else nan,
-        train=tuple(sum(metrics.train_losses.values()) for metrics in epochs),
-        val=tuple(sum(metrics.losses.values()) for metrics in epochs),
-    )
+    losses = _losses(study, storage, trial_ids, seed)
     judgement = judge(fitness, losses=losses, ended=ended, thresholds=study.thresholds)
     if judgement.verdict is Verdict.DIVERGED:
         steps, values = storage.records.steps(trial_id, seed), study.hyperparameters(trial.params)
         values = values_at(len(epochs), values, study.later_hyperparameters(trial.params))
         diagnosis = diagnose(steps, ended, seed=seed, values=values, precision=study.precision)
+        if not ended.is_diverged and losses.first > 0:  # it only grew, by what the verdict rests on
+            diagnosis = replace(diagnosis, loss_growth=losses.last / losses.first)
         return TrainingOutcome(verdict=judgement.verdict, reason=diagnosis.summary, diagnosis=diagnosis.to_json())
     last = fitness[-1] if fitness else nan
     if judgement.verdict in TRAINED_THROUGH and trial.epochs is not None and trial.epochs < study.epochs:
         reason = f"fitness {last:.3g} after {trial.epochs} of {study.epochs} epochs{_on_from(trial)}"
         return TrainingOutcome(verdict=Verdict.PARTIAL, reason=reason, fitness=last)
     return TrainingOutcome(verdict=judgement.verdict, reason=judgement.reason, fitness=last)
+
+
+def _losses(study: Study, storage: Storage, trial_ids: Sequence[int], seed: int) -> LossCurves:
+    """Losses from the first step to the last, all as they would be under the last gains, or they would not compare."""
+    epochs, gains = [], []
+    for trial_id in trial_ids:
+        params = storage.optuna.get_trial(trial_id).params
+        values, later = study.hyperparameters(params), study.later_hyperparameters(params)
+        own = storage.records.epochs(trial_id).get(seed, [])
+        epochs += own
+        gains += [_gains(values_at(metrics.epoch, values, later)) for metrics in own]
+    first = storage.records.steps(trial_ids[0], seed, count=FIRST_STEPS)
+    if not epochs:
+        return LossCurves(first=fmean(step.loss for step in first) if first else nan, train=(), val=())
+    factors = [{name: gains[-1][name] / gain if gain else 1.0 for name, gain in each.items()} for each in gains]
+    starts = [_rescaled(step.loss, _over_scales(step.terms), factors[0]) for step in first]
+    pairs = list(zip(epochs, factors, strict=True))
+    return LossCurves(
+        first=fmean(starts) if starts else nan,
+        train=tuple(_rescaled(sum(each.train_losses.values()), each.train_losses, by) for each, by in pairs),
+        val=tuple(_rescaled(sum(each.losses.values()), each.losses, by) for each, by in pairs),
+    )
+
+
+def _gains(values: Hyperparameters) -> dict[str, float]:
+    return {term: getattr(values, term) for term in TERMS}
+
+
+def _over_scales(terms: LossTerms) -> dict[str, float]:
+    return {name: sum(parts) for name, parts in asdict(terms).items()}
+
+
+def _rescaled(loss: float, terms: Mapping[str, float], factors: Mapping[str, float]) -> float:
+    """A loss with each of its terms times a factor; the same to the last bit where all factors are 1."""
+    return loss + sum((factors[name] - 1) * value for name, value in terms.items() if factors[name] != 1)
 
 
 def _on_from(trial: Trial) -> str:

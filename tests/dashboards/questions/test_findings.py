@@ -28,7 +28,9 @@ def test_where_no_rule_speaks_that_is_said_with_their_number(own_engine: Engine)
     add_study(own_engine, Plan(num_trials=6, verdicts=["converged"] * 6, log_steps=False))
     (prose,) = findings.PANEL.draw(load(own_engine, "digits-lr"))
 
-    assert isinstance(prose, Prose) and prose.text == "None of 9 rules has anything to say about 6 trials."
+    assert isinstance(prose, Prose) and prose.text == (
+        "None of 9 rules has anything to say about the 6 trials that trained through or diverged."
+    )
 
 
 def test_a_search_is_read_with_numbers_choices_curves_and_the_losses_of_its_best(own_engine: Engine) -> None:
