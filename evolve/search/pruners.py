@@ -70,7 +70,7 @@ class EpochPruner(BasePruner):
 
     @property
     def compares(self) -> bool:
-        """Whether its decisions depend on other trials, which else nobody needs to hold."""
+        """Whether its decisions depend on other trials, which else it has no need of."""
         return not isinstance(self._pruner, NopPruner)
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
@@ -87,7 +87,9 @@ def make_pruner(study: Study) -> EpochPruner:
       of the epochs is over.
     - asha: not among the best third of those that got as far, asked at epochs 1, 3, 9, ... (Li et al. 2020,
       arXiv:1810.05934).
-    - hyperband: the same in brackets, each of which begins to ask a rung later than the one before; the last may leave
+    - promotion: nothing is stopped here: trials are paused at rungs and go on from there when they are promoted
+      (`evolve.search.promotion`).
+    - hyperband: as asha in brackets, each of which begins to ask a rung later than the one before; the last may leave
       its trials to train to the end. A hash of the study's name and the trial's number draws the bracket (Li et al.
       2018, arXiv:1603.06560).
     - doomed: foretold by its steps to be lost (`evolve.outcome.warnings`), unless it is among the best quarter.
