@@ -73,7 +73,9 @@ class Run:
         """Who trains on a device."""
         members, trials = self.study.population, self.study.budget.trials
         at_once = trials if members is None else min(members.members, trials)
-        return crew(self.asked, devices_of(device), trials=at_once, sampler=self.study.sampler, pruner=self.study.pruner)
+        return crew(
+            self.asked, devices_of(device), trials=at_once, sampler=self.study.sampler, pruner=self.study.pruner
+        )
 
 
 def mended(run: Run, advice: Sequence[planning.Advice], checked: DataChecked) -> Run:

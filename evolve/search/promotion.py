@@ -17,11 +17,10 @@ from typing import final
 from optuna.trial import FrozenTrial, TrialState
 
 from evolve.search.samplers.history import has_diverged, is_paused
+from evolve.study.rungs import REDUCTION, rungs_below
 
 # Attribute of a trial: the epochs it trains to before it is paused; the first rung where it has none.
 GOAL = "evolve:goal"
-REDUCTION = 3  # as in the paper's experiments with few epochs: one in three of a rung goes on
-_MOST_RUNGS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +54,7 @@ class Rungs:
     @property
     def below(self) -> tuple[int, ...]:
         """Epochs of each rung below the whole training, the lowest first; none where that is too short."""
-        parts = (self.epochs // self.reduction**power for power in range(_MOST_RUNGS, 0, -1))
-        return tuple(sorted({part for part in parts if part}))
+        return rungs_below(self.epochs, reduction=self.reduction)
 
     def after(self, epochs: int) -> int:
         """The rung that follows some epochs; the whole training after the last one."""

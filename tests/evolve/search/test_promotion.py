@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from evolve.search.promotion import GOAL, REDUCTION, Rungs
+from evolve.search.promotion import GOAL, Rungs
 from evolve.search.samplers import DIVERGED
 from evolve.search.samplers.history import PAUSED, is_paused
+from evolve.study.rungs import REDUCTION
 
 RUNGS = Rungs(epochs=9)  # after 1 and 3 epochs
 
