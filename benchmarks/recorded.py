@@ -147,21 +147,32 @@ def _append(path: Path, rows: Sequence[Row]) -> None:
             writer.writerow([row.point, row.seed, *values, int(row.has_diverged)])
 
 
-def _trained(numbers: Sequence[int], seed: int) -> list[Row]:
-    """Points of the sequence, trained side by side."""
-    distributions = STUDY.space.distributions()
+def trained_points(
+    study: Study, data: Dataset, numbers: Sequence[int], seed: int
+) -> list[tuple[Mapping[str, Any], Course, LaneEnded]]:
+    """Points of a study's space in a Sobol sequence, trained side by side: parameters, course and last record of each.
+
+    Args:
+        study: What is trained, and over which space.
+        data: What it is trained and measured on.
+        numbers: Places in the sequence.
+        seed: Of weights, order and scenes.
+    """
+    distributions = study.space.distributions()
     params = [from_unit(distributions, sobol_points(len(distributions), seed=0, first=number)[0]) for number in numbers]
-    plan = TrainingPlan(model=STUDY.model, image_size=STUDY.image_size, epochs=STUDY.epochs, data_seed=seed)
-    lanes = [LaneSpec(values=STUDY.hyperparameters(each), seed=seed) for each in params]
-    courses, ends = [Course(STUDY) for _ in lanes], dict[int, LaneEnded]()
-    for record in Trainer(plan, _data(), lanes).fit():
+    plan = TrainingPlan(model=study.model, image_size=study.image_size, epochs=study.epochs, data_seed=seed)
+    lanes = [LaneSpec(values=study.hyperparameters(each), seed=seed) for each in params]
+    courses, ends = [Course(study) for _ in lanes], dict[int, LaneEnded]()
+    for record in Trainer(plan, data, lanes).fit():
         courses[record.lane].take_in(record)
         if isinstance(record, LaneEnded):
             ends[record.lane] = record
-    return [
-        _row(number, seed, each, courses[lane], ends[lane])
-        for lane, (number, each) in enumerate(zip(numbers, params, strict=True))
-    ]
+    return [(each, courses[lane], ends[lane]) for lane, each in enumerate(params)]
+
+
+def _trained(numbers: Sequence[int], seed: int) -> list[Row]:
+    found = trained_points(STUDY, digit_scenes(train=400, val=64), numbers, seed)
+    return [_row(number, seed, *each) for number, each in zip(numbers, found, strict=True)]
 
 
 def _row(number: int, seed: int, params: Mapping[str, Any], course: Course, ended: LaneEnded) -> Row:
@@ -176,13 +187,15 @@ def _row(number: int, seed: int, params: Mapping[str, Any], course: Course, ende
     )
 
 
-def _data() -> Dataset:
+def digit_scenes(*, train: int, val: int) -> Dataset:
+    """So many scenes of digits to train on in each epoch, and to measure on; none to test on."""
+
     def scenes(part: str, count: int) -> DigitScenes:
         names = CLASS_NAMES[SOURCE]
         return DigitScenes(DigitSettings(split=part, names=names, image_size=64, seed=0, num_scenes=count))
 
     whole = open_digits(SOURCE, image_size=64)
-    return replace(whole, train=scenes("train", 400), val=scenes("val", 64), test=None)
+    return replace(whole, train=scenes("train", train), val=scenes("val", val), test=None)
 
 
 # Answering

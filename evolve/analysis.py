@@ -9,12 +9,13 @@ from math import inf, isfinite, nan, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit  # scipy.stats takes half a second to import
+from scipy.special import ndtri, stdtrit  # scipy.stats takes half a second to import
 
 from evolve.formatting import listed, score
 
 # Student's t with one degree of freedom is 12.7: an interval of two values says nothing but that they are two.
 LEAST_FOR_INTERVAL = 3
+LEAST_FOR_RANKS = 5  # pairs before an order says anything of another one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,55 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
     spread = float(np.std(kept, ddof=1)) / sqrt(len(kept))
     reach = float(stdtrit(len(kept) - 1, (1 + confidence) / 2)) * spread
     return Interval(mean=mean, low=mean - reach, high=mean + reach, num_values=len(kept))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankCorrelation:
+    """How far two orders of the same things agree.
+
+    Attributes:
+        value: Spearman's rank correlation, -1..1; NaN where all of one order are equal.
+        low, high: Ends of its interval, not numbers where there are fewer than five pairs.
+        num_pairs: Things that have a place in both orders.
+    """
+
+    value: float
+    low: float
+    high: float
+    num_pairs: int
+
+    @property
+    def text(self) -> str:
+        """The same in words."""
+        if not isfinite(self.value):
+            return f"not known, n {self.num_pairs}"
+        among = f"{self.low:.2f} to {self.high:.2f}, " if isfinite(self.low) else ""
+        return f"{self.value:.2f} ({among}n {self.num_pairs})"
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float], *, confidence: float = 0.95) -> RankCorrelation:
+    """Spearman's rank correlation with its interval.
+
+    Args:
+        first, second: Two values of each thing, finite and equally many.
+        confidence: Coverage in 0..1.
+
+    Source: Bonett & Wright 2000, Sample size requirements for estimating Pearson, Kendall and Spearman correlations.
+    """
+    count = len(first)
+    if len(set(first)) < 2 or len(set(second)) < 2:
+        return RankCorrelation(value=nan, low=nan, high=nan, num_pairs=count)
+    from scipy.stats import spearmanr
+
+    value = float(spearmanr(first, second).statistic)
+    if count < LEAST_FOR_RANKS or abs(value) >= 1:
+        is_known = count >= LEAST_FOR_RANKS
+        return RankCorrelation(
+            value=value, low=value if is_known else nan, high=value if is_known else nan, num_pairs=count
+        )
+    reach = float(ndtri((1 + confidence) / 2)) * sqrt((1 + value**2 / 2) / (count - 3))
+    low, high = np.tanh(np.arctanh(value) + np.array([-reach, reach]))
+    return RankCorrelation(value=value, low=float(low), high=float(high), num_pairs=count)
 
 
 def spread_text(values: Sequence[float]) -> str:

@@ -53,7 +53,7 @@ def candidates(view: StudyView) -> StudyView:
 
 def _progress(trials: pd.DataFrame) -> pd.Series:
     # Optuna's own state of a diverged trial is PRUNED, so that its samplers learn from it; people need not know.
-    is_open = trials["verdict"].isin(["running", "waiting"])
+    is_open = trials["verdict"].isin(["paused", "running", "waiting"])
     return trials["verdict"].where(is_open, "ended")
 
 

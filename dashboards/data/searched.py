@@ -16,7 +16,7 @@ from evolve.study import Study
 from evolve.study.space import Choices, Scalar
 
 FILTERED = "Filters leave trials out, and findings are about all of them: clear the filters to see this."
-_ENDED = tuple(Verdict)
+_ENDED = tuple(verdict for verdict in Verdict if verdict is not Verdict.PAUSED)
 
 
 def search_of(view: StudyView) -> Search | Empty:

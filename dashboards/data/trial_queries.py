@@ -156,7 +156,14 @@ def study_version(study_id: int) -> Select[Any]:
     """Numbers that change whenever the trials of a study do; cheap, also at 10,000 trials."""
     ours = schema.trial
     return (
-        select(TRIALS.c.state, func.count(), func.count(ours.c.ended), func.max(ours.c.ended), func.max(ours.c.started))
+        select(
+            TRIALS.c.state,
+            func.count(),
+            func.count(ours.c.verdict),
+            func.count(ours.c.ended),
+            func.max(ours.c.ended),
+            func.max(ours.c.started),
+        )
         .select_from(TRIALS.outerjoin(ours, ours.c.trial_id == TRIALS.c.trial_id))
         .where(TRIALS.c.study_id == study_id)
         .group_by(TRIALS.c.state)

@@ -19,6 +19,7 @@ VERDICTS = (
     "doomed",
     "pruned",
     "failed",
+    "paused",
     "running",
     "waiting",
     "unjudged",

@@ -49,6 +49,7 @@ VERDICT_STYLES = {
     "doomed": VerdictStyle(color="#A594E0", symbol="cross", character="✚"),
     "pruned": VerdictStyle(color="#CC79A7", symbol="square", character="■"),
     "failed": VerdictStyle(color="#E69F00", symbol="diamond", character="◆"),
+    "paused": VerdictStyle(color=NEUTRAL, symbol="diamond-open", character="◇"),
     "running": VerdictStyle(color=NEUTRAL, symbol="circle-open", character="○"),
     "waiting": VerdictStyle(color=NEUTRAL, symbol="square-open", character="□"),
     "unjudged": VerdictStyle(color=NEUTRAL, symbol="star", character="★"),

@@ -95,7 +95,7 @@ def _planned_seeds(view: TrialView) -> list[int]:
 
 
 def _no_checkpoint(view: TrialView, seed: int) -> str:
-    is_over = view.verdict not in ("running", "waiting")
+    is_over = view.verdict not in ("paused", "running", "waiting")
     if seed not in view.finished:
         if not is_over:
             return "its training has not begun"

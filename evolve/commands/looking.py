@@ -95,6 +95,7 @@ def show(
     from evolve.commands.compared_text import compared_of
     from evolve.commands.finding_text import finding_lines
     from evolve.commands.noise import noise_line
+    from evolve.commands.rung_text import rung_line
     from evolve.commands.time_text import time_line, time_table
     from evolve.commands.trial_table import best_line, heading, trial_table
     from evolve.storage.confirmations import standing_of
@@ -108,6 +109,7 @@ def show(
         with opened.engine.connect() as connection:
             spent = time_spent(connection, opened.study_id(name))
         definition = opened.stored_study(name)
+        rungs = "" if definition is None or as_json else rung_line(opened.engine, definition)
         noise = "" if definition is None or as_json else noise_line(opened.engine, definition)
         proof = standing_of(opened.engine, name)
         found = found_in(opened.engine, name) if trial is None and (findings or not as_json) else ()
@@ -119,7 +121,7 @@ def show(
 
     def table() -> str:
         standing = " ".join([proof.text, *(place_of(storage) if proof.command else [])])
-        said = {"noise": noise, "proof": standing}
+        said = {"noise": noise, "rungs": rungs, "proof": standing}
         is_search = not compared and (definition is None or definition.noise is None)
         best = best_line(rows, {} if definition is None else definition.to_mapping()) if is_search else ""
         more = [best, *compared, *(f"{key:<8}{text}" for key, text in said.items() if text), time_line(spent)]

@@ -29,6 +29,7 @@ from evolve.run.events import (
     StartChecked,
     StudyStopped,
     TrialEnded,
+    TrialPaused,
     TrialProgressed,
     TrialStarted,
     WorkerLost,
@@ -44,6 +45,7 @@ STYLES = {
     "diverged": "red",
     "doomed": "red",
     "partial": "cyan",
+    "paused": "cyan",
     "pruned": "dim",
     "failed": "bold red",
 }
@@ -124,6 +126,9 @@ class Progress:
             self._say(f"trial {event.trial.number:<4} checkpoint not used: {event.reason}")
         elif isinstance(event, TrialEnded):
             self._say_ended(event)
+        elif isinstance(event, TrialPaused):
+            self._rows.pop(event.trial.number, None)
+            self._say(f"trial {event.trial.number:<4} paused      {event.outcome.reason}")
         elif isinstance(event, StudyStopped):
             self._say(f"{event.reason}; {self._num_ended} trials in {elapsed(self._clock() - self._started)}")
         if self._live is not None:

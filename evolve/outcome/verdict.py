@@ -19,6 +19,7 @@ class Verdict(StrEnum):
     UNDERTRAINED = "undertrained"
     WORSENED = "worsened"
     PARTIAL = "partial"  # a member of a population, trained to the next exchange
+    PAUSED = "paused"  # at a rung, from which it goes on if it is promoted; it has not ended
     PRUNED = "pruned"
     DOOMED = "doomed"  # stopped since its steps foretold that it would diverge; nobody saw it do so
     DIVERGED = "diverged"

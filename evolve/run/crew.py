@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evolve.errors import StudyError
 from evolve.run.machine import available_cores, threads_for
-from evolve.study import BLIND_SAMPLERS
+from evolve.study import BLIND_SAMPLERS, PROMOTION
 from evolve.study.population import NAME as POPULATION
 
 ENGINES = ("auto", "serial", "processes", "ray")
@@ -73,7 +73,7 @@ class Crew:
         return len(self.devices)
 
 
-def crew(asked: Asked, devices: Sequence[str], *, trials: int, sampler: str) -> Crew:
+def crew(asked: Asked, devices: Sequence[str], *, trials: int, sampler: str, pruner: str = "none") -> Crew:
     """Who trains a study.
 
     Args:
@@ -81,14 +81,18 @@ def crew(asked: Asked, devices: Sequence[str], *, trials: int, sampler: str) -> 
         devices: Devices there are, by torch's names; at least one.
         trials: Budget of the study, or what may train at once where the sampler asks in rounds.
         sampler: Name of its sampler.
+        pruner: Name of its pruner.
 
     Raises:
-        StudyError: The sampler does not go with the engine.
+        StudyError: The sampler or the pruner does not go with the engine.
     """
     engine = asked.engine if asked.engine != AUTO else ("ray" if asked.address else "processes")
     if engine == "ray" and sampler == POPULATION:
         text = "trials of a population go on from each other's checkpoints on the disk of this machine"
         raise StudyError(f"--engine ray: {text}; take --engine processes, or PBT of Ray Tune's own")
+    if engine == "ray" and pruner == PROMOTION:
+        text = "trials that are promoted go on from their checkpoints on the disk of this machine"
+        raise StudyError(f"--engine ray: {text}; take --engine processes, or pruner: asha, which stops them")
     on_gpu = devices[0].startswith("cuda")
     wanted = 1 if engine == "serial" else asked.workers or (len(devices) if on_gpu else available_cores())
     # No more than there are trials: one training alone has all cores to itself.

@@ -86,6 +86,14 @@ class DatabaseAway:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrialPaused:
+    """A trial has come to a rung and waits there with its checkpoint; it goes on if it is promoted."""
+
+    trial: Trial
+    outcome: TrialOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialEnded:
     """A trial is judged, and its outcome stored and passed on to Optuna."""
 
@@ -117,6 +125,7 @@ RunEvent = (
     | CheckpointPassedOver
     | LanesParted
     | DatabaseAway
+    | TrialPaused
     | TrialEnded
     | StudyStopped
 )

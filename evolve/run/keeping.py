@@ -36,7 +36,7 @@ def _is_gone_on_from(study: Study, number: int, ended: Collection[int]) -> bool:
 
 
 def unneeded_of(folder: Path, study: Study, number: int, verdict: str, *, is_best: bool) -> Iterator[Path]:
-    """The same of one trial that has ended.
+    """The same of one trial that has ended, or that waits to be promoted with its last checkpoint and the best.
 
     Args:
         folder: Run folder of the study.

@@ -25,7 +25,7 @@ from evolve.run.detection import (
     environment,
 )
 from evolve.run.engines import Engine, Limits, ProcessEngine, SerialEngine
-from evolve.run.events import DatabaseAway, LanesChosen, RunEvent, StartChecked, TrialEnded, TrialStarted
+from evolve.run.events import DatabaseAway, LanesChosen, RunEvent, StartChecked, TrialEnded, TrialPaused, TrialStarted
 from evolve.run.keeping import drop, unneeded, unneeded_of
 from evolve.run.lanes import make_objective
 from evolve.run.measuring import choose_lanes
@@ -73,7 +73,9 @@ class Run:
         """Who trains on a device."""
         members, trials = self.study.population, self.study.budget.trials
         at_once = trials if members is None else min(members.members, trials)
-        return crew(self.asked, devices_of(device), trials=at_once, sampler=self.study.sampler)
+        return crew(
+            self.asked, devices_of(device), trials=at_once, sampler=self.study.sampler, pruner=self.study.pruner
+        )
 
 
 def mended(run: Run, advice: Sequence[planning.Advice], checked: DataChecked) -> Run:
@@ -183,6 +185,8 @@ def _trained(
                     _drop_weights(run, event, before=before, best=best)
                 else:  # the generation after goes on from all of one
                     _drop_all(run, storage, study_id)
+            elif isinstance(event, TrialPaused):
+                _drop_weights_of(run, event.trial.number, Verdict.PAUSED)
             yield event
 
 
@@ -197,8 +201,12 @@ def _drop_weights(run: Run, ended: TrialEnded, *, before: int | None, best: int 
     if before is not None:
         verdicts[before] = Verdict.CONVERGED
     for number, verdict in verdicts.items():
-        for path in list(unneeded_of(run.folder, run.study, number, verdict, is_best=number == best)):
-            drop(path)
+        _drop_weights_of(run, number, verdict, is_best=number == best)
+
+
+def _drop_weights_of(run: Run, number: int, verdict: str, *, is_best: bool = False) -> None:
+    for path in list(unneeded_of(run.folder, run.study, number, verdict, is_best=is_best)):
+        drop(path)
 
 
 def _lanes(run: Run, study: Study, found: Crew) -> int | LanesChosen:

@@ -20,6 +20,7 @@ from evolve.run.events import (
     RunEvent,
     StudyStopped,
     TrialEnded,
+    TrialPaused,
     TrialProgressed,
     TrialStarted,
     WorkerLost,
@@ -114,6 +115,7 @@ class StudyRun:
         """Runs the study; closing the iterator stops it."""
         started = self._clock()
         resumed = self._search.open()
+        yield from self._give_up()
         if isinstance(self._engine, SchedulingEngine) and self._engine.scheduler != "none":
             self._engine.remember(self._search.fitness_by_epoch())
         try:
@@ -138,9 +140,16 @@ class StudyRun:
     def _next(self, resumed: list[FrozenTrial]) -> Begun | None:
         if resumed:
             return self._search.resume(resumed.pop(0))
-        if self._search.num_asked >= self._study.budget.trials or self._search.awaits_earlier:
+        if (promoted := self._search.promoted(is_last=not self._to_come and not self._under_way)) is not None:
+            return promoted
+        if not self._to_come or self._search.awaits_earlier:
             return None
         return self._search.ask()
+
+    @property
+    def _to_come(self) -> int:
+        """Trials of the budget that have not begun."""
+        return max(self._study.budget.trials - self._search.num_asked, 0)
 
     def _pass_over(self, begun: Begun) -> TrialEnded | None:
         """Ends a trial that a look at an ablation has made needless; None where it is to be trained."""
@@ -216,7 +225,8 @@ class StudyRun:
             yield self._retry(under_way, event, is_over=is_over)
         else:
             del self._under_way[event.trial]
-            yield self._end(under_way, event)
+            yield self._pause(under_way) if self._is_to_wait(under_way, event) else self._end(under_way, event)
+            yield from self._give_up()
 
     def _retry(self, under_way: _UnderWay, event: Crashed, *, is_over: bool) -> WorkerLost:
         """Gives the trial to another worker; in a run whose time is up, it is left to the next."""
@@ -247,6 +257,8 @@ class StudyRun:
             if isinstance(record.telemetry, LaneEnded):
                 ids = (*self._search.ancestors(under_way.begun), under_way.trial_id)
                 training = judged(self._study, self._storage, ids, under_way.trial, record.seed, record.telemetry)
+                if training.verdict is Verdict.PARTIAL and self._search.is_at_rung(under_way.begun):
+                    continue  # it waits, and may go on
                 self._storage.records.end_training(under_way.trial_id, record.seed, training)
         if event.awaits_decision:
             under_way.losses = 0
@@ -260,6 +272,25 @@ class StudyRun:
                 goes_on, reason = not decision.is_pruned, FORESEEN if DOOMED in decision.attributes else BEHIND
             self._afterwards.append(partial(self._engine.decide, event.trial, goes_on=goes_on, reason=reason))
         return TrialProgressed(trial=under_way.trial, records=tuple(event.records))
+
+    def _is_to_wait(self, under_way: _UnderWay, event: Crashed | Ended) -> bool:
+        """Whether a trial is at its rung, and has not been found to have diverged there."""
+        is_there = isinstance(event, Ended) and self._search.is_at_rung(under_way.begun)
+        return is_there and not self._storage.records.trainings(under_way.trial_id)
+
+    def _pause(self, under_way: _UnderWay) -> TrialPaused:
+        self._has_worked, self._lost_in_a_row = True, 0
+        return TrialPaused(trial=under_way.trial, outcome=self._search.pause(under_way.begun))
+
+    def _give_up(self) -> Iterator[TrialEnded]:
+        """Ends trials that wait and can never be promoted."""
+        with self._storage.transactions.together():
+            ends = self._search.given_up(to_come=self._to_come)
+            for begun, outcome in ends:
+                training = TrainingOutcome(verdict=outcome.verdict, reason=outcome.reason, fitness=outcome.fitness)
+                self._storage.records.end_training(begun.trial_id, begun.trial.seeds[0], training)
+                self._search.end(begun, outcome)
+        yield from (TrialEnded(trial=begun.trial, outcome=outcome) for begun, outcome in ends)
 
     def _end(self, under_way: _UnderWay, event: Crashed | Ended) -> TrialEnded:
         outcome = self._outcome(under_way, event)
@@ -293,7 +324,7 @@ class StudyRun:
             text = f"{self._fatal}; put that right and run again: nothing finished is lost"
             return StudyStopped(reason=text, is_complete=False, is_failed=True)
         trials = self._study.budget.trials
-        if self._search.num_asked >= trials and not self._under_way and not self._hopeless:
+        if not (self._to_come or self._search.num_paused or self._under_way or self._hopeless):
             return StudyStopped(reason=f"budget of {trials} trials spent", is_complete=True)
         return StudyStopped(reason=reason, is_complete=False, is_failed=bool(self._hopeless))
 

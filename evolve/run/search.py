@@ -17,13 +17,14 @@ from evolve.outcome.margin import divergence_margin
 from evolve.outcome.training import TrialOutcome
 from evolve.outcome.verdict import Verdict
 from evolve.run.foreseeing import Foresight
+from evolve.run.promoting import Promotions
 from evolve.search.pruners import FORETOLD, decide, make_pruner
 from evolve.search.samplers import DIVERGED, STANDARD_ERROR, divergence_state, make_sampler
-from evolve.search.samplers.history import Suggestion
+from evolve.search.samplers.history import Suggestion, is_paused
 from evolve.storage.database import Storage
 from evolve.storage.optuna_tables import PARENT
 from evolve.storage.trials import TakenError
-from evolve.study import FORESEEING, Study
+from evolve.study import FORESEEING, PROMOTION, Study
 from evolve.study.earlier import Earlier
 from evolve.study.population import lineage
 from evolve.study.trial import Decision, Trial
@@ -84,8 +85,10 @@ class Search:
         self._arm_plan = study.arm_plan
         self._endings: dict[int, Mapping[str, Ending]] = {}  # by look, once the looks before it are complete
         self._distributions: dict[str, BaseDistribution] = study.space.distributions()
-        looks_back = self._sampler.looks_back or self._pruner.compares
+        promotes = study.pruner == PROMOTION
+        looks_back = self._sampler.looks_back or self._pruner.compares or promotes
         self._trials = storage.trials(self.study_id, holds_ended=looks_back)
+        self._promotions = Promotions(study, storage, self._trials, self.study_id) if promotes else None
 
     @property
     def study_id(self) -> int:
@@ -116,7 +119,8 @@ class Search:
         """Reads what is stored; a study without trials gets its baseline.
 
         Returns:
-            Trials that an earlier run left behind. Optuna is told of those that had ended.
+            Trials that an earlier run left behind, without those that wait to be promoted. Optuna is told of those
+            that had ended.
         """
         self._trials.refresh()
         if self._study.baseline and not self._trials.count:
@@ -127,7 +131,7 @@ class Search:
             outcome = self._storage.outcome(stored._trial_id)
             if outcome is None:
                 left.append(stored)
-            else:  # of an older evolve, whose outcome and Optuna's were two transactions
+            elif not is_paused(stored):  # of an older evolve, whose outcome and Optuna's were two transactions
                 self.tell(stored, outcome)
         return left
 
@@ -150,6 +154,18 @@ class Search:
     def resume(self, stored: FrozenTrial) -> Begun:
         """Goes on with a trial that an earlier run left behind, under its own number."""
         with self._storage.transactions.together():
+            return self._take_up(stored)
+
+    def promoted(self, *, is_last: bool) -> Begun | None:
+        """Goes on with a trial that waits, from its checkpoint; None where none is promoted.
+
+        Args:
+            is_last: Whether nothing trains and no trial is to come.
+        """
+        if self._promotions is None or (stored := self._promotions.next(is_last=is_last)) is None:
+            return None
+        with self._storage.transactions.together():
+            self._promotions.promote(stored)
             return self._take_up(stored)
 
     def _new(self) -> Begun:
@@ -186,7 +202,6 @@ class Search:
                 study=self._study.name,
                 number=number,
                 params=params,
-                seeds=self._study.seeds if self._arm_plan is None else self._arm_plan.seeds_of(number),
                 trains_every_seed=self._arm_plan is not None,
                 **self._place_of(stored),
             ),
@@ -196,11 +211,13 @@ class Search:
         )
 
     def _place_of(self, stored: FrozenTrial) -> dict[str, Any]:
-        """Where the trial of a population begins and ends."""
-        members = self._study.population
+        """Which seeds a trial trains with, where it begins and where it ends."""
+        seeds, members = self._study.seeds_of(stored.number), self._study.population
+        if self._promotions is not None:
+            return self._promotions.part_of(stored, seeds)
         if members is None:
-            return {}
-        return {"parent": stored.system_attrs.get(PARENT), "epochs": members.end_of(stored.number)}
+            return {"seeds": seeds}
+        return {"seeds": seeds, "parent": stored.system_attrs.get(PARENT), "epochs": members.end_of(stored.number)}
 
     def ancestors(self, begun: Begun) -> list[int]:
         """Optuna's ids of the trials whose weights a trial has gone on from, in their order."""
@@ -252,6 +269,32 @@ class Search:
             self._storage.ledger.keep_decision(begun.trial_id, epoch, decision)
         self._trials.keep(stored, decision.attributes)
         return decision
+
+    @property
+    def num_paused(self) -> int:
+        """Trials that wait to be promoted."""
+        return 0 if self._promotions is None else self._promotions.num_paused
+
+    def is_at_rung(self, begun: Begun) -> bool:
+        """Whether a trial has all the epochs after which it is to be paused."""
+        goal = begun.trial.epochs
+        return self._promotions is not None and goal is not None and begun.stored.last_step == goal - 1
+
+    def pause(self, begun: Begun) -> TrialOutcome:
+        """Stores that a trial which is at its rung waits there, and what it has come to."""
+        assert self._promotions is not None
+        with self._storage.transactions.together():
+            return self._promotions.pause(begun.stored)
+
+    def given_up(self, *, to_come: int) -> list[tuple[Begun, TrialOutcome]]:
+        """Trials that wait and can never be promoted, and how they end.
+
+        Args:
+            to_come: Trials of the budget that have not begun.
+        """
+        if self._promotions is None:
+            return []
+        return [(self._begun(stored), outcome) for stored, outcome in self._promotions.given_up(to_come=to_come)]
 
     def end(self, begun: Begun, outcome: TrialOutcome) -> None:
         """Stores how a trial ended, in our tables and Optuna's."""

@@ -13,11 +13,9 @@ from optuna.trial import FrozenTrial
 from evolve.outcome.warnings import is_among_best
 from evolve.search.shown import shown_study
 from evolve.study import FORESEEING, MEDIAN_STARTUP_TRIALS, Study
+from evolve.study.rungs import MOST_RUNGS, REDUCTION
 from evolve.study.trial import Decision
 
-# One in three goes on at each rung: with 4, the usual choice for long trainings, 10 epochs have two rungs.
-_REDUCTION = 3
-_RUNGS = 4
 # Attributes of a trial: what its steps foretell after the last epoch, and that it was stopped for that.
 FORETOLD, DOOMED = "evolve:foretold", "evolve:doomed"
 
@@ -70,7 +68,7 @@ class EpochPruner(BasePruner):
 
     @property
     def compares(self) -> bool:
-        """Whether its decisions depend on other trials, which else nobody needs to hold."""
+        """Whether its decisions depend on other trials, which else it has no need of."""
         return not isinstance(self._pruner, NopPruner)
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
@@ -87,7 +85,9 @@ def make_pruner(study: Study) -> EpochPruner:
       of the epochs is over.
     - asha: not among the best third of those that got as far, asked at epochs 1, 3, 9, ... (Li et al. 2020,
       arXiv:1810.05934).
-    - hyperband: the same in brackets, each of which begins to ask a rung later than the one before; the last may leave
+    - promotion: nothing is stopped here: trials are paused at rungs and go on from there when they are promoted
+      (`evolve.search.promotion`).
+    - hyperband: as asha in brackets, each of which begins to ask a rung later than the one before; the last may leave
       its trials to train to the end. A hash of the study's name and the trial's number draws the bracket (Li et al.
       2018, arXiv:1603.06560).
     - doomed: foretold by its steps to be lost (`evolve.outcome.warnings`), unless it is among the best quarter.
@@ -124,7 +124,7 @@ def decide(pruner: BasePruner, trial: FrozenTrial, trials: Sequence[FrozenTrial]
 
 
 def _pruner(study: Study) -> BasePruner:
-    first_rung = max(1, study.epochs // _REDUCTION**_RUNGS)
+    first_rung = max(1, study.epochs // REDUCTION**MOST_RUNGS)
     # The first quarter is mostly warm-up, in which the order of trials means little.
     median = MedianPruner(n_startup_trials=MEDIAN_STARTUP_TRIALS, n_warmup_steps=max(1, study.epochs // 4))
     if study.pruner in FORESEEING:
@@ -132,7 +132,7 @@ def _pruner(study: Study) -> BasePruner:
     if study.pruner == "median":
         return median
     if study.pruner == "asha":
-        return SuccessiveHalvingPruner(min_resource=first_rung, reduction_factor=_REDUCTION)
+        return SuccessiveHalvingPruner(min_resource=first_rung, reduction_factor=REDUCTION)
     if study.pruner == "hyperband":
-        return HyperbandPruner(min_resource=first_rung, max_resource=study.epochs, reduction_factor=_REDUCTION)
+        return HyperbandPruner(min_resource=first_rung, max_resource=study.epochs, reduction_factor=REDUCTION)
     return NopPruner()

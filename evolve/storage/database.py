@@ -285,6 +285,19 @@ class Storage:
             for rows in (*schema.OF_TRAININGS, schema.checkpoint, schema.decision):
                 connection.execute(delete(rows).where(rows.c.trial_id.in_(unfinished)))
 
+    def pause_trial(self, trial_id: int, outcome: TrialOutcome) -> None:
+        """Stores what a trial that waits has come to; it has not ended."""
+        self._write_trial(trial_id, asdict(outcome))
+
+    def wake_trial(self, trial_id: int) -> None:
+        """Notes that a trial waits no longer."""
+        self._write_trial(trial_id, dict.fromkeys(("verdict", "reason", "fitness")))
+
+    def _write_trial(self, trial_id: int, values: Mapping[str, Any]) -> None:
+        table = schema.trial
+        with self.transactions.begin() as connection:
+            connection.execute(update(table).where(table.c.trial_id == trial_id).values(values))
+
     def end_trial(self, trial_id: int, outcome: TrialOutcome) -> None:
         """Stores how a trial ended, and how long its trainings took together."""
         table, training = schema.trial, schema.training
@@ -300,7 +313,7 @@ class Storage:
             return float(connection.execute(select(table.c.seconds).where(table.c.trial_id == trial_id)).scalar_one())
 
     def outcome(self, trial_id: int) -> TrialOutcome | None:
-        """How a trial ended, or None while it has not."""
+        """How a trial ended, or where it waits; None while it trains."""
         table = schema.trial
         columns = (table.c.verdict, table.c.reason, table.c.fitness, table.c.diagnosis, table.c.traceback)
         with self.transactions.connect() as connection:
@@ -321,7 +334,7 @@ class Storage:
         """Verdict of each ended trial, by number."""
         table = schema.trial
         query = select(table.c.number, table.c.verdict).where(
-            table.c.study_id == study_id, table.c.verdict.is_not(None)
+            table.c.study_id == study_id, table.c.verdict != Verdict.PAUSED
         )
         with self.transactions.connect() as connection:
             return {number: verdict for number, verdict in connection.execute(query.order_by(table.c.number))}  # noqa: C416

@@ -23,6 +23,8 @@ class EventKind(StrEnum):
     CHECKPOINT_PASSED_OVER = "checkpoint_passed_over"
     PLACED = "placed"  # where a trial began to train, or went on, where that may be another machine
     PARTED = "parted"  # the training of several trials raised; each goes on with fewer beside it
+    PAUSED = "paused"  # a trial waits at a rung
+    PROMOTED = "promoted"  # and goes on from it
     DATA_CHANGED = "data_changed"  # and a person accepted that
 
 

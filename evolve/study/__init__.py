@@ -7,6 +7,7 @@ from evolve.study.definition import Warnings as Warnings
 from evolve.study.methods import BLIND_SAMPLERS as BLIND_SAMPLERS
 from evolve.study.methods import FORESEEING as FORESEEING
 from evolve.study.methods import MEDIAN_STARTUP_TRIALS as MEDIAN_STARTUP_TRIALS
+from evolve.study.methods import PROMOTION as PROMOTION
 from evolve.study.methods import PRUNERS as PRUNERS
 from evolve.study.methods import SAMPLERS as SAMPLERS
 from evolve.study.study import DIGITS as DIGITS

@@ -8,12 +8,20 @@ from evolve.errors import DefinitionError, Problem
 from evolve.study.space import Choices, Space
 
 SamplerName = Literal["grid", "random", "qmc", "tpe", "gp", "cmaes", "evolution", "classic", "guided", "pbt", "arms"]
-PrunerName = Literal["median", "asha", "hyperband", "doomed", "doomed+median", "none"]
+PrunerName = Literal["median", "asha", "promotion", "hyperband", "doomed", "doomed+median", "none"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
 PRUNERS: tuple[str, ...] = get_args(PrunerName)
+PROMOTION: Literal["promotion"] = "promotion"  # the pruner that pauses trials
 # Samplers that ask the same whatever came out before.
 BLIND_SAMPLERS = ("grid", "random", "qmc", "arms")
-COMPARING: tuple[PrunerName, ...] = ("median", "asha", "hyperband", "doomed+median")  # with others at the same epoch
+COMPARING: tuple[PrunerName, ...] = (
+    "median",
+    "asha",
+    PROMOTION,
+    "hyperband",
+    "doomed+median",
+)  # with others at the same epoch
+OF_RUNGS: tuple[PrunerName, ...] = ("asha", PROMOTION, "hyperband")  # at few epochs, of which the first is early
 FORESEEING: tuple[PrunerName, ...] = ("doomed", "doomed+median")  # look at the steps of a training, too
 SchedulerName = Literal["none", "asha"]
 SCHEDULERS: tuple[str, ...] = get_args(SchedulerName)

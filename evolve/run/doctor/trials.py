@@ -8,6 +8,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from evolve.outcome.verdict import Verdict
 from evolve.run.doctor.finding import Finding, Kind
 from evolve.run.search import Search
 from evolve.storage.database import Storage
@@ -44,7 +45,7 @@ def left_behind(storage: Storage, study: Study, study_id: int, again: str) -> It
                 what="is to train, and nobody runs it",
                 remedy=f"{again} goes on with it",
             )
-        else:
+        elif outcome.verdict is not Verdict.PAUSED:  # it waits to be promoted, as it should
             yield Finding(
                 kind=Kind.HALF_TOLD,
                 where=where,

@@ -21,6 +21,8 @@ from evolve.outcome.margin import UNKNOWN
 DIVERGED = "diverged"
 # What is kept with a trial of several seeds: the standard error of its fitness, from how much they differ.
 STANDARD_ERROR = "evolve:standard_error"
+# What is kept with a trial that may have been paused: whether it is now.
+PAUSED = "evolve:paused"
 
 Found = TypeVar("Found")
 
@@ -211,6 +213,11 @@ def has_diverged(trial: FrozenTrial) -> bool:
     return any(value > 0 for value in trial.constraints.values())
 
 
+def is_paused(trial: FrozenTrial) -> bool:
+    """Whether a trial waits with its checkpoint, so that it may go on; Optuna takes it for one that runs."""
+    return trial.state is TrialState.RUNNING and bool(trial.system_attrs.get(PAUSED))
+
+
 def moved_into(distribution: BaseDistribution, value: Any) -> Any:
     """The value a distribution has nearest to a number; categories are returned as they are."""
     if not isinstance(distribution, FloatDistribution | IntDistribution):
@@ -231,10 +238,13 @@ def _fits(params: Mapping[str, Any], distributions: Mapping[str, BaseDistributio
 
 
 def _seen(trial: FrozenTrial, distributions: dict[str, BaseDistribution]) -> FrozenTrial | None:
-    """A trial as samplers see it, itself where it is seen as it is; None where it lacks parameters."""
+    """A trial as samplers see it, itself where it is seen as it is; None where it lacks parameters.
+
+    One that is paused is seen as pruned, which says no more than its epochs do.
+    """
     if not _fits(trial.params, distributions):
         return None
-    is_finite = trial.value is None or isfinite(trial.value)
+    is_finite, waits = trial.value is None or isfinite(trial.value), is_paused(trial)
     params = {name: moved_into(distribution, trial.params[name]) for name, distribution in distributions.items()}
     reported = {step: value for step, value in trial.intermediate_values.items() if isfinite(value)}
     constraints = trial.constraints
@@ -245,8 +255,8 @@ def _seen(trial: FrozenTrial, distributions: dict[str, BaseDistribution]) -> Fro
         return trial
     seen = FrozenTrial(
         number=trial.number,
-        state=trial.state,
-        value=trial.value if is_finite else WORST_FITNESS,
+        state=TrialState.PRUNED if waits else trial.state,
+        value=trial.intermediate_values.get(trial.last_step) if waits else trial.value if is_finite else WORST_FITNESS,
         datetime_start=trial.datetime_start,
         datetime_complete=trial.datetime_complete,
         params=params,

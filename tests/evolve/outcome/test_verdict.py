@@ -177,7 +177,7 @@ def test_whatever_can_be_best_has_trained_to_its_end() -> None:
 
 def test_verdicts_are_ordered_from_best_to_worst_and_are_their_names() -> None:
     assert [str(each) for each in Verdict] == (
-        ["converged", "undertrained", "worsened", "partial", "pruned", "doomed", "diverged", "failed"]
+        ["converged", "undertrained", "worsened", "partial", "paused", "pruned", "doomed", "diverged", "failed"]
     )
 
 

@@ -19,6 +19,11 @@ class TestAsha(PrunerContract):
     name = "asha"
 
 
+class TestPromotion(PrunerContract):
+    name = "promotion"
+    least_stopped = most_stopped = 0.0  # it pauses trials: tests/evolve/search/test_promotion.py
+
+
 class TestHyperband(PrunerContract):
     name = "hyperband"
     least_stopped = 0.5  # trials of its most patient bracket train to the end

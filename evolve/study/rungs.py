@@ -1,0 +1,22 @@
+"""Rungs of a training: numbers of epochs after which trials are compared.
+
+Source: Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning (arXiv:1810.05934), section 3.
+"""
+
+from __future__ import annotations
+
+REDUCTION = 3  # one in three of a rung goes on: with 4, the usual choice for long trainings, 10 epochs have two rungs
+MOST_RUNGS = 4
+
+
+def rungs_below(epochs: int, *, reduction: int = REDUCTION) -> tuple[int, ...]:
+    """Epochs of each rung below the whole training, the lowest first; none where that is too short.
+
+    Args:
+        epochs: Of a whole training, at least 1.
+        reduction: Each rung has so many times the epochs of the one below it, rounded down.
+
+    Example: 30 epochs have rungs after 1, 3 and 10.
+    """
+    parts = {epochs // reduction**power for power in range(1, MOST_RUNGS + 1)}
+    return tuple(sorted(part for part in parts if part))

@@ -1,0 +1,296 @@
+"""Trials that are paused and promoted: the same on every engine and after a crash, and to the same bits as unpaused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from optuna.trial import TrialState
+
+from detector import checkpoint
+from evolve.errors import StudyError
+from evolve.run.crew import Asked, crew
+from evolve.run.detection import best_path, checkpoint_path
+from evolve.run.doctor.trials import left_behind
+from evolve.run.engines import Engine, ProcessEngine, SerialEngine
+from evolve.run.events import StudyStopped, TrialEnded, TrialPaused
+from evolve.run.keeping import unneeded, unneeded_of
+from evolve.run.lanes import DetectionObjective
+from evolve.run.runner import StudyRun
+from evolve.storage.database import Storage
+from evolve.storage.time_spent import time_spent
+from evolve.storage.trial_rows import trial_rows
+from evolve.study import Study
+from tests.fakes import fake_study, make_fake
+from tests.places import ROOT
+from tests.processes import environment
+from tests.scenes import few_scenes
+
+PROMOTING: dict[str, Any] = {"pruner": "promotion", "epochs": 9, "budget": {"trials": 12}, "sampler": "tpe"}
+
+
+def run(
+    study: Study, folder: Path, engine: Engine, *, stop_after: int | None = None, seconds: list[float] | None = None
+) -> list[object]:
+    """Events of one run; with `stop_after` it is abandoned after so many, as by a crash of this process."""
+    storage = Storage(f"sqlite:///{folder}/evolve.db")
+    clock = {} if seconds is None else {"clock": lambda: seconds.pop(0) if len(seconds) > 1 else seconds[0]}
+    seen: list[object] = []
+    try:
+        started = StudyRun(study, storage, engine, environment_id="test", **clock)
+        with storage.lease(started.study_id, study.name) as lease:
+            for event in started.events(lease):
+                seen.append(event)
+                if stop_after is not None and len(seen) >= stop_after:
+                    break
+    finally:
+        engine.close()
+        storage.close()
+    return seen
+
+
+def faked(folder: Path, study: Study, seconds: float = 0.0) -> Callable[[], Any]:
+    return partial(make_fake, study.epochs, folder, seconds)
+
+
+def told(folder: Path, name: str = "fake") -> list[tuple[object, ...]]:
+    """What each trial was and what it came to."""
+    trials = optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/evolve.db").get_trials()
+    return [(each.params, each.state, each.values, each.intermediate_values) for each in trials]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, ...]]:
+    folder, study = tmp_path_factory.mktemp("straight"), fake_study(**PROMOTING)
+    events = run(study, folder, SerialEngine(faked(folder, study)))
+    assert isinstance(events[-1], StudyStopped) and events[-1].is_complete
+    return told(folder)
+
+
+def test_a_third_of_a_rung_goes_on_and_all_end_once_none_may(straight: list[tuple[object, ...]]) -> None:
+    lengths = [len(reported) for *_, reported in straight]  # type: ignore[arg-type]
+    states = [state for _, state, *_ in straight]
+
+    assert len(straight) == 12
+    assert set(lengths) <= {0, 1, 3, 9}
+    assert 4 <= sum(length >= 3 for length in lengths) < 12
+    assert states.count(TrialState.COMPLETE) >= 1
+    assert all((state is TrialState.COMPLETE) == (length == 9) for state, length in zip(states, lengths, strict=True))
+
+
+@pytest.mark.parametrize("stop_after", [2, 5, 9, 14, 20, 33, 47])
+def test_a_run_that_is_killed_anywhere_goes_on_as_if_it_had_not_been(
+    stop_after: int, tmp_path: Path, straight: list[tuple[object, ...]]
+) -> None:
+    study = fake_study(**PROMOTING)
+    run(study, tmp_path, SerialEngine(faked(tmp_path, study)), stop_after=stop_after)
+
+    run(study, tmp_path, SerialEngine(faked(tmp_path, study)))
+
+    assert told(tmp_path) == straight
+
+
+SCRIPT = """
+import sys
+from functools import partial
+from pathlib import Path
+from evolve.run.engines import ProcessEngine
+from evolve.run.runner import StudyRun
+from evolve.storage.database import Storage
+from tests.evolve.run.test_promoting import PROMOTING
+from tests.fakes import fake_study, make_fake
+
+if __name__ == "__main__":
+    folder, study = Path(sys.argv[1]), fake_study(**PROMOTING)
+    engine = ProcessEngine(partial(make_fake, study.epochs, folder, 0.005), workers=1)
+    run = StudyRun(study, Storage(f"sqlite:///{folder}/evolve.db"), engine, environment_id="test")
+    with run._storage.lease(run.study_id, study.name) as lease:
+        for event in run.events(lease):
+            print(type(event).__name__, flush=True)
+"""
+
+
+def test_kill_9_while_trials_wait_changes_nothing_of_what_is_found(
+    tmp_path: Path, straight: list[tuple[object, ...]]
+) -> None:
+    script = tmp_path / "study.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment()) as killed:
+        assert killed.stdout is not None
+        paused = 0
+        for line in killed.stdout:
+            paused += line.strip() == "TrialPaused"
+            if paused == 4:
+                killed.kill()
+                break
+    waiting = sum(state is TrialState.RUNNING for _, state, *_ in told(tmp_path))
+
+    subprocess.run(command, check=True, capture_output=True, timeout=300, cwd=ROOT, env=environment())
+
+    assert waiting >= 2
+    assert told(tmp_path) == straight
+
+
+ENGINES: dict[str, Callable[[Any], Engine]] = {
+    "lanes": partial(SerialEngine, lanes=4),
+    "workers": partial(ProcessEngine, workers=2),
+    "workers with lanes": partial(ProcessEngine, workers=2, lanes=2),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_whoever_trains_all_end_and_the_best_of_each_rung_went_on(engine: str, tmp_path: Path) -> None:
+    study = fake_study(**PROMOTING | {"sampler": "random"})
+
+    events = run(study, tmp_path, ENGINES[engine](faked(tmp_path, study)))
+
+    found = told(tmp_path)
+    assert isinstance(events[-1], StudyStopped) and events[-1].is_complete
+    assert sum(isinstance(each, TrialEnded) for each in events) == 12
+    assert all(state.is_finished() for _, state, *_ in found)  # type: ignore[attr-defined]
+    first = {number: reported[0] for number, (*_, reported) in enumerate(found) if reported}  # type: ignore[index]
+    sound = [number for number, (_, state, *_) in enumerate(found) if state is not TrialState.FAIL]
+    best = max(sound, key=lambda number: first.get(number, 0.0))
+    assert found[best][1] is TrialState.COMPLETE
+
+
+def test_with_several_seeds_only_what_comes_to_the_end_trains_with_all(tmp_path: Path) -> None:
+    study = fake_study(**PROMOTING | {"seeds": [0, 1]})
+
+    run(study, tmp_path, SerialEngine(faked(tmp_path, study)))
+
+    storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
+    rows = trial_rows(storage.engine, "fake")
+    storage.close()
+    seeds = {row.verdict: {len(each.trainings) for each in rows if each.verdict == row.verdict} for row in rows}
+    assert seeds["pruned"] == {1}
+    assert seeds[rows[0].verdict] == {2} and rows[0].is_trained_through
+
+
+def test_a_trial_that_waits_is_said_to_do_so_and_keeps_its_weights(tmp_path: Path) -> None:
+    study = fake_study(**PROMOTING)
+    events = run(study, tmp_path, SerialEngine(faked(tmp_path, study)), stop_after=10)
+    paused = [each for each in events if isinstance(each, TrialPaused)]
+    storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
+    study_id = storage.study_id("fake")
+
+    rows = {row.number: row for row in trial_rows(storage.engine, "fake")}
+    left = {finding.where for finding in left_behind(storage, study, study_id, "evolve run")}
+    with storage.engine.connect() as connection:
+        spent = time_spent(connection, study_id)
+    dropped = [*unneeded(tmp_path, study, storage, study_id)]
+    ended = storage.verdicts(study_id)
+    storage.close()
+
+    waiting = [each.trial.number for each in paused]
+    assert waiting and all(rows[number].verdict == "paused" for number in waiting)
+    assert rows[waiting[0]].reason == paused[0].outcome.reason
+    assert "after 1 of 9 epochs: place 1 of 1 so far" in rows[waiting[0]].reason
+    assert any(event.startswith("paused: fitness") for event in rows[waiting[0]].events)
+    assert not any(where.endswith(f"trial {number}") for where in left for number in waiting)
+    assert spent.by_verdict["paused"].total > 0
+    assert not dropped and not ended.keys() & set(waiting)
+
+
+def test_of_a_trial_that_waits_only_the_checkpoint_before_the_last_is_dropped(tmp_path: Path) -> None:
+    study, last = fake_study(**PROMOTING), checkpoint_path(tmp_path, 3, 0)
+    last.parent.mkdir(parents=True)
+    for path in (last, best_path(last), checkpoint.before_path(last)):
+        path.touch()
+
+    assert [*unneeded_of(tmp_path, study, 3, "paused", is_best=False)] == [checkpoint.before_path(last)]
+
+
+def test_a_trial_that_can_no_longer_be_promoted_ends_as_pruned_and_says_why(tmp_path: Path) -> None:
+    study = fake_study(**PROMOTING)
+    run(study, tmp_path, SerialEngine(faked(tmp_path, study)))
+    storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
+    rows = trial_rows(storage.engine, "fake")
+    study_id = storage.study_id("fake")
+    dropped = {each.parent.name if each.suffix else each.name for each in unneeded(tmp_path, study, storage, study_id)}
+    storage.close()
+
+    pruned = [row for row in rows if row.verdict == "pruned"]
+    assert pruned and all(", of whom 1 in 3 goes on" in row.reason for row in pruned)
+    assert all(row.trainings[0].verdict == "pruned" for row in pruned)
+    assert any("promoted: from 1 to 3 epochs, as place" in event for row in rows for event in row.events)
+    assert not dropped  # no files were made
+
+
+def test_time_that_is_up_leaves_trials_waiting_and_the_next_run_goes_on_with_them(tmp_path: Path) -> None:
+    study = fake_study(**PROMOTING | {"budget": {"trials": 12, "seconds": 50}})
+
+    events = run(study, tmp_path, SerialEngine(faked(tmp_path, study)), seconds=[float(at) for at in range(60)])
+    before = told(tmp_path)
+    again = run(study, tmp_path, SerialEngine(faked(tmp_path, study)), seconds=[0.0])
+
+    assert isinstance(events[-1], StudyStopped) and not events[-1].is_complete
+    assert sum(state is TrialState.RUNNING for _, state, *_ in before) >= 2
+    assert isinstance(again[-1], StudyStopped) and again[-1].is_complete
+    assert all(state.is_finished() for _, state, *_ in told(tmp_path))  # type: ignore[attr-defined]
+
+
+def test_where_all_diverge_each_is_a_result_and_the_study_ends(tmp_path: Path) -> None:
+    study = fake_study(**PROMOTING | {"space": {"lr0": {"low": 2, "high": 9}}})
+
+    events = run(study, tmp_path, SerialEngine(faked(tmp_path, study)))
+
+    assert isinstance(events[-1], StudyStopped) and events[-1].is_complete
+    assert [state for _, state, *_ in told(tmp_path)] == [TrialState.PRUNED] * 12
+
+
+def test_promotion_is_refused_on_a_cluster() -> None:
+    with pytest.raises(StudyError, match="--engine ray: trials that are promoted go on from their checkpoints"):
+        crew(Asked(engine="ray"), ["cpu"], trials=8, sampler="random", pruner="promotion")
+
+
+REAL = Study.from_mapping(
+    {
+        "name": "real",
+        "data": "digits-1",
+        "image_size": 32,
+        "batch_size": 4,
+        "epochs": 3,
+        "hyperparameters": {"warmup_epochs": 1},
+        "space": {"lr0": {"low": 1e-3, "high": 1e-2}, "momentum": {"low": 0.5, "high": 0.95}},
+        "sampler": "random",
+        "budget": {"trials": 3},
+        "thresholds": {"floor": 0.0},
+        "keep_weights": "all",
+    },
+    origin="test",
+)
+
+
+def trained(study: Study, folder: Path, *, lanes: int) -> dict[int, Any]:
+    """The last checkpoint of each trial that has all epochs."""
+    data = few_scenes("digits-1", train=8, val=4, test=4)
+    made = DetectionObjective(study=study, device="cpu", run_folder=folder, dataset=data)
+    folder.mkdir()
+    run(study, folder, SerialEngine(lambda: made, lanes=lanes))
+    found = {number: checkpoint.load(checkpoint_path(folder, number, 0)) for number in range(3)}
+    return {number: each for number, each in found.items() if each.epoch == study.epochs - 1}
+
+
+def test_a_promoted_trial_has_the_bits_of_one_that_never_paused(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    whole = trained(REAL, tmp_path / "whole", lanes=1)
+    promoting = Study.from_mapping(REAL.to_mapping() | {"pruner": "promotion"}, origin="test")
+    paused = trained(promoting, tmp_path / "paused", lanes=1)
+    torch.set_num_threads(before)
+
+    assert len(whole) == 3 and len(paused) == 1
+    ((number, mine),) = paused.items()
+    theirs = whole[number]
+    assert all(torch.equal(mine.weights[name], theirs.weights[name]) for name in theirs.weights)
+    assert mine.metrics == theirs.metrics and mine.val_losses == theirs.val_losses
+    assert mine.train_losses == theirs.train_losses
