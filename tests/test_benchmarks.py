@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import calibration, false_findings, gpu, losing, recorded, search
+from benchmarks import calibration, false_findings, gpu, losing, promotion, recorded, search
+from benchmarks.curves import EPOCHS, Curve
 from benchmarks.recorded import Between, Row
 from evolve.search.samplers.design import sobol_points
 from evolve.search.samplers.unit_cube import from_unit
@@ -125,3 +126,36 @@ def test_findings_of_simulated_searches_speak_where_something_is_planted_and_har
 
     assert planted["edge"] >= 15
     assert sum(placed.values()) <= 1
+
+
+def curves_of(ends: Sequence[float], *, lost: Sequence[int] = ()) -> list[Curve]:
+    """Curves that climb evenly to their ends; those that are lost have two epochs."""
+    return [
+        Curve(
+            point=point,
+            fitness=tuple(end * (epoch + 1) / EPOCHS for epoch in range(2 if point in lost else EPOCHS)),
+            has_diverged=point in lost,
+        )
+        for point, end in enumerate(ends)
+    ]
+
+
+@pytest.mark.parametrize("rule", promotion.RULES)
+def test_on_curves_that_do_not_cross_every_rule_finds_the_best_and_counts_what_it_spends(rule: str) -> None:
+    ends = [0.3, 0.9, 0.5, 0.1, 0.2, 0.4, 0.6, 0.7, 0.8]
+    curves = curves_of(ends, lost=[1])
+
+    spent = [*promotion.searched(rule, curves)]
+
+    assert spent[-1].best == pytest.approx(0.8)
+    assert spent[-1].trials == len(ends)
+    assert [each.epochs for each in spent] == sorted(each.epochs for each in spent)
+    whole = 8 * EPOCHS + 3  # the epoch in which it diverged counts
+    assert spent[-1].epochs == whole if rule in ("none", "median") else spent[-1].epochs < whole
+
+
+def test_of_trials_that_come_best_first_a_third_of_each_rung_goes_on_and_no_more() -> None:
+    spent = [*promotion.searched("promotion", curves_of([1 - 0.01 * number for number in range(27)]))]
+
+    assert spent[-1].best == pytest.approx(1.0)
+    assert spent[-1].epochs == 27 * 1 + 9 * 2 + 3 * 6

@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
+from evolve.search.samplers.history import PAUSED
 from evolve.study import Study
 
 SPACE = {
@@ -195,6 +196,24 @@ class SamplerContract:
                     search.tell(trial, state=TrialState.PRUNED)
                 else:
                     search.tell(trial, value)
+            asked.append(search.ask(study.space.distributions()).params)
+
+        assert asked[0] == asked[1]
+
+    def test_a_trial_that_waits_counts_as_one_that_was_pruned_where_it_waits(self) -> None:
+        asked = []
+        for waits in (True, False):
+            study = self.study()
+            search = opened(study)
+            for number in range(NUM_TRIALS - 1):
+                trial = search.ask(study.space.distributions())
+                trial.report(fitness(trial.params) / 2, 2)
+                if number % 5 != 3:
+                    search.tell(trial, fitness(trial.params))
+                elif waits:
+                    search._storage.set_trial_system_attr(trial._trial_id, PAUSED, True)
+                else:
+                    search.tell(trial, state=TrialState.PRUNED)
             asked.append(search.ask(study.space.distributions()).params)
 
         assert asked[0] == asked[1]

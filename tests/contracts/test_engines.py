@@ -148,6 +148,20 @@ def test_a_trial_that_is_a_part_goes_on_from_its_parents_checkpoint_and_ends_aft
     assert isinstance(found[-1], LaneEnded) and found[-1].cause is EndCause.FINISHED
 
 
+def test_a_trial_that_was_paused_goes_on_in_the_same_engine_as_one_that_never_was(engine: Engine) -> None:
+    whole, mine = trial(0.1), trial(0.1)
+    engine.submit(whole)
+    straight = telemetry_of(events_until_end(engine), whole.number)
+    engine.submit(replace(mine, epochs=1))
+    first = telemetry_of(events_until_end(engine), mine.number)
+    engine.submit(mine)
+    then = telemetry_of(events_until_end(engine), mine.number)
+
+    assert isinstance(first[-1], LaneEnded) and first[-1].cause is EndCause.FINISHED
+    assert isinstance(then[0], LaneStarted) and then[0].epoch == 1
+    assert [*first[:-1], *then[1:]] == straight
+
+
 def test_every_seed_is_trained(engine: Engine) -> None:
     engine.submit(trial(0.1, seeds=(0, 7)))
 

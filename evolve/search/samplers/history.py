@@ -244,7 +244,7 @@ def _seen(trial: FrozenTrial, distributions: dict[str, BaseDistribution]) -> Fro
     """
     if not _fits(trial.params, distributions):
         return None
-    is_finite, waits = trial.value is None or isfinite(trial.value), is_paused(trial)
+    is_finite = trial.value is None or isfinite(trial.value)
     params = {name: moved_into(distribution, trial.params[name]) for name, distribution in distributions.items()}
     reported = {step: value for step, value in trial.intermediate_values.items() if isfinite(value)}
     constraints = trial.constraints
@@ -255,8 +255,8 @@ def _seen(trial: FrozenTrial, distributions: dict[str, BaseDistribution]) -> Fro
         return trial
     seen = FrozenTrial(
         number=trial.number,
-        state=TrialState.PRUNED if waits else trial.state,
-        value=trial.intermediate_values.get(trial.last_step) if waits else trial.value if is_finite else WORST_FITNESS,
+        state=TrialState.PRUNED if is_paused(trial) else trial.state,
+        value=trial.value if is_finite else WORST_FITNESS,
         datetime_start=trial.datetime_start,
         datetime_complete=trial.datetime_complete,
         params=params,

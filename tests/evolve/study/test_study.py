@@ -110,8 +110,8 @@ def test_studies_that_come_with_the_package_are_found_anywhere_and_have_no_warni
         ),
         (
             "pruner: mean",
-            "pruner: 'mean' is not one of 'median', 'asha', 'promotion', 'hyperband', 'doomed', 'doomed+median' "
-            "or 'none'",
+            "pruner: 'mean' is not one of 'median', 'asha', 'promotion', 'hyperband', 'doomed', 'doomed+median' or "
+            "'none'",
         ),
         ("scheduler: pbt", "scheduler: 'pbt' is not one of 'none' or 'asha'"),
         (
