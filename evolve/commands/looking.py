@@ -120,7 +120,7 @@ def show(
     if trial is not None:
         _say_trial(rows[0], width, storage, as_json=as_json)
         return
-    rows, compared = compared_of(storage, definition, rows)
+    rows, compared, then = compared_of(storage, definition, rows)
 
     def table() -> str:
         standing = " ".join([proof.text, *(place_of(storage) if proof.command else [])])
@@ -143,7 +143,7 @@ def show(
         say({"study": name} | spent.as_json(), as_json=as_json, text=lambda: time_table(name, spent))
     else:
         say(lambda: [row.as_json() for row in rows], as_json=as_json, text=table)
-    say_next(["evolve", "ablate" if compared else "report", name], as_json=as_json, storage=storage)
+    say_next(["evolve", then, name], as_json=as_json, storage=storage)
 
 
 def _say_trial(row: TrialRow, width: int | None, storage: str, *, as_json: bool) -> None:

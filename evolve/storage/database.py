@@ -311,6 +311,14 @@ class Storage:
         with self.transactions.connect() as connection:
             return {number: verdict for number, verdict in connection.execute(query.order_by(table.c.number))}  # noqa: C416
 
+    def fitness(self, study_id: int) -> dict[int, float]:
+        """Fitness of each trial that trained through, by number."""
+        table = schema.trial
+        query = select(table.c.number, table.c.fitness).where(table.c.study_id == study_id)
+        with self.transactions.connect() as connection:
+            rows = connection.execute(query.where(table.c.verdict.in_(TRAINED_THROUGH)).order_by(table.c.number))
+            return {number: fitness for number, fitness in rows}  # noqa: C416
+
     def environment_of(self, study_name: str, number: int) -> dict[str, str]:
         """Versions and machine that a trial was trained with."""
         trial, facts = schema.trial, schema.environment
