@@ -14,7 +14,7 @@ from sys import maxsize
 from threading import Lock
 from typing import Generic, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, select
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboards.data import queries, trial_queries
@@ -28,8 +28,9 @@ from dashboards.state import PageState
 from evolve.errors import StorageError
 from evolve.storage.migrations import revision_of
 from evolve.storage.older import read_as_current
+from evolve.storage.opening import made_engine
 from evolve.storage.optuna_tables import STUDIES, TRIALS
-from evolve.storage.sqlite import connect_arguments, sqlite_file, tune
+from evolve.storage.sqlite import sqlite_file
 
 KEPT_STUDIES = 8
 KEPT_QUERIES = 24
@@ -49,11 +50,8 @@ def reading_engine(url: str) -> Engine:
     Raises:
         UnavailableError: The URL is not one, or its driver is missing.
     """
-    try:
-        engine = create_engine(url, connect_args=connect_arguments(url), isolation_level="AUTOCOMMIT")
-    except (SQLAlchemyError, ModuleNotFoundError) as error:
-        raise UnavailableError(f"storage {url}: cannot be opened: {error}") from error
-    tune(engine, reads_only=True)
+    with explained():
+        engine = made_engine(url, reads_only=True, isolation_level="AUTOCOMMIT")
     read_as_current(engine)
     return engine
 

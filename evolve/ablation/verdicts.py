@@ -162,22 +162,23 @@ def _sentence(effect: Effect, margin: float, least: int) -> str:
     wins = f"better with {effect.wins} of {counted(effect.num_seeds, 'seed')}"
     match effect.verdict:
         case EffectVerdict.BETTER:
-            text = f"Use {effect.arm}: {_difference(effect)}, {wins}"
+            text = f"Use {effect.arm}: {difference_text(effect)}, {wins}"
         case EffectVerdict.WORSE:
-            text = f"Do not use {effect.arm}: {_difference(effect)}, {wins}"
+            text = f"Do not use {effect.arm}: {difference_text(effect)}, {wins}"
         case EffectVerdict.EQUIVALENT:
-            text = f"Take {effect.arm} or {effect.baseline}, whichever is cheaper: {_difference(effect)}, "
+            text = f"Take {effect.arm} or {effect.baseline}, whichever is cheaper: {difference_text(effect)}, "
             text += f"which is within {margin:g}"
         case EffectVerdict.INCONCLUSIVE_PLAN:
             text = (
                 f"Train more seeds: {effect.num_seeds} cannot decide about {effect.arm} whatever they show, {least} can"
             )
         case EffectVerdict.UNCLEAR:
-            text = f"{effect.arm} cannot be told from {effect.baseline}: {_difference(effect)}, {wins}"
+            text = f"{effect.arm} cannot be told from {effect.baseline}: {difference_text(effect)}, {wins}"
     return "; ".join([text, *_divergence(effect), *_what_to_do(effect)]) + "."
 
 
-def _difference(effect: Effect) -> str:
+def difference_text(effect: Effect) -> str:
+    """Mean difference, its interval and p, for people."""
     if not effect.n_pairs:
         return "no seed with which both finished"
     some = f", of the {effect.n_pairs} pairs that finished alone" if effect.n_pairs < effect.num_seeds else ""

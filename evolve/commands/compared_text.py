@@ -29,8 +29,10 @@ def stored_ablation(storage: str, study: Study) -> Compared:
     return compared(study, trainings, ended)
 
 
-def compared_of(storage: str, study: Study | None, rows: list[TrialRow]) -> tuple[list[TrialRow], list[str]]:
-    """Trials with those that only tune at the end, and what a comparison has come to; no lines where there is none.
+def compared_of(storage: str, study: Study | None, rows: list[TrialRow]) -> tuple[list[TrialRow], list[str], str]:
+    """Trials with those that only tune at the end, what a comparison has come to, and the command that is next.
+
+    There are no lines where nothing is compared.
 
     Args:
         storage: Database of the study.
@@ -38,9 +40,17 @@ def compared_of(storage: str, study: Study | None, rows: list[TrialRow]) -> tupl
         rows: All its trials.
     """
     if study is None or study.ablation is None:
-        return rows, []
+        return rows, [], "report"
+    from evolve.ablation.chosen import chosen_arm
+    from evolve.outcome.verdict import TRAINED_THROUGH
+
     found = stored_ablation(storage, study)
-    return sorted(rows, key=lambda row: row.number < found.plan.num_tuning), _lines(found)
+    lines, is_last = _lines(found), found.missing == 0 and not found.ablation.confirms
+    fitness = {row.number: row.fitness for row in rows if row.verdict in TRAINED_THROUGH}
+    if not found.ablation.confirms and (arm := chosen_arm(found, fitness)) is not None:
+        lines.append(f"export  {arm.name}: {arm.said}")
+    rows = sorted(rows, key=lambda row: row.number < found.plan.num_tuning)
+    return rows, lines, "export" if is_last else "ablate"
 
 
 def _lines(found: Compared) -> list[str]:

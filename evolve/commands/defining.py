@@ -92,7 +92,7 @@ def with_budget(
     with opened_storage(storage, reads_only=True) as opened:
         definition = opened.stored_study(name)
         if definition is None:
-            raise StudyError(f"{asked}: study {name} is not in {storage}; stored: {opened.study_names()}")
+            raise StudyError(f"{asked}: study {name} is not in {opened.where}; stored: {opened.study_names()}")
     changes = {key: value for key, value in budget.items() if value is not None}
     mapping = definition.to_mapping()
     wanted = {key: mapping[key] or is_asked for key, is_asked in recorded.items()}

@@ -75,6 +75,9 @@ def export(
     study_option: Annotated[str | None, typer.Option("--study", "-s", help="The same, as an option.")] = None,
     to: ToOption = "native",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
+    trial: Annotated[
+        int | None, typer.Option("--trial", min=0, help="Export this trial, whatever is best or proven.")
+    ] = None,
     schedule: Annotated[str | None, typer.Option("--schedule", help="Export as if this had been found.")] = None,
     storage: StorageOption = DEFAULT_STORAGE,
     as_json: JsonOption = False,
@@ -83,6 +86,7 @@ def export(
 
     Model, size, batch, epochs, images and classes are those of the training there; the study's own by default. The best
     of a population comes with the schedule it lived through, below from_epoch; other trainers get its first values.
+    Of an ablation it is the best arm that is shown to be better than the baseline, else the baseline.
 
     Example: `evolve export lr_sweep --to yolov3 --image-size 640 -o hyp.yaml`
     """
@@ -96,7 +100,7 @@ def export(
     with opened_storage(storage, reads_only=True) as opened:
         name = chosen_study(opened.engine, word)
         path = output or RUNS / name / _FILES.get(to, f"hyp.{to}.yaml")
-        done = export_study(opened, name, to, path, chosen=training, schedule=schedule)
+        done = export_study(opened, name, to, path, chosen=training, schedule=schedule, trial=trial)
     lines = [f"hyp     {path}  ({done.which}, fitness {done.best.fitness:.4f})"]
     lines += [f"proof   {done.standing}"] if done.standing else []
     say(done.as_mapping(), as_json=as_json, text=lambda: _with_notes(*lines, notes=done.notes))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,7 @@ from evolve.commands.output import (
     check_exists,
     chosen_study,
     found_in,
+    is_missing,
     opened_storage,
     place_of,
     say,
@@ -23,6 +26,8 @@ from evolve.commands.output import (
 from evolve.errors import EvolveError, StudyError
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from evolve.storage.trial_rows import TrialRow
 
 
@@ -117,7 +122,7 @@ def show(
     if trial is not None:
         _say_trial(rows[0], width, storage, as_json=as_json)
         return
-    rows, compared = compared_of(storage, definition, rows)
+    rows, compared, then = compared_of(storage, definition, rows)
 
     def table() -> str:
         standing = " ".join([proof.text, *(place_of(storage) if proof.command else [])])
@@ -140,7 +145,7 @@ def show(
         say({"study": name} | spent.as_json(), as_json=as_json, text=lambda: time_table(name, spent))
     else:
         say(lambda: [row.as_json() for row in rows], as_json=as_json, text=table)
-    say_next(["evolve", "ablate" if compared else "report", name], as_json=as_json, storage=storage)
+    say_next(["evolve", then, name], as_json=as_json, storage=storage)
 
 
 def _say_trial(row: TrialRow, width: int | None, storage: str, *, as_json: bool) -> None:
@@ -202,6 +207,9 @@ def dashboard(
     from dashboards.state import PageState
 
     name = None if study is None else _readable_study(storage, study)
+    if name is None and not is_missing(storage):  # a file may come later
+        with _readable(storage):
+            pass
     source = context.get_parameter_source("token")
     if token and source is not None and source.name == "COMMANDLINE":
         typer.echo("note    --token shows in the list of processes, as of `ps`; EVOLVE_TOKEN does not", err=True)
@@ -216,15 +224,24 @@ def dashboard(
 
 def _readable_study(storage: str, word: str) -> str:
     """Name of the study that a word means, asked of a database that is only read."""
-    from dashboards.data.reader import UnavailableError, reading_engine
-
     check_exists(storage)
+    with _readable(storage) as engine:
+        return chosen_study(engine, word)
+
+
+@contextmanager
+def _readable(storage: str) -> Iterator[Engine]:
+    """A database that is only read, and is there."""
+    from dashboards.data.reader import UnavailableError, reading_engine
+    from evolve.storage.opening import opening
+
     try:
         engine = reading_engine(storage)
     except UnavailableError as error:
         raise EvolveError(str(error)) from None
     try:
-        return chosen_study(engine, word)
+        with opening(storage), engine.connect():
+            yield engine
     finally:
         engine.dispose()
 

@@ -61,15 +61,21 @@ def stored_study(url: str, name: str) -> Study | None:
 
 def check_exists(url: str) -> None:
     if is_missing(url):
-        raise EvolveError(f"storage {url}: there is no such file; run a study first, or name another with --storage")
+        from evolve.storage.sqlite import without_password
+
+        raise EvolveError(
+            f"storage {without_password(url)}: there is no such file; run a study first, or name another with --storage"
+        )
 
 
 def is_missing(url: str) -> bool:
     """Whether a database is a file that is not there."""
+    from evolve.storage.opening import opening
     from evolve.storage.sqlite import sqlite_file
 
     file = sqlite_file(url)
-    return file is not None and not file.exists()
+    with opening(url):  # a folder that may not be looked into
+        return file is not None and not file.exists()
 
 
 def chosen_study(engine: Engine, word: str) -> str:

@@ -116,6 +116,7 @@ def result_text(result: RunResult, *, nms_iou: float) -> str:
             seeds = f"mean of {best.seeds} seeds; " if best.seeds > 1 else ""
             lines.append(f"{split:<8}{words}  ({seeds}suppression at IoU {nms_iou:g})")
     lines += [f"{kind:<8}{path}" for kind, path in result.files.items()]
+    lines += [] if found.arm is None else [f"proof   hyp.yaml is of {found.arm.name}: {found.arm.said}"]
     lines += [f"note    no weights from {problem}" for problem in found.problems]
     return "\n".join([*lines, *_weights_lines(found.weights)])
 

@@ -54,6 +54,10 @@ def _advice(run: Run, checked: DataChecked) -> tuple[Advice, ...]:
 
 def _say_advice(run: Run, checked: DataChecked) -> None:
     """Before anything is trained: what would keep it from learning, and what the mend would cost here."""
+    from evolve.study.planning import DataFacts, endless_warmup
+
+    if warning := endless_warmup(run.study, DataFacts.from_summary(run.study.data, checked.summary)):
+        typer.echo(f"note    {warning}", err=True)
     if not (found := _advice(run, checked)):
         return
     from evolve.commands.plan_text import estimate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detector import text_files
 from detector.hyperparameters import Hyperparameters
@@ -29,6 +29,9 @@ from evolve.storage.database import Storage
 from evolve.study import Study
 from evolve.study.hyp import write_whole
 
+if TYPE_CHECKING:
+    from evolve.ablation.chosen import ChosenArm
+
 MAX_RESULTS = 2**25  # bytes of a result file, of which a search of ten thousand trainings has four million
 # Options of the command line by the field of `Context` that they set.
 OPTIONS = {field.name: f"--{field.name.replace('_', '-')}" for field in fields(Context)}
@@ -45,6 +48,7 @@ class Exported:
         best: Trial whose hyperparameters the file has.
         which: The same for people, as the study calls it.
         standing: How far it can be trusted, in a sentence; empty where nothing was chosen among many.
+        arm: Of an ablation, which arm it is and what is known of it; else None.
         notes: What could not be carried over, and why.
     """
 
@@ -54,6 +58,7 @@ class Exported:
     best: Best
     which: str
     standing: str
+    arm: ChosenArm | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -67,20 +72,21 @@ class Exported:
             found: Where they are from.
             notes: What could not be carried over, and why.
         """
-        standing = found.standing.text
         return cls(
             study=study,
             hyp=path,
             dialect=dialect,
             best=found.best,
             which=found.which,
-            standing=standing,
+            standing=found.standing.text,
+            arm=found.arm,
             notes=notes,
         )
 
     def as_mapping(self) -> dict[str, Any]:
         """For machines."""
-        return {**asdict(self), "hyp": str(self.hyp), "notes": list(self.notes)}
+        arm = None if self.arm is None else self.arm.as_mapping()
+        return {**asdict(self), "hyp": str(self.hyp), "arm": arm, "notes": list(self.notes)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +135,14 @@ class Explained:
 
 
 def export_study(
-    storage: Storage, study_name: str, dialect: str, path: Path, *, chosen: Mapping[str, Any], schedule: str | None
+    storage: Storage,
+    study_name: str,
+    dialect: str,
+    path: Path,
+    *,
+    chosen: Mapping[str, Any],
+    schedule: str | None,
+    trial: int | None = None,
 ) -> Exported:
     """Writes the best hyperparameters of a study for another trainer.
 
@@ -140,6 +153,7 @@ def export_study(
         path: Path of the file to write.
         chosen: Fields of `Context`, of the training there, that differ from the study's; None where they do not.
         schedule: Schedule to export instead of the one found, None for that.
+        trial: Number of a trial to export instead of the best, None for that.
 
     Raises:
         StudyError: The dialect cannot say it, or images and classes are not known.
@@ -150,8 +164,8 @@ def export_study(
     if dialect == native.NAME:
         if unused := [OPTIONS[name] for name in given] + ["--schedule"] * (schedule is not None):
             raise StudyError(f"{', '.join(unused)}: have no use with --to native, which says what the study trained")
-        return Exported.of(study_name, path, dialect, export_hyp(storage, study_name, path))
-    found = provenance(storage, study_name)
+        return Exported.of(study_name, path, dialect, export_hyp(storage, study_name, path, trial=trial))
+    found = provenance(storage, study_name, trial=trial)
     study, params, head = found.study, found.best.params, list(found.head)
     values = study.hyperparameters(found.lived.first)
     if schedule is not None and schedule != values.schedule:

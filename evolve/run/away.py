@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from evolve.errors import StorageError
-from evolve.storage.database import open_engine
+from evolve.storage.opening import open_engine
 
 # A server that is started anew, or moved, is back by then; what is waited for longer wants a person.
 AWAY_SECONDS = 600.0

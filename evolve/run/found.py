@@ -19,6 +19,7 @@ from evolve.study.arms import best_text
 from evolve.study.hyp import training_of, write_hyp
 
 if TYPE_CHECKING:
+    from evolve.ablation.chosen import ChosenArm
     from evolve.confirmed import Standing
 
 
@@ -47,10 +48,13 @@ class Best:
 
 def best_of(storage: Storage, study_name: str) -> Best | None:
     """The best trial of a stored study; None where no trial has trained through."""
+    number = storage.best(storage.study_id(study_name))
+    return None if number is None else trained_trial(storage, study_name, number)
+
+
+def trained_trial(storage: Storage, study_name: str, number: int) -> Best:
+    """A trial that trained through, as if it were the best of its stored study."""
     study_id = storage.study_id(study_name)
-    number = storage.best(study_id)
-    if number is None:
-        return None
     trial = storage.optuna.get_all_trials(study_id, deepcopy=False)[number]
     outcome = storage.outcome(trial._trial_id)
     assert outcome is not None
@@ -119,6 +123,7 @@ class Found:
         grounded: That nothing was learned, or None.
         files: hyp.yaml of the best trial; none where nothing was learned.
         weights: The files with weights.
+        arm: In an ablation, the arm that hyp.yaml has, with what is known of it; else None.
         problems: Why there are no weights of a checkpoint that is there.
     """
 
@@ -127,6 +132,7 @@ class Found:
     grounded: Grounded | None
     files: dict[str, str]
     weights: tuple[Weights, ...]
+    arm: ChosenArm | None = None
     problems: tuple[str, ...] = ()
 
     def as_mapping(self) -> dict[str, Any]:
@@ -135,6 +141,7 @@ class Found:
             "verdicts": self.verdicts,
             "best": as_json(self.best),
             "advice": [] if self.grounded is None else [asdict(remedy) for remedy in self.grounded.remedies],
+            "arm": None if self.arm is None else self.arm.as_mapping(),
             "weights": [asdict(kept) | {"path": str(kept.path)} for kept in self.weights],
             "problems": list(self.problems),
         }
@@ -151,9 +158,10 @@ def found_by(storage: Storage, study: Study, folder: Path) -> Found:
     files: dict[str, str] = {}
     weights: list[Weights] = []
     problems: list[str] = []
+    arm = None
     if best is not None and nothing is None:
         hyp = folder / "hyp.yaml"
-        export_hyp(storage, study.name, hyp)
+        arm = export_hyp(storage, study.name, hyp).arm
         files["hyp"] = str(hyp)
     if best is not None and (nothing is None or not study.space):
         weights, problems = write_weights(folder, best.number, study.seeds_of(best.number))
@@ -163,6 +171,7 @@ def found_by(storage: Storage, study: Study, folder: Path) -> Found:
         grounded=nothing,
         files=files,
         weights=tuple(weights),
+        arm=arm,
         problems=tuple(problems),
     )
 
@@ -176,6 +185,7 @@ class Provenance:
         best: Their trial in it.
         which: That trial for people, as the study that was named calls it.
         standing: How far they can be trusted.
+        arm: In an ablation, the arm that they are, with what is known of it; else None.
         lived: What its weights were trained with from their first epoch on, which may have changed since.
         head: Lines for the head of a file.
     """
@@ -184,31 +194,94 @@ class Provenance:
     best: Best
     which: str
     standing: Standing
+    arm: ChosenArm | None
     lived: Lived
     head: tuple[str, ...]
 
 
-def provenance(storage: Storage, study_name: str) -> Provenance:
+def provenance(storage: Storage, study_name: str, *, trial: int | None = None) -> Provenance:
     """Where the best hyperparameters of a stored study are from: of those that are confirmed, where there are any.
 
-    Raises:
-        EvolveError: There is no such study, or no trial of it has trained through and left the ground.
-    """
-    from evolve.storage.confirmations import standing_of  # statistics, which a run has no need of while it trains
+    Of an ablation they are those of the best arm that is shown to be better, else of the baseline.
 
-    standing = standing_of(storage.engine, study_name)
+    Args:
+        storage: The database that has it.
+        study_name: Its name.
+        trial: Number of a trial that is taken whatever is best; None for the best.
+
+    Raises:
+        EvolveError: There is no such study, or no trial of it has trained through and left the ground; or the one that
+            is asked for has not trained through.
+    """
+    study, best = _best_trained(storage, study_name)
+    taken = _taken(storage, study, best, trial)
+    through = lived(storage, taken.study, taken.best.number)
+    return Provenance(
+        study=taken.study,
+        best=taken.best,
+        which=taken.which,
+        standing=taken.standing,
+        arm=taken.arm,
+        lived=through,
+        head=_head(storage, study_name, taken, through),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Taken:
+    """A trial whose hyperparameters are taken; `of` says what it is to the study, as the begin of a line."""
+
+    study: Study
+    best: Best
+    which: str
+    standing: Standing
+    of: str = "Best of study"
+    arm: ChosenArm | None = None
+
+
+def _taken(storage: Storage, study: Study, best: Best, trial: int | None) -> _Taken:
+    from evolve.storage.confirmations import Standing, standing_of  # statistics, of no use to a run that trains
+
+    if trial is not None:
+        _check_trained(storage, study.name, trial)
+    if study.ablation is not None and not study.ablation.confirms:
+        return _taken_arm(storage, study, trial)
+    if trial is not None and trial != best.number:
+        said = f"asked for by its number: the best is trial {best.number}, fitness {best.fitness:.4f}"
+        own = trained_trial(storage, study.name, trial)
+        return _Taken(study=study, best=own, which=f"trial {trial}", standing=Standing(said=said), of="Of study")
+    standing = standing_of(storage.engine, study.name)
     confirmation, confirmed = standing.confirmation, standing.best
-    study, best = _best_trained(storage, study_name if confirmation is None or confirmed is None else confirmation.name)
-    which = f"trial {best.number}" if confirmed is None else confirmed.name
-    trained = f"{which} of {len(storage.verdicts(storage.study_id(study_name)))}"
-    if confirmed is not None:
-        trained = f"{which}, trained again in {study.name}"
+    if trial is None and confirmation is not None and confirmed is not None:
+        study, best = _best_trained(storage, confirmation.name)
+        return _Taken(study=study, best=best, which=confirmed.name, standing=standing)
+    return _Taken(study=study, best=best, which=f"trial {best.number}", standing=standing)
+
+
+def _taken_arm(storage: Storage, study: Study, trial: int | None) -> _Taken:
+    from evolve.ablation.chosen import chosen_arm
+    from evolve.ablation.compared import compared
+    from evolve.confirmed import Standing
+    from evolve.storage.ablations import trainings_of
+
+    study_id = storage.study_id(study.name)
+    found = compared(study, trainings_of(storage.engine, study.name), storage.verdicts(study_id))
+    arm = chosen_arm(found, storage.fitness(study_id), trial=trial)
+    assert arm is not None  # the best has trained through
+    best, standing = trained_trial(storage, study.name, arm.trial), Standing(said=arm.said)
+    return _Taken(study=study, best=best, which=arm.name, standing=standing, of="Of ablation", arm=arm)
+
+
+def _head(storage: Storage, study_name: str, taken: _Taken, through: Lived) -> tuple[str, ...]:
+    """Lines for the head of a file: what was taken, how good it is and how sure that is, and with what it was found."""
+    study, best = taken.study, taken.best
+    count = f" of {len(storage.verdicts(storage.study_id(study_name)))}"
+    trained = f"{taken.which}{count if study.name == study_name else f', trained again in {study.name}'}"
     seeds = list(study.seeds_of(best.number))
     facts = storage.environment_of(study.name, best.number)
-    through = lived(storage, study, best.number)
-    head = (
-        f"Best of study {study_name}: {trained}{f', {best.among}' if best.among else ''}.",
-        *([formatting.capitalised(standing.text)] if standing.text else []),
+    return (
+        f"{taken.of} {study_name}: {trained}{f', {best.among}' if best.among else ''}.",
+        *([formatting.capitalised(taken.standing.text)] if taken.standing.text else []),
         f"Fitness {best.fitness:.4f} on the validation images (weights {_weights(study)}), seeds {seeds}"
         f"{f': {best.spread}' if len(seeds) > 1 and best.spread else ''}.",
         *(
@@ -221,7 +294,16 @@ def provenance(storage: Storage, study_name: str) -> Provenance:
         + ", ".join(f"{name} {facts[name]}" for name in ("evolve", "torch", "optuna") if name in facts)
         + f"; {facts.get('device', '')}; commit {facts.get('commit', 'unknown')}.",
     )
-    return Provenance(study=study, best=best, which=which, standing=standing, lived=through, head=head)
+
+
+def _check_trained(storage: Storage, study_name: str, trial: int) -> None:
+    study_id = storage.study_id(study_name)
+    trained = storage.fitness(study_id)
+    if trial not in trained:
+        verdict = storage.verdicts(study_id).get(trial)
+        what = "there is none, or it has not ended" if verdict is None else f"it is {verdict}"
+        allowed = formatting.listed([str(number) for number in trained], limit=20)
+        raise EvolveError(f"study {study_name}: trial {trial}: {what}; trained through: {allowed or 'none'}")
 
 
 def _changes_text(through: Lived) -> tuple[str, ...]:
@@ -234,7 +316,7 @@ def _changes_text(through: Lived) -> tuple[str, ...]:
 def _best_trained(storage: Storage, study_name: str) -> tuple[Study, Best]:
     study = storage.stored_study(study_name)
     if study is None:
-        raise StorageError(f"study {study_name}: is not in {storage.url}; stored: {storage.study_names()}")
+        raise StorageError(f"study {study_name}: is not in {storage.where}; stored: {storage.study_names()}")
     best = best_of(storage, study_name)
     if best is None:
         raise EvolveError(f"study {study_name}: no trial has trained through yet, so there is no best one")
@@ -244,13 +326,19 @@ def _best_trained(storage: Storage, study_name: str) -> tuple[Study, Best]:
     return study, best
 
 
-def export_hyp(storage: Storage, study_name: str, path: Path) -> Provenance:
+def export_hyp(storage: Storage, study_name: str, path: Path, *, trial: int | None = None) -> Provenance:
     """Writes the best hyperparameters of a study to a hyp file that says where they are from.
 
+    Args:
+        storage: The database that has it.
+        study_name: Its name.
+        path: Of the file.
+        trial: As `provenance` takes it.
+
     Raises:
-        EvolveError: There is no such study, or no trial of it has trained through.
+        EvolveError: As `provenance` does.
     """
-    found = provenance(storage, study_name)
+    found = provenance(storage, study_name, trial=trial)
     study, params = found.study, found.best.params
     training = training_of(study.of_trial(params).to_mapping())
     header = (*found.head, f"Train with it: evolve train --hyp {path}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
@@ -21,38 +21,40 @@ def unneeded(folder: Path, study: Study, storage: Storage, study_id: int) -> Ite
         storage: Where the trials are.
         study_id: Optuna's id of the study.
     """
-    best = storage.best(study_id)
-    verdicts = storage.verdicts(study_id)
-    for number, verdict in verdicts.items():
-        if _is_gone_on_from(study, number, verdicts):
-            continue
-        yield from unneeded_of(folder, study, number, verdict, is_best=number == best)
+    best, verdicts = storage.best(study_id), storage.verdicts(study_id)
+    for number in verdicts:
+        yield from unneeded_of(folder, study, number, verdicts, is_best=number == best)
 
 
-def _is_gone_on_from(study: Study, number: int, ended: Collection[int]) -> bool:
-    """Whether a trial of a population that has not ended yet may begin with the weights of this one."""
-    members = study.population
-    return members is not None and any(each not in ended for each in members.generation_after(number))
-
-
-def unneeded_of(folder: Path, study: Study, number: int, verdict: str, *, is_best: bool) -> Iterator[Path]:
+def unneeded_of(
+    folder: Path, study: Study, number: int, verdicts: Mapping[int, str], *, is_best: bool
+) -> Iterator[Path]:
     """The same of one trial that has ended, or that waits to be promoted with its last checkpoint and the best.
 
     Args:
         folder: Run folder of the study.
-        study: Says whether all weights are kept.
+        study: Says whether all weights are kept, and which trials go on from this one.
         number: Of the trial.
-        verdict: Of the trial; diverged ones keep the way back.
+        verdicts: Of all trials that have ended, and of this one, by number; diverged ones keep the way back.
         is_best: Whether it is the best of the study.
     """
+    members = study.population
+    if members is not None and any(each not in verdicts for each in members.generation_after(number)):
+        return  # one of the next generation may begin with its weights
     of_trial = checkpoint_path(folder, number, 0).parent
-    is_beaten = not is_best and verdict in (*TRAINED_THROUGH, Verdict.PARTIAL, Verdict.PRUNED)
+    is_beaten = not is_best and verdicts[number] in (*TRAINED_THROUGH, Verdict.PARTIAL, Verdict.PRUNED)
     if is_beaten and study.keep_weights != "all":
         if of_trial.exists():
             yield of_trial
     else:
         # As `detector.checkpoint.before_path` names them: kept in case the last ones could not be read.
         yield from sorted(of_trial.glob("seed-*-before.pt"))
+
+
+def affected_by(study: Study, number: int) -> set[int]:
+    """Trials whose weights may be needed no more now that one has ended: itself, and those it could have begun with."""
+    members = study.population
+    return {number, *(() if members is None else members.generation_before(number))}
 
 
 def drop(path: Path) -> None:

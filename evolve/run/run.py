@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,7 +26,7 @@ from evolve.run.detection import (
 )
 from evolve.run.engines import Engine, Limits, ProcessEngine, SerialEngine
 from evolve.run.events import DatabaseAway, LanesChosen, RunEvent, StartChecked, TrialEnded, TrialPaused, TrialStarted
-from evolve.run.keeping import drop, unneeded, unneeded_of
+from evolve.run.keeping import affected_by, drop, unneeded_of
 from evolve.run.lanes import make_objective
 from evolve.run.measuring import choose_lanes
 from evolve.run.picture_folder import picture_folder
@@ -176,37 +176,24 @@ def _trained(
         closing(trials.events(lease)) as events,
     ):
         storage.describe_data(study_id, checked.summary | {"note": checked.note}, checked.as_rows())
-        _drop_all(run, storage, study_id)  # which a killed run left
-        best = storage.best(study_id)
+        verdicts, best = storage.verdicts(study_id), storage.best(study_id)
+        _drop_weights(run, verdicts, verdicts, best=best)  # which a killed run left
         for event in events:
             if isinstance(event, TrialEnded):
+                verdicts[event.trial.number] = event.outcome.verdict
                 before, best = best, storage.best(study_id)
-                if run.study.population is None:
-                    _drop_weights(run, event, before=before, best=best)
-                else:  # the generation after goes on from all of one
-                    _drop_all(run, storage, study_id)
+                ended = affected_by(run.study, event.trial.number)
+                _drop_weights(run, verdicts, ended if before is None else {*ended, before}, best=best)
             elif isinstance(event, TrialPaused):
-                _drop_weights_of(run, event.trial.number, Verdict.PAUSED)
+                _drop_weights(run, {event.trial.number: Verdict.PAUSED}, [event.trial.number], best=None)
             yield event
 
 
-def _drop_all(run: Run, storage: Storage, study_id: int) -> None:
-    for path in list(unneeded(run.folder, run.study, storage, study_id)):
-        drop(path)
-
-
-def _drop_weights(run: Run, ended: TrialEnded, *, before: int | None, best: int | None) -> None:
-    """Those of the trial that has ended, or of the one that was the best before it."""
-    verdicts: dict[int, str] = {ended.trial.number: ended.outcome.verdict}
-    if before is not None:
-        verdicts[before] = Verdict.CONVERGED
-    for number, verdict in verdicts.items():
-        _drop_weights_of(run, number, verdict, is_best=number == best)
-
-
-def _drop_weights_of(run: Run, number: int, verdict: str, *, is_best: bool = False) -> None:
-    for path in list(unneeded_of(run.folder, run.study, number, verdict, is_best=is_best)):
-        drop(path)
+def _drop_weights(run: Run, verdicts: Mapping[int, str], numbers: Collection[int], *, best: int | None) -> None:
+    """Those of some trials that have ended, or wait, as far as nothing needs them any more."""
+    for number in sorted(verdicts.keys() & {*numbers}):
+        for path in list(unneeded_of(run.folder, run.study, number, verdicts, is_best=number == best)):
+            drop(path)
 
 
 def _lanes(run: Run, study: Study, found: Crew) -> int | LanesChosen:

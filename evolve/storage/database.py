@@ -16,7 +16,7 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from sqlalchemy import Engine, create_engine, delete, func, insert, inspect, select, update
+from sqlalchemy import delete, func, insert, inspect, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from evolve.errors import StorageError
@@ -26,11 +26,11 @@ from evolve.storage import schema
 from evolve.storage.lease import Lease
 from evolve.storage.ledger import Ledger
 from evolve.storage.migrations import make_current
-from evolve.storage.older import read_as_current
+from evolve.storage.opening import make_folder, open_engine, said_by
 from evolve.storage.optuna_tables import complete_indexes
 from evolve.storage.records import Records
 from evolve.storage.spent import note_lost
-from evolve.storage.sqlite import Patience, connect_arguments, sqlite_file, tune
+from evolve.storage.sqlite import Patience, connect_arguments, tune, without_password
 from evolve.storage.transactions import Transactions
 from evolve.storage.trials import Trials
 from evolve.study import Study
@@ -40,28 +40,6 @@ from evolve.study.earlier import Earlier
 CREATION_ATTEMPTS = 6
 # Under which Optuna keeps with a study the trials of earlier searches that it begins with.
 _EARLIER = "evolve:earlier"
-
-
-def open_engine(url: str, *, patience: Patience | None = None, reads_only: bool = False) -> Engine:
-    """Engine for reading or writing, with SQLite set up for one writer among many readers.
-
-    Args:
-        url: Any SQLAlchemy URL.
-        patience: With others that lock an SQLite file, beyond a few seconds.
-        reads_only: Whether nothing may be written.
-
-    Raises:
-        StorageError: The URL is not one, or its database cannot be reached.
-    """
-    try:
-        engine = create_engine(url, connect_args=connect_arguments(url, patience))
-        tune(engine, reads_only=reads_only)
-        if reads_only:
-            read_as_current(engine)
-        with engine.connect():
-            return engine
-    except (SQLAlchemyError, ModuleNotFoundError) as error:
-        raise StorageError(f"storage {url}: cannot be opened: {error}") from error
 
 
 class Storage:
@@ -76,8 +54,8 @@ class Storage:
     """
 
     def __init__(self, url: str, *, reads_only: bool = False) -> None:
-        if (file := sqlite_file(url)) is not None and not reads_only:
-            file.parent.mkdir(parents=True, exist_ok=True)
+        if not reads_only:
+            make_folder(url)
         self.url = url
         self._patience = Patience()
         self.engine = open_engine(url, patience=self._patience, reads_only=reads_only)
@@ -89,7 +67,9 @@ class Storage:
             with self.engine.connect() as connection:
                 if not all(inspect(connection).has_table(name) for name in (schema.study.name, "studies")):
                     self.engine.dispose()
-                    raise StorageError(f"storage {url}: holds no studies of evolve; run one, or name another --storage")
+                    raise StorageError(
+                        f"storage {self.where}: holds no studies of evolve; run one, or name another --storage"
+                    )
         self.optuna = self._made(reads_only=reads_only)
         tune(self.optuna.engine, reads_only=reads_only)
 
@@ -115,9 +95,14 @@ class Storage:
                 is_last = attempt == CREATION_ATTEMPTS - 1
                 if is_last or self._patience.is_over or isinstance(error, RuntimeError):
                     self.engine.dispose()
-                    raise StorageError(f"storage {self.url}: Optuna cannot use it: {error}") from error
+                    raise StorageError(f"storage {self.where}: Optuna cannot use it: {said_by(error)}") from error
                 time.sleep(0.1 * 2**attempt)
         raise AssertionError("unreachable")
+
+    @property
+    def where(self) -> str:
+        """The database for messages, without its password."""
+        return without_password(self.url)
 
     def close(self) -> None:
         """Gives all connections back."""
@@ -140,7 +125,7 @@ class Storage:
         stored = self.stored_study(study.name)
         if stored is not None and (different := study.differences(stored)):
             raise StorageError(
-                f"study {study.name}: is stored in {self.url} with other {', '.join(different)}; "
+                f"study {study.name}: is stored in {self.where} with other {', '.join(different)}; "
                 "give this one another --name, or go on with the stored one with --resume"
             )
 
@@ -181,7 +166,7 @@ class Storage:
         if config is None:
             if not self.optuna.get_n_trials(study_id):
                 return None  # a run was killed before it stored the definition
-            raise StorageError(f"study {name}: in {self.url} but not made by evolve; give yours another --name")
+            raise StorageError(f"study {name}: in {self.where} but not made by evolve; give yours another --name")
         return Study.from_json(config)
 
     def study_names(self) -> list[str]:
@@ -197,7 +182,7 @@ class Storage:
         try:
             return self.optuna.get_study_id_from_name(name)
         except KeyError:
-            raise StorageError(f"study {name}: is not in {self.url}; stored: {self.study_names()}") from None
+            raise StorageError(f"study {name}: is not in {self.where}; stored: {self.study_names()}") from None
 
     def earlier(self, name: str) -> tuple[Earlier, ...] | None:
         """Trials of earlier searches that a study begins with; None where none were stored with it."""
@@ -338,6 +323,14 @@ class Storage:
         )
         with self.transactions.connect() as connection:
             return {number: verdict for number, verdict in connection.execute(query.order_by(table.c.number))}  # noqa: C416
+
+    def fitness(self, study_id: int) -> dict[int, float]:
+        """Fitness of each trial that trained through, by number."""
+        table = schema.trial
+        query = select(table.c.number, table.c.fitness).where(table.c.study_id == study_id)
+        with self.transactions.connect() as connection:
+            rows = connection.execute(query.where(table.c.verdict.in_(TRAINED_THROUGH)).order_by(table.c.number))
+            return {number: fitness for number, fitness in rows}  # noqa: C416
 
     def environment_of(self, study_name: str, number: int) -> dict[str, str]:
         """Versions and machine that a trial was trained with."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import sys
 import time
@@ -100,11 +101,18 @@ def sqlite_file(url: str) -> Path | None:
     """
     try:
         database = make_url(url)
-    except SQLAlchemyError:
-        raise StorageError(f"storage {url!r}: not an SQLAlchemy URL, such as sqlite:///runs/evolve.db") from None
+    except (SQLAlchemyError, ValueError):  # the latter of a port that is no number
+        raise StorageError(
+            f"storage {without_password(url)!r}: not an SQLAlchemy URL, such as sqlite:///runs/evolve.db"
+        ) from None
     if database.get_backend_name() != "sqlite" or database.database in (None, "", ":memory:"):
         return None
     return Path(str(database.database))
+
+
+def without_password(url: str) -> str:
+    """A database for messages: its URL without the password, also one that is not quite a URL."""
+    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", url)
 
 
 def connect_arguments(url: str, patience: Patience | None = None) -> dict[str, Any]:

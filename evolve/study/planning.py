@@ -222,6 +222,21 @@ def _obstacles(study: Study, facts: DataFacts) -> Iterator[Advice]:
         yield Advice(option="--image-size", value=wanted, reason=reason)
 
 
+def endless_warmup(study: Study, facts: DataFacts) -> str:
+    """That a warm-up of so many batches does not end within a training of a study; empty where it does.
+
+    What `warmup_epochs` says of it needs no data: `evolve.study.checks`.
+    """
+    searched, batches_of = study.space.get("warmup_steps"), study.space.get("batch_size")
+    longest = study.hyperparameters({}).warmup_steps if searched is None else float(searched.largest)
+    smallest = min(map(int, batches_of.choices)) if isinstance(batches_of, Choices) else study.batch_size
+    batches = study.epochs * ceil(facts.of_share(max(train_shares(study))).num_train / smallest)
+    if longest < batches:
+        return ""
+    part = "hyperparameters" if searched is None else "space"
+    return f"{part}.warmup_steps: a warm-up of {longest:,.0f} batches does not end within a training of {batches:,}"
+
+
 def num_updates(study: Study, facts: DataFacts) -> int:
     """Updates of the weights in one training of a study, on as many images as any of them uses."""
     used = facts.of_share(max(train_shares(study)))

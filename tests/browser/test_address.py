@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dashboards.report import write_report
-from evolve.storage.database import open_engine
+from evolve.storage.opening import open_engine
 from tests.browser.conftest import NAME
 from tests.browser.waiting import wait_filled, wait_ready, wait_steady, wait_until
 

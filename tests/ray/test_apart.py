@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from detector.telemetry import CheckpointSaved, LaneStarted
 from evolve.run.events import TrialEnded, TrialProgressed, WorkerLost
-from tests.evolve.run.test_runner import told
+from tests.fake_runs import trials_told
 from tests.fakes import STEPS_PER_EPOCH, FakeObjective, fake_study, make_fake
 from tests.ray.conftest import NODE, head
 from tests.ray.test_study import noted, run, steps
@@ -68,7 +68,7 @@ def test_a_node_that_dies_costs_no_trial_and_doubles_none_and_its_trials_go_on_f
     ]
     kept = {file.name: file.read_text() for file in (tmp_path / "driver" / "runs").iterdir()}
     assert len(lost) == 1 and sorted(ended) == list(range(5))
-    assert {each.state for each in told(tmp_path)} == {TrialState.COMPLETE}
+    assert {each.state for each in trials_told(tmp_path)} == {TrialState.COMPLETE}
     assert dict(steps(tmp_path)) == dict.fromkeys(range(5), EPOCHS * STEPS_PER_EPOCH)
     assert len(starts) == 2 and starts[0] == 0 and starts[1] >= 1, "it went on from the checkpoint of the other node"
     assert kept == {str(file_name(number, 0)): f'{{"epoch": {EPOCHS - 1}}}' for number in range(5)}

@@ -11,7 +11,8 @@ import pytest
 from optuna.trial import TrialState
 
 from evolve.storage.lease import process_mark
-from tests.evolve.run.test_runner import told, verdicts
+from tests.evolve.run.test_runner import verdicts
+from tests.fake_runs import trials_told
 from tests.fakes import STEPS_PER_EPOCH
 from tests.places import ROOT
 from tests.processes import environment
@@ -35,7 +36,7 @@ def test_a_driver_that_is_killed_leaves_no_process_and_the_next_ends_its_trials_
     killed.kill()
     killed.communicate()
     workers = [int(text.rpartition(" ")[2]) for text in noted(tmp_path) if text.startswith("Ray trial")]
-    left = [trial.number for trial in told(tmp_path) if trial.state == TrialState.RUNNING]
+    left = [trial.number for trial in trials_told(tmp_path) if trial.state == TrialState.RUNNING]
     again = driver(tmp_path, 0.0)
     output, _ = again.communicate(timeout=120)
     deadline = time.monotonic() + 30
@@ -45,6 +46,6 @@ def test_a_driver_that_is_killed_leaves_no_process_and_the_next_ends_its_trials_
     assert left and again.returncode == 0, output
     assert output.split()[-1] == "StudyStopped" and "0" not in output.split()
     assert not any(map(process_mark, workers))
-    assert [trial.state for trial in told(tmp_path)] == [TrialState.COMPLETE] * 6
+    assert [trial.state for trial in trials_told(tmp_path)] == [TrialState.COMPLETE] * 6
     assert sorted(verdicts(tmp_path)) == list(range(6))
     assert dict(steps(tmp_path)) == dict.fromkeys(range(6), STUDY.epochs * STEPS_PER_EPOCH)

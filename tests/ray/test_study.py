@@ -21,7 +21,8 @@ from evolve.run.runner import StudyRun
 from evolve.storage import schema
 from evolve.storage.database import Storage
 from evolve.study import Study
-from tests.evolve.run.test_runner import told, verdicts
+from tests.evolve.run.test_runner import verdicts
+from tests.fake_runs import trials_told
 from tests.fakes import STEPS_PER_EPOCH, fake_study, make_fake
 from tests.ray.conftest import CPUS
 
@@ -79,7 +80,7 @@ def test_a_study_on_two_nodes_is_told_and_judged_as_on_one_machine(cluster: Any,
     assert isinstance(last, StudyStopped) and last.is_complete
     assert verdicts(tmp_path) == verdicts(tmp_path / "serial")
     assert "diverged" in verdicts(tmp_path).values()
-    here, there = told(tmp_path), told(tmp_path / "serial")
+    here, there = trials_told(tmp_path), trials_told(tmp_path / "serial")
     assert [(each.state, each.params, each.values, each.constraints) for each in here] == [
         (each.state, each.params, each.values, each.constraints) for each in there
     ]
@@ -116,7 +117,7 @@ def test_a_scheduler_of_tunes_stops_trials_as_pruned_and_says_so(cluster: Any, t
 
     ended = {each.trial.number: each.outcome for each in events if isinstance(each, TrialEnded)}
     stopped = {number: outcome for number, outcome in ended.items() if outcome.verdict == "pruned"}
-    states = {each.number: each.state for each in told(tmp_path)}
+    states = {each.number: each.state for each in trials_told(tmp_path)}
     assert stopped and len(ended) == 6
     assert all(outcome.reason.endswith("was not enough: stopped by Tune's asha") for outcome in stopped.values())
     assert {number for number, state in states.items() if state == TrialState.PRUNED} == set(stopped)
@@ -148,7 +149,7 @@ def test_a_training_that_raises_fails_with_its_own_traceback(cluster: Any, tmp_p
     list(run(study, tmp_path, address=cluster.address))
 
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
-    failed = next(each for each in told(tmp_path) if each.params["lr0"] == 5e-5)
+    failed = next(each for each in trials_told(tmp_path) if each.params["lr0"] == 5e-5)
     outcome = storage.outcome(failed._trial_id)
     storage.close()
     assert outcome is not None and failed.state == TrialState.FAIL

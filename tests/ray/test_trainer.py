@@ -14,7 +14,8 @@ from evolve.run.lanes import make_objective
 from evolve.run.runner import StudyRun
 from evolve.storage.database import Storage
 from evolve.study import Study
-from tests.evolve.run.test_runner import told, verdicts
+from tests.evolve.run.test_runner import verdicts
+from tests.fake_runs import trials_told
 from tests.processes import evolve
 from tests.ray.test_study import noted, steps
 from tests.small_study import SMALL
@@ -42,8 +43,8 @@ def test_digits_train_to_the_same_numbers_as_in_this_process_and_a_nan_is_stored
     assert printed["study"] == "small"
     assert sorted(verdicts(ray, "small").values()) == ["diverged", "undertrained"]
     assert verdicts(ray, "small") == verdicts(here, "small")
-    assert [(each.values, each.constraints) for each in told(ray, "small")] == [
-        (each.values, each.constraints) for each in told(here, "small")
+    assert [(each.values, each.constraints) for each in trials_told(ray, "small")] == [
+        (each.values, each.constraints) for each in trials_told(here, "small")
     ]
     assert steps(ray) == steps(here)
     assert sum(text.startswith("Ray trial") for text in noted(ray)) == 2

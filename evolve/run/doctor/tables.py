@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, create_engine, delete, func, inspect, or_, select
-from sqlalchemy.exc import DatabaseError, SQLAlchemyError
+from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, func, inspect, or_, select
+from sqlalchemy.exc import DatabaseError
 
 from evolve.errors import StorageError
 from evolve.run.doctor.finding import Finding, Kind
 from evolve.storage import schema
 from evolve.storage.database import Storage
 from evolve.storage.migrations import latest, revision_of
+from evolve.storage.opening import made_engine, opening
 from evolve.storage.optuna_tables import STUDIES, TRIALS
-from evolve.storage.sqlite import connect_arguments, sqlite_file, tune
+from evolve.storage.sqlite import sqlite_file
 
 # What SQLite says of a file that is none of its own, or no longer.
 _DAMAGED = ("malformed", "not a database", "disk image", "corrupt")
@@ -27,18 +28,15 @@ def unusable(url: str) -> Iterator[Finding]:
     Raises:
         StorageError: It cannot be reached.
     """
-    try:
-        engine = create_engine(url, connect_args=connect_arguments(url))
-        tune(engine, reads_only=True)
-    except (SQLAlchemyError, ModuleNotFoundError) as error:
-        raise StorageError(f"storage {url}: cannot be opened: {error}") from error
+    engine = made_engine(url, reads_only=True)
     try:
         with engine.connect() as connection:
             yield from _damage(connection, url)
             yield from _schema(connection, url)
     except DatabaseError as error:
         if not any(word in str(error) for word in _DAMAGED):
-            raise
+            with opening(url):
+                raise
         yield _damaged(url, str(error.orig))
     finally:
         engine.dispose()

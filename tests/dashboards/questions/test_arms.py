@@ -17,7 +17,7 @@ from dashboards.data.study_loading import load
 from dashboards.panels import ABLATION, STUDY, panels_of
 from dashboards.questions import arm_curves, arm_headline, effects, paired, path, shapley, tuning
 from evolve.storage import schema
-from evolve.storage.database import open_engine
+from evolve.storage.opening import open_engine
 from tests.evolve.run.test_ablation import PLAIN, SEEDS, TUNED, ablation, run
 
 

@@ -14,7 +14,8 @@ from evolve.run.search import Search
 from evolve.storage.database import Storage
 from evolve.study import Study
 from tests.evolve.exchange.test_import_results import GOOD, NOT_A_NUMBER, evolve_csv
-from tests.evolve.run.test_runner import run, told
+from tests.evolve.run.test_runner import run
+from tests.fake_runs import trials_told
 from tests.fakes import fake_study
 
 LR0 = {"low": 1e-2, "high": 10, "log": True}
@@ -49,7 +50,7 @@ def test_a_study_goes_on_from_another_and_when_resumed_asks_the_same(tmp_path: P
 
 def test_trials_outside_the_space_are_left_out_and_diverged_ones_are_known_as_that(tmp_path: Path) -> None:
     run(fake_study(name="first", budget={"trials": 14}), tmp_path)
-    inside = [trial for trial in told(tmp_path, "first") if trial.params["lr0"] >= 1e-2]
+    inside = [trial for trial in trials_told(tmp_path, "first") if trial.params["lr0"] >= 1e-2]
 
     found = warm_start(narrow("first"), partial(storage_in, tmp_path))
 

@@ -7,15 +7,14 @@ from functools import partial
 from math import isnan
 from pathlib import Path
 
-import optuna
 import pytest
 from optuna.trial import TrialState
 
 from evolve.run.engines import Engine, ProcessEngine, SerialEngine
-from evolve.run.runner import StudyRun
 from evolve.storage.database import Storage
 from evolve.storage.recordings import recordings
 from evolve.study import Study
+from tests.fake_runs import events_of, trials_told
 from tests.fakes import STEPS_PER_EPOCH, fake_study, make_fake
 
 # The fake's box logits are 1 and its updates a fifth of lr0: two signs from lr0 0.5 on, one below.
@@ -34,36 +33,22 @@ def study(**changes: object) -> Study:
     return fake_study(**(usual | changes))
 
 
-def run(definition: Study, folder: Path, engine: Callable[..., Engine] = SerialEngine, most: int = 10_000) -> None:
+def run(definition: Study, folder: Path, engine: Callable[..., Engine] = SerialEngine, most: int | None = None) -> None:
     """One run; after `most` events it is abandoned, as by a crash of this process."""
-    storage = Storage(f"sqlite:///{folder}/evolve.db")
-    trains = engine(partial(make_fake, definition.epochs, folder))
-    try:
-        started = StudyRun(definition, storage, trains, environment_id="test")
-        with storage.lease(started.study_id, definition.name) as lease:
-            for count, _ in enumerate(started.events(lease), start=1):
-                if count >= most:
-                    break
-    finally:
-        trains.close()
-        storage.close()
+    events_of(definition, folder, engine(partial(make_fake, definition.epochs, folder)), stop_after=most)
 
 
 def outcomes(folder: Path) -> dict[float, tuple[str, str, int]]:
     """Verdict, reason and count of steps by lr0."""
     storage = Storage(f"sqlite:///{folder}/evolve.db")
     found = {}
-    for trial in told(folder):
+    for trial in trials_told(folder):
         outcome = storage.outcome(trial._trial_id)
         assert outcome is not None
         steps = storage.records.steps(trial._trial_id, 0)
         found[trial.params["lr0"]] = (str(outcome.verdict), outcome.reason, len(steps))
     storage.close()
     return found
-
-
-def told(folder: Path) -> list[optuna.trial.FrozenTrial]:
-    return optuna.load_study(study_name="fake", storage=f"sqlite:///{folder}/evolve.db").get_trials()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -81,7 +66,7 @@ def test_samplers_are_told_that_it_diverged_and_never_that_it_failed(tmp_path: P
     run(study(), tmp_path)
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
 
-    stopped = [trial for trial in told(tmp_path) if outcomes(tmp_path)[trial.params["lr0"]][0] == "doomed"]
+    stopped = [trial for trial in trials_told(tmp_path) if outcomes(tmp_path)[trial.params["lr0"]][0] == "doomed"]
 
     assert stopped
     for trial in stopped:

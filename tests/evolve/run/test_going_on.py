@@ -17,7 +17,8 @@ import pytest
 
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import database
-from evolve.storage.database import Storage, open_engine
+from evolve.storage.database import Storage
+from evolve.storage.opening import open_engine
 from evolve.storage.sqlite import Patience
 from tests.evolve.commands.test_my_data import write_voc
 from tests.processes import environment, evolve

@@ -21,8 +21,9 @@ from evolve.errors import StudyError
 from evolve.run.detection import open_study_data
 from evolve.run.lanes import DetectionObjective
 from evolve.storage.ablations import trainings_of
-from evolve.storage.database import Storage, open_engine
+from evolve.storage.database import Storage
 from evolve.storage.noise import known_noise
+from evolve.storage.opening import open_engine
 from evolve.study import Study
 from evolve.study.trial import Trial
 from tests.evolve.run.test_ablation import ablation, run

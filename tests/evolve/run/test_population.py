@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 import torch
 import yaml
@@ -24,10 +23,9 @@ from evolve.run.detection import checkpoint_path
 from evolve.run.engines import Engine, ProcessEngine, SerialEngine
 from evolve.run.events import StudyStopped
 from evolve.run.found import export_hyp
-from evolve.run.keeping import unneeded
+from evolve.run.keeping import affected_by, unneeded
 from evolve.run.lanes import DetectionObjective
 from evolve.run.lived import lived
-from evolve.run.runner import StudyRun
 from evolve.storage.database import Storage
 from evolve.storage.optuna_tables import PARENT
 from evolve.storage.trial_rows import trial_rows
@@ -35,6 +33,7 @@ from evolve.study import Study
 from evolve.study.confirming import check_confirmable
 from evolve.study.hyp import read_hyp, training_of, write_hyp
 from evolve.study.naming import training_study
+from tests.fake_runs import events_of, trials_told
 from tests.fakes import fake_study, make_fake
 from tests.places import ROOT
 from tests.processes import environment, evolve
@@ -48,29 +47,11 @@ ENGINES: dict[str, Callable[[Any], Engine]] = {
 }
 
 
-def run(study: Study, folder: Path, engine: Engine, *, stop_after: int | None = None) -> list[object]:
-    """Events of one run; with `stop_after` it is abandoned after so many, as by a crash of this process."""
-    storage = Storage(f"sqlite:///{folder}/evolve.db")
-    seen: list[object] = []
-    try:
-        started = StudyRun(study, storage, engine, environment_id="test")
-        with storage.lease(started.study_id, study.name) as lease:
-            for event in started.events(lease):
-                seen.append(event)
-                if stop_after is not None and len(seen) >= stop_after:
-                    break
-    finally:
-        engine.close()
-        storage.close()
-    return seen
-
-
 def told(folder: Path, name: str = "fake") -> list[tuple[object, ...]]:
     """What each trial was, from whom it went on, and what it came to."""
-    trials = optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/evolve.db").get_trials()
     return [
         (each.params, each.system_attrs.get(PARENT), each.state, each.values, each.intermediate_values)
-        for each in trials
+        for each in trials_told(folder, name)
     ]
 
 
@@ -81,7 +62,7 @@ def faked(folder: Path, study: Study) -> Callable[[], Any]:
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, ...]]:
     folder, study = tmp_path_factory.mktemp("straight"), fake_study(**POPULATION)
-    run(study, folder, SerialEngine(faked(folder, study)))
+    events_of(study, folder, SerialEngine(faked(folder, study)))
     return told(folder)
 
 
@@ -104,7 +85,7 @@ def test_lanes_and_workers_find_what_one_trial_after_another_does(
 ) -> None:
     study = fake_study(**POPULATION)
 
-    run(study, tmp_path, ENGINES[engine](faked(tmp_path, study)))
+    events_of(study, tmp_path, ENGINES[engine](faked(tmp_path, study)))
 
     assert told(tmp_path) == straight
 
@@ -114,9 +95,9 @@ def test_a_run_that_is_killed_anywhere_goes_on_as_if_it_had_not_been(
     stop_after: int, tmp_path: Path, straight: list[tuple[object, ...]]
 ) -> None:
     study = fake_study(**POPULATION)
-    run(study, tmp_path, SerialEngine(faked(tmp_path, study), lanes=2), stop_after=stop_after)
+    events_of(study, tmp_path, SerialEngine(faked(tmp_path, study), lanes=2), stop_after=stop_after)
 
-    run(study, tmp_path, SerialEngine(faked(tmp_path, study)))
+    events_of(study, tmp_path, SerialEngine(faked(tmp_path, study)))
 
     assert told(tmp_path) == straight
 
@@ -130,6 +111,7 @@ from evolve.run.engines import ProcessEngine
 from evolve.run.runner import StudyRun
 from evolve.storage.database import Storage
 from tests.evolve.run.test_population import POPULATION
+from tests.fake_runs import events_of, trials_told
 from tests.fakes import fake_study, make_fake
 from tests.places import ROOT
 from tests.processes import environment, evolve
@@ -168,7 +150,7 @@ def test_kill_9_in_a_generation_changes_nothing_of_what_is_found(
 
 def test_only_what_trained_to_the_last_epoch_can_be_the_best(tmp_path: Path) -> None:
     study = fake_study(**POPULATION)
-    run(study, tmp_path, SerialEngine(faked(tmp_path, study)))
+    events_of(study, tmp_path, SerialEngine(faked(tmp_path, study)))
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
 
     rows = {row.number: row for row in trial_rows(storage.engine, "fake")}
@@ -184,7 +166,7 @@ def test_a_population_of_which_all_diverge_begins_anew_and_each_loss_is_a_result
     study = fake_study(**POPULATION, space={"lr0": {"low": 2, "high": 9}}, epochs=8, name="lost")
     study = Study.from_mapping(study.to_mapping() | {"pbt": {"members": 4, "interval": 2}}, origin="test")
 
-    events = run(study, tmp_path, SerialEngine(faked(tmp_path, study), lanes=4))
+    events = events_of(study, tmp_path, SerialEngine(faked(tmp_path, study), lanes=4))
 
     found = told(tmp_path, "lost")
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
@@ -200,7 +182,7 @@ def test_a_population_of_which_all_diverge_begins_anew_and_each_loss_is_a_result
 
 def test_weights_are_kept_until_nobody_can_go_on_from_them(tmp_path: Path) -> None:
     study = fake_study(**POPULATION)
-    run(study, tmp_path, SerialEngine(faked(tmp_path, study)), stop_after=30)
+    events_of(study, tmp_path, SerialEngine(faked(tmp_path, study)), stop_after=30)
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
     verdicts = storage.verdicts(storage.study_id("fake"))
     for number in range(16):
@@ -265,7 +247,7 @@ def one_thread() -> Any:
 
 def replayed(study: Study, folder: Path, *, lanes: int) -> tuple[checkpoint.Checkpoint, checkpoint.Checkpoint]:
     """Last checkpoint of member 0 of a population, and of one training with the schedule that it lived through."""
-    run(study, folder, real_engine(study, folder, lanes=lanes))
+    events_of(study, folder, real_engine(study, folder, lanes=lanes))
     storage = Storage(f"sqlite:///{folder}/evolve.db")
     best = storage.best(storage.study_id(study.name))
     assert best is not None
@@ -278,7 +260,7 @@ def replayed(study: Study, folder: Path, *, lanes: int) -> tuple[checkpoint.Chec
     write_hyp(path, study.hyperparameters(through.first), training=training, header=[], later=through.changes)
     again = training_study(read_hyp(path), path, {}, {}, name="again", stored=lambda _: None)
     (folder / "again").mkdir()
-    run(again, folder / "again", real_engine(again, folder / "again"))
+    events_of(again, folder / "again", real_engine(again, folder / "again"))
 
     assert through.line[0] == 1 and len(through.line) == 3 and through.changes == again.from_epoch != {}
     found = checkpoint.load(checkpoint_path(folder, 4, 0)), checkpoint.load(checkpoint_path(folder / "again", 0, 0))
@@ -300,6 +282,14 @@ def test_trained_as_lanes_in_float64_it_ends_in_the_same_weights_but_for_their_l
 
     for name, value in again.weights.items():
         torch.testing.assert_close(member.weights[name], value, rtol=1e-6, atol=1e-9)
+
+
+def test_an_ended_trial_leaves_weights_of_the_generation_before_it_needless() -> None:
+    study = fake_study(**POPULATION)
+
+    assert affected_by(study, 2) == {2}
+    assert affected_by(study, 6) == {0, 1, 2, 3, 6}
+    assert affected_by(fake_study(), 6) == {6}
 
 
 def test_a_run_keeps_the_weights_that_the_next_generation_goes_on_from_and_no_others(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from functools import partial
 from math import isnan, log
 from pathlib import Path
 
-import optuna
 import pytest
 from optuna.trial import TrialState
 
@@ -26,6 +25,7 @@ from evolve.run.runner import StudyRun
 from evolve.search.samplers import STANDARD_ERROR
 from evolve.storage.database import Storage
 from evolve.study import Study
+from tests.fake_runs import events_of, trials_told
 from tests.fakes import STEPS_PER_EPOCH, UNLUCKY_SEED, fake_study, make_fake
 from tests.places import ROOT
 
@@ -33,25 +33,8 @@ from tests.places import ROOT
 def run(
     study: Study, folder: Path, *, should_stop: Callable[[], bool] = lambda: False, stop_after: int | None = None
 ) -> list[object]:
-    """Events of one run; with `stop_after` it is abandoned after so many, as by a crash of this process."""
-    storage = Storage(f"sqlite:///{folder}/evolve.db")
     engine = SerialEngine(partial(make_fake, study.epochs, folder))
-    seen: list[object] = []
-    try:
-        started = StudyRun(study, storage, engine, environment_id="test", should_stop=should_stop)
-        with storage.lease(started.study_id, study.name) as lease:
-            for event in started.events(lease):
-                seen.append(event)
-                if stop_after is not None and len(seen) >= stop_after:
-                    break
-    finally:
-        engine.close()
-        storage.close()
-    return seen
-
-
-def told(folder: Path, name: str = "fake") -> list[optuna.trial.FrozenTrial]:
-    return optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/evolve.db").get_trials()
+    return events_of(study, folder, engine, should_stop=should_stop, stop_after=stop_after)
 
 
 def verdicts(folder: Path, name: str = "fake") -> dict[int, str]:
@@ -68,7 +51,7 @@ def test_a_study_runs_to_its_budget_and_every_trial_is_told_and_judged(tmp_path:
     last = events[-1]
     assert isinstance(last, StudyStopped) and last.is_complete
     assert [each.trial.number for each in ended] == list(range(6))
-    assert all(each.state.is_finished() for each in told(tmp_path))
+    assert all(each.state.is_finished() for each in trials_told(tmp_path))
     assert verdicts(tmp_path) == {each.trial.number: str(each.outcome.verdict) for each in ended}
 
 
@@ -76,7 +59,7 @@ def test_a_diverged_trial_is_a_result_with_its_diagnosis_and_never_the_best(tmp_
     study = fake_study(space={"lr0": {"choices": [5.0, 0.1]}}, sampler="grid", budget={"trials": 2})
     run(study, tmp_path)
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
-    by_lr0 = {each.params["lr0"]: each for each in told(tmp_path)}
+    by_lr0 = {each.params["lr0"]: each for each in trials_told(tmp_path)}
 
     outcome = storage.outcome(by_lr0[5.0]._trial_id)
 
@@ -100,7 +83,7 @@ def test_a_trial_of_several_seeds_says_which_of_them_diverged(tmp_path: Path) ->
     run(fake_study(space={"lr0": {"choices": [5.0]}}, budget={"trials": 1}, seeds=[3, 4]), tmp_path)
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
 
-    outcome = storage.outcome(told(tmp_path)[0]._trial_id)
+    outcome = storage.outcome(trials_told(tmp_path)[0]._trial_id)
     storage.close()
 
     assert outcome is not None and outcome.reason.startswith("seed 3: box loss nan")
@@ -113,7 +96,7 @@ def test_each_training_is_kept_and_one_that_diverges_in_mid_epoch_after_a_good_o
     seeds = [0, UNLUCKY_SEED, 14]
     run(fake_study(space={"lr0": {"choices": [0.1]}}, budget={"trials": 1}, seeds=seeds), tmp_path)
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
-    trial_id = told(tmp_path)[0]._trial_id
+    trial_id = trials_told(tmp_path)[0]._trial_id
 
     trainings, outcome = storage.records.trainings(trial_id), storage.outcome(trial_id)
 
@@ -133,7 +116,7 @@ def test_a_crash_is_a_failure_with_its_traceback_and_the_study_goes_on(tmp_path:
     study = fake_study(space={"lr0": {"choices": [5e-5, 0.1]}}, sampler="grid", budget={"trials": 2})
     run(study, tmp_path)
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
-    failed = next(each for each in told(tmp_path) if each.state is TrialState.FAIL)
+    failed = next(each for each in trials_told(tmp_path) if each.state is TrialState.FAIL)
 
     outcome = storage.outcome(failed._trial_id)
     storage.close()
@@ -159,7 +142,7 @@ def test_a_full_disk_stops_the_study_and_leaves_the_trial_to_go_on_later(tmp_pat
 
     assert isinstance(last, StudyStopped) and last.is_failed
     assert "No space left on device" in last.reason and "nothing finished is lost" in last.reason
-    assert TrialState.RUNNING in {each.state for each in told(tmp_path)}
+    assert TrialState.RUNNING in {each.state for each in trials_told(tmp_path)}
 
 
 def test_the_pruner_stops_trials_behind_the_others(tmp_path: Path) -> None:
@@ -169,7 +152,7 @@ def test_the_pruner_stops_trials_behind_the_others(tmp_path: Path) -> None:
     run(study, tmp_path)
 
     assert "pruned" in verdicts(tmp_path).values()
-    for trial in told(tmp_path):
+    for trial in trials_told(tmp_path):
         if trial.state is TrialState.PRUNED:
             assert len(trial.intermediate_values) < 8
 
@@ -180,7 +163,7 @@ def test_fitness_is_the_mean_over_the_seeds(tmp_path: Path) -> None:
     )
     run(study, tmp_path)
 
-    (trial,) = told(tmp_path)
+    (trial,) = trials_told(tmp_path)
     assert trial.value == pytest.approx((1 + 0.9) / 2)
     # Half of the distance of two values is the standard error of their mean.
     assert trial.system_attrs[STANDARD_ERROR] == pytest.approx((1 - 0.9) / 2)
@@ -189,19 +172,19 @@ def test_fitness_is_the_mean_over_the_seeds(tmp_path: Path) -> None:
 def test_a_baseline_comes_first(tmp_path: Path) -> None:
     run(fake_study(baseline=True, hyperparameters={"lr0": 0.05, "momentum": 0.9}), tmp_path)
 
-    assert told(tmp_path)[0].params == {"lr0": 0.05, "momentum": 0.9}
+    assert trials_told(tmp_path)[0].params == {"lr0": 0.05, "momentum": 0.9}
 
 
 def test_running_again_adds_nothing_and_a_larger_budget_adds_the_difference(tmp_path: Path) -> None:
     run(fake_study(), tmp_path)
-    before = {each.number: each.params for each in told(tmp_path)}
+    before = {each.number: each.params for each in trials_told(tmp_path)}
 
     again = run(fake_study(), tmp_path)
     more = run(fake_study(budget={"trials": 8}), tmp_path)
 
     assert [type(each) for each in again] == [StudyStopped]
     assert [each.trial.number for each in more if isinstance(each, TrialStarted)] == [6, 7]
-    assert {each.number: each.params for each in told(tmp_path)}.items() >= before.items()
+    assert {each.number: each.params for each in trials_told(tmp_path)}.items() >= before.items()
 
 
 def test_another_definition_under_the_same_name_is_refused(tmp_path: Path) -> None:
@@ -224,7 +207,7 @@ def test_a_study_stopped_anywhere_asks_what_it_would_have_asked(tmp_path: Path, 
     run(study, parts)
 
     def asked(folder: Path) -> list[tuple[object, ...]]:
-        return [(each.number, each.params, each.state, each.values) for each in told(folder)]
+        return [(each.number, each.params, each.state, each.values) for each in trials_told(folder)]
 
     assert asked(parts) == asked(whole)
 
@@ -290,7 +273,9 @@ def test_a_decision_of_the_pruner_outlives_the_process_that_asked_for_it(tmp_pat
 
     assert seen
     assert verdicts(parts) == verdicts(whole)
-    assert [(each.params, each.values) for each in told(parts)] == [(each.params, each.values) for each in told(whole)]
+    assert [(each.params, each.values) for each in trials_told(parts)] == [
+        (each.params, each.values) for each in trials_told(whole)
+    ]
 
 
 def test_no_trial_is_started_that_would_not_be_over_in_time(tmp_path: Path) -> None:
@@ -318,6 +303,7 @@ from evolve.run.engines import ProcessEngine
 from evolve.run.runner import StudyRun
 from evolve.outcome.training import TrialOutcome
 from evolve.storage.database import Storage
+from tests.fake_runs import events_of, trials_told
 from tests.fakes import fake_study, make_fake
 
 if __name__ == "__main__":
@@ -352,7 +338,7 @@ def test_kill_9_loses_no_finished_trial_doubles_none_and_changes_no_parameters(t
             break
     killed.wait()
     killed.stdout.close()
-    finished = {each.number: each for each in told(tmp_path) if each.state.is_finished()}
+    finished = {each.number: each for each in trials_told(tmp_path) if each.state.is_finished()}
 
     subprocess.run(
         [sys.executable, str(script), str(tmp_path), str(workers)],
@@ -363,7 +349,7 @@ def test_kill_9_loses_no_finished_trial_doubles_none_and_changes_no_parameters(t
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
 
-    after = told(tmp_path)
+    after = trials_told(tmp_path)
     assert len(finished) >= 2
     assert [each.number for each in after] == list(range(6))
     assert all(each.state.is_finished() for each in after)
@@ -373,7 +359,7 @@ def test_kill_9_loses_no_finished_trial_doubles_none_and_changes_no_parameters(t
     whole.mkdir()
     run(fake_study(sampler="tpe"), whole)
     if workers == 1:  # with two the order of ends, and so what the sampler knows, depends on the clock
-        assert [each.params for each in after] == [each.params for each in told(whole)]
+        assert [each.params for each in after] == [each.params for each in trials_told(whole)]
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
     for trial in after:
         steps = [each.step for each in storage.records.steps(trial._trial_id, 0)]
@@ -394,8 +380,8 @@ def test_two_workers_finish_a_study_as_one_does(tmp_path: Path) -> None:
     alone.mkdir()
     run(study, alone)
 
-    assert [(each.params, each.values) for each in told(tmp_path)] == [
-        (each.params, each.values) for each in told(alone)
+    assert [(each.params, each.values) for each in trials_told(tmp_path)] == [
+        (each.params, each.values) for each in trials_told(alone)
     ]
 
 

@@ -23,7 +23,8 @@ from evolve.storage.database import Storage
 from evolve.storage.trials import Trials
 from evolve.study import Study
 from evolve.study.trial import Record, Trial
-from tests.evolve.run.test_runner import run, told, verdicts
+from tests.evolve.run.test_runner import run, verdicts
+from tests.fake_runs import trials_told
 from tests.fakes import STEPS_PER_EPOCH, fake_study, metrics_of, step_of
 
 EPOCHS = 3
@@ -124,7 +125,7 @@ def test_lanes_are_pruned_against_each_other_and_every_trial_is_told(tmp_path: P
 
     side_by_side(study, tmp_path)
 
-    found = told(tmp_path)
+    found = trials_told(tmp_path)
     assert "pruned" in verdicts(tmp_path).values()
     assert [each.number for each in found] == list(range(4 * LANES))
     assert all(each.state.is_finished() and set(each.params) == set(study.space) for each in found)
@@ -139,19 +140,19 @@ def test_a_trial_that_ends_has_its_outcome_and_optunas_or_neither(tmp_path: Path
         patched.setattr(Trials, "tell", killed)
         run(fake_study(), tmp_path)
 
-    assert [each.state for each in told(tmp_path)] == [TrialState.RUNNING]
+    assert [each.state for each in trials_told(tmp_path)] == [TrialState.RUNNING]
     assert verdicts(tmp_path) == {}
     run(fake_study(), tmp_path)
     (whole := tmp_path / "whole").mkdir()
     run(fake_study(), whole)
-    assert [(each.params, each.values) for each in told(tmp_path)] == [
-        (each.params, each.values) for each in told(whole)
+    assert [(each.params, each.values) for each in trials_told(tmp_path)] == [
+        (each.params, each.values) for each in trials_told(whole)
     ]
 
 
 def test_a_trial_that_an_older_evolve_ended_and_did_not_tell_is_told(tmp_path: Path) -> None:
     run(fake_study(), tmp_path)
-    before = told(tmp_path)
+    before = trials_told(tmp_path)
     with closing(Storage(f"sqlite:///{tmp_path}/evolve.db")) as storage, storage.engine.begin() as connection:
         trials, values = models.TrialModel.__table__, models.TrialValueModel.__table__
         last = before[-1]._trial_id
@@ -162,14 +163,16 @@ def test_a_trial_that_an_older_evolve_ended_and_did_not_tell_is_told(tmp_path: P
     events = run(fake_study(), tmp_path)
 
     assert len(events) == 1
-    assert [(each.state, each.values) for each in told(tmp_path)] == [(each.state, each.values) for each in before]
+    assert [(each.state, each.values) for each in trials_told(tmp_path)] == [
+        (each.state, each.values) for each in before
+    ]
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "cmaes", "evolution"])
 def test_a_run_asks_what_optunas_ask_would(tmp_path: Path, sampler: str) -> None:
     study = fake_study(sampler=sampler, budget={"trials": 14}, space=SPACE | {"momentum": {"low": 0.5, "high": 0.95}})
     run(study, tmp_path)
-    found = told(tmp_path)
+    found = trials_told(tmp_path)
 
     for number in (0, 1, 11, 13):
         search = optuna.create_study(direction="maximize", sampler=make_sampler(study))
@@ -180,7 +183,7 @@ def test_a_run_asks_what_optunas_ask_would(tmp_path: Path, sampler: str) -> None
 def test_children_are_stored_with_their_parent(tmp_path: Path) -> None:
     run(fake_study(sampler="evolution", budget={"trials": 12}), tmp_path)
 
-    parents = {each.number: each.system_attrs.get("evolve:parent") for each in told(tmp_path)}
+    parents = {each.number: each.system_attrs.get("evolve:parent") for each in trials_told(tmp_path)}
 
     assert [number for number, parent in parents.items() if parent is None] == [0, 1, 2, 3, 4]
     assert all(parent < number for number, parent in parents.items() if parent is not None)
@@ -196,7 +199,7 @@ def test_a_trial_that_somebody_queues_in_optuna_is_trained_next(tmp_path: Path) 
 
     run(fake_study(budget={"trials": 4}), tmp_path)
 
-    found = told(tmp_path)
+    found = trials_told(tmp_path)
     assert [each.number for each in found] == [0, 1, 2, 3]
     assert found[2].params["lr0"] == 0.125 and 0.5 <= found[2].params["momentum"] <= 0.95
     assert all(each.state.is_finished() for each in found)

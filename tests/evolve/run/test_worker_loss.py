@@ -14,7 +14,8 @@ from evolve.run.events import StudyStopped, TrialEnded, WorkerLost
 from evolve.run.runner import StudyRun
 from evolve.storage.database import Storage
 from evolve.study import Study
-from tests.evolve.run.test_runner import run, told, verdicts
+from tests.evolve.run.test_runner import run, verdicts
+from tests.fake_runs import trials_told
 from tests.fakes import fake_study, make_fake
 
 
@@ -40,7 +41,7 @@ def as_if_nothing_had_happened(study: Study, folder: Path) -> list[tuple[object,
     alone = folder / "alone"
     alone.mkdir()
     run(study, alone)
-    return [(each.params, each.values, each.state) for each in told(alone)]
+    return [(each.params, each.values, each.state) for each in trials_told(alone)]
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSEGV, signal.SIGRTMIN])
@@ -50,10 +51,10 @@ def test_a_worker_that_dies_costs_no_trial(tmp_path: Path, sent: signal.Signals)
     events = run_in_processes(study, tmp_path, {12: sent})
 
     lost = [each for each in events if isinstance(each, WorkerLost)]
-    reached = [each for each in told(tmp_path) if len(each.intermediate_values) == study.epochs]
+    reached = [each for each in trials_told(tmp_path) if len(each.intermediate_values) == study.epochs]
     assert len(lost) == len(reached) > 0
     assert all(each.is_retried and "worker process died with signal" in each.reason for each in lost)
-    assert [(each.params, each.values, each.state) for each in told(tmp_path)] == as_if_nothing_had_happened(
+    assert [(each.params, each.values, each.state) for each in trials_told(tmp_path)] == as_if_nothing_had_happened(
         study, tmp_path
     )
 
@@ -106,7 +107,7 @@ def test_when_the_time_is_up_a_worker_that_gets_nowhere_is_not_waited_for(tmp_pa
     assert not lost.is_retried and "got no further" in lost.reason
     last = events[-1]
     assert isinstance(last, StudyStopped) and last.reason == "time budget of 1 s spent" and not last.is_failed
-    assert [each.state for each in told(tmp_path)] == [TrialState.RUNNING]
+    assert [each.state for each in trials_told(tmp_path)] == [TrialState.RUNNING]
 
 
 def test_a_trial_that_takes_too_long_goes_on_once_from_its_checkpoint(tmp_path: Path) -> None:

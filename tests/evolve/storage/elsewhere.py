@@ -16,7 +16,7 @@ from sqlalchemy import MetaData, func, select, text
 from sqlalchemy.exc import OperationalError
 
 from evolve.storage import schema
-from evolve.storage.database import open_engine
+from evolve.storage.opening import open_engine
 from tests.processes import environment, evolve
 from tests.small_study import SMALL
 

@@ -22,9 +22,10 @@ from sqlalchemy import MetaData, create_engine, text, update
 from dashboards.data.reader import Reader
 from dashboards.state import PageState
 from evolve.storage import schema
-from evolve.storage.database import Storage, open_engine
+from evolve.storage.database import Storage
 from evolve.storage.lease import LEASE_SECONDS, Lease, _place
 from evolve.storage.notes import add_note
+from evolve.storage.opening import open_engine
 from tests.contracts.optuna_tables import check_written_alike
 from tests.evolve.storage.elsewhere import woken_after_another_finished
 from tests.evolve.storage.test_migrations import differences, rows_of

@@ -18,9 +18,10 @@ from detector.observations import Picture, PicturesTaken, PicturesWatched, Scale
 from detector.telemetry import ClassScores, EpochMetrics, LaneStarted, StepTelemetry
 from evolve.errors import StorageError
 from evolve.storage import schema
-from evolve.storage.database import Storage, open_engine
+from evolve.storage.database import Storage
 from evolve.storage.lease import LEASE_SECONDS, Lease
 from evolve.storage.migrations import latest
+from evolve.storage.opening import open_engine
 from evolve.storage.sqlite import BUSY_SECONDS, sqlite_file
 from evolve.study.trial import Record
 from tests.fakes import inspected, metrics_of, step_of
@@ -229,18 +230,6 @@ def test_a_database_of_a_newer_version_is_left_alone(storage: Storage) -> None:
 
     with pytest.raises(StorageError, match=f"of revision 0099, this evolve reads up to {latest()}; upgrade"):
         Storage(storage.url)
-
-
-def test_what_is_no_url_and_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
-    (tmp_path / "text.db").write_text("this is not a database " * 100)
-
-    for url, words in [
-        ("runs/evolve.db", "not an SQLAlchemy URL"),
-        (f"sqlite:///{tmp_path}/text.db", "cannot be opened"),
-        ("nosuchdialect://host/db", "cannot be opened"),
-    ]:
-        with pytest.raises(StorageError, match=words):
-            Storage(url)
 
 
 def test_a_study_that_evolve_did_not_make_is_not_mistaken_for_one_of_its_own(storage: Storage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from evolve.study.planning import (
     DataFacts,
     advice,
     check_shares,
+    endless_warmup,
     epochs_for,
     num_updates,
     remedies,
@@ -134,6 +136,36 @@ def test_updates_are_counted_as_the_trainer_takes_them() -> None:
     study = read_study("lr_sweep", {"epochs": 3, "batch_size": 8, "nominal_batch_size": 16}).preview()
 
     assert num_updates(study, RACCOONS) == 3 * 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"hyperparameters": {"warmup_steps": 399}}, ""),
+        (
+            {"hyperparameters": {"warmup_steps": 1000}},
+            "hyperparameters.warmup_steps: a warm-up of 1,000 batches does not end within a training of 400",
+        ),
+        (
+            {"space": {"warmup_steps": {"low": 0, "high": 400}}},
+            "space.warmup_steps: a warm-up of 400 batches does not end within a training of 400",
+        ),
+        (
+            {"hyperparameters": {"warmup_steps": 300, "train_share": 0.5}},
+            "a warm-up of 300 batches does not end within",
+        ),
+        ({"hyperparameters": {"warmup_steps": 500}, "space": {"batch_size": {"choices": [32, 8]}}}, ""),
+    ],
+)
+def test_a_warmup_of_more_batches_than_a_training_has_is_said_once_the_images_are_counted(
+    changes: dict[str, Any], said: str
+) -> None:
+    usual: dict[str, Any] = {"name": "s", "epochs": 10, "space": {"lr0": {"low": 0.001, "high": 0.1}}}
+    study = Study.from_mapping(usual | {"budget": {"trials": 2}} | changes, origin="test")
+
+    found = endless_warmup(study, DIGITS)
+
+    assert said in found and bool(said) == bool(found)
 
 
 FILE = """

@@ -1,0 +1,113 @@
+"""Which arm of an ablation is to be used: the best of those that are shown to be better, else the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from evolve.ablation.compared import Compared
+from evolve.ablation.effects import Effect, EffectVerdict
+from evolve.ablation.verdicts import difference_text
+from evolve.formatting import counted
+from evolve.study.ablation import BASELINE
+
+_SAID = {
+    EffectVerdict.BETTER: "better than the baseline",
+    EffectVerdict.WORSE: "worse than the baseline",
+    EffectVerdict.EQUIVALENT: "no more than the margin from the baseline",
+    EffectVerdict.UNCLEAR: "not shown to be better than the baseline",
+    EffectVerdict.INCONCLUSIVE_PLAN: "not shown to be better than the baseline",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenArm:
+    """An arm that is taken, and what is known of it.
+
+    Attributes:
+        arm: Its name.
+        trial: Number of the trial that trained it first.
+        effect: What it changes against the baseline; None of the baseline itself.
+        said: Why it is this one and what the verdict is, in a sentence.
+    """
+
+    arm: str
+    trial: int
+    effect: Effect | None
+    said: str
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{'the baseline' if self.arm == BASELINE else self.arm}, trial {self.trial}"
+
+    def as_mapping(self) -> dict[str, Any]:
+        """For machines; what is said of its effect is None for the baseline."""
+        effect = None if self.effect is None else asdict(self.effect)
+        is_better = self.effect is not None and self.effect.verdict is EffectVerdict.BETTER
+        return {"arm": self.arm, "trial": self.trial, "is_better": is_better, "effect": effect}
+
+
+def chosen_arm(found: Compared, fitness: Mapping[int, float], *, trial: int | None = None) -> ChosenArm | None:
+    """The arm of an ablation that is to be used.
+
+    Args:
+        found: What its arms have come to.
+        fitness: Of the trials that trained through, by number.
+        trial: Number of the trial that a person asks for; None for what is proven, else the baseline.
+
+    Returns:
+        The arm; None where no trial that is compared has trained through.
+    """
+    numbers = {arm.name: number for number, arm in reversed([*found.plan.verdicts()])}  # of the first look
+    effects = {effect.arm: effect for effect in found.effects}
+    if trial is not None:
+        arm = found.plan.arm_of(trial).name
+        effect = effects.get(arm) if found.plan.look_of(trial) else None
+        return ChosenArm(arm=arm, trial=trial, effect=effect, said=_asked(found, arm, trial, effect))
+    trained = {arm: number for arm, number in numbers.items() if number in fitness}
+    if not trained:
+        return None
+    better = [arm for arm in trained if arm in effects and effects[arm].verdict is EffectVerdict.BETTER]
+    highest = max(trained, key=lambda arm: (fitness[trained[arm]], -trained[arm]))
+    if better:
+        arm = max(better, key=lambda name: effects[name].mean)
+        said = _of(arm, effects[arm])
+    elif BASELINE in trained:
+        arm, said = BASELINE, f"no arm is shown to be better than the baseline with {_seeds(found)}"
+        if highest != BASELINE:
+            number = trained[highest]
+            said += f", so this is the baseline; the highest, trial {number} ({highest}): {_known(effects[highest])}; "
+            said += f"--trial {number} exports it"
+    else:
+        arm, said = (
+            highest,
+            f"the baseline did not train through with {_seeds(found)}; {_of(highest, effects[highest])}",
+        )
+    return ChosenArm(arm=arm, trial=trained[arm], effect=effects.get(arm), said=said + _missing(found))
+
+
+def _asked(found: Compared, arm: str, trial: int, effect: Effect | None) -> str:
+    if not found.plan.look_of(trial):
+        return f"asked for by its number: it only tunes {arm} and is not compared"
+    said = f"what {counted(len(found.effects), 'arm')} are compared with" if effect is None else _of(arm, effect)
+    return f"asked for by its number: {said}{_missing(found)}"
+
+
+def _of(arm: str, effect: Effect) -> str:
+    return f"{arm} is {_SAID[effect.verdict]}: {_known(effect)}"
+
+
+def _known(effect: Effect) -> str:
+    return f"{difference_text(effect)}, n {effect.num_seeds}"
+
+
+def _seeds(found: Compared) -> str:
+    return counted(max(effect.num_seeds for effect in found.effects), "seed")
+
+
+def _missing(found: Compared) -> str:
+    if not found.missing:
+        return ""
+    return f"; {found.missing} of {counted(len(found.runs), 'training')} missing, so this may change"

@@ -1,0 +1,190 @@
+"""Which arm of an ablation is exported, and what is said of it: nothing unproven unless it is asked for."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from typer.testing import CliRunner
+
+from evolve.ablation.chosen import ChosenArm, chosen_arm
+from evolve.cli import app
+from evolve.errors import EvolveError
+from evolve.exchange.conversion import Exported, export_study
+from evolve.run.engines import SerialEngine
+from evolve.run.found import provenance
+from evolve.storage.database import Storage
+from evolve.study import Study
+from evolve.study.hyp import read_hyp
+from tests.evolve.ablation.test_sharing import BASE, shown
+from tests.fake_runs import events_of
+from tests.fakes import make_fake
+
+ARMS = {"arms": {"good": {"lr0": 0.02}, "great": {"lr0": 0.03}}}
+BETTER = [value + 0.1 for value in BASE if isinstance(value, float)]
+BEST = [value + 0.2 for value in BASE if isinstance(value, float)]
+HIGHER = [value + (0.3 if seed % 2 else -0.2) for seed, value in enumerate(BETTER)]  # by 0.15, and never surely
+
+
+def chosen(good: list[Any], great: list[Any], base: list[Any] = BASE, trial: int | None = None) -> ChosenArm | None:
+    ends = {"baseline": base, "good": good, "great": great}
+    fitness = {
+        number: sum(each) / len(each)
+        for number, each in enumerate(ends.values())
+        if all(isinstance(value, float) for value in each)
+    }
+    return chosen_arm(shown(ARMS, ends), fitness, trial=trial)
+
+
+def test_the_best_of_the_arms_that_are_shown_to_be_better_is_taken() -> None:
+    found = chosen(BETTER, BEST)
+
+    assert found is not None and (found.arm, found.trial) == ("great", 2)
+    assert found.said.startswith("great is better than the baseline: +0.200 (+0.200 to +0.200), p ")
+    assert found.said.endswith(", n 8") and found.as_mapping()["is_better"]
+
+
+def test_a_higher_arm_that_is_not_shown_to_be_better_gives_way_to_one_that_is() -> None:
+    found = chosen(BETTER, HIGHER)
+
+    assert found is not None and found.arm == "good" and "good is better than the baseline: +0.100" in found.said
+
+
+def test_where_no_arm_is_shown_to_be_better_it_is_the_baseline_and_the_highest_is_named() -> None:
+    found = chosen(list(BASE), HIGHER)
+
+    assert found is not None and (found.arm, found.trial, found.name) == ("baseline", 0, "the baseline, trial 0")
+    assert found.said.startswith(
+        "no arm is shown to be better than the baseline with 8 seeds, so this is the baseline; "
+        "the highest, trial 2 (great): +0.150 (-0.0"
+    )
+    assert found.said.endswith(", n 8; --trial 2 exports it")
+    assert found.as_mapping() == {"arm": "baseline", "trial": 0, "is_better": False, "effect": None}
+
+
+def test_a_baseline_that_is_the_highest_names_no_other() -> None:
+    found = chosen([0.1] * 8, [0.2] * 8)
+
+    assert found is not None and found.said == "no arm is shown to be better than the baseline with 8 seeds"
+
+
+def test_an_arm_that_is_asked_for_says_what_is_known_of_it() -> None:
+    unproven, proven, baseline = (
+        chosen(list(BASE), HIGHER, trial=2),
+        chosen(BETTER, BEST, trial=1),
+        chosen(BETTER, BEST, trial=0),
+    )
+
+    assert unproven is not None and proven is not None and baseline is not None
+    assert unproven.said.startswith(
+        "asked for by its number: great is not shown to be better than the baseline: +0.150"
+    )
+    assert proven.said.startswith("asked for by its number: good is better than the baseline: +0.100")
+    assert baseline.said == "asked for by its number: what 2 arms are compared with"
+
+
+def test_what_is_missing_may_change_the_choice_and_is_said() -> None:
+    found = chosen([*BETTER[:7], "missing"], BETTER)
+
+    assert found is not None and found.said.endswith("; 1 of 24 trainings missing, so this may change")
+
+
+def test_a_baseline_that_diverges_is_not_exported() -> None:
+    found = chosen([0.1] * 8, [0.2] * 8, base=["diverged", "diverged", *BASE[2:]])
+
+    assert found is not None and (found.arm, found.trial) == ("great", 2)
+    assert found.said.startswith("the baseline did not train through with 8 seeds; great is ")
+
+
+def test_without_a_trial_that_trained_through_nothing_is_taken() -> None:
+    nothing: list[Any] = ["diverged"] * 8
+
+    assert chosen(nothing, nothing, base=nothing) is None
+
+
+@pytest.fixture
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an ablation of one arm, whose seeds are by turns better and worse than the baseline's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    raw = {"name": "toy", "epochs": 4, "ablation": {"one_factor": {"lr0": [0.02]}, "seeds": 6}}
+    study = Study.from_mapping(raw, origin="test")
+    events_of(study, tmp_path / "runs", SerialEngine(partial(make_fake, 4, tmp_path)))
+    with closing(Storage("sqlite:///runs/evolve.db")) as storage, storage.engine.begin() as connection:
+        apart = "update evolve_training set fitness = fitness + (seed % 2) * 0.4 - 0.24 where trial_id = 2"
+        connection.execute(text(apart))
+    return tmp_path
+
+
+def exported(**options: Any) -> Exported:
+    with closing(Storage("sqlite:///runs/evolve.db", reads_only=True)) as storage:
+        return export_study(storage, "toy", "native", Path("hyp.yaml"), chosen={}, schedule=None, **options)
+
+
+@pytest.mark.usefixtures("trained")
+def test_the_file_of_an_ablation_is_of_the_baseline_and_its_head_says_that_nothing_is_proven() -> None:
+    done = exported()
+    head = Path("hyp.yaml").read_text().splitlines()
+
+    assert read_hyp(Path("hyp.yaml")).values.lr0 == 0.01
+    assert head[0] == "# Of ablation toy: the baseline, trial 0 of 2."
+    assert head[1].startswith(
+        "# No arm is shown to be better than the baseline with 6 seeds, so this is the baseline; "
+    )
+    assert "the highest, trial 1 (lr0=0.02): " in head[1] and "n 6; --trial 1 exports it" in head[1]
+    assert done.as_mapping()["arm"] == {"arm": "baseline", "trial": 0, "is_better": False, "effect": None}
+
+
+@pytest.mark.usefixtures("trained")
+def test_the_highest_arm_is_exported_by_its_number_and_its_head_says_that_it_is_unproven() -> None:
+    done = exported(trial=1)
+    head = Path("hyp.yaml").read_text().splitlines()
+    arm = done.as_mapping()["arm"]
+
+    assert read_hyp(Path("hyp.yaml")).values.lr0 == 0.02
+    assert head[0] == "# Of ablation toy: lr0=0.02, trial 1 of 2."
+    assert "lr0=0.02 is not shown to be better than the baseline: " in head[1] and head[1].endswith("n 6")
+    assert (arm["arm"], arm["is_better"], arm["effect"]["verdict"]) == ("lr0=0.02", False, "unclear")
+    assert arm["effect"]["low"] < 0 < arm["effect"]["high"] and arm["effect"]["num_seeds"] == 6
+
+
+@pytest.mark.usefixtures("trained")
+def test_commands_say_so_and_name_the_next_one() -> None:
+    said = CliRunner().invoke(app, ["export", "toy"]).output
+    shown_then = CliRunner().invoke(app, ["show", "toy"]).output
+
+    assert "hyp     runs/toy/hyp.yaml  (the baseline, trial 0, fitness 0." in said
+    assert "proof   no arm is shown to be better than the baseline with 6 seeds" in said
+    assert "export  the baseline, trial 0: no arm is shown to be better" in shown_then
+    assert shown_then.endswith("next    evolve export toy\n")
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_trial_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(EvolveError, match="trial 9: there is none, or it has not ended; trained through: 0 and 1"):
+        exported(trial=9)
+
+
+def test_a_trial_of_a_search_is_exported_by_its_number_and_says_which_is_best(tmp_path: Path) -> None:
+    raw = {
+        "name": "hunt",
+        "epochs": 4,
+        "space": {"lr0": {"choices": [0.1, 0.02, 5.0]}},
+        "sampler": "grid",
+        "budget": {"trials": 3},
+    }
+    events_of(Study.from_mapping(raw, origin="test"), tmp_path, SerialEngine(partial(make_fake, 4, tmp_path)))
+
+    with closing(Storage(f"sqlite:///{tmp_path}/evolve.db", reads_only=True)) as storage:
+        rates = {each.params["lr0"]: each.number for each in storage.optuna.get_all_trials(1)}
+        other, best = (provenance(storage, "hunt", trial=rates[lr0]) for lr0 in (0.02, 0.1))
+        with pytest.raises(EvolveError, match="it is diverged; trained through: "):
+            provenance(storage, "hunt", trial=rates[5.0])
+
+    assert other.best.params == {"lr0": 0.02} and other.arm is None
+    assert other.standing.text.startswith(f"asked for by its number: the best is trial {rates[0.1]}, fitness 0.")
+    assert best.standing.text.startswith("not confirmed: found once among 2 trials")

@@ -1,0 +1,127 @@
+"""A database that cannot be opened: each message says where, what was found, and what is allowed."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from evolve.cli import app
+from evolve.errors import EvolveError, StorageError
+from evolve.storage.database import Storage
+
+
+def message(url: str, *, reads_only: bool) -> str:
+    with pytest.raises(StorageError) as raised:
+        Storage(url, reads_only=reads_only)
+    return str(raised.value)
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Path:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text.db").write_text("this is no database " * 100)
+    return tmp_path
+
+
+@pytest.mark.parametrize("reads_only", [True, False])
+@pytest.mark.parametrize(
+    ("url", "found", "allowed"),
+    [
+        ("sqlite:///{}/folder", "it is a folder", "name a file in it, such as sqlite:///{}/folder/evolve.db"),
+        ("sqlite:///{}/text.db", "the file is no SQLite database", "sqlite:///runs/evolve.db"),
+        ("sqlite:///{}/text.db/runs/evolve.db", "text.db is a file and no folder", "sqlite:///runs/evolve.db"),
+        ("sqlite:////proc/none/x.db", "its folder /proc/none is not there", "sqlite:///runs/evolve.db"),
+        ("sqlite://x.db", "SQLite has no server", "a file takes three slashes: sqlite:///x.db"),
+        ("sqlite://", "a database in memory ends with its connection", "sqlite:///runs/evolve.db"),
+        ("sqllite:///x.db", "unknown kind of database 'sqllite'", "did you mean 'sqlite'?"),
+        ("oracle://me:secret@host/x", "the driver 'oracledb' of oracle is not installed", "install it, or name a file"),
+        ("postgresql://me:secret@host:port/x", "not an SQLAlchemy URL", "such as sqlite:///runs/evolve.db"),
+        ("runs/evolve.db", "not an SQLAlchemy URL", "such as sqlite:///runs/evolve.db"),
+    ],
+)
+def test_where_it_is_what_was_found_and_what_is_allowed_is_said_in_a_line(
+    places: Path, url: str, found: str, allowed: str, reads_only: bool
+) -> None:
+    said = message(url.format(places), reads_only=reads_only)
+
+    assert said.startswith("storage ") and "\n" not in said
+    assert found in said and allowed.format(places) in said
+    assert "sqlalche.me" not in said and "Errno" not in said and "secret" not in said
+
+
+def test_a_folder_that_cannot_be_made_is_said_with_the_reason() -> None:
+    said = message("sqlite:////proc/none/x.db", reads_only=False)
+
+    assert "its folder /proc/none is not there and cannot be made: No such file or directory" in said
+
+
+ALLOWED = "allowed: a file, in a folder, that this account may read and write"
+
+
+def test_a_file_that_may_only_be_read_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Storage(f"sqlite:///{tmp_path}/evolve.db").close()
+    monkeypatch.setattr(os, "access", lambda _path, mode: mode == os.R_OK)  # as for an account that is not root
+
+    said = message(f"sqlite:///{tmp_path}/evolve.db", reads_only=False)
+
+    Storage(f"sqlite:///{tmp_path}/evolve.db", reads_only=True).close()
+    assert said == f"storage sqlite:///{tmp_path}/evolve.db: cannot be opened: it may only be read; {ALLOWED}"
+
+
+def test_a_file_that_is_opened_for_reading_alone_is_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "evolve.db").touch()
+
+    said = message(f"sqlite:///file:{tmp_path}/evolve.db?mode=ro&uri=true", reads_only=False)
+
+    assert f"attempt to write a readonly database; {ALLOWED}" in said
+
+
+@pytest.mark.parametrize("reads_only", [True, False])
+def test_a_server_that_is_away_is_named_without_the_password(reads_only: bool) -> None:
+    pytest.importorskip("psycopg")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]  # bound, and nobody listens there
+
+        said = message(f"postgresql+psycopg://me:secret@127.0.0.1:{port}/x", reads_only=reads_only)
+
+    assert said.startswith(f"storage postgresql+psycopg://me:***@127.0.0.1:{port}/x: cannot be opened: ")
+    assert "Connection refused; allowed: a server that runs" in said and "\n" not in said
+
+
+COMMANDS = (
+    "run --study lr_sweep",
+    "run --study lr_sweep --resume",
+    "ablate loss --plan",
+    "noise x",
+    "confirm x",
+    "show x",
+    "replay x 0",
+    "cure x",
+    "follow x a",
+    "report x",
+    "dashboard --no-browser",
+    "dashboard x --no-browser",
+    "backtest x",
+    "note x 0 text",
+    "delete x --yes",
+    "doctor",
+    "export x",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_says_so_alike(places: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.chdir(places)
+
+    done = CliRunner().invoke(app, [*command.split(), "--storage", "sqlite:///folder"])
+
+    assert isinstance(done.exception, EvolveError), (done.output, done.exception)
+    assert str(done.exception) == (
+        "storage sqlite:///folder: cannot be opened: it is a folder; "
+        "name a file in it, such as sqlite:///folder/evolve.db"
+    )
