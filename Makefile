@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One thread in each process: two busy threads on two cores are many times slower than one.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: study test test-slow test-browser test-postgresql test-ray check bench venv clean
+.PHONY: study test test-slow test-browser test-postgresql test-ray chromium postgresql check bench venv clean
 
 study: venv
 	$(BIN)/evolve run --study lr_sweep
@@ -16,14 +16,18 @@ test: venv
 test-slow: venv
 	$(BIN)/python -m pytest -m slow --numprocesses auto --dist worksteal
 
-# Playwright brings browsers of its own; Debian's is enough, and its packages are checked.
-test-browser: venv
-	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y --no-install-recommends chromium; }
+test-browser: venv chromium
 	$(BIN)/python -m pytest -m browser tests/browser
 
-test-postgresql: venv
-	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y --no-install-recommends postgresql; }
+test-postgresql: venv postgresql
 	$(BIN)/python -m pytest -m postgresql tests/evolve/storage/test_postgresql.py
+
+# Playwright brings browsers of its own; Debian's is enough, and its packages are checked.
+chromium:
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y --no-install-recommends chromium; }
+
+postgresql:
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y --no-install-recommends postgresql; }
 
 test-ray: venv
 	$(BIN)/python -m pytest -m ray tests/ray tests/contracts/test_engines.py

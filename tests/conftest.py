@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.once import made_once
+
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """File of the weights of a small training of digits; not to be written to."""
     from tests.trained import trained_weights  # torch takes seconds to import
 
-    return trained_weights(tmp_path_factory.mktemp("trained"))
+    return made_once(tmp_path_factory, "trained", trained_weights) / "weights.pt"

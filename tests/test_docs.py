@@ -9,23 +9,22 @@ from __future__ import annotations
 import re
 import shlex
 import signal
-import subprocess
 import sys
 from contextlib import redirect_stderr
-from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
 
 from evolve import cli
 from evolve.study.file import available_studies
 from tests.evolve.commands.test_my_data import write_voc
 from tests.evolve.exchange.test_import_results import GOOD, NOT_A_NUMBER, evolve_csv
 from tests.places import ROOT
-from tests.processes import environment, evolve
+from tests.processes import evolve, running
 from tests.small_study import SMALL
 
 PAGES = (
@@ -108,38 +107,51 @@ def run(folder: Path, command: list[str], *, may_exist: str = "") -> None:
 
 def serve_shortly(folder: Path, command: list[str]) -> None:
     """Starts the dashboard until it says its address, then ends it as Ctrl-C does."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "evolve.cli", *command[1:]],
-        cwd=folder,
-        env=environment() | {"BROWSER": "true", "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    ) as running:
-        try:
-            assert running.stdout is not None
-            assert running.stdout.readline().startswith("dashboard  http://127.0.0.1:")
-            running.send_signal(signal.SIGINT)
-            assert running.wait(timeout=60) == 0
-        finally:
-            running.kill()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BROWSER", "true")  # which shows nothing
+        with running(folder, *command[1:]) as served:
+            served.wait_until(lambda: "\n" in served.said())
+            assert served.said().startswith("dashboard  http://127.0.0.1:")
+            served.send(signal.SIGINT)
+            assert served.ended(60).returncode == 0
 
 
+def run_page(folder: Path, page: str, *, times: int) -> None:
+    """Runs a page from top to bottom in an empty folder, and again in what that has left."""
+    prepare(folder, page)
+    found = on_this_machine(page)
+    assert found
+    for command in found:
+        run(folder, command)
+    for command in found * (times - 1):
+        run(folder, command, may_exist="already|is not empty|nothing to export")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page_is_one_that_evolve_takes(page: str) -> None:
+    program: Any = get_command(cli.app)
+
+    for _, name, *words in commands(page):
+        program.commands[name].make_context(name, list(words))  # refuses what it does not know
+
+
+def test_the_main_job_runs_from_top_to_bottom_in_an_empty_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    run_page(tmp_path, "README.md", times=1)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.timeout(900)
 def test_a_page_runs_from_top_to_bottom_in_an_empty_folder_and_then_in_a_used_one(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    prepare(tmp_path, page)
-    found = on_this_machine(page)
 
-    for command in found:
-        run(tmp_path, command)
-    for command in found:
-        run(tmp_path, command, may_exist="already|is not empty|nothing to export")
-
-    assert found
+    run_page(tmp_path, page, times=2)
 
 
 @pytest.mark.parametrize("page", PAGES)

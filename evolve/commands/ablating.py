@@ -132,7 +132,7 @@ def _defined(
         StudyError: It compares no arms, or is stored and not to be changed.
     """
     if _is_file(study):
-        here = device_of(device, trains=False)
+        here = device_of(device, training=None)
         definition, checked = defined(study, chosen, others, name=name, storage=storage, device=here)
     else:
         with opened_storage(storage, reads_only=True) as opened:
@@ -146,7 +146,7 @@ def _defined(
 
 def _run_of(study: Study, storage: str, device: str, asked: Asked, checked: DataChecked | None, *, trains: bool) -> Run:
     say_choices(study)
-    return run_of(study, storage, device_of(device, trains=trains), asked, checked)
+    return run_of(study, storage, device_of(device, training=asked if trains else None), asked, checked)
 
 
 def _is_file(study: str) -> bool:

@@ -69,7 +69,8 @@ def confirm(
     files: dict[str, str] = {}
     if plan or not found.is_complete:
         asked = Asked(engine=engine, workers=workers, lanes=lanes, address=address)
-        run = _run(confirming, name, storage, device_of(device, trains=not plan), asked, accepts=accept_changed_data)
+        device = device_of(device, training=None if plan else asked)
+        run = _run(confirming, name, storage, device, asked, accepts=accept_changed_data)
         if plan:
             print_plan(run, as_json=as_json, notes=[_decides_text(confirming)])
             return

@@ -48,7 +48,7 @@ def cure(
     for reason in left_out:
         typer.echo(f"note    left out, {reason}", err=True)
     asked = Asked(engine=engine, workers=workers)
-    stopped = trained(run_of(of_cures, storage, device_of(device, trains=True), asked, None))
+    stopped = trained(run_of(of_cures, storage, device_of(device, training=asked), asked, None))
     with opened_storage(storage, reads_only=True) as opened:
         found = cured(opened, of_cures, cures)
     result = _result(name, of_cures.name, found, left_out)

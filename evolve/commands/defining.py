@@ -22,12 +22,17 @@ if TYPE_CHECKING:
     from evolve.study.earlier import Earlier
 
 
-def device_of(name: str, *, trains: bool) -> str:
-    """torch's name of the device; where trials are going to train, the parent of their workers loads meanwhile."""
+def device_of(name: str, *, training: Asked | None) -> str:
+    """torch's name of the device; where worker processes are going to train, their parent loads meanwhile.
+
+    Args:
+        name: As typed.
+        training: How trials are going to be trained, or None where none is.
+    """
     from evolve.run.detection import WORKERS_NEED, choose_device
     from evolve.run.engines import warm_up
 
-    if trains:
+    if training is not None and training.has_processes:
         warm_up(WORKERS_NEED)
     return choose_device(name)
 

@@ -99,7 +99,7 @@ def run(
         freeze=freeze,
     )
     asked = Asked(engine=engine, workers=workers, lanes=lanes, address=address)
-    device = device_of(device, trains=not dry_run)
+    device = device_of(device, training=None if dry_run else asked)
     budget = {"trials": trials, "seconds": seconds}
     if resume:
         definition, checked = (
@@ -148,7 +148,8 @@ def train(
     from evolve.study.naming import training_study
 
     file = read_hyp(hyp)
-    device = device_of(device, trains=True)
+    asked = Asked(workers=workers)
+    device = device_of(device, training=asked)
     chosen = chosen_options(
         seeds,
         data=data,
@@ -167,7 +168,7 @@ def train(
     others = recorded | {"skip_unreadable": skip_unreadable or None, "weights_sha256": sha256}
     definition = training_study(file, hyp, chosen, others, name=name, stored=partial(stored_study, storage))
     say_choices(definition)
-    run = run_of(definition, storage, device, Asked(workers=workers), None)
+    run = run_of(definition, storage, device, asked, None)
     _train(replace(run, accepts_changed_data=accept_changed_data), as_json=as_json)
 
 

@@ -48,6 +48,11 @@ class Asked:
         if isinstance(self.lanes, str) and self.lanes != AUTO:
             raise StudyError(f"--lanes: {self.lanes!r} is not auto or a whole number of at least 1")
 
+    @property
+    def has_processes(self) -> bool:
+        """Whether worker processes of this machine train, and not this process or a cluster."""
+        return self.engine == "processes" or (self.engine == AUTO and not self.address)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crew:
@@ -86,7 +91,7 @@ def crew(asked: Asked, devices: Sequence[str], *, trials: int, sampler: str, pru
     Raises:
         StudyError: The sampler or the pruner does not go with the engine.
     """
-    engine = asked.engine if asked.engine != AUTO else ("ray" if asked.address else "processes")
+    engine = "processes" if asked.has_processes else "ray" if asked.engine == AUTO else asked.engine
     if engine == "ray" and sampler == POPULATION:
         text = "trials of a population go on from each other's checkpoints on the disk of this machine"
         raise StudyError(f"--engine ray: {text}; take --engine processes, or PBT of Ray Tune's own")

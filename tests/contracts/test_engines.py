@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from evolve.run.objective import MakeObjective
 from evolve.storage.lease import process_mark
 from evolve.study.trial import Record, Trial
 from tests.fakes import STEPS_PER_EPOCH, UNLUCKY_SEED, make_fake
-from tests.processes import environment
+from tests.processes import forked
 
 EPOCHS = 3
 
@@ -59,12 +60,20 @@ def trial(lr0: float, seeds: tuple[int, ...] = (0,), *, trains_every_seed: bool 
     return Trial(study="contract", number=number, params=params, seeds=seeds, trains_every_seed=trains_every_seed)
 
 
-def events_until_end(engine: Engine, *, stop_after_epoch: int | None = None, count: int = 1) -> list[EngineEvent]:
+def events_until_end(
+    engine: Engine,
+    *,
+    stop_after_epoch: int | None = None,
+    count: int = 1,
+    when_begun: Callable[[], None] = lambda: None,
+) -> list[EngineEvent]:
     seen: list[EngineEvent] = []
     deadline = time.monotonic() + 60
     while sum(isinstance(each, Ended | Crashed) for each in seen) < count:
         assert time.monotonic() < deadline, seen
         for event in engine.events(0.5):
+            if not seen:
+                when_begun()
             seen.append(event)
             if isinstance(event, Progress) and event.awaits_decision:
                 last = event.records[-1].telemetry
@@ -322,43 +331,46 @@ def test_closing_ends_the_workers_in_the_middle_of_a_trial(tmp_path: Path) -> No
     assert not any(process.is_alive() for process in processes)
 
 
-DRIVER = """
-import sys
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from evolve.run.engines import ProcessEngine
-from evolve.study.trial import Trial
-from tests.fakes import make_fake
+def test_what_is_sent_to_the_whole_group_leaves_workers_and_what_they_are_forked_from_at_work(tmp_path: Path) -> None:
+    engine = ProcessEngine(partial(make_fake, EPOCHS, tmp_path), workers=1)
+    (worker,) = engine._workers
 
-if __name__ == "__main__":
-    engine = ProcessEngine(partial(make_fake, 3, Path(sys.argv[1]), 1000.0), workers=2)
-    engine.submit(Trial(study="orphans", number=0, params={"lr0": 0.1}, seeds=(0,)))
+    def terminate() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            for pid in (worker.process.pid, forkserver._forkserver._forkserver_pid):  # type: ignore[attr-defined]
+                os.kill(pid, number)
+
+    try:
+        engine.submit(trial(0.1))
+        events = events_until_end(engine, when_begun=terminate)
+        is_alive = worker.process.is_alive()
+    finally:
+        engine.close()
+
+    assert isinstance(events[-1], Ended) and is_alive
+
+
+def be_driver(folder: Path) -> None:
+    """Has a worker train a step that never ends, and says who its workers are."""
+    engine = ProcessEngine(partial(make_fake, 3, folder, 1000.0), workers=2)
+    engine.submit(trial(0.1))
     for _ in range(2):
         engine.events(5)
     print(*(worker.process.pid for worker in engine._workers), flush=True)
-    sys.stdin.read()
-"""
+    time.sleep(1000)
 
 
 def test_a_driver_that_dies_leaves_no_worker_behind_even_in_the_middle_of_a_step(tmp_path: Path) -> None:
-    (tmp_path / "driver.py").write_text(DRIVER)
-    driver = subprocess.Popen(
-        [sys.executable, str(tmp_path / "driver.py"), str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
-    assert driver.stdout is not None
-    workers = [int(pid) for pid in driver.stdout.readline().split()]
-    alive_before = [process_mark(pid) for pid in workers]
-    driver.kill()
-    driver.communicate()
+    with forked(partial(be_driver, tmp_path), tmp_path) as driver:
+        driver.wait_until(lambda: driver.said().endswith("\n"))
+        workers = [int(pid) for pid in driver.said().split()]
+        alive_before = [process_mark(pid) for pid in workers]
+        driver.send(signal.SIGKILL)
+        driver.ended()
 
-    deadline = time.monotonic() + 30
-    while any(map(process_mark, workers)) and time.monotonic() < deadline:
-        time.sleep(0.1)
+        deadline = time.monotonic() + 30
+        while any(map(process_mark, workers)) and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     assert len(workers) == 2 and all(alive_before)
     assert not any(map(process_mark, workers))

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
-import time
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.processes import environment, evolve
+from tests.processes import evolve, running
 
 # Three arms of six seeds, each a training of two steps; the third turns to NaN.
 STUDY = """
@@ -101,17 +97,11 @@ def test_an_ablation_whose_driver_is_killed_in_the_middle_ends_in_the_same_numbe
     trained: Path, tmp_path: Path
 ) -> None:
     write_study(tmp_path)
-    command = [sys.executable, "-m", "evolve.cli", "ablate", "toy.yaml", "--workers", "1"]
     for count in (4, 17):  # among the seeds of the first arm, and of the one that diverges
-        running = subprocess.Popen(
-            command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 120
-        while num_trained(tmp_path) < count:
-            assert running.poll() is None and time.monotonic() < deadline
-            time.sleep(0.01)
-        os.kill(running.pid, signal.SIGKILL)
-        running.wait(60)
+        with running(tmp_path, "ablate", "toy.yaml", "--workers", "1") as driver:
+            driver.wait_until(lambda count=count: num_trained(tmp_path) >= count)
+            driver.send(signal.SIGKILL)
+            driver.ended()
 
     assert num_trained(tmp_path) < 21
     evolve(tmp_path, "ablate", "toy.yaml", "--workers", "1")

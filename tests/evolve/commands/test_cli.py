@@ -7,10 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,8 +21,9 @@ from dashboards.data.trial import TrialView
 from dashboards.questions import trial_files
 from dashboards.state import PageState
 from evolve.cli import app
+from evolve.commands.training import _stop_signals
 from tests.places import RACCOON, ROOT
-from tests.processes import environment, evolve
+from tests.processes import environment, evolve, running
 from tests.small_study import SMALL
 
 
@@ -82,10 +80,13 @@ def test_what_a_trials_page_says_trains_it_again_to_the_last_bit(
     said = trial_files.reproduction_rows(before)
     assert not isinstance(said, Empty)
 
-    places = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = os.environ | {"PATH": places, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    # The shell has an `evolve` that notes what it was given, for ours that need not be loaded first.
+    (tmp_path / "evolve").write_text('#!/bin/sh\nprintf "%s\\n" "$@" > typed\n')
+    (tmp_path / "evolve").chmod(0o755)
+    places = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-c", said[1].text], cwd=tmp_path, env=places, check=True, timeout=60)
     # A training that diverges again ends with status 1.
-    subprocess.run(["bash", "-c", said[1].text], cwd=tmp_path, env=environment, check=False, timeout=240)
+    evolve(tmp_path, *(tmp_path / "typed").read_text().splitlines(), check=False)
 
     after = trial_view(tmp_path, "train-trial_1", 0)
     assert before.verdict == after.verdict == "diverged"
@@ -202,47 +203,44 @@ def test_every_command_gives_an_example_and_speaks_json(name: str) -> None:
 
 
 def test_the_dashboard_tells_programs_its_address(tmp_path: Path) -> None:
-    arguments = ("dashboard", "--no-browser", "--port", "0", "--json")
-    with subprocess.Popen(
-        [sys.executable, "-m", "evolve.cli", *arguments],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-        # A shell that runs tests in the background has them ignore Ctrl-C, and what they start.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    ) as running:
-        try:
-            assert running.stdout is not None
-            told = "".join(running.stdout.readline() for _ in range(3))
-            with urllib.request.urlopen(json.loads(told)["address"], timeout=60) as answer:
-                assert answer.status == 200
-            running.send_signal(signal.SIGINT)
-            assert running.wait(timeout=60) == 0
-        finally:
-            running.kill()
+    with running(tmp_path, "dashboard", "--no-browser", "--port", "0", "--json") as served:
+        served.wait_until(lambda: served.said().count("\n") == 3)
+        with urllib.request.urlopen(json.loads(served.said())["address"], timeout=60) as answer:
+            assert answer.status == 200
+        served.send(signal.SIGINT)
+        assert served.ended(60).returncode == 0
 
 
 def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SMALL.replace("epochs: 1", "epochs: 3"))
-    running = subprocess.Popen(
-        [sys.executable, "-m", "evolve.cli", "run", "--study", "small.yaml", "--workers", "1"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    wait_for(lambda: any((tmp_path / "runs").glob("small/trials/*/seed-0.pt")), running)
-    running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
+    with running(tmp_path, "run", "--study", "small.yaml", "--workers", "1") as driver:
+        driver.wait_until(lambda: any((tmp_path / "runs").glob("small/trials/*/seed-0.pt")))
+        driver.send(signal.SIGINT)
+        stopped = driver.ended(60)
 
-    assert running.returncode == 1
-    assert "stopping; unfinished trials go on with the next run" in err and "Traceback" not in err
-    assert "next    evolve run --study small --resume" in out or "next    evolve show small" in out
+    assert stopped.returncode == 1
+    assert "stopping; unfinished trials go on with the next run" in stopped.stderr and "Traceback" not in stopped.stderr
+    assert (
+        "next    evolve run --study small --resume" in stopped.stdout or "next    evolve show small" in stopped.stdout
+    )
     (tmp_path / "small.yaml").unlink()
     resumed = evolve(tmp_path, "run", "--study", "small", "--resume", "--trials", "1")
     assert "goes on" in resumed.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_termination_asks_to_stop_as_ctrl_c_does_and_the_second_is_not_waited_for(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+
+    with _stop_signals() as should_stop:
+        asked = [should_stop()]
+        signal.raise_signal(number)
+        asked.append(should_stop())
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+
+    assert asked == [False, True]
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.15, 0.3])
@@ -280,13 +278,6 @@ def test_ctrl_c_while_a_library_builds_its_validators_is_a_ctrl_c(
         entry.main()
 
     assert (ended.value.code, capsys.readouterr().err) == (1, "interrupted\n")
-
-
-def wait_for(condition: Callable[[], bool], running: subprocess.Popen[str], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert running.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.skipif(not RACCOON.exists(), reason="the raccoon photographs are not beside the checkout")

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import sqlite3
-import subprocess
-import sys
-import time
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +14,7 @@ import pytest
 
 from detector.hyperparameters import Hyperparameters
 from evolve.study.hyp import read_hyp
-from tests.processes import environment, evolve
+from tests.processes import evolve, running
 
 # Four trials of two steps, the first of them the defaults.
 STUDY = """
@@ -140,19 +136,10 @@ def test_data_that_have_changed_since_the_search_are_refused(confirmed: Path) ->
 
 def test_a_confirmation_that_is_killed_in_the_middle_ends_in_the_same_numbers(confirmed: Path, tmp_path: Path) -> None:
     searched(tmp_path)
-    running = subprocess.Popen(
-        [sys.executable, "-m", "evolve.cli", *COMMAND],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 200
-    while num_trained(tmp_path) < 2:  # among the seeds of the first
-        assert running.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(running.pid, signal.SIGKILL)
-    running.wait(60)
+    with running(tmp_path, *COMMAND) as driver:
+        driver.wait_until(lambda: num_trained(tmp_path) >= 2)  # among the seeds of the first
+        driver.send(signal.SIGKILL)
+        driver.ended()
 
     assert num_trained(tmp_path) < 9
     evolve(tmp_path, *COMMAND)

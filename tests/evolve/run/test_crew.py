@@ -27,6 +27,22 @@ def test_a_single_training_has_the_threads_of_all_cores(monkeypatch: pytest.Monk
     assert crew(trials=1).threads == available_cores()
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (Asked(), True),
+        (Asked(engine="processes"), True),
+        (Asked(engine="serial"), False),
+        (Asked(engine="ray"), False),
+        (Asked(address="auto"), False),
+    ],
+    ids=str,
+)
+def test_only_where_worker_processes_train_is_their_parent_started(asked: Asked, expected: bool) -> None:
+    assert asked.has_processes is expected
+    assert (crew_of(asked, ["cpu"], trials=2, sampler="random").engine == "processes") is expected
+
+
 def test_cores_are_divided_among_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 

@@ -25,27 +25,18 @@ from evolve.run.doctor import Examination, Kind, examine
 from evolve.run.doctor.finding import State
 from evolve.run.picture_folder import picture_folder
 from evolve.storage.database import Storage
-from tests.faults.campaign import workers_of
 from tests.places import ROOT
-from tests.processes import environment, evolve
+from tests.processes import environment, evolve, running
 from tests.small_study import SMALL
 
 STUDY = SMALL.replace("epochs: 1", "epochs: 2").replace("[0.01, 1.0e+5]", "[0.01, 0.02]")
-SECONDS = 200.0
 ELEVEN_MINUTES = 660.0
 
 
-def start(folder: Path, fault: str = "") -> subprocess.Popen[str]:
-    """A real run in a folder; with a fault, a process of it ends itself at that call as `kill -9` would end it."""
+def write_study(folder: Path) -> tuple[str, ...]:
+    """The study of this module in a folder, and the command that runs it."""
     (folder / "small.yaml").write_text(STUDY)
-    settings = environment()
-    if fault:
-        settings |= {"FAULT": fault, "FAULT_MARK": str(folder / "hit")}
-        settings["PYTHONPATH"] = f"{ROOT / 'tests/faults/site'}{os.pathsep}{settings['PYTHONPATH']}"
-    command = [sys.executable, "-m", "evolve.cli", "run", "--study", "small.yaml", "--workers", "1"]
-    return subprocess.Popen(
-        command, cwd=folder, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    return "run", "--study", "small.yaml", "--workers", "1"
 
 
 def doctor(folder: Path, *options: str) -> tuple[int, dict[str, Any]]:
@@ -58,24 +49,23 @@ def kinds(said: dict[str, Any]) -> Counter[str]:
 
 
 def test_a_run_that_was_killed_is_put_right_and_completes(tmp_path: Path) -> None:
-    running = start(tmp_path)
-    deadline = time.monotonic() + SECONDS
-    while not list(tmp_path.glob("runs/small/trials/*/seed-0.pt")):
-        assert running.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    workers = workers_of(running.pid)
-    running.send_signal(signal.SIGSTOP)  # so that it cannot end while it is looked at
-    beside = doctor(tmp_path)
-    running.send_signal(signal.SIGKILL)
-    running.communicate()
-    while any(Path(f"/proc/{pid}").exists() for pid in workers):  # which end when their driver is gone
-        time.sleep(0.05)
+    command = write_study(tmp_path)
+    with running(tmp_path, *command) as driver:
+        driver.wait_until(lambda: list(tmp_path.glob("runs/small/trials/*/seed-0.pt")))
+        workers = driver.workers()
+        driver.send(signal.SIGSTOP)  # so that it cannot end while it is looked at
+        beside = doctor(tmp_path)
+        driver.send(signal.SIGKILL)
+        driver.ended()
+        while any(Path(f"/proc/{pid}").exists() for pid in workers):  # which end when their driver is gone
+            time.sleep(0.05)
 
     before, found = doctor(tmp_path)
     after, mended = doctor(tmp_path, "--fix")
-    again = evolve(tmp_path, "run", "--study", "small.yaml", "--workers", "1", "--json")
+    again = evolve(tmp_path, *command, "--json")
     last, healthy = doctor(tmp_path)
 
+    assert workers
     assert beside[1]["findings"] == [] and "runs it" in beside[1]["running"][0]
     assert before == 1 and kinds(found) >= Counter({"dead lease": 1, "unfinished": 1})
     assert {finding["state"] for finding in found["findings"]} == {"left"}
@@ -94,9 +84,11 @@ def test_a_run_that_was_killed_is_put_right_and_completes(tmp_path: Path) -> Non
 def wrecked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished study in which a worker was killed while it wrote a checkpoint; not to be changed."""
     folder = tmp_path_factory.mktemp("wrecked")
-    with start(folder, "detector.checkpoint:link:2:before") as running:
-        _, said = running.communicate()
-    assert (folder / "hit").exists() and running.returncode == 0, said
+    settings = environment() | {"FAULT": "detector.checkpoint:link:2:before", "FAULT_MARK": str(folder / "hit")}
+    settings["PYTHONPATH"] = f"{ROOT / 'tests/faults/site'}{os.pathsep}{settings['PYTHONPATH']}"
+    command = [sys.executable, "-m", "evolve.cli", *write_study(folder)]
+    finished = subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=240)
+    assert (folder / "hit").exists() and finished.returncode == 0, finished.stderr
     return folder
 
 

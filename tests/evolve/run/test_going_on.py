@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ from typing import Any
 import pytest
 
 from evolve.outcome.verdict import TRAINED_THROUGH
-from evolve.storage import database
+from evolve.storage import database, sqlite
 from evolve.storage.database import Storage
 from evolve.storage.opening import open_engine
 from evolve.storage.sqlite import Patience
 from tests.evolve.commands.test_my_data import write_voc
-from tests.processes import environment, evolve
+from tests.processes import environment, evolve, forked
 from tests.small_study import SMALL
 
 # Two trainings of two steps each.
@@ -95,6 +96,7 @@ def test_data_that_changed_are_refused_or_accepted_and_shown(tmp_path: Path) -> 
     assert "data changed" in report and "1 removed (images/7.jpg)" in report
 
 
+@pytest.mark.slow  # quicker: what a termination does to a driver (test_cli), and to workers (contracts/test_engines)
 def test_a_termination_of_the_whole_group_leaves_the_trial_to_go_on(tmp_path: Path) -> None:
     write_study(tmp_path, PHOTOS.replace("epochs: 2", "epochs: 40"))
     running = subprocess.Popen(
@@ -134,22 +136,25 @@ def test_showing_a_database_of_others_writes_nothing_to_it(tmp_path: Path) -> No
     assert path.read_bytes() == before
 
 
+def make_database(url: str, at: float) -> None:
+    time.sleep(max(at - time.time(), 0))
+    Storage(url).close()
+
+
 def test_several_processes_may_make_a_database_at_once(tmp_path: Path) -> None:
-    code = (
-        "import sys, time\nfrom evolve.storage.database import Storage\n"
-        "time.sleep(max(float(sys.argv[1]) - time.time(), 0))\nStorage('sqlite:///new.db').close()"
-    )
-    at = str(time.time() + 6)
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, at], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(3)
-    ]
+    program = partial(make_database, "sqlite:///new.db", time.time() + 2)
+    with ExitStack() as stack:
+        started = [stack.enter_context(forked(program, tmp_path)) for _ in range(3)]
 
-    errors = [each.communicate(timeout=120)[1] for each in started]
+        ended = [each.ended() for each in started]
 
-    assert [each.returncode for each in started] == [0, 0, 0], errors
+    assert [(each.returncode, each.stderr) for each in ended] == [(0, "")] * 3
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite itself waits for a second where it waits for five."""
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 1)
 
 
 def hold_locked(path: Path, seconds: float) -> subprocess.Popen[str]:
@@ -163,12 +168,13 @@ def hold_locked(path: Path, seconds: float) -> subprocess.Popen[str]:
     return holding
 
 
+@pytest.mark.usefixtures("hasty")
 def test_what_is_written_while_the_database_is_locked_is_written_when_the_lock_goes(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/evolve.db"
     Storage(url).close()
     said: list[str] = []
     engine = open_engine(url, patience=Patience(60, say=said.append))
-    with hold_locked(tmp_path / "evolve.db", 7), engine.begin() as connection:
+    with hold_locked(tmp_path / "evolve.db", 3), engine.begin() as connection:
         connection.exec_driver_sql("insert into evolve_environment values ('x', '{}')")
 
     assert said == ["the database is locked by another process; waiting up to 1 minutes"]
@@ -177,6 +183,7 @@ def test_what_is_written_while_the_database_is_locked_is_written_when_the_lock_g
     engine.dispose()
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_database_that_stays_locked_is_an_error_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
-import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from evolve.run.picture_folder import picture_folder
 from evolve.run.run import Run, run_study
 from evolve.study import Study
 from tests.evolve.commands.test_my_data import write_voc
-from tests.processes import environment
+from tests.processes import environment, running
 from tests.small_study import SMALL
 
 HOLDS_A_FOLDER = """
@@ -207,18 +207,18 @@ def test_rendered_scenes_have_no_folder(
     assert made == [tmp_path / "small"][:folders]
 
 
+def made_in(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("runs/small/pictures-*") if path.is_dir()]
+
+
 def test_the_folder_of_a_run_that_was_killed_goes_with_the_next(tmp_path: Path) -> None:
     run = photos(tmp_path)
     (tmp_path / "small.yaml").write_text(SMALL.replace("data: digits-1", "data: photos"))
-    command = [sys.executable, "-m", "evolve.cli", "run", "--study", "small.yaml", "--workers", "1"]
-    running = subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (folders := [path for path in tmp_path.glob("runs/small/pictures-*") if path.is_dir()]):
-        assert running.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    running.kill()
-    running.wait()
-    left = folders[0].exists()
+    with running(tmp_path, "run", "--study", "small.yaml", "--workers", "1") as driver:
+        driver.wait_until(lambda: made_in(tmp_path))
+        driver.send(signal.SIGKILL)
+        driver.ended()
+    left = made_in(tmp_path)
 
     events = list(run_study(run, should_stop=lambda: False))
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,6 +24,7 @@ from evolve.run.found import export_hyp
 from evolve.run.keeping import affected_by, unneeded
 from evolve.run.lanes import DetectionObjective
 from evolve.run.lived import lived
+from evolve.run.runner import StudyRun
 from evolve.storage.database import Storage
 from evolve.storage.optuna_tables import PARENT
 from evolve.storage.trial_rows import trial_rows
@@ -35,8 +34,7 @@ from evolve.study.hyp import read_hyp, training_of, write_hyp
 from evolve.study.naming import training_study
 from tests.fake_runs import events_of, trials_told
 from tests.fakes import fake_study, make_fake
-from tests.places import ROOT
-from tests.processes import environment, evolve
+from tests.processes import evolve, forked
 from tests.scenes import few_scenes
 
 POPULATION = {"sampler": "pbt", "pbt": {"members": 4, "interval": 1}, "budget": {"trials": 16}}
@@ -102,48 +100,31 @@ def test_a_run_that_is_killed_anywhere_goes_on_as_if_it_had_not_been(
     assert told(tmp_path) == straight
 
 
-SCRIPT = """
-import json
-import sys
-from functools import partial
-from pathlib import Path
-from evolve.run.engines import ProcessEngine
-from evolve.run.runner import StudyRun
-from evolve.storage.database import Storage
-from tests.evolve.run.test_population import POPULATION
-from tests.fake_runs import events_of, trials_told
-from tests.fakes import fake_study, make_fake
-from tests.places import ROOT
-from tests.processes import environment, evolve
-
-if __name__ == "__main__":
-    folder, study = Path(sys.argv[1]), fake_study(**POPULATION)
+def run_in_workers(folder: Path) -> None:
+    """The population in worker processes, whose steps take time; says each event."""
+    study = fake_study(**POPULATION)
     engine = ProcessEngine(partial(make_fake, study.epochs, folder, 0.02), workers=2, lanes=2)
-    run = StudyRun(study, Storage(f"sqlite:///{folder}/evolve.db"), engine, environment_id="test")
-    with run._storage.lease(run.study_id, study.name) as lease:
-        for event in run.events(lease):
+    storage = Storage(f"sqlite:///{folder}/evolve.db")
+    started = StudyRun(study, storage, engine, environment_id="test")
+    with storage.lease(started.study_id, study.name) as lease:
+        for event in started.events(lease):
             print(type(event).__name__, flush=True)
-"""
+    engine.close()
 
 
 def test_kill_9_in_a_generation_changes_nothing_of_what_is_found(
     tmp_path: Path, straight: list[tuple[object, ...]]
 ) -> None:
-    script = tmp_path / "study.py"
-    script.write_text(SCRIPT)
-    command = [sys.executable, str(script), str(tmp_path), json.dumps(POPULATION)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment()) as killed:
-        assert killed.stdout is not None
-        ended = 0
-        for line in killed.stdout:
-            ended += line.strip() == "TrialEnded"
-            if ended == 6:  # two of the second generation
-                killed.kill()
-                break
+    with forked(partial(run_in_workers, tmp_path), tmp_path) as driver:
+        driver.wait_until(lambda: driver.said().count("TrialEnded") >= 6)  # two of the second generation
+        driver.send(signal.SIGKILL)
+        driver.ended()
     before = told(tmp_path)
 
-    subprocess.run(command, check=True, capture_output=True, timeout=300, cwd=ROOT, env=environment())
+    with forked(partial(run_in_workers, tmp_path), tmp_path) as driver:
+        ended = driver.ended()
 
+    assert ended.returncode == 0, ended.stderr
     assert 6 <= sum(state.is_finished() for _, _, state, *_ in before) < 16  # type: ignore[attr-defined]
     assert told(tmp_path) == straight
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,7 +25,7 @@ from evolve.storage.database import Storage
 from evolve.study import Study
 from tests.fake_runs import events_of, trials_told
 from tests.fakes import STEPS_PER_EPOCH, UNLUCKY_SEED, fake_study, make_fake
-from tests.places import ROOT
+from tests.processes import forked
 
 
 def run(
@@ -295,60 +293,31 @@ def test_no_trial_is_started_that_would_not_be_over_in_time(tmp_path: Path) -> N
     assert len(verdicts(tmp_path)) > 3
 
 
-SCRIPT = """
-import sys
-from functools import partial
-from pathlib import Path
-from evolve.run.engines import ProcessEngine
-from evolve.run.runner import StudyRun
-from evolve.outcome.training import TrialOutcome
-from evolve.storage.database import Storage
-from tests.fake_runs import events_of, trials_told
-from tests.fakes import fake_study, make_fake
-
-if __name__ == "__main__":
-    folder = Path(sys.argv[1])
+def run_in_workers(folder: Path, workers: int) -> None:
+    """A study in worker processes, whose steps take time; says each event."""
     storage = Storage(f"sqlite:///{folder}/evolve.db")
-    engine = ProcessEngine(partial(make_fake, 4, folder, 0.02), workers=int(sys.argv[2]))
+    engine = ProcessEngine(partial(make_fake, 4, folder, 0.02), workers=workers)
     run = StudyRun(fake_study(sampler="tpe"), storage, engine, environment_id="test")
     with storage.lease(run.study_id, "fake") as lease:
         for event in run.events(lease):
             print(type(event).__name__, flush=True)
-"""
+    engine.close()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_kill_9_loses_no_finished_trial_doubles_none_and_changes_no_parameters(tmp_path: Path, workers: int) -> None:
-    script = tmp_path / "study.py"
-    script.write_text(SCRIPT)
-    killed = subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path), str(workers)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    assert killed.stdout is not None
-    ended = 0
-    for line in killed.stdout:
-        ended += line.strip() == "TrialEnded"
-        if ended == 2:
-            time.sleep(0.15)
-            killed.send_signal(signal.SIGKILL)
-            break
-    killed.wait()
-    killed.stdout.close()
+    program = partial(run_in_workers, tmp_path, workers)
+    with forked(program, tmp_path) as driver:
+        driver.wait_until(lambda: driver.said().count("TrialEnded") >= 2)
+        time.sleep(0.15)
+        driver.send(signal.SIGKILL)
+        assert driver.ended().returncode == -signal.SIGKILL
     finished = {each.number: each for each in trials_told(tmp_path) if each.state.is_finished()}
 
-    subprocess.run(
-        [sys.executable, str(script), str(tmp_path), str(workers)],
-        check=True,
-        capture_output=True,
-        timeout=120,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
+    with forked(program, tmp_path) as driver:
+        ended = driver.ended()
 
+    assert ended.returncode == 0, ended.stderr
     after = trials_told(tmp_path)
     assert len(finished) >= 2
     assert [each.number for each in after] == list(range(6))
