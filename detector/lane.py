@@ -33,6 +33,7 @@ class LaneSpec:
         traced_from: Step from which on each is traced, module by module, which takes time; None for none. Such a lane
             trains alone.
         has_critical: Whether the critical ratio of its updates is measured at a few steps (`detector.critical`).
+        critical_at: Steps at which it is measured in place of those; none for those.
     """
 
     values: Hyperparameters
@@ -46,6 +47,7 @@ class LaneSpec:
     is_inspected: bool = False
     traced_from: int | None = None
     has_critical: bool = False
+    critical_at: frozenset[int] = frozenset()
 
     def values_at(self, epoch: int) -> Hyperparameters:
         """What it is trained with in an epoch, counted from 0."""

@@ -122,7 +122,7 @@ class Trainer:
         if (stored := spec.start.checkpoint) is not None:
             checkpoint.check_same_training(stored, plan, spec.values_at(stored.epoch), spec.seed)
         epoch = 0 if stored is None else stored.epoch + 1
-        critical = self._critical_steps(spec.values) if spec.has_critical else frozenset()
+        critical = spec.critical_at or (self._critical_steps(spec.values) if spec.has_critical else frozenset())
         lane = Lane(
             number=self._num_admitted,
             spec=spec,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -18,9 +19,9 @@ class CriticalRate:
     """The learning rate from which on the first update at the full rate raises the loss of its own batch.
 
     Attributes:
-        value: Median over the trials that measured it, as `lr0`.
-        lowest, highest: Quarter and three quarters of them.
-        num_trials: How many did.
+        value: Median over the trials that measured it, as `lr0`; or what was measured before the first of them.
+        lowest, highest: Quarter and three quarters of them; or the rates that it was found between.
+        num_trials: How many did; 0 where it was measured before.
     """
 
     value: float
@@ -36,6 +37,11 @@ class CriticalRate:
     @property
     def sentence(self) -> str:
         """The same in words, with the spread over trials."""
+        if not self.num_trials:
+            return (
+                f"Before the first trial short trainings put the critical rate at {RATE} {number(self.value)} "
+                f"({number(self.lowest)} to {number(self.highest)}); the range lies around it."
+            )
         trials = counted(self.num_trials, "trial")
         spread = f", half of them {number(self.lowest)} to {number(self.highest)}" if self.num_trials > 1 else ""
         return (
@@ -47,9 +53,14 @@ class CriticalRate:
 def critical_rate(view: StudyView) -> CriticalRate | None:
     """The critical rate of a study that searches the learning rate; None where nothing measured it.
 
-    A ratio measured with one rate is taken to hold for others in proportion, as of plain gradient descent it does.
+    It is what the range lies around, if it does, else what its trials measured. A ratio measured with one rate is taken
+    to hold for others in proportion, as of plain gradient descent it does.
     """
-    if RATE not in view.params or view.critical.empty:
+    if RATE not in view.params:
+        return None
+    if (before := _measured_before(view.facts.config.get("space"))) is not None:
+        return before
+    if view.critical.empty:
         return None
     rows = view.critical[~view.critical["in_warmup"].astype(bool)]
     first = rows.sort_values("step").groupby(["number", "seed"])["critical_ratio"].first().groupby("number").median()
@@ -58,6 +69,15 @@ def critical_rate(view: StudyView) -> CriticalRate | None:
         return None
     lowest, value, highest = rates.quantile([0.25, 0.5, 0.75])
     return CriticalRate(value=float(value), lowest=float(lowest), highest=float(highest), num_trials=len(rates))
+
+
+def _measured_before(space: object) -> CriticalRate | None:
+    axis = space.get(RATE) if isinstance(space, Mapping) else None
+    if not isinstance(axis, Mapping) or axis.get("edge") is None:
+        return None
+    edge = float(axis["edge"])
+    measured = [float(each) for each in axis.get("measured") or (edge,)]
+    return CriticalRate(value=edge, lowest=min(measured), highest=max(measured), num_trials=0)
 
 
 def mark_critical(figure: go.Figure, found: CriticalRate | None, *, x: Parameter, y: Parameter | None = None) -> None:

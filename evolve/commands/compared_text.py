@@ -46,7 +46,8 @@ def compared_of(storage: str, study: Study | None, rows: list[TrialRow]) -> tupl
 
     found = stored_ablation(storage, study)
     lines, is_last = _lines(found), found.missing == 0 and not found.ablation.confirms
-    fitness = {row.number: row.fitness for row in rows if row.verdict in TRAINED_THROUGH}
+    through = [row for row in rows if row.verdict in TRAINED_THROUGH]
+    fitness = {row.number: row.fitness for row in through if row.fitness is not None}
     if not found.ablation.confirms and (arm := chosen_arm(found, fitness)) is not None:
         lines.append(f"export  {arm.name}: {arm.said}")
     rows = sorted(rows, key=lambda row: row.number < found.plan.num_tuning)

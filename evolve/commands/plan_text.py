@@ -12,6 +12,7 @@ from evolve.run.data import DataChecked
 from evolve.run.detection import measure_cost
 from evolve.run.run import Run
 from evolve.study import Study
+from evolve.study.placing import placing_text
 from evolve.study.population import Pbt, PopulationPlan
 from evolve.study.space import Choices
 
@@ -205,4 +206,6 @@ def _stopper(study: Study) -> str:
 def _range_text(parameter: Any) -> str:
     if isinstance(parameter, Choices):
         return ", ".join(str(choice) for choice in parameter.choices)
+    if text := placing_text(parameter):
+        return text
     return f"{parameter.low:g} .. {parameter.high:g}{' (log)' if getattr(parameter, 'log', False) else ''}"

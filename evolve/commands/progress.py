@@ -25,6 +25,7 @@ from evolve.run.events import (
     DatabaseAway,
     LanesChosen,
     LanesParted,
+    RangesPlaced,
     RunEvent,
     StartChecked,
     StudyStopped,
@@ -106,6 +107,9 @@ class Progress:
             self._say_data(event)
         elif isinstance(event, LanesChosen):
             self._say(event.text)
+        elif isinstance(event, RangesPlaced):
+            for text in event.texts:
+                self._say(f"placed  {text}")
         elif isinstance(event, StartChecked):
             self._say(f"weights {event.text}")
         elif isinstance(event, TrialStarted):

@@ -38,6 +38,13 @@ class LanesChosen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RangesPlaced:
+    """Ranges lie around what was measured before the first trial; a text for each."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialStarted:
     """A trial begins to train, or goes on from where it was stopped."""
 
@@ -119,6 +126,7 @@ class StudyStopped:
 RunEvent = (
     StartChecked
     | LanesChosen
+    | RangesPlaced
     | TrialStarted
     | TrialProgressed
     | WorkerLost

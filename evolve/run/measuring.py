@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from evolve.errors import EvolveError
+from evolve.run.apart import apart
 from evolve.run.detection import open_study_data, prepare_torch
 from evolve.run.engines.crash import is_out_of_memory
-from evolve.run.engines.processes import CONTEXT
 from evolve.run.events import LanesChosen
 from evolve.study import Study
 
@@ -66,28 +66,16 @@ def choose_lanes(study: Study, device: str, *, threads: int, most: int, pictures
     Raises:
         EvolveError: The measurement failed or its process died.
     """
-    ours, theirs = CONTEXT.Pipe(duplex=False)
-    process = CONTEXT.Process(target=_measure, args=(theirs, study, device, threads, most, pictures), daemon=True)
-    process.start()
-    theirs.close()
     try:
-        answer: Any = ours.recv()
-    except EOFError:
-        process.join()
-        answer = f"its process died with exit code {process.exitcode}"
-    process.join()
-    if isinstance(answer, str):
-        raise EvolveError(f"--lanes auto: could not be measured: {answer}; name a number, such as --lanes 1")
-    chosen: LanesChosen = answer
-    return chosen
+        return apart(_measure, study, device, threads, most, pictures)
+    except EvolveError as error:
+        text = f"--lanes auto: could not be measured: {error}; name a number, such as --lanes 1"
+        raise EvolveError(text) from error
 
 
-def _measure(pipe: Any, study: Study, device: str, threads: int, most: int, pictures: Path | None) -> None:
-    try:
-        prepare_torch(num_threads=threads)
-        pipe.send(measured(study, open_study_data(study, pictures), device, most=most))
-    except Exception as error:
-        pipe.send(f"{type(error).__name__}: {error}")
+def _measure(study: Study, device: str, threads: int, most: int, pictures: Path | None) -> LanesChosen:
+    prepare_torch(num_threads=threads)
+    return measured(study, open_study_data(study, pictures), device, most=most)
 
 
 def measured(study: Study, dataset: Any, device: str, *, most: int) -> LanesChosen:

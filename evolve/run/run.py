@@ -25,17 +25,28 @@ from evolve.run.detection import (
     environment,
 )
 from evolve.run.engines import Engine, Limits, ProcessEngine, SerialEngine
-from evolve.run.events import DatabaseAway, LanesChosen, RunEvent, StartChecked, TrialEnded, TrialPaused, TrialStarted
+from evolve.run.events import (
+    DatabaseAway,
+    LanesChosen,
+    RangesPlaced,
+    RunEvent,
+    StartChecked,
+    TrialEnded,
+    TrialPaused,
+    TrialStarted,
+)
 from evolve.run.keeping import affected_by, drop, unneeded_of
 from evolve.run.lanes import make_objective
 from evolve.run.measuring import choose_lanes
 from evolve.run.picture_folder import picture_folder
+from evolve.run.placing import placed_study
 from evolve.run.runner import StudyRun
 from evolve.run.weight_files import pinned, start_text
 from evolve.storage.database import Storage
 from evolve.storage.runs import RunFacts, RunTime, recorded
 from evolve.study import DIGITS, Study, planning
 from evolve.study.earlier import Earlier
+from evolve.study.placing import placing_texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +110,20 @@ def run_study(run: Run, *, should_stop: Callable[[], bool]) -> Generator[DataChe
     is_rendered = run.study.data in DIGITS
     with nullcontext() if is_rendered else picture_folder(run.folder) as pictures:
         run = replace(run, pictures=pictures)
+        if names := run.study.space.unplaced:
+            run = _placed(run)
+            yield RangesPlaced(texts=placing_texts(run.study, names))
         yield from _patiently(run, should_stop)
+
+
+def _placed(run: Run) -> Run:
+    """The run of a study whose ranges are placed, if it may run at all."""
+    with closing(Storage(run.storage_url)) as storage:
+        storage.check_can_run(run.study)
+    checked = run.checked or surveyed(run.study, run.pictures)
+    found = run.crew(choose_device(run.device))
+    study = placed_study(run.study, found.devices[0], threads=found.threads, pictures=run.pictures)
+    return replace(run, study=study, checked=checked)
 
 
 def _patiently(run: Run, should_stop: Callable[[], bool]) -> Generator[DataChecked | RunEvent, None, None]:

@@ -70,7 +70,10 @@ def _own(raw: Mapping[str, Any]) -> Own | None:
 def _of_study(ablation: Ablation, plan: ArmPlan) -> dict[str, Any]:
     values = {name: [arm.params[name] for arm in plan.arms] for name in plan.arms[0].params}
     scientific = {name: Choices(choices=_different(found)) for name, found in values.items()}
-    nuisance = {} if ablation.nuisance is None else dict(ablation.nuisance.space)
+    nuisance = Space({}) if ablation.nuisance is None else ablation.nuisance.space
+    if nuisance.unplaced:
+        text = "is measured for a search, not for arms, which are all tuned over the same range: write low and high"
+        raise DefinitionError(Problem(path=f"nuisance.space.{name}.around", text=text) for name in nuisance.unplaced)
     found: dict[str, Any] = {"space": Space({**scientific, **nuisance}), "sampler": "arms", "pruner": "none"}
     found |= {"seeds": plan.seeds, "baseline": False}
     if ablation.metric != "fitness":

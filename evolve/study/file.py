@@ -17,6 +17,7 @@ from detector.text_files import TextFileError, read_text
 from detector.yaml_text import YamlError, load
 from evolve.errors import Problem, StudyError, shown, unknown_text
 from evolve.study import Study, validated
+from evolve.study.placing import placed_like
 
 AUTO = "auto"
 MAX_UPDATES = 100_000_000
@@ -115,7 +116,8 @@ class StudyFile:
             if key in self.open_keys or key.partition(".")[2] in self.searched
         }
         generation = {} if "defaults" in self.raw else {"defaults": stored.defaults}
-        return self.settled({key: getattr(stored, key) for key in self.open_keys} | generation, kept)
+        values = {key: getattr(stored, key) for key in self.open_keys} | generation
+        return placed_like(self.settled(values, kept), stored)
 
     def preview(self) -> Study:
         """The study with everything left open at its default, to be described before there are data.

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 Scalar = float | str | bool
 MAX_POINTS = 100_000  # of a grid and of each range in it; the grid is held in memory
 CONFIDENCES = ("low", "medium", "high")
+AROUND = ("critical",)
+BELOW, ABOVE, MAX_FACTOR = 100.0, 4.0, 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,53 @@ class Prior:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """How a range lies around something that is measured before the first trial.
+
+    Attributes:
+        what: critical: the learning rate beyond which short trainings do not bear their own updates.
+        below, above: Factors: the range begins at what is measured over `below`, and ends at `above` times it.
+        edge: What was measured; None while nobody has.
+        measured: The highest rate that was borne and the lowest that was not; none where a person has named the edge.
+
+    Raises:
+        ValueError: One of these is not allowed.
+    """
+
+    what: str = AROUND[0]
+    below: float = BELOW
+    above: float = ABOVE
+    edge: float | None = None
+    measured: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.what not in AROUND:
+            raise ValueError(f"around {shown(self.what)} is not one of {', '.join(AROUND)}")
+        for name in ("below", "above"):
+            factor = getattr(self, name)
+            if not 1 <= factor <= MAX_FACTOR:
+                raise ValueError(f"{name} {factor:g} is not a factor of 1 to {MAX_FACTOR:,}")
+        if self.below == self.above == 1:
+            raise ValueError("below and above are both 1, which leaves a single value; raise one of them")
+        if self.edge is not None and not (isfinite(self.edge) and self.edge > 0):
+            raise ValueError(f"edge {self.edge:g} is not a number above 0")
+
+    def ends(self, unmeasured: float) -> tuple[float, float]:
+        """Lower and upper end of the range, to three digits.
+
+        Args:
+            unmeasured: What stands for the edge while nobody has measured it.
+        """
+        edge = unmeasured if self.edge is None else self.edge
+        return float(f"{edge / self.below:.3g}"), float(f"{edge * self.above:.3g}")
+
+    def to_mapping(self) -> dict[str, Any]:
+        """What is written of it in a study."""
+        written: dict[str, Any] = {"around": self.what, "below": self.below, "above": self.above}
+        return written if self.edge is None else written | {"edge": self.edge, "measured": list(self.measured)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
     """Numbers between two ends, both included.
 
@@ -46,6 +95,7 @@ class Range:
         step: Distance of the allowed values from `low` on, or None for all numbers.
         points: Number of values in a grid, or None to fit the budget of trials.
         prior: What a person thinks of it, or None.
+        around: What the ends follow from, where they do; while nobody has measured that, they stand around the default.
 
     Raises:
         ValueError: The ends, the step, the number of points or the prior are not allowed.
@@ -57,6 +107,7 @@ class Range:
     step: float | None = None
     points: int | None = None
     prior: Prior | None = None
+    around: Around | None = None
 
     def __post_init__(self) -> None:
         if not (isfinite(self.low) and isfinite(self.high)):
@@ -73,6 +124,11 @@ class Range:
             raise ValueError(f"points {self.points} is above {MAX_POINTS:,}")
         if self.prior is not None and not self.holds(self.prior.centre):
             raise ValueError(f"centre {shown(self.prior.centre)} of the prior is outside {self.low:g}..{self.high:g}")
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether its ends are known."""
+        return self.around is None or self.around.edge is not None
 
     @property
     def largest(self) -> float:
@@ -106,6 +162,10 @@ class Range:
     def to_mapping(self) -> dict[str, Any]:
         """The range as it may be written in a study."""
         optional = {"step": self.step, "points": self.points, **_written(self.prior)}
+        if self.around is not None:
+            optional |= self.around.to_mapping()
+            if not self.is_placed:
+                return {key: value for key, value in optional.items() if value is not None}
         return {"low": self.low, "high": self.high, "log": self.log} | {
             key: value for key, value in optional.items() if value is not None
         }

@@ -11,7 +11,7 @@ from detector.hyperparameters import Hyperparameters, allowed_choices, names, nu
 from detector.plan import TrainingPlan
 from detector.written_numbers import as_float
 from evolve.errors import DefinitionError, Problem, shown, unknown_text
-from evolve.study.parameters import CONFIDENCES, MAX_POINTS, Choices, Prior, Range, Scalar
+from evolve.study.parameters import CONFIDENCES, MAX_POINTS, Around, Choices, Prior, Range, Scalar
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -30,6 +30,8 @@ __all__ = [
     "value_of",
 ]
 Value = TypeVar("Value")
+PLACEABLE = ("lr0",)  # hyperparameters of which something is measured that a range may lie around
+_OF_EDGE = {"below", "above", "edge"}
 OF_PLAN = ("batch_size", "nominal_batch_size")  # of a training's plan, and searched as hyperparameters are
 
 
@@ -79,6 +81,11 @@ class Space(Mapping[str, Parameter]):
     def ranges(self) -> dict[str, Range]:
         """The parameters that are numbers between two ends; `log` says how to draw their axis."""
         return {name: axis for name, axis in self.items() if isinstance(axis, Range)}
+
+    @property
+    def unplaced(self) -> tuple[str, ...]:
+        """Names of the ranges that lie around something that nobody has measured yet."""
+        return tuple(name for name, axis in self.ranges().items() if not axis.is_placed)
 
     def grid(self, trials: int) -> dict[str, list[Scalar]]:
         """Values of each parameter, whose combinations make the grid.
@@ -219,6 +226,8 @@ def _of_plan(name: str, raw: object) -> Scalar:
 def _range(name: str, raw: Mapping[str, object]) -> Range:
     if allowed := [8, 16, 32] if name in OF_PLAN else allowed_choices(name):
         raise ValueError(f"has no low and high; write choices: {list(allowed)}")
+    if "around" in raw:
+        return _placed_range(name, raw)
     _check_keys(raw, ("low", "high", "log", "step", "points"))
     given = {key: value for key, value in raw.items() if value is not None}
     if missing := [end for end in ("low", "high") if end not in given]:
@@ -231,9 +240,39 @@ def _range(name: str, raw: Mapping[str, object]) -> Range:
     return Range(**values)
 
 
+def _placed_range(name: str, raw: Mapping[str, object]) -> Range:
+    if name not in PLACEABLE:
+        raise ValueError(f"around is not allowed: nothing is measured of it but of {', '.join(PLACEABLE)}")
+    _check_keys(raw, ("around", "below", "above", "points", "edge", "measured", "low", "high", "log"))
+    given = {key: value for key, value in raw.items() if value is not None}
+    values = check_each(given, _placed_value)
+    measured = [as_number(each) for each in values.get("measured", ())]
+    around = Around(
+        what=values.get("around", ""),
+        measured=tuple(measured),
+        **{key: values[key] for key in _OF_EDGE & values.keys()},
+    )
+    lowest, highest = numeric_range(name)
+    low, high = around.ends(unmeasured=float(getattr(Hyperparameters(), name)))
+    placed = Range(low=max(low, lowest), high=min(high, highest), log=True, points=values.get("points"), around=around)
+    # As they are stored beside what they follow from, for those who read no more than a range.
+    for key in ("low", "high", "log"):
+        if key in values and (not placed.is_placed or values[key] != getattr(placed, key)):
+            raise ValueError(f"{key} {shown(values[key])} is given beside around, which decides it; leave one out")
+    return placed
+
+
 def _check_keys(raw: Mapping[str, object], known: tuple[str, ...]) -> None:
     if unknown := [key for key in raw if key not in known]:
         raise DefinitionError(Problem(path="", text=unknown_text("key", key, known)) for key in unknown)
+
+
+def _placed_value(key: str, raw: object) -> Any:
+    if key in _OF_EDGE:
+        return as_number(raw)
+    if key == "measured" and not isinstance(raw, list | tuple):
+        raise ValueError(f"{shown(raw)} is not a list of numbers")
+    return _range_value(key, raw)
 
 
 def _range_value(key: str, raw: object) -> Any:

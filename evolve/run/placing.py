@@ -1,0 +1,125 @@
+"""Ranges that lie around the critical rate: measured by a short training of the defaults before the first trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from math import sqrt
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from evolve.errors import EvolveError
+from evolve.formatting import number
+from evolve.run.apart import apart
+from evolve.run.detection import open_study_data, prepare_torch
+from evolve.study import Study
+from evolve.study.placing import Measured, placed
+
+UPDATES, WARMUP, MEASURED_AT = 32, 8, (10, 16, 22, 28)  # of a short training
+FIRST, STRIDE, SMALLEST, LARGEST = 0.25, 4.0, 1e-6, 1e4  # rates that are tried
+BEYOND = 0.5  # at rates that are borne the ratio is 0.6 to 2.6, above them 0.06 to 0.4: benchmarks/critical_rate.py
+
+
+def placed_study(study: Study, device: str, *, threads: int, pictures: Path | None = None) -> Study:
+    """A study all of whose ranges are placed, by what is measured now in a process of its own.
+
+    Args:
+        study: Its data can be trained on.
+        device: torch's name of the device.
+        threads: Threads of torch, as in a worker.
+        pictures: Folder in which the processes of the run share decoded images.
+
+    Raises:
+        EvolveError: Nothing could be measured.
+    """
+    try:
+        found = apart(_measured, study, device, threads, pictures)
+    except EvolveError as error:
+        names = " and ".join(f"space.{name}.around" for name in study.space.unplaced)
+        raise EvolveError(f"study {study.name}: {names}: not measured: {error}; write low and high there") from error
+    return placed(study, dict.fromkeys(study.space.unplaced, found))
+
+
+def _measured(study: Study, device: str, threads: int, pictures: Path | None) -> Measured:
+    prepare_torch(num_threads=threads)
+    return critical_rate(partial(ratio_at, study, open_study_data(study, pictures), device))
+
+
+def critical_rate(ratio_of: Callable[[float], float]) -> Measured:
+    """The learning rate at which an update is about twice what it may be without raising the loss of its own batch.
+
+    At low rates a network comes to where its updates are as large as they may be, whatever the rate: the ratio is about
+    1 there, and falls only beyond the rate that trainings bear. So rates are tried by strides, then between two.
+
+    Args:
+        ratio_of: Median critical ratio of a short training at a rate; 0 where it diverges.
+
+    Raises:
+        EvolveError: No rate that was tried is too high, or all are.
+
+    Source: Cohen et al. 2021, Gradient descent on neural networks typically occurs at the edge of stability.
+    """
+    ratios: dict[float, float] = {}
+
+    def is_beyond(rate: float) -> bool:
+        ratios[rate] = ratio_of(rate)
+        return not ratios[rate] >= BEYOND
+
+    rate = FIRST
+    stride = 1 / STRIDE if is_beyond(rate) else STRIDE
+    while SMALLEST <= rate * stride <= LARGEST:
+        rate = rounded(rate * stride)
+        if is_beyond(rate) is (stride > 1):
+            break
+    else:
+        raise EvolveError(
+            f"every rate from {min(ratios):g} to {max(ratios):g} {'is borne' if stride > 1 else 'diverges'}"
+        )
+    low = max(each for each, ratio in ratios.items() if ratio >= BEYOND)
+    high = min(each for each in ratios if each > low)
+    middle = rounded(sqrt(low * high))
+    low, high = (low, middle) if is_beyond(middle) else (middle, high)
+    tried = ", ".join(f"{number(each)}: {number(ratios[each])}" for each in sorted(ratios))
+    reason = (
+        f"critical rate between {number(low)} and {number(high)}, by trainings of {UPDATES} updates (how much "
+        f"larger an update could be, the median, by rate: {tried})"
+    )
+    return Measured(edge=rounded(sqrt(low * high)), measured=(low, high), reason=reason)
+
+
+def ratio_at(study: Study, dataset: Any, device: str, rate: float) -> float:
+    """Median critical ratio of a short training of a study's defaults at a learning rate; 0 where it diverges.
+
+    Args:
+        study: What is trained.
+        dataset: A `detector.datasets.listing.Dataset`.
+        device: torch's name of the device.
+        rate: Reached after a warm-up of a few updates.
+    """
+    from detector.telemetry import StepTelemetry
+    from detector.trainer import LaneSpec, Trainer
+
+    plan = replace(study.training_plan(device, study.seeds[0]), epochs=UPDATES)
+    steps = frozenset(update * plan.accumulation - 1 for update in MEASURED_AT)
+    warming = {"warmup": "linear", "warmup_epochs": 0.0, "warmup_steps": float(WARMUP * plan.accumulation)}
+    values = replace(study.hyperparameters(study.baseline_params()), lr0=rate, schedule="constant", **warming)
+    trainer = Trainer(plan, dataset, [LaneSpec(values=values, critical_at=steps)])
+    ratios = []
+    with closing(trainer.fit()) as records:
+        for record in records:
+            if isinstance(record, StepTelemetry):
+                if not record.is_finite:
+                    return 0.0
+                if record.step in steps:
+                    ratios.append(record.critical_ratio)
+                if record.step >= UPDATES * plan.accumulation - 1:
+                    break
+    return median(ratios)
+
+
+def rounded(rate: float) -> float:
+    """A rate to three digits."""
+    return float(f"{rate:.3g}")
