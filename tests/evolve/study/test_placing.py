@@ -83,7 +83,7 @@ def test_a_prior_is_kept_and_may_lie_anywhere_until_the_range_is_placed(tmp_path
     study = placed(written(tmp_path, text).preview(), FOUND)
 
     assert rate(study).prior is not None and rate(study).prior.centre == 0.9 and rate(study).high == 2.0  # type: ignore[union-attr]
-    with pytest.raises(StudyError, match=r"space.lr0: centre 0.9 of the prior is outside 0.0001..0.004"):
+    with pytest.raises(StudyError, match=r"space.lr0: centre 0.9 of the prior is outside 1e-05..0.004"):
         placed(written(tmp_path, text).preview(), {"lr0": Measured(edge=0.001, measured=(), reason="")})
 
 
