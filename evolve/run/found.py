@@ -240,7 +240,8 @@ class _Taken:
 
 
 def _taken(storage: Storage, study: Study, best: Best, trial: int | None) -> _Taken:
-    from evolve.storage.confirmations import Standing, standing_of  # statistics, of no use to a run that trains
+    from evolve.confirmed import Standing
+    from evolve.storage.confirmations import standing_of  # statistics, of no use to a run that trains
 
     if trial is not None:
         _check_trained(storage, study.name, trial)

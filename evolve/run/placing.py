@@ -104,8 +104,14 @@ def ratio_at(study: Study, dataset: Any, device: str, rate: float) -> float:
 
     plan = replace(study.training_plan(device, study.seeds[0]), epochs=UPDATES)
     steps = frozenset(update * plan.accumulation - 1 for update in MEASURED_AT)
-    warming = {"warmup": "linear", "warmup_epochs": 0.0, "warmup_steps": float(WARMUP * plan.accumulation)}
-    values = replace(study.hyperparameters(study.baseline_params()), lr0=rate, schedule="constant", **warming)
+    values = replace(
+        study.hyperparameters(study.baseline_params()),
+        lr0=rate,
+        schedule="constant",
+        warmup="linear",
+        warmup_epochs=0.0,
+        warmup_steps=float(WARMUP * plan.accumulation),
+    )
     trainer = Trainer(plan, dataset, [LaneSpec(values=values, critical_at=steps)])
     ratios = []
     with closing(trainer.fit()) as records:
