@@ -18,6 +18,7 @@ from optuna.samplers import CmaEsSampler, GPSampler
 from optuna.study import StudyDirection
 
 from detector.telemetry import EndCause, LaneEnded
+from evolve.errors import StudyError
 from evolve.outcome.margin import divergence_margin
 from evolve.outcome.verdict import Verdict
 from evolve.run.lending import Course, lent, suggest, trained
@@ -49,6 +50,9 @@ def objective(
         EvolveError: Study, data or device cannot be used.
     """
     found, device = lent(study, data=data, device=device)
+    if unplaced := found.space.unplaced:
+        text = "is measured by `evolve run` alone; write low and high, or the edge that a run has found"
+        raise StudyError(f"study {found.name}: space.{unplaced[0]}.around: {text}")
     return StudyObjective(found, device=device, folder=Path(folder))
 
 

@@ -42,16 +42,15 @@ def compared_of(storage: str, study: Study | None, rows: list[TrialRow]) -> tupl
     if study is None or study.ablation is None:
         return rows, [], "report"
     from evolve.ablation.chosen import chosen_arm
-    from evolve.outcome.verdict import TRAINED_THROUGH
 
     found = stored_ablation(storage, study)
-    lines, is_last = _lines(found), found.missing == 0 and not found.ablation.confirms
-    through = [row for row in rows if row.verdict in TRAINED_THROUGH]
-    fitness = {row.number: row.fitness for row in through if row.fitness is not None}
+    lines, then = _lines(found), "ablate"
+    fitness = {row.number: row.fitness for row in rows if row.is_trained_through and row.fitness is not None}
     if not found.ablation.confirms and (arm := chosen_arm(found, fitness)) is not None:
         lines.append(f"export  {arm.name}: {arm.said}")
-    rows = sorted(rows, key=lambda row: row.number < found.plan.num_tuning)
-    return rows, lines, "export" if is_last else "ablate"
+        has_learned = max(fitness.values()) >= study.thresholds.floor  # else there is nothing to export
+        then = "export" if has_learned and not found.missing else then
+    return sorted(rows, key=lambda row: row.number < found.plan.num_tuning), lines, then
 
 
 def _lines(found: Compared) -> list[str]:

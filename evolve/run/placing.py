@@ -20,7 +20,9 @@ from evolve.study.placing import Measured, placed
 
 UPDATES, WARMUP, MEASURED_AT = 32, 8, (10, 16, 22, 28)  # of a short training
 FIRST, STRIDE, SMALLEST, LARGEST = 0.25, 4.0, 1e-6, 1e4  # rates that are tried
-BEYOND = 0.5  # at rates that are borne the ratio is 0.6 to 2.6, above them 0.06 to 0.4: benchmarks/critical_rate.py
+BEYOND = (
+    0.5  # whole trainings: 1.6 to 5.5 at rates that are borne, 0.1 to 0.7 at the next (benchmarks/critical_rate.py)
+)
 
 
 def placed_study(study: Study, device: str, *, threads: int, pictures: Path | None = None) -> Study:
@@ -51,8 +53,9 @@ def _measured(study: Study, device: str, threads: int, pictures: Path | None) ->
 def critical_rate(ratio_of: Callable[[float], float]) -> Measured:
     """The learning rate at which an update is about twice what it may be without raising the loss of its own batch.
 
-    At low rates a network comes to where its updates are as large as they may be, whatever the rate: the ratio is about
-    1 there, and falls only beyond the rate that trainings bear. So rates are tried by strides, then between two.
+    A training comes to where its updates are about as large as they may be, whatever the rate, so one ratio cannot be
+    scaled up: it is of the order of 1 at all rates that are borne, and falls beyond. So rates are tried by strides, then
+    between two.
 
     Args:
         ratio_of: Median critical ratio of a short training at a rate; 0 where it diverges.
@@ -104,8 +107,14 @@ def ratio_at(study: Study, dataset: Any, device: str, rate: float) -> float:
 
     plan = replace(study.training_plan(device, study.seeds[0]), epochs=UPDATES)
     steps = frozenset(update * plan.accumulation - 1 for update in MEASURED_AT)
-    warming = {"warmup": "linear", "warmup_epochs": 0.0, "warmup_steps": float(WARMUP * plan.accumulation)}
-    values = replace(study.hyperparameters(study.baseline_params()), lr0=rate, schedule="constant", **warming)
+    values = replace(
+        study.hyperparameters(study.baseline_params()),
+        lr0=rate,
+        schedule="constant",
+        warmup="linear",
+        warmup_epochs=0.0,
+        warmup_steps=float(WARMUP * plan.accumulation),
+    )
     trainer = Trainer(plan, dataset, [LaneSpec(values=values, critical_at=steps)])
     ratios = []
     with closing(trainer.fit()) as records:

@@ -102,7 +102,7 @@ def _unused_fixed_values(study: Study) -> Iterator[str]:
         return
     if study.baseline:
         for name, value in study.baseline_params().items():
-            if not study.space[name].holds(value):
+            if name not in study.space.unplaced and not study.space[name].holds(value):
                 yield f"space.{name}: leaves out the baseline's value {value!r}, which is trained all the same"
         return
     for name in study.space:

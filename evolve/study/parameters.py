@@ -122,7 +122,7 @@ class Range:
             raise ValueError(f"points {self.points} is not at least 2, one for each end")
         if self.points is not None and self.points > MAX_POINTS:
             raise ValueError(f"points {self.points} is above {MAX_POINTS:,}")
-        if self.prior is not None and not self.holds(self.prior.centre):
+        if self.prior is not None and self.is_placed and not self.holds(self.prior.centre):
             raise ValueError(f"centre {shown(self.prior.centre)} of the prior is outside {self.low:g}..{self.high:g}")
 
     @property

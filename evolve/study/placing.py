@@ -38,7 +38,7 @@ def placed(study: Study, found: Mapping[str, Measured]) -> Study:
         assert isinstance(axis, Range) and axis.around is not None
         # Only what is written: the ends follow from it.
         around = replace(axis.around, edge=each.edge, measured=each.measured)
-        space[name] = {"points": axis.points, **around.to_mapping()}
+        space[name] |= around.to_mapping()
         decisions[key_of(name)] = each.reason
     mapping = study.to_mapping() | {"decisions": decisions, "space": space}
     return Study.from_mapping(mapping, origin=f"study {study.name}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from optuna.distributions import FloatDistribution
 
@@ -78,6 +80,20 @@ def test_critical_ratios_put_the_edge_on_the_map_where_no_trial_diverged(own_eng
     assert found.sentences[-1].startswith("Just after the warm-up, lr0 ")
     dotted = [each for each in divergence_map.draw(found).layout.shapes if each.line.dash == "dot"]
     assert any(each.x0 == pytest.approx(rates[1]) and each.line.color == style("diverged").color for each in dotted)
+
+
+def test_what_the_range_lies_around_is_drawn_before_anything_that_trials_measured(own_engine):
+    add_study(own_engine, Plan(num_trials=3, verdicts=["converged"] * 3))
+    change(own_engine, schema.step, schema.step.c.step == 60, critical_ratio=2.0, in_warmup=False)
+    config = dict(load(own_engine, "digits-lr").facts.config)
+    config["space"] = config["space"] | {"lr0": {"around": "critical", "edge": 0.5, "measured": [0.4, 0.625]}}
+    change(own_engine, schema.study, schema.study.c.study_id == 1, config=json.dumps(config))
+
+    found = divergence_map.rows(load(own_engine, "digits-lr"))
+
+    said = "Before the first trial short trainings put the critical rate at lr0 0.5 (0.4 to 0.625); the range lies"
+    assert found.critical.value == 0.5 and found.sentences[-1].startswith(said)
+    assert any(each.x0 == 0.5 for each in divergence_map.draw(found).layout.shapes if each.line.dash == "dot")
 
 
 def test_without_critical_ratios_there_is_no_such_line_and_no_curve_of_them(own_engine):

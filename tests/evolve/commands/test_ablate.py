@@ -145,4 +145,5 @@ def test_a_comparison_is_shown_by_what_its_arms_say_and_has_no_best_trial(traine
     lines = evolve(trained, "show", "toy").stdout.splitlines()
 
     assert any(line.startswith("found   ") for line in lines) and not any(line.startswith("best ") for line in lines)
-    assert lines[-1] == "next    evolve ablate toy"
+    assert any(line.startswith("export  ") and ", trial " in line for line in lines)
+    assert lines[-1] == "next    evolve export toy"

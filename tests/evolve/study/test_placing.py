@@ -10,6 +10,7 @@ import pytest
 
 from evolve.commands.plan_text import describe
 from evolve.errors import StudyError
+from evolve.optuna import objective
 from evolve.study import Study
 from evolve.study.file import read_study
 from evolve.study.placing import Measured, placed
@@ -72,6 +73,23 @@ def test_an_edge_that_a_person_names_needs_no_measurement(tmp_path: Path) -> Non
     study = written(tmp_path, WRITTEN.replace("points: 7", "edge: 0.3")).preview()
 
     assert study.space.unplaced == () and (rate(study).low, rate(study).high) == (0.003, 1.2)
+
+
+def test_a_prior_is_kept_and_may_lie_anywhere_until_the_range_is_placed(tmp_path: Path) -> None:
+    believed = "lr0: {around: critical, prior: {centre: 0.9, confidence: high}}"
+    text = WRITTEN.replace("lr0: {around: critical, below: 100, above: 4, points: 7}", believed).replace(
+        "grid", "guided"
+    )
+    study = placed(written(tmp_path, text).preview(), FOUND)
+
+    assert rate(study).prior is not None and rate(study).prior.centre == 0.9 and rate(study).high == 2.0  # type: ignore[union-attr]
+    with pytest.raises(StudyError, match=r"space.lr0: centre 0.9 of the prior is outside 1e-05..0.004"):
+        placed(written(tmp_path, text).preview(), {"lr0": Measured(edge=0.001, measured=(), reason="")})
+
+
+def test_the_loop_of_optuna_takes_no_range_that_has_to_be_measured(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"space.lr0.around: is measured by `evolve run` alone; write low and high"):
+        objective(written(tmp_path).preview(), device="cpu")
 
 
 def test_the_plan_says_where_points_will_be_and_then_where_they_are(tmp_path: Path) -> None:
