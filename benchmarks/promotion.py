@@ -20,17 +20,21 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from optuna.pruners import SuccessiveHalvingPruner
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from benchmarks.curves import CURVES, EPOCHS, STUDY, Curve, read
 from benchmarks.search import interval
 from evolve.analysis import rank_correlation
 from evolve.search.promotion import GOAL, Rungs
-from evolve.search.pruners import decide, make_pruner
+from evolve.search.pruners import EpochPruner, decide, make_pruner
 from evolve.search.samplers import DIVERGED
 from evolve.search.samplers.history import PAUSED, is_paused
+from evolve.study.rungs import REDUCTION
 
-RULES = ("none", "median", "asha", "promotion")
+# Pruners of studies; of the last two asha begins to decide as late as promotion, and promotion as early as asha.
+RULES = ("none", "median", "asha", "promotion", "asha from 3", "promotion from 1")
+LATER = 3  # epochs
 BUDGETS = (45, 90, 135, 180)  # epochs: of 5, 10, 15 and 20 whole trainings
 
 
@@ -56,12 +60,16 @@ def searched(rule: str, curves: Sequence[Curve]) -> Iterator[Spent]:
         rule: Name of a pruner.
         curves: Of its trials, whole ones.
     """
-    return _promoted(curves) if rule == "promotion" else _stopped(rule, curves)
+    if rule.startswith("promotion"):
+        return _promoted(Rungs(epochs=EPOCHS) if rule == "promotion" else Rungs(epochs=EPOCHS, least=1), curves)
+    if rule == "asha from 3":
+        later = SuccessiveHalvingPruner(min_resource=LATER, reduction_factor=REDUCTION)
+        return _stopped(EpochPruner(later, epochs=EPOCHS), curves)
+    return _stopped(make_pruner(STUDY.model_copy(update={"pruner": rule})), curves)
 
 
-def _stopped(rule: str, curves: Sequence[Curve]) -> Iterator[Spent]:
-    study = STUDY.model_copy(update={"pruner": rule})
-    pruner, trials, epochs, best = make_pruner(study), list[FrozenTrial](), 0, 0.0
+def _stopped(pruner: EpochPruner, curves: Sequence[Curve]) -> Iterator[Spent]:
+    trials, epochs, best = list[FrozenTrial](), 0, 0.0
     for number, curve in enumerate(curves):
         mine = _running(number)
         trials.append(mine)
@@ -69,7 +77,7 @@ def _stopped(rule: str, curves: Sequence[Curve]) -> Iterator[Spent]:
         for epoch, fitness in enumerate(curve.fitness):
             epochs += 1
             mine.intermediate_values[epoch] = fitness
-            decision = decide(pruner, mine, trials, study=study.name)
+            decision = decide(pruner, mine, trials, study=STUDY.name)
             mine.system_attrs.update(decision.attributes)
             if decision.is_pruned:
                 state = TrialState.PRUNED
@@ -82,8 +90,8 @@ def _stopped(rule: str, curves: Sequence[Curve]) -> Iterator[Spent]:
         yield Spent(epochs=epochs, trials=number + 1, best=best)
 
 
-def _promoted(curves: Sequence[Curve]) -> Iterator[Spent]:
-    rungs, trials, epochs, best = Rungs(epochs=EPOCHS), list[FrozenTrial](), 0, 0.0
+def _promoted(rungs: Rungs, curves: Sequence[Curve]) -> Iterator[Spent]:
+    trials, epochs, best = list[FrozenTrial](), 0, 0.0
     while True:
         mine = rungs.promotable(trials)
         if mine is None and len(trials) < len(curves):
@@ -178,7 +186,7 @@ def _until(search: Iterator[Spent], epochs: int) -> list[Spent]:
 
 def _differences(ends: Mapping[str, NDArray[np.float64]], where: str) -> Iterator[str]:
     """Promotion less each other rule, seed by seed."""
-    for rule in RULES[:-1]:
+    for rule in (each for each in RULES if each != "promotion"):
         yield f"promotion less {rule} {where}: {_cell(ends['promotion'] - ends[rule], '+.4f')}, n {len(ends[rule])}"
 
 
@@ -198,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     curves = read(given.curves)
     whole = [curve for curve in curves if not curve.has_diverged]
     print(f"{len(curves)} trainings, {len(curves) - len(whole)} diverged")
-    for rung in Rungs(epochs=EPOCHS).below:
+    for rung in Rungs(epochs=EPOCHS, least=1).below:
         found = rank_correlation([curve.fitness[rung - 1] for curve in whole], [curve.fitness[-1] for curve in whole])
         print(f"after {rung} of {EPOCHS} epochs and at the end: {found.text}")
     tables: list[Callable[[], list[str]]] = [

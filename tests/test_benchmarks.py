@@ -155,7 +155,7 @@ def test_on_curves_that_do_not_cross_every_rule_finds_the_best_and_counts_what_i
 
 
 def test_of_trials_that_come_best_first_a_third_of_each_rung_goes_on_and_no_more() -> None:
-    spent = [*promotion.searched("promotion", curves_of([1 - 0.01 * number for number in range(27)]))]
+    spent = [*promotion.searched("promotion from 1", curves_of([1 - 0.01 * number for number in range(27)]))]
 
     assert spent[-1].best == pytest.approx(1.0)
     assert spent[-1].epochs == 27 * 1 + 9 * 2 + 3 * 6

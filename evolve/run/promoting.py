@@ -13,6 +13,7 @@ from evolve.search.promotion import GOAL, Rungs, Standing
 from evolve.search.samplers.history import PAUSED, is_paused
 from evolve.storage.database import Storage
 from evolve.storage.ledger import EventKind
+from evolve.storage.paused import pause_trial, wake_trial
 from evolve.storage.trials import Trials
 from evolve.study import Study
 
@@ -59,7 +60,7 @@ class Promotions:
         standing = self._rungs.standing(self._trials.held(), trial.number)
         reason = f"{self._so_far(trial, standing)}: place {standing.place} of {standing.count} so far"
         outcome = TrialOutcome(verdict=Verdict.PAUSED, reason=reason, fitness=_last_fitness(trial))
-        self._storage.pause_trial(trial._trial_id, outcome)
+        pause_trial(self._storage.transactions, trial._trial_id, outcome)
         self._storage.ledger.note_event(self._study_id, EventKind.PAUSED, reason, trial_id=trial._trial_id)
         return outcome
 
@@ -68,7 +69,7 @@ class Promotions:
         standing = self._rungs.standing(self._trials.held(), trial.number)
         goal = self._rungs.after(standing.rung)
         self._trials.keep(trial, {PAUSED: False, GOAL: goal})
-        self._storage.wake_trial(trial._trial_id)
+        wake_trial(self._storage.transactions, trial._trial_id)
         text = f"from {standing.rung} to {goal} epochs, as place {standing.place} of {standing.count}"
         self._storage.ledger.note_event(self._study_id, EventKind.PROMOTED, text, trial_id=trial._trial_id)
 

@@ -17,7 +17,7 @@ from typing import final
 from optuna.trial import FrozenTrial, TrialState
 
 from evolve.search.samplers.history import has_diverged, is_paused
-from evolve.study.rungs import REDUCTION, rungs_below
+from evolve.study.rungs import LEAST_EPOCHS, REDUCTION, rungs_below
 
 # Attribute of a trial: the epochs it trains to before it is paused; the first rung where it has none.
 GOAL = "evolve:goal"
@@ -46,15 +46,17 @@ class Rungs:
     Attributes:
         epochs: Of a whole training, at least 1.
         reduction: One in so many trials of a rung goes on.
+        least: Epochs of the lowest rung at least, where that is not the only one.
     """
 
     epochs: int
     reduction: int = REDUCTION
+    least: int = LEAST_EPOCHS
 
     @property
     def below(self) -> tuple[int, ...]:
         """Epochs of each rung below the whole training, the lowest first; none where that is too short."""
-        return rungs_below(self.epochs, reduction=self.reduction)
+        return rungs_below(self.epochs, reduction=self.reduction, least=self.least)
 
     def after(self, epochs: int) -> int:
         """The rung that follows some epochs; the whole training after the last one."""

@@ -270,19 +270,6 @@ class Storage:
             for rows in (*schema.OF_TRAININGS, schema.checkpoint, schema.decision):
                 connection.execute(delete(rows).where(rows.c.trial_id.in_(unfinished)))
 
-    def pause_trial(self, trial_id: int, outcome: TrialOutcome) -> None:
-        """Stores what a trial that waits has come to; it has not ended."""
-        self._write_trial(trial_id, asdict(outcome))
-
-    def wake_trial(self, trial_id: int) -> None:
-        """Notes that a trial waits no longer."""
-        self._write_trial(trial_id, dict.fromkeys(("verdict", "reason", "fitness")))
-
-    def _write_trial(self, trial_id: int, values: Mapping[str, Any]) -> None:
-        table = schema.trial
-        with self.transactions.begin() as connection:
-            connection.execute(update(table).where(table.c.trial_id == trial_id).values(values))
-
     def end_trial(self, trial_id: int, outcome: TrialOutcome) -> None:
         """Stores how a trial ended, and how long its trainings took together."""
         table, training = schema.trial, schema.training

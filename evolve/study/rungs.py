@@ -7,16 +7,19 @@ from __future__ import annotations
 
 REDUCTION = 3  # one in three of a rung goes on: with 4, the usual choice for long trainings, 10 epochs have two rungs
 MOST_RUNGS = 4
+# In the first epochs rates warm up, and the order of trials means little: benchmarks/promotion.py.
+LEAST_EPOCHS = 3
 
 
-def rungs_below(epochs: int, *, reduction: int = REDUCTION) -> tuple[int, ...]:
+def rungs_below(epochs: int, *, reduction: int = REDUCTION, least: int = LEAST_EPOCHS) -> tuple[int, ...]:
     """Epochs of each rung below the whole training, the lowest first; none where that is too short.
 
     Args:
         epochs: Of a whole training, at least 1.
         reduction: Each rung has so many times the epochs of the one below it, rounded down.
+        least: Epochs of the lowest rung at least, where that is not the only one.
 
-    Example: 30 epochs have rungs after 1, 3 and 10.
+    Example: 30 epochs have rungs after 3 and 10, and 6 epochs have one after 2.
     """
-    parts = {epochs // reduction**power for power in range(1, MOST_RUNGS + 1)}
-    return tuple(sorted(part for part in parts if part))
+    highest, *lower = (epochs // reduction**power for power in range(1, MOST_RUNGS + 1))
+    return tuple(sorted({part for part in lower if part >= least} | ({highest} if highest else set())))

@@ -33,7 +33,7 @@ from tests.places import ROOT
 from tests.processes import environment
 from tests.scenes import few_scenes
 
-PROMOTING: dict[str, Any] = {"pruner": "promotion", "epochs": 9, "budget": {"trials": 12}, "sampler": "tpe"}
+PROMOTING: dict[str, Any] = {"pruner": "promotion", "epochs": 27, "budget": {"trials": 12}, "sampler": "tpe"}
 
 
 def run(
@@ -79,10 +79,10 @@ def test_a_third_of_a_rung_goes_on_and_all_end_once_none_may(straight: list[tupl
     states = [state for _, state, *_ in straight]
 
     assert len(straight) == 12
-    assert set(lengths) <= {0, 1, 3, 9}
-    assert 4 <= sum(length >= 3 for length in lengths) < 12
+    assert set(lengths) <= {0, 1, 3, 9, 27}
+    assert 4 <= sum(length >= 9 for length in lengths) < 12
     assert states.count(TrialState.COMPLETE) >= 1
-    assert all((state is TrialState.COMPLETE) == (length == 9) for state, length in zip(states, lengths, strict=True))
+    assert all((state is TrialState.COMPLETE) == (length == 27) for state, length in zip(states, lengths, strict=True))
 
 
 @pytest.mark.parametrize("stop_after", [2, 5, 9, 14, 20, 33, 47])
@@ -156,7 +156,7 @@ def test_whoever_trains_all_end_and_the_best_of_each_rung_went_on(engine: str, t
     assert isinstance(events[-1], StudyStopped) and events[-1].is_complete
     assert sum(isinstance(each, TrialEnded) for each in events) == 12
     assert all(state.is_finished() for _, state, *_ in found)  # type: ignore[attr-defined]
-    first = {number: reported[0] for number, (*_, reported) in enumerate(found) if reported}  # type: ignore[index]
+    first = {number: reported[2] for number, (*_, reported) in enumerate(found) if 2 in reported}  # type: ignore[index]
     sound = [number for number, (_, state, *_) in enumerate(found) if state is not TrialState.FAIL]
     best = max(sound, key=lambda number: first.get(number, 0.0))
     assert found[best][1] is TrialState.COMPLETE
@@ -177,7 +177,7 @@ def test_with_several_seeds_only_what_comes_to_the_end_trains_with_all(tmp_path:
 
 def test_a_trial_that_waits_is_said_to_do_so_and_keeps_its_weights(tmp_path: Path) -> None:
     study = fake_study(**PROMOTING)
-    events = run(study, tmp_path, SerialEngine(faked(tmp_path, study)), stop_after=10)
+    events = run(study, tmp_path, SerialEngine(faked(tmp_path, study)), stop_after=30)
     paused = [each for each in events if isinstance(each, TrialPaused)]
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
     study_id = storage.study_id("fake")
@@ -193,7 +193,7 @@ def test_a_trial_that_waits_is_said_to_do_so_and_keeps_its_weights(tmp_path: Pat
     waiting = [each.trial.number for each in paused]
     assert waiting and all(rows[number].verdict == "paused" for number in waiting)
     assert rows[waiting[0]].reason == paused[0].outcome.reason
-    assert "after 1 of 9 epochs: place 1 of 1 so far" in rows[waiting[0]].reason
+    assert "after 3 of 27 epochs: place 1 of 1 so far" in rows[waiting[0]].reason
     assert any(event.startswith("paused: fitness") for event in rows[waiting[0]].events)
     assert not any(where.endswith(f"trial {number}") for where in left for number in waiting)
     assert spent.by_verdict["paused"].total > 0
@@ -221,7 +221,7 @@ def test_a_trial_that_can_no_longer_be_promoted_ends_as_pruned_and_says_why(tmp_
     pruned = [row for row in rows if row.verdict == "pruned"]
     assert pruned and all(", of whom 1 in 3 goes on" in row.reason for row in pruned)
     assert all(row.trainings[0].verdict == "pruned" for row in pruned)
-    assert any("promoted: from 1 to 3 epochs, as place" in event for row in rows for event in row.events)
+    assert any("promoted: from 3 to 9 epochs, as place" in event for row in rows for event in row.events)
     assert not dropped  # no files were made
 
 

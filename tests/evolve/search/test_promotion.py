@@ -14,7 +14,7 @@ from evolve.search.samplers import DIVERGED
 from evolve.search.samplers.history import PAUSED, is_paused
 from evolve.study.rungs import REDUCTION
 
-RUNGS = Rungs(epochs=9)  # after 1 and 3 epochs
+RUNGS = Rungs(epochs=9, least=1)  # after 1 and 3 epochs
 
 
 def trial(number: int, *reported: float, goal: int, paused: bool = False, state: str = "RUNNING") -> FrozenTrial:
@@ -41,9 +41,11 @@ def number_of(found: FrozenTrial | None) -> int | None:
 
 @pytest.mark.parametrize(
     ("epochs", "below"),
-    [(1, ()), (2, ()), (3, (1,)), (9, (1, 3)), (10, (1, 3)), (30, (1, 3, 10)), (100, (1, 3, 11, 33))],
+    [(1, ()), (2, ()), (3, (1,)), (8, (2,)), (10, (3,)), (30, (3, 10)), (100, (3, 11, 33)), (400, (4, 14, 44, 133))],
 )
-def test_rungs_are_thirds_of_the_training_and_thirds_of_them(epochs: int, below: tuple[int, ...]) -> None:
+def test_rungs_are_thirds_of_the_training_and_thirds_of_them_but_none_is_in_the_warm_up(
+    epochs: int, below: tuple[int, ...]
+) -> None:
     rungs = Rungs(epochs=epochs)
 
     assert rungs.below == below

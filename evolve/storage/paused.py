@@ -1,0 +1,35 @@
+"""Where trials wait that are paused: a verdict that is taken back when they go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import update
+
+from evolve.outcome.training import TrialOutcome
+from evolve.storage import schema
+from evolve.storage.transactions import Transactions
+
+
+def pause_trial(transactions: Transactions, trial_id: int, outcome: TrialOutcome) -> None:
+    """Stores what a trial that waits has come to; it has not ended.
+
+    Args:
+        transactions: The database.
+        trial_id: Optuna's id of the trial.
+        outcome: Its verdict is paused.
+    """
+    _write(transactions, trial_id, asdict(outcome))
+
+
+def wake_trial(transactions: Transactions, trial_id: int) -> None:
+    """Notes that a trial waits no longer; arguments as of `pause_trial`."""
+    _write(transactions, trial_id, dict.fromkeys(("verdict", "reason", "fitness")))
+
+
+def _write(transactions: Transactions, trial_id: int, values: Mapping[str, Any]) -> None:
+    table = schema.trial
+    with transactions.begin() as connection:
+        connection.execute(update(table).where(table.c.trial_id == trial_id).values(values))
