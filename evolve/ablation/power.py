@@ -226,8 +226,7 @@ def _power(size: float, num_seeds: int, level: float, divergence: float, shape: 
     kept_DN = gaps_DN[(~lost_DN).sum(axis=1) >= LEAST_FOR_INTERVAL]  # the others have no interval, so nothing is found
     if not len(kept_DN):
         return 0.0
-    sizes_D1 = np.nanquantile(np.abs(kept_DN), LOST_QUANTILE, axis=1, keepdims=True)
-    scores_DN = np.where(np.isnan(kept_DN), -sizes_D1, kept_DN)
+    scores_DN = np.where(np.isnan(kept_DN), -_sizes_of_lost(kept_DN)[:, None], kept_DN)
     wins_D = (scores_DN > 0).sum(axis=1) * 2 >= num_seeds
     num_D = np.isfinite(kept_DN).sum(axis=1)
     with np.errstate(divide="ignore"):  # drawn from a shape all may be equal
@@ -235,6 +234,16 @@ def _power(size: float, num_seeds: int, level: float, divergence: float, shape: 
     excludes_D = t_D > stats.t.isf(ALPHA / 2, num_D - 1)
     p_D = sign_flip_p(scores_DN) if is_exact else stats.ttest_1samp(scores_DN, 0, axis=1).pvalue
     return float(((p_D < level) & wins_D & excludes_D).sum() / len(gaps_DN))
+
+
+def _sizes_of_lost(kept_DN: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a diverged run counts as, a number an ablation; all at once, where numpy.nanquantile goes row by row."""
+    ordered_DN, num_D = np.sort(np.abs(kept_DN), axis=1), np.isfinite(kept_DN).sum(axis=1)  # NaN comes last
+    sizes_D = np.empty(len(kept_DN))
+    for num in np.unique(num_D):
+        rows_D = num_D == num
+        sizes_D[rows_D] = np.quantile(ordered_DN[rows_D, :num], LOST_QUANTILE, axis=1)
+    return sizes_D
 
 
 @lru_cache(maxsize=8)

@@ -10,8 +10,10 @@ from scipy import stats
 
 from evolve.ablation.effects import EffectVerdict, compare
 from evolve.ablation.looks import LOOKS, chance_to_win, levels, over_looks
+from evolve.ablation.pairs import LOST_QUANTILE
 from evolve.ablation.power import (
     Variation,
+    _sizes_of_lost,
     check_plan,
     detectable,
     least_seeds,
@@ -84,6 +86,14 @@ def test_differences_of_heavy_tails_are_found_more_often_than_normal_ones_of_the
     heavy = Variation(spread=1, shape=(*9 * (-0.4, 0.4), -(8.56**0.5), 8.56**0.5))
 
     assert power(0.7, heavy, num_seeds=10) > power(0.7, STANDARD, num_seeds=10) + 0.03
+
+
+def test_sizes_of_what_diverged_are_quantiles_of_what_did_not_row_by_row():
+    rng = np.random.default_rng(5)
+    kept_DN = np.where(rng.random((60, 9)) < 0.3, np.nan, rng.standard_normal((60, 9)))
+    kept_DN[:, :2] = 1.0  # two at least
+
+    assert _sizes_of_lost(kept_DN).tolist() == np.nanquantile(np.abs(kept_DN), LOST_QUANTILE, axis=1).tolist()
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])
