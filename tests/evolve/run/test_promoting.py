@@ -176,8 +176,8 @@ def test_with_several_seeds_only_what_comes_to_the_end_trains_with_all(tmp_path:
 
 
 def test_a_trial_that_waits_is_said_to_do_so_and_keeps_its_weights(tmp_path: Path) -> None:
-    study = fake_study(**PROMOTING)
-    events = run(study, tmp_path, SerialEngine(faked(tmp_path, study)), stop_after=30)
+    study = fake_study(**PROMOTING | {"space": {"lr0": {"low": 0.01, "high": 0.5}}})
+    events = run(study, tmp_path, SerialEngine(faked(tmp_path, study)), stop_after=20)
     paused = [each for each in events if isinstance(each, TrialPaused)]
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
     study_id = storage.study_id("fake")
