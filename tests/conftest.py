@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.once import made_once
+from tests.processes import share_server
+
+share_server()
 
 
 @pytest.fixture(scope="session")

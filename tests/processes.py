@@ -30,7 +30,16 @@ WARM = (
     "dashboards.report",
     "rich.live",
 )
-_CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT = multiprocessing.get_context("forkserver")
+
+
+def share_server() -> None:
+    """Has all processes that are forked in this test process, by whomever, come from one server that is warm.
+
+    Its preloads are those of whoever starts it, and an engine's of a test of its own would be none.
+    """
+    CONTEXT.set_forkserver_preload(list(WARM))
+    forkserver.set_forkserver_preload = lambda modules: None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +89,11 @@ class Running:
 @contextmanager
 def forked(program: Callable[[], None], folder: Path, name: str = "") -> Iterator[Running]:
     """A function of a module in a process of its own, in a folder; what runs at the end of the block is killed."""
-    _CONTEXT.set_forkserver_preload(list(WARM))
     with tempfile.TemporaryDirectory() as place:
         outputs = Path(place) / "out", Path(place) / "err"
         for each in outputs:
             each.touch()
-        process = _CONTEXT.Process(target=_run, name=name, args=(program, folder, environment(), outputs))
+        process = CONTEXT.Process(target=_run, name=name, args=(program, folder, environment(), outputs))
         before = _forked()
         process.start()
         try:

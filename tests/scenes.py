@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 from detector.datasets.digits import CLASS_NAMES, DigitScenes, DigitSettings, open_digits
 from detector.datasets.listing import Dataset
 
 
+@cache  # scenes are functions of their number, and what they are drawn from takes longer than most trainings here
 def few_scenes(source: str = "digits-1", *, train: int = 32, val: int = 8, test: int = 8) -> Dataset:
     """The digits data set with this many scenes of 64 pixels in each split."""
 

@@ -68,7 +68,7 @@ def prepare(folder: Path, page: str) -> None:
         (folder / "studies" / f"{name}.yaml").write_text(yaml.safe_dump(study))
     (folder / "evolve.csv").write_text(evolve_csv((GOOD, {}), (GOOD, {"lr0": 0.02}), (NOT_A_NUMBER, {"lr0": 0.1})))
     if "diverge" in page:  # what is looked into there has to have been trained
-        (folder / "studies" / "lr_sweep.yaml").write_text(SMALL.replace("{box", "{train_share: 0.2, box"))
+        (folder / "studies" / "lr_sweep.yaml").write_text(SMALL)
         evolve(folder, "run", "--study", "lr_sweep")
     elif "tune" not in page:
         run_here(shlex.split(IMPORT.format("lr_sweep")))

@@ -265,8 +265,9 @@ def _print(region: NDArray[np.uint8], stamp: U16, ink: U16) -> None:
     region[...] = blended
 
 
+@lru_cache(maxsize=6)  # the splits of two data sets: each takes a tenth of a second
 def background_bank(split: int, seed: int, image_size: int) -> tuple[NDArray[np.uint8], list[float]]:
-    """Backgrounds twice as wide as a scene, (K, 3, 2 S, 2 S) uint8, and the mean level of each.
+    """Backgrounds twice as wide as a scene, (K, 3, 2 S, 2 S) uint8, and the mean level of each; not to be written to.
 
     Gradients, grain, blobs, bars, arcs and short strokes: clutter of the digits' own stroke width, but no digits.
     """
@@ -274,6 +275,7 @@ def background_bank(split: int, seed: int, image_size: int) -> tuple[NDArray[np.
     count = min(max(_BANK_BYTES // (3 * side * side), 6), 64)
     generator = np.random.default_rng([seed, split, image_size, 77])
     bank = np.stack([_background(generator, side) for _ in range(count)])
+    bank.setflags(write=False)
     return bank, [float(level) for level in bank.mean(axis=(1, 2, 3))]
 
 

@@ -312,7 +312,7 @@ def test_names_that_are_markup_stay_text(
 def test_a_study_is_followed_while_it_really_trains(
     open_page: Callable[..., Any], serve: Callable[[str], str], tmp_path: Path
 ) -> None:
-    (tmp_path / "small.yaml").write_text(SMALL)
+    (tmp_path / "small.yaml").write_text(SMALL.replace("epochs: 1", "epochs: 4"))
     root = str(ROOT)
     running = subprocess.Popen(
         [sys.executable, "-m", "evolve.cli", "run", "--study", "small.yaml"],

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from dataclasses import replace
+from functools import cache
 from math import isfinite, log10
 
 import numpy as np
@@ -48,8 +49,21 @@ def mixed(engine):
     return load(engine, "mixed")
 
 
-def figures_of(view):
-    return [(panel.key, block) for panel in STUDY for block in panel.draw(view) if type(block).__name__ == "Figure"]
+@pytest.fixture(scope="module")
+def blocks_of(engine):
+    """All that is drawn of a study, with the keys of its panels; drawn once, and not to be changed."""
+
+    @cache
+    def drawn(name):
+        view = load(engine, name)
+        return [(panel.key, block) for panel in STUDY for block in panel.draw(view)]
+
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def figures_of(blocks_of):
+    return lambda name: [(key, block) for key, block in blocks_of(name) if isinstance(block, go.Figure)]
 
 
 def points(figure, *, mode="markers"):
@@ -257,8 +271,8 @@ def test_every_divergence_is_a_cross_beneath_the_curves(engine):
     assert figure.layout.xaxis.range[0] == 0
 
 
-def test_a_figure_on_a_dark_page_has_no_colour_that_is_too_faint(mixed):
-    for key, figure in figures_of(mixed):
+def test_a_figure_on_a_dark_page_has_no_colour_that_is_too_faint(figures_of):
+    for key, figure in figures_of("mixed"):
         found = json.dumps(theme.recoloured(json.loads(figure.to_json())))
 
         assert not [color for color in theme.ON_DARK if color in found], key
@@ -275,14 +289,12 @@ def test_many_trials_share_the_rows_of_those_that_ran_at_once(engine, mixed):
 
 
 @pytest.mark.parametrize("name", ["mixed", "hostile", "many"])
-def test_every_csv_has_names_that_differ(engine, name):
-    view = load(engine, name)
-    for panel in STUDY:
-        for block in panel.draw(view):
-            if isinstance(block, go.Figure | Table):
-                names = next(csv.reader(io.StringIO(as_csv(block))))
+def test_every_csv_has_names_that_differ(blocks_of, name):
+    for key, block in blocks_of(name):
+        if isinstance(block, go.Figure | Table):
+            names = next(csv.reader(io.StringIO(as_csv(block))))
 
-                assert len(set(names)) == len(names), (panel.key, names)
+            assert len(set(names)) == len(names), (key, names)
 
 
 @given(st.lists(st.sampled_from(["trial", "fitness", "reason", "trial 2", ""]), max_size=8))
@@ -310,8 +322,8 @@ def test_hover_texts_name_trial_verdict_fitness_and_all_hyperparameters(mixed):
 
 
 @pytest.mark.parametrize("name", ["mixed", "hostile", "many"])
-def test_every_axis_with_numbers_says_what_it_counts(engine, name):
-    for key, figure in figures_of(load(engine, name)):
+def test_every_axis_with_numbers_says_what_it_counts(figures_of, name):
+    for key, figure in figures_of(name):
         # Parallel coordinates name each of their axes at its head.
         assert figure.layout.xaxis.title.text or all(figure.layout.xaxis.ticktext), key
         is_named = figure.layout.yaxis.type == "category" or figure.layout.yaxis.visible is False
@@ -319,8 +331,8 @@ def test_every_axis_with_numbers_says_what_it_counts(engine, name):
         assert figure.layout.height >= 100, key
 
 
-def test_no_markup_of_a_user_reaches_a_figure(engine):
-    texts = [json.dumps(figure.to_plotly_json(), default=str) for _, figure in figures_of(load(engine, "hostile"))]
+def test_no_markup_of_a_user_reaches_a_figure(figures_of):
+    texts = [json.dumps(figure.to_plotly_json(), default=str) for _, figure in figures_of("hostile")]
 
     assert any("&lt;script" in text for text in texts)
     for text in texts:
@@ -328,7 +340,7 @@ def test_no_markup_of_a_user_reaches_a_figure(engine):
             assert forbidden not in text
 
 
-def test_figures_carry_no_colour_of_ink_so_that_any_page_may_show_them(mixed):
-    for key, figure in figures_of(mixed):
+def test_figures_carry_no_colour_of_ink_so_that_any_page_may_show_them(figures_of):
+    for key, figure in figures_of("mixed"):
         assert figure.layout.paper_bgcolor is None, key
         assert figure.layout.font.color is None, key

@@ -127,7 +127,8 @@ def test_where_no_training_image_would_be_left_nothing_is_written(tmp_path: Path
 
 @pytest.mark.skipif(not BLOOD_CELLS.is_dir(), reason="the data sets are not beside the repository")
 @pytest.mark.parametrize(
-    ("data", "changes", "notes"), [(RACCOON, 5, {"similar_image"}), (BLOOD_CELLS, 11, {"imbalance"})]
+    ("data", "changes", "notes"),
+    [(RACCOON, 5, {"similar_image"}), pytest.param(BLOOD_CELLS, 11, {"imbalance"}, marks=pytest.mark.slow)],
 )
 def test_copies_of_real_data_sets_are_clean(data: Path, changes: int, notes: set[str], tmp_path: Path) -> None:
     # As small as 64 px for speed; some boxes are smaller than a cell then.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
 import shutil
 import time
@@ -23,6 +22,7 @@ from detector.datasets import Dataset, open_dataset, picture_store
 from detector.datasets.picture_store import PictureStore, SharedPictures
 from detector.datasets.pictures import Flaw, Picture, read_picture
 from tests.detector.datasets.photographs import Folder, cut, exif_block, folder_of, noise, noise_file, noise_image
+from tests.processes import CONTEXT
 
 
 class _Disk(NamedTuple):
@@ -147,10 +147,9 @@ def test_a_second_process_reads_the_firsts_pixels_and_decodes_none(
     listed = {split: [noise_file(tmp_path / "made", stem) for stem in stems] for split, stems in splits.items()}
     folder = folder_of(tmp_path / "set", "yolo", listed)
     first = _seen(folder.open(pictures=shared))
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
+    ours, theirs = CONTEXT.Pipe(duplex=False)
 
-    process = context.Process(target=_open_and_report, args=(folder.root, shared, theirs))
+    process = CONTEXT.Process(target=_open_and_report, args=(folder.root, shared, theirs))
     process.start()
     second, num_decoded = ours.recv()
     process.join()

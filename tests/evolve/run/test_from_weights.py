@@ -18,9 +18,8 @@ from evolve.study.file import read_study
 from evolve.study.hyp import read_hyp, training_of
 from tests.evolve.commands.test_my_data import write_voc
 from tests.processes import evolve
-from tests.small_study import SMALL
+from tests.small_study import ON_PHOTOS, SMALL
 
-PHOTOS = SMALL.replace("data: digits-1", "data: photos")
 HYP = "lr0: 0.002\ntraining: {data: photos, epochs: 1}\n"
 
 
@@ -60,7 +59,7 @@ def test_a_training_from_weights_says_what_it_took_and_tells_another_file_apart(
 
 def test_a_study_file_names_weights_and_its_plan_says_what_they_give(weights: Path, tmp_path: Path) -> None:
     write_voc(tmp_path / "photos", 20, data="digits-1")
-    (tmp_path / "small.yaml").write_text(PHOTOS + f"weights: {weights}\nfreeze: 7\n")
+    (tmp_path / "small.yaml").write_text(ON_PHOTOS + f"weights: {weights}\nfreeze: 7\n")
 
     planned = evolve(tmp_path, "run", "--study", "small.yaml", "--dry-run").stdout
     refused = evolve(tmp_path, "run", "--study", "small.yaml", "--model", "yolov3-compact", check=False)
@@ -73,7 +72,7 @@ def test_a_study_file_names_weights_and_its_plan_says_what_they_give(weights: Pa
 
 def test_a_trial_of_a_search_starts_from_the_weights(weights: Path, tmp_path: Path) -> None:
     write_voc(tmp_path / "photos", 20, data="digits-1")
-    (tmp_path / "small.yaml").write_text(PHOTOS.replace("[0.01, 1.0e+5]", "[0.0001]"))
+    (tmp_path / "small.yaml").write_text(ON_PHOTOS.replace("[0.01, 1.0e+5]", "[0.0001]"))
 
     done = evolve(tmp_path, "run", "--study", "small.yaml", "--weights", str(weights), "--trials", "1", "--json")
 

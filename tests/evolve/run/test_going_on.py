@@ -23,14 +23,10 @@ from evolve.storage.opening import open_engine
 from evolve.storage.sqlite import Patience
 from tests.evolve.commands.test_my_data import write_voc
 from tests.processes import environment, evolve, forked
-from tests.small_study import SMALL
+from tests.small_study import ON_PHOTOS, SMALL
 
 # Two trainings of two steps each.
-PHOTOS = (
-    SMALL.replace("data: digits-1", "data: photos")
-    .replace("[0.01, 1.0e+5]", "[0.01, 0.02]")
-    .replace("epochs: 1", "epochs: 2")
-)
+PHOTOS = ON_PHOTOS.replace("[0.01, 1.0e+5]", "[0.01, 0.02]").replace("epochs: 1", "epochs: 2")
 
 
 def write_study(folder: Path, text: str = PHOTOS) -> None:

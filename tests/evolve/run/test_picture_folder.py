@@ -25,7 +25,7 @@ from evolve.run.run import Run, run_study
 from evolve.study import Study
 from tests.evolve.commands.test_my_data import write_voc
 from tests.processes import environment, running
-from tests.small_study import SMALL
+from tests.small_study import ON_PHOTOS
 
 HOLDS_A_FOLDER = """
 import sys, time
@@ -213,7 +213,7 @@ def made_in(folder: Path) -> list[Path]:
 
 def test_the_folder_of_a_run_that_was_killed_goes_with_the_next(tmp_path: Path) -> None:
     run = photos(tmp_path)
-    (tmp_path / "small.yaml").write_text(SMALL.replace("data: digits-1", "data: photos"))
+    (tmp_path / "small.yaml").write_text(ON_PHOTOS)
     with running(tmp_path, "run", "--study", "small.yaml", "--workers", "1") as driver:
         driver.wait_until(lambda: made_in(tmp_path))
         driver.send(signal.SIGKILL)

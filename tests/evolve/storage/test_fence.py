@@ -20,6 +20,7 @@ from evolve.storage.lease import Lease
 from tests.fakes import fake_study, make_fake
 
 STUDY = fake_study(budget={"trials": 3}, pruner="asha", epochs=4)
+TABLES = MetaData()
 
 
 @contextmanager
@@ -31,10 +32,10 @@ def begun(url: str, folder: Path) -> Iterator[tuple[Storage, StudyRun]]:
 
 def everything(storage: Storage) -> dict[str, list[str]]:
     """Every row of every table, Optuna's and ours."""
-    tables = MetaData()
-    tables.reflect(storage.engine)
+    if not TABLES.tables:  # which takes longer than a run
+        TABLES.reflect(storage.engine)
     with storage.engine.connect() as connection:
-        return {table.name: sorted(map(repr, connection.execute(select(table)))) for table in tables.sorted_tables}
+        return {table.name: sorted(map(repr, connection.execute(select(table)))) for table in TABLES.sorted_tables}
 
 
 def refusal(url: str, folder: Path, num_events: int) -> str | None:
