@@ -10,6 +10,7 @@ from dashboards.blocks import Album, Cell, Column, Empty, Marked, Photo, Prose, 
 from dashboards.document import Section, document, write_document
 from dashboards.questions.panel import Block
 from detector.observations import ModuleTraced, Picture, StepTraced
+from evolve.formatting import capitalised
 from evolve.outcome.explanations import causes_of
 from evolve.outcome.replayed import Replayed
 
@@ -18,8 +19,8 @@ _MODULES = (
     "order of the forward pass. What is no finite number is missing."
 )
 _BATCH = (
-    "The images of the last step as the network saw them, with their labels; the first trained on is not always to "
-    "blame, but a label that cannot be learned is seen here."
+    "The images of the last step as the network saw them, with their labels; none of them need be to blame, but "
+    "a label that cannot be learned is seen here. Numbers are shares of the square's side."
 )
 
 
@@ -42,17 +43,23 @@ def write_replay_page(path: Path, found: Replayed) -> Path:
 
 
 def _happened(found: Replayed) -> Iterator[Block]:
-    yield Prose(str(found.diagnosis.get("summary") or "It diverged."))
+    yield _sentence(str(found.diagnosis.get("summary") or "it diverged"))
     yield Prose(f"The replay: {found.comparison.text}.")
-    yield from map(Prose, found.notes)
+    yield from map(_sentence, found.notes)
     broke = "All that the traced steps computed are numbers." if found.broken is None else found.broken.text
     yield Prose(broke if found.broken is None else f"First of all that is no number: {broke}.")
     for each in causes_of(found.diagnosis)[:1]:
-        yield Prose(f"Most likely cause: {each.text}. {'; '.join(remedy.text for remedy in each.remedies)}")
+        yield Prose(f"Most likely cause: {each.text}.")
+        if each.remedies:
+            yield Prose(f"What to change: {'; '.join(remedy.text for remedy in each.remedies)}.")
     if (survival := found.survival) is not None:
         changes = ", ".join(f"{name}={value}" for name, value in survival.changes.items())
         verb = "survives" if survival.survives else "does not survive"
-        yield Prose(f"With {changes} from {survival.why_from} it {verb}: {survival.verdict}, {survival.reason}.")
+        yield Prose(f"With {changes} it {verb}, {survival.how_far}: {survival.verdict}, {survival.reason}.")
+
+
+def _sentence(text: str) -> Prose:
+    return Prose(f"{capitalised(text).rstrip('.')}.")
 
 
 def _modules(found: Replayed) -> Iterator[Block]:

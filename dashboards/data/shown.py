@@ -8,6 +8,7 @@ import pandas as pd
 
 from dashboards.blocks import Empty
 from dashboards.data.study import Parameter, StudyView
+from dashboards.data.trial import TrialView
 from dashboards.data.trial_sets import best_numbers, finished, spread_evenly, started
 
 NO_TRIALS = Empty("No trial has started yet. Start the study with `evolve run`; this page is written when it ends.")
@@ -75,3 +76,15 @@ def none_finished(view: StudyView, otherwise: str) -> Empty:
 
 def ordered_params(view: StudyView) -> pd.DataFrame:
     return view.params[[axis.name for axis in view.space if axis.name in view.params]]
+
+
+def none_measured(view: TrialView, not_recorded: str) -> Empty:
+    """Why nothing is known that is measured after each epoch of a training.
+
+    Args:
+        view: The trial.
+        not_recorded: What is said where an epoch was finished all the same.
+    """
+    if not view.measured.frame("epochs").empty:
+        return Empty(not_recorded)
+    return Empty("This training has finished no epoch yet, or none before it ended; this is measured after each one.")

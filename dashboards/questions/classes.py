@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from dashboards.blocks import Column, Empty, Prose, Table
+from dashboards.data.shown import none_measured
 from dashboards.data.trial import TrialView
 from dashboards.figures.curves import Curve
 from dashboards.figures.series import Series, series
@@ -14,10 +15,7 @@ from dashboards.questions.panel import Block, Panel
 from detector.telemetry import METRICS
 
 MAX_CURVES = 8
-NOT_RECORDED = Empty(
-    "Scores by class are not recorded for this training: it was made before they were, elsewhere, or has not finished "
-    "an epoch."
-)
+NOT_RECORDED = "Scores by class are not recorded for this training: it was made before they were, or elsewhere."
 TITLES = {"precision": "precision", "recall": "recall", "map50": "AP50", "map50_95": "AP50\N{EN DASH}95"}
 
 
@@ -41,7 +39,7 @@ def rows(view: TrialView) -> ByClass | Empty:
     found = view.measured.frame("classes")
     val = found[found["split"] == "val"]
     if val.empty:
-        return NOT_RECORDED
+        return none_measured(view, NOT_RECORDED)
     labelled = val[val["objects"] > 0]
     last = labelled[labelled["epoch"] == labelled["epoch"].max()].sort_values("map50", kind="stable")
     chosen = [int(index) for index in last["class_index"][:MAX_CURVES]]

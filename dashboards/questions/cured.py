@@ -44,7 +44,8 @@ PANEL = Panel(
     key="cured",
     title="Do their remedies cure?",
     caption="Each diverged trial trained again with what its diagnosis says to change. Cured is what did not diverge; "
-    "the interval is that of Clopper and Pearson.",
+    "the interval is that of Clopper and Pearson. Trials whose remedies leave nothing that differs become one and the "
+    "same training, and still count one by one: the interval is too narrow then.",
     rows=rows,
     is_optional=True,
 )

@@ -71,7 +71,7 @@ def draw(data: NoiseShares) -> go.Figure:
     )
     figure.update_layout(
         showlegend=False,
-        xaxis={"tickformat": ".0%", "range": [0, 1]},
+        xaxis={"tickformat": ".0%", "range": [0, 1.02]},
         yaxis={"autorange": "reversed", "type": "category", "showgrid": False},
         bargap=0.35,
     )
@@ -80,7 +80,7 @@ def draw(data: NoiseShares) -> go.Figure:
 
 def _blocks(found: NoiseFound) -> tuple[Block, ...]:
     assert found.shares is not None
-    return Prose(found.text), draw(found.shares), _table(found.shares)
+    return draw(found.shares), _table(found.shares)
 
 
 def _table(found: NoiseShares) -> Table:

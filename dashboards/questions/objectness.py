@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from dashboards.blocks import Empty
+from dashboards.data.shown import none_measured
 from dashboards.data.trial import TrialView
 from dashboards.data.trial_sets import spread_evenly
 from dashboards.figures import theme
@@ -22,10 +23,7 @@ from dashboards.questions.panel import Panel
 from detector.telemetry import STRIDES
 
 MAX_EPOCHS = 24  # that can be chosen
-NOT_RECORDED = Empty(
-    "Objectness by scale is not recorded for this training: it was made before it was, elsewhere, or has not finished "
-    "an epoch."
-)
+NOT_RECORDED = "Objectness by scale is not recorded for this training: it was made before it was, or elsewhere."
 SURE = "matched, objectness"
 
 
@@ -64,7 +62,7 @@ def rows(view: TrialView) -> tuple[OfScale, ...] | Empty:
     """Mean and spread of objectness and of IoU with the best label, by epoch and scale."""
     found = _validated(view)
     if found.empty:
-        return NOT_RECORDED
+        return none_measured(view, NOT_RECORDED)
     found = found.assign(epoch=found["epoch"] + 1)
     return tuple(
         OfScale(stride=STRIDES[int(str(scale))], matched=part[part["is_matched"]], others=part[~part["is_matched"]])
@@ -77,7 +75,7 @@ def spread_rows(view: TrialView) -> tuple[Spread, ...] | Empty:
     found = _validated(view)
     found = found[found["is_matched"] & (found["places"] > 0)]
     if found.empty:
-        return NOT_RECORDED
+        return none_measured(view, NOT_RECORDED)
     return tuple(_spread(int(str(scale)), part) for scale, part in found.groupby("scale"))
 
 

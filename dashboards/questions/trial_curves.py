@@ -49,6 +49,9 @@ def loss_rows(view: TrialView) -> tuple[Series, ...] | Empty:
         known = [scale for scale in range(view.outline.num_scales) if steps[f"{term}_{scale}_low"].notna().any()]
         scales = tuple(_named(view, steps, f"{term}_{scale}", f"stride {STRIDES[scale]}") for scale in known)
         points = (("validation", _curve(view, val["step"], val[f"loss_{term}"])),) if len(val) else ()
+        highest = steps[[f"{term}_{scale}_high" for scale in known]]
+        if (highest == 0).all(axis=None) and not val[f"loss_{term}"].any():
+            continue  # with one class there is no class term, and a logarithmic axis has no 0
         found.append(Series(title=f"{term} loss", curves=scales, is_log=True, points=points))
     return tuple(found)
 

@@ -77,7 +77,7 @@ def noise_found(study: Study, trainings: Iterable[Trained]) -> NoiseFound:
     varied = [axis for axis in range(values.ndim) if np.ptp(values, axis=axis).any()]
     sources, reason = [noise.sources[axis] for axis in varied], ""
     if fixed := [source for source in noise.sources if source not in sources]:
-        reason = f"{' and '.join(fixed)} changed nothing, as where the data set says itself what is trained on"
+        reason = f"{' and '.join(fixed)} changed nothing, as where a data set lists its own splits"
         values = values[tuple(slice(None) if axis in varied else 0 for axis in range(values.ndim))]
     if len(sources) < LEAST_SOURCES:
         return NoiseFound(study=study, shares=None, reason=f"{reason}; shares need two sources that do")

@@ -110,9 +110,12 @@ def conclusion(effects: Sequence[Effect]) -> str:
         effects: Of each arm beside the baseline, at least one.
     """
     baseline, seeds = effects[0].baseline, counted(max(effect.num_seeds for effect in effects), "seed")
-    by_verdict = {verdict: [each.arm for each in effects if each.verdict is verdict] for verdict in EffectVerdict}
+    # An arm of several changes has commas in its name.
+    names = {each.arm: f"({each.arm})" if ", " in each.arm else each.arm for each in effects}
+    by_verdict = {
+        verdict: [names[each.arm] for each in effects if each.verdict is verdict] for verdict in EffectVerdict
+    }
     undecided = [*by_verdict[EffectVerdict.UNCLEAR], *by_verdict[EffectVerdict.INCONCLUSIVE_PLAN]]
-    arms = counted(len(effects), "arm")
     if len(undecided) == len(effects):
         return f"Nothing was found: {listed(undecided, limit=20)} cannot be told from {baseline} with {seeds}."
     said = {
@@ -122,7 +125,9 @@ def conclusion(effects: Sequence[Effect]) -> str:
         f"not decided with {seeds}": undecided,
     }
     return (
-        f"Of {arms}, " + "; ".join(f"{what}: {listed(names, limit=20)}" for what, names in said.items() if names) + "."
+        f"Of {counted(len(effects), 'arm')}, "
+        + "; ".join(f"{what}: {listed(arms, limit=20)}" for what, arms in said.items() if arms)
+        + "."
     )
 
 

@@ -20,7 +20,6 @@ from evolve.commands.options import (
     whole,
 )
 from evolve.commands.output import chosen_study, opened_storage, say, say_next
-from evolve.formatting import counted
 from evolve.outcome.explanations import remedies_of
 
 if TYPE_CHECKING:
@@ -94,8 +93,7 @@ def _lines(found: Replayed, page: Path) -> Iterator[str]:
 def _survival_line(lived: Survival) -> str:
     changes = " ".join(f"{name}={value}" for name, value in lived.changes.items())
     verb = "survives" if lived.survives else "does not survive"
-    how_long = "to its end" if lived.is_whole else f"for {counted(lived.epochs, 'epoch')}"
-    return f"with        {changes} from {lived.why_from}, {how_long}: {verb} ({lived.verdict}: {lived.reason})"
+    return f"with        {changes} it {verb}, {lived.how_far} ({lived.verdict}: {lived.reason})"
 
 
 def _next(found: Replayed) -> list[str]:

@@ -30,8 +30,8 @@ class Diagnosis:
         num_terms: How many terms, counted by scale, were no numbers; all of them point at the weights.
         lr, bias_lr, momentum, in_warmup: Rates applied in that step, and whether it belongs to the warm-up.
         last_finite_loss: Loss of the last step before with a finite one; nan if there is none.
-        loss_growth: That loss over the mean of the first five; where all stayed numbers, that of the last epoch over
-            it, as the verdict has it, both under the gains of that epoch.
+        loss_growth: That loss over the mean of the first five, or the first half of fewer than ten; where all stayed
+            numbers, that of the last epoch over it, as the verdict has it, both under the gains of that epoch.
         last_finite_grad_norm: Gradient norm of the last step with a finite one; nan if there is none.
         last_finite_grad_step: Step of that gradient norm, or None.
         first_sign_step: First step whose update was above `WARNING_UPDATE` of the weights, or None.
@@ -267,7 +267,7 @@ def _first_broken(step: StepTelemetry) -> tuple[str, int | None, float]:
 
 
 def _growth(losses: Sequence[float]) -> float:
-    start = losses[:5]
+    start = losses[: max(min(5, len(losses) // 2), 1)]  # of a short training the first half, before it grew
     if not start or sum(start) <= 0:
         return nan
     return losses[-1] / (sum(start) / len(start))

@@ -9,10 +9,14 @@ from typing import Any
 
 from detector.observations import ModuleTraced, StepTraced
 from detector.telemetry import StepTelemetry
+from evolve.formatting import counted
 from evolve.outcome.explanations import Value
 from evolve.outcome.signs import broken_terms
 
 _MEASURED = ("loss", "grad_norm", "update_ratio", "max_box_logit", "lr", "bias_lr", "momentum")
+
+
+LOSS = "loss"  # in place of a module's name, where all outputs are numbers and the loss is not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +36,8 @@ class Broken:
     @property
     def text(self) -> str:
         """The same in a clause."""
-        return f"the {self.what} of {self.module} at step {self.step}"
+        module = "the loss" if self.module == LOSS else self.module
+        return f"the {self.what} of {module} at step {self.step}"
 
 
 def first_broken(traced: Iterable[StepTraced], steps: Mapping[int, StepTelemetry]) -> Broken | None:
@@ -57,7 +62,7 @@ def _broken_in(traced: StepTraced, step: StepTelemetry | None) -> Broken | None:
             return Broken(step=traced.step, module=module.name, what="output")
     if step is not None and not isfinite(step.loss):
         terms = " and ".join(broken_terms(step)) or "sum"
-        return Broken(step=traced.step, module="loss", what=f"{terms} term")
+        return Broken(step=traced.step, module=LOSS, what=f"{terms} term")
     for module in reversed(traced.modules):
         if not all(isfinite(norm) for norm in _gradients(module)):
             return Broken(step=traced.step, module=module.name, what="gradient")
@@ -141,6 +146,12 @@ class Survival:
     verdict: str
     reason: str
     fitness: float | None
+
+    @property
+    def how_far(self) -> str:
+        """From where on and how long it was trained, in a clause."""
+        how_long = "to its end" if self.is_whole else f"for {counted(self.epochs, 'epoch')}"
+        return f"trained {how_long} from {self.why_from}"
 
     @property
     def survives(self) -> bool:

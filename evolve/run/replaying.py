@@ -20,6 +20,7 @@ from evolve.errors import EvolveError
 from evolve.outcome.replayed import Replayed, Survival, compared, first_broken
 from evolve.outcome.verdict import Verdict
 from evolve.run.changes import Changes
+from evolve.run.data import survey
 from evolve.run.detection import best_path, checkpoint_path, open_study_data, prepare_torch
 from evolve.run.judging import FIRST_STEPS
 from evolve.run.lending import Course
@@ -194,7 +195,7 @@ def _why_from(changes: Changes, start: Checkpoint | None) -> str:
         return f"its checkpoint after epoch {start.epoch}"
     if changes.needs_start:
         return f"its start, where {changes.needs_start} has its effect"
-    return "its start: there is no checkpoint before its end"
+    return "its start, as there is no checkpoint before its end"
 
 
 def _known(training: _Training, first_epoch: int) -> Iterator[Telemetry]:
@@ -232,7 +233,7 @@ def _opened(
     )
     lanes = 1 if run is None else run.lanes
     notes = [f"it was trained beside others, {lanes} trials at once; here it trains alone"] if lanes > 1 else []
-    return training, (*notes, *_data_notes(storage, name, training.dataset))
+    return training, (*notes, *_data_notes(storage, name, study))
 
 
 def _seed(row: TrialRow, seeds: Sequence[int], asked: int | None) -> int:
@@ -251,11 +252,14 @@ def _diagnosis(storage: Storage, trial_id: int, row: TrialRow, seed: int) -> Map
     return row.diagnosis if training is None or training.diagnosis is None else json.loads(training.diagnosis)
 
 
-def _data_notes(storage: Storage, name: str, dataset: Any) -> Iterator[str]:
+def _data_notes(storage: Storage, name: str, study: Study) -> Iterator[str]:
     from detector.datasets.listing import changes
 
     before = storage.ledger.data_files(storage.study_id(name))
-    if before is not None and (found := changes(before, dataset.files)):
+    if not before:
+        return
+    # Boxes count in pixels of what is decoded, so the data are looked at as they were when they were noted.
+    if found := changes(before, survey(study.data, skip_unreadable=study.skip_unreadable).files):
         yield f"the data are not what it was trained on: {'; '.join(found)}"
 
 

@@ -23,6 +23,7 @@ from evolve.run.changes import read_changes
 from evolve.run.replaying import replay
 from evolve.storage import schema
 from evolve.storage.database import Storage
+from tests.evolve.commands.test_my_data import write_voc
 from tests.synthetic import Plan, add_study, new_engine
 
 # Sound for an epoch of four steps; then the rate rises until a box has no size that is a number.
@@ -131,6 +132,19 @@ def test_what_has_its_effect_at_the_start_is_tried_from_there() -> None:
 
     assert found["from_step"] == 0
     assert found["why_from"] == "its start, where coding has its effect"
+
+
+def test_photographs_that_are_as_they_were_are_not_said_to_have_changed(folder: Path) -> None:
+    write_voc(folder / "photos", 20, data="digits-1")
+    smaller = LATE.replace("digits-1", "photos").replace("epochs: 3", "epochs: 6\nimage_size: 32")
+    run_study(folder, smaller.replace("train_share: 0.1", "train_share: 1").replace("20.0", "1.0e+6"))
+
+    same = replayed("0")
+    shutil.copy(folder / "photos" / "images" / "0.jpg", folder / "photos" / "images" / "1.jpg")
+    changed = replayed("0")
+
+    assert same["notes"] == []
+    assert len(changed["notes"]) == 1 and "1 with other boxes, classes or pixels (images/1.jpg)" in changed["notes"][0]
 
 
 def test_a_module_that_was_planted_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
