@@ -30,12 +30,15 @@ class ChosenArm:
         trial: Number of the trial that trained it first.
         effect: What it changes against the baseline; None of the baseline itself.
         said: Why it is this one and what the verdict is, in a sentence.
+        higher: Trial and effect of the highest arm, where that gave way to the baseline since it is not shown to be
+            better; else None.
     """
 
     arm: str
     trial: int
     effect: Effect | None
     said: str
+    higher: tuple[int, Effect] | None = None
 
     @property
     def name(self) -> str:
@@ -46,7 +49,9 @@ class ChosenArm:
         """For machines; what is said of its effect is None for the baseline."""
         effect = None if self.effect is None else asdict(self.effect)
         is_better = self.effect is not None and self.effect.verdict is EffectVerdict.BETTER
-        return {"arm": self.arm, "trial": self.trial, "is_better": is_better, "effect": effect}
+        higher = None if self.higher is None else {"trial": self.higher[0], "effect": asdict(self.higher[1])}
+        known = {"arm": self.arm, "trial": self.trial, "is_better": is_better}
+        return {**known, "effect": effect, "higher": higher}
 
 
 def chosen_arm(found: Compared, fitness: Mapping[int, float], *, trial: int | None = None) -> ChosenArm | None:
@@ -70,22 +75,27 @@ def chosen_arm(found: Compared, fitness: Mapping[int, float], *, trial: int | No
     if not trained:
         return None
     better = [arm for arm in trained if arm in effects and effects[arm].verdict is EffectVerdict.BETTER]
-    highest = max(trained, key=lambda arm: (fitness[trained[arm]], -trained[arm]))
     if better:
         arm = max(better, key=lambda name: effects[name].mean)
-        said = _of(arm, effects[arm])
-    elif BASELINE in trained:
-        arm, said = BASELINE, f"no arm is shown to be better than the baseline with {_seeds(found)}"
-        if highest != BASELINE:
-            number = trained[highest]
-            said += f", so this is the baseline; the highest, trial {number} ({highest}): {_known(effects[highest])}; "
-            said += f"--trial {number} exports it"
-    else:
-        arm, said = (
-            highest,
-            f"the baseline did not train through with {_seeds(found)}; {_of(highest, effects[highest])}",
+        return ChosenArm(
+            arm=arm, trial=trained[arm], effect=effects[arm], said=_of(arm, effects[arm]) + _missing(found)
         )
-    return ChosenArm(arm=arm, trial=trained[arm], effect=effects.get(arm), said=said + _missing(found))
+    highest = max(trained, key=lambda arm: (fitness[trained[arm]], -trained[arm]))
+    return _unproven(found, trained, highest, effects.get(highest))
+
+
+def _unproven(found: Compared, trained: Mapping[str, int], highest: str, effect: Effect | None) -> ChosenArm:
+    """The baseline, beside the highest arm; that one where the baseline has not trained through."""
+    number = trained[highest]
+    if BASELINE not in trained and effect is not None:
+        said = f"the baseline did not train through with {_seeds(found)}; {_of(highest, effect)}"
+        return ChosenArm(arm=highest, trial=number, effect=effect, said=said + _missing(found))
+    said, higher = f"no arm is shown to be better than the baseline with {_seeds(found)}", None
+    if effect is not None:
+        said += f", so this is the baseline; the highest, trial {number} ({highest}): {_known(effect)}; "
+        said += f"--trial {number} exports it"
+        higher = (number, effect)
+    return ChosenArm(arm=BASELINE, trial=trained[BASELINE], effect=None, said=said + _missing(found), higher=higher)
 
 
 def _asked(found: Compared, arm: str, trial: int, effect: Effect | None) -> str:

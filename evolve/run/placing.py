@@ -20,9 +20,8 @@ from evolve.study.placing import Measured, placed
 
 UPDATES, WARMUP, MEASURED_AT = 32, 8, (10, 16, 22, 28)  # of a short training
 FIRST, STRIDE, SMALLEST, LARGEST = 0.25, 4.0, 1e-6, 1e4  # rates that are tried
-BEYOND = (
-    0.5  # whole trainings: 1.6 to 5.5 at rates that are borne, 0.1 to 0.7 at the next (benchmarks/critical_rate.py)
-)
+# Whole trainings have 1.6 to 5.5 at rates that they bear and 0.1 to 0.7 at the next: benchmarks/critical_rate.py.
+BEYOND = 0.5
 
 
 def placed_study(study: Study, device: str, *, threads: int, pictures: Path | None = None) -> Study:
@@ -54,8 +53,8 @@ def critical_rate(ratio_of: Callable[[float], float]) -> Measured:
     """The learning rate at which an update is about twice what it may be without raising the loss of its own batch.
 
     A training comes to where its updates are about as large as they may be, whatever the rate, so one ratio cannot be
-    scaled up: it is of the order of 1 at all rates that are borne, and falls beyond. So rates are tried by strides, then
-    between two.
+    scaled up: it is of the order of 1 at all rates that are borne, and falls beyond. So rates are tried by strides,
+    then between two.
 
     Args:
         ratio_of: Median critical ratio of a short training at a rate; 0 where it diverges.

@@ -63,7 +63,9 @@ def test_where_no_arm_is_shown_to_be_better_it_is_the_baseline_and_the_highest_i
         "the highest, trial 2 (great): +0.150 (-0.0"
     )
     assert found.said.endswith(", n 8; --trial 2 exports it")
-    assert found.as_mapping() == {"arm": "baseline", "trial": 0, "is_better": False, "effect": None}
+    told = found.as_mapping()
+    assert (told["arm"], told["trial"], told["is_better"], told["effect"]) == ("baseline", 0, False, None)
+    assert told["higher"]["trial"] == 2 and told["higher"]["effect"]["verdict"] == "unclear"
 
 
 def test_a_baseline_that_is_the_highest_names_no_other() -> None:
@@ -136,7 +138,9 @@ def test_the_file_of_an_ablation_is_of_the_baseline_and_its_head_says_that_nothi
         "# No arm is shown to be better than the baseline with 6 seeds, so this is the baseline; "
     )
     assert "the highest, trial 1 (lr0=0.02): " in head[1] and "n 6; --trial 1 exports it" in head[1]
-    assert done.as_mapping()["arm"] == {"arm": "baseline", "trial": 0, "is_better": False, "effect": None}
+    told = done.as_mapping()["arm"]
+    assert (told["arm"], told["is_better"], told["higher"]["trial"]) == ("baseline", False, 1)
+    assert told["higher"]["effect"]["low"] < 0 < told["higher"]["effect"]["high"]
 
 
 @pytest.mark.usefixtures("trained")
