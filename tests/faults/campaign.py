@@ -266,7 +266,7 @@ def finished(url: str) -> dict[int, Any]:
             return {}
         with engine.connect() as connection:
             rows = connection.execute(
-                text("select number, verdict, reason from evolve_trial where verdict is not null")
+                text("select number, verdict, reason from evolve_trial where verdict <> 'paused'")
             )
             verdicts = {row.number: (row.verdict, row.reason) for row in rows}
     finally:

@@ -53,6 +53,7 @@ def test_a_study_that_is_killed_again_and_again_ends_as_one_that_is_not(tmp_path
         Setting(sampler="tpe", pruner="asha", workers=1, engine="serial", is_real=False),
         Setting(sampler="tpe", pruner="asha", workers=1, is_real=False),
         Setting(sampler="tpe", pruner="asha", workers=1, lanes=3, is_real=False),
+        Setting(sampler="tpe", pruner="promotion", workers=1, is_real=False),
         Setting(sampler="random", pruner="median", workers=2, lanes=2, is_real=False),
     ],
     ids=lambda setting: setting.text,
