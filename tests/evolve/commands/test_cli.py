@@ -212,7 +212,7 @@ def test_the_dashboard_tells_programs_its_address(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    (tmp_path / "small.yaml").write_text(SMALL.replace("epochs: 1", "epochs: 9"))
+    (tmp_path / "small.yaml").write_text(SMALL.replace("epochs: 1", "epochs: 6"))
     with running(tmp_path, "run", "--study", "small.yaml", "--workers", "1") as driver:
         driver.wait_until(lambda: any((tmp_path / "runs").glob("small/trials/*/seed-0.pt")))
         driver.send(signal.SIGINT)
