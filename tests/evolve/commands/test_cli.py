@@ -52,7 +52,7 @@ def test_show_lists_every_trial_with_its_verdict_and_why(done: tuple[Path, dict[
     text = evolve(folder, "show", "small").stdout
     rows = json.loads(evolve(folder, "show", "small", "--json").stdout)
 
-    assert "undertrained" in text and "gradient nan" in text
+    assert "undertrained" in text and "box loss nan" in text
     assert text.splitlines()[-1] == "next    evolve report small"
     assert [row["verdict"] for row in rows] == ["undertrained", "diverged"]
     assert rows[1]["fitness"] is None
