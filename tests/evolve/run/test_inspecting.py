@@ -101,7 +101,7 @@ def test_a_row_takes_few_bytes(tmp_path: Path) -> None:
 
 def test_the_option_switches_it_on_for_a_study_that_is_stored_and_for_a_training(tmp_path: Path) -> None:
     # So many batches that the second trial diverges at this size, too.
-    (tmp_path / "small.yaml").write_text(SMALL.replace("train_share: 0.2, ", "") + "image_size: 32\n")
+    (tmp_path / "small.yaml").write_text(SMALL.replace("train_share: 0.4, ", "") + "image_size: 32\n")
     (tmp_path / "hyp.yaml").write_text("lr0: 0.01\ntraining: {epochs: 1, image_size: 32}\n")
     command = ("run", "--study", "small.yaml", "--engine", "serial")
 

@@ -24,7 +24,7 @@ IN_A_NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 # Where no namespace may be made: what can be told of a place is said to be otherwise.
 MADE_UP = "import evolve.storage.lease as lease\nlease._place = lambda: 'elsewhere'\n"
 SECONDS = 120.0
-STUDY = SMALL.replace("epochs: 1", "epochs: 25").replace("[0.01, 1.0e+5]", "[0.01]").replace("trials: 2", "trials: 1")
+STUDY = SMALL.replace("epochs: 1", "epochs: 13").replace("[0.01, 1.0e+5]", "[0.01]").replace("trials: 2", "trials: 1")
 
 
 @cache

@@ -173,7 +173,7 @@ def test_a_driver_that_was_frozen_until_another_had_finished_writes_no_row_when_
 
 def test_a_run_waits_for_a_server_that_is_started_anew_and_loses_nothing(server: Server, tmp_path: Path) -> None:
     name = "waited"
-    study = SMALL.replace("epochs: 1", "epochs: 20").replace("[0.01, 1.0e+5]", "[0.01, 0.02]")
+    study = SMALL.replace("epochs: 1", "epochs: 10").replace("[0.01, 1.0e+5]", "[0.01, 0.02]")
     (tmp_path / f"{name}.yaml").write_text(study)
     command = [sys.executable, "-m", "evolve.cli", "run", "--study", f"{name}.yaml", "--storage", server.url]
     running = subprocess.Popen(
