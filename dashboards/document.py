@@ -81,12 +81,18 @@ def write_document(path: Path, page: str) -> Path:
     Args:
         path: File to write or replace; its folder is made if need be.
         page: HTML.
+
+    Raises:
+        OSError: It cannot be written; the text names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(page, encoding="utf-8", errors="replace")  # names of files need be no text
         draft.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say which file it has no room for
+        raise
     finally:
         draft.unlink(missing_ok=True)
     return path

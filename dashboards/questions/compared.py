@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import nan
 from typing import Any
 
@@ -29,7 +30,8 @@ def outcome_rows(view: CompareView) -> tuple[Table] | tuple[Prose, Table] | Empt
         for name in RESULTS
     ]
     rows.append(_row_of("reason", view, lambda row: str(row["reason"])))
-    table = Table(name="outcomes", columns=_columns(view, "result"), rows=tuple(rows))
+    columns = tuple(replace(column, is_long=True) for column in _columns(view, "result"))  # reasons are
+    table = Table(name="outcomes", columns=columns, rows=tuple(rows))
     if view.num_chosen == len(view.entries):
         return (table,)
     chosen = f"{view.num_chosen:,} selected, the best {len(view.entries)} are shown"

@@ -42,7 +42,8 @@ def by_class(done: Validated) -> tuple[Table, Table]:
 
 
 def _scores(title: str, rows: Mapping[str, Mapping[str, float]], *, name: str) -> Table:
-    numbers = (Column(title=shown, kind="number", digits=3) for shown in SCORES.values())
+    # Of one class or size there is no mean over them.
+    numbers = (Column(title=shown.removeprefix("m"), kind="number", digits=3) for shown in SCORES.values())
     columns = (Column(title=title), Column(title="objects", kind="number", digits=0), *numbers)
     cells: list[tuple[Cell, ...]] = [
         (key, row["objects"], *(row[each] for each in SCORES)) for key, row in rows.items()

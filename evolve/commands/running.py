@@ -206,12 +206,13 @@ def _say_what_is_next(run: Run, stopped: StudyStopped, found: Found, *, as_json:
         say_next(typed_again(instead=instead), as_json=as_json)
         # A single training was asked for and is done; a search that found nothing is not.
         raise typer.Exit(1 if len(run.study.space) else 0)
-    if stopped.is_failed or found.best is None or found.grounded is not None:
+    is_empty = found.best is None or found.grounded is not None
+    if stopped.is_failed or (is_empty and stopped.is_complete):
         then(["evolve", "show", name])
         raise typer.Exit(1)
     if not stopped.is_complete:
         then(["evolve", "run", "--study", name, "--resume"])
-        raise typer.Exit(1 if stopped.reason == "stopped" else 0)
+        raise typer.Exit(1 if is_empty or stopped.reason == "stopped" else 0)
     if run.study.ablation is not None:
         then(["evolve", "ablate", name])
         return

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dashboards.blocks import Empty, Prose
+from dashboards.document import write_document
 from dashboards.panels import VALIDATION
 from dashboards.questions import validated
 from detector.scores import AllScores, OperatingPoint, Part, Validation
@@ -97,3 +98,15 @@ def test_class_names_are_text_on_the_page(tmp_path: Path) -> None:
 
     assert "<b>cat" not in text
     assert "dog</script>" not in text
+
+
+def test_a_full_disk_says_which_page_it_has_no_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*val\.html'"):
+        write_document(tmp_path / "val.html", "<html></html>")
+
+    assert list(tmp_path.iterdir()) == []
