@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from math import sqrt
+from math import ceil, sqrt
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,10 +18,11 @@ from evolve.run.detection import open_study_data, prepare_torch
 from evolve.study import Study
 from evolve.study.placing import Measured, placed
 
-UPDATES, WARMUP, MEASURED_AT = 32, 8, (10, 16, 22, 28)  # of a short training
+# A short training has the warm-up of a whole one, as far as that is short itself, and some updates at the full rate.
+MOST_WARMUP, UPDATES, MEASURED_AT = 40, 24, (2, 8, 14, 20)
 FIRST, STRIDE, SMALLEST, LARGEST = 0.25, 4.0, 1e-6, 1e4  # rates that are tried
 # Whole trainings have 1.6 to 5.5 at rates that they bear and 0.1 to 0.7 at the next: benchmarks/critical_rate.py.
-BEYOND = 0.5
+BEYOND = 0.75
 
 
 def placed_study(study: Study, device: str, *, threads: int, pictures: Path | None = None) -> Study:
@@ -50,7 +51,7 @@ def _measured(study: Study, device: str, threads: int, pictures: Path | None) ->
 
 
 def critical_rate(ratio_of: Callable[[float], float]) -> Measured:
-    """The learning rate at which an update is about twice what it may be without raising the loss of its own batch.
+    """The learning rate beyond which updates are larger than what would still lower the loss of their own batch.
 
     A training comes to where its updates are about as large as they may be, whatever the rate, so one ratio cannot be
     scaled up: it is of the order of 1 at all rates that are borne, and falls beyond. So rates are tried by strides,
@@ -86,8 +87,8 @@ def critical_rate(ratio_of: Callable[[float], float]) -> Measured:
     low, high = (low, middle) if is_beyond(middle) else (middle, high)
     tried = ", ".join(f"{number(each)}: {number(ratios[each])}" for each in sorted(ratios))
     reason = (
-        f"critical rate between {number(low)} and {number(high)}, by trainings of {UPDATES} updates (how much "
-        f"larger an update could be, the median, by rate: {tried})"
+        f"critical rate between {number(low)} and {number(high)}, by trainings of {UPDATES} updates after the "
+        f"warm-up (how much larger an update could be, the median, by rate: {tried})"
     )
     return Measured(edge=rounded(sqrt(low * high)), measured=(low, high), reason=reason)
 
@@ -99,21 +100,21 @@ def ratio_at(study: Study, dataset: Any, device: str, rate: float) -> float:
         study: What is trained.
         dataset: A `detector.datasets.listing.Dataset`.
         device: torch's name of the device.
-        rate: Reached after a warm-up of a few updates.
+        rate: Reached after the warm-up.
     """
+    from detector.batches import num_batches
+    from detector.schedule import warmup_length
     from detector.telemetry import StepTelemetry
     from detector.trainer import LaneSpec, Trainer
 
-    plan = replace(study.training_plan(device, study.seeds[0]), epochs=UPDATES)
-    steps = frozenset(update * plan.accumulation - 1 for update in MEASURED_AT)
-    values = replace(
-        study.hyperparameters(study.baseline_params()),
-        lr0=rate,
-        schedule="constant",
-        warmup="linear",
-        warmup_epochs=0.0,
-        warmup_steps=float(WARMUP * plan.accumulation),
-    )
+    own, plan = study.hyperparameters(study.baseline_params()), study.training_plan(device, study.seeds[0])
+    each = plan.accumulation  # batches of an update
+    length = warmup_length(own, steps_per_epoch=num_batches(dataset.train, plan.batch_size, own.train_share))
+    warmup = min(ceil(length / each), MOST_WARMUP)
+    values = replace(own, lr0=rate, schedule="constant", warmup_epochs=0.0, warmup_steps=float(warmup * each))
+    steps = frozenset((warmup + update) * each - 1 for update in MEASURED_AT)
+    last = (warmup + UPDATES) * each - 1
+    plan = replace(plan, epochs=last + 1)  # enough, however few batches an epoch has
     trainer = Trainer(plan, dataset, [LaneSpec(values=values, critical_at=steps)])
     ratios = []
     with closing(trainer.fit()) as records:
@@ -123,7 +124,7 @@ def ratio_at(study: Study, dataset: Any, device: str, rate: float) -> float:
                     return 0.0
                 if record.step in steps:
                     ratios.append(record.critical_ratio)
-                if record.step >= UPDATES * plan.accumulation - 1:
+                if record.step >= last:
                     break
     return median(ratios)
 
