@@ -30,7 +30,9 @@ from evolve.errors import EvolveError
 from evolve.formatting import counted, duration, listed, moment
 from evolve.storage.ablations import ablations, trainings_of
 from evolve.storage.noise import noise_studies
+from evolve.study import DIGITS
 from evolve.study.ablation import BASELINE
+from evolve.study.naming import data_name
 
 PAGE = Path(__file__).parent.parent / "docs" / "findings.md"
 PACKAGES = ("torch", "numpy")  # whose versions are named; all others are in the database
@@ -100,7 +102,8 @@ def section(found: Compared, under: Circumstances) -> str:
         about.append(f"The baseline reaches {sum(base) / len(base):.3f}, a mean of {counted(len(base), 'run')}.")
     if found.missing:
         about.append(f"**{found.missing} of {len(found.runs)} runs are missing: all of it may change.**")
-    return "\n\n".join([f"## {question}", " ".join(about), table_markdown(found), conclusion(found.effects)])
+    where = "" if study.data in DIGITS else f" (On {data_name(study.data)})"
+    return "\n\n".join([f"## {question}{where}", " ".join(about), table_markdown(found), conclusion(found.effects)])
 
 
 def noise_section(found: NoiseFound, under: Circumstances) -> str:
@@ -111,12 +114,13 @@ def noise_section(found: NoiseFound, under: Circumstances) -> str:
         under: How it was trained.
     """
     study = found.study
-    trained = f"{study.data}, {study.model} at {study.image_size} px, {found.basis}"
+    data = data_name(study.data)
+    trained = f"{data}, {study.model} at {study.image_size} px, {found.basis}"
     about = f"`evolve noise {study.name}`: {trained}, in {under.text}."
     if found.shares is None:
-        return "\n\n".join([f"## How much is noise on {study.data}?", about, f"Nothing was found: {found.reason}."])
+        return "\n\n".join([f"## How much is noise on {data}?", about, f"Nothing was found: {found.reason}."])
     table = "\n".join(markdown_table(NOISE_HEADS, noise_rows(found.shares), left=(0,)))
-    return "\n\n".join([f"## How much is noise on {study.data}?", about, table, found.text])
+    return "\n\n".join([f"## How much is noise on {data}?", about, table, found.text])
 
 
 def rewritten(page: str, sections: Mapping[str, str]) -> str:

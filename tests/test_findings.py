@@ -44,6 +44,15 @@ def test_a_part_has_question_table_time_machine_and_a_sentence(database: str) ->
     assert text.endswith("Nothing was found: lr0=0.1 and lr0=5 cannot be told from baseline with 7 seeds.")
 
 
+def test_a_part_on_photographs_names_their_folder_and_not_its_place(tmp_path: Path) -> None:
+    run(ablation(PLAIN | {"question": "Which rate?"}, data="/home/me/blood-cells"), tmp_path)
+
+    ((_, text),) = findings.found_in(f"sqlite:///{tmp_path}/evolve.db", [])
+
+    assert text.startswith("## Which rate? (On blood-cells)\n\n") and "the baseline on blood-cells, " in text
+    assert "/home/me" not in text
+
+
 def test_noise_has_a_part_of_its_own_and_says_where_there_are_no_shares(tmp_path: Path) -> None:
     run(crossing(), tmp_path, stop_after=60)
     ((_, half),) = findings.found_in(f"sqlite:///{tmp_path}/evolve.db", ["fake"])

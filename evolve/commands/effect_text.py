@@ -17,6 +17,7 @@ from evolve.commands.aligning import aligned, interval, markdown_table, signed
 from evolve.formatting import counted, number
 from evolve.study.ablation import BASELINE
 from evolve.study.hyp import write_whole
+from evolve.study.naming import data_name
 
 _HEADS = ("arm", "n", "mean difference", "95 % interval", "p corrected", "wins", "diverged", "verdict")
 
@@ -88,8 +89,9 @@ def table_markdown(found: Compared) -> str:
 def _caption(found: Compared) -> str:
     ablation, study = found.ablation, found.study
     tuned = f", the nuisance tuned by {found.plan.tuning} settings an arm" if found.plan.tuning else ""
+    trained = f"{data_name(study.data)}, {study.model} at {study.image_size} px"
     return (
-        f"Difference in {found.metric} from the baseline on {study.data}, {study.model} at {study.image_size} px, "
+        f"Difference in {found.metric} from the baseline on {trained}, "
         f"{counted(study.epochs, 'epoch')}{tuned}; means over {counted(len(found.plan.seeds), 'seed')}, paired, with "
         f"95 % t intervals, p by permutation, corrected over {counted(len(found.effects), 'arm')} (Holm). A run that "
         f"diverged loses its pair. Margin {ablation.margin:g}.{_looked(found)}"

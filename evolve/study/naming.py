@@ -105,16 +105,21 @@ def derived_name_of_training(path: Path, chosen: Mapping[str, Any]) -> str:
 
 
 def data_word(data: str) -> str:
+    """A data set's name as part of a study's."""
+    return _word(data_name(data))
+
+
+def data_name(data: str) -> str:
     """A data set's name: that of its folder where the file is called data.yaml or the like, else its own."""
     if data in DIGITS:
-        return _word(data)
+        return data
     try:
         path = Path(data).expanduser().resolve()
     except (OSError, RuntimeError, ValueError):  # no such user, a name too long, a NUL: opening the data says so
         path = Path(data)
     if path.suffix.lower() not in (".yaml", ".yml", ".json", ".txt"):
-        return _word(path.name)
-    return _word(path.parent.name if path.stem in ("data", "dataset", "train", "_annotations.coco") else path.stem)
+        return path.name
+    return path.parent.name if path.stem in ("data", "dataset", "train", "_annotations.coco") else path.stem
 
 
 def _word(text: str) -> str:

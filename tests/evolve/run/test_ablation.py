@@ -36,8 +36,8 @@ TUNED = {
 }
 
 
-def ablation(section: dict[str, Any]) -> Study:
-    return Study.from_mapping({"name": "fake", "epochs": 2, "ablation": section}, origin="test")
+def ablation(section: dict[str, Any], **others: object) -> Study:
+    return Study.from_mapping({"name": "fake", "epochs": 2, "ablation": section} | others, origin="test")
 
 
 def run(study: Study, folder: Path, *, lanes: int = 1, stop_after: int | None = None) -> bool:

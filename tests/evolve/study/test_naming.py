@@ -8,7 +8,7 @@ from detector.hyperparameters import Hyperparameters
 from evolve.errors import StudyError
 from evolve.study import Study
 from evolve.study.hyp import HypFile
-from evolve.study.naming import derived_name, training_study
+from evolve.study.naming import data_name, derived_name, training_study
 
 HYP = HypFile(values=Hyperparameters(lr0=0.02), given=("lr0",), training={"epochs": 3})
 
@@ -45,6 +45,14 @@ def test_what_the_command_line_changes_is_in_the_name() -> None:
 )
 def test_a_data_set_is_named_by_its_folder_where_the_file_has_anyones_name(data: str, word: str) -> None:
     assert named(data=data) == f"lr_sweep-{word}"
+
+
+def test_tables_for_others_name_the_data_without_the_path_to_them() -> None:
+    assert [data_name(data) for data in ("/home/me/photos/blood-cells", "digits-3", "a/cells/data.yaml")] == [
+        "blood-cells",
+        "digits-3",
+        "cells",
+    ]
 
 
 def train(stored: dict[str, Study], *, name: str | None = None, **chosen: object) -> Study:
