@@ -91,7 +91,8 @@ def write_document(path: Path, page: str) -> Path:
         draft.write_text(page, encoding="utf-8", errors="replace")  # names of files need be no text
         draft.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk does not say which file it has no room for
+        if error.errno is not None:  # one that carries a text alone would lose it
+            error.filename = error.filename or str(path)  # a full disk does not say which file it has no room for
         raise
     finally:
         draft.unlink(missing_ok=True)
