@@ -24,7 +24,6 @@ from evolve.run.found import export_hyp
 from evolve.run.keeping import affected_by, unneeded
 from evolve.run.lanes import DetectionObjective
 from evolve.run.lived import lived
-from evolve.run.runner import StudyRun
 from evolve.storage.database import Storage
 from evolve.storage.optuna_tables import PARENT
 from evolve.storage.trial_rows import trial_rows
@@ -32,7 +31,7 @@ from evolve.study import Study
 from evolve.study.confirming import check_confirmable
 from evolve.study.hyp import read_hyp, training_of, write_hyp
 from evolve.study.naming import training_study
-from tests.fake_runs import events_of, trials_told
+from tests.fake_runs import events_of, run_in_workers, trials_told
 from tests.fakes import fake_study, make_fake
 from tests.processes import evolve, forked
 from tests.scenes import few_scenes
@@ -100,28 +99,17 @@ def test_a_run_that_is_killed_anywhere_goes_on_as_if_it_had_not_been(
     assert told(tmp_path) == straight
 
 
-def run_in_workers(folder: Path) -> None:
-    """The population in worker processes, whose steps take time; says each event."""
-    study = fake_study(**POPULATION)
-    engine = ProcessEngine(partial(make_fake, study.epochs, folder, 0.02), workers=2, lanes=2)
-    storage = Storage(f"sqlite:///{folder}/evolve.db")
-    started = StudyRun(study, storage, engine, environment_id="test")
-    with storage.lease(started.study_id, study.name) as lease:
-        for event in started.events(lease):
-            print(type(event).__name__, flush=True)
-    engine.close()
-
-
 def test_kill_9_in_a_generation_changes_nothing_of_what_is_found(
     tmp_path: Path, straight: list[tuple[object, ...]]
 ) -> None:
-    with forked(partial(run_in_workers, tmp_path), tmp_path) as driver:
+    program = partial(run_in_workers, fake_study(**POPULATION), tmp_path, seconds=0.02, workers=2, lanes=2)
+    with forked(program, tmp_path) as driver:
         driver.wait_until(lambda: driver.said().count("TrialEnded") >= 6)  # two of the second generation
         driver.send(signal.SIGKILL)
         driver.ended()
     before = told(tmp_path)
 
-    with forked(partial(run_in_workers, tmp_path), tmp_path) as driver:
+    with forked(program, tmp_path) as driver:
         ended = driver.ended()
 
     assert ended.returncode == 0, ended.stderr

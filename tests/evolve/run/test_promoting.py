@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 import torch
 from optuna.trial import TrialState
@@ -23,37 +21,16 @@ from evolve.run.engines import Engine, ProcessEngine, SerialEngine
 from evolve.run.events import StudyStopped, TrialEnded, TrialPaused
 from evolve.run.keeping import unneeded, unneeded_of
 from evolve.run.lanes import DetectionObjective
-from evolve.run.runner import StudyRun
 from evolve.storage.database import Storage
 from evolve.storage.time_spent import time_spent
 from evolve.storage.trial_rows import trial_rows
 from evolve.study import Study
+from tests.fake_runs import events_of, run_in_workers, trials_told
 from tests.fakes import fake_study, make_fake
-from tests.places import ROOT
-from tests.processes import environment
+from tests.processes import forked
 from tests.scenes import few_scenes
 
 PROMOTING: dict[str, Any] = {"pruner": "promotion", "epochs": 27, "budget": {"trials": 12}, "sampler": "tpe"}
-
-
-def run(
-    study: Study, folder: Path, engine: Engine, *, stop_after: int | None = None, seconds: list[float] | None = None
-) -> list[object]:
-    """Events of one run; with `stop_after` it is abandoned after so many, as by a crash of this process."""
-    storage = Storage(f"sqlite:///{folder}/evolve.db")
-    clock = {} if seconds is None else {"clock": lambda: seconds.pop(0) if len(seconds) > 1 else seconds[0]}
-    seen: list[object] = []
-    try:
-        started = StudyRun(study, storage, engine, environment_id="test", **clock)
-        with storage.lease(started.study_id, study.name) as lease:
-            for event in started.events(lease):
-                seen.append(event)
-                if stop_after is not None and len(seen) >= stop_after:
-                    break
-    finally:
-        engine.close()
-        storage.close()
-    return seen
 
 
 def faked(folder: Path, study: Study, seconds: float = 0.0) -> Callable[[], Any]:
@@ -62,14 +39,13 @@ def faked(folder: Path, study: Study, seconds: float = 0.0) -> Callable[[], Any]
 
 def told(folder: Path, name: str = "fake") -> list[tuple[object, ...]]:
     """What each trial was and what it came to."""
-    trials = optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/evolve.db").get_trials()
-    return [(each.params, each.state, each.values, each.intermediate_values) for each in trials]
+    return [(each.params, each.state, each.values, each.intermediate_values) for each in trials_told(folder, name)]
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, ...]]:
     folder, study = tmp_path_factory.mktemp("straight"), fake_study(**PROMOTING)
-    events = run(study, folder, SerialEngine(faked(folder, study)))
+    events = events_of(study, folder, SerialEngine(faked(folder, study)))
     assert isinstance(events[-1], StudyStopped) and events[-1].is_complete
     return told(folder)
 
@@ -90,51 +66,27 @@ def test_a_run_that_is_killed_anywhere_goes_on_as_if_it_had_not_been(
     stop_after: int, tmp_path: Path, straight: list[tuple[object, ...]]
 ) -> None:
     study = fake_study(**PROMOTING)
-    run(study, tmp_path, SerialEngine(faked(tmp_path, study)), stop_after=stop_after)
+    events_of(study, tmp_path, SerialEngine(faked(tmp_path, study)), stop_after=stop_after)
 
-    run(study, tmp_path, SerialEngine(faked(tmp_path, study)))
+    events_of(study, tmp_path, SerialEngine(faked(tmp_path, study)))
 
     assert told(tmp_path) == straight
-
-
-SCRIPT = """
-import sys
-from functools import partial
-from pathlib import Path
-from evolve.run.engines import ProcessEngine
-from evolve.run.runner import StudyRun
-from evolve.storage.database import Storage
-from tests.evolve.run.test_promoting import PROMOTING
-from tests.fakes import fake_study, make_fake
-
-if __name__ == "__main__":
-    folder, study = Path(sys.argv[1]), fake_study(**PROMOTING)
-    engine = ProcessEngine(partial(make_fake, study.epochs, folder, 0.005), workers=1)
-    run = StudyRun(study, Storage(f"sqlite:///{folder}/evolve.db"), engine, environment_id="test")
-    with run._storage.lease(run.study_id, study.name) as lease:
-        for event in run.events(lease):
-            print(type(event).__name__, flush=True)
-"""
 
 
 def test_kill_9_while_trials_wait_changes_nothing_of_what_is_found(
     tmp_path: Path, straight: list[tuple[object, ...]]
 ) -> None:
-    script = tmp_path / "study.py"
-    script.write_text(SCRIPT)
-    command = [sys.executable, str(script), str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment()) as killed:
-        assert killed.stdout is not None
-        paused = 0
-        for line in killed.stdout:
-            paused += line.strip() == "TrialPaused"
-            if paused == 4:
-                killed.kill()
-                break
+    program = partial(run_in_workers, fake_study(**PROMOTING), tmp_path, seconds=0.005)
+    with forked(program, tmp_path) as driver:
+        driver.wait_until(lambda: driver.said().count("TrialPaused") >= 4)
+        driver.send(signal.SIGKILL)
+        driver.ended()
     waiting = sum(state is TrialState.RUNNING for _, state, *_ in told(tmp_path))
 
-    subprocess.run(command, check=True, capture_output=True, timeout=300, cwd=ROOT, env=environment())
+    with forked(program, tmp_path) as driver:
+        ended = driver.ended()
 
+    assert ended.returncode == 0, ended.stderr
     assert waiting >= 2
     assert told(tmp_path) == straight
 
@@ -150,7 +102,7 @@ ENGINES: dict[str, Callable[[Any], Engine]] = {
 def test_whoever_trains_all_end_and_the_best_of_each_rung_went_on(engine: str, tmp_path: Path) -> None:
     study = fake_study(**PROMOTING | {"sampler": "random"})
 
-    events = run(study, tmp_path, ENGINES[engine](faked(tmp_path, study)))
+    events = events_of(study, tmp_path, ENGINES[engine](faked(tmp_path, study)))
 
     found = told(tmp_path)
     assert isinstance(events[-1], StudyStopped) and events[-1].is_complete
@@ -165,7 +117,7 @@ def test_whoever_trains_all_end_and_the_best_of_each_rung_went_on(engine: str, t
 def test_with_several_seeds_only_what_comes_to_the_end_trains_with_all(tmp_path: Path) -> None:
     study = fake_study(**PROMOTING | {"seeds": [0, 1]})
 
-    run(study, tmp_path, SerialEngine(faked(tmp_path, study)))
+    events_of(study, tmp_path, SerialEngine(faked(tmp_path, study)))
 
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
     rows = trial_rows(storage.engine, "fake")
@@ -177,7 +129,7 @@ def test_with_several_seeds_only_what_comes_to_the_end_trains_with_all(tmp_path:
 
 def test_a_trial_that_waits_is_said_to_do_so_and_keeps_its_weights(tmp_path: Path) -> None:
     study = fake_study(**PROMOTING | {"space": {"lr0": {"low": 0.01, "high": 0.5}}})
-    events = run(study, tmp_path, SerialEngine(faked(tmp_path, study)), stop_after=20)
+    events = events_of(study, tmp_path, SerialEngine(faked(tmp_path, study)), stop_after=20)
     paused = [each for each in events if isinstance(each, TrialPaused)]
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
     study_id = storage.study_id("fake")
@@ -211,7 +163,7 @@ def test_of_a_trial_that_waits_only_the_checkpoint_before_the_last_is_dropped(tm
 
 def test_a_trial_that_can_no_longer_be_promoted_ends_as_pruned_and_says_why(tmp_path: Path) -> None:
     study = fake_study(**PROMOTING)
-    run(study, tmp_path, SerialEngine(faked(tmp_path, study)))
+    events_of(study, tmp_path, SerialEngine(faked(tmp_path, study)))
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
     rows = trial_rows(storage.engine, "fake")
     study_id = storage.study_id("fake")
@@ -228,9 +180,9 @@ def test_a_trial_that_can_no_longer_be_promoted_ends_as_pruned_and_says_why(tmp_
 def test_time_that_is_up_leaves_trials_waiting_and_the_next_run_goes_on_with_them(tmp_path: Path) -> None:
     study = fake_study(**PROMOTING | {"budget": {"trials": 12, "seconds": 50}})
 
-    events = run(study, tmp_path, SerialEngine(faked(tmp_path, study)), seconds=[float(at) for at in range(60)])
+    events = events_of(study, tmp_path, SerialEngine(faked(tmp_path, study)), times=[float(at) for at in range(60)])
     before = told(tmp_path)
-    again = run(study, tmp_path, SerialEngine(faked(tmp_path, study)), seconds=[0.0])
+    again = events_of(study, tmp_path, SerialEngine(faked(tmp_path, study)), times=[0.0])
 
     assert isinstance(events[-1], StudyStopped) and not events[-1].is_complete
     assert sum(state is TrialState.RUNNING for _, state, *_ in before) >= 2
@@ -241,7 +193,7 @@ def test_time_that_is_up_leaves_trials_waiting_and_the_next_run_goes_on_with_the
 def test_where_all_diverge_each_is_a_result_and_the_study_ends(tmp_path: Path) -> None:
     study = fake_study(**PROMOTING | {"space": {"lr0": {"low": 2, "high": 9}}})
 
-    events = run(study, tmp_path, SerialEngine(faked(tmp_path, study)))
+    events = events_of(study, tmp_path, SerialEngine(faked(tmp_path, study)))
 
     assert isinstance(events[-1], StudyStopped) and events[-1].is_complete
     assert [state for _, state, *_ in told(tmp_path)] == [TrialState.PRUNED] * 12
@@ -275,7 +227,7 @@ def trained(study: Study, folder: Path, *, lanes: int) -> dict[int, Any]:
     data = few_scenes("digits-1", train=8, val=4, test=4)
     made = DetectionObjective(study=study, device="cpu", run_folder=folder, dataset=data)
     folder.mkdir()
-    run(study, folder, SerialEngine(lambda: made, lanes=lanes))
+    events_of(study, folder, SerialEngine(lambda: made, lanes=lanes))
     found = {number: checkpoint.load(checkpoint_path(folder, number, 0)) for number in range(3)}
     return {number: each for number, each in found.items() if each.epoch == study.epochs - 1}
 

@@ -23,7 +23,7 @@ from evolve.run.runner import StudyRun
 from evolve.search.samplers import STANDARD_ERROR
 from evolve.storage.database import Storage
 from evolve.study import Study
-from tests.fake_runs import events_of, trials_told
+from tests.fake_runs import events_of, run_in_workers, trials_told
 from tests.fakes import STEPS_PER_EPOCH, UNLUCKY_SEED, fake_study, make_fake
 from tests.processes import forked
 
@@ -293,20 +293,9 @@ def test_no_trial_is_started_that_would_not_be_over_in_time(tmp_path: Path) -> N
     assert len(verdicts(tmp_path)) > 3
 
 
-def run_in_workers(folder: Path, workers: int) -> None:
-    """A study in worker processes, whose steps take time; says each event."""
-    storage = Storage(f"sqlite:///{folder}/evolve.db")
-    engine = ProcessEngine(partial(make_fake, 4, folder, 0.02), workers=workers)
-    run = StudyRun(fake_study(sampler="tpe"), storage, engine, environment_id="test")
-    with storage.lease(run.study_id, "fake") as lease:
-        for event in run.events(lease):
-            print(type(event).__name__, flush=True)
-    engine.close()
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_kill_9_loses_no_finished_trial_doubles_none_and_changes_no_parameters(tmp_path: Path, workers: int) -> None:
-    program = partial(run_in_workers, tmp_path, workers)
+    program = partial(run_in_workers, fake_study(sampler="tpe"), tmp_path, seconds=0.02, workers=workers)
     with forked(program, tmp_path) as driver:
         driver.wait_until(lambda: driver.said().count("TrialEnded") >= 2)
         time.sleep(0.15)
