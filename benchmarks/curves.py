@@ -10,7 +10,6 @@ come and a file that is there is gone on with. Eight points train side by side a
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.recorded import NUM_LANES, digit_scenes, trained_points
+from benchmarks.rows import add_rows, rows_of
 from detector.telemetry import LaneEnded
 from evolve.outcome.verdict import Verdict
 from evolve.run.lending import Course
@@ -75,35 +75,26 @@ def record(path: Path, *, points: int, seed: int = 0, until: str = "") -> None:
             continue
         started = time.perf_counter()
         found = trained_points(STUDY, digit_scenes(train=160, val=64), numbers, seed)
-        _append(path, [_cells(number, seed, *each) for number, each in zip(numbers, found, strict=True)])
+        add_rows(path, _COLUMNS, [_cells(number, seed, *each) for number, each in zip(numbers, found, strict=True)])
         print(f"points {first}..: {time.perf_counter() - started:.0f} s", flush=True)
 
 
 def read(path: Path = CURVES) -> list[Curve]:
     """Curves of a file; none where there is none."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            Curve(
-                point=int(cells["point"]),
-                fitness=tuple(float(cells[name]) for name in _FITNESS if cells[name]),
-                has_diverged=cells["diverged"] == "1",
-            )
-            for cells in csv.DictReader(file)
-        ]
+    return [
+        Curve(
+            point=int(cells["point"]),
+            fitness=tuple(float(cells[name]) for name in _FITNESS if cells[name]),
+            has_diverged=cells["diverged"] == "1",
+        )
+        for cells in rows_of(path)
+    ]
 
 
 def _cells(number: int, seed: int, params: Mapping[str, Any], course: Course, ended: LaneEnded) -> list[str | int]:
     has_diverged = course.judgement(ended).verdict is Verdict.DIVERGED
     fitness = [f"{value:.6g}" for value in course.fitness] + [""] * (EPOCHS - len(course.fitness))
     return [number, seed, *(f"{params[name]:.6g}" for name in SPACE), *fitness, int(has_diverged)]
-
-
-def _append(path: Path, rows: Sequence[Sequence[str | int]]) -> None:
-    is_new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([_COLUMNS, *rows] if is_new else rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,7 +11,6 @@ scenes: its fitness there, by which it was chosen, and its mAP50 on the test sce
 from __future__ import annotations
 
 import argparse
-import csv
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from benchmarks.rows import add_rows, rows_of
 from benchmarks.search import interval
 from evolve.run.crew import Asked
 from evolve.run.run import Run, run_study
@@ -68,7 +68,7 @@ def record(path: Path, *, seeds: int, until: str = "") -> None:
         seeds: Of weights, order, scenes and sampler; for each both searches are made in turn.
         until: Time of day as HH:MM after which none is begun; empty for no end.
     """
-    known = {(int(row["seed"]), row["sampler"]) for row in read(path)}
+    known = {(int(row["seed"]), row["sampler"]) for row in rows_of(path)}
     for seed in range(seeds):
         for sampler in SAMPLERS:
             if until and time.strftime("%H:%M") >= until:
@@ -78,19 +78,9 @@ def record(path: Path, *, seeds: int, until: str = "") -> None:
             started = time.perf_counter()
             best = searched(sampler, seed)
             seconds, test = time.perf_counter() - started, best.metrics.get("test", {}).get("map50", float("nan"))
-            is_new = not path.exists()
             row = [seed, sampler, best.number, f"{best.fitness:.6g}", f"{test:.6g}", f"{seconds:.0f}"]
-            with path.open("a", newline="", encoding="utf-8") as file:
-                csv.writer(file, lineterminator="\n").writerows([_COLUMNS, row] if is_new else [row])
+            add_rows(path, _COLUMNS, [row])
             print(*row, flush=True)
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    """Rows of a file; none where there is none."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def table(rows: Sequence[dict[str, str]]) -> list[str]:
@@ -114,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--until", default="")
     given = parser.parse_args(arguments)
     record(given.file, seeds=given.seeds, until=given.until)
-    print("\n".join(table(read(given.file))))
+    print("\n".join(table(rows_of(given.file))))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ written as they come and a file that is there is gone on with. Eight points trai
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 
+from benchmarks.rows import add_rows, rows_of
 from detector.datasets.digits import CLASS_NAMES, DigitScenes, DigitSettings, open_digits
 from detector.datasets.listing import Dataset
 from detector.plan import TrainingPlan
@@ -111,7 +111,7 @@ def record(path: Path, *, points: int, seeds: int, until: str = "") -> None:
                 return
             started = time.perf_counter()
             rows = _trained(numbers, seed)
-            _append(path, rows)
+            add_rows(path, _COLUMNS, map(_cells, rows))
             diverged = sum(row.has_diverged for row in rows)
             print(
                 f"points {first}.. seed {seed}: {diverged} diverged, {time.perf_counter() - started:.0f} s", flush=True
@@ -120,31 +120,22 @@ def record(path: Path, *, points: int, seeds: int, until: str = "") -> None:
 
 def read(path: Path = RECORDED) -> list[Row]:
     """Rows of a file; none where there is none."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            Row(
-                point=int(cells["point"]),
-                seed=int(cells["seed"]),
-                params={name: float(cells[name]) for name in SPACE},
-                fitness=float(cells["fitness"]),
-                update_ratio=float(cells["update_ratio"]),
-                has_diverged=cells["diverged"] == "1",
-            )
-            for cells in csv.DictReader(file)
-        ]
+    return [
+        Row(
+            point=int(cells["point"]),
+            seed=int(cells["seed"]),
+            params={name: float(cells[name]) for name in SPACE},
+            fitness=float(cells["fitness"]),
+            update_ratio=float(cells["update_ratio"]),
+            has_diverged=cells["diverged"] == "1",
+        )
+        for cells in rows_of(path)
+    ]
 
 
-def _append(path: Path, rows: Sequence[Row]) -> None:
-    is_new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if is_new:
-            writer.writerow(_COLUMNS)
-        for row in rows:
-            values = [f"{value:.6g}" for value in (*row.params.values(), row.fitness, row.update_ratio)]
-            writer.writerow([row.point, row.seed, *values, int(row.has_diverged)])
+def _cells(row: Row) -> list[str | int]:
+    values = [f"{value:.6g}" for value in (*row.params.values(), row.fitness, row.update_ratio)]
+    return [row.point, row.seed, *values, int(row.has_diverged)]
 
 
 def trained_points(
