@@ -122,7 +122,7 @@ class Found:
         best: The best trial, or None where none has trained through.
         grounded: That nothing was learned, or None.
         files: hyp.yaml of the best trial; none where nothing was learned.
-        weights: The files with weights.
+        weights: The files with weights of the trial that hyp.yaml is of.
         arm: In an ablation, the arm that hyp.yaml has, with what is known of it; else None.
         problems: Why there are no weights of a checkpoint that is there.
     """
@@ -148,7 +148,7 @@ class Found:
 
 
 def found_by(storage: Storage, study: Study, folder: Path) -> Found:
-    """What a study has found, with its run folder; writes hyp.yaml and the best trial's weights if it learned anything.
+    """What a study has found, with its run folder; writes hyp.yaml and that trial's weights if it learned anything.
 
     A single training was asked for its weights, so they are written however little it learned.
     """
@@ -164,7 +164,8 @@ def found_by(storage: Storage, study: Study, folder: Path) -> Found:
         arm = export_hyp(storage, study.name, hyp).arm
         files["hyp"] = str(hyp)
     if best is not None and (nothing is None or not study.space):
-        weights, problems = write_weights(folder, best.number, study.seeds_of(best.number))
+        taken = best.number if arm is None else arm.trial
+        weights, problems = write_weights(folder, taken, study.seeds_of(taken))
     return Found(
         verdicts={verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))},
         best=best,

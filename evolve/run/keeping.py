@@ -1,4 +1,7 @@
-"""Which files of weights a study keeps: those of its best trial, the way back from divergence, or all."""
+"""Which files of weights a study keeps: those of its best trial, the way back from divergence, or all.
+
+An ablation keeps those of its baseline too, which is what it exports unless an arm is shown to be better.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +41,12 @@ def unneeded_of(
         verdicts: Of all trials that have ended, and of this one, by number; diverged ones keep the way back.
         is_best: Whether it is the best of the study.
     """
-    members = study.population
+    members, plan = study.population, study.arm_plan
     if members is not None and any(each not in verdicts for each in members.generation_after(number)):
         return  # one of the next generation may begin with its weights
     of_trial = checkpoint_path(folder, number, 0).parent
-    is_beaten = not is_best and verdicts[number] in (*TRAINED_THROUGH, Verdict.PARTIAL, Verdict.PRUNED)
+    is_baseline = plan is not None and number == plan.first_of(1)
+    is_beaten = not (is_best or is_baseline) and verdicts[number] in (*TRAINED_THROUGH, Verdict.PARTIAL, Verdict.PRUNED)
     if is_beaten and study.keep_weights != "all":
         if of_trial.exists():
             yield of_trial

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,19 @@ import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
 
+from detector.checkpoint import load, save
 from evolve.ablation.chosen import ChosenArm, chosen_arm
 from evolve.cli import app
 from evolve.errors import EvolveError
 from evolve.exchange.conversion import Exported, export_study
+from evolve.run.detection import checkpoint_path
 from evolve.run.engines import SerialEngine
-from evolve.run.found import provenance
+from evolve.run.found import found_by, provenance
+from evolve.run.keeping import unneeded
 from evolve.storage.database import Storage
 from evolve.study import Study
 from evolve.study.hyp import read_hyp
+from tests.detector.test_checkpoint import a_checkpoint
 from tests.evolve.ablation.test_sharing import BASE, shown
 from tests.fake_runs import events_of
 from tests.fakes import make_fake
@@ -165,6 +170,22 @@ def test_commands_say_so_and_name_the_next_one() -> None:
     assert "proof   no arm is shown to be better than the baseline with 6 seeds" in said
     assert "export  the baseline, trial 0: no arm is shown to be better" in shown_then
     assert shown_then.endswith("next    evolve export toy\n")
+
+
+def test_the_weights_that_are_kept_and_written_are_of_the_trial_that_the_file_is_of(trained: Path) -> None:
+    folder = trained / "runs" / "toy"
+    for trial in (0, 1):
+        save(replace(a_checkpoint(), epoch=trial), checkpoint_path(folder, trial, seed=0))
+    with closing(Storage("sqlite:///runs/evolve.db")) as storage:
+        study = storage.stored_study("toy")
+        assert study is not None and storage.best(storage.study_id("toy")) == 1
+
+        found = found_by(storage, study, folder)
+        dropped = [*unneeded(folder, study, storage, storage.study_id("toy"))]
+
+    assert found.arm is not None and found.arm.trial == 0
+    assert [load(each.path).epoch for each in found.weights] == [0]
+    assert not dropped
 
 
 @pytest.mark.usefixtures("trained")
