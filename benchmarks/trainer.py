@@ -5,7 +5,9 @@
 Prints a row for each number of lanes: images/s of one lane, of all lanes together (trial-images/s), the median time
 of a step of the whole loop, the median time of forward, loss and backward alone on the same batches, and the share
 of the step that is left: data, targets' transfer, telemetry, optimizer and average. The two are measured in turn, a
-few steps of each at a time, so that a noisy machine disturbs both alike. One thread.
+few steps of each at a time, so that a noisy machine disturbs both alike. The last column is the share of the loop that
+the clock finds outside its own forward, loss and backward, which take longer there than alone: beside the thread that
+makes the next batch, and on caches that the update has used. One thread.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ import argparse
 import platform
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -23,6 +28,7 @@ from detector.batches import TrainingOrder, training_batches
 from detector.datasets import open_dataset
 from detector.datasets.listing import Dataset
 from detector.hyperparameters import Hyperparameters
+from detector.lane_losses import LaneLosses
 from detector.plan import TrainingPlan
 from detector.telemetry import StepTelemetry
 from detector.trainer import LaneSpec, Trainer
@@ -31,22 +37,45 @@ WARM_STEPS = 5
 TURN = 10
 
 
-def loop_seconds(training: Iterator[object], count: int) -> list[float]:
-    """Wall time of steps of the whole loop, from one step's record to the next, evaluation left out."""
+@contextmanager
+def timed_passes() -> Iterator[list[float]]:
+    """Wall time of every forward pass with its loss, and of every backward pass, as long as it is open."""
+    seconds: list[float] = []
+
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            started = time.perf_counter()
+            found = function(*arguments, **named)
+            seconds.append(time.perf_counter() - started)
+            return found
+
+        return call
+
+    with (
+        patch.object(LaneLosses, "of_batches", timed(LaneLosses.of_batches)),
+        patch.object(torch.Tensor, "backward", timed(torch.Tensor.backward)),
+    ):
+        yield seconds
+
+
+def loop_seconds(training: Iterator[object], count: int) -> list[tuple[float, float]]:
+    """Wall time of steps, from one's record to the next, evaluation left out; and that of it outside the passes."""
     seconds = []
     last = None
-    for record in training:
-        if not isinstance(record, StepTelemetry):
-            last = None
-            continue
-        if record.lane:
-            continue
-        now = time.perf_counter()
-        if last is not None:
-            seconds.append(now - last)
-        last = now
-        if len(seconds) == count:
-            return seconds
+    with timed_passes() as passes:
+        for record in training:
+            if not isinstance(record, StepTelemetry):
+                last = None
+                continue
+            if record.lane:
+                continue
+            now = time.perf_counter()
+            if last is not None:
+                seconds.append((now - last, now - last - sum(passes)))
+            last = now
+            passes.clear()
+            if len(seconds) == count:
+                return seconds
     raise RuntimeError("the training is too short for the measurement")
 
 
@@ -71,19 +100,20 @@ def bare_seconds(trainer: Trainer, dataset: Dataset, plan: TrainingPlan, count: 
     return seconds
 
 
-def measure(lanes: int, dataset: Dataset, plan: TrainingPlan, steps: int) -> tuple[float, float]:
-    """Median seconds of a step of the loop, and of its forward, loss and backward."""
+def measure(lanes: int, dataset: Dataset, plan: TrainingPlan, steps: int) -> tuple[float, float, float]:
+    """Median seconds of a step of the loop, of what is outside its passes, and of forward, loss and backward alone."""
     specs = [LaneSpec(values=Hyperparameters(lr0=1e-3), seed=lane) for lane in range(lanes)]
     trainer, other = Trainer(plan, dataset, specs), Trainer(plan, dataset, specs)
     training = trainer.fit()
     loop_seconds(training, WARM_STEPS)
     bare_seconds(other, dataset, plan, WARM_STEPS)
-    whole: list[float] = []
+    whole: list[tuple[float, float]] = []
     bare: list[float] = []
     while len(whole) < steps:
         whole += loop_seconds(training, TURN)
         bare += bare_seconds(other, dataset, plan, TURN)
-    return statistics.median(whole), statistics.median(bare)
+    step, outside = (statistics.median(each) for each in zip(*whole, strict=True))
+    return step, outside, statistics.median(bare)
 
 
 def main() -> None:
@@ -108,13 +138,15 @@ def main() -> None:
     dataset = open_dataset(arguments.data, image_size=plan.image_size)
     print(f"{arguments.model}, {plan.image_size} px, batch {plan.batch_size}, {arguments.steps} steps, one thread")
     print(f"torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} thread, {plan.device}")
-    print(f"{'lanes':>5} {'images/s':>9} {'trial-images/s':>15} {'step ms':>8} {'fwd+bwd ms':>11} {'outside':>8}")
+    print(
+        f"{'lanes':>5} {'images/s':>9} {'trial-images/s':>15} {'step ms':>8} {'fwd+bwd ms':>11} {'outside':>8} {'by the clock':>12}"
+    )
     for lanes in map(int, arguments.lanes.split(",")):
-        whole, bare = measure(lanes, dataset, plan, arguments.steps)
+        whole, outside, bare = measure(lanes, dataset, plan, arguments.steps)
         rate = plan.batch_size / whole
         print(
             f"{lanes:>5} {rate:>9.0f} {rate * lanes:>15.0f} {whole * 1e3:>8.2f} {bare * 1e3:>11.2f} "
-            f"{max(1 - bare / whole, 0):>8.1%}"
+            f"{max(1 - bare / whole, 0):>8.1%} {outside / whole:>12.1%}"
         )
 
 
