@@ -138,9 +138,8 @@ def main() -> None:
     dataset = open_dataset(arguments.data, image_size=plan.image_size)
     print(f"{arguments.model}, {plan.image_size} px, batch {plan.batch_size}, {arguments.steps} steps, one thread")
     print(f"torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} thread, {plan.device}")
-    print(
-        f"{'lanes':>5} {'images/s':>9} {'trial-images/s':>15} {'step ms':>8} {'fwd+bwd ms':>11} {'outside':>8} {'by the clock':>12}"
-    )
+    heads = (("lanes", 5), ("images/s", 9), ("trial-images/s", 15), ("step ms", 8), ("fwd+bwd ms", 11), ("outside", 8))
+    print(" ".join(f"{head:>{width}}" for head, width in (*heads, ("by the clock", 12))))
     for lanes in map(int, arguments.lanes.split(",")):
         whole, outside, bare = measure(lanes, dataset, plan, arguments.steps)
         rate = plan.batch_size / whole
