@@ -3,7 +3,9 @@
     python -m benchmarks.findings runs/evolve.db [MORE.db ...] [--page docs/findings.md] [--study NAME ...]
 
 A study's part of the page stands between two comments with its name. It is written anew where the study is in one of
-the databases, and left as it is elsewhere; a study without a part gets one at the end of the page.
+the databases, and left as it is elsewhere; a study without a part gets one at the end of the page. Beside the page lies
+a file .csv of the same name with a row for each training of an ablation, so that a table can be checked without the
+database that it is of.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import isfinite
 from pathlib import Path
 
+from benchmarks.rows import add_rows, rows_of
 from dashboards.data.study_loading import load
 from evolve.ablation.compared import Compared
 from evolve.ablation.crossed import NoiseFound, noise_found
@@ -35,6 +38,7 @@ from evolve.study.ablation import BASELINE
 from evolve.study.naming import data_name
 
 PAGE = Path(__file__).parent.parent / "docs" / "findings.md"
+COLUMNS = ("study", "arm", "seed", "outcome", "fitness")
 PACKAGES = ("torch", "numpy")  # whose versions are named; all others are in the database
 
 
@@ -141,8 +145,23 @@ def rewritten(page: str, sections: Mapping[str, str]) -> str:
     return page
 
 
-def found_in(url: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Names and parts of the ablations of a database that have begun, oldest first, then of its studies of noise.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What the page says of a study.
+
+    Attributes:
+        name: Of the study.
+        text: Of its part.
+        rows: Its trainings, by COLUMNS; none of noise, which has no arms.
+    """
+
+    name: str
+    text: str
+    rows: tuple[Sequence[object], ...] = ()
+
+
+def found_in(url: str, names: Sequence[str]) -> Iterator[Part]:
+    """Parts of the ablations of a database that have begun, oldest first, then of its studies of noise.
 
     Args:
         url: The database.
@@ -155,9 +174,21 @@ def found_in(url: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
     for study in reversed(studies):
         ablation = stored_ablation(url, study)
         if ablation.missing < len(ablation.runs):
-            yield study.name, section(ablation, circumstances(url, study.name))
+            rows = tuple(
+                (study.name, run.arm, run.seed, run.outcome, "" if run.value is None else f"{run.value:.6f}")
+                for run in ablation.runs
+            )
+            yield Part(name=study.name, text=section(ablation, circumstances(url, study.name)), rows=rows)
     for found in reversed(noise):
-        yield found.study.name, noise_section(found, circumstances(url, found.study.name))
+        yield Part(name=found.study.name, text=noise_section(found, circumstances(url, found.study.name)))
+
+
+def write_trainings(path: Path, parts: Iterable[Part]) -> None:
+    """Writes the trainings of these studies to a file, in place of those that it has of them."""
+    by_study = {part.name: [*part.rows] for part in parts}
+    kept = [[row[column] for column in COLUMNS] for row in rows_of(path) if row["study"] not in by_study]
+    path.unlink(missing_ok=True)
+    add_rows(path, COLUMNS, [*kept, *(row for rows in by_study.values() for row in rows)])
 
 
 def main() -> None:
@@ -169,13 +200,15 @@ def main() -> None:
     asked = parser.parse_args()
     urls = [text if "://" in text else f"sqlite:///{text}" for text in asked.databases]
     try:
-        sections = dict(found for url in urls for found in found_in(url, asked.study))
+        parts = {part.name: part for url in urls for part in found_in(url, asked.study)}
     except EvolveError as error:
         sys.exit(str(error))
-    if unknown := [name for name in asked.study if name not in sections]:
-        sys.exit(f"--study: {unknown}: no ablation or noise of that name has begun there; there are {list(sections)}")
-    asked.page.write_text(rewritten(asked.page.read_text(encoding="utf-8"), sections), encoding="utf-8")
-    print(f"{asked.page}: {listed(list(sections), limit=20) or 'nothing'} written")
+    if unknown := [name for name in asked.study if name not in parts]:
+        sys.exit(f"--study: {unknown}: no ablation or noise of that name has begun there; there are {list(parts)}")
+    texts = {name: part.text for name, part in parts.items()}
+    asked.page.write_text(rewritten(asked.page.read_text(encoding="utf-8"), texts), encoding="utf-8")
+    write_trainings(asked.page.with_suffix(".csv"), parts.values())
+    print(f"{asked.page}: {listed(list(parts), limit=20) or 'nothing'} written")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import findings
+from benchmarks.rows import rows_of
 from evolve.ablation.verdicts import conclusion
 from tests.evolve.ablation.test_effects import BASELINE, BETTER, compare, runs
 from tests.evolve.run.test_ablation import PLAIN, ablation, run
@@ -34,9 +35,10 @@ def database(tmp_path: Path) -> str:
 
 
 def test_a_part_has_question_table_time_machine_and_a_sentence(database: str) -> None:
-    ((name, text),) = findings.found_in(f"sqlite:///{database}", [])
+    (part,) = findings.found_in(f"sqlite:///{database}", [])
+    text = part.text
 
-    assert name == "fake" and text.startswith(
+    assert part.name == "fake" and text.startswith(
         "## Which &lt;rate&gt;?\n\n`evolve ablate fake --markdown`: 21 trainings in "
     )
     assert "| lr0=0.1 | 6 |" in text and "| 7 (baseline 1) | unclear |" in text
@@ -47,7 +49,8 @@ def test_a_part_has_question_table_time_machine_and_a_sentence(database: str) ->
 def test_a_part_on_photographs_names_their_folder_and_not_its_place(tmp_path: Path) -> None:
     run(ablation(PLAIN | {"question": "Which rate?"}, data="/home/me/blood-cells"), tmp_path)
 
-    ((_, text),) = findings.found_in(f"sqlite:///{tmp_path}/evolve.db", [])
+    (part,) = findings.found_in(f"sqlite:///{tmp_path}/evolve.db", [])
+    text = part.text
 
     assert text.startswith("## Which rate? (On blood-cells)\n\n") and "the baseline on blood-cells, " in text
     assert "/home/me" not in text
@@ -55,12 +58,15 @@ def test_a_part_on_photographs_names_their_folder_and_not_its_place(tmp_path: Pa
 
 def test_noise_has_a_part_of_its_own_and_says_where_there_are_no_shares(tmp_path: Path) -> None:
     run(crossing(), tmp_path, stop_after=60)
-    ((_, half),) = findings.found_in(f"sqlite:///{tmp_path}/evolve.db", ["fake"])
+    (half,) = findings.found_in(f"sqlite:///{tmp_path}/evolve.db", ["fake"])
     run(crossing(), tmp_path)
-    ((_, whole),) = findings.found_in(f"sqlite:///{tmp_path}/evolve.db", ["fake"])
+    (whole,) = findings.found_in(f"sqlite:///{tmp_path}/evolve.db", ["fake"])
 
-    assert half.startswith("## How much is noise on digits-1?") and "Nothing was found: of 27 trainings" in half
-    assert "| initialisation | " in whole and "Two single trainings that differ by less than 0." in whole
+    assert (
+        half.text.startswith("## How much is noise on digits-1?") and "Nothing was found: of 27 trainings" in half.text
+    )
+    assert "| initialisation | " in whole.text and "Two single trainings that differ by less than 0." in whole.text
+    assert not whole.rows
 
 
 def test_the_page_is_rewritten_in_its_marked_parts_alone_and_again_to_the_same(
@@ -76,6 +82,22 @@ def test_the_page_is_rewritten_in_its_marked_parts_alone_and_again_to_the_same(
 
     assert first.startswith(BY_HAND) and first.count("<!-- found: fake -->") == 1
     assert page.read_text() == first
+
+
+def test_every_training_of_a_part_has_a_row_and_those_of_other_studies_stay(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, trainings = tmp_path / "findings.md", tmp_path / "findings.csv"
+    page.write_text(BY_HAND)
+    trainings.write_text("study,arm,seed,outcome,fitness\nother,baseline,0,finished,0.5\nfake,old,0,finished,0.1\n")
+    monkeypatch.setattr(sys, "argv", ["findings", database, "--page", str(page)])
+
+    findings.main()
+    rows = rows_of(trainings)
+
+    assert rows[0] == {"study": "other", "arm": "baseline", "seed": "0", "outcome": "finished", "fitness": "0.5"}
+    assert len(rows) == 1 + 21 and {row["arm"] for row in rows[1:]} == {"baseline", "lr0=0.1", "lr0=5"}
+    assert all((row["fitness"] == "") == (row["outcome"] == "diverged") for row in rows[1:])
 
 
 def test_a_part_that_is_there_is_replaced_where_it_stands() -> None:
