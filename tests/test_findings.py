@@ -11,7 +11,7 @@ from benchmarks import findings
 from benchmarks.rows import rows_of
 from evolve.ablation.verdicts import conclusion
 from tests.evolve.ablation.test_effects import BASELINE, BETTER, compare, runs
-from tests.evolve.run.test_ablation import PLAIN, ablation, run
+from tests.evolve.run.test_ablation import PLAIN, TUNED, ablation, run
 from tests.evolve.run.test_noise import crossing
 
 BY_HAND = """# What was found
@@ -54,6 +54,14 @@ def test_a_part_on_photographs_names_their_folder_and_not_its_place(tmp_path: Pa
 
     assert text.startswith("## Which rate? (On blood-cells)\n\n") and "the baseline on blood-cells, " in text
     assert "/home/me" not in text
+
+
+def test_a_part_says_what_arms_were_tuned_to(tmp_path: Path) -> None:
+    run(ablation(TUNED), tmp_path)
+
+    (part,) = findings.found_in(f"sqlite:///{tmp_path}/evolve.db", [])
+
+    assert "Margin 0.01. Tuned to lr0 " in part.text and "of 3 tried)" in part.text
 
 
 def test_noise_has_a_part_of_its_own_and_says_where_there_are_no_shares(tmp_path: Path) -> None:

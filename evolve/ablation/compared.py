@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from evolve.ablation.effects import Effect
 from evolve.ablation.factorial import Attribution
@@ -11,6 +12,7 @@ from evolve.ablation.interim import Standing
 from evolve.ablation.runs import ArmRun
 from evolve.ablation.sharing import gain_shares
 from evolve.ablation.trained import Trained, plan_of, standing_of
+from evolve.ablation.tuned import Tuned, tuned_of
 from evolve.study import Study
 from evolve.study.ablation import Ablation
 from evolve.study.arms import ArmPlan
@@ -25,12 +27,14 @@ class Compared:
         ablation: What is compared, and when a difference counts.
         plan: Which trial trains which arm, with which seeds.
         standing: What its runs say, and at which look.
+        tuned: What the nuisance was tuned to, arm by arm; empty where there is none.
     """
 
     study: Study
     ablation: Ablation
     plan: ArmPlan
     standing: Standing
+    tuned: tuple[Tuned, ...] = ()
 
     @property
     def metric(self) -> str:
@@ -71,17 +75,21 @@ class Compared:
         return gain_shares(self.ablation, self.plan, self.runs)
 
 
-def compared(study: Study, trainings: Iterable[Trained], ended: Collection[int]) -> Compared:
+def compared(
+    study: Study, trainings: Iterable[Trained], ended: Collection[int], params: Mapping[int, Mapping[str, Any]]
+) -> Compared:
     """What an ablation has come to.
 
     Args:
         study: What was trained.
         trainings: Of the study, as they are stored.
         ended: Numbers of its trials that have ended.
+        params: Values of what is searched, by the number of the trial.
 
     Raises:
         StudyError: The study compares no arms.
     """
     ablation, plan = plan_of(study)
     standing = standing_of(ablation, plan, trainings, ended)
-    return Compared(study=study, ablation=ablation, plan=plan, standing=standing)
+    tuned = () if ablation.nuisance is None else tuned_of(plan, ablation.nuisance.space, params)
+    return Compared(study=study, ablation=ablation, plan=plan, standing=standing, tuned=tuned)

@@ -25,8 +25,9 @@ def stored_ablation(storage: str, study: Study) -> Compared:
 
     with opened_storage(storage, reads_only=True) as opened:
         trainings = trainings_of(opened.engine, study.name)
-        ended = opened.verdicts(opened.study_id(study.name))
-    return compared(study, trainings, ended)
+        study_id = opened.study_id(study.name)
+        ended, params = opened.verdicts(study_id), opened.params(study_id)
+    return compared(study, trainings, ended, params)
 
 
 def compared_of(storage: str, study: Study | None, rows: list[TrialRow]) -> tuple[list[TrialRow], list[str], str]:
@@ -56,6 +57,7 @@ def compared_of(storage: str, study: Study | None, rows: list[TrialRow]) -> tupl
 def _lines(found: Compared) -> list[str]:
     """What the arms say together, how much is missing, and which trials are not compared."""
     from evolve.ablation.verdicts import conclusion
+    from evolve.commands.effect_text import tuned_lines
 
     lines = []
     if found.missing == len(found.runs):
@@ -67,4 +69,4 @@ def _lines(found: Compared) -> list[str]:
     if found.ablation.nuisance is not None:
         tuned = listed(list(found.ablation.nuisance.space))
         lines.append(f"tuning  trials 0 to {found.plan.num_tuning - 1} tune {tuned} for each arm and are not compared")
-    return lines
+    return [*lines, *tuned_lines(found)]

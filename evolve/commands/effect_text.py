@@ -32,6 +32,7 @@ def as_mapping(found: Compared) -> dict[str, Any]:
         "margin": found.ablation.margin,
         "seeds": list(found.plan.seeds),
         "arms": {arm.name: dict(arm.params) for arm in found.plan.arms},
+        "tuned": [asdict(tuned) | {"at_an_end": list(tuned.at_an_end)} for tuned in found.tuned],
         "looks": _looks(found),
         "missing": found.missing,
         "effects": [asdict(effect) for effect in found.effects],
@@ -57,10 +58,17 @@ def heading(found: Compared) -> list[str]:
         lines.append(f"base    {sum(values) / len(values):.4f}, mean of {counted(len(values), 'run')}")
     if found.missing:
         lines.append(f"missing {found.missing} of {counted(len(found.runs), 'run')}: all that follows may change")
+    lines += tuned_lines(found)
     if found.plan.looks:
         lines.append(f"looks   {found.standing.look_text}")
         lines += [f"ended   {ending}" for ending in found.endings]
     return lines
+
+
+def tuned_lines(found: Compared) -> list[str]:
+    """What the arms were tuned to, and what to change where that is at an end of what was tried."""
+    edges = [f"edge    {tuned.advice}" for tuned in found.tuned if tuned.at_an_end]
+    return [*(f"tuned   {tuned.text}" for tuned in found.tuned), *edges]
 
 
 def table_text(found: Compared, *, width: int | None) -> str:
@@ -95,6 +103,7 @@ def _caption(found: Compared) -> str:
         f"{counted(study.epochs, 'epoch')}{tuned}; means over {counted(len(found.plan.seeds), 'seed')}, paired, with "
         f"95 % t intervals, p by permutation, corrected over {counted(len(found.effects), 'arm')} (Holm). A run that "
         f"diverged loses its pair. Margin {ablation.margin:g}.{_looked(found)}"
+        f"{''.join(f' Tuned to {each.text}.' for each in found.tuned)}"
         f"{f' {text}' if (text := coverage_text(found.effects)) else ''}"
     )
 

@@ -267,7 +267,8 @@ def _taken_arm(storage: Storage, study: Study, trial: int | None) -> _Taken:
     from evolve.storage.ablations import trainings_of
 
     study_id = storage.study_id(study.name)
-    found = compared(study, trainings_of(storage.engine, study.name), storage.verdicts(study_id))
+    trainings, params = trainings_of(storage.engine, study.name), storage.params(study_id)
+    found = compared(study, trainings, storage.verdicts(study_id), params)
     arm = chosen_arm(found, storage.fitness(study_id), trial=trial)
     assert arm is not None  # the best has trained through
     best, standing = trained_trial(storage, study.name, arm.trial), Standing(said=arm.said)

@@ -319,6 +319,10 @@ class Storage:
             rows = connection.execute(query.where(table.c.verdict.in_(TRAINED_THROUGH)).order_by(table.c.number))
             return {number: fitness for number, fitness in rows}  # noqa: C416
 
+    def params(self, study_id: int) -> dict[int, dict[str, Any]]:
+        """Values of what each trial searched, by its number."""
+        return {trial.number: trial.params for trial in self.optuna.get_all_trials(study_id, deepcopy=False)}
+
     def environment_of(self, study_name: str, number: int) -> dict[str, str]:
         """Versions and machine that a trial was trained with."""
         trial, facts = schema.trial, schema.environment

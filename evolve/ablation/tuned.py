@@ -1,0 +1,79 @@
+"""What the arms of an ablation were tuned to, and whether that lies at an end of what was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evolve.formatting import counted, listed, parameter
+from evolve.study.arms import ArmPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """One nuisance hyperparameter, as each arm is compared with it.
+
+    Attributes:
+        name: Of the hyperparameter.
+        chosen: What each arm was tuned to, by its name; an arm that is not yet compared is not there.
+        tried: What was tried for every arm, each value once, the lowest first where they are numbers.
+    """
+
+    name: str
+    chosen: Mapping[str, Any]
+    tried: tuple[Any, ...]
+
+    @property
+    def at_an_end(self) -> tuple[str, ...]:
+        """Arms that were tuned to the lowest or the highest number tried, beyond which it may be better still."""
+        if any(isinstance(value, str | bool) for value in self.tried):
+            return ()
+        return tuple(arm for arm, value in self.chosen.items() if value in (self.tried[0], self.tried[-1]))
+
+    @property
+    def text(self) -> str:
+        """The values, and at which of them the tuning did not find an optimum, for people."""
+        if len(set(self.chosen.values())) == 1 and len(self.chosen) > 1:
+            value = next(iter(self.chosen.values()))
+            return f"{self.name} {parameter(value)} for every arm{self._end(value)}"
+        own = [f"{parameter(value)} for {arm}{self._end(value)}" for arm, value in self.chosen.items()]
+        return f"{self.name} {listed(own, limit=len(own))}"
+
+    @property
+    def advice(self) -> str:
+        """What to change where an arm was tuned to an end of what was tried, for people."""
+        return (
+            f"{self.name} of {counted(len(self.at_an_end), 'arm')} is at an end of what was tried, and may be better "
+            f"beyond: widen nuisance.space.{self.name}, or raise nuisance.trials"
+        )
+
+    def _end(self, value: object) -> str:
+        if not self.at_an_end or value not in (self.tried[0], self.tried[-1]):
+            return ""
+        which = "highest" if value == self.tried[-1] else "lowest"
+        return f" (the {which} of {len(self.tried)} tried)"
+
+
+def tuned_of(plan: ArmPlan, nuisance: Iterable[str], params: Mapping[int, Mapping[str, Any]]) -> tuple[Tuned, ...]:
+    """What arms were tuned to, hyperparameter by hyperparameter; nothing where none was tuned or none is compared yet.
+
+    Args:
+        plan: Which trial trains which arm.
+        nuisance: Names of what is tuned.
+        params: Values of what is searched, by the number of the trial.
+    """
+    first = plan.first_of(1)
+    compared = {
+        plan.arm_of(number).name: params[number] for number in range(first, first + len(plan.arms)) if number in params
+    }
+    settings = [params[number] for number in range(plan.num_tuning) if number in params]
+    found = []
+    for name in nuisance:
+        values = {setting[name] for setting in settings if name in setting}
+        is_ordered = not any(isinstance(value, str | bool) for value in values)
+        tried = tuple(sorted(values) if is_ordered else sorted(values, key=str))
+        chosen = {arm: own[name] for arm, own in compared.items() if name in own}
+        if tried and chosen:
+            found.append(Tuned(name=name, chosen=chosen, tried=tried))
+    return tuple(found)
