@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from math import isfinite
+from typing import Any
 
 from dashboards.blocks import Empty
 from dashboards.data.study import StudyView
@@ -38,7 +39,7 @@ def search_of(view: StudyView) -> Search | Empty:
             number=int(number),
             verdict=str(verdict),
             fitness=float(fitness),
-            params=_typed(study, values.get(number, {})),
+            params=typed_params(study, values.get(number, {})),
             curve=curves.get(int(number), ()),
         )
         for number, verdict, fitness in ended.itertuples(index=False)
@@ -55,7 +56,7 @@ def study_of(view: StudyView) -> Study | None:
         return None
 
 
-def _typed(study: Study, values: Mapping[object, object]) -> dict[str, Scalar]:
+def typed_params(study: Study, values: Mapping[Any, object]) -> dict[str, Scalar]:
     """Parameters as the study has them: a view has choices as text."""
     found: dict[str, Scalar] = {}
     for name, axis in study.space.items():

@@ -26,7 +26,8 @@ def rows(view: StudyView) -> tuple[Block, ...]:
     arms = arms_of(view)
     if isinstance(arms, Empty):
         return (*head, arms)
-    found = (Prose(_asked(view, arms)), Prose(_outcome(arms)))
+    edges = [Prose(f"Tuned, but to no optimum: {tuned.advice}.") for tuned in arms.tuned if tuned.at_an_end]
+    found = (Prose(_asked(view, arms)), Prose(_outcome(arms)), *edges)
     numbers = Tiles(_tiles(view, arms)), VerdictCounts(_counts(view, arms.plan))
     # A single hyperparameter is what arms are named by.
     return (*head, *found, *numbers, *((_settings(view, arms),) if len(view.space) > 1 else ()))

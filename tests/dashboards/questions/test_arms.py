@@ -50,6 +50,7 @@ def test_trials_that_only_tune_are_not_counted_among_what_is_compared(tuned: Stu
     (settings,) = (block for block in blocks if isinstance(block, Table))
     shown = {tile.label: (tile.value, tile.detail) for tile in tiles.tiles}
     assert "by 6 trials on other seeds, which are not compared" in said and "best" not in said
+    assert "Tuned, but to no optimum: lr0 of 2 arms is at an end of what was tried" in said
     assert shown["trainings compared"] == ("12", "of 12") and sum(count for _, count in counts.counts) == 12
     assert [row[0] for row in settings.rows] == ["baseline", "schedule=cosine"]
     assert [panel.key for panel in panels_of("/study", tuned)[:5]] == [
