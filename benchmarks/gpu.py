@@ -74,7 +74,7 @@ def measure(dataset: Dataset, plan: TrainingPlan, lanes: int, steps: int) -> Row
     trainer = Trainer(plan, dataset, specs)
     training = trainer.fit()
     loop_seconds(training, WARM_STEPS)
-    step = statistics.median(loop_seconds(training, steps))
+    step = statistics.median(seconds for seconds, _ in loop_seconds(training, steps))
     mebibytes = torch.cuda.max_memory_allocated() / 2**20 if on_device else None
     # Until the record after the last one counted, so as many updates are seen as passes.
     events = profiled(on_device, lambda: loop_seconds(training, PROFILED_STEPS))
