@@ -82,6 +82,6 @@ def arms_of(view: StudyView) -> Compared | Empty:
     if study.arm_plan is None:
         return Empty("This study compares no arms; `ablation` in its file would name some.")
     has_ended = ~view.trials["verdict"].isin(("running", "waiting"))
-    params = {int(number): typed_params(study, view.params_of(int(number))) for number in view.trials["number"]}
+    params = {int(str(number)): typed_params(study, row) for number, row in view.params.to_dict("index").items()}
     found = compared(study, trainings_in(view), set(view.trials["number"][has_ended]), params)
     return Empty(NOT_YET) if found.missing == len(found.runs) else found
