@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from dashboards.blocks import Empty
-from dashboards.data.searched import typed_params
+from dashboards.data.resolved import study_of, typed_params
 from dashboards.data.study import StudyView
 from evolve.ablation.compared import Compared, compared
 from evolve.ablation.factorial import Attribution
 from evolve.ablation.trained import Trained
 from evolve.formatting import parameter
-from evolve.study import Study
 from evolve.study.ablation import BASELINE
 from evolve.study.arms import ArmPlan
 
@@ -78,8 +76,8 @@ def arms_of(view: StudyView) -> Compared | Empty:
     """The arms of a study that compares some, or why they cannot be shown."""
     if not view.left_out.empty:
         return Empty(FILTERED)
-    study = Study.from_json(json.dumps(dict(view.facts.config)))
-    if study.arm_plan is None:
+    study = study_of(view)
+    if study is None or study.arm_plan is None:
         return Empty("This study compares no arms; `ablation` in its file would name some.")
     has_ended = ~view.trials["verdict"].isin(("running", "waiting"))
     params = {int(str(number)): typed_params(study, row) for number, row in view.params.to_dict("index").items()}

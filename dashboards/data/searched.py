@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from math import isfinite
-from typing import Any
-
 from dashboards.blocks import Empty
+from dashboards.data.resolved import study_of, typed_params
 from dashboards.data.study import StudyView
-from evolve.errors import StudyError
 from evolve.findings.search import Losses, Search, Tried
 from evolve.outcome.verdict import Verdict
 from evolve.storage.schema import TERMS
-from evolve.study import Study
-from evolve.study.space import Choices, Scalar
 
 FILTERED = "Filters leave trials out, and findings are about all of them: clear the filters to see this."
 _ENDED = tuple(verdict for verdict in Verdict if verdict is not Verdict.PAUSED)
@@ -46,28 +39,6 @@ def search_of(view: StudyView) -> Search | Empty:
     ]
     known = [each for each in tried if each.params.keys() == study.space.keys()]
     return Search(study=study, tried=known, losses=_losses(view))
-
-
-def study_of(view: StudyView) -> Study | None:
-    """The study as it was resolved; None where evolve did not make it."""
-    try:
-        return Study.from_json(json.dumps(dict(view.facts.config)))
-    except StudyError:
-        return None
-
-
-def typed_params(study: Study, values: Mapping[Any, object]) -> dict[str, Scalar]:
-    """Parameters as the study has them: a view has choices as text."""
-    found: dict[str, Scalar] = {}
-    for name, axis in study.space.items():
-        value = values.get(name)
-        if isinstance(axis, Choices):
-            named = {str(choice): choice for choice in axis.choices}
-            if value in named:
-                found[name] = named[str(value)]
-        elif isinstance(value, float | int) and isfinite(value):
-            found[name] = float(value)
-    return found
 
 
 def _losses(view: StudyView) -> dict[str, Losses]:

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 from dashboards.blocks import Column, Disclosure, Empty, Prose, Table, Tile, Tiles, VerdictMark
-from dashboards.data.searched import study_of
+from dashboards.data.resolved import study_of
 from dashboards.data.trial import TrialView
 from dashboards.questions.panel import Block, Panel
 from evolve import formatting
