@@ -20,14 +20,10 @@ def stored_ablation(storage: str, study: Study) -> Compared:
         StudyError: It compares no arms.
         StorageError: It is not stored.
     """
-    from evolve.ablation.compared import compared
-    from evolve.storage.ablations import trainings_of
+    from evolve.storage.comparisons import comparison_of
 
     with opened_storage(storage, reads_only=True) as opened:
-        trainings = trainings_of(opened.engine, study.name)
-        study_id = opened.study_id(study.name)
-        ended, params = opened.verdicts(study_id), opened.params(study_id)
-    return compared(study, trainings, ended, params)
+        return comparison_of(opened, study)
 
 
 def compared_of(storage: str, study: Study | None, rows: list[TrialRow]) -> tuple[list[TrialRow], list[str], str]:

@@ -262,14 +262,10 @@ def _taken(storage: Storage, study: Study, best: Best, trial: int | None) -> _Ta
 
 def _taken_arm(storage: Storage, study: Study, trial: int | None) -> _Taken:
     from evolve.ablation.chosen import chosen_arm
-    from evolve.ablation.compared import compared
     from evolve.confirmed import Standing
-    from evolve.storage.ablations import trainings_of
+    from evolve.storage.comparisons import comparison_of
 
-    study_id = storage.study_id(study.name)
-    trainings, params = trainings_of(storage.engine, study.name), storage.params(study_id)
-    found = compared(study, trainings, storage.verdicts(study_id), params)
-    arm = chosen_arm(found, storage.fitness(study_id), trial=trial)
+    arm = chosen_arm(comparison_of(storage, study), storage.fitness(storage.study_id(study.name)), trial=trial)
     assert arm is not None  # the best has trained through
     best, standing = trained_trial(storage, study.name, arm.trial), Standing(said=arm.said)
     return _Taken(study=study, best=best, which=arm.name, standing=standing, of="Of ablation", arm=arm)

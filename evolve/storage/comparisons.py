@@ -1,0 +1,30 @@
+"""What a stored ablation has come to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evolve.storage.ablations import trainings_of
+from evolve.storage.database import Storage
+from evolve.study import Study
+
+if TYPE_CHECKING:
+    from evolve.ablation.compared import Compared
+
+
+def comparison_of(storage: Storage, study: Study) -> Compared:
+    """The arms of an ablation with all their trainings that have ended, and what they show.
+
+    Args:
+        storage: Database of the ablation.
+        study: As it is stored there.
+
+    Raises:
+        StudyError: It compares no arms.
+        StorageError: It is not stored.
+    """
+    from evolve.ablation.compared import compared  # with statistics, which other commands have no need of
+
+    study_id = storage.study_id(study.name)
+    trainings = trainings_of(storage.engine, study.name)
+    return compared(study, trainings, storage.verdicts(study_id), storage.params(study_id))
