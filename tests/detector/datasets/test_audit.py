@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from detector.datasets import DataError, Finding, UnreadableImagesError
+from detector.datasets import DataError, Finding, UnreadableImagesError, open_dataset
 from detector.datasets.audit import MAX_UNREADABLE_SHOWN, Audit
 from detector.datasets.label_files import FORMATS
 from tests.detector.datasets.photographs import Folder, cut, exif_block, folder_of, found, noise, noise_file
@@ -33,6 +33,19 @@ def test_three_broken_files_of_a_folder_are_two_findings_and_one_that_is_named(f
     ]
     assert dataset.summary()["findings"] == {"bad_exif": 1, "cut_short": 1, "unreadable": 1}
     assert (len(dataset.train), len(dataset.val)) == (5, 2)
+
+
+def test_a_bad_label_of_an_image_in_two_splits_is_named_once(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        noise_file(tmp_path / "images", name)
+        (label := tmp_path / "labels" / f"{name}.txt").parent.mkdir(exist_ok=True)
+        label.write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "labels" / "b.txt").write_text("0 0.5 half 0.2 0.2\n")
+    (tmp_path / "data.yaml").write_text("path: .\ntrain: images\nval: images\nnames: [thing]\n")
+
+    with pytest.raises(DataError) as caught:
+        open_dataset(str(tmp_path), image_size=64)
+    assert str(caught.value).count("b.txt:1") == 1
 
 
 def test_more_than_ten_unreadable_images_are_all_named(tmp_path: Path) -> None:
