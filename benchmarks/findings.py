@@ -19,7 +19,7 @@ from html import escape
 from math import isfinite
 from pathlib import Path
 
-from benchmarks.rows import add_rows, rows_of
+from benchmarks.rows import rows_of, text_of
 from dashboards.data.study_loading import load
 from evolve.ablation.compared import Compared
 from evolve.ablation.crossed import NoiseFound, noise_found
@@ -35,6 +35,7 @@ from evolve.storage.ablations import ablations, trainings_of
 from evolve.storage.noise import noise_studies
 from evolve.study import DIGITS
 from evolve.study.ablation import BASELINE
+from evolve.study.hyp import write_whole
 from evolve.study.naming import data_name
 
 PAGE = Path(__file__).parent.parent / "docs" / "findings.md"
@@ -187,8 +188,7 @@ def write_trainings(path: Path, parts: Iterable[Part]) -> None:
     """Writes the trainings of these studies to a file, in place of those that it has of them."""
     by_study = {part.name: [*part.rows] for part in parts}
     kept = [[row[column] for column in COLUMNS] for row in rows_of(path) if row["study"] not in by_study]
-    path.unlink(missing_ok=True)
-    add_rows(path, COLUMNS, [*kept, *(row for rows in by_study.values() for row in rows)])
+    write_whole(path, text_of([COLUMNS, *kept, *(row for rows in by_study.values() for row in rows)]))
 
 
 def main() -> None:
@@ -206,7 +206,7 @@ def main() -> None:
     if unknown := [name for name in asked.study if name not in parts]:
         sys.exit(f"--study: {unknown}: no ablation or noise of that name has begun there; there are {list(parts)}")
     texts = {name: part.text for name, part in parts.items()}
-    asked.page.write_text(rewritten(asked.page.read_text(encoding="utf-8"), texts), encoding="utf-8")
+    write_whole(asked.page, rewritten(asked.page.read_text(encoding="utf-8"), texts))
     write_trainings(asked.page.with_suffix(".csv"), parts.values())
     print(f"{asked.page}: {listed(list(parts), limit=20) or 'nothing'} written")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -19,4 +20,11 @@ def add_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]
     """Adds rows to the end of a file, which begins with the names of its columns."""
     is_new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([columns, *rows] if is_new else rows)
+        file.write(text_of([columns, *rows] if is_new else rows))
+
+
+def text_of(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as they are in a file."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
