@@ -10,7 +10,10 @@ changes what is learned and not what is to be expected. So a row is what the arm
 common and what they have not. An ablation draws whole rows, adds an effect to the last of its four arms (0.02 and 0.05
 in turn), and lets runs of arms diverge, rather those that did worse than the baseline: that flatters what is left.
 `adverse` asks for the opposite: every arm is better where it survives, and diverges so often that it loses half of its
-pairs. What is planned knows an earlier ablation of PLANNED_FROM seeds that varied and diverged alike.
+pairs. What is planned knows an earlier ablation of PLANNED_FROM seeds that varied and diverged alike. Where runs that
+do worse diverge, those that finish differ by more than the effect that all were given; a plan is of differences between
+runs that finish, which are all that anybody can measure. So each effect is planned twice: as it was planted, which
+takes divergence for chance, and as it is between those that finish.
 """
 
 from __future__ import annotations
@@ -231,8 +234,8 @@ def simulated(of: Noise, *, ablations: int, rates: Sequence[float], looks: Seque
     )
 
 
-def planned(of: Noise, num_seeds: int, rate: float) -> list[float]:
-    """The power that a plan promises for each of EFFECTS.
+def planned(of: Noise, num_seeds: int, rate: float) -> list[tuple[float, float]]:
+    """The power that a plan promises for each of EFFECTS: as planted, and as it is between the runs that finish.
 
     Args:
         of: What runs vary by.
@@ -242,7 +245,21 @@ def planned(of: Noise, num_seeds: int, rate: float) -> list[float]:
     earlier = ablation(np.random.default_rng(1), of, PLANNED_FROM, rate, effect=0.0)
     varying = variation_of(earlier, baseline="0")
     assert isinstance(varying, Variation)
-    return [power(effect, varying, num_seeds=num_seeds, num_arms=NUM_ARMS) for effect in EFFECTS]
+    luck = luck_of_the_finished(earlier) if rate else 0.0  # all finish: what is left is the luck of the draw
+    return [
+        (
+            power(effect, varying, num_seeds=num_seeds, num_arms=NUM_ARMS),
+            power(effect + luck, varying, num_seeds=num_seeds, num_arms=NUM_ARMS),
+        )
+        for effect in EFFECTS
+    ]
+
+
+def luck_of_the_finished(runs: Sequence[ArmRun]) -> float:
+    """Mean difference from the baseline, over the arms of an ablation without effects, of the runs that finished."""
+    base = {run.seed: run.value for run in runs if run.arm == "0"}
+    pairs = [(run.value, base[run.seed]) for run in runs if run.arm != "0"]
+    return float(np.mean([value - other for value, other in pairs if value is not None and other is not None]))
 
 
 def adverse(of: Noise, *, ablations: int, num_seeds: int, effect: float) -> tuple[float, float]:
@@ -269,14 +286,18 @@ def adverse(of: Noise, *, ablations: int, num_seeds: int, effect: float) -> tupl
 
 
 def _table(all_noise: Mapping[str, Noise], all_seeds: Sequence[int], ablations: int) -> None:
-    print("| noise | seeds | diverged | coverage | false better | 0.02 found | planned | 0.05 found | planned |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    heads = [f"{effect:g} found | planned as planted | between the finished" for effect in EFFECTS]
+    print(f"| noise | seeds | diverged | coverage | false better | {' | '.join(heads)} |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for name, of in all_noise.items():
         for num_seeds in all_seeds:
             for rate in RATES:
                 shares = simulated(of, ablations=ablations // len(RATES), rates=[rate], looks=[num_seeds])
                 chances = planned(of, num_seeds, rate)
-                pairs = [f"{found:.3f} | {chance:.3f}" for found, chance in zip(shares.found, chances, strict=True)]
+                pairs = [
+                    f"{found:.3f} | {planted:.3f} | {finished:.3f}"
+                    for found, (planted, finished) in zip(shares.found, chances, strict=True)
+                ]
                 cells = [name, str(num_seeds), f"{rate:.0%}", f"{shares.covered:.3f}", f"{shares.false:.4f}", *pairs]
                 print(f"| {' | '.join(cells)} |", flush=True)
 

@@ -79,7 +79,8 @@ def power(difference: float, varying: Variation, *, num_seeds: int, num_arms: in
     """Probability that an arm with this difference is found better, in 0..1; with several looks at the last of them.
 
     Args:
-        difference: Of the arm from the baseline, in units of the metric, above 0.
+        difference: Of the arm from the baseline, in units of the metric, above 0; between runs that finish, as the
+            effects of an ablation are.
         varying: How differences vary, and how many runs diverge.
         num_seeds: Seeds of each arm, at the last look.
         num_arms: Arms beside the baseline.
