@@ -161,6 +161,7 @@ VALIDATION = (
     validated.CURVE,
     validated.SWEEP,
     validated.CONFUSION,
+    validated.WORST,
 )
 PAGES = {"/": STUDIES, "/study": STUDY, "/trial": TRIAL, "/compare": COMPARE}
 

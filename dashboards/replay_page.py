@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from math import isfinite, nan
 from pathlib import Path
 
-from dashboards.blocks import Album, Cell, Column, Empty, Marked, Photo, Prose, Table
+from dashboards.blocks import Album, Cell, Column, Empty, Photo, Prose, Table
 from dashboards.document import Section, document, write_document
 from dashboards.questions.panel import Block
+from dashboards.questions.pictures import marks
 from detector.observations import ModuleTraced, Picture, StepTraced
 from evolve.formatting import capitalised
 from evolve.outcome.explanations import causes_of
@@ -116,7 +117,7 @@ def _batch(found: Replayed) -> Iterator[Block]:
 
 
 def _photo(picture: Picture, names: tuple[str, ...]) -> Photo:
-    labels = tuple(Marked(corners=tuple(box[:4]), name=_name(names, box[4]), slot=box[4]) for box in picture.boxes)
+    labels = marks(picture.boxes, lambda klass: _name(names, klass))
     return Photo(jpeg=picture.jpeg, width=picture.width, height=picture.height, labels=labels)
 
 

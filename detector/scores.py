@@ -9,6 +9,7 @@ from detector.telemetry import Scores
 # Areas in pixels, from and to: COCO's (pycocotools, cocoeval.py, Params).
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 MATCH_IOU = 0.5  # a detection with this overlap has found its object
+MOST_WORST = 12  # images whose mistakes are listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,29 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mistakes:
+    """What a detector has wrong in one image at an operating point.
+
+    Rows begin with corners xyxy as fractions of the letterboxed square, then the class index.
+
+    Attributes:
+        index: Place of the image in its split, from 0.
+        labels: Number of its labels.
+        missed: Labels that no shown box has found.
+        false: Shown boxes that found no object of their class that no surer box had found, best first; their rows end
+            with the score, 0..1.
+    """
+
+    index: int
+    labels: int
+    missed: tuple[tuple[float, ...], ...]
+    false: tuple[tuple[float, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.missed) + len(self.false)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
     """What was measured on a split.
 
@@ -73,6 +97,7 @@ class Validation:
         curve: Points at `CURVE_THRESHOLDS` and the overlap of the scores, over all classes.
         class_curves: The same by class index, of that class's objects and boxes alone.
         confusion: Counts at that point, row the labelled class, column the class found; the last of each is background.
+        worst: Images with most mistakes at that point, the worst first, at most `MOST_WORST`; none without a mistake.
     """
 
     images: int
@@ -83,3 +108,4 @@ class Validation:
     curve: tuple[OperatingPoint, ...]
     class_curves: tuple[tuple[OperatingPoint, ...], ...]
     confusion: tuple[tuple[int, ...], ...]
+    worst: tuple[Mistakes, ...] = ()

@@ -18,7 +18,7 @@ from detector.batches import Batch
 from detector.boxes import xyxy
 from detector.metrics import MAX_DETECTIONS, MIN_SCORE, Detections, Evaluator
 from detector.predict import Detector
-from detector.scores import MATCH_IOU, AllScores, OperatingPoint, Validation
+from detector.scores import MATCH_IOU, MOST_WORST, AllScores, Mistakes, OperatingPoint, Validation
 
 OVERLAPS = (0.3, 0.45, 0.6, 0.7)
 THRESHOLDS = (0.01, *(step / 20 for step in range(1, 20)))
@@ -29,7 +29,9 @@ CURVE_THRESHOLDS = tuple(step / 100 for step in range(1, 100))
 class _Image:
     """Labels and detections of an image, boxes as fractions of its square, best first."""
 
+    boxes_K4: np.ndarray
     overlaps_KM: np.ndarray
+    truth_M4: np.ndarray
     scores_K: np.ndarray
     found_K: np.ndarray
     labels_M: np.ndarray
@@ -73,6 +75,7 @@ def validate(
         curve=scored.points(nms_iou, CURVE_THRESHOLDS),
         class_curves=tuple(one.points(nms_iou, CURVE_THRESHOLDS) for one in scored.by_class(len(detector.names))),
         confusion=_confusion(images[best.nms_iou], best.score, len(detector.names)),
+        worst=_worst(images[best.nms_iou], best.score),
     )
 
 
@@ -82,10 +85,13 @@ def _images(labels_NM5: Tensor, found: Detections) -> list[_Image]:
     images = []
     for number, labels_M5 in enumerate(labels_NM5.to(boxes_K4.dtype)):
         labels = labels_M5[labels_M5[:, 0] >= 0]
+        truth_M4 = xyxy(labels[:, 1:])
         own = torch.nonzero((image_K == number) & (scores_K >= THRESHOLDS[0]))[:MAX_DETECTIONS, 0]
         images.append(
             _Image(
-                overlaps_KM=box_iou(boxes_K4[own], xyxy(labels[:, 1:])).numpy(),
+                boxes_K4=boxes_K4[own].double().numpy(),
+                overlaps_KM=box_iou(boxes_K4[own], truth_M4).numpy(),
+                truth_M4=truth_M4.double().numpy(),
                 scores_K=scores_K[own].double().numpy(),
                 found_K=classes_K[own].numpy(),
                 labels_M=labels[:, 0].long().numpy(),
@@ -119,7 +125,7 @@ class _Matched:
             labels_L=np.concatenate([image.labels_M for image in images]),
             found_K=np.concatenate([image.found_K for image in images]),
             scores_K=np.concatenate([image.scores_K for image in images]),
-            hits_K=np.concatenate([_hits(image) for image in images]),
+            hits_K=np.concatenate([_labels_found(image) >= 0 for image in images]),
         )
 
     def of_class(self, index: int) -> _Matched:
@@ -154,19 +160,40 @@ class _Matched:
         )
 
 
-def _hits(image: _Image) -> np.ndarray:
-    """Whether each detection, best first, finds an object of its class that none before it found.
+def _labels_found(image: _Image) -> np.ndarray:
+    """Index of the label that each detection, best first, finds of its class and none before it found; -1 of none.
 
     What lies below a threshold comes later, so that leaving it out changes nothing before it.
     """
     overlaps_KM = np.where(image.found_K[:, None] == image.labels_M, image.overlaps_KM, 0.0)
-    hits_K = np.zeros(len(overlaps_KM), dtype=bool)
+    labels_K = np.full(len(overlaps_KM), -1)
     for row in np.flatnonzero((overlaps_KM >= MATCH_IOU).any(1)):
         label = overlaps_KM[row].argmax()
         if overlaps_KM[row, label] >= MATCH_IOU:
-            hits_K[row] = True
+            labels_K[row] = label
             overlaps_KM[:, label] = 0.0
-    return hits_K
+    return labels_K
+
+
+def _worst(images: Sequence[_Image], score: float) -> tuple[Mistakes, ...]:
+    """Images with most mistakes where boxes from a score on are shown, the worst first."""
+    found = (_mistakes(index, image, score) for index, image in enumerate(images))
+    return tuple(sorted((each for each in found if len(each)), key=len, reverse=True)[:MOST_WORST])
+
+
+def _mistakes(index: int, image: _Image, score: float) -> Mistakes:
+    num_shown = int((image.scores_K >= score).sum())  # the first ones: the best come first
+    labels_K = _labels_found(image)[:num_shown]
+    missed_M, false_K = np.ones(len(image.labels_M), dtype=bool), labels_K < 0
+    missed_M[labels_K[~false_K]] = False
+    truth_M5 = np.column_stack((image.truth_M4, image.labels_M))[missed_M]
+    found_K6 = np.column_stack((image.boxes_K4, image.found_K, image.scores_K))[:num_shown][false_K]
+    return Mistakes(
+        index=index,
+        labels=len(missed_M),
+        missed=tuple(map(tuple, truth_M5.tolist())),
+        false=tuple(map(tuple, found_K6.tolist())),
+    )
 
 
 def _confusion(images: Sequence[_Image], score: float, num_classes: int) -> tuple[tuple[int, ...], ...]:

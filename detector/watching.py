@@ -65,7 +65,7 @@ def watch(split: Split) -> Watched:
     return Watched(
         indices=tuple(chosen),
         sizes=tuple((sample.width, sample.height) for sample in chosen.values()),
-        pictures=tuple(map(_picture, chosen.values())),
+        pictures=tuple(map(picture_of, chosen.values())),
     )
 
 
@@ -89,9 +89,20 @@ def found_boxes(rows_K6: np.ndarray, size: tuple[int, int], image_size: int) -> 
     """
     rows_K6 = rows_K6[rows_K6[:, 4] >= MIN_SCORE][:MAX_BOXES]
     corners_K4 = np.hstack((rows_K6[:, :2], rows_K6[:, :2] + rows_K6[:, 2:4])) / image_size
-    boxes_K4 = from_letterbox(torch.from_numpy(corners_K4), size=size, image_size=image_size)
-    classes, scores = rows_K6[:, 5].astype(int).tolist(), (rows_K6[:, 4] * 1000).round().astype(int).tolist()
-    return tuple((*box, *rest) for box, *rest in zip(_thousandths(boxes_K4, size), classes, scores, strict=True))
+    return drawn_boxes(np.hstack((corners_K4, rows_K6[:, [5, 4]])), size, image_size)
+
+
+def drawn_boxes(rows: np.ndarray, size: tuple[int, int], image_size: int) -> tuple[Box, ...]:
+    """Labels or detections as they are drawn: corners in thousandths of the image, class, and score in thousandths.
+
+    Args:
+        rows: Of shape (K, 5) or (K, 6): corners xyxy as fractions of the letterboxed square, class, and score if known.
+        size: Width and height of the image in pixels, before it was letterboxed.
+        image_size: Side of the square in pixels.
+    """
+    boxes_K4 = from_letterbox(torch.from_numpy(rows[:, :4]), size=size, image_size=image_size)
+    rest = (rows[:, 4:] * [1, 1000][: rows.shape[1] - 4]).round().astype(int).tolist()
+    return tuple((*box, *own) for box, own in zip(_thousandths(boxes_K4, size), rest, strict=True))
 
 
 def batch_picture(batch: Batch) -> Picture:
@@ -106,7 +117,7 @@ def batch_picture(batch: Batch) -> Picture:
         boxes_M4=xyxy(labels_L5[:, 1:]) * side + corner_L2.repeat(1, 2),
         labels_M=labels_L5[:, 0].long(),
     )
-    return _picture(sample, longest=2 * LONGEST)
+    return picture_of(sample, longest=2 * LONGEST)
 
 
 def batch_pictures(batch: Batch) -> tuple[Picture, ...]:
@@ -122,14 +133,20 @@ def batch_labels(batch: Batch) -> tuple[Tensor, ...]:
 def _network_picture(image: Tensor, rows_M5: Tensor) -> Picture:
     known_M5 = rows_M5[rows_M5.isfinite().all(1)]
     boxes_M4 = xyxy(known_M5[:, 1:]) * image.shape[-1]
-    return _picture(Sample(image=image, boxes_M4=boxes_M4, labels_M=known_M5[:, 0].long()))
+    return picture_of(Sample(image=image, boxes_M4=boxes_M4, labels_M=known_M5[:, 0].long()))
 
 
 def _classes(sample: Sample) -> set[int]:
     return set(sample.labels_M.tolist())
 
 
-def _picture(sample: Sample, longest: int = LONGEST) -> Picture:
+def picture_of(sample: Sample, longest: int = LONGEST) -> Picture:
+    """An image as a small picture with its labels.
+
+    Args:
+        sample: The image.
+        longest: Most pixels of the picture's longer side.
+    """
     size = sample.width, sample.height
     factor = min(longest / max(size), 1.0)
     width, height = (max(round(length * factor), 1) for length in size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dashboards.blocks import Album, Empty, Marked, Photo
 from dashboards.data.trial import TrialView
@@ -21,7 +21,7 @@ def rows(view: TrialView) -> Album | Empty:
     pages = tuple(
         (
             f"after epoch {row['epoch'] + 1} ({place} of {len(kept)})",
-            tuple(_marks(view, boxes) for boxes in json.loads(row["boxes"])),
+            tuple(marks(boxes, view.class_name) for boxes in json.loads(row["boxes"])),
         )
         for place, row in enumerate(kept, start=1)
     )
@@ -45,18 +45,23 @@ def _photos(view: TrialView, split: str) -> tuple[Photo, ...]:
             jpeg=bytes(row["jpeg"]),
             width=int(row["width"]),
             height=int(row["height"]),
-            labels=_marks(view, json.loads(row["boxes"])),
+            labels=marks(json.loads(row["boxes"]), view.class_name),
         )
         for row in found[found["split"] == split].to_dict("records")
     )
 
 
-def _marks(view: TrialView, boxes: Sequence[Sequence[int]]) -> tuple[Marked, ...]:
-    """Labels have a class after the corners, detections a score as well."""
+def marks(boxes: Sequence[Sequence[int]], name_of: Callable[[int], str]) -> tuple[Marked, ...]:
+    """Objects as they are drawn.
+
+    Args:
+        boxes: Corners in thousandths and a class, of a detection a score in thousandths as well.
+        name_of: Name of a class by its index.
+    """
     return tuple(
         Marked(
             corners=tuple(box[:4]),
-            name=view.class_name(box[4]),
+            name=name_of(box[4]),
             slot=box[4],
             score=box[5] / 1000 if len(box) > 5 else None,
         )

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboards.blocks import Cell, Column, Empty, Prose, Table, Tile, Tiles
+from dashboards.blocks import Album, Cell, Column, Empty, Photo, Prose, Table, Tile, Tiles
 from dashboards.figures import theme
 from dashboards.figures.curves import Curve
 from dashboards.figures.series import Series, series
 from dashboards.questions.panel import Panel
+from dashboards.questions.pictures import marks
 from detector.scores import OperatingPoint
 from evolve.formatting import score
 from evolve.outcome.validated import BACKGROUND, Validated
@@ -171,6 +172,34 @@ def draw_confusion(done: Validated) -> go.Figure | Empty:
     return figure
 
 
+def worst(done: Validated) -> tuple[Album | Table, ...] | Empty:
+    """Images with most mistakes at the best point, with what is missed and what is false, and how much it is."""
+    if not done.worst:
+        return Empty("No image has a mistake at the best point.")
+    photos = tuple(
+        Photo(
+            jpeg=each.picture.jpeg,
+            width=each.picture.width,
+            height=each.picture.height,
+            labels=marks(each.picture.boxes, done.names.__getitem__),
+        )
+        for each in done.worst
+    )
+    false = tuple(marks(each.false, done.names.__getitem__) for each in done.worst)
+    columns = (
+        Column(title="picture", kind="number", digits=0),
+        Column(title="image", is_long=True),
+        *(Column(title=title, kind="number", digits=0) for title in ("labels", "missed", "false")),
+    )
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (number, each.image, *each.counts().values()) for number, each in enumerate(done.worst, start=1)
+    )
+    return (
+        Album(name="worst", photos=photos, pages=((f"shown from a score of {done.found.best.score:g} on", false),)),
+        Table(name="mistakes", columns=columns, rows=rows),
+    )
+
+
 HEADLINE = Panel(key="headline", title="How good it is", rows=headline)
 CLASS = Panel(
     key="classes",
@@ -198,4 +227,12 @@ CONFUSION = Panel(
     caption="Boxes and labels that overlap by at least 0.5, at the best point; colours are shares of a row.",
     rows=lambda done: done,
     blocks=draw_confusion,
+)
+WORST = Panel(
+    key="worst",
+    title="Where it is wrong",
+    caption="The images with most mistakes at the best point, and their mistakes alone: dashed white are labels that "
+    "were missed, colours boxes that found nothing labelled, or what a surer box had found. A label that is wrong or "
+    "missing looks like a mistake, too.",
+    rows=worst,
 )

@@ -11,6 +11,7 @@ from evolve.outcome.validated import BACKGROUND, Validated
 
 _MOST_CLASSES = 12  # a wider confusion matrix fits no terminal
 _WIDEST = 24
+_MOST_WORST = 5
 
 
 def validation_text(done: Validated) -> str:
@@ -29,6 +30,7 @@ def validation_text(done: Validated) -> str:
             *_sweep(found.sweep),
             "",
             *_confusion(done),
+            *_worst(done),
         ]
     )
 
@@ -91,6 +93,14 @@ def _confusion(done: Validated) -> list[str]:
     return [heading, *_table([("", *names, BACKGROUND), *cells])]
 
 
+def _worst(done: Validated) -> list[str]:
+    if not done.worst:
+        return []
+    shown = done.worst[:_MOST_WORST]
+    rows = [(_shown_path(each.image), *(f"{count:,}" for count in each.counts().values())) for each in shown]
+    return ["", "most mistakes there", *_table([("", *shown[0].counts()), *rows])]
+
+
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
@@ -99,6 +109,10 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+def _shown_path(path: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in path)
+
+
 def _shown(name: str) -> str:
-    text = "".join(letter if letter.isprintable() else "?" for letter in name)
+    text = _shown_path(name)
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"

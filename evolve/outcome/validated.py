@@ -6,9 +6,36 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from detector.observations import Box, Picture
 from detector.scores import SIZES, OperatingPoint, Validation
 
 BACKGROUND = "background"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistaken:
+    """An image with mistakes, to be looked at.
+
+    Attributes:
+        image: Its file, or what it is called where it has none.
+        labels: Number of its labels.
+        picture: The image with the labels that no shown box has found.
+        false: Shown boxes that found nothing, or what a surer box had found, best first.
+    """
+
+    image: str
+    labels: int
+    picture: Picture
+    false: tuple[Box, ...]
+
+    @property
+    def missed(self) -> tuple[Box, ...]:
+        """Labels that no shown box has found."""
+        return self.picture.boxes
+
+    def counts(self) -> dict[str, int]:
+        """How many labels it has, how many of them are missed, and how many boxes are false."""
+        return {"labels": self.labels, "missed": len(self.missed), "false": len(self.false)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +50,7 @@ class Validated:
         nms_iou: Overlap of suppression for the scores.
         names: Class names by index.
         found: The measurement.
+        worst: Images with most mistakes at the best point, the worst first.
     """
 
     weights: str
@@ -32,6 +60,7 @@ class Validated:
     nms_iou: float
     names: tuple[str, ...]
     found: Validation
+    worst: tuple[Mistaken, ...] = ()
 
     def by_class(self) -> dict[str, dict[str, float]]:
         """Number of objects and scores by class name; scores are NaN where there are no objects."""
@@ -65,6 +94,7 @@ class Validated:
                 "found": [*self.names, BACKGROUND],
                 "counts": found.confusion,
             },
+            "worst": [{"image": each.image, **each.counts()} for each in self.worst],
             "sweep": [asdict(point) for point in found.sweep],
             "curves": {
                 "all": _curve(found.curve),

@@ -7,14 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from evolve.errors import EvolveError, shown
-from evolve.outcome.validated import Validated
+from evolve.outcome.validated import Mistaken, Validated
 from evolve.run.detection import open_data
 
 if TYPE_CHECKING:
     from detector.batches import Batch
     from detector.datasets import Dataset, Split
     from detector.predict import Detector
+    from detector.scores import Mistakes
 
 
 class Validating:
@@ -75,6 +78,7 @@ class Validating:
         from detector.validation import validate
 
         sizes = [self._split.size(index) for index in range(len(self._split))]
+        found = validate(self._detector, batches, sizes, nms_iou=self._nms_iou)
         return Validated(
             weights=str(weights),
             data=self._data,
@@ -82,7 +86,23 @@ class Validating:
             image_size=self._detector.image_size,
             nms_iou=self._nms_iou,
             names=self._detector.names,
-            found=validate(self._detector, batches, sizes, nms_iou=self._nms_iou),
+            found=found,
+            worst=tuple(map(self._looked_at, found.worst)),
+        )
+
+    def _looked_at(self, mistakes: Mistakes) -> Mistaken:
+        from detector.watching import drawn_boxes, picture_of
+
+        sample, image = self._split.sample(mistakes.index, 0), self._split.original(mistakes.index).image
+        missed, false = (
+            drawn_boxes(np.array(rows).reshape(-1, columns), (sample.width, sample.height), self._detector.image_size)
+            for rows, columns in ((mistakes.missed, 5), (mistakes.false, 6))
+        )
+        return Mistaken(
+            image=str(image) if isinstance(image, Path) else f"{self._split_name} image {mistakes.index}",
+            labels=mistakes.labels,
+            picture=replace(picture_of(sample), boxes=missed),
+            false=false,
         )
 
     def _known_classes(self) -> list[int]:

@@ -14,10 +14,11 @@ from dashboards.blocks import Empty, Prose
 from dashboards.document import write_document
 from dashboards.panels import VALIDATION
 from dashboards.questions import validated
+from detector.observations import Picture
 from detector.scores import AllScores, OperatingPoint, Part, Validation
 from detector.telemetry import Scores
 from evolve.cli import app
-from evolve.outcome.validated import Validated
+from evolve.outcome.validated import Mistaken, Validated
 
 SCORES = Scores(precision=0.5, recall=0.6, map50=0.4, map50_95=0.2)
 
@@ -42,14 +43,30 @@ def measured(names: tuple[str, ...]) -> Validated:
         class_curves=(curve,) * len(names),
         confusion=tuple(tuple(range(len(names) + 1)) for _ in range(len(names) + 1)),
     )
+    picture = Picture(jpeg=b"jpeg", width=64, height=48, boxes=((100, 100, 300, 300, 0),))
+    mistaken = Mistaken(image="a.jpg", labels=3, picture=picture, false=((500, 500, 900, 900, 1, 700),))
     return Validated(
-        weights="w.pt", data="d", split="val", image_size=64, nms_iou=0.45, names=names, found=found
+        weights="w.pt", data="d", split="val", image_size=64, nms_iou=0.45, names=names, found=found, worst=(mistaken,)
     )  # fmt: skip
 
 
 def test_every_panel_has_something_to_show() -> None:
     for panel in VALIDATION:
         assert not any(isinstance(block, Empty) for block in panel.draw(measured(("cat", "dog")))), panel.key
+
+
+def test_the_worst_images_are_shown_with_what_is_missed_and_what_is_false() -> None:
+    album, table = validated.WORST.draw(measured(("cat", "dog")))
+
+    assert [mark.text for mark in album.photos[0].labels] == ["cat"]
+    assert [mark.text for mark in album.pages[0][1][0]] == ["dog 0.70"]
+    assert table.rows == ((1, "a.jpg", 3, 1, 1),)
+
+
+def test_where_nothing_is_wrong_nothing_is_shown() -> None:
+    (block,) = validated.WORST.draw(replace(measured(("cat", "dog")), worst=()))
+
+    assert isinstance(block, Empty)
 
 
 def test_classes_without_objects_have_no_curve() -> None:

@@ -11,7 +11,7 @@ import torch
 
 from detector.metrics import Evaluator
 from detector.scores import OperatingPoint
-from detector.validation import CURVE_THRESHOLDS, THRESHOLDS, _confusion, _Image, _images, _Matched
+from detector.validation import CURVE_THRESHOLDS, THRESHOLDS, _confusion, _Image, _images, _Matched, _worst
 from tests.detector.test_metrics import found, labels
 
 TWO = labels([(0, 0.3, 0.3, 0.2, 0.2), (1, 0.7, 0.7, 0.2, 0.2)], [(1, 0.5, 0.5, 0.4, 0.4)])
@@ -61,6 +61,34 @@ def test_confusion_counts_every_label_once_and_every_shown_box_once() -> None:
 
     assert counts[:-1].sum(1).tolist() == [1, 2]
     assert counts[:, :-1].sum() == 2
+
+
+def test_the_worst_images_come_first_with_what_is_missed_and_what_is_false() -> None:
+    images = _images(TWO, found(*ROWS))
+
+    low, high = _worst(images, 0.01), _worst(images, 0.85)
+    assert [(each.index, each.labels, len(each.missed), len(each.false)) for each in low] == [
+        (0, 2, 1, 2),
+        (1, 1, 1, 1),
+    ]
+    assert [(each.index, len(each.missed), len(each.false)) for each in high] == [(0, 1, 0), (1, 1, 0)]
+    assert low[0].missed[0] == pytest.approx((0.6, 0.6, 0.8, 0.8, 1))
+    assert [box[4:] for box in low[0].false] == [pytest.approx((0, 0.8)), pytest.approx((0, 0.5))]
+
+
+def test_an_image_without_a_mistake_is_not_among_the_worst() -> None:
+    right = _images(labels([(0, 0.3, 0.3, 0.2, 0.2)]), found(ROWS[0]))
+
+    assert _worst(right, 0.5) == ()
+
+
+def test_mistakes_of_all_images_are_those_of_the_operating_point() -> None:
+    images = _images(TWO, found(*ROWS))
+
+    for point in _points(0.45, images):
+        worst = _worst(images, point.score)
+        assert sum(len(each.missed) for each in worst) == pytest.approx(3 * (1 - point.recall))
+        assert sum(len(each.false) for each in worst) == pytest.approx(2 * point.false_positives_per_image)
 
 
 def test_images_without_labels_or_boxes_are_measured() -> None:

@@ -71,6 +71,22 @@ def test_the_scores_are_those_that_training_measured(val: Val, weights: Path) ->
     assert found["classes"]["digit"] == {"objects": found["objects"], **stored}
 
 
+def test_images_with_most_mistakes_are_named_by_their_files(val: Val, tmp_path: Path) -> None:
+    data = write_yolo(tmp_path / "data", ["digit"], label=0)
+    (data / "labels" / "4.txt").write_text("".join(f"0 0.1 0.{row} 0.15 0.08\n" for row in range(1, 10)))
+
+    found = json.loads(val("--data", str(data), "--json").stdout)
+    text = val("--data", str(data)).stdout
+
+    assert found["worst"][0]["image"] == str(data / "images" / "4.png")
+    assert found["worst"][0]["missed"] >= 8
+    totals = [each["missed"] + each["false"] for each in found["worst"]]
+    assert totals == sorted(totals, reverse=True)
+    assert 0 not in totals
+    assert "most mistakes there" in text
+    assert found["worst"][0]["image"] in text
+
+
 def test_the_parts_of_the_result_agree_with_each_other(val: Val) -> None:
     found = json.loads(val("--data", "digits-1", "--split", "test", "--json").stdout)
 
