@@ -89,9 +89,9 @@ def _images(labels_NM5: Tensor, found: Detections) -> list[_Image]:
         own = torch.nonzero((image_K == number) & (scores_K >= THRESHOLDS[0]))[:MAX_DETECTIONS, 0]
         images.append(
             _Image(
-                boxes_K4=boxes_K4[own].double().numpy(),
+                boxes_K4=boxes_K4[own].numpy(),
                 overlaps_KM=box_iou(boxes_K4[own], truth_M4).numpy(),
-                truth_M4=truth_M4.double().numpy(),
+                truth_M4=truth_M4.numpy(),
                 scores_K=scores_K[own].double().numpy(),
                 found_K=classes_K[own].numpy(),
                 labels_M=labels[:, 0].long().numpy(),
