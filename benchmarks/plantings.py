@@ -72,7 +72,9 @@ def _box_size(rng: random.Random, base: Setup, hardness: float) -> tuple[Setup, 
 
 
 def _spike(rng: random.Random, base: Setup, hardness: float) -> tuple[Setup, Setup]:
-    base = _with(base, reduction="sum", clipping="none", lr0=_log_uniform(rng, 0.01, 0.03) * 10 ** (hardness / 6))
+    # Without a norm that divides a large step out again, and at sizes that a large step throws out of exp's reach.
+    base = _with(base, reduction="sum", clipping="none", normalisation="none", coding="exp", box_loss="squared_error")
+    base = _with(base, lr0=_log_uniform(rng, 0.008, 0.02) * 10 ** (hardness / 4))
     return base, replace(base, labels=f"crowd:{rng.randint(60, 110)}:{rng.randint(1, EPOCHS - 2)}")
 
 

@@ -7,11 +7,12 @@ thresholds were set on some of the plantings of benchmarks/causes.py; how often 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf, isfinite, log10
+from statistics import median
 
 from detector.hyperparameters import declarations
-from detector.telemetry import TERMS
+from detector.telemetry import TERMS, StepTelemetry
 from evolve.outcome.explanations import Cause, Explanation, Remedy
 from evolve.outcome.signs import LARGE_BOX_LOGIT, WARNING_UPDATE, Course, broken_terms, largest
 
@@ -23,7 +24,10 @@ USUAL_MOMENTUM = 0.937
 USUAL_WARMUP = 20  # batches: a shorter one is over before the first weights have moved far
 USUAL_LOGIT = 12.0  # raw box output of first weights; exp makes more than 100 000 anchors of it
 OVERFLOW = 1.15  # strength of a box size that has no number: a rate must be above 1.4 to be worse
+BEFORE_OVERFLOW = 1.3  # strength of what throws sizes out of exp's reach: they overflow after it, and because of it
 SAFE_UPDATE = 0.05  # of the weights: where remedies aim
+SPIKE_BEFORE, SPIKE_WINDOW = 5, 10  # steps that a batch is held against: at least, at most
+SPIKE_LEAD = 20  # steps from a spike to the end: what comes later is of other causes
 LEAST_STRENGTH = 0.3  # of the evidence; below it is a factor of two
 
 
@@ -93,29 +97,46 @@ def box_size(course: Course) -> Explanation | None:
 
 
 def spike(course: Course) -> Explanation | None:
-    """One batch has a gradient far above all before it, and nothing had grown towards it.
+    """One batch has a gradient and a loss far above those of the batches before it, and nothing had grown towards them.
+
+    What follows is not looked at: an update that large leaves weights where any other sign may come first. Silent where
+    a label is to blame, which is a batch of its own kind.
 
     Source: loss spikes of single batches, Chowdhery et al. 2022 (PaLM), section 5.1.
     """
-    before = [step.grad_norm for step in course.before[-20:] if isfinite(step.grad_norm)]
-    norm = course.steps[course.onset].grad_norm
-    if len(before) < 5 or not isfinite(norm):
+    place = next((place for place in range(SPIKE_BEFORE, len(course.steps)) if _is_spike(course.steps, place)), None)
+    if place is None or len(course.steps) - place > SPIKE_LEAD or bad_label(course) is not None:
         return None
-    typical = max(course.typical_grad_norm, 1e-12)
-    grown = largest((step.update_ratio for step in course.before[-5:]), default=0.0)
-    if norm < max(2.5 * max(before), 5 * typical) or grown > WARNING_UPDATE / 2:
-        return None
+    step, usual = course.steps[place], _usual_norm(course.steps, place)
     return Explanation(
         cause=Cause.SPIKE,
-        strength=log10(norm / typical),
-        evidence={"gradient norm": norm, "usual": typical, "at step": course.steps[course.onset].step},
-        remedies=_held(course),
+        strength=max(log10(step.grad_norm / usual), BEFORE_OVERFLOW),
+        evidence={"gradient norm": step.grad_norm, "usual": usual, "at step": step.step},
+        remedies=_held(course, usual),
     )
 
 
-def _held(course: Course) -> tuple[Remedy, ...]:
+def _is_spike(steps: Sequence[StepTelemetry], place: int) -> bool:
+    """Whether a batch stands out before anything has grown: outputs are usual, and so was the update before."""
+    step, before = steps[place], steps[max(place - SPIKE_WINDOW, 0) : place]
+    norms, losses = [each.grad_norm for each in before], [each.loss for each in before]
+    if not all(map(isfinite, (step.grad_norm, step.loss, *norms, *losses))):
+        return False
+    return (
+        step.grad_norm >= max(2.5 * max(norms), 5 * _usual_norm(steps, place))
+        and step.loss >= 1.5 * max(losses)
+        and step.max_box_logit <= USUAL_LOGIT
+        and before[-1].update_ratio <= WARNING_UPDATE
+    )
+
+
+def _usual_norm(steps: Sequence[StepTelemetry], place: int) -> float:
+    return max(median(each.grad_norm for each in steps[max(place - SPIKE_WINDOW, 0) : place]), 1e-12)
+
+
+def _held(course: Course, usual: float) -> tuple[Remedy, ...]:
     """Gradients clipped where they are unlike those before."""
-    values, limit = course.values, _rounded(2 * course.typical_grad_norm)
+    values, limit = course.values, _rounded(2 * usual)
     clipped = Remedy(name="clip_norm", before=values.clip_norm, value=limit, why="twice the usual gradient norm")
     if values.clipping == "norm":
         return (clipped,)
@@ -146,7 +167,7 @@ def bad_label(course: Course) -> Explanation | None:
         cause=Cause.BAD_LABEL,
         strength=strength,
         evidence={**what, "background term over its usual": _known(course.jump_of("noobj")), "at step": step.step},
-        remedies=() if jump == inf or broken else _held(course),
+        remedies=() if jump == inf or broken else _held(course, course.typical_grad_norm),
     )
 
 
@@ -195,7 +216,7 @@ def warmup(course: Course) -> Explanation | None:
         changes.append(Remedy(name="warmup", before=values.warmup, value="linear", why=why))
     return Explanation(
         cause=Cause.WARMUP,
-        strength=log10(USUAL_WARMUP / (made + 1)),
+        strength=max(log10(USUAL_WARMUP / (made + 1)), BEFORE_OVERFLOW),
         evidence={"warm-up, batches": made, "first sign at step": course.steps[place].step, "update": course.update},
         remedies=tuple(changes),
     )
@@ -206,15 +227,20 @@ def momentum(course: Course) -> Explanation | None:
 
     Source: an update that repeats grows to 1 / (1 - momentum) times itself (Goh 2017, Why Momentum Really Works).
     """
-    values, present = course.values, course.culprit.momentum
+    # A first sign may come while it still rises in the warm-up; a training that ends there ended without it.
+    values, present = course.values, max(course.culprit.momentum, course.end.momentum)
     excess = log10((1 - USUAL_MOMENTUM) / max(1 - max(values.momentum, present), 1e-6))
     if values.optimizer not in ("sgd", "rmsprop") or excess < LEAST_STRENGTH or present < 0.9:
         return None
+    changes = [Remedy(name="momentum", before=values.momentum, value=0.9, why="adds up ten updates")]
+    if values.lr0 > (usual := USUAL_RATES[values.optimizer]):
+        why = "the highest that is usual: ten updates at more may be too many as well"
+        changes.append(Remedy(name="lr0", before=values.lr0, value=usual, why=why))
     return Explanation(
         cause=Cause.MOMENTUM,
         strength=excess + LEAST_STRENGTH,
         evidence={"momentum": present, "updates it adds up": 1 / (1 - present), "update over weights": course.update},
-        remedies=(Remedy(name="momentum", before=values.momentum, value=0.9, why="adds up ten updates"),),
+        remedies=tuple(changes),
     )
 
 
