@@ -10,6 +10,7 @@ from math import inf, nan
 import pytest
 import torch
 
+from benchmarks.causes import planted, result_of
 from detector.datasets.listing import Dataset, Original, Sample, Split
 from detector.hyperparameters import Hyperparameters, declarations
 from detector.plan import TrainingPlan
@@ -43,6 +44,9 @@ PROVOKED = [
     (Cause.INITIALISATION, {"normalisation": "none", "initialiser": "normal", "init_std": 0.4}),
     (Cause.INITIALISATION, {"normalisation": "none", "initialiser": "normal", "init_std": 3.0}),
 ]
+
+
+NO_BOX = dict.fromkeys(TERMS, (1.0, 1.0)) | {"box": (nan, 1.0)}
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +132,52 @@ def test_a_batch_far_above_all_before_is_a_spike_and_its_gradient_is_to_be_clipp
 
     assert found[0].cause is Cause.SPIKE
     assert {remedy.name: remedy.value for remedy in found[0].remedies}["clip_norm"] == 6.0
+
+
+def test_a_spike_is_named_before_the_overflow_that_it_leads_to_and_after_a_large_update_that_passed() -> None:
+    early = [step(number, grad_norm=15.0, update_ratio=0.25 if number == 1 else 0.1) for number in range(12)]
+    burst = step(12, grad_norm=96.0, update_ratio=0.7, loss=2.0)
+    after = [step(13 + number, grad_norm=20.0, update_ratio=0.1) for number in range(5)]
+    end = step(18, grad_norm=nan, update_ratio=nan, max_box_logit=1e12, terms=LossTerms(**NO_BOX))
+
+    found = explained([*early, burst, *after, end], replace(BASE, coding="exp", warmup_steps=20.0))
+
+    assert [each.cause for each in found][:2] == [Cause.SPIKE, Cause.BOX_SIZE]
+    assert found[0].evidence["at step"] == 12
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"loss": 1.2}, {"max_box_logit": 40.0}, {"grad_norm": 30.0}],
+    ids=["its loss is usual", "its outputs had grown", "its gradient is twice the usual"],
+)
+def test_a_batch_that_does_not_stand_out_is_no_spike(changes: dict[str, float]) -> None:
+    quiet = [step(number, grad_norm=15.0) for number in range(12)]
+    burst = step(12, **({"grad_norm": 96.0, "update_ratio": 0.7, "loss": 2.0} | changes))
+    end = step(13, grad_norm=nan, update_ratio=nan, terms=LossTerms(**NO_BOX))
+
+    assert Cause.SPIKE not in [each.cause for each in explained([*quiet, burst, end], BASE)]
+
+
+def test_a_crowd_of_labels_in_one_batch_is_a_spike_and_its_remedy_cures() -> None:
+    faults = [fault for seed in (2, 10) if (fault := planted(Cause.SPIKE, seed)) is not None]
+
+    results = [result_of(fault) for fault in faults]
+
+    assert Cause.SPIKE in [result.found[0] for result in results]
+    assert all(result.is_cured for result in results if result.found[0] == Cause.SPIKE)
+
+
+@pytest.mark.parametrize("rising", [0.85, 0.93])
+def test_momentum_that_still_rises_at_the_first_sign_is_named_and_a_high_rate_lowered_with_it(rising: float) -> None:
+    steps = [step(number, momentum=rising + number / 200, in_warmup=True, update_ratio=0.1) for number in range(10)]
+    steps += [step(10 + number, momentum=0.999, update_ratio=3.0, loss=30.0) for number in range(10)]
+    steps[2] = step(2, momentum=rising, in_warmup=True, update_ratio=0.3)
+
+    found = explained(steps, replace(BASE, momentum=0.999, lr0=0.5))
+
+    assert found[0].cause is Cause.MOMENTUM
+    assert {remedy.name: remedy.value for remedy in found[0].remedies} == {"momentum": 0.9, "lr0": 0.1}
 
 
 def test_what_grows_step_by_step_is_no_spike() -> None:
