@@ -32,7 +32,7 @@ from detector.datasets.listing import Dataset, Original, Sample, Split
 from detector.hyperparameters import Hyperparameters
 
 OVERLAP = 0.6
-FIELDS = ("variant", "data", "seed", "map50", "map50_95", "seconds", "end", "values")
+FIELDS = ("variant", "data", "seed", "map50", "map50_95", "seconds", "end", "values", "class_ap50")
 
 
 class Both:
@@ -149,8 +149,9 @@ def main() -> None:
                 found = train(dataset, own, plan_of(seed, model=asked.model, epochs=asked.epochs, nms_iou=OVERLAP))
                 told = {field: getattr(found, field) for field in ("map50", "map50_95", "seconds", "end")}
                 changed = json.dumps({**base, **(variants[variant] or {})})
-                written(asked.out, {**key, **told, "values": changed})
-                scores = f"{found.map50:.3f} / {found.map50_95:.3f}"
+                classes = " ".join(f"{value:.3f}" for value in found.class_ap50)
+                written(asked.out, {**key, **told, "values": changed, "class_ap50": classes})
+                scores = f"{found.map50:.3f} / {found.map50_95:.3f} ({classes})"
                 print(f"{variant} {name} {seed}: {scores} in {found.seconds:.0f} s", flush=True)
     print_table(rows_of(asked.out), [*values], data)
 

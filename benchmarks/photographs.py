@@ -10,7 +10,7 @@ from pathlib import Path
 from detector.datasets.listing import Dataset
 from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
-from detector.telemetry import EpochMetrics, LaneEnded, StepTelemetry
+from detector.telemetry import ClassScores, EpochMetrics, LaneEnded, StepTelemetry
 from detector.trainer import LaneSpec, Trainer
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
@@ -23,6 +23,7 @@ class Trained:
 
     Attributes:
         map50, map50_95: COCO's after the last epoch, of the averaged weights; NaN where no epoch was over.
+        class_ap50: The first of them class by class; NaN of one without labels.
         seconds: Of the whole training, evaluations included.
         images_per_second: Training images over the time of the steps alone.
         end: Why it ended.
@@ -30,6 +31,7 @@ class Trained:
 
     map50: float
     map50_95: float
+    class_ap50: tuple[float, ...]
     seconds: float
     images_per_second: float
     end: str
@@ -59,16 +61,20 @@ def train(dataset: Dataset, values: Hyperparameters, plan: TrainingPlan, *, kept
     """
     lane = LaneSpec(values=values, seed=plan.data_seed, checkpoint=kept)
     started, scores, end, steps = time.perf_counter(), (math.nan, math.nan), "", list[float]()
+    classes: dict[int, float] = {}
     for record in Trainer(plan, dataset, [lane]).fit():
         if isinstance(record, StepTelemetry):
             steps.append(record.seconds)
         if isinstance(record, EpochMetrics):
             scores = record.map50, record.map50_95
+        if isinstance(record, ClassScores):
+            classes[record.class_index] = record.map50
         if isinstance(record, LaneEnded):
             end = record.reason
     return Trained(
         map50=scores[0],
         map50_95=scores[1],
+        class_ap50=tuple(value for _, value in sorted(classes.items())),
         seconds=time.perf_counter() - started,
         images_per_second=plan.batch_size * len(steps) / sum(steps) if steps else math.nan,
         end=end,
