@@ -2,10 +2,10 @@
 
 A planting counts where the training without the fault is sound and the one with it diverges, so that the fault is the
 cause. What is sound varies by seed: classes, rates, momentum, box loss, coding, gains, clipping. Rules were written on
-plantings with seed 1 and even ones; the table is of odd ones from 3 on. Half precision is not planted: a step of float16
-takes seconds on a CPU.
+plantings with seed 1 and even ones; the table is of odd ones from 3 on. Half precision is not planted: a step of
+float16 takes seconds on a CPU.
 
-    python -m benchmarks.causes --seeds 3-29 --output /tmp/causes.jsonl     trains, and goes on where it was stopped
+    python -m benchmarks.causes --seeds 3-27 --output /tmp/causes.jsonl     trains, and goes on where it was stopped
     python -m benchmarks.causes --output /tmp/causes.jsonl --table          the table of what has been trained
 """
 

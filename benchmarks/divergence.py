@@ -17,7 +17,7 @@ import argparse
 import csv
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -25,6 +25,7 @@ from typing import Any
 
 from detector.telemetry import TERMS, EndCause, LaneEnded, LossTerms, StepTelemetry
 from evolve.outcome.backtest import Score, Share, scored
+from evolve.outcome.forensics import diagnose
 from evolve.outcome.stop_rules import Recorded, rules
 from evolve.outcome.verdict import LossCurves, Verdict, judge
 from evolve.outcome.warnings import BEST_SHARE, fitted, is_among_best, largest_sustained
@@ -200,6 +201,19 @@ def write(path: Path, runs: Sequence[Run], found: Mapping[str, Sequence[int | No
             writer.writerow([*(run.factors[name] for name in FACTORS), *facts, *at])
 
 
+def causes_named(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """How often the diagnosis of a doomed run names each cause first; what was drawn for all of them is their rate."""
+    from benchmarks.divergence_runs import drawn  # with torch
+
+    found: Counter[str] = Counter()
+    for row in rows:
+        if kind_of(row) == "doomed":
+            lane, steps = drawn(row["population"])[2][row["lane"]], [*steps_of(row)]
+            ended = LaneEnded(lane=0, step=len(steps), cause=EndCause.DIVERGED, reason=row["reason"])
+            found[diagnose(steps, ended, values=lane.values).causes[0].cause.text] += 1
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("runs", type=Path)
@@ -225,6 +239,8 @@ def main() -> None:
     for wrong in (asked.wrong, asked.strict):
         levels = fitted(good, wrong=wrong, sustained=asked.sustained, together=asked.together)
         print(f"\nlevels of all good runs at {wrong:g}: {levels.model_dump()}")
+    named = causes_named(json.loads(line) for line in asked.runs.open(encoding="utf-8"))
+    print(f"\nnamed first as the cause of all doomed runs: {dict(named.most_common())}")
     if asked.csv:
         write(asked.csv, judged, found)
 
