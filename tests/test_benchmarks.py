@@ -109,12 +109,14 @@ def test_searches_are_compared_by_what_they_found_without_luck() -> None:
     for each in found.values():
         assert ((each.fitness_SN >= 0) & (each.fitness_SN <= objective.best()[1])).all()
         assert not each.diverged_SN[:, 0].any()  # trial 0 is the defaults
+        assert (each.tried_SN >= each.fitness_SN).all()
+        assert (np.diff(each.tried_SN) >= 0).all()
     assert found["tpe"].diverged_SN[:, 1:].any()
 
 
 def test_the_number_of_trials_to_a_level_is_the_median_over_seeds() -> None:
     fitness_SN = np.array([[0.1, 0.5, 0.5], [0.5, 0.5, 0.5], [0.1, 0.1, 0.5]])
-    found = search.Found(fitness_SN=fitness_SN, diverged_SN=fitness_SN > 1, ask_seconds=0.0)
+    found = search.Found(fitness_SN=fitness_SN, tried_SN=fitness_SN, diverged_SN=fitness_SN > 1, ask_seconds=0.0)
 
     assert search.trials_to_reach(found, 0.5) == 2
     assert search.trials_to_reach(found, 0.6) == np.inf
