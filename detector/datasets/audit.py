@@ -78,7 +78,7 @@ class Audit:
         self._problems: list[str] = []  # those that are shown; a long file may have one in each line
         self._num_problems = 0
         self._problem_files: set[str] = set()
-        self._told: set[Finding] = set()
+        self._told: set[int] = set()  # hashes: a long file may have a problem in each line
         self._broken: set[Path] = set()
         self._unreadable: dict[Path, str] = {}
         self._skip_unreadable = skip_unreadable or goes_on
@@ -86,9 +86,9 @@ class Audit:
     def problem(self, file: Path, line: int | None, message: str, *, kind: str = "bad_label") -> None:
         """Note something that prevents training, once; `message` says what was found and what is allowed."""
         finding = Finding(kind=kind, file=str(file), line=line, message=_one_line(message))
-        if finding in self._told:  # splits may share a file
+        if hash(finding) in self._told:  # splits may share a file
             return
-        self._told.add(finding)
+        self._told.add(hash(finding))
         self._num_problems += 1
         self._problem_files.add(finding.file)
         if self.goes_on:

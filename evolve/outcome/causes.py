@@ -104,8 +104,9 @@ def spike(course: Course) -> Explanation | None:
 
     Source: loss spikes of single batches, Chowdhery et al. 2022 (PaLM), section 5.1.
     """
-    place = next((place for place in range(SPIKE_BEFORE, len(course.steps)) if _is_spike(course.steps, place)), None)
-    if place is None or len(course.steps) - place > SPIKE_LEAD or bad_label(course) is not None:
+    last = range(max(len(course.steps) - SPIKE_LEAD, SPIKE_BEFORE), len(course.steps))
+    place = next((place for place in last if _is_spike(course.steps, place)), None)
+    if place is None or bad_label(course) is not None:
         return None
     step, usual = course.steps[place], _usual_norm(course.steps, place)
     return Explanation(

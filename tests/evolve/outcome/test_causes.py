@@ -146,6 +146,19 @@ def test_a_spike_is_named_before_the_overflow_that_it_leads_to_and_after_a_large
     assert found[0].evidence["at step"] == 12
 
 
+@pytest.mark.parametrize(("between", "causes"), [(10, True), (30, False)])
+def test_a_spike_counts_if_the_end_follows_it_whatever_passed_long_before(between: int, causes: bool) -> None:
+    steps = [step(number, grad_norm=15.0) for number in range(100)]
+    for number in (20, 60):
+        steps[number] = step(number, grad_norm=96.0, update_ratio=0.7, loss=2.0)
+    end = step(61 + between, grad_norm=nan, update_ratio=nan, terms=LossTerms(**NO_BOX))
+
+    found = {each.cause: each.evidence for each in explained([*steps[: 61 + between], end], BASE)}
+
+    assert (Cause.SPIKE in found) is causes
+    assert not causes or found[Cause.SPIKE]["at step"] == 60
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"loss": 1.2}, {"max_box_logit": 40.0}, {"grad_norm": 30.0}],
