@@ -9,8 +9,9 @@ from typing import Any, final
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from evolve.search.samplers.design import Qmc
-from evolve.search.samplers.history import has_diverged
+from evolve.search.samplers.design import even_points
+from evolve.search.samplers.history import has_diverged, trial_seed
+from evolve.search.samplers.unit_cube import from_unit
 from evolve.study.arms import ArmPlan
 
 
@@ -19,15 +20,17 @@ from evolve.study.arms import ArmPlan
 class Arms:
     """Each arm with every setting of the nuisance, then each with the setting that did best for it.
 
-    The settings are those of a scrambled Sobol sequence, the same for every arm: equal budgets, and no arm's luck
-    differs from another's. A trial's verdict is asked when all that tune have ended.
+    The settings are even in each hyperparameter and the same for every arm: equal budgets, and no arm's luck differs
+    from another's. A trial's verdict is asked when all that tune have ended. What a stored trial has been given counts
+    before what would be laid out today.
 
     Attributes:
         plan: Which trial trains which arm.
         distributions: The whole space: in what arms differ, and the nuisance.
-        study_seed: Seed of the scrambling.
+        study_seed: Seed of the settings' order.
 
-    Source: quasi-random search over nuisance hyperparameters, Godbole et al. 2023, Deep Learning Tuning Playbook.
+    Source: nuisance hyperparameters tuned for each scientific setting, Godbole et al. 2023, Deep Learning Tuning
+    Playbook.
     """
 
     plan: ArmPlan
@@ -41,7 +44,15 @@ class Arms:
         if not nuisance:
             return scientific
         row = number // len(self.plan.arms) if number < self.plan.num_tuning else self._best_row(history, number)
-        return {**scientific, **Qmc(distributions=nuisance, study_seed=self.study_seed)([], row)}
+        given = next((trial.params for trial in history if self._row_of(trial) == row), None)
+        if given is not None:
+            return {**scientific, **{name: given[name] for name in nuisance}}
+        points = even_points(len(nuisance), seed=trial_seed(self.study_seed, 0), count=self.plan.tuning)
+        return {**scientific, **from_unit(nuisance, points[row])}
+
+    def _row_of(self, trial: FrozenTrial) -> int | None:
+        """Place of the setting that a trial tunes with; None of one that does not tune."""
+        return trial.number // len(self.plan.arms) if 0 <= trial.number < self.plan.num_tuning else None
 
     def _best_row(self, history: Sequence[FrozenTrial], number: int) -> int:
         """The setting of the arm's best tuning trial, the earliest of equals; the first where none trained through."""

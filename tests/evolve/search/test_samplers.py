@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState, create_trial
 
 from evolve.errors import StudyError
-from evolve.search.samplers import DIVERGED, STANDARD_ERROR, divergence_state, trial_seed
+from evolve.search.samplers import DIVERGED, STANDARD_ERROR, divergence_state, make_sampler, trial_seed
 from evolve.search.samplers.adaptive import all_valued
 from evolve.search.samplers.cma_es import CmaEs, _ranked
 from evolve.search.samplers.history import History, has_diverged
@@ -104,6 +104,26 @@ class TestArms(SamplerContract):
         for place in range(3):
             tuned = [number for number in range(place, 9, 3) if number != 4]
             assert asked[9 + place] == asked[max(tuned, key=lambda number: fitness(asked[number]))]
+
+    @pytest.mark.parametrize("trials", [1, 2, 3, 5, 7])
+    def test_a_nuisance_is_tried_once_in_each_of_equal_parts_of_its_range(self, trials: int) -> None:
+        nuisance = {"space": NUMBERS, "trials": trials}
+        study = Study.model_validate({"name": "n", "ablation": {"one_factor": SCHEDULES, "nuisance": nuisance}})
+        asked = run(study, opened(study), 3 * trials)[::3]
+
+        points = [to_unit(study.space.distributions(), each)[-2:] for each in asked]
+        for column in zip(*points, strict=True):
+            assert sorted(int(part * trials) for part in column) == [*range(trials)]
+
+    def test_a_setting_that_was_laid_out_otherwise_is_kept_for_the_other_arms_and_for_the_verdict(self) -> None:
+        study = self.study()
+        search, sampler = opened(study), make_sampler(study)
+        given = {**sampler.params([], 0), "lr0": 0.0123}
+        search.add_trial(optuna.trial.create_trial(value=9.0, params=given, distributions=study.space.distributions()))
+
+        assert sampler.params(search.trials, 1)["lr0"] == 0.0123
+        assert sampler.params(search.trials, 3)["lr0"] != 0.0123
+        assert sampler.params(search.trials, 9)["lr0"] == 0.0123
 
 
 SCHEDULES = {"schedule": ["cosine", "steps"]}
