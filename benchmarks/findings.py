@@ -25,13 +25,13 @@ from evolve.ablation.compared import Compared
 from evolve.ablation.crossed import NoiseFound, noise_found
 from evolve.ablation.verdicts import conclusion
 from evolve.commands.aligning import markdown_table
-from evolve.commands.compared_text import stored_ablation
 from evolve.commands.effect_text import table_markdown
 from evolve.commands.noise import NOISE_HEADS, noise_rows
 from evolve.commands.output import opened_storage
 from evolve.errors import EvolveError
 from evolve.formatting import counted, duration, listed, moment
 from evolve.storage.ablations import ablations, trainings_of
+from evolve.storage.comparisons import comparison_of
 from evolve.storage.noise import noise_studies
 from evolve.study import DIGITS
 from evolve.study.ablation import BASELINE
@@ -171,9 +171,9 @@ def found_in(url: str, names: Sequence[str]) -> Iterator[Part]:
     with opened_storage(url, reads_only=True) as opened:
         studies = [study for study in ablations(opened.engine) if not names or study.name in names]
         crossed = [study for study in noise_studies(opened.engine) if not names or study.name in names]
+        compared = [comparison_of(opened, study) for study in studies]
         noise = [noise_found(study, trainings_of(opened.engine, study.name)) for study in crossed]
-    for study in reversed(studies):
-        ablation = stored_ablation(url, study)
+    for study, ablation in reversed([*zip(studies, compared, strict=True)]):
         if ablation.missing < len(ablation.runs):
             rows = tuple(
                 (study.name, run.arm, run.seed, run.outcome, "" if run.value is None else f"{run.value:.6f}")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from math import isfinite, nan
 from pathlib import Path
 
-from dashboards.blocks import Album, Cell, Column, Empty, Photo, Prose, Table
+from dashboards.blocks import Album, Cell, Column, Empty, Prose, Table
 from dashboards.document import Section, document, write_document
 from dashboards.questions.panel import Block
-from dashboards.questions.pictures import marks
-from detector.observations import ModuleTraced, Picture, StepTraced
+from dashboards.questions.pictures import photo
+from detector.observations import ModuleTraced, StepTraced
 from evolve.formatting import capitalised
 from evolve.outcome.explanations import causes_of
 from evolve.outcome.replayed import Replayed
@@ -100,7 +101,7 @@ def _batch(found: Replayed) -> Iterator[Block]:
         yield Empty("No step was traced.")
         return
     last = found.traced[-1]
-    photos = tuple(_photo(picture, found.names) for picture in last.pictures)
+    photos = tuple(photo(picture, partial(_name, found.names)) for picture in last.pictures)
     yield Album(name="batch", photos=photos, pages=(("", ((),) * len(photos)),))
     columns = (
         Column(title="picture", kind="number", digits=0),
@@ -114,11 +115,6 @@ def _batch(found: Replayed) -> Iterator[Block]:
         for klass, *box in labels
     )
     yield Table(name="labels", columns=columns, rows=rows)
-
-
-def _photo(picture: Picture, names: tuple[str, ...]) -> Photo:
-    labels = marks(picture.boxes, lambda klass: _name(names, klass))
-    return Photo(jpeg=picture.jpeg, width=picture.width, height=picture.height, labels=labels)
 
 
 def _name(names: tuple[str, ...], klass: int) -> str:

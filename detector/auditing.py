@@ -15,6 +15,7 @@ from detector.datasets import Dataset, audit_dataset
 from detector.datasets.duplicates import similar_images
 from detector.findings import Finding
 from detector.priors import LabelStatistics, anchor_fit, box_sides, choose_anchors
+from detector.text_files import printable
 
 FINEST_STRIDE = 8  # px, of yolov3's finest grid
 LEAST_IMAGES = {"train": 100, "val": 20}  # below, more images help more than any hyperparameter; scores move by luck
@@ -127,6 +128,4 @@ def _poor_anchors(dataset: Dataset, anchors: Sequence[AnchorChoice]) -> Iterator
 
 
 def _of(source: str, kind: str, message: str) -> Finding:
-    # Names of classes may hold what is no line of text.
-    shown = "".join(letter if letter.isprintable() else "?" for letter in message)
-    return Finding(kind=kind, file=source, line=None, message=shown)
+    return Finding(kind=kind, file=source, line=None, message=printable(message))

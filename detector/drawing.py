@@ -16,6 +16,7 @@ from torchvision.utils import draw_bounding_boxes
 from detector.datasets.pictures import read_picture
 from detector.findings import Box
 from detector.predict import Prediction
+from detector.text_files import printable
 
 # Labels are of one size: larger pictures are drawn smaller, and small ones larger, so that they can be read.
 MOST_PIXELS, FEWEST_PIXELS = 1280, 320
@@ -46,7 +47,7 @@ def drawn(path: Path, found: Prediction, names: Sequence[str]) -> Tensor:
     boxes = draw_bounding_boxes(
         image,
         (found.boxes_K4 * scale).flip(0),
-        labels=[f"{_printable(names[klass])} {score:.2f}" for klass, score in zip(classes, scores, strict=True)][::-1],
+        labels=[f"{printable(names[klass])} {score:.2f}" for klass, score in zip(classes, scores, strict=True)][::-1],
         colors=[_colour(klass) for klass in classes][::-1],
         label_colors="black",
         label_background_colors=[_colour(klass) for klass in classes][::-1],
@@ -117,7 +118,3 @@ def write_picture(image: Tensor, path: Path) -> None:
 def _colour(klass: int) -> tuple[int, int, int]:
     red, green, blue = colorsys.hsv_to_rgb((0.12 + klass * _GOLDEN) % 1, 0.75, 1.0)
     return round(red * 255), round(green * 255), round(blue * 255)
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -11,6 +11,11 @@ class TextFileError(Exception):
     """A file cannot be read as text; the message says why, and its caller which file."""
 
 
+def printable(text: str) -> str:
+    """The text with a question mark for each letter that a terminal would obey or cannot show, as names may hold."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
     """Content of a text file, without a byte order mark.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dashboards.blocks import Album, Empty, Marked, Photo
 from dashboards.data.trial import TrialView
 from dashboards.questions.panel import Panel
+from detector.observations import Picture
 
 NOT_RECORDED = "not recorded for this training: it was made before they were, or elsewhere."
 
@@ -49,6 +50,12 @@ def _photos(view: TrialView, split: str) -> tuple[Photo, ...]:
         )
         for row in found[found["split"] == split].to_dict("records")
     )
+
+
+def photo(picture: Picture, name_of: Callable[[int], str]) -> Photo:
+    """A picture with its labels; arguments as of `marks`."""
+    labels = marks(picture.boxes, name_of)
+    return Photo(jpeg=picture.jpeg, width=picture.width, height=picture.height, labels=labels)
 
 
 def marks(boxes: Sequence[Sequence[int]], name_of: Callable[[int], str]) -> tuple[Marked, ...]:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboards.blocks import Album, Cell, Column, Empty, Photo, Prose, Table, Tile, Tiles
+from dashboards.blocks import Album, Cell, Column, Empty, Prose, Table, Tile, Tiles
 from dashboards.figures import theme
 from dashboards.figures.curves import Curve
 from dashboards.figures.series import Series, series
 from dashboards.questions.panel import Panel
-from dashboards.questions.pictures import marks
+from dashboards.questions.pictures import marks, photo
 from detector.scores import OperatingPoint
 from evolve.formatting import score
 from evolve.outcome.validated import BACKGROUND, Validated
@@ -176,15 +176,7 @@ def worst(done: Validated) -> tuple[Album | Table, ...] | Empty:
     """Images with most mistakes at the best point, with what is missed and what is false, and how much it is."""
     if not done.worst:
         return Empty("No image has a mistake at the best point.")
-    photos = tuple(
-        Photo(
-            jpeg=each.picture.jpeg,
-            width=each.picture.width,
-            height=each.picture.height,
-            labels=marks(each.picture.boxes, done.names.__getitem__),
-        )
-        for each in done.worst
-    )
+    photos = tuple(photo(each.picture, done.names.__getitem__) for each in done.worst)
     false = tuple(marks(each.false, done.names.__getitem__) for each in done.worst)
     columns = (
         Column(title="picture", kind="number", digits=0),

@@ -17,6 +17,7 @@ from torchvision.ops import box_iou
 from detector.datasets.listing import DataError, UnreadableImagesError
 from detector.datasets.pictures import READABLE, TRANSPOSING
 from detector.findings import Box, Finding
+from detector.text_files import printable
 
 MAX_PROBLEMS_SHOWN = 10
 MAX_UNREADABLE_SHOWN = 50  # images: who has to mend or remove files needs all their names
@@ -76,7 +77,6 @@ class Audit:
         self.findings: list[Finding] = []
         self.goes_on = goes_on
         self._problems: list[str] = []  # those that are shown; a long file may have one in each line
-        self._num_problems = 0
         self._problem_files: set[str] = set()
         self._told: set[int] = set()  # hashes: a long file may have a problem in each line
         self._broken: set[Path] = set()
@@ -89,7 +89,6 @@ class Audit:
         if hash(finding) in self._told:  # splits may share a file
             return
         self._told.add(hash(finding))
-        self._num_problems += 1
         self._problem_files.add(finding.file)
         if self.goes_on:
             self.findings.append(finding)
@@ -157,7 +156,7 @@ class Audit:
         """
         if self.goes_on:
             return
-        shown = _shown(self._problems, self._num_problems)
+        shown = _shown(self._problems, len(self._told))
         if self._unreadable and not self._skip_unreadable:
             count = len(self._unreadable)
             images = "images" if count > 1 else "image"
@@ -174,8 +173,7 @@ def _shown(messages: list[str], number: int) -> list[str]:
 
 
 def _one_line(message: str) -> str:
-    line = " ".join(line.strip() for line in message.splitlines())
-    return "".join(letter if letter.isprintable() else "?" for letter in line)
+    return printable(" ".join(line.strip() for line in message.splitlines()))
 
 
 def upright_entry(entry: Entry, size: tuple[int, int], orientation: int, audit: Audit) -> Entry:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from detector.audited import AnchorChoice, Audited
 from detector.findings import KINDS, Finding
+from detector.text_files import printable
 from evolve.formatting import counted
 from evolve.run.auditing import FixedCopy
 
@@ -26,7 +27,7 @@ def fixed_text(copy: FixedCopy) -> str:
 
 def _printable(lines: Iterable[str]) -> str:
     """Names of files and classes may hold what a terminal would obey."""
-    return "\n".join("".join(letter if letter.isprintable() else "?" for letter in line) for line in lines)
+    return "\n".join(map(printable, lines))
 
 
 def _data(found: Audited) -> list[str]:

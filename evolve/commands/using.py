@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from detector.text_files import printable
 from evolve.commands.options import DATA_HELP, DeviceOption, JsonOption, SkipOption
 from evolve.commands.output import say, say_next, watched
 from evolve.formatting import counted
@@ -59,7 +60,7 @@ def detect(
     for result in watched(found, "images", len(files)):
         results.append(result)
         if isinstance(result, Unreadable):
-            typer.echo(f"passed over  {_printable(result.image)}: {_printable(result.reason)}", err=True)
+            typer.echo(f"passed over  {printable(result.image)}: {printable(result.reason)}", err=True)
     done = Detected(
         weights=str(weights),
         output=str(output),
@@ -102,7 +103,7 @@ def val(
     if html is not None:
         from dashboards.validation_page import write_validation
 
-        typer.echo(f"page  {_printable(str(write_validation(done, html)))}", err=as_json)
+        typer.echo(f"page  {printable(str(write_validation(done, html)))}", err=as_json)
     best = done.found.best
     point = ["--score", f"{best.score:g}", "--nms-iou", f"{best.nms_iou:g}"]
     say_next(shlex.join(["evolve", "detect", str(weights), "IMAGES", *point]), as_json=as_json)
@@ -132,7 +133,7 @@ def weights(
 
 def _written_lines(written: Written) -> Iterator[str]:
     for file, size in written.files.items():
-        yield f"file    {_printable(file)}  ({size:,} bytes)"
+        yield f"file    {printable(file)}  ({size:,} bytes)"
     for note in written.notes:
         yield f"note    {note}"
 
@@ -140,19 +141,14 @@ def _written_lines(written: Written) -> Iterator[str]:
 def _detected_text(done: Detected) -> str:
     """A line an image, then where the pictures are."""
     width = min(max((len(image.image) for image in done.images), default=0), 60)
-    lines = [f"{_printable(image.image):<{width}}  {_found_text(image)}" for image in done.images]
-    objects = ", ".join(f"{count:,} {_printable(name)}" for name, count in done.counts().items()) or "nothing found"
+    lines = [f"{printable(image.image):<{width}}  {_found_text(image)}" for image in done.images]
+    objects = ", ".join(f"{count:,} {printable(name)}" for name, count in done.counts().items()) or "nothing found"
     passed = f"; {len(done.unreadable)} not readable" if done.unreadable else ""
-    lines.append(f"pictures  {_printable(done.output)}  ({counted(len(done.images), 'image')}: {objects}{passed})")
+    lines.append(f"pictures  {printable(done.output)}  ({counted(len(done.images), 'image')}: {objects}{passed})")
     return "\n".join(lines)
 
 
 def _found_text(image: ImageResult) -> str:
     counts = Counter(box.name for box in image.boxes)
     best = f", best score {image.boxes[0].score:.2f}" if image.boxes else ""
-    return (", ".join(f"{count} {_printable(name)}" for name, count in counts.items()) or "nothing") + best
-
-
-def _printable(text: str) -> str:
-    """Names of files and classes may hold what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return (", ".join(f"{count} {printable(name)}" for name, count in counts.items()) or "nothing") + best

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import isnan
 
 from detector.scores import OperatingPoint
+from detector.text_files import printable
 from evolve.formatting import MISSING, counted, score
 from evolve.outcome.validated import BACKGROUND, Validated
 
@@ -97,7 +98,7 @@ def _worst(done: Validated) -> list[str]:
     if not done.worst:
         return []
     shown = done.worst[:_MOST_WORST]
-    rows = [(_shown_path(each.image), *(f"{count:,}" for count in each.counts().values())) for each in shown]
+    rows = [(printable(each.image), *(f"{count:,}" for count in each.counts().values())) for each in shown]
     return ["", "most mistakes there", *_table([("", *shown[0].counts()), *rows])]
 
 
@@ -109,10 +110,6 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _shown_path(path: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in path)
-
-
 def _shown(name: str) -> str:
-    text = _shown_path(name)
+    text = printable(name)
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
