@@ -51,20 +51,19 @@ def rows(view: StudyView) -> tuple[Tuned, ...] | Empty:
         }
     )
     axes = [axis for axis in view.space if axis.name in nuisance.space and axis.name in view.params]
+    chosen = {tuned.name: tuned.chosen for tuned in arms.tuned}
     return tuple(
         Tuned(
             parameter=axis,
             arms=tuple(names.values()),
             rows=own.assign(value=view.params[axis.name].reindex(own["number"]).to_numpy()),
-            chosen=_chosen(view, axis.name, [names[arm.name] for arm in plan.arms], first=plan.num_tuning),
+            chosen={
+                names[arm]: str(value) if axis.is_categorical else value  # a view has choices as text
+                for arm, value in chosen.get(axis.name, {}).items()
+            },
         )
         for axis in axes
     )
-
-
-def _chosen(view: StudyView, name: str, arms: list[str], *, first: int) -> dict[str, float | str]:
-    settings = {arm: view.params_of(first + place) for place, arm in enumerate(arms)}
-    return {arm: own[name] for arm, own in settings.items() if name in own}
 
 
 def draw(data: tuple[Tuned, ...]) -> tuple[go.Figure, ...]:

@@ -27,17 +27,15 @@ class Tuned:
     @property
     def at_an_end(self) -> tuple[str, ...]:
         """Arms that were tuned to the lowest or the highest number tried, beyond which it may be better still."""
-        if any(isinstance(value, str | bool) for value in self.tried):
-            return ()
-        return tuple(arm for arm, value in self.chosen.items() if value in (self.tried[0], self.tried[-1]))
+        return tuple(arm for arm, value in self.chosen.items() if self._end(value))
 
     @property
     def text(self) -> str:
         """The values, and at which of them the tuning did not find an optimum, for people."""
         if len(set(self.chosen.values())) == 1 and len(self.chosen) > 1:
             value = next(iter(self.chosen.values()))
-            return f"{self.name} {parameter(value)} for every arm{self._end(value)}"
-        own = [f"{parameter(value)} for {arm}{self._end(value)}" for arm, value in self.chosen.items()]
+            return f"{self.name} {parameter(value)} for every arm{self._end_text(value)}"
+        own = [f"{parameter(value)} for {arm}{self._end_text(value)}" for arm, value in self.chosen.items()]
         return f"{self.name} {listed(own, limit=len(own))}"
 
     @property
@@ -48,11 +46,17 @@ class Tuned:
             f"beyond: widen nuisance.space.{self.name}, or raise nuisance.trials"
         )
 
-    def _end(self, value: object) -> str:
-        if not self.at_an_end or value not in (self.tried[0], self.tried[-1]):
+    def _end_text(self, value: Any) -> str:
+        end = self._end(value)
+        return f" (the {end} of {len(self.tried)} tried)" if end else ""
+
+    def _end(self, value: Any) -> str:
+        """`highest` or `lowest` where a value is that of the numbers tried, else nothing."""
+        if any(isinstance(other, str | bool) for other in self.tried):
             return ""
-        which = "highest" if value == self.tried[-1] else "lowest"
-        return f" (the {which} of {len(self.tried)} tried)"
+        if value == self.tried[-1]:
+            return "highest"
+        return "lowest" if value == self.tried[0] else ""
 
 
 def tuned_of(plan: ArmPlan, nuisance: Iterable[str], params: Mapping[int, Mapping[str, Any]]) -> tuple[Tuned, ...]:
