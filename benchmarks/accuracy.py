@@ -2,12 +2,12 @@
 
     python -m benchmarks.accuracy VARIANTS.yaml [--seeds 0,1,2] [--data raccoon,blood-cells] [--out FILE.csv]
 
-VARIANTS.yaml maps names to hyperparameters; what one leaves out is as in the file's `base`. yolov3-tiny, 160 pixels,
-batch 16, 30 epochs, one thread; metrics are COCO's after the last epoch, of the averaged weights, suppression at IoU
-0.6. Of a data set with test images, training and validation images are trained on and test images measured. Every
-training is a row of the CSV file as soon as it ends, and one that is there already is not made again; the table is of
-all rows: means, 95 % intervals over seeds (Student's t), and the mean difference to the first variant over the seeds
-that both have.
+VARIANTS.yaml maps names to hyperparameters, and `model` and `image_size` where they are others; what one leaves out is
+as in the file's `base`. yolov3-tiny, 160 pixels, batch 16, 30 epochs, one thread; metrics are COCO's after the last
+epoch, of the averaged weights, suppression at IoU 0.6. Of a data set with test images, training and validation images
+are trained on and test images measured. Every training is a row of the CSV file as soon as it ends, and one that is
+there already is not made again; the table is of all rows: means, 95 % intervals over seeds (Student's t), and the mean
+difference to the first variant over the seeds that both have.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ import math
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -61,6 +63,30 @@ class Both:
         return split.original(place)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One way of training.
+
+    Attributes:
+        given: What is not the default, by name.
+        values: All hyperparameters.
+        model, image_size: What is trained, and the side of its images in pixels.
+    """
+
+    given: Mapping[str, Any]
+    values: Hyperparameters
+    model: str
+    image_size: int
+
+
+def variant_of(given: Mapping[str, Any]) -> Variant:
+    """What a row of the file asks for."""
+    own = dict(given)
+    model, image_size = own.pop("model", MODEL), own.pop("image_size", IMAGE_SIZE)
+    return Variant(given=given, values=Hyperparameters.from_mapping(own), model=model, image_size=image_size)
+
+
+@cache
 def opened(name: str, image_size: int) -> Dataset:
     """A data set whose validation images are those to measure on."""
     found = open_dataset(str(SHARED / name if (SHARED / name).exists() else name), image_size=image_size)
@@ -124,7 +150,6 @@ def main() -> None:
     parser.add_argument("variants", type=Path)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--data", default="raccoon,blood-cells")
-    parser.add_argument("--model", default=MODEL)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("accuracy.csv"))
@@ -133,27 +158,28 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     variants = yaml.safe_load(asked.variants.read_text(encoding="utf-8"))
     base = variants.pop("base", None) or {}
-    values = {name: Hyperparameters.from_mapping({**base, **(own or {})}) for name, own in variants.items()}
+    asked_for = {name: variant_of({**base, **(own or {})}) for name, own in variants.items()}
     data = asked.data.split(",")
-    opened_data = {} if asked.table_only else {name: opened(name, IMAGE_SIZE) for name in data}
     print(
-        f"{asked.model}, {IMAGE_SIZE} px, batch {BATCH_SIZE}, {asked.epochs} epochs, {asked.threads} thread; "
+        f"{MODEL}, {IMAGE_SIZE} px, batch {BATCH_SIZE}, {asked.epochs} epochs, {asked.threads} thread; "
         f"torch {torch.__version__}, {platform.machine()}; suppression at IoU {OVERLAP}, mean and half a 95 % interval"
     )
-    for seed in map(int, asked.seeds.split(",")):
-        for name, dataset in opened_data.items():
-            for variant, own in values.items():
+    for seed in [] if asked.table_only else map(int, asked.seeds.split(",")):
+        for name in data:
+            for variant, own in asked_for.items():
                 key = {"variant": variant, "data": name, "seed": str(seed)}
                 if any(key.items() <= row.items() for row in rows_of(asked.out)):
                     continue
-                found = train(dataset, own, plan_of(seed, model=asked.model, epochs=asked.epochs, nms_iou=OVERLAP))
+                plan = plan_of(seed, model=own.model, epochs=asked.epochs, nms_iou=OVERLAP)
+                dataset = opened(name, own.image_size)
+                found = train(dataset, own.values, replace(plan, image_size=own.image_size))
                 told = {field: getattr(found, field) for field in ("map50", "map50_95", "seconds", "end")}
-                changed = json.dumps({**base, **(variants[variant] or {})})
+                changed = json.dumps(own.given)
                 classes = " ".join(f"{value:.3f}" for value in found.class_ap50)
                 written(asked.out, {**key, **told, "values": changed, "class_ap50": classes})
                 scores = f"{found.map50:.3f} / {found.map50_95:.3f} ({classes})"
                 print(f"{variant} {name} {seed}: {scores} in {found.seconds:.0f} s", flush=True)
-    print_table(rows_of(asked.out), [*values], data)
+    print_table(rows_of(asked.out), [*asked_for], data)
 
 
 if __name__ == "__main__":

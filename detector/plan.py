@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-MODELS = ("yolov3", "yolov3-spp", "yolov3-tiny", "yolov3-compact", "yolov3-tiny-compact")
+# Detection layers of each network.
+NUM_HEADS = {
+    "yolov3": 3,
+    "yolov3-spp": 3,
+    "yolov3-tiny": 2,
+    "yolov3-tiny-3l": 3,
+    "yolov3-compact": 3,
+    "yolov3-tiny-compact": 2,
+}
+MODELS = tuple(NUM_HEADS)
 ANCHOR_SOURCES = ("kmeans", "published")
 FREEZABLE = ("none", "backbone")
 PRECISIONS = ("float32", "float64", "bfloat16", "float16")

@@ -1,8 +1,9 @@
-"""The layer tables of YOLOv3, YOLOv3-SPP, YOLOv3-tiny and their compact kin, as darknet's cfg files list them.
+"""The layer tables of YOLOv3, YOLOv3-SPP, YOLOv3-tiny and their kin with a third head or few filters, as cfg files do.
 
 With another head than darknet's the rows of a scale's head are others, and those before the first head the same.
 A table is a tuple of rows; a row's place is its index, and shortcuts and routes name the rows they read.
-Source: darknet cfg/yolov3.cfg, yolov3-spp.cfg, yolov3-tiny.cfg (Redmon & Farhadi 2018, figure of section 2.4).
+Source: darknet cfg/yolov3.cfg, yolov3-spp.cfg, yolov3-tiny.cfg (Redmon & Farhadi 2018, figure of section 2.4);
+AlexeyAB/darknet cfg/yolov3-tiny_3l.cfg.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from detector.choices.heads import HEADS, OUTPUTS
+from detector.plan import NUM_HEADS
 
 ANCHORS_PER_SCALE = 3
 DARKNET53_BLOCKS = (1, 2, 8, 8, 4)  # residual blocks at each size, table 1
@@ -135,19 +137,21 @@ def _neck(table: _Table, filters: int, *, has_spp: bool) -> int:
     return table.conv(filters, 1)
 
 
-def _tiny(table: _Table) -> tuple[Row, ...]:
-    for filters in (16, 32, 64, 128):
-        table.conv(filters, 3)
+def _tiny(table: _Table, *, scales: int) -> tuple[Row, ...]:
+    laterals = []
+    for filters in (16, 32, 64, 128, 256):
+        laterals.append(table.conv(filters, 3))
         table.pool(2, 2)
-    lateral = table.conv(256, 3)
-    table.pool(2, 2)
     table.conv(512, 3)
     table.pool(2, 1)
     table.conv(1024, 3)
     branch = table.conv(256, 1)
     table.head(256, 0, depth=1)
-    table.finer(branch, 128, lateral)
-    table.head(128, 1, depth=1)
+    for scale in range(1, scales):
+        table.finer(branch, 128, laterals[-scale])
+        filters = 128 // scale
+        branch = len(table.rows)  # what the head begins with, of the coupled one its 3x3 convolution
+        table.head(filters, scale, depth=1)
     return tuple(table.rows)
 
 
@@ -155,9 +159,10 @@ def _tiny(table: _Table) -> tuple[Row, ...]:
 _TABLES: dict[str, tuple[float, Callable[[_Table], tuple[Row, ...]]]] = {
     "yolov3": (1, partial(_yolov3, blocks=DARKNET53_BLOCKS, has_spp=False)),
     "yolov3-spp": (1, partial(_yolov3, blocks=DARKNET53_BLOCKS, has_spp=True)),
-    "yolov3-tiny": (1, _tiny),
+    "yolov3-tiny": (1, partial(_tiny, scales=2)),
+    "yolov3-tiny-3l": (1, partial(_tiny, scales=3)),
     "yolov3-compact": (1 / 16, partial(_yolov3, blocks=(1, 1, 2, 2, 1), has_spp=False)),
-    "yolov3-tiny-compact": (1 / 8, _tiny),
+    "yolov3-tiny-compact": (1 / 8, partial(_tiny, scales=2)),
 }
 
 
@@ -201,6 +206,9 @@ def num_frozen_rows(freeze: int | str, rows: Sequence[Row]) -> int:
 
 
 def published_anchors(model: str) -> tuple[tuple[float, float], ...]:
-    """Width and height of the published anchors as fractions of the image, ordered as the heads are."""
-    anchors = TINY_ANCHORS if "tiny" in model else ANCHORS
+    """Width and height of the published anchors as fractions of the image, ordered as the heads are.
+
+    Those of yolov3-tiny-3l are YOLOv3's, which are of COCO: its own file has those of a data set that is not published.
+    """
+    anchors = {2: TINY_ANCHORS, 3: ANCHORS}[NUM_HEADS[model]]
     return tuple((w / ANCHOR_IMAGE_SIZE, h / ANCHOR_IMAGE_SIZE) for w, h in anchors)

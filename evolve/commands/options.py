@@ -44,7 +44,10 @@ DataOption = Annotated[
     str | None,
     typer.Option("--data", help=DATA_HELP),
 ]
-ModelOption = Annotated[str | None, typer.Option("--model", help="yolov3, yolov3-spp, yolov3-tiny, or -compact ones.")]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", help="yolov3, yolov3-spp, yolov3-tiny, yolov3-tiny-3l (small boxes), or -compact ones."),
+]
 EpochsOption = Annotated[
     int | None, typer.Option("--epochs", help="Epochs of every training.", parser=whole, metavar="<int>")
 ]

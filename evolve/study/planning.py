@@ -22,6 +22,9 @@ from evolve.study.space import Choices, as_number
 # A box about as wide as a cell of the finest grid of yolov3-tiny (stride 16) can still be told from its neighbours.
 WANTED_SIDE_PX = 16
 LEAST_SIDE_PX = 8  # still found, worse
+# Below it a third head, on cells of 8, finds more: at 10 and 25 px much more, at 40 and 55 as much, at 90 less
+# (benchmarks/README.md, accuracy.py).
+THREE_HEADS_SIDE_PX = 32
 LEAST_SIZE, LARGEST_SIZE_CPU, LARGEST_SIZE_CUDA = 160, 192, 640
 # From scratch yolov3-tiny found nothing in photographs before some 100 updates, and still gained at 300.
 LEAST_UPDATES = 300
@@ -133,10 +136,12 @@ def settle(file: StudyFile, facts: DataFacts, *, is_cuda: bool) -> Study:
 
 def _choices(file: StudyFile, facts: DataFacts, *, is_cuda: bool) -> Iterator[Decision]:
     is_open = set(file.open_keys)
+    size = _image_size(facts, is_cuda=is_cuda) if "image_size" in is_open else None
     if "model" in is_open:
-        yield _model(facts)
-    if "image_size" in is_open:
-        yield _image_size(facts, is_cuda=is_cuda)
+        image_size = size.value if size else file.raw.get("image_size", Study.model_fields["image_size"].default)
+        yield _model(facts, int(image_size), has_weights=bool(file.raw.get("weights")))
+    if size is not None:
+        yield size
     batch = _batch_size(facts) if "batch_size" in is_open else None
     if batch is not None:
         yield batch
@@ -146,12 +151,26 @@ def _choices(file: StudyFile, facts: DataFacts, *, is_cuda: bool) -> Iterator[De
         yield epochs_for(updates, facts, batch_size, file.raw.get("nominal_batch_size"))
 
 
-def _model(facts: DataFacts) -> Decision:
+def _model(facts: DataFacts, image_size: int, *, has_weights: bool) -> Decision:
     if facts.is_rendered:
         reason = "rendered digits are learned in seconds by 0.1 million values"
         return Decision(key="model", value="yolov3-tiny-compact", reason=reason)
+    if not has_weights and (small := _of_few_cells(facts, image_size)):
+        return Decision(key="model", value="yolov3-tiny-3l", reason=f"{small}: a third head has cells of 8")
     reason = "the smallest network that learns photographs; the compact ones are for digits"
     return Decision(key="model", value="yolov3-tiny", reason=reason)
+
+
+def _of_few_cells(facts: DataFacts, image_size: int) -> str:
+    """That the class with the smallest boxes is about as small as yolov3-tiny's finest cells; empty where it is not."""
+    name, side = _smallest(facts)
+    if side * image_size >= THREE_HEADS_SIDE_PX:
+        return ""
+    return f"a typical {name} is {side * image_size:.0f} px of {image_size}, cells of yolov3-tiny's finest grid are 16"
+
+
+def _smallest(facts: DataFacts) -> tuple[str, float]:
+    return min(facts.box_sides.items(), key=lambda item: item[1])
 
 
 def _image_size(facts: DataFacts, *, is_cuda: bool) -> Decision:
@@ -167,7 +186,7 @@ def _image_size(facts: DataFacts, *, is_cuda: bool) -> Decision:
 
 def wanted_size(facts: DataFacts) -> tuple[int, str]:
     """Image size at which the class with the smallest boxes can be seen, a multiple of 32, and the reason."""
-    name, side = min(facts.box_sides.items(), key=lambda item: item[1])
+    name, side = _smallest(facts)
     size = max(32 * ceil(WANTED_SIDE_PX / side / 32), LEAST_SIZE)
     return size, f"a typical {name} is {side:.0%} of its image: {side * size:.0f} px of {size}"
 
@@ -209,15 +228,18 @@ def advice(study: Study, facts: DataFacts) -> tuple[Advice, ...]:
 
 
 def _obstacles(study: Study, facts: DataFacts) -> Iterator[Advice]:
+    small = _of_few_cells(facts, study.image_size)
     if study.model.endswith("-compact") and not study.weights:
         reason = f"{study.model} is for digits and learns little from photographs"
-        yield Advice(option="--model", value="yolov3-tiny", reason=reason)
+        yield Advice(option="--model", value="yolov3-tiny-3l" if small else "yolov3-tiny", reason=reason)
+    if study.model == "yolov3-tiny" and small and not study.weights:
+        yield Advice(option="--model", value="yolov3-tiny-3l", reason=small)
     updates = num_updates(study, facts)
     if updates < LEAST_UPDATES and not study.weights:
         reason = f"{updates} updates; photographs want {LEAST_UPDATES} or more"
         yield Advice(option="--updates", value=2 * LEAST_UPDATES, reason=reason)
     wanted, sentence = wanted_size(facts)
-    if min(facts.box_sides.values()) * study.image_size < LEAST_SIDE_PX:
+    if _smallest(facts)[1] * study.image_size < LEAST_SIDE_PX:
         reason = f"at {study.image_size} px the smallest boxes are below a cell of the grid; {sentence}"
         yield Advice(option="--image-size", value=wanted, reason=reason)
 

@@ -9,7 +9,7 @@ from detector.choices.class_losses import CLASS_PROBABILITIES
 from detector.models import build_network, rows_of
 from detector.models.darknet import Row
 from detector.models.network import HeadPrior, initialise_lane, strides_of
-from detector.plan import MODELS
+from detector.plan import MODELS, NUM_HEADS
 from tests.places import DATA
 
 TABLES = DATA / "darknet_architectures.txt"
@@ -76,6 +76,26 @@ def test_every_layer_is_the_one_darknet_publishes(model: str) -> None:
         assert theirs.startswith(mine)
 
 
+def test_the_tiny_network_of_three_heads_goes_on_as_its_file_does() -> None:
+    """AlexeyAB/darknet cfg/yolov3-tiny_3l.cfg, with its 33 outputs of 6 classes; its rows before are yolov3-tiny's."""
+    rows = rows_of("yolov3-tiny-3l", 6)
+    anchors = {0: "coarsest", 1: "middle", 2: "finest"}
+
+    assert rows[:24] == rows_of("yolov3-tiny", 6)
+    assert as_published(rows, anchors)[21:] == [
+        "21 conv 256 3/1n -> 256 s16",
+        "22 conv 33 1/1l -> 33 s16",
+        "23 yolo anchors middle (s16; ",
+        "24 route 21 -> 256 s16",
+        "25 conv 128 1/1n -> 128 s16",
+        "26 upsample x2 -> 128 s8",
+        "27 route 26,6 -> 256 s8",
+        "28 conv 128 3/1n -> 128 s8",
+        "29 conv 33 1/1l -> 33 s8",
+        "30 yolo anchors finest (s8; ",
+    ]
+
+
 @pytest.mark.parametrize(
     ("model", "stored"), [("yolov3", 62_001_757), ("yolov3-spp", 63_052_381), ("yolov3-tiny", 8_858_734)]
 )
@@ -94,7 +114,7 @@ def test_heads_have_the_shape_their_stride_says(model: str) -> None:
     with torch.no_grad():
         heads = network(torch.zeros(1, 3, 64, 64))
 
-    assert strides == ((32, 16) if "tiny" in model else (32, 16, 8))
+    assert strides == (32, 16, 8)[: NUM_HEADS[model]]
     assert [tuple(head.shape) for head in heads] == [(1, 1, 3, 64 // s, 64 // s, 7) for s in strides]
 
 

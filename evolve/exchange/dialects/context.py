@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from detector.hyperparameters import Hyperparameters
-from detector.plan import TrainingPlan
+from detector.plan import NUM_HEADS, TrainingPlan
 from evolve.errors import EvolveError, StudyError
 
 LARGEST = {"classes": 1_000_000, "images": 1_000_000_000}
@@ -26,7 +26,7 @@ class Context:
     """The training that a hyp file is for.
 
     Attributes:
-        model: Name of a network of `detector.plan.MODELS`; the tiny ones have 2 detection layers, the others 3.
+        model: Name of a network of `detector.plan.MODELS`.
         classes: Number of classes.
         image_size: Side of the training images in pixels.
         batch_size: Images in one forward pass.
@@ -61,7 +61,7 @@ class Context:
     @property
     def layers(self) -> int:
         """Detection layers of the model."""
-        return 2 if "tiny" in self.model else 3
+        return NUM_HEADS[self.model]
 
     @property
     def batches(self) -> int:

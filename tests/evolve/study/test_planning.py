@@ -49,6 +49,24 @@ def test_small_boxes_want_larger_images_as_far_as_the_device_bears_them() -> Non
     assert "192 px is the most without a GPU" in planned(CELLS).decisions["image_size"]
 
 
+def test_boxes_of_few_cells_get_a_third_head_and_large_ones_do_not() -> None:
+    small = planned(CELLS)
+
+    assert small.model == "yolov3-tiny-3l"
+    assert small.decisions["model"] == (
+        "a typical Platelets is 13 px of 192, cells of yolov3-tiny's finest grid are 16: a third head has cells of 8"
+    )
+    assert planned(CELLS, image_size=480).model == planned(RACCOONS).model == "yolov3-tiny"
+    assert planned(CELLS, weights="yolov3-tiny.weights").model == "yolov3-tiny"
+
+
+def test_a_network_with_cells_as_large_as_the_boxes_is_told_of_one_with_smaller_cells() -> None:
+    (told,) = advice(planned(CELLS, model="yolov3-tiny"), CELLS)
+
+    assert (told.option, told.value) == ("--model", "yolov3-tiny-3l")
+    assert not advice(planned(CELLS), CELLS) and not advice(planned(RACCOONS, model="yolov3-tiny"), RACCOONS)
+
+
 def test_a_few_images_are_trained_in_small_batches_so_that_an_epoch_has_several_updates() -> None:
     study = planned(DataFacts(num_train=16, box_sides={"a": 0.5}, is_rendered=False))
 
@@ -104,7 +122,7 @@ def test_too_few_updates_too_small_a_network_and_too_small_images_are_told_befor
     study = read_study("lr_sweep", {"data": "photos"}).preview()
 
     assert [(each.option, each.value) for each in advice(study, CELLS)] == [
-        ("--model", "yolov3-tiny"),
+        ("--model", "yolov3-tiny-3l"),
         ("--updates", 600),
         ("--image-size", 256),
     ]
