@@ -55,7 +55,8 @@ def test_twenty_images_get_small_batches_and_an_honest_end(tmp_path: Path) -> No
     assert "nothing no trial left the ground" in finished.stdout
     assert "change  --model yolov3-tiny-3l: " in finished.stdout
     assert finished.stdout.splitlines()[-1] == (
-        "next    evolve run --study my_data --data photos --trials 1 --image-size 64 --model yolov3-tiny-3l --updates 600"
+        "next    evolve run --study my_data --data photos --trials 1 --image-size 64 --model yolov3-tiny-3l "
+        "--updates 600"
     )
     assert not (tmp_path / "runs/my_data-photos-yolov3_tiny_compact-8up-64px/hyp.yaml").exists()
     assert finished.returncode == 1
