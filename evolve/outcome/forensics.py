@@ -71,7 +71,7 @@ class Diagnosis:
         if self.first_sign_step is not None:
             parts.append(f"update ratio above {WARNING_UPDATE:g} from step {self.first_sign_step}")
         if self.max_box_logit > LARGE_BOX_LOGIT:
-            parts.append(f"box logit {self.max_box_logit:.3g}: no box needs as much, and by exp its size overflows")
+            parts.append(f"box logit {self.max_box_logit:.3g}: no box needs as much")
         return "; ".join(part for part in (*parts, self._cause()) if part)
 
     @property
@@ -168,8 +168,7 @@ class Diagnosis:
     def _box_sentence(self) -> str:
         if not self.max_box_logit > LARGE_BOX_LOGIT:
             return ""
-        found = f"A raw box output had reached {self.max_box_logit:.3g}"
-        return f"{found}; no box needs as much, and by exp its size overflows."
+        return f"A raw box output had reached {self.max_box_logit:.3g}; no box needs as much."
 
     def _cause_sentences(self) -> tuple[str, ...]:
         if not self.causes:
