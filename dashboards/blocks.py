@@ -46,6 +46,7 @@ class Table:
         rows: A cell for each column; NaN is shown as missing.
         is_sortable: Whether a click on a title sorts the rows.
         links_to: What the first column names, where pages of its own exist: a trial or a study.
+        fold: The line that it stands behind until it is opened; empty where it is seen at once.
 
     Raises:
         ValueError: A row has more or fewer cells than there are columns.
@@ -56,6 +57,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     is_sortable: bool = False
     links_to: Literal["", "trial", "study"] = ""
+    fold: str = ""
 
     def __post_init__(self) -> None:
         for index, row in enumerate(self.rows):

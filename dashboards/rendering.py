@@ -99,6 +99,8 @@ def _node(block: Block, index: int) -> Node:
             return element("ul", *items, class_="verdicts key")
         case VerdictMark(verdict):
             return element("p", element("b", _verdict(verdict)))
+        case Table(fold=fold) if fold:
+            return element("details", element("summary", fold), Leaf(block, index))
         case go.Figure() | Table() | Album():
             return Leaf(block, index)
     raise TypeError(f"no way to draw a {type(block).__name__}")

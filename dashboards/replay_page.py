@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dashboards.blocks import Album, Cell, Column, Empty, Prose, Table
 from dashboards.document import Section, document, write_document
+from dashboards.figures.module_map import module_map
 from dashboards.questions.panel import Block
 from dashboards.questions.pictures import photo
 from detector.observations import ModuleTraced, StepTraced
@@ -17,9 +18,16 @@ from evolve.outcome.explanations import causes_of
 from evolve.outcome.replayed import Replayed
 
 _MODULES = (
-    "Norm of what each module put out, and of the gradient that came back to it, in the last steps; modules in the "
-    "order of the forward pass. What is no finite number is missing."
+    "Norm of what each module put out, of the gradient that came back to it and of that of its weights, in the last "
+    "steps; modules in the order of the forward pass, the first at the top. A cross is no finite number; what is 0 is "
+    "left blank."
 )
+# By a norm of `ModuleTraced`: title of its map, and of its table.
+_NORMS = {
+    "output_norm": ("norm of the output", "output"),
+    "gradient_norm": ("norm of the gradient", "gradient"),
+    "weight_gradient_norm": ("norm of the gradient of the weights", "weights"),
+}
 _BATCH = (
     "The images of the last step as the network saw them, with their labels; none of them need be to blame, but "
     "a label that cannot be learned is seen here. Numbers are shares of the square's side."
@@ -68,13 +76,15 @@ def _modules(found: Replayed) -> Iterator[Block]:
     if not found.traced:
         yield Empty("No step was traced.")
         return
-    for name, title in (("output_norm", "output"), ("gradient_norm", "gradient"), ("weight_gradient_norm", "weights")):
+    for name, (title, _) in _NORMS.items():
+        yield module_map(found.traced, name, title=title)
+    for name, (_, title) in _NORMS.items():
         columns = (Column(title=f"module, {title}"), *_step_columns(found.traced))
         rows: tuple[tuple[Cell, ...], ...] = tuple(
             (module.name, *(_norm(each.modules, place, name) for each in found.traced))
             for place, module in enumerate(found.traced[-1].modules)
         )
-        yield Table(name=f"modules-{title}", columns=columns, rows=rows)
+        yield Table(name=f"modules-{title}", columns=columns, rows=rows, fold=f"{title}, in numbers")
 
 
 def _step_columns(traced: tuple[StepTraced, ...]) -> Iterator[Column]:
