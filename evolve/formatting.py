@@ -25,6 +25,15 @@ def parameter(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def choice(text: str) -> str:
+    """A choice that is stored as text, as people read it: of a long number four significant digits."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return min(parameter(value), text, key=len)
+
+
 def score(value: float) -> str:
     """A fitness or average precision to three decimals."""
     return f"{value:.3f}" if isfinite(value) else number(value)

@@ -98,7 +98,7 @@ def _settings(view: StudyView, arms: Compared) -> Table:
 
 
 def _cell(value: float | str) -> str:
-    return value if isinstance(value, str) else formatting.number(value)
+    return formatting.choice(value) if isinstance(value, str) else formatting.number(value)
 
 
 PANEL = Panel(key="summary", title="Summary", rows=rows)

@@ -125,7 +125,9 @@ def _range(axis: Parameter, asked: Range | None) -> Any:
     if axis.is_categorical:
         control: Any = dcc.Checklist(
             id={"type": "range", "name": axis.name, "end": "choices"},
-            options=[{"label": formatting.short(choice), "value": choice} for choice in axis.choices],
+            options=[
+                {"label": formatting.short(formatting.choice(choice)), "value": choice} for choice in axis.choices
+            ],
             value=list(asked.choices) if asked else [],
             inline=True,
             className="chips",
