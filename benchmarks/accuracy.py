@@ -2,12 +2,12 @@
 
     python -m benchmarks.accuracy VARIANTS.yaml [--seeds 0,1,2] [--data raccoon,blood-cells] [--out FILE.csv]
 
-VARIANTS.yaml maps names to hyperparameters, and `model` and `image_size` where they are others; what one leaves out is
-as in the file's `base`. yolov3-tiny, 160 pixels, batch 16, 30 epochs, one thread; metrics are COCO's after the last
-epoch, of the averaged weights, suppression at IoU 0.6. Of a data set with test images, training and validation images
-are trained on and test images measured. Every training is a row of the CSV file as soon as it ends, and one that is
-there already is not made again; the table is of all rows: means, 95 % intervals over seeds (Student's t), and the mean
-difference to the first variant over the seeds that both have.
+VARIANTS.yaml maps names to hyperparameters, and `model`, `image_size` and `batch_size` where they are others; what one
+leaves out is as in the file's `base`. yolov3-tiny, 160 pixels, batch 16, 30 epochs, one thread; metrics are COCO's
+after the last epoch, of the averaged weights, suppression at IoU 0.6. Of a data set with test images, training and
+validation images are trained on and test images measured. Every training is a row of the CSV file as soon as it ends,
+and one that is there already is not made again; the table is of all rows: means, 95 % intervals over seeds (Student's
+t), and the mean difference to the first variant over the seeds that both have.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ from benchmarks.photographs import BATCH_SIZE, EPOCHS, IMAGE_SIZE, MODEL, SHARED
 from detector.datasets import open_dataset
 from detector.datasets.listing import Dataset, Original, Sample, Split
 from detector.hyperparameters import Hyperparameters
+from detector.plan import TrainingPlan
 
 OVERLAP = 0.6
+PLANNED = ("model", "image_size", "batch_size")  # what is no hyperparameter
 FIELDS = ("variant", "data", "seed", "map50", "map50_95", "seconds", "end", "values", "class_ap50")
 
 
@@ -70,20 +72,24 @@ class Variant:
     Attributes:
         given: What is not the default, by name.
         values: All hyperparameters.
-        model, image_size: What is trained, and the side of its images in pixels.
+        plan: What is not as in `plan_of`.
     """
 
     given: Mapping[str, Any]
     values: Hyperparameters
-    model: str
-    image_size: int
+    plan: Mapping[str, Any]
+
+    def planned(self, seed: int, epochs: int) -> TrainingPlan:
+        """How it is trained."""
+        plan = replace(plan_of(seed, epochs=epochs, nms_iou=OVERLAP), **self.plan)
+        return replace(plan, nominal_batch_size=plan.batch_size)
 
 
 def variant_of(given: Mapping[str, Any]) -> Variant:
     """What a row of the file asks for."""
-    own = dict(given)
-    model, image_size = own.pop("model", MODEL), own.pop("image_size", IMAGE_SIZE)
-    return Variant(given=given, values=Hyperparameters.from_mapping(own), model=model, image_size=image_size)
+    values = {name: value for name, value in given.items() if name not in PLANNED}
+    plan = {name: value for name, value in given.items() if name in PLANNED}
+    return Variant(given=given, values=Hyperparameters.from_mapping(values), plan=plan)
 
 
 @cache
@@ -170,9 +176,8 @@ def main() -> None:
                 key = {"variant": variant, "data": name, "seed": str(seed)}
                 if any(key.items() <= row.items() for row in rows_of(asked.out)):
                     continue
-                plan = plan_of(seed, model=own.model, epochs=asked.epochs, nms_iou=OVERLAP)
-                dataset = opened(name, own.image_size)
-                found = train(dataset, own.values, replace(plan, image_size=own.image_size))
+                plan = own.planned(seed, asked.epochs)
+                found = train(opened(name, plan.image_size), own.values, plan)
                 told = {field: getattr(found, field) for field in ("map50", "map50_95", "seconds", "end")}
                 changed = json.dumps(own.given)
                 classes = " ".join(f"{value:.3f}" for value in found.class_ap50)

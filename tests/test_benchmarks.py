@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import calibration, false_findings, gpu, losing, promotion, recorded, search
+from benchmarks import accuracy, calibration, false_findings, gpu, losing, promotion, recorded, search
 from benchmarks.curves import EPOCHS, Curve
 from benchmarks.recorded import Between, Row
 from evolve.search.samplers.design import sobol_points
@@ -93,6 +93,14 @@ def test_a_recording_goes_on_where_it_was_stopped_and_is_read_as_it_was_written(
         assert row.params == pytest.approx(expected.params, rel=1e-5)
         assert row.fitness == pytest.approx(expected.fitness, rel=1e-5, nan_ok=True)
         assert (row.has_diverged, row.margin > 0) == (expected.has_diverged, expected.has_diverged)
+
+
+def test_a_variant_names_a_network_and_a_batch_beside_hyperparameters() -> None:
+    variant = accuracy.variant_of({"model": "yolov3-tiny-3l", "batch_size": 8, "lr0": 0.02})
+    plan = variant.planned(3, 30)
+
+    assert (plan.model, plan.batch_size, plan.nominal_batch_size, plan.image_size) == ("yolov3-tiny-3l", 8, 8, 160)
+    assert (plan.data_seed, plan.epochs, variant.values.lr0) == (3, 30, 0.02)
 
 
 def test_searches_are_compared_by_what_they_found_without_luck() -> None:

@@ -97,7 +97,13 @@ def test_the_tiny_network_of_three_heads_goes_on_as_its_file_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "stored"), [("yolov3", 62_001_757), ("yolov3-spp", 63_052_381), ("yolov3-tiny", 8_858_734)]
+    ("model", "stored"),
+    [
+        ("yolov3", 62_001_757),
+        ("yolov3-spp", 63_052_381),
+        ("yolov3-tiny", 8_858_734),
+        ("yolov3-tiny-3l", 9_220_333),  # counted from its cfg with 80 classes
+    ],
 )
 def test_weights_are_as_many_as_darknet_stores(model: str, stored: int) -> None:
     network = build_network(model, num_classes=80)
