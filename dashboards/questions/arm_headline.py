@@ -37,7 +37,8 @@ def _asked(view: StudyView, arms: Compared) -> str:
     plan, ablation = arms.plan, arms.ablation
     others = formatting.counted(len(plan.arms) - 1, "arm")
     seeds = formatting.counted(len(plan.seeds), "seed")
-    text = f"{others} {subject(view)}, each compared with the baseline over the same {seeds}.".replace("  ", " ")
+    against = "the baseline, which is the defaults," if ablation.confirms else "the baseline"
+    text = f"{others} {subject(view)}, each compared with {against} over the same {seeds}.".replace("  ", " ")
     if ablation.nuisance is None:
         return text
     tuned, trials = formatting.listed(list(ablation.nuisance.space)), formatting.counted(plan.num_tuning, "trial")

@@ -13,7 +13,7 @@ from dashboards.blocks import Empty, Prose, Table
 from dashboards.data.reader import Reader
 from dashboards.data.study_loading import load
 from dashboards.panels import panels_of
-from dashboards.questions import confirmed, headline
+from dashboards.questions import arm_headline, confirmed, headline
 from dashboards.state import PageState
 from evolve.storage import schema
 from evolve.storage.confirmations import confirmation_of, standing_of
@@ -55,6 +55,14 @@ def test_a_study_that_nobody_has_confirmed_says_so_with_the_command_that_does(hu
 
     assert isinstance(empty, Empty) and "evolve confirm hunt" in empty.text
     assert any("It is not confirmed: found once among" in text.text for text in of_kind(headline.rows(view), Prose))
+
+
+def test_a_confirmation_says_that_its_baseline_is_the_defaults(hunt: Engine) -> None:
+    add_confirmation(hunt)
+
+    said = [text.text for text in of_kind(arm_headline.rows(load(hunt, "hunt-confirm")), Prose)]
+
+    assert any("each compared with the baseline, which is the defaults, over the same 5 seeds" in each for each in said)
 
 
 def test_a_confirmed_study_shows_what_was_found_and_what_is_left_of_it(hunt: Engine) -> None:
