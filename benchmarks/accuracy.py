@@ -113,7 +113,7 @@ def written(path: Path, row: Mapping[str, object]) -> None:
     """Adds a row."""
     is_new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, FIELDS)
+        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
         if is_new:
             writer.writeheader()
         writer.writerow(row)

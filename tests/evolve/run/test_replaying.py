@@ -100,7 +100,10 @@ def test_a_replay_goes_on_from_the_checkpoint_bit_for_bit_and_shows_the_batch() 
     assert found["until"] == found["from_step"] + found["comparison"]["steps"] - 1
     assert list(found["modules"])[-1] == str(found["until"])
     assert len(found["images"]) == 16
-    assert "<h1>Replay of trial 0 of small</h1>" in Path(found["page"]).read_text()
+    page = Path(found["page"]).read_text()
+    assert "<h1>Replay of trial 0 of small</h1>" in page
+    assert page.count('<figure id="figure-modules-') == 3  # a map each of outputs, gradients and gradients of weights
+    assert page.count("<details><summary>") == page.count(", in numbers</summary>") == 3
 
 
 def test_a_replay_that_goes_another_way_says_so(folder: Path) -> None:
