@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dashboards.blocks import Album, Cell, Column, Empty, Prose, Table
 from dashboards.document import Section, document, write_document
-from dashboards.figures.module_map import module_map
+from dashboards.figures.module_map import module_map, norm_at
 from dashboards.questions.panel import Block
 from dashboards.questions.pictures import photo
 from detector.observations import ModuleTraced, StepTraced
@@ -92,7 +92,7 @@ def _step_columns(traced: tuple[StepTraced, ...]) -> Iterator[Column]:
 
 
 def _norm(modules: tuple[ModuleTraced, ...], place: int, name: str) -> float:
-    value = getattr(modules[place], name) if place < len(modules) else None
+    value = norm_at(modules, place, name)
     return value if value is not None and isfinite(value) else nan
 
 

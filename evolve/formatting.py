@@ -31,7 +31,7 @@ def choice(text: str) -> str:
         value = float(text)
     except ValueError:
         return text
-    return min(parameter(value), text, key=len)
+    return min(parameter(value), text, key=len) if isfinite(value) else text
 
 
 def score(value: float) -> str:

@@ -25,7 +25,7 @@ def module_map(traced: Sequence[StepTraced], norm: str, *, title: str) -> go.Fig
     """
     steps = [each.step for each in traced]
     found = {
-        module.name: [_norm(each.modules, place, norm) for each in traced]
+        module.name: [norm_at(each.modules, place, norm) for each in traced]
         for place, module in enumerate(traced[-1].modules)
     }
     found = {name: norms for name, norms in found.items() if any(value is not None for value in norms)}
@@ -69,8 +69,8 @@ def _height(rows: int) -> int:
     return min(max(_ROW_PIXELS * rows + 80, _LEAST_PIXELS), _MOST_PIXELS)
 
 
-def _norm(modules: Sequence[ModuleTraced], place: int, norm: str) -> float | None:
-    # The pass of a step that broke may have ended early.
+def norm_at(modules: Sequence[ModuleTraced], place: int, norm: str) -> float | None:
+    """A norm of the module at a place; None where it has none, or the pass of a step that broke ended before it."""
     value: float | None = getattr(modules[place], norm) if place < len(modules) else None
     return value
 

@@ -23,6 +23,10 @@ def test_a_choice_is_the_number_that_was_stored_but_for_its_digits(value: float)
     assert len(choice(str(value))) <= len(str(value))
 
 
+def test_a_name_that_python_takes_for_a_number_stays_as_it_is() -> None:
+    assert choice("infinity") == "infinity"
+
+
 @given(st.text(alphabet="abcdefghijklmopqrstuvwxyz_-", min_size=1))
 def test_a_name_stays_as_it_is(name: str) -> None:
     assert choice(name) == name
