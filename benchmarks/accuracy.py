@@ -2,8 +2,8 @@
 
     python -m benchmarks.accuracy VARIANTS.yaml [--seeds 0,1,2] [--data raccoon,blood-cells] [--out FILE.csv]
 
-VARIANTS.yaml maps names to hyperparameters, and `model`, `image_size`, `batch_size` and `anchors` where they are
-others; what one leaves out is as in the file's `base`. yolov3-tiny, 160 pixels, batch 16, 30 epochs, one thread;
+VARIANTS.yaml maps names to hyperparameters, and `model`, `image_size`, `batch_size`, `anchors` and `epochs` where they
+are others; what one leaves out is as in the file's `base`. yolov3-tiny, 160 pixels, batch 16, 30 epochs, one thread;
 metrics are COCO's after the last epoch, of the averaged weights, suppression at IoU 0.6. Of a data set with test
 images, training and validation images are trained on and test images measured. Every training is a row of the CSV file
 as soon as it ends, and one that is there already is not made again; the table is of all rows: means, 95 % intervals
@@ -35,7 +35,7 @@ from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
 
 OVERLAP = 0.6
-PLANNED = ("model", "image_size", "batch_size", "anchors")  # what is no hyperparameter
+PLANNED = ("model", "image_size", "batch_size", "anchors", "epochs")  # what is no hyperparameter
 FIELDS = ("variant", "data", "seed", "map50", "map50_95", "seconds", "end", "values", "class_ap50")
 
 
