@@ -123,9 +123,9 @@ def _shared_out(
 ) -> Importances:
     """Shares of what the values of the rows vary by."""
     varied = {
-        name: _widest(texts)
-        for name, texts in distributions.items()
-        if len({repr(param.get(name)) for param, _ in rows}) > 1
+        name: drawn
+        for name, drawn in ((name, _widest(texts)) for name, texts in distributions.items())
+        if not drawn.single() and len({repr(param.get(name)) for param, _ in rows}) > 1
     }
     if not varied:
         return Importances(num_trials=len(rows), reason="no hyperparameter took more than one value")

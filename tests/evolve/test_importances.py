@@ -150,6 +150,15 @@ def test_ranges_that_changed_during_the_study_are_merged():
     assert dict(found.shares)["lr0"] > 0.8
 
 
+def test_a_conditional_number_of_a_single_value_varies_nothing_and_breaks_nothing():
+    params, fitness = hill(30)
+    params = [param | ({"gamma": 2.0} if number % 2 else {}) for number, param in enumerate(params)]
+    single = {"gamma": [distribution_to_json(FloatDistribution(2.0, 2.0))]}
+    found = importances(params, fitness, DISTRIBUTIONS | single)
+
+    assert dict(found.shares).keys() == {"lr0", "momentum"}
+
+
 def test_choices_are_compared_as_text_and_conditional_values_may_be_missing():
     rng = np.random.default_rng(1)
     flags = rng.random(80) < 0.5
