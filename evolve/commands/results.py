@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from evolve.commands.output import opened_storage, write_report
+from evolve.commands.output import opened_storage, place_of, write_report
 from evolve.errors import EvolveError
 from evolve.run.detection import Weights
 from evolve.run.events import StudyStopped
@@ -91,12 +91,13 @@ def best_of(weights: Sequence[Weights]) -> Weights:
     return max(weights, key=lambda kept: (kept.what == "best", kept.map50))
 
 
-def result_text(result: RunResult, *, nms_iou: float) -> str:
+def result_text(result: RunResult, *, nms_iou: float, storage: str) -> str:
     """The end of a run in lines for people.
 
     Args:
         result: What the run has come to.
         nms_iou: Overlap of suppression, which every figure depends on.
+        storage: The database as it was named, for the command that tells more.
     """
     found = result.found
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in found.verdicts.items())
@@ -116,7 +117,11 @@ def result_text(result: RunResult, *, nms_iou: float) -> str:
             seeds = f"mean of {best.seeds} seeds; " if best.seeds > 1 else ""
             lines.append(f"{split:<8}{words}  ({seeds}suppression at IoU {nms_iou:g})")
     lines += [f"{kind:<8}{path}" for kind, path in result.files.items()]
-    lines += [] if found.arm is None else [f"proof   hyp.yaml is of {found.arm.name}: {found.arm.said}"]
+    if found.arm is not None:
+        lines.append(f"proof   hyp.yaml is of {found.arm.name}: {found.arm.said}")
+    elif found.standing is not None and found.standing.text:
+        where = place_of(storage) if found.standing.command else []
+        lines.append(" ".join(["proof  ", found.standing.text, *where]))
     lines += [f"note    no weights from {problem}" for problem in found.problems]
     return "\n".join([*lines, *_weights_lines(found.weights)])
 

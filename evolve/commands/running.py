@@ -192,7 +192,8 @@ def _finish(run: Run, stopped: StudyStopped, *, as_json: bool) -> None:
     from evolve.commands.results import result_of, result_text
 
     result = result_of(run, stopped)
-    say(result.as_mapping(), as_json=as_json, text=lambda: result_text(result, nms_iou=run.study.nms_iou))
+    text = partial(result_text, result, nms_iou=run.study.nms_iou, storage=run.storage_url)
+    say(result.as_mapping(), as_json=as_json, text=text)
     _say_what_is_next(run, stopped, result.found, as_json=as_json)
 
 

@@ -124,6 +124,7 @@ class Found:
         files: hyp.yaml of the best trial; none where nothing was learned.
         weights: The files with weights of the trial that hyp.yaml is of.
         arm: In an ablation, the arm that hyp.yaml has, with what is known of it; else None.
+        standing: How far the hyperparameters in hyp.yaml can be trusted; None where there is no hyp.yaml.
         problems: Why there are no weights of a checkpoint that is there.
     """
 
@@ -133,6 +134,7 @@ class Found:
     files: dict[str, str]
     weights: tuple[Weights, ...]
     arm: ChosenArm | None = None
+    standing: Standing | None = None
     problems: tuple[str, ...] = ()
 
     def as_mapping(self) -> dict[str, Any]:
@@ -142,6 +144,7 @@ class Found:
             "best": as_json(self.best),
             "advice": [] if self.grounded is None else [asdict(remedy) for remedy in self.grounded.remedies],
             "arm": None if self.arm is None else self.arm.as_mapping(),
+            "standing": "" if self.standing is None else self.standing.text,
             "weights": [asdict(kept) | {"path": str(kept.path)} for kept in self.weights],
             "problems": list(self.problems),
         }
@@ -158,10 +161,11 @@ def found_by(storage: Storage, study: Study, folder: Path) -> Found:
     files: dict[str, str] = {}
     weights: list[Weights] = []
     problems: list[str] = []
-    arm = None
+    arm, standing = None, None
     if best is not None and nothing is None:
         hyp = folder / "hyp.yaml"
-        arm = export_hyp(storage, study.name, hyp).arm
+        exported = export_hyp(storage, study.name, hyp)
+        arm, standing = exported.arm, exported.standing
         files["hyp"] = str(hyp)
     if best is not None and (nothing is None or not study.space):
         taken = best.number if arm is None else arm.trial
@@ -173,6 +177,7 @@ def found_by(storage: Storage, study: Study, folder: Path) -> Found:
         files=files,
         weights=tuple(weights),
         arm=arm,
+        standing=standing,
         problems=tuple(problems),
     )
 

@@ -39,7 +39,8 @@ def searched(folder: Path) -> None:
 
     write_voc(folder / "photos", 20, data="digits-1")
     (folder / "toy.yaml").write_text(STUDY)
-    evolve(folder, "run", "--study", "toy.yaml", "--engine", "serial")
+    ended = evolve(folder, "run", "--study", "toy.yaml", "--engine", "serial").stdout
+    assert re.search(r"^proof   not confirmed: found once among \d trials that .*; evolve confirm toy$", ended, re.M)
 
 
 def num_trained(folder: Path) -> int:
