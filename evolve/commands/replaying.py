@@ -84,7 +84,7 @@ def _lines(found: Replayed, page: Path) -> Iterator[str]:
     for file in dict.fromkeys(found.files):
         yield f"image       {''.join(letter if letter.isprintable() else '?' for letter in file)}"
     if found.places and not found.files:
-        yield f"images      {', '.join(map(str, found.places))} of the training images, which are rendered"
+        yield f"images      {', '.join(map(str, found.places))} of the images trained on, which are rendered"
     if found.survival is not None:
         yield _survival_line(found.survival)
     yield f"page        {page}"
