@@ -106,7 +106,7 @@ def grid_rows(table: Table, request: dict[str, Any], study: str) -> dict[str, An
 
     Args:
         table: The table with all its rows.
-        request: startRow, endRow and sortModel.
+        request: What the grid asks for, with the keys startRow, endRow and sortModel; any may be missing.
         study: Name of the study, for links to its trials.
     """
     rows = list(table.rows)
