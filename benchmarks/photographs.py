@@ -65,9 +65,9 @@ def train(dataset: Dataset, values: Hyperparameters, plan: TrainingPlan, *, kept
     for record in Trainer(plan, dataset, [lane]).fit():
         if isinstance(record, StepTelemetry):
             steps.append(record.seconds)
-        if isinstance(record, EpochMetrics):
+        if isinstance(record, EpochMetrics) and record.split == "val":
             scores = record.map50, record.map50_95
-        if isinstance(record, ClassScores):
+        if isinstance(record, ClassScores) and record.split == "val":
             classes[record.class_index] = record.map50
         if isinstance(record, LaneEnded):
             end = record.reason

@@ -231,7 +231,7 @@ def numbers_of(text: str, key: str = "selected") -> list[int]:
     for part in text.split(",") if text else ():
         low, _, high = part.partition("-")
         first, last = _whole(key, low), _whole(key, high or low)
-        if not 0 <= last - first <= MAX_SELECTED - len(found):
+        if not 0 <= last - first < MAX_SELECTED - len(found):
             raise AddressError(f"{key}: {part!r} is not a rising range, or more than {MAX_SELECTED:,} trials")
         found.extend(range(first, last + 1))
     return found
