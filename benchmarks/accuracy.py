@@ -70,9 +70,9 @@ class Variant:
     """One way of training.
 
     Attributes:
-        given: What is not the default, by name.
-        values: All hyperparameters.
-        plan: What is not as in `plan_of`.
+        given: What the file gives for the variant, its base included, by name.
+        values: All hyperparameters of the variant.
+        plan: Fields of the training plan that are not as in `plan_of`, by name.
     """
 
     given: Mapping[str, Any]
@@ -80,13 +80,13 @@ class Variant:
     plan: Mapping[str, Any]
 
     def planned(self, seed: int, epochs: int) -> TrainingPlan:
-        """How it is trained."""
+        """The plan of one training of the variant."""
         plan = replace(plan_of(seed, epochs=epochs, nms_iou=OVERLAP), **self.plan)
         return replace(plan, nominal_batch_size=plan.batch_size)
 
 
 def variant_of(given: Mapping[str, Any]) -> Variant:
-    """What a row of the file asks for."""
+    """The variant that an entry of the file describes; what it does not name is the default."""
     values = {name: value for name, value in given.items() if name not in PLANNED}
     plan = {name: value for name, value in given.items() if name in PLANNED}
     return Variant(given=given, values=Hyperparameters.from_mapping(values), plan=plan)
@@ -102,7 +102,7 @@ def opened(name: str, image_size: int) -> Dataset:
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
-    """What was measured before."""
+    """Rows of the trainings that a file has already, by column; none where there is no file."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -110,7 +110,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def written(path: Path, row: Mapping[str, object]) -> None:
-    """Adds a row."""
+    """Adds the row of a training to a file, which begins with the names of its columns."""
     is_new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
@@ -128,7 +128,7 @@ def interval(values: Sequence[float]) -> str:
 
 
 def print_table(rows: Sequence[Mapping[str, str]], variants: Sequence[str], data: Sequence[str]) -> None:
-    """A line for each variant and data set."""
+    """Prints a line for each variant and data set."""
     print(f"{'':<28}{'data':<13}{'n':>3}{'mAP50':>15}{'mAP50-95':>15}{'seconds':>9}{'against the first':>30}")
     for name in data:
         by_seed = {

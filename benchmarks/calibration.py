@@ -62,7 +62,7 @@ def record(path: Path) -> None:
     """Adds the rows that a file does not have yet, each as soon as it is trained.
 
     Args:
-        path: CSV file: seed, then mAP50 of each lane after the last epoch.
+        path: CSV file with a row for each seed: the seed, then mAP50 of each lane after the last epoch.
     """
     import torch
 
@@ -111,7 +111,8 @@ class Noise:
     """What runs vary by.
 
     Attributes:
-        draw: Rows of values without effects from a generator: seeds, then baseline and arms.
+        draw: Function from a random generator and a number of seeds to values without effects, a row for each seed with
+            the baseline and then the arms.
         spread: Standard deviation of the difference of an arm and the baseline.
     """
 
@@ -120,7 +121,7 @@ class Noise:
 
 
 def noise(name: str, path: Path = RECORDED) -> Noise:
-    """What is called normal, t3, or recorded, which is read from a file.
+    """The noise of a name: normal, t3, or recorded, which is read from a file.
 
     Raises:
         KeyError: There is no such noise.
@@ -150,11 +151,11 @@ def ablation(rng: np.random.Generator, of: Noise, num_seeds: int, rate: float, e
     """The runs of one ablation; arm 0 is the baseline, which never diverges.
 
     Args:
-        rng: Random numbers.
-        of: What runs vary by.
-        num_seeds: Rows that are drawn.
-        rate: Share of the arms' runs that diverge.
-        effect: Of the last arm.
+        rng: Random generator to draw from.
+        of: Noise that the runs vary by.
+        num_seeds: Number of seeds; a row of values is drawn for each.
+        rate: Share of the arms' runs that diverge, 0..1.
+        effect: Effect of the last arm, in mAP50.
     """
     rows_SL = of.draw(rng, num_seeds)
     worse_SA = (rows_SL[:, :1] - rows_SL[:, 1:]) / of.spread
@@ -177,8 +178,8 @@ def judged(runs: Sequence[ArmRun], looks: Sequence[int]) -> Standing:
     """What is said of the arms at the end, as `evolve ablate` would say it.
 
     Args:
-        runs: Of every arm and seed; those that an arm would not have got any more are not looked at.
-        looks: Seeds at each look.
+        runs: Runs of every arm and seed; those that an arm would not have got any more are not looked at.
+        looks: Number of seeds at each look.
     """
     arms = tuple(Arm(name=str(arm), params={}) for arm in range(NUM_ARMS + 1))
     stages = tuple(looks) if len(looks) > 1 else ()
@@ -188,13 +189,14 @@ def judged(runs: Sequence[ArmRun], looks: Sequence[int]) -> Standing:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Of many ablations of one kind.
+    """What comes of many ablations of one kind, as shares in 0..1.
 
     Attributes:
-        covered: Of all intervals, those that have the planted effect inside.
-        false: Of all ablations, those in which an arm without effect was called better.
-        found: Of the ablations with each of EFFECTS, those in which the arm with it was.
-        given_up: Of the arms without effect, and of those with the larger one, those given up before the last look.
+        covered: Share of all intervals that have the planted effect inside.
+        false: Share of all ablations in which an arm without effect was called better.
+        found: For each of EFFECTS, share of the ablations with it in which the arm that has it was called better.
+        given_up: Share of the arms without effect, and of those with the larger one, that were given up before the last
+            look.
     """
 
     covered: float
@@ -207,10 +209,10 @@ def simulated(of: Noise, *, ablations: int, rates: Sequence[float], looks: Seque
     """What comes of many ablations.
 
     Args:
-        of: What runs vary by.
-        ablations: How many; effects and rates change in turn.
-        rates: Shares of the arms' runs that diverge.
-        looks: Seeds at each look.
+        of: Noise that the runs vary by.
+        ablations: Number of ablations; effects and rates change in turn.
+        rates: Shares of the arms' runs that diverge, 0..1 each.
+        looks: Number of seeds at each look.
     """
     rng = np.random.default_rng([*looks, *(round(100 * rate) for rate in rates)])
     better_NA, given_up_NA = np.zeros((2, ablations, NUM_ARMS), dtype=bool)
@@ -218,13 +220,15 @@ def simulated(of: Noise, *, ablations: int, rates: Sequence[float], looks: Seque
     for number in range(ablations):
         effect, rate = EFFECTS[number % len(EFFECTS)], rates[number // len(EFFECTS) % len(rates)]
         found = judged(ablation(rng, of, looks[-1], rate, effect), looks)
-        better_NA[number] = [each.verdict is EffectVerdict.BETTER for each in found.effects]
-        given_up_NA[number] = np.array([each.arm in found.endings for each in found.effects]) & ~better_NA[number]
+        better_NA[number] = [arm_effect.verdict is EffectVerdict.BETTER for arm_effect in found.effects]
+        given_up_NA[number] = (
+            np.array([arm_effect.arm in found.endings for arm_effect in found.effects]) & ~better_NA[number]
+        )
         planted = [*[0.0] * (NUM_ARMS - 1), effect]
         covered += [
-            each.low <= true <= each.high
-            for each, true in zip(found.effects, planted, strict=True)
-            if not np.isnan(each.low)
+            arm_effect.low <= true <= arm_effect.high
+            for arm_effect, true in zip(found.effects, planted, strict=True)
+            if not np.isnan(arm_effect.low)
         ]
     return Shares(
         covered=float(np.mean(covered)),
@@ -238,9 +242,9 @@ def planned(of: Noise, num_seeds: int, rate: float) -> list[tuple[float, float]]
     """The power that a plan promises for each of EFFECTS: as planted, and as it is between the runs that finish.
 
     Args:
-        of: What runs vary by.
-        num_seeds: Of the plan.
-        rate: Share of the arms' runs that diverge.
+        of: Noise that the runs vary by.
+        num_seeds: Number of seeds of the plan.
+        rate: Share of the arms' runs that diverge, 0..1.
     """
     earlier = ablation(np.random.default_rng(1), of, PLANNED_FROM, rate, effect=0.0)
     varying = variation_of(earlier, baseline="0")
@@ -266,10 +270,10 @@ def adverse(of: Noise, *, ablations: int, num_seeds: int, effect: float) -> tupl
     """Share of runs that diverge, and of ablations in which an arm that wins half of its pairs is called better.
 
     Args:
-        of: What runs vary by.
-        ablations: How many.
-        num_seeds: Rows that are drawn.
-        effect: Of every arm, where it survives.
+        of: Noise that the runs vary by.
+        ablations: Number of ablations.
+        num_seeds: Number of seeds; a row of values is drawn for each.
+        effect: Effect of every arm where it survives, in mAP50.
     """
     rng = np.random.default_rng([num_seeds, round(1000 * effect)])
     many_SL = np.concatenate([of.draw(rng, NUM_SEEDS) for _ in range(100)])
@@ -281,7 +285,7 @@ def adverse(of: Noise, *, ablations: int, num_seeds: int, effect: float) -> tupl
         diverged_SL = rng.random(rows_SL.shape) < rate
         diverged_SL[:, 0] = False
         found = judged(runs_of(rows_SL, diverged_SL), [num_seeds])
-        num_false += any(each.verdict is EffectVerdict.BETTER for each in found.effects)
+        num_false += any(arm_effect.verdict is EffectVerdict.BETTER for arm_effect in found.effects)
     return rate, num_false / ablations
 
 

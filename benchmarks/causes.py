@@ -105,7 +105,7 @@ def result_of(fault: Planted) -> Result:
         seed=fault.seed,
         cause=fault.cause,
         attempts=fault.attempts,
-        found=tuple(each.cause for each in diagnosis.causes),
+        found=tuple(explanation.cause for explanation in diagnosis.causes),
         remedies=tuple(remedy.setting for remedy in remedies),
         is_cured=is_cured,
         fitness=fitness,
@@ -125,12 +125,12 @@ class Trained:
 
     @property
     def has_diverged(self) -> bool:
-        """Whether a study would say so."""
+        """Whether a study would judge that it diverged."""
         return self.course.judgement(self.ended).verdict is Verdict.DIVERGED
 
     @property
     def fitness(self) -> float:
-        """After the last epoch; 0 where none was over."""
+        """Fitness after the last epoch; 0 where none was over."""
         return self.course.fitness[-1] if self.course.fitness else 0.0
 
 
@@ -171,20 +171,20 @@ def _difference(base: Setup, faulty: Setup) -> str:
 
 def table(results: Sequence[Result]) -> Iterator[str]:
     """Recall, precision and share cured by cause, with exact 95 % intervals of the totals."""
-    first = [each.found[0] for each in results]
+    first = [result.found[0] for result in results]
     yield "| cause | planted | named first | named at all | recall | precision | cured |"
     yield "|---|---|---|---|---|---|---|"
     for cause in PLANTS:
-        own = [each for each in results if each.cause == cause]
-        named, said = sum(each.found[0] == cause for each in own), first.count(cause)
-        listed = sum(cause in each.found for each in own)
-        cured = sum(bool(each.is_cured) for each in own)
+        own = [result for result in results if result.cause == cause]
+        named, said = sum(result.found[0] == cause for result in own), first.count(cause)
+        listed = sum(cause in result.found for result in own)
+        cured = sum(bool(result.is_cured) for result in own)
         recall = f"{named / len(own):.2f}" if own else ""
         precision = f"{named / said:.2f}" if said else ""
         yield f"| {cause.text} | {len(own)} | {named} | {listed} | {recall} | {precision} | {cured} of {len(own)} |"
-    right = sum(each.found[0] == each.cause for each in results)
+    right = sum(result.found[0] == result.cause for result in results)
     said = sum(found != Cause.UNKNOWN for found in first)
-    cured = sum(bool(each.is_cured) for each in results)
+    cured = sum(bool(result.is_cured) for result in results)
     yield ""
     for what, count, whole in (
         ("recall", right, len(results)),
@@ -193,7 +193,7 @@ def table(results: Sequence[Result]) -> Iterator[str]:
     ):
         low, high = exact_interval(count, whole)
         yield f"{what} {count} of {whole}: {count / max(whole, 1):.2f} ({low:.2f} to {high:.2f})"
-    wrong = Counter((each.cause, each.found[0]) for each in results if each.found[0] != each.cause)
+    wrong = Counter((result.cause, result.found[0]) for result in results if result.found[0] != result.cause)
     yield "taken for another: " + ", ".join(f"{cause} for {found} {n}" for (cause, found), n in wrong.most_common())
 
 
@@ -208,16 +208,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     before = _read(chosen.output)
     if not chosen.table:
         first, last = map(int, chosen.seeds.split("-"))
-        done = {(each["cause"], each["seed"]) for each in before}
+        done = {(row["cause"], row["seed"]) for row in before}
         for seed in range(first, last + 1, 2):
             for cause in map(Cause, chosen.causes.split(",")):
                 if (cause, seed) not in done:
                     fault = planted(cause, seed)
                     _append(chosen.output, cause, seed, None if fault is None else result_of(fault))
         before = _read(chosen.output)
-    results = [Result(**each) for each in before if "found" in each]
+    results = [Result(**row) for row in before if "found" in row]
     print("\n".join(table(results)))
-    print(f"never diverged: {Counter(each['cause'] for each in before if 'found' not in each)}")
+    print(f"never diverged: {Counter(row['cause'] for row in before if 'found' not in row)}")
 
 
 def _append(path: Path, cause: Cause, seed: int, result: Result | None) -> None:

@@ -49,13 +49,13 @@ def real(study: Study, dataset: Any, rates: Sequence[float]) -> dict[float, dict
     best, lost_at = [0.0] * len(rates), dict[int, int]()
     trainer = Trainer(plan, dataset, lanes)
     with closing(trainer.fit()) as records:
-        for each in records:
-            if isinstance(each, StepTelemetry):
-                losses[each.lane].append(each.loss)
-            elif isinstance(each, EpochMetrics) and each.split == "val":
-                best[each.lane] = max(best[each.lane], study.fitness.of(each))
-            elif isinstance(each, LaneEnded) and each.step < trainer.total_steps:
-                lost_at[each.lane] = each.step
+        for record in records:
+            if isinstance(record, StepTelemetry):
+                losses[record.lane].append(record.loss)
+            elif isinstance(record, EpochMetrics) and record.split == "val":
+                best[record.lane] = max(best[record.lane], study.fitness.of(record))
+            elif isinstance(record, LaneEnded) and record.step < trainer.total_steps:
+                lost_at[record.lane] = record.step
     epoch = trainer.total_steps // plan.epochs
     growth = [fmean(found[-epoch:]) / fmean(found[:FIRST_STEPS]) for found in losses]
     limit = study.thresholds.loss_growth
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--rates", default=",".join(map(str, RATES)), help="of whole trainings; empty for none")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    rates = [float(each) for each in asked.rates.split(",") if each]
+    rates = [float(rate) for rate in asked.rates.split(",") if rate]
     for seed in map(int, asked.seeds.split(",")):
         study = study_of(asked.data, asked.size, asked.epochs, asked.values, seed)
         dataset, started = open_study_data(study), time.process_time()

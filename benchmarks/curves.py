@@ -41,11 +41,11 @@ _COLUMNS = ("point", "seed", *SPACE, *_FITNESS, "diverged")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """A training of a point.
+    """The learning curve of a training of a point.
 
     Attributes:
-        point: Place in the sequence.
-        fitness: After each epoch that it has.
+        point: Place of the point in the Sobol sequence, counted from 0.
+        fitness: Fitness after each epoch that it has.
         has_diverged: Whether it diverged, in the epoch after the last one it has, or at its end.
     """
 
@@ -55,13 +55,13 @@ class Curve:
 
 
 def record(path: Path, *, points: int, seed: int = 0, until: str = "") -> None:
-    """Trains what a file does not have yet.
+    """Trains the points that a file does not have yet.
 
     Args:
-        path: CSV file.
-        points: Of the sequence, a multiple of 8.
-        seed: Of weights, order and scenes.
-        until: Time of day as HH:MM after which none is begun; empty for no end.
+        path: CSV file that rows are added to.
+        points: Number of points of the sequence, a multiple of 8.
+        seed: Seed of weights, order and scenes.
+        until: Time of day as HH:MM after which no training is begun; empty for no end.
     """
     import torch
 
@@ -75,7 +75,9 @@ def record(path: Path, *, points: int, seed: int = 0, until: str = "") -> None:
             continue
         started = time.perf_counter()
         found = trained_points(STUDY, digit_scenes(train=160, val=64), numbers, seed)
-        add_rows(path, _COLUMNS, [_cells(number, seed, *each) for number, each in zip(numbers, found, strict=True)])
+        add_rows(
+            path, _COLUMNS, [_cells(number, seed, *trained) for number, trained in zip(numbers, found, strict=True)]
+        )
         print(f"points {first}..: {time.perf_counter() - started:.0f} s", flush=True)
 
 

@@ -37,7 +37,7 @@ STARTUP_SECONDS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One load."""
+    """One load: what was loaded, how many seconds it took, and how many kilobytes were sent."""
 
     what: str
     seconds: float
@@ -114,7 +114,7 @@ class Caller:
         return self._ask("page.children", {}, {"pathname": "/study", "search": "?study=large"})
 
     def panels(self, keys: tuple[str, ...]) -> int:
-        """Bytes of panels."""
+        """Bytes of the panels with these keys."""
         return sum(self._panel(panel) for panel in STUDY if panel.key in keys)
 
     def _panel(self, panel: Panel) -> int:
@@ -124,7 +124,11 @@ class Caller:
         return self._ask('"panel"}.children', own, said | {"data-asked": "now", "data-drawn": ""})
 
     def _ask(self, output: str, own: dict[str, str], said: dict[str, Any]) -> int:
-        found = next(each for each in self.callbacks if output in each["output"] and not each["clientside_function"])
+        found = next(
+            callback
+            for callback in self.callbacks
+            if output in callback["output"] and not callback["clientside_function"]
+        )
 
         def known(part: dict[str, Any]) -> dict[str, Any]:
             name = own if part["id"].startswith("{") else part["id"]
@@ -133,10 +137,10 @@ class Caller:
 
         inputs, state = ([known(part) for part in found[kind]] for kind in ("inputs", "state"))
         name = json.dumps(own, separators=(",", ":"), sort_keys=True) if own else inputs[0]["id"]
-        outputs = [each.rpartition(".") for each in found["output"].strip(".").split("...")]
+        outputs = [target.rpartition(".") for target in found["output"].strip(".").split("...")]
         body = {
             "output": found["output"],
-            "outputs": [{"id": own or each, "property": what} for each, _, what in outputs],
+            "outputs": [{"id": own or component, "property": what} for component, _, what in outputs],
             "inputs": inputs,
             "state": state,
             "changedPropIds": [f"{name}.{inputs[0]['property']}"],
@@ -177,8 +181,8 @@ def main() -> None:
         for num_trials, num_params in CASES:
             path = study_file(Path(folder), num_trials, num_params)
             found = measure_ours(path) + (measure_theirs(program, path) if program else [])
-            for each in found:
-                print(f"{num_trials:>7,} {num_params:>7}  {each.what:<20} {each.seconds:>7.2f} {each.kilobytes:>9,.0f}")
+            for load in found:
+                print(f"{num_trials:>7,} {num_params:>7}  {load.what:<20} {load.seconds:>7.2f} {load.kilobytes:>9,.0f}")
 
 
 if __name__ == "__main__":

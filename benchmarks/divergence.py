@@ -42,11 +42,11 @@ class Run:
     """A recorded run.
 
     Attributes:
-        population: It was trained in, by its number.
-        factors: Level of each factor.
-        recorded: As rules see it.
-        kind: doomed, idle or good.
-        reached: What each sign stayed at for some steps.
+        population: Number of the population that it was trained in.
+        factors: Level of each factor, by the name of the factor.
+        recorded: The run as rules see it.
+        kind: What became of the run: doomed, idle or good.
+        reached: Highest level that each sign stayed at, or above, for some steps in a row, by the name of the sign.
         has_recovered: Whether its smoothed loss had risen to twice its lowest, and it is good all the same.
     """
 
@@ -62,7 +62,7 @@ class Run:
 
 
 def read(path: Path, sustained: int) -> list[Run]:
-    """All runs of a file."""
+    """All runs of a file, by population and lane, with the levels that signs stayed at for `sustained` steps."""
     rows = [json.loads(line) for line in path.open(encoding="utf-8")]
     rows.sort(key=lambda row: (row["population"], row["lane"]))
     kinds = [kind_of(row) for row in rows]
@@ -77,7 +77,7 @@ def read(path: Path, sustained: int) -> list[Run]:
             steps_per_epoch=row["steps_per_epoch"],
             is_doomed=kind == "doomed",
             leads=[
-                is_among_best(value, [each[epoch] for each in others if epoch < len(each)])
+                is_among_best(value, [earlier[epoch] for earlier in others if epoch < len(earlier)])
                 for epoch, value in enumerate(own)
             ],
             is_best=place in best,
@@ -160,8 +160,8 @@ def stops(
 
 def line(score: Score, idle: Share) -> str:
     """A row of the table."""
-    low_high = [f"{each.interval[0]:.3f}-{each.interval[1]:.3f}" for each in (score.hits, score.alarms, score.best)]
-    counts = [f"{each.count} of {each.total}" for each in (score.hits, score.alarms, score.best)]
+    low_high = [f"{share.interval[0]:.3f}-{share.interval[1]:.3f}" for share in (score.hits, score.alarms, score.best)]
+    counts = [f"{share.count} of {share.total}" for share in (score.hits, score.alarms, score.best)]
     cells = [f"{count} ({limits})" for count, limits in zip(counts, low_high, strict=True)]
     shares = [f"{value:.0%}" for value in (score.saved, score.wasted)]
     at = "-" if score.stopped_at != score.stopped_at else f"{score.stopped_at:.0%}"

@@ -130,7 +130,7 @@ def opened(name: str, image_size: int) -> Dataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """What is drawn for one lane."""
+    """What is drawn for one lane: the level of each factor by its name, hyperparameters and seed."""
 
     factors: dict[str, str]
     values: Hyperparameters
@@ -197,7 +197,7 @@ class _Run:
 
 
 def rounded(values: Sequence[float]) -> list[float]:
-    """Six digits are enough for any rule."""
+    """Numbers to six digits, which are enough for any rule."""
     return [float(f"{value:.6g}") for value in values]
 
 

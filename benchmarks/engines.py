@@ -99,7 +99,7 @@ def lanes_table(repeats: int) -> None:
         ratio = 1.0
         if chosen.lanes > 1:
             pairs = [rate_of_pair(study, data, "cpu", 1, chosen.lanes) for _ in range(repeats)]
-            ratio = statistics.median(many / one for one, many in pairs)
+            ratio = statistics.median(together / alone for alone, together in pairs)
         print(f"{model + ', ' + str(study.image_size):<28}{chosen.lanes:>6}{ratio:>12.2f}   {chosen.text}", flush=True)
 
 
@@ -118,17 +118,17 @@ def idle_seconds(engine_of: Callable[[Path], Engine]) -> float:
 
 
 def waiting(folder: Path) -> Callable[[], object]:
-    """Trainings of ten seconds."""
+    """A function that makes trainings of ten seconds, for an engine."""
     return partial(make_fake, EPOCHS_OF_SECONDS, folder, 10 / (EPOCHS_OF_SECONDS * STEPS_PER_EPOCH))
 
 
 def processes(folder: Path) -> Engine:
-    """Two workers that wait."""
+    """An engine of two processes, whose trainings only wait."""
     return ProcessEngine(waiting(folder), workers=CORES)  # type: ignore[arg-type]
 
 
 def ray(folder: Path) -> Engine:
-    """Two of Ray's."""
+    """The same with two workers of Ray."""
     from evolve.run.engines.ray import RayEngine
 
     return RayEngine(waiting(folder), workers=CORES)  # type: ignore[arg-type]
@@ -144,7 +144,7 @@ def main() -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "optuna", "ray"))
     print(f"{packages}; {platform.machine()}, {os.cpu_count()} cores; n {asked.repeats}, one thread a process")
     if asked.only in (None, "sweep"):
-        tried = {name: partial(sweep_seconds, each, asked.epochs) for name, each in commands(asked.lanes).items()}
+        tried = {name: partial(sweep_seconds, options, asked.epochs) for name, options in commands(asked.lanes).items()}
         print_table(in_turns(tried, asked.repeats), trials=16)
     if asked.only in (None, "lanes"):
         lanes_table(asked.repeats)

@@ -165,7 +165,7 @@ def _by_optuna(x_NK: Array, y_N: Array, evaluator: optuna.importance.BaseImporta
 
 
 def ours(x_NK: Array, y_N: Array) -> Array:
-    """What `evolve.analysis` says, resamples and all."""
+    """What `evolve.importances` says, resamples and all."""
     ranges = {
         name: [optuna.distributions.distribution_to_json(optuna.distributions.FloatDistribution(0, 1))]
         for name in NAMES
@@ -208,7 +208,7 @@ def _studies(
         planted(name, study, trials=max(sizes), sampler=sampler, noise=noise, diverged=diverged)
         for study in range(count)
     ]
-    by_size = [[each.first(round(size * (1 - diverged))) for each in whole] for size in sizes]
+    by_size = [[study.first(round(size * (1 - diverged))) for study in whole] for size in sizes]
     return by_size, f"{name} | {sampler} | {noise:g} | {diverged:.0%}"
 
 
@@ -236,7 +236,7 @@ def main() -> None:
             answers += len(studies)
             for name in names:
                 started = time.process_time()
-                shares.append(np.mean([is_right(ESTIMATORS[name], each) for each in studies]))
+                shares.append(np.mean([is_right(ESTIMATORS[name], study) for study in studies]))
                 spent[name] += time.process_time() - started
             print(f"| {label} | {size} | {' | '.join(f'{share:.0%}' for share in shares)} |", flush=True)
     print(f"| CPU ms of an answer | | | | | {' | '.join(f'{1000 * spent[name] / answers:.0f}' for name in names)} |")

@@ -58,9 +58,9 @@ def simulated(case: str, sampler: str, *, trials: int, seed: int) -> Search:
 
     Args:
         case: Key of `CASES`.
-        sampler: random or tpe.
-        trials: Their number.
-        seed: Of the sampler and of the noise.
+        sampler: Name of the sampler, random or tpe.
+        trials: Number of trials.
+        seed: Seed of the sampler and of the noise.
     """
     space, fitness, curve = CASES[case]
     mapping = {"name": "made", "epochs": EPOCHS, "space": space, "budget": {"trials": trials}}

@@ -92,7 +92,7 @@ def main() -> None:
         with TemporaryDirectory() as folder:
             own = by_ray if setting.engine == "ray" else chosen
             found = study(Path(folder), setting, own, arguments.storage, most=most)
-        hits.update("chosen call" if each.call else f"{each.signal.name} {each.target}" for each in found.faults)
+        hits.update("chosen call" if fault.call else f"{fault.signal.name} {fault.target}" for fault in found.faults)
         row = f"{len(found.faults):>6}{len(found.problems):>10}{time.monotonic() - since:>9.0f}"
         print(f"{setting.text:<40}{row}", flush=True)
         for problem in found.problems:

@@ -45,11 +45,11 @@ PACKAGES = ("torch", "numpy")  # whose versions are named; all others are in the
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """Under which the trainings of an ablation took place.
+    """Circumstances under which the trainings of a study took place.
 
     Attributes:
-        wall_seconds: From the beginning to the end of all its runs; NaN where they are not recorded.
-        trained_seconds: Of training and validating, over all workers.
+        wall_seconds: Seconds from the beginning to the end of each of its runs, together; NaN where none is recorded.
+        trained_seconds: Seconds of training and validating, over all workers.
         machines: Device, cores and versions, one for each that trained.
         ended: When the last trial ended, in seconds since 1970; NaN where none has.
     """
@@ -71,7 +71,7 @@ def circumstances(url: str, study: str) -> Circumstances:
     """What is stored about how a study was trained.
 
     Args:
-        url: The database.
+        url: SQLAlchemy URL of the database.
         study: Name of the study.
     """
     with opened_storage(url, reads_only=True) as opened:
@@ -96,8 +96,8 @@ def section(found: Compared, under: Circumstances) -> str:
     """The part of the page about one ablation.
 
     Args:
-        found: What it has come to.
-        under: How it was trained.
+        found: What the ablation has come to.
+        under: Circumstances under which it was trained.
     """
     study = found.study
     question = escape(found.question or " ".join((study.description or study.name).split()), quote=False)
@@ -115,8 +115,8 @@ def noise_section(found: NoiseFound, under: Circumstances) -> str:
     """The part of the page about one study of noise.
 
     Args:
-        found: What it has come to.
-        under: How it was trained.
+        found: What the study has come to.
+        under: Circumstances under which it was trained.
     """
     study = found.study
     data = data_name(study.data)
@@ -132,8 +132,8 @@ def rewritten(page: str, sections: Mapping[str, str]) -> str:
     """A page with these parts in place of its own of the same names; others are added at its end.
 
     Args:
-        page: As it is.
-        sections: Text of each part by the name of its ablation.
+        page: Text of the page as it is.
+        sections: Text of each part, by the name of its study.
     """
     for name, text in sections.items():
         begin, end = f"<!-- found: {name} -->", f"<!-- end of {name} -->"
@@ -151,9 +151,9 @@ class Part:
     """What the page says of a study.
 
     Attributes:
-        name: Of the study.
-        text: Of its part.
-        rows: Its trainings, by COLUMNS; none of noise, which has no arms.
+        name: Name of the study.
+        text: Text of its part of the page.
+        rows: Rows of its trainings, with a cell for each of COLUMNS; none of a study of noise, which has no arms.
     """
 
     name: str
@@ -165,8 +165,8 @@ def found_in(url: str, names: Sequence[str]) -> Iterator[Part]:
     """Parts of the ablations of a database that have begun, oldest first, then of its studies of noise.
 
     Args:
-        url: The database.
-        names: Of the studies that are wanted; none means all.
+        url: SQLAlchemy URL of the database.
+        names: Names of the studies that are wanted; none means all.
     """
     with opened_storage(url, reads_only=True) as opened:
         studies = [study for study in ablations(opened.engine) if not names or study.name in names]

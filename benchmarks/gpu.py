@@ -46,13 +46,13 @@ class Row:
     """Medians over the steps of one training; None for what is a device's alone, on a CPU.
 
     Attributes:
-        step: Seconds of a step of the loop.
-        bare: Seconds of forward, loss and backward.
-        batch: Seconds of making a batch.
-        started: Kernels, copies and fills a step; operators on a CPU.
-        bare_started: The same of forward, loss and backward.
+        step: Seconds of a step of the whole loop.
+        bare: Seconds of forward, loss and backward alone.
+        batch: Seconds of making a batch alone.
+        started: Number of kernels, copies and fills that a step starts; of operators on a CPU.
+        bare_started: The same number for forward, loss and backward alone.
         busy: Share of the step in which the device works, 0..1.
-        mebibytes: Largest memory.
+        mebibytes: Largest memory of the device that was taken, in MiB.
     """
 
     step: float

@@ -35,11 +35,12 @@ def row_of(function: str, sampler: str, case: tuple[float, float], trials: int, 
     """The cells of a row.
 
     Args:
-        function: Name of what was planted.
-        sampler: What draws the trials.
-        case: Noise, and share of the range of the first in which trials diverge.
-        trials: Of each study.
-        studies: How many.
+        function: Name of the function that was planted.
+        sampler: Name of the sampler that draws the trials.
+        case: Standard deviation of the noise, and share of the range of the first hyperparameter in which trials
+            diverge.
+        trials: Number of trials of each study.
+        studies: Number of studies.
     """
     noise, diverged = case
     right, said, spent = 0, 0, 0.0
@@ -60,7 +61,7 @@ def silent(trials: int, studies: int) -> float:
     """Share of studies of nothing but noise in which nothing is said to matter."""
     draws = (np.random.default_rng([study, 9]) for study in range(studies))
     alone = (Planted(x_NK=rng.random((trials, len(NAMES))), fitness_N=rng.random(trials)) for rng in draws)
-    return float(np.mean([not shown(each).shares for each in alone]))
+    return float(np.mean([not shown(study).shares for study in alone]))
 
 
 def main() -> None:

@@ -45,11 +45,11 @@ def diverged(values_MSL: Array, of: Noise, rng: np.random.Generator, kind: str, 
     """Which runs diverge, shape (M, S, L).
 
     Args:
-        values_MSL: Without effects.
-        of: What they vary by.
-        rng: Random numbers.
-        kind: One of KINDS.
-        rate: Share of an arm's runs that diverge.
+        values_MSL: Values of the runs, without effects.
+        of: Noise that the values vary by.
+        rng: Random generator to draw from.
+        kind: Which runs diverge rather than others, one of KINDS.
+        rate: Share of an arm's runs that diverge, 0..1.
     """
     lost_MSL = np.zeros(values_MSL.shape, dtype=bool)
     worse_MSA = (values_MSL[:, :, :1] - values_MSL[:, :, 1:]) / of.spread
@@ -68,11 +68,11 @@ def better(values_MSL: Array, lost_MSL: Flags, rule: str, *, look: int = 1, look
     """Which arms are called better, shape (M, A).
 
     Args:
-        values_MSL: Effects included; those of runs that diverged are not looked at.
-        lost_MSL: Which runs diverged.
-        rule: One of RULES.
-        look: Which look this is, from 1.
-        looks: How many there are.
+        values_MSL: Values of the runs, effects included; those of runs that diverged are not looked at.
+        lost_MSL: Whether each run diverged.
+        rule: By which rule a diverged run loses its pair, a key of RULES.
+        look: Number of the look, counted from 1.
+        looks: Number of looks in all.
     """
     gaps_MSA = values_MSL[:, :, 1:] - values_MSL[:, :, :1]
     lost_MSA, base_MS1 = lost_MSL[:, :, 1:], lost_MSL[:, :, :1]
@@ -110,7 +110,7 @@ def _p(scores_MSA: Array) -> Array:
 
 
 def _corrected(p_MA: Array) -> Array:
-    """By Holm, over the arms of each ablation."""
+    """The p corrected by Holm over the arms of each ablation, shape (M, A)."""
     order_MA, found_MA = np.argsort(p_MA, axis=1), np.empty_like(p_MA)
     steps_MA = np.take_along_axis(p_MA, order_MA, axis=1) * np.arange(p_MA.shape[1], 0, -1)
     np.put_along_axis(found_MA, order_MA, np.minimum(np.maximum.accumulate(steps_MA, axis=1), 1), axis=1)
@@ -126,7 +126,7 @@ def shares(of: Noise, kind: str, rate: float, seeds: int, ablations: int, rule: 
         lost_MSL = diverged(values_MSL, of, rng, kind, rate)
         values_MSL[:, :, NUM_ARMS] += effect
         found.append(better(values_MSL, lost_MSL, rule))
-    return [float(found[-1][:, :-1].any(axis=1).mean()), *(float(each_MA[:, -1].mean()) for each_MA in found)]
+    return [float(found[-1][:, :-1].any(axis=1).mean()), *(float(better_MA[:, -1].mean()) for better_MA in found)]
 
 
 def adverse(of: Noise, effect: float, seeds: int, ablations: int, rule: str) -> tuple[float, float]:
@@ -152,7 +152,7 @@ def looked_at(of: Noise, kind: str, rate: float, ablations: int) -> list[float]:
             for look, seeds in enumerate(LOOKS, start=1)
         ]
         found.append(np.any(at_looks, axis=0))
-    return [float(found[-1][:, :-1].any(axis=1).mean()), *(float(each_MA[:, -1].mean()) for each_MA in found)]
+    return [float(found[-1][:, :-1].any(axis=1).mean()), *(float(better_MA[:, -1].mean()) for better_MA in found)]
 
 
 def _row(*cells: object) -> None:
@@ -187,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 seeds,
                 f"{rate:.0%}",
                 kind,
-                *(x for rule in RULES for x in shares(of, kind, rate, seeds, count, rule)),
+                *(share for rule in RULES for share in shares(of, kind, rate, seeds, count, rule)),
             )
     if "adverse" in tables:
         _row("noise", "seeds", "better where it survives", "diverged", "called better")

@@ -65,10 +65,10 @@ def ours(study: Study, url: str, *, at_once: int = 1, look: Callable[[int], None
     """Runs a study.
 
     Args:
-        study: The study.
-        url: Its database.
-        at_once: Trials under way together.
-        look: Called with the number of trials that have ended.
+        study: Study to run.
+        url: SQLAlchemy URL of its database.
+        at_once: Number of trials under way together.
+        look: Called with the number of trials that have ended, whenever one has; None for nothing.
     """
     storage, cost = Storage(url), Cost()
     run = StudyRun(study, storage, NoTraining(capacity=at_once), environment_id="benchmark")
@@ -92,7 +92,7 @@ def _count(cost: Cost, event: RunEvent, seconds: float, now: float) -> None:
 
 
 def bare(sampler: str, url: str, num_trials: int) -> None:
-    """The same with Optuna alone, as its documentation has it."""
+    """Runs such a study with Optuna alone, as its documentation has it."""
 
     def objective(trial: optuna.Trial) -> float:
         params = {name: trial.suggest_float(name, 0.1, 0.5) for name in NAMES}
@@ -137,7 +137,7 @@ def _turn(sampler: str, pruner: str, num_trials: int) -> tuple[float, ...]:
 
 
 def _spent(run: Callable[[], object]) -> tuple[float, float]:
-    """Seconds and processor seconds."""
+    """Seconds and processor seconds that a call takes."""
     started, cpu = time.perf_counter(), time.process_time()
     run()
     return time.perf_counter() - started, time.process_time() - cpu
@@ -148,7 +148,7 @@ def growth(sampler: str, pruner: str, num_trials: int, at_once: int) -> None:
     print(f"{sampler}, {pruner}, {at_once} at once")
     print("| trials | ask: CPU ms, median of 100 | whole trial: CPU ms, mean of 100 | memory, MB |")
     print("|---|---|---|---|")
-    marks = {each for each in (100, 200, 500, 1000, 2000, 5000, num_trials) if each <= num_trials}
+    marks = {number for number in (100, 200, 500, 1000, 2000, 5000, num_trials) if number <= num_trials}
     memory: dict[int, float] = {}
 
     def look(ended: int) -> None:
@@ -186,23 +186,23 @@ def fill(study: Study, url: str, num_trials: int) -> None:
     params, now = _drawn(study, num_trials), datetime.now(UTC).replace(tzinfo=None)
     ids = range(1, num_trials + 1)
     finite = models.TrialValueModel.TrialValueType.FINITE
-    texts = {name: distribution_to_json(each) for name, each in study.space.distributions().items()}
+    texts = {name: distribution_to_json(distribution) for name, distribution in study.space.distributions().items()}
     of_study = {"study_id": study_id, "state": TrialState.COMPLETE, "datetime_start": now, "datetime_complete": now}
     rows: dict[Any, list[dict[str, Any]]] = {
-        models.TrialModel.__table__: [{**of_study, "trial_id": each, "number": each - 1} for each in ids],
+        models.TrialModel.__table__: [{**of_study, "trial_id": trial_id, "number": trial_id - 1} for trial_id in ids],
         models.TrialParamModel.__table__: [
-            {"trial_id": each, "param_name": name, "param_value": value, "distribution_json": texts[name]}
-            for each, found in zip(ids, params, strict=True)
+            {"trial_id": trial_id, "param_name": name, "param_value": value, "distribution_json": texts[name]}
+            for trial_id, found in zip(ids, params, strict=True)
             for name, value in found.items()
         ],
         models.TrialValueModel.__table__: [
-            {"trial_id": each, "objective": 0, "value": fitness(found), "value_type": finite}
-            for each, found in zip(ids, params, strict=True)
+            {"trial_id": trial_id, "objective": 0, "value": fitness(found), "value_type": finite}
+            for trial_id, found in zip(ids, params, strict=True)
         ],
         schema.trial: [
-            {"trial_id": each, "study_id": study_id, "number": each - 1, "environment_id": "", "started": 0.0}
-            | {"verdict": "converged", "reason": "", "fitness": fitness(params[each - 1])}
-            for each in ids
+            {"trial_id": trial_id, "study_id": study_id, "number": trial_id - 1, "environment_id": "", "started": 0.0}
+            | {"verdict": "converged", "reason": "", "fitness": fitness(params[trial_id - 1])}
+            for trial_id in ids
         ],
     }
     with storage.engine.begin() as connection:

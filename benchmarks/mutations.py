@@ -24,13 +24,13 @@ def main() -> int:
     parser.add_argument("--only", default="", help="formats whose name holds this word")
     asked = parser.parse_args()
     kinds = [kind for kind in formats() if asked.only in kind.name]
-    each = -(-asked.count // len(kinds))
+    mutants = -(-asked.count // len(kinds))
     tallies = []
     print(HEADER)
     with tempfile.TemporaryDirectory() as folder:
         for place, kind in enumerate(kinds):
             tally = campaign(
-                kind, Path(folder) / str(place), seed=asked.seed, numbers=range(each), most_seconds=MAX_SECONDS
+                kind, Path(folder) / str(place), seed=asked.seed, numbers=range(mutants), most_seconds=MAX_SECONDS
             )
             tallies.append(tally)
             print(tally.row(), flush=True)

@@ -22,11 +22,11 @@ class Trained:
     """What a training came to.
 
     Attributes:
-        map50, map50_95: COCO's after the last epoch, of the averaged weights; NaN where no epoch was over.
-        class_ap50: The first of them class by class; NaN of one without labels.
-        seconds: Of the whole training, evaluations included.
+        map50, map50_95: COCO's metrics after the last epoch, of the averaged weights; NaN where no epoch was over.
+        class_ap50: AP50 of each class after the last epoch, by index; NaN of a class without labels.
+        seconds: Seconds of the whole training, evaluations included.
         images_per_second: Training images over the time of the steps alone.
-        end: Why it ended.
+        end: Why the training ended, in words; empty where it did not.
     """
 
     map50: float
@@ -38,7 +38,7 @@ class Trained:
 
 
 def plan_of(seed: int, *, model: str = MODEL, epochs: int = EPOCHS, nms_iou: float) -> TrainingPlan:
-    """What is trained, with the order and augmentation of the images by `seed`."""
+    """The plan of a training, with the order and augmentation of the images by `seed`."""
     return TrainingPlan(
         model=model,
         image_size=IMAGE_SIZE,
@@ -54,10 +54,10 @@ def train(dataset: Dataset, values: Hyperparameters, plan: TrainingPlan, *, kept
     """One training of a plan, initialised by the seed that its data have.
 
     Args:
-        dataset: What to train on, and to measure on after each epoch.
-        values: Hyperparameters.
-        plan: As of `plan_of`.
-        kept: File of the checkpoint; None where nobody needs it.
+        dataset: Data set to train on, and to measure on after each epoch.
+        values: Hyperparameters to train with.
+        plan: Plan of the training, such as `plan_of` makes.
+        kept: File that the checkpoint is written to; None for no checkpoint.
     """
     lane = LaneSpec(values=values, seed=plan.data_seed, checkpoint=kept)
     started, scores, end, steps = time.perf_counter(), (math.nan, math.nan), "", list[float]()
@@ -65,9 +65,9 @@ def train(dataset: Dataset, values: Hyperparameters, plan: TrainingPlan, *, kept
     for record in Trainer(plan, dataset, [lane]).fit():
         if isinstance(record, StepTelemetry):
             steps.append(record.seconds)
-        if isinstance(record, EpochMetrics):
+        if isinstance(record, EpochMetrics) and record.split == "val":
             scores = record.map50, record.map50_95
-        if isinstance(record, ClassScores):
+        if isinstance(record, ClassScores) and record.split == "val":
             classes[record.class_index] = record.map50
         if isinstance(record, LaneEnded):
             end = record.reason

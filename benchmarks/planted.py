@@ -33,8 +33,8 @@ class Planted:
     """The trials of one study that ran to their end.
 
     Attributes:
-        x_NK: Hyperparameters in 0..1.
-        fitness_N: What each reached, noise included.
+        x_NK: Hyperparameters of each trial, in 0..1.
+        fitness_N: Fitness that each trial reached, noise included.
     """
 
     x_NK: Array
@@ -93,7 +93,7 @@ def _shares(function: Function, probes: Array) -> list[float]:
 
 
 def function_of(name: str, study: int) -> Function:
-    """The function of a study: one of FUNCTIONS."""
+    """The function of a study: one of FUNCTIONS, or for `held out` one that is drawn by the study's number."""
     return held_out(np.random.default_rng([study, 77])) if name == "held out" else FUNCTIONS[name]
 
 
@@ -104,10 +104,10 @@ def planted(name: str, study: int, *, trials: int, sampler: str, noise: float, d
     """The trials of a study.
 
     Args:
-        name: `additive`, `interacting` or `held out`.
-        study: Its number, which is its seed.
-        trials: How many there are, those that diverged included.
-        sampler: `random`, `sobol` or `tpe`, which is told nothing of those that diverged.
+        name: Name of the function: `additive`, `interacting` or `held out`.
+        study: Number of the study, which is its seed.
+        trials: Number of trials, those that diverged included.
+        sampler: Name of the sampler: `random`, `sobol`, or `tpe`, which is told no fitness of those that diverged.
         noise: Standard deviation of what a seed adds to the fitness; that of the function itself is about 0.35.
         diverged: Share of the range of `first`, from above, in which trials diverge: they have no fitness.
     """

@@ -61,12 +61,12 @@ def searched(sampler: str, seed: int) -> TrialRow:
 
 
 def record(path: Path, *, seeds: int, until: str = "") -> None:
-    """Searches what a file does not have yet.
+    """Makes the searches that a file does not have yet.
 
     Args:
-        path: CSV file.
-        seeds: Of weights, order, scenes and sampler; for each both searches are made in turn.
-        until: Time of day as HH:MM after which none is begun; empty for no end.
+        path: CSV file that rows are added to.
+        seeds: Number of seeds, each of weights, order, scenes and sampler; for each both searches are made in turn.
+        until: Time of day as HH:MM after which no search is begun; empty for no end.
     """
     known = {(int(row["seed"]), row["sampler"]) for row in rows_of(path)}
     for seed in range(seeds):

@@ -43,8 +43,8 @@ class Spent:
     """Where a search stands after a trial has ended or been paused.
 
     Attributes:
-        epochs: Trained by all its trials; one in which a trial diverged counts.
-        trials: That have begun.
+        epochs: Number of epochs that all its trials have trained; one in which a trial diverged counts.
+        trials: Number of trials that have begun.
         best: Last fitness of the best trial that trained through; 0 before there is one.
     """
 
@@ -57,8 +57,8 @@ def searched(rule: str, curves: Sequence[Curve]) -> Iterator[Spent]:
     """A search that takes trials in their order.
 
     Args:
-        rule: Name of a pruner.
-        curves: Of its trials, whole ones.
+        rule: Name of the rule that stops or pauses trials, one of RULES.
+        curves: Whole learning curves of its trials, in their order.
     """
     if rule.startswith("promotion"):
         return _promoted(Rungs(epochs=EPOCHS) if rule == "promotion" else Rungs(epochs=EPOCHS, least=1), curves)
@@ -186,7 +186,7 @@ def _until(search: Iterator[Spent], epochs: int) -> list[Spent]:
 
 def _differences(ends: Mapping[str, NDArray[np.float64]], where: str) -> Iterator[str]:
     """Promotion less each other rule, seed by seed."""
-    for rule in (each for each in RULES if each != "promotion"):
+    for rule in (other for other in RULES if other != "promotion"):
         yield f"promotion less {rule} {where}: {_cell(ends['promotion'] - ends[rule], '+.4f')}, n {len(ends[rule])}"
 
 

@@ -63,12 +63,12 @@ class Row:
     """What became of a point with a seed.
 
     Attributes:
-        point: Place in the sequence.
-        seed: Of weights, order and scenes.
-        params: By name.
-        fitness: Of the last epoch; NaN where it diverged.
-        update_ratio: Largest update over the weights.
-        has_diverged: Whether it diverged.
+        point: Place of the point in the Sobol sequence, counted from 0.
+        seed: Seed of weights, order and scenes.
+        params: Hyperparameters of the point, by name.
+        fitness: Fitness after the last epoch; NaN where the training diverged.
+        update_ratio: Largest norm of an update over that of the weights.
+        has_diverged: Whether the training diverged.
     """
 
     point: int
@@ -80,7 +80,7 @@ class Row:
 
     @property
     def margin(self) -> float:
-        """To divergence, as it is stored with a trial."""
+        """Margin to divergence, as it is stored with a trial; above 0 where the training diverged."""
         margin = divergence_margin(self.update_ratio, has_diverged=self.has_diverged)
         assert margin is not None
         return margin
@@ -90,13 +90,13 @@ class Row:
 
 
 def record(path: Path, *, points: int, seeds: int, until: str = "") -> None:
-    """Trains what a file does not have yet.
+    """Trains the points that a file does not have yet.
 
     Args:
-        path: CSV file.
-        points: Of the sequence, a multiple of 8; the first ones get all their seeds first.
-        seeds: Trainings of each point.
-        until: Time of day as HH:MM after which none is begun; empty for no end.
+        path: CSV file that rows are added to.
+        points: Number of points of the sequence, a multiple of 8; the first ones get all their seeds first.
+        seeds: Number of trainings of each point, with seeds from 0.
+        until: Time of day as HH:MM after which no training is begun; empty for no end.
     """
     import torch
 
@@ -144,26 +144,26 @@ def trained_points(
     """Points of a study's space in a Sobol sequence, trained side by side: parameters, course and last record of each.
 
     Args:
-        study: What is trained, and over which space.
-        data: What it is trained and measured on.
-        numbers: Places in the sequence.
-        seed: Of weights, order and scenes.
+        study: Study that says what is trained, and over which space.
+        data: Data set that is trained and measured on.
+        numbers: Places of the points in the sequence, counted from 0.
+        seed: Seed of weights, order and scenes.
     """
     distributions = study.space.distributions()
     params = [from_unit(distributions, sobol_points(len(distributions), seed=0, first=number)[0]) for number in numbers]
     plan = TrainingPlan(model=study.model, image_size=study.image_size, epochs=study.epochs, data_seed=seed)
-    lanes = [LaneSpec(values=study.hyperparameters(each), seed=seed) for each in params]
+    lanes = [LaneSpec(values=study.hyperparameters(point), seed=seed) for point in params]
     courses, ends = [Course(study) for _ in lanes], dict[int, LaneEnded]()
     for record in Trainer(plan, data, lanes).fit():
         courses[record.lane].take_in(record)
         if isinstance(record, LaneEnded):
             ends[record.lane] = record
-    return [(each, courses[lane], ends[lane]) for lane, each in enumerate(params)]
+    return [(point, courses[lane], ends[lane]) for lane, point in enumerate(params)]
 
 
 def _trained(numbers: Sequence[int], seed: int) -> list[Row]:
     found = trained_points(STUDY, digit_scenes(train=400, val=64), numbers, seed)
-    return [_row(number, seed, *each) for number, each in zip(numbers, found, strict=True)]
+    return [_row(number, seed, *trained) for number, trained in zip(numbers, found, strict=True)]
 
 
 def _row(number: int, seed: int, params: Mapping[str, Any], course: Course, ended: LaneEnded) -> Row:
@@ -197,8 +197,8 @@ class Answer:
     """What a point comes to.
 
     Attributes:
-        mean: Fitness to be expected; the worst of all where it diverges.
-        margin: To divergence; above 0 it diverges.
+        mean: Fitness to be expected; the worst of all, 0, where the point diverges.
+        margin: Margin to divergence; above 0 the point diverges.
     """
 
     mean: float
@@ -209,7 +209,7 @@ class Between:
     """What lies between recorded points, by two random forests: fitness of what did not diverge, and margin of all.
 
     Args:
-        rows: Recorded ones; at least one did not diverge.
+        rows: Recorded trainings, of which at least one did not diverge.
 
     Source: Eggensperger et al. 2015, Efficient benchmarking of hyperparameter optimizers via surrogates.
     """
@@ -224,7 +224,7 @@ class Between:
 
     def __call__(self, params: Sequence[Mapping[str, Any]]) -> list[Answer]:
         """Answers in the order of the points."""
-        columns = np.array([to_unit(self.distributions, each) for each in params])
+        columns = np.array([to_unit(self.distributions, point) for point in params])
         margins = self._margin.predict(columns)
         means = np.where(margins > 0, 0.0, self._fitness.predict(columns))
         return [Answer(mean=float(mean), margin=float(margin)) for mean, margin in zip(means, margins, strict=True)]
@@ -250,7 +250,7 @@ def _forest(columns: NDArray[np.float64], values: Sequence[float]) -> Any:
 
 
 def _deviation(rows: Sequence[Row]) -> float:
-    """Of a fitness by its seed, from points that trained through with several."""
+    """Standard deviation of a fitness by its seed, from points that trained through with several; 0 where none did."""
     by_point: dict[int, list[float]] = {}
     for row in rows:
         if not isnan(row.fitness):

@@ -40,7 +40,7 @@ class Search:
     """Asks a sampler of ours as a run does, and tells it what became of the trials.
 
     Args:
-        study: With the sampler and the seed.
+        study: Study with the space, the sampler and the seed.
     """
 
     def __init__(self, study: Study) -> None:
@@ -55,7 +55,7 @@ class Search:
         return self._sampler.params(self._trials, len(self._trials))
 
     def tell(self, params: Mapping[str, Any], seen: float, margin: float) -> None:
-        """What a trial came to; its fitness counts where its margin is below 0."""
+        """Takes in what a trial came to; where its margin is above 0 it diverged, and its fitness does not count."""
         state, value = divergence_state(self._study.sampler) if margin > 0 else (TrialState.COMPLETE, seen)
         trial = create_trial(
             state=state,
@@ -72,7 +72,7 @@ class Plain:
     """Optuna's own TPE, which a divergence is told as NaN.
 
     Args:
-        study: With the space and the seed.
+        study: Study with the space and the seed.
     """
 
     def __init__(self, study: Study) -> None:
@@ -87,7 +87,7 @@ class Plain:
         return self._trial.params
 
     def tell(self, params: Mapping[str, Any], seen: float, margin: float) -> None:  # noqa: ARG002 - as of `Search`
-        """What a trial came to."""
+        """Takes in what the trial that was asked for last came to."""
         self._search.tell(self._trial, float("nan") if margin > 0 else seen)
 
 
@@ -96,8 +96,8 @@ class Found:
     """What one sampler found, over S seeds and N trials.
 
     Attributes:
-        fitness_SN: Without luck, of the trial that was seen to be the best so far; 0 before any trained through.
-        tried_SN: Without luck, of the best trial so far, whatever was seen of it.
+        fitness_SN: Fitness without luck of the trial that was seen to be the best so far; 0 before any trained through.
+        tried_SN: Fitness without luck of the best trial so far, whatever was seen of it.
         diverged_SN: Whether each trial diverged.
         ask_seconds: Median CPU time of an ask from trial 10 on.
     """
@@ -114,10 +114,10 @@ def searched(
     """What searches of one sampler found: of the first seed, of the first two, and so on.
 
     Args:
-        make: The sampler with a seed.
-        objective: What a point comes to.
-        seeds: Number of searches.
-        trials: Of each.
+        make: Function that makes a search by the sampler with a seed.
+        objective: Objective that answers what points come to.
+        seeds: Number of searches, with seeds from 0.
+        trials: Number of trials of each search.
     """
     fitness_SN, tried_SN = np.zeros((2, seeds, trials))
     diverged_SN = np.zeros((seeds, trials), dtype=bool)
@@ -188,7 +188,7 @@ def report(by_name: Mapping[str, Found], best: float) -> list[str]:
     """Lines of a table, a row for each sampler.
 
     Args:
-        by_name: What each found.
+        by_name: What each sampler found, by its name.
         best: Fitness of the best point of the space.
     """
     levels = {name: float(np.median(by_name[name].fitness_SN[:, -1])) for name in ("classic", "tpe") if name in by_name}
@@ -247,19 +247,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for found in searched(made[name], objective, seeds=given.seeds, trials=given.trials):
             by_name[name] = found
             if given.out:
-                given.out.write_text(json.dumps({each: _plain(known) for each, known in by_name.items()}))
+                given.out.write_text(json.dumps({sampler: _plain(known) for sampler, known in by_name.items()}))
     print("\n".join(report(by_name, best)))
 
 
 def _read(path: Path) -> dict[str, Found]:
     return {
         name: Found(
-            fitness_SN=np.array(each["fitness"]),
-            tried_SN=np.array(each["tried"]),
-            diverged_SN=np.array(each["diverged"], dtype=bool),
-            ask_seconds=each["ask_seconds"],
+            fitness_SN=np.array(stored["fitness"]),
+            tried_SN=np.array(stored["tried"]),
+            diverged_SN=np.array(stored["diverged"], dtype=bool),
+            ask_seconds=stored["ask_seconds"],
         )
-        for name, each in json.loads(path.read_text()).items()
+        for name, stored in json.loads(path.read_text()).items()
     }
 
 

@@ -35,7 +35,7 @@ class Table:
     """Validation accuracies of a data set.
 
     Args:
-        name: One of `NAMES`.
+        name: Name of the data set, one of `NAMES`.
     """
 
     def __init__(self, name: str) -> None:
@@ -44,7 +44,7 @@ class Table:
         bench = HPOBench(name)
         self.distributions: dict[str, BaseDistribution] = STUDY.space.distributions()
         order, sizes = list(bench.search_space), {key: len(values) for key, values in bench.search_space.items()}
-        self._sizes = [sizes[_PLACES[each]] for each in SPACE]
+        self._sizes = [sizes[_PLACES[axis]] for axis in SPACE]
         self._columns = [list(_PLACES.values()).index(key) for key in order]
         found = bench._dataset  # its call draws one of the seeds, where all are wanted
         self._values = {
@@ -56,13 +56,13 @@ class Table:
     def __call__(self, params: Sequence[Mapping[str, Any]]) -> list[Answer]:
         """Answers in the order of the points."""
         return [
-            Answer(mean=float(np.mean(self._values[self._place(to_unit(self.distributions, each))])), margin=HEALTHY)
-            for each in params
+            Answer(mean=float(np.mean(self._values[self._place(to_unit(self.distributions, point))])), margin=HEALTHY)
+            for point in params
         ]
 
     def best(self) -> tuple[dict[str, Any], float]:
         """The best point of all, and its accuracy."""
-        place = max(self._values, key=lambda each: np.mean(self._values[each]))
+        place = max(self._values, key=lambda cell: np.mean(self._values[cell]))
         parts = [(index + 0.5) / size for index, size in zip(place, self._sizes, strict=True)]
         return from_unit(self.distributions, parts), float(np.mean(self._values[place]))
 

@@ -112,7 +112,7 @@ def measure(lanes: int, dataset: Dataset, plan: TrainingPlan, steps: int) -> tup
     while len(whole) < steps:
         whole += loop_seconds(training, TURN)
         bare += bare_seconds(other, dataset, plan, TURN)
-    step, outside = (statistics.median(each) for each in zip(*whole, strict=True))
+    step, outside = (statistics.median(column) for column in zip(*whole, strict=True))
     return step, outside, statistics.median(bare)
 
 

@@ -43,7 +43,7 @@ class NoTraining:
     def events(self, timeout: float) -> list[EngineEvent]:  # noqa: ARG002 - there is nothing to wait for
         found: list[EngineEvent] = []
         for number, (trial, epoch) in list(self._under_way.items()):
-            records = [Record(trial=number, seed=0, telemetry=each) for each in telemetry(trial.params, epoch)]
+            records = [Record(trial=number, seed=0, telemetry=record) for record in telemetry(trial.params, epoch)]
             found.append(Progress(trial=number, records=records, awaits_decision=epoch < EPOCHS))
             self._under_way[number] = trial, epoch + 1
             if epoch >= EPOCHS:
@@ -56,7 +56,7 @@ class NoTraining:
             self._under_way[trial] = self._under_way[trial][0], EPOCHS + 1
 
     def hurry(self) -> None:
-        """Nothing takes time."""
+        """Does nothing, since nothing takes time."""
 
     def close(self) -> None:
         self._under_way.clear()
@@ -75,7 +75,7 @@ def telemetry(params: Mapping[str, Any], epoch: int) -> Iterator[Telemetry]:
 
 
 def fitness(params: Mapping[str, Any]) -> float:
-    """0..1, from the parameters alone."""
+    """Fitness in 0..1, from the parameters alone."""
     return sum(float(params[name]) for name in NAMES) / len(NAMES)
 
 

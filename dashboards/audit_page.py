@@ -41,8 +41,8 @@ def write_audit_page(path: Path, found: Audited, drawn: Sequence[DrawnFinding]) 
 
     Args:
         path: File to write or replace.
-        found: What was found.
-        drawn: Pictures of findings, those of a kind together.
+        found: Findings of the audit, and what the data set holds.
+        drawn: Findings with their pictures, those of a kind next to each other.
     """
     return write_document(path, render(found, drawn))
 
@@ -112,8 +112,13 @@ def _all(found: Audited) -> Iterable[Block]:
         yield Prose(f"The first {len(listed):,} of {len(found.findings):,}; `evolve audit --json` has all.")
     folder = f"{found.source.rstrip('/')}/"
     yield findings_table(
-        (each.kind, each.file.removeprefix(folder), nan if each.line is None else each.line, each.message)
-        for each in listed
+        (
+            finding.kind,
+            finding.file.removeprefix(folder),
+            nan if finding.line is None else finding.line,
+            finding.message,
+        )
+        for finding in listed
     )
 
 

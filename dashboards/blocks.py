@@ -15,11 +15,11 @@ class Column:
     """A column of a table.
 
     Attributes:
-        title: Above the column.
+        title: Heading of the column.
         kind: What its cells are; a place is a number in 0..1, drawn as a point on a line.
-        unit: Beneath the title.
+        unit: Unit of the cells, or another short note, shown beneath the title; empty for none.
         digits: Digits after the point, or None for as many as tell the numbers apart.
-        slot: Place of the curve that is about the same, whose colour then stands beside the title.
+        slot: Place of the curve that is about the same, whose colour stands beside the title; None for no colour.
         is_long: Whether its cells are sentences, which take several lines.
     """
 
@@ -41,12 +41,12 @@ class Table:
     """Rows under titled columns.
 
     Attributes:
-        name: Unique within a page.
-        columns: Left to right.
-        rows: A cell for each column; NaN is shown as missing.
+        name: Name of the table, unique within a page.
+        columns: Columns, left to right.
+        rows: Rows, top to bottom, with a cell for each column; NaN is shown as missing.
         is_sortable: Whether a click on a title sorts the rows.
-        links_to: What the first column names, where pages of its own exist: a trial or a study.
-        fold: The line that it stands behind until it is opened; empty where it is seen at once.
+        links_to: What the cells of the first column name, where it has a page: a trial or a study; else empty.
+        fold: Line that the table stands behind until it is opened; empty where it is seen at once.
 
     Raises:
         ValueError: A row has more or fewer cells than there are columns.
@@ -92,10 +92,10 @@ class Marked:
     """An object in a picture.
 
     Attributes:
-        corners: x0 y0 x1 y1 in thousandths of the picture's width and height.
-        name: Of its class, as a person wrote it.
-        slot: Place of its class, which has a colour.
-        score: 0..1 of one that was found; None for one that is labelled.
+        corners: Left, upper, right and lower edge, in thousandths of the picture's width and height.
+        name: Name of its class, as a person wrote it.
+        slot: Index of its class, from 0, which decides the colour.
+        score: Score of an object that was found, 0..1; None for one that is labelled.
     """
 
     corners: tuple[int, ...]
@@ -124,9 +124,10 @@ class Album:
     """Pictures, and what was found in them at several times.
 
     Attributes:
-        name: Unique within a page.
-        photos: The pictures.
-        pages: Title of each time, such as an epoch, and what was found by picture; the last page is seen first.
+        name: Name of the album, unique within a page.
+        photos: Pictures, each with its labels.
+        pages: For each time, such as an epoch, its title and the objects found in each picture; the last page is seen
+            first.
     """
 
     name: str
@@ -139,9 +140,9 @@ class Album:
         times = [("labelled", tuple(photo.labels for photo in self.photos)), *self.pages]
         for when, found in times:
             for number, objects in enumerate(found, start=1):
-                for each in objects:
-                    score = "" if each.score is None else each.score
-                    yield when, number, each.name, score, *(corner / 1000 for corner in each.corners)
+                for mark in objects:
+                    score = "" if mark.score is None else mark.score
+                    yield when, number, mark.name, score, *(corner / 1000 for corner in mark.corners)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

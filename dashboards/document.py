@@ -28,10 +28,10 @@ class Section:
     """A part of a page.
 
     Attributes:
-        key: Unique on the page; its anchor.
-        title: Above it, and in the list of sections.
-        caption: How to read it.
-        blocks: Top to bottom.
+        key: Name of the section, unique on the page, and its anchor.
+        title: Heading of the section, also in the list of sections.
+        caption: How to read the section; empty where nothing need be said.
+        blocks: What the section shows, top to bottom.
     """
 
     key: str
@@ -54,9 +54,9 @@ def document(title: str, details: Iterable[str], sections: Sequence[Section]) ->
     """A page as HTML.
 
     Args:
-        title: Of the page.
+        title: Title of the page.
         details: What stands beneath the title, on one line; empty ones are left out.
-        sections: Top to bottom; all but the first are linked to at the top.
+        sections: Sections of the page, top to bottom; all but the first are linked to at the top.
     """
     templates = {"light": theme.template(is_dark=False), "dark": theme.template(is_dark=True)}
     line = " · ".join(detail for detail in details if detail)
@@ -80,10 +80,10 @@ def write_document(path: Path, page: str) -> Path:
 
     Args:
         path: File to write or replace; its folder is made if need be.
-        page: HTML.
+        page: Whole content of the file, as HTML.
 
     Raises:
-        OSError: It cannot be written; the text names the file.
+        OSError: The file cannot be written; the text names it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")

@@ -170,8 +170,8 @@ def panels_of(page: str, view: object) -> tuple[Panel, ...]:
     """The panels of a page, top to bottom.
 
     Args:
-        page: Key of `PAGES`; no other page has panels.
-        view: What the page is about.
+        page: Path of the page, a key of `PAGES`; no other page has panels.
+        view: What the page is about: the studies, a study, a trial or a comparison.
     """
     if page == "/study" and isinstance(view, TrialView):
         return TRAINING

@@ -110,8 +110,8 @@ def table_element(table: Table, link_of: Callable[[Cell], str] = lambda _: "") -
     """A table as it stands in a page; its headings are buttons where it can be sorted.
 
     Args:
-        table: What to show.
-        link_of: Address of what a cell of the first column names; empty where it has no page.
+        table: Table to show.
+        link_of: Function from a cell of the first column to the address of what it names; empty where that has no page.
     """
     head = (_heading(column, is_button=table.is_sortable) for column in table.columns)
     body = (element("tr", *_cells(table, row, link_of(row[0]))) for row in table.rows)
@@ -147,8 +147,8 @@ def _album_page(album: Album, title: str, found: tuple[tuple[Marked, ...], ...])
 
 
 def _what_is_seen(photo: Photo, objects: tuple[Marked, ...]) -> str:
-    labels = formatting.listed([each.text for each in photo.labels]) or "nothing"
-    found = formatting.listed([each.text for each in objects]) or "nothing"
+    labels = formatting.listed([mark.text for mark in photo.labels]) or "nothing"
+    found = formatting.listed([mark.text for mark in objects]) or "nothing"
     return f"labelled: {labels}; found: {found}"
 
 

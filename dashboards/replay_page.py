@@ -39,7 +39,7 @@ def write_replay_page(path: Path, found: Replayed) -> Path:
 
     Args:
         path: File to write or replace.
-        found: What the replay showed.
+        found: The training that was trained again, and what that showed.
     """
     sections = (
         Section(key="happened", title="What happened", blocks=tuple(_happened(found))),
@@ -58,10 +58,10 @@ def _happened(found: Replayed) -> Iterator[Block]:
     yield from map(_sentence, found.notes)
     broke = "All that the traced steps computed are numbers." if found.broken is None else found.broken.text
     yield Prose(broke if found.broken is None else f"First of all that is no number: {broke}.")
-    for each in causes_of(found.diagnosis)[:1]:
-        yield Prose(f"Most likely cause: {each.text}.")
-        if each.remedies:
-            yield Prose(f"What to change: {'; '.join(remedy.text for remedy in each.remedies)}.")
+    for explanation in causes_of(found.diagnosis)[:1]:
+        yield Prose(f"Most likely cause: {explanation.text}.")
+        if explanation.remedies:
+            yield Prose(f"What to change: {'; '.join(remedy.text for remedy in explanation.remedies)}.")
     if (survival := found.survival) is not None:
         changes = ", ".join(f"{name}={value}" for name, value in survival.changes.items())
         verb = "survives" if survival.survives else "does not survive"
@@ -81,14 +81,14 @@ def _modules(found: Replayed) -> Iterator[Block]:
     for name, (_, title) in _NORMS.items():
         columns = (Column(title=f"module, {title}"), *_step_columns(found.traced))
         rows: tuple[tuple[Cell, ...], ...] = tuple(
-            (module.name, *(_norm(each.modules, place, name) for each in found.traced))
+            (module.name, *(_norm(step.modules, place, name) for step in found.traced))
             for place, module in enumerate(found.traced[-1].modules)
         )
         yield Table(name=f"modules-{title}", columns=columns, rows=rows, fold=f"{title}, in numbers")
 
 
 def _step_columns(traced: tuple[StepTraced, ...]) -> Iterator[Column]:
-    return (Column(title=f"step {each.step}", kind="number") for each in traced)
+    return (Column(title=f"step {step.step}", kind="number") for step in traced)
 
 
 def _norm(modules: tuple[ModuleTraced, ...], place: int, name: str) -> float:

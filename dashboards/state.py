@@ -36,7 +36,7 @@ class Filters:
 
     Attributes:
         states: How far a trial is, as in `PROGRESS`, or Optuna's states, such as COMPLETE.
-        verdicts: Ours, such as diverged.
+        verdicts: Verdicts of trials that are shown, such as diverged.
         ranges: Allowed values of hyperparameters; a trial without the hyperparameter is left out.
         text: Words that must all occur in number, verdict, reason, choices, notes or tags.
     """
@@ -96,10 +96,11 @@ class PageState:
     """What a page shows.
 
     Attributes:
-        page: Path, such as /study.
+        page: Path of the page, such as /study.
         study: Name of the study, on the pages of a study and of a trial.
         number, seed: Trial and training seed of the trial page; None is the usual seed.
-        compared: Study and trial of each column; no trial stands for the whole study.
+        compared: Name of the study and number of the trial of each column; None in place of the number stands for the
+            whole study.
         filters, pair: What the reader asked for: the rows shown depend on it.
         selected, zooms, sorts, hidden: What the reader marked, framed, ordered and took away.
     """
@@ -153,7 +154,7 @@ def from_address(address: str) -> PageState:
     """The state of an address such as `/study?study=lr_sweep`.
 
     Raises:
-        AddressError: It cannot be read.
+        AddressError: The address cannot be read.
     """
     if len(address) > MAX_ADDRESS:
         raise AddressError(f"address: {len(address)} characters; at most {MAX_ADDRESS} are read")
@@ -183,7 +184,8 @@ def compared_texts(compared: Iterable[tuple[str, int | None]]) -> list[str]:
     """What is compared, as the address and the chooser hold it: 7:STUDY, :STUDY for all of it, or 2-9,12:STUDY.
 
     Args:
-        compared: Study and trial of each column. Many rising trials of a study are one text.
+        compared: Name of the study and number of the trial of each column, None for all of the study. Many rising
+            trials of a study are one text.
     """
     runs: list[tuple[str, list[int | None]]] = []
     for name, number in compared:
@@ -204,7 +206,7 @@ def _compared_texts(name: str, numbers: Sequence[int | None]) -> list[str]:
 
 
 def compared_of(texts: Iterable[str]) -> tuple[tuple[str, int | None], ...]:
-    """Study and trial of each column that such texts name.
+    """Study and trial of each column that texts name, as `compared_texts` writes them.
 
     Raises:
         AddressError: One of them is not such a text, or they name too many.
@@ -216,19 +218,20 @@ def compared_of(texts: Iterable[str]) -> tuple[tuple[str, int | None], ...]:
 
 
 def numbers_of(text: str, key: str = "selected") -> list[int]:
-    """The numbers of such a text.
+    """The numbers that a text such as 2-9,12 names.
 
     Args:
-        text: Runs of numbers; `key` names it in errors.
+        text: Numbers and rising ranges of numbers, separated by commas; empty for none.
+        key: Name of the text in errors.
 
     Raises:
-        AddressError: It is not one, or names too many.
+        AddressError: It is no such text, or names too many numbers.
     """
     found: list[int] = []
     for part in text.split(",") if text else ():
         low, _, high = part.partition("-")
         first, last = _whole(key, low), _whole(key, high or low)
-        if not 0 <= last - first <= MAX_SELECTED - len(found):
+        if not 0 <= last - first < MAX_SELECTED - len(found):
             raise AddressError(f"{key}: {part!r} is not a rising range, or more than {MAX_SELECTED:,} trials")
         found.extend(range(first, last + 1))
     return found

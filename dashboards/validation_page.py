@@ -14,7 +14,7 @@ def write_validation(done: Validated, path: Path) -> Path:
     """Writes the page of a measurement and returns its path.
 
     Args:
-        done: What was measured.
+        done: Weights that were measured, with their scores.
         path: File to write or replace; its folder is made if need be.
     """
     details = (done.weights, f"{done.data}, {done.split}", counted(done.found.images, "image"), f"{done.image_size} px")

@@ -22,7 +22,7 @@ def loading_threads(device: str) -> int:
     uses.
 
     Args:
-        device: torch's name of the device.
+        device: torch's name of the device, such as cpu or cuda:0.
     """
     if not device.startswith("cuda"):
         return 1
@@ -38,8 +38,8 @@ class BatchesAhead:
     does not need it.
 
     Args:
-        batches: A batch for each place, the same on whatever thread it is made.
-        threads: Make the batches. They outlive this.
+        batches: Batches in the order they are taken. Each is made when it is read, the same on whatever thread that is.
+        threads: Executor on whose threads the batches are made; it is not shut down here.
         count: How many batches are under way at once, at least 1.
         is_pinned: Whether batches are put in memory that a CUDA device copies from by itself.
     """

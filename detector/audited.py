@@ -18,7 +18,7 @@ class AnchorChoice:
 
     Attributes:
         source: kmeans over the training boxes, or published.
-        number: How many there are.
+        number: Number of the anchors, those of all scales together.
         recall: Share of the training boxes that differ from some anchor by at most a factor of four in either side.
         overlap: Mean IoU of a training box and the anchor it overlaps most, both centred on one point.
     """
@@ -34,11 +34,11 @@ class Audited:
     """What a data set holds, and everything wrong with it.
 
     Attributes:
-        source: What was opened.
+        source: Name or path of the data set, as `open_dataset` takes it.
         image_size: Side in pixels of the square images that a training would see.
         summary: Counts of images and boxes, as `Dataset.summary` has them; empty where nothing could be opened.
         findings: Errors first, then warnings, then notes; of one severity by kind.
-        anchors: How well anchors fit.
+        anchors: How well each choice of anchors fits the training boxes; empty where there are none.
         box_sides: By class, the square root of each box's area, as a fraction of the longer side of its image.
         image_sizes: Width and height of each image in pixels, upright.
         boxes_by_image: Number of boxes of each image.
@@ -63,7 +63,7 @@ class Audited:
         return {severity: found[severity] for severity in Severity}
 
     def as_mapping(self) -> dict[str, Any]:
-        """For machines."""
+        """What was found as plain values that JSON can hold, without the sizes of boxes and of single images."""
         return {
             "source": self.source,
             "image_size": self.image_size,
@@ -80,8 +80,8 @@ class DrawnFinding:
     """A finding to be looked at: its image, or both of a pair side by side, with the boxes it concerns.
 
     Attributes:
-        finding: What is drawn.
-        jpeg: Bytes of a JPEG file.
+        finding: The finding that the picture shows.
+        jpeg: Bytes of the picture as a JPEG file.
     """
 
     finding: Finding

@@ -27,7 +27,7 @@ def audit(source: str, *, image_size: int) -> tuple[Audited, Dataset | None]:
     """Everything that can be found out about a data set, and what could be opened of it.
 
     Args:
-        source: As of `open_dataset`.
+        source: Name or path of the data set, as `open_dataset` takes it.
         image_size: Side in pixels of the square images that would be trained on, at least 32.
     """
     dataset, findings = audit_dataset(source, image_size=image_size)
@@ -60,7 +60,7 @@ def findings_of_whole(dataset: Dataset, anchors: Sequence[AnchorChoice]) -> list
 
 
 def all_box_sides(dataset: Dataset) -> dict[str, list[float]]:
-    """`box_sides` over all splits."""
+    """Sides of all boxes by class, over all splits; see `box_sides`."""
     by_split = [box_sides(split, dataset.names) for split in dataset.splits().values()]
     merged = {name: [side for sides in by_split for side in sides.get(name, ())] for name in dataset.names}
     return {name: sides for name, sides in merged.items() if sides}
@@ -88,8 +88,8 @@ def small_boxes(source: str, sides: Mapping[str, Sequence[float]], image_size: i
     """A finding for each class with boxes smaller than a cell of the finest grid.
 
     Args:
-        source: The data set.
-        sides: As of `all_box_sides`.
+        source: Name or path of the data set, which the findings give as their file.
+        sides: For each class the square root of each box's area, as a fraction of the longer side of its image.
         image_size: Side in pixels of the square images that are trained on.
     """
     for name, listed in sides.items():

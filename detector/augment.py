@@ -73,7 +73,7 @@ class EpochImages:
     """Images of a split in one epoch of a training, and what is drawn for each.
 
     Attributes:
-        split: The images.
+        split: The split that the images are of.
         seed: Seed of the augmentation.
         epoch: Index of the epoch, from 0.
     """
@@ -103,8 +103,8 @@ def augment(images: EpochImages, index: int, values: Hyperparameters, image_size
 
     Args:
         images: Images of the epoch.
-        index: Which of them.
-        values: How much to vary it.
+        index: Index of the image among them, from 0.
+        values: Hyperparameters, which say how much the image is varied.
         image_size: Side of the result in pixels.
     """
     sample = _varied(images, index, values, image_size)

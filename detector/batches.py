@@ -38,8 +38,8 @@ class Batch:
         images: RGB, uint8, (N, 3, S, S).
         labels_NM5: Class and box (centre x, centre y, width, height, fractions of S), float32; rows that are not used
             have class -1 and zeros.
-        places: Places of the images in what is trained on; of an image made of several, that of the first. Empty where
-            nothing is trained on it.
+        places: Index of each image among those that are trained on, from 0; of an image made of several, that of the
+            first. Empty where nothing is trained on the batch.
     """
 
     images: Tensor
@@ -90,7 +90,7 @@ def training_batches(split: Split, order: TrainingOrder, values: Hyperparameters
     Args:
         split: Images to train on.
         order: Epoch, seed and shapes. The last batch is filled up from the start of the epoch's order.
-        values: How much images are varied.
+        values: Hyperparameters, which say how much images are varied and what share of them is used.
 
     Raises:
         ValueError: The split is empty.
@@ -105,7 +105,7 @@ class TrainingBatches(Sequence[Batch]):
     Args:
         split: Images that are trained on.
         order: Epoch, seed and shapes.
-        values: How much images are varied.
+        values: Hyperparameters, which say how much images are varied.
 
     Raises:
         ValueError: The split is empty; when a batch is made, an image has more labels than `order.max_boxes`.
@@ -130,7 +130,7 @@ class TrainingBatches(Sequence[Batch]):
 
     def __getitem__(self, place: int | slice) -> Batch | list[Batch]:
         if isinstance(place, slice):
-            return [self[each] for each in range(len(self))[place]]
+            return [self[index] for index in range(len(self))[place]]
         place = range(len(self))[place]
         side, places = _image_size(self._order, place, self._values.multi_scale), tuple(self._rows[place].tolist())
         return _collate([self._sample(index, side) for index in places], self._max_boxes, places)
@@ -177,7 +177,7 @@ def image_sizes(image_size: int, multi_scale: float) -> range:
 
     Args:
         image_size: The side they vary around, a multiple of 32.
-        multi_scale: By what share of it they do at most; 0 leaves it alone.
+        multi_scale: Largest change of that side, as a share of it; 0 leaves it alone.
 
     Source: Redmon & Farhadi 2016 (YOLO9000), section 2, "Multi-Scale Training"; for each batch, and by a share, as in
     ultralytics/yolov3, train.py.

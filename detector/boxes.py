@@ -23,7 +23,7 @@ def best_overlap(boxes_NTK4: Tensor, labels_NM5: Tensor) -> Tensor:
     """Largest IoU of every predicted box with any label of its image.
 
     Args:
-        boxes_NTK4: Predictions, cxcywh.
+        boxes_NTK4: Predicted boxes, cxcywh.
         labels_NM5: class, cx, cy, w, h; rows of class -1 are no labels.
 
     Returns:
@@ -52,8 +52,8 @@ def shape_overlap(wh_M2: Tensor, anchors_A2: Tensor) -> Tensor:
     """IoU of box sizes and anchor sizes when both are centred on the same point.
 
     Args:
-        wh_M2: Sizes of any leading shape, in the units of the anchors.
-        anchors_A2: Anchor sizes.
+        wh_M2: Width and height of the boxes, of any leading shape, in the units of the anchors.
+        anchors_A2: Width and height of the anchors.
 
     Returns:
         Overlaps of shape (..., A); 0 for a box without area.

@@ -42,19 +42,20 @@ class Checkpoint:
     """A lane after an epoch.
 
     Attributes:
-        plan, values, seed: The training it belongs to.
+        plan, values, seed: Plan, hyperparameters and seed of the training that it belongs to.
         names: Class names by index.
         anchors: Anchor sizes by scale, as fractions of the image.
-        epoch: Last finished epoch.
+        epoch: Index of the last finished epoch, from 0.
         step: Number of batches seen.
-        weights: One-lane network state.
-        optimizer: What `LaneOptimizers.state` holds; empty in a file kept for its weights, where `weights` are
-            averages.
+        weights: Parameters and buffers of the lane, by their names in a one-lane network.
+        optimizer: State of the lane's optimizer, as `Population.lane_state` gives it; empty in a file kept for its
+            weights, where `weights` are averages.
         metrics: Precision, recall, map50 and map50_95 of the averaged weights on the validation images, 0..1; empty
             where they were not measured.
         train_losses: Mean over the epoch's batches of each loss term, by name.
         val_losses: Loss on the validation images after each epoch so far, which a schedule may ask for.
-        origin: Whoever trains may tell here which run and which data a file is of; compared, never interpreted.
+        origin: Text by which whoever trains may tell which run and which data a file is of; compared, never
+            interpreted.
     """
 
     plan: TrainingPlan
@@ -100,7 +101,7 @@ def save(checkpoint: Checkpoint, path: Path, *, keeps_before: bool = False) -> N
     """Writes a checkpoint beside its place and moves it there, so that a crash leaves the old one whole.
 
     Args:
-        checkpoint: What is written.
+        checkpoint: State of a lane that is written.
         path: File to write or replace.
         keeps_before: Whether the file that was there is kept as `before_path`.
 
@@ -160,7 +161,7 @@ def save_weights(source: Path, target: Path) -> Checkpoint:
     """Writes what is needed to detect with a checkpoint's lane: its averaged weights, without the optimizer.
 
     Args:
-        source: A checkpoint.
+        source: File of the checkpoint.
         target: File to write; read back by `load`, where `averaged_weights` are the weights.
 
     Raises:
@@ -257,7 +258,7 @@ def latest(
 
     Args:
         path: File of the last checkpoint.
-        plan, values, seed: The training that is to go on.
+        plan, values, seed: Plan, hyperparameters and seed of the training that is to go on.
         origin: Text that the files must have as their origin.
         last_epoch: The last epoch that the caller knows of, -1 for none; a file of a later one is not used. None
             for no such limit.
@@ -310,7 +311,7 @@ def _on_cpu(value: Any) -> Any:
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
-    """Of every key and value: what torch reads from a damaged file would otherwise be taken for the truth."""
+    """Checksum of every key and value: what torch reads from a damaged file would otherwise be taken for the truth."""
     digest = sha256()
     for piece in _pieces(content):
         digest.update(piece)

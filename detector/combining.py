@@ -22,12 +22,12 @@ def mosaic(tiles: Sequence[Sample], corner: tuple[float, float], image_size: int
     """Four images around a corner they share, each as large as if it were letterboxed, on a square of twice the side.
 
     Args:
-        tiles: Left above, right above, left below and right below.
+        tiles: The four images: left above, right above, left below and right below.
         corner: x and y of the corner in pixels of the result, each from half of `image_size` to 1.5 of it.
         image_size: Side of the network's square in pixels.
 
     Returns:
-        What is meant to be seen in part: the network's square is the middle of it. Boxes are cut to it.
+        The whole mosaic, of which the network's square is the middle. Boxes are cut to it as in `within`.
 
     Source: Bochkovskiy et al. 2020 (YOLOv4), section 3.3; ultralytics/yolov3, utils/dataloaders.py, load_mosaic.
     """
@@ -51,8 +51,8 @@ def mixture(one: Sample, other: Sample, share: float) -> Sample:
     """Two images of one size laid over each other, with the boxes of both.
 
     Args:
-        one, other: The images.
-        share: Weight of the first, 0..1.
+        one, other: Images of one size with their boxes.
+        share: Weight of `one`, 0..1; `other` has the rest.
 
     Source: Zhang et al. 2018 (mixup), eq. 1, for images; the boxes of both count in full, as in ultralytics/yolov3,
     utils/augmentations.py, mixup.
@@ -69,9 +69,9 @@ def cut_out(sample: Sample, centre: tuple[float, float], side: float) -> Sample:
     """The image with a grey square in it, and without the boxes of which it leaves a tenth or less.
 
     Args:
-        sample: The image.
+        sample: The image with its boxes.
         centre: x and y of the square's centre in pixels; the square may reach beyond the image.
-        side: Of the square in pixels.
+        side: Side of the square in pixels.
 
     Source: DeVries & Taylor 2017 (Cutout), section 3.
     """

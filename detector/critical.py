@@ -27,8 +27,9 @@ def critical_ratios(loss_at: Callable[[Tensor], Tensor], loss_T: Tensor) -> Tens
     of the passes halves that interval, on a logarithmic scale. A lane's search depends on no other lane.
 
     Args:
-        loss_at: Losses of shape (T,) where the update of each lane is made by a factor of shape (T,).
-        loss_T: Losses without any update.
+        loss_at: Function from factors of shape (T,) to the losses, of shape (T,), after each lane's update made so many
+            times larger.
+        loss_T: Loss of each lane without any update.
 
     Returns:
         Factors within `SMALLEST` and `LARGEST`, shape (T,): up to 5 % above the edge where that is between 1/64 and

@@ -24,8 +24,8 @@ class Declaration:
 
     Attributes:
         name: Key of the hyperparameter in every file.
-        family: What it belongs to, such as "rates" or "augmentation".
-        meaning: One sentence for people.
+        family: Group that it belongs to, such as "rates" or "augmentation".
+        meaning: What it decides, in one sentence for people.
         default: Value where none is given.
         low, high: Smallest and largest number allowed; both 0 where there are choices.
         choices: Values allowed, of one type; empty for numbers.
@@ -73,8 +73,8 @@ class Declaration:
         """Why the hyperparameter has no effect, a clause for each reason; empty where it may have one.
 
         Args:
-            possible: Values that another hyperparameter may have: one in a training, several in a study. Of a range
-                both ends are enough.
+            possible: Function from the name of another hyperparameter to the values that it may have: one in a
+                training, several in a study. Of a range both ends are enough.
             facts: Keys of `DATA_FACTS` and whether they hold, as far as anybody knows.
         """
         others = [need for need in self.needs if need[0] not in DATA_FACTS]
@@ -111,7 +111,7 @@ def declared(default: object, family: str, meaning: str, **known: Any) -> Any:
 
     Args:
         default: Value where none is given.
-        family, meaning: Group of the hyperparameter, and one sentence for people.
+        family, meaning: Group of the hyperparameter, and what it decides, in one sentence for people.
         known: Further attributes of `Declaration`.
     """
     return field(default=default, metadata={"default": default, "family": family, "meaning": meaning, **known})

@@ -29,8 +29,8 @@ def drawn(path: Path, found: Prediction, names: Sequence[str]) -> Tensor:
     """The picture in a file with boxes, class names and scores on it: RGB, uint8, (3, height, width).
 
     Args:
-        path: The file; its picture is shown at most 1280 pixels long, and enlarged by a whole factor below 320.
-        found: Boxes in pixels of the file's picture.
+        path: Image file; its picture is shown at most 1280 pixels long, and enlarged by a whole factor below 320.
+        found: Boxes in pixels of the file's picture, with their classes and scores.
         names: Class names by index.
 
     Raises:
@@ -62,9 +62,9 @@ def marked(path: Path, plain: Sequence[Box], flagged: Sequence[Box], *, longest:
     """The picture in a file with some boxes drawn thin and others thick: RGB, uint8, (3, height, width).
 
     Args:
-        path: The file; its picture is shown at most `longest` pixels long.
+        path: Image file; its picture is shown at most `longest` pixels long.
         plain: Boxes in pixels of the file's upright picture, drawn thin.
-        flagged: Boxes that are meant, drawn thick and last; what lies outside or has no area is drawn at the edge.
+        flagged: Boxes to point out, drawn thick and last; what lies outside or has no area is drawn at the edge.
 
     Raises:
         UnreadableImagesError: The file cannot be read as an image.

@@ -20,7 +20,7 @@ def drawn(*key: int | str) -> tuple[float, ...]:
     """Numbers from -1 to below 1, uniform and independent of those of any other key.
 
     Args:
-        key: What they are for, such as seed, epoch, image and name.
+        key: What the numbers are for, such as seed, epoch, image and name.
     """
     digest = blake2b("/".join(map(str, key)).encode(), digest_size=_WORDS.size).digest()
     return tuple((word >> (64 - _BITS)) * 2.0 ** (1 - _BITS) for word in _WORDS.unpack(digest))

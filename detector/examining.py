@@ -23,9 +23,9 @@ class Examiner:
 
     Args:
         plan: What the lanes share.
-        dataset: Images to measure on.
-        population: Where the lanes are.
-        clock: Seconds, for the timings in the records.
+        dataset: Images that lanes are measured and inspected on.
+        population: Networks of the lanes.
+        clock: Function that gives the time in seconds, for the timings in the records.
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class Examiner:
         """Measures a lane after an epoch; one at its end, on the test images, after its last epoch.
 
         Args:
-            lane: It keeps its scores and, of the validation images, its loss.
-            slot: In the population.
-            name: Of the split.
+            lane: Lane that is measured; it keeps its scores and, of the validation images, its loss.
+            slot: Slot of the lane in the population.
+            name: Name of the split, val or test.
             split: Images to measure on.
         """
         started = self._clock()
@@ -73,8 +73,8 @@ class Examiner:
     def inspect(self, lane: Lane, slot: int) -> Iterator[LayerInspected]:
         """What the layers of a lane hold before its next epoch, or at its end, where that was asked for."""
         if lane.spec.is_inspected and is_inspected(lane.epoch, self._plan.epochs):
-            for each in self._population.inspect(slot, self._batch_to_inspect):
-                yield LayerInspected(lane=lane.number, epoch=lane.epoch, **values_of(each))
+            for layer_values in self._population.inspect(slot, self._batch_to_inspect):
+                yield LayerInspected(lane=lane.number, epoch=lane.epoch, **values_of(layer_values))
 
     @cached_property
     def _watched(self) -> Watched:
@@ -98,8 +98,8 @@ class Examiner:
                 objects=part.objects,
                 **values_of(part.scores),
             )
-        for each in found.objectness:
-            yield ScaleObjectness(lane=lane, epoch=epoch, split=split, **values_of(each))
+        for objectness in found.objectness:
+            yield ScaleObjectness(lane=lane, epoch=epoch, split=split, **values_of(objectness))
         if split == "val" and is_watched(epoch, self._plan.epochs):
             boxes = tuple(
                 found_boxes(found.evaluator.found_in(index), size, self._plan.image_size)
@@ -117,10 +117,10 @@ def step_traced(lane: Lane, place: int, trace: Trace, batch: Batch) -> StepTrace
     """What passed through a lane's network in a step, and what it was shown.
 
     Args:
-        lane: It was traced.
-        place: Of the batch in the lane's epoch.
-        trace: Of the step.
-        batch: The batch.
+        lane: Lane that was traced.
+        place: Place of the step's batch in the lane's epoch, from 0.
+        trace: What passed through the network in the step.
+        batch: Images and labels that the lane was shown.
     """
     return StepTraced(
         lane=lane.number,

@@ -40,7 +40,8 @@ class Exported:
 
     Attributes:
         files: The file asked for, then those beside it.
-        notes: What differs there from what the detector does here, a sentence each.
+        notes: What whoever uses the files has to know, such as what differs there from the detector here; a sentence
+            each.
     """
 
     files: tuple[Path, ...]
@@ -78,9 +79,9 @@ def to_darknet(detector: Detector, path: Path) -> Exported:
     With a single class, where the class output is neither trained nor read here, it is written as certain.
 
     Args:
-        detector: Of batch norm and a coupled head, as all in darknet. The cfg of another box coding than `exp` has keys
-            that the first darknet does not know. Several classes must have been learned each by itself: its yolo layers
-            have no other.
+        detector: Detector with batch norm and a coupled head, as all in darknet. The cfg of another box coding than
+            `exp` has keys that the first darknet does not know. Several classes must have been learned each by itself:
+            darknet's yolo layers know no other way.
         path: Name of the `.weights` file.
 
     Raises:

@@ -79,7 +79,7 @@ class Finding:
     """Something the check of a data set changed or noticed.
 
     Attributes:
-        kind: One of `KINDS`.
+        kind: What kind of thing was found, a key of `KINDS`.
         file: The file it was found in.
         line: Line of that file, or None where it concerns the whole file.
         message: What was found and what was done, in one line.

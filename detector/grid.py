@@ -24,9 +24,9 @@ class Grid:
     """Places of a network at an image size.
 
     Attributes:
-        sides: For each scale the cells a side, coarsest first.
+        sides: For each scale the number of cells a side, coarsest first.
         anchors: For each scale the sizes (A, 2) as fractions of the image.
-        coding: A key of `CODINGS`.
+        coding: How raw outputs become boxes; a key of `CODINGS`.
     """
 
     sides: tuple[int, ...]
@@ -44,7 +44,7 @@ class Grid:
         return [side * side * len(anchors_A2) for side, anchors_A2 in zip(self.sides, self.anchors, strict=True)]
 
     def of_anchors(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What is to be known of each anchor, by all scales' anchors in a row, on the device of a tensor.
+        """What is to be known of each anchor, those of all scales in a row, on the device of a tensor.
 
         Returns:
             Cells a side of its scale, its first place, and how far apart its places in neighbouring columns are, each
@@ -58,7 +58,7 @@ class Grid:
         """Raw outputs and the boxes to predict, both in what a squared error of the coding compares.
 
         Args:
-            raw_NTK4: Raw outputs.
+            raw_NTK4: Raw box outputs of every place.
             boxes_NLK4: Boxes to predict (cxcywh), fractions of the image.
 
         Returns:

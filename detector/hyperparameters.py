@@ -116,7 +116,7 @@ def shared_names() -> tuple[str, ...]:
 
 
 def fuse_key(values: Hyperparameters) -> tuple[object, ...]:
-    """Equal for hyperparameters that may be trained in one population: the values of all that lanes share."""
+    """Key that is equal for hyperparameters that may be in one population: the values of all that lanes share."""
     return tuple(getattr(values, name) for name in shared_names())
 
 

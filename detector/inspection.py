@@ -27,7 +27,7 @@ def activations_of(network: Network) -> Iterator[list[LayerValues]]:
     """A list into which the next forward pass puts what each layer hands on, in their order.
 
     Args:
-        network: Of one lane; nothing of it is changed.
+        network: Network of one lane; nothing of it is changed.
     """
     found: list[LayerValues] = []
     hooks = [
@@ -54,8 +54,8 @@ def kernel_values(weights: Mapping[str, Tensor], loss: Tensor, *, loss_scale: fl
 
     Args:
         weights: Parameters that `loss` was computed with, by the names of a one-lane network.
-        loss: One number, times `loss_scale`.
-        loss_scale: What keeps gradients within the range of float16.
+        loss: Loss of the lane, one number, times `loss_scale`.
+        loss_scale: Factor that keeps gradients within the range of float16; they are divided by it again.
     """
     kernels = [weight for name, weight in weights.items() if name.endswith(".conv.weight")]
     trained = [layer for layer, kernel in enumerate(kernels) if kernel.requires_grad]
@@ -78,8 +78,9 @@ def layer_values(layer: int, part: Part, values: Tensor, dead: float) -> LayerVa
     """Mean, spread, norm, range, zeros and histogram of a layer's values.
 
     Args:
-        layer, part, dead: As in the result.
-        values: Of any shape, at least one value.
+        layer, part, dead: Place of the layer, what the values are, and the share of dead channels or kernels, as
+            `LayerValues` has them.
+        values: Values of the layer, of any shape, at least one.
     """
     values = values if values.dtype == torch.float64 else values.float()
     smallest, largest = (float(end) for end in torch.aminmax(values))

@@ -27,13 +27,13 @@ class LaneSpec:
         seed: Seed of the lane's first weights.
         data_seed: Seed of image order, augmentation and rendering; None for the plan's.
         checkpoint: File written after each epoch, the one before it kept; None for none.
-        start: What to go on from; nothing for a training from its beginning.
-        origin: Written to the file, for whoever looks for something to go on from.
+        start: State to go on from; one without a checkpoint for a training from its beginning.
+        origin: Text that is written to the checkpoint, for whoever looks for something to go on from.
         is_inspected: Whether it is recorded what its layers hold, before the first epoch and after some others.
-        traced_from: Step from which on each is traced, module by module, which takes time; None for none. Such a lane
-            trains alone.
+        traced_from: Step from which on every step is traced, module by module, which takes time; None for none. Such a
+            lane trains alone.
         has_critical: Whether the critical ratio of its updates is measured at a few steps (`detector.critical`).
-        critical_at: Steps at which it is measured in place of those; none for those.
+        critical_at: Steps at which that ratio is measured instead, whatever `has_critical` says; empty to go by that.
     """
 
     values: Hyperparameters
@@ -50,7 +50,7 @@ class LaneSpec:
     critical_at: frozenset[int] = frozenset()
 
     def values_at(self, epoch: int) -> Hyperparameters:
-        """What it is trained with in an epoch, counted from 0."""
+        """Hyperparameters that it is trained with in an epoch, counted from 0."""
         return values_at(epoch, self.values, self.later)
 
 
@@ -89,7 +89,7 @@ class Lane:
 
     @property
     def values(self) -> Hyperparameters:
-        """What it trains with in its next epoch."""
+        """Hyperparameters that it trains with in its next epoch."""
         return self.spec.values_at(self.epoch)
 
     @property
@@ -113,8 +113,8 @@ class Lane:
         """What a training goes on from after the epoch that the lane has just trained.
 
         Args:
-            weights, optimizer: Its state, as `Population.lane_state` gives it.
-            names: Of the classes.
+            weights, optimizer: Weights of the lane and state of its optimizer, as `Population.lane_state` gives them.
+            names: Class names by index.
             anchors: For each scale the sizes (A, 2) as fractions of the image.
         """
         return Checkpoint(

@@ -20,12 +20,12 @@ Weights = Mapping[str, Tensor]
 
 
 class LaneLosses:
-    """What networks say of batches, and what it costs the lanes.
+    """Raw outputs of networks for batches, and the losses that these cost the lanes.
 
     Args:
         anchors: For each scale the sizes (A, 2) as fractions of the image, of the networks' type and on their device.
         class_rarity: Weight of each class where classes are weighed, as `LabelStatistics` has it.
-        precision: One of `detector.plan.PRECISIONS`.
+        precision: Number type of the forward pass, one of `detector.plan.PRECISIONS`.
         single: A network of one lane, whose weights are replaced wherever one is looked at by itself.
     """
 
@@ -37,7 +37,7 @@ class LaneLosses:
         self._numbers: dict[tuple[int, ...], LaneValues] = {}
 
     def take(self, values: Sequence[Hyperparameters]) -> None:
-        """Hyperparameters of the lanes by slot, from now on."""
+        """Takes the hyperparameters of the lanes by slot, which hold from now on."""
         self._values = tuple(values)
         self._numbers.clear()
 
@@ -54,10 +54,10 @@ class LaneLosses:
         """The loss of every lane on its batch.
 
         Args:
-            network: Of all lanes.
-            batches: Of each lane. Lanes that have the same batch share what is computed of it.
-            pulls: Weight of what pulls each lane's predictions without a label to their anchors.
-            weights: What takes the place of the network's parameters and buffers; None for its own.
+            network: Network of all lanes.
+            batches: Batch of each lane. Lanes that have the same batch share what is computed of it.
+            pulls: For each lane the weight of what pulls its predictions without a label to their anchors.
+            weights: Tensors by name that take the place of the network's parameters and buffers; None for its own.
         """
         slots_of: dict[int, list[int]] = {}
         for slot, batch in enumerate(batches):

@@ -25,9 +25,9 @@ class _Parameter:
     """Where a parameter of one lane is in its row.
 
     Attributes:
-        start, stop: Its columns.
+        start, stop: Its first column, and the one after its last.
         order: Its dimensions from the slowest in memory to the fastest; of kernels that are channels last 0, 2, 3, 1.
-        shape: Of one lane, in this order.
+        shape: Shape of the parameter in one lane, its dimensions in this order.
     """
 
     start: int
@@ -45,8 +45,8 @@ class Piece:
     in a tensor for each parameter.
 
     Attributes:
-        kind: Of the parameters in it.
-        start, stop: Its columns.
+        kind: Kind of the parameters in it.
+        start, stop: Its first column, and the one after its last.
     """
 
     kind: str
@@ -69,8 +69,8 @@ class LaneRows:
     """Where the values of named tensors are in the rows of a matrix.
 
     Args:
-        tensors: By name, each with T lanes side by side in dimension 0 and without gaps in memory.
-        kinds: What each name is; those of one kind and of whole vectors are neighbours.
+        tensors: Tensors by name, each with T lanes side by side in dimension 0 and without gaps in memory.
+        kinds: Kind of each tensor, by its name; tensors of one kind and of whole vectors are neighbours.
         lanes: Number of lanes, T.
     """
 

@@ -31,8 +31,8 @@ class LaneValues:
         """The values of lanes that agree on what they share, with the type and device of a tensor.
 
         Args:
-            values: Of each lane.
-            like: What is computed with them.
+            values: Hyperparameters of each lane.
+            like: Tensor whose type and device the values are to have.
             class_rarity: Weight of each class where lanes weigh them wholly, as `LabelStatistics` has it.
         """
         numeric = [name for name, declaration in declarations().items() if not declaration.choices]

@@ -24,7 +24,7 @@ class View:
     """How an image lies on the square, across and down.
 
     Attributes:
-        scale: Pixels of the square for one of the image.
+        scale: Pixels of the square for one pixel of the image.
         middle: What lies at the square's centre if nothing is shifted, in pixels of the image from its own centre.
         shift: How far all is shifted after that, in pixels of the square.
     """
@@ -63,10 +63,10 @@ def interval(length: int, scale: float, start: float, side: int) -> Interval:
     Boxes go the way of the rounded intervals, as the pixels do, so rounding moves none against its object.
 
     Args:
-        length: Of the row or column in pixels.
-        scale: Pixels of the square for one of the image.
-        start: Where on the square the image begins.
-        side: Of the square in pixels.
+        length: Length of the row or column in pixels.
+        scale: Pixels of the square for one pixel of the image.
+        start: Where the image begins, in pixels from the edge of the square; below 0 where its beginning is cut off.
+        side: Side of the square in pixels.
     """
     stop = start + length * scale
     if stop <= 0 or start >= side:
@@ -113,7 +113,7 @@ def onto_square(sample: Sample, view: View, image_size: int) -> Sample:
 
     Args:
         sample: Image of any size with its boxes.
-        view: How it lies on the square.
+        view: How the image lies on the square.
         image_size: Side of the square in pixels.
     """
     sides = zip((sample.width, sample.height), view.scale, view.middle, view.shift, strict=True)

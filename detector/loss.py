@@ -54,7 +54,7 @@ def in_slots(parts: Sequence[LossParts], groups: Sequence[Sequence[int]]) -> Los
     """The loss of all lanes from that of groups of them, whose images may differ in size, and so have other places.
 
     Args:
-        parts: One for each group.
+        parts: Loss of each group of lanes.
         groups: Slots of the lanes of each group, all slots once.
     """
     order = torch.argsort(torch.tensor([slot for slots in groups for slot in slots])).to(parts[0].terms_TS4.device)
@@ -82,7 +82,7 @@ def detection_loss(
         labels_NM5: class, cx, cy, w, h; class -1 marks rows without a label.
         anchors: For each scale the sizes (A, 2) as fractions of the image.
         values: Hyperparameters of the lanes.
-        pulls: For each lane the weight of what pulls predictions without a label to their anchors; none for none.
+        pulls: For each lane the weight of what pulls predictions without a label to their anchors; empty for no pull.
         has_places: Whether `overlaps` and `is_object` are asked for, which an update has no use for.
     """
     grid = Grid.of(heads, anchors, coding=values.shared.coding)

@@ -37,7 +37,7 @@ class Detections:
         image_K: Index of the image in the batch.
         boxes_K4: Corners xyxy as fractions of the image.
         scores_K: Objectness times class probability.
-        classes_K: Class index.
+        classes_K: Class index of each box.
     """
 
     image_K: Tensor
@@ -113,7 +113,7 @@ class Evaluator:
 
         Args:
             labels_NM5: Class and box (cx, cy, w, h as fractions of the square); class -1 for none.
-            detections: What was found.
+            detections: Boxes that were found in the images of the batch.
             sides_N: Side of each image's square in pixels of the image before it was letterboxed, where areas are to
                 be counted in those; else the square's own.
         """
@@ -214,7 +214,7 @@ def _part(scores: Scores | None, objects: int) -> Scores:
 
 
 def _summary(precision_IRC: np.ndarray, recall_R: np.ndarray) -> Scores:
-    """From COCO's precision by IoU threshold, recall threshold and class; -1 marks a class without labels."""
+    """Scores from COCO's precision by IoU threshold, recall threshold and class; -1 marks a class without labels."""
     has_labels = (precision_IRC >= 0).all((0, 1))
     if not has_labels.any():
         return NOTHING_FOUND

@@ -18,7 +18,7 @@ class Objectness:
     loss uses. Its overlap is its largest IoU with any label of the image.
 
     Attributes:
-        scale: 0 for the coarsest grid.
+        scale: Index of the scale, 0 for the coarsest grid.
         is_matched: Whether these are the matched predictions, or all others.
         places: Number of the predictions.
         objectness_mean, objectness_spread: Mean and standard deviation of the objectness, 0..1; NaN where none is.
@@ -46,7 +46,7 @@ class ScaleObjectness(Objectness):
     Attributes:
         lane: Position of the lane among all that were ever admitted.
         epoch: Index of the epoch just finished, from 0.
-        split: Images measured on.
+        split: Name of the split that was measured on, val or test.
     """
 
     lane: int
@@ -114,9 +114,9 @@ class Picture:
     """A small picture with the boxes that are labelled in it.
 
     Attributes:
-        jpeg: The file's content.
-        width, height: In pixels.
-        boxes: Labels.
+        jpeg: Bytes of the picture as a JPEG file.
+        width, height: Width and height of the picture in pixels.
+        boxes: Labelled boxes: corners in thousandths of width and height, then the class.
     """
 
     jpeg: bytes
@@ -132,7 +132,7 @@ class PicturesTaken:
     Attributes:
         lane: Position of the lane among all that were ever admitted.
         split: val for the images that are watched over the epochs, train for the first batch as one picture.
-        pictures: In the order in which `PicturesWatched` has its boxes.
+        pictures: The pictures, in the order in which `PicturesWatched` has its boxes.
     """
 
     lane: int
@@ -160,7 +160,7 @@ class ModuleTraced:
     """What passed through one module of a network in a step; norms are no finite numbers where a value is none.
 
     Attributes:
-        name: Of the module, such as blocks.4.conv for a convolution, blocks.4 for what its block hands on.
+        name: Name of the module, such as blocks.4.conv for a convolution, blocks.4 for what its block hands on.
         output_norm: Euclidean norm of what it put out.
         gradient_norm: The same of the gradient with respect to that, times the loss scale; None where none came back.
         weight_gradient_norm: The same of the gradient of its own weights; None where it has none that are trained.
@@ -179,8 +179,8 @@ class StepTraced:
     Attributes:
         lane: Position of the lane among all that were ever admitted.
         step: Batches seen before this one.
-        modules: In the order of the forward pass.
-        places: Places of the batch's images in the training split.
+        modules: What passed through each module, in the order of the forward pass.
+        places: Index of each image of the batch among those that are trained on, from 0.
         pictures: The images as the network saw them, with their labels.
         labels: For each image its labels: class, centre x and y, width and height as fractions of the image.
     """

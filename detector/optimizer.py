@@ -42,7 +42,7 @@ class Proposed:
 
     Attributes:
         grad_norm_T: Euclidean norm of each lane's gradient without its loss scale and before clipping.
-        update_ratio_T: Norm of the update over the norm of the weights.
+        update_ratio_T: Norm of each lane's update over the norm of its weights.
     """
 
     grad_norm_T: Tensor
@@ -56,7 +56,7 @@ class LaneOptimizers:
     gradients. Nothing else writes the weights meanwhile, unless `load_state` follows.
 
     Args:
-        network: Of T lanes, which is updated.
+        network: Network with the weights of all T lanes, which is updated in place.
         values: Hyperparameters of each lane.
     """
 
@@ -94,7 +94,7 @@ class LaneOptimizers:
 
         Args:
             before: Optimizers of that network.
-            slots: Of the lanes there, which are the first lanes here, in this order.
+            slots: Slots of the lanes there, which are the first lanes here, in this order.
         """
         for slot, old in enumerate(slots):
             self._average_TP[slot].copy_(before._average_TP[old])
@@ -110,7 +110,7 @@ class LaneOptimizers:
         """Works out the updates that the gradients so far lead to, clipped; nothing of a lane is changed yet.
 
         Args:
-            rates: What the update of each lane applies.
+            rates: Learning rates and momentum that the update of each lane applies.
         """
         weights_TP, moves_TP = self._present.values_TP, self._moves.values_TP
         self._proposed.values_TP.copy_(weights_TP)
@@ -130,12 +130,12 @@ class LaneOptimizers:
         """Weights of all lanes where the proposed updates are made by a factor, by name; until the next proposal.
 
         Args:
-            factor_T: Of each lane; 1 for the update as it is.
+            factor_T: Factor that each lane's update is multiplied by; 1 for the update as it is.
         """
         weights = {name: torch.empty_like(parameter.detach()) for name, parameter in self._trained.items()}
         rows = self._rows.of([weights[name] for name in self._rows.names])
         moved_TP = torch.addcmul(self._present.values_TP, self._moves.values_TP, factor_T[:, None])
-        torch.split_with_sizes_copy(moved_TP, [each.shape[1] for each in rows], 1, out=rows)
+        torch.split_with_sizes_copy(moved_TP, [matrix.shape[1] for matrix in rows], 1, out=rows)
         return weights
 
     def moves(self, slot: int) -> dict[str, Tensor]:
@@ -150,7 +150,7 @@ class LaneOptimizers:
             self._present.values_TP.copy_(self._proposed.values_TP)
         elif self._are_all(slots):
             self._present, self._proposed = self._proposed, self._present
-            sizes = [each.shape[1] for each in self._weights]
+            sizes = [matrix.shape[1] for matrix in self._weights]
             torch.split_with_sizes_copy(self._present.values_TP, sizes, 1, out=self._weights)
         else:
             self._accept_some(slots)
@@ -207,7 +207,7 @@ class LaneOptimizers:
         """Takes back what `state` gave, and the weights that the lane has in the network now."""
         weights, row = self._row_of_weights(slot)
         torch._foreach_copy_(row, weights)
-        memory = {key: self._rows.named(each.values_TP[slot]) for key, each in self._memory_of(slot).items()}
+        memory = {key: self._rows.named(matrix.values_TP[slot]) for key, matrix in self._memory_of(slot).items()}
         for key, views in {"average": self.average(slot), **memory}.items():
             # A lane that was never updated, or never with momentum, may have nothing to remember.
             stored = state.get(key, {})
@@ -244,10 +244,10 @@ class LaneOptimizers:
         for name in ("clip_norm", "clip_value", "clip_z", "clip_decay", "clip_warmup"):
             numbers = [getattr(lane, name) for lane in self._values]
             columns_T[name] = self._column(
-                [each or torch.inf for each in numbers] if name in _LIMITS else numbers, torch.float64
+                [limit or torch.inf for limit in numbers] if name in _LIMITS else numbers, torch.float64
             )
         places = [slice(0, len(chosen))] if len(set(chosen)) == 1 else [slice(at, at + 1) for at in range(len(chosen))]
-        return [(chosen[at.start], at, {name: each[at] for name, each in columns_T.items()}) for at in places]
+        return [(chosen[at.start], at, {name: column_T[at] for name, column_T in columns_T.items()}) for at in places]
 
     def _clip(self, grad_norm_T: Tensor) -> Tensor:
         """Clips the gradients and takes their loss scale from them; what is then known of their norms."""
@@ -271,7 +271,7 @@ class LaneOptimizers:
             decay = values.weight_decay if piece.kind == _DECAYED else 0.0
             places.setdefault((lr, decay), []).append(place)
         weights, gradients = self._proposed.pieces[slot], self._moves.pieces[slot]
-        memory = dict(zip(_remembered(values), [each.pieces[slot] for each in self._next_memory], strict=False))
+        memory = dict(zip(_remembered(values), [matrix.pieces[slot] for matrix in self._next_memory], strict=False))
         for (lr, decay), chosen in places.items():
             OPTIMIZERS[values.optimizer](
                 [weights[place] for place in chosen],
@@ -297,8 +297,8 @@ class LaneOptimizers:
 
     def _row_of_weights(self, slot: int) -> tuple[list[Tensor], list[Tensor]]:
         """Weights of a lane in the network, and the same in their row."""
-        sizes = [each.shape[1] for each in self._weights]
-        return [each[slot] for each in self._weights], [*self._present.values_TP[slot].split(sizes)]
+        sizes = [matrix.shape[1] for matrix in self._weights]
+        return [matrix[slot] for matrix in self._weights], [*self._present.values_TP[slot].split(sizes)]
 
     def _keep_norms(self, slots: Sequence[int]) -> None:
         """Makes what is known of the norms with the proposed update that of lanes which make it."""

@@ -54,8 +54,8 @@ class TrainingPlan:
         nominal_batch_size: Images between two updates; gradients are accumulated up to it.
         epochs: Passes over the training images.
         device: torch's name of the device, such as cpu or cuda:0.
-        anchors: kmeans over the training labels, or the published ones.
-        precision: float32, float64, or autocast to bfloat16 or float16.
+        anchors: Where anchors come from: kmeans over the training labels, or published.
+        precision: Number type of a pass: float32, float64, or autocast to bfloat16 or float16.
         data_seed: Seed of image order, augmentation and rendering.
         weights: File of weights that all lanes start from, ours or darknet's; empty for random ones.
         weights_sha256: Checksum that the file must have, in hexadecimal; empty for any.

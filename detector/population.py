@@ -42,10 +42,10 @@ class Evaluation:
     """What was measured of one lane on a split.
 
     Attributes:
-        scores: Over all classes, and by class.
+        scores: Scores over all classes, by class, and by size of the objects.
         losses: Loss terms summed over scales, in units of the training loss.
-        objectness: By scale, of the predictions that own a label and of the others.
-        evaluator: What was found in each image.
+        objectness: Objectness by scale, of the predictions that own a label and of the others.
+        evaluator: Labels and detections of the split, which tell what was found in each image.
     """
 
     scores: AllScores
@@ -103,7 +103,7 @@ class Population:
 
         Args:
             values: Hyperparameters of each new lane.
-            seeds: Seed of the first weights of each.
+            seeds: Seed of the first weights of each new lane.
 
         Raises:
             ValueError: The lanes disagree on something they share.
@@ -158,14 +158,14 @@ class Population:
         *,
         meanwhile: Callable[[], object] = lambda: None,
     ) -> list[Measurement]:
-        """Forward and backward pass of all lanes; gradients add up until `update`.
+        """Measurements of all lanes from a forward and a backward pass; gradients add up until `update`.
 
         Args:
             batches: Images and labels of each lane. Lanes that have the same batch share what is computed of it.
-            rates: What each lane's update is going to apply.
-            pulls: Weight of what pulls each lane's predictions without a label to their anchors in this step.
+            rates: Learning rates and momentum that each lane's update is going to apply.
+            pulls: For each lane the weight of what pulls its predictions without a label to their anchors in this step.
             critical: Slots whose critical ratio is measured, which takes a few forward passes of all lanes.
-            meanwhile: Called before the backward pass, beside which what it starts on a thread can run.
+            meanwhile: Function called before the backward pass, beside which what it starts on a thread can run.
         """
         if not self._network.training:  # telling every layer takes longer than a step's update
             self._network.train()
@@ -185,7 +185,7 @@ class Population:
         packed = torch.cat((torch.stack([*scalars_T.values()], 1), parts.terms_TS4.detach().flatten(1)), 1)
         rows = packed.tolist()  # sync point: the only one of a step
         measured = [_measurement(rate, [*scalars_T], row) for rate, row in zip(rates, rows, strict=True)]
-        self._norms = [each.grad_norm for each in measured]
+        self._norms = [measurement.grad_norm for measurement in measured]
         return measured
 
     def traced(self) -> AbstractContextManager[Trace]:
@@ -196,7 +196,7 @@ class Population:
     def _critical_ratios(
         self, batches: Sequence[Batch], pulls: Sequence[float], loss_T: Tensor, slots: Collection[int]
     ) -> Tensor:
-        """Of the proposed updates of lanes in some slots, NaN of the others; nothing of a lane is changed."""
+        """Critical ratios of the updates proposed for some slots, NaN of the others; nothing of a lane is changed."""
         buffers = dict(self._network.named_buffers())
 
         def loss_at(factor_T: Tensor) -> Tensor:
@@ -271,7 +271,7 @@ class Population:
 
     @torch.no_grad()
     def evaluate(self, slot: int, batches: Iterable[Batch]) -> Evaluation:
-        """What a lane's averaged weights are worth."""
+        """Scores, losses and objectness of a lane's averaged weights on the images of some batches."""
         self._single.eval()
         self._single.load_lane(0, self._optimizers.average(slot))
         shared = self._values[slot]

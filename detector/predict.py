@@ -93,7 +93,7 @@ class Detector(nn.Module):
         step = self.source.plan.batch_size  # as many as fitted into memory in training
         for first in range(0, len(images), step):
             seen = [_Seen.of(image, self.image_size) for image in images[first : first + step]]
-            detections = self.detect(torch.stack([each.square for each in seen]), overlap, min_score=min_score)
+            detections = self.detect(torch.stack([image.square for image in seen]), overlap, min_score=min_score)
             found += self._predictions(detections, seen)
         return found
 
@@ -148,8 +148,8 @@ def load_detector(path: Path, device: str = "cpu") -> Detector:
     """The detector in a file of weights or in a checkpoint.
 
     Args:
-        path: The file.
-        device: torch's name of the device.
+        path: File of weights or of a checkpoint.
+        device: torch's name of the device, such as cpu or cuda:0.
 
     Raises:
         CheckpointError: The file is missing, damaged or of another version, or its weights do not fit its network.

@@ -27,8 +27,8 @@ class LabelStatistics:
 
     Attributes:
         wh_M2: Width and height as fractions of the letterboxed image.
-        class_count: Labels of each class.
-        num_images: Images looked at, those without labels too.
+        class_count: Number of labels of each class, by its index.
+        num_images: Number of images looked at, those without labels too.
     """
 
     wh_M2: np.ndarray
@@ -74,8 +74,8 @@ def box_sides(split: Split, names: Sequence[str]) -> dict[str, list[float]]:
     """Sides of all boxes by class, over the first epoch of a split.
 
     Args:
-        split: Images and boxes.
-        names: Classes by index.
+        split: Images whose boxes are measured.
+        names: Class names by index.
 
     Returns:
         For each class with a box, the square root of each box's area, as a fraction of the longer side of its image.
@@ -108,7 +108,7 @@ def anchor_fit(anchors: Sequence[Tensor], wh_M2: np.ndarray) -> AnchorFit:
 
     Args:
         anchors: Sizes (A, 2) of each scale.
-        wh_M2: Sizes of at least one box, in the units of the anchors.
+        wh_M2: Width and height of the boxes, at least one, in the units of the anchors.
     """
     anchors_K2, boxes_M2 = torch.cat(list(anchors)), torch.tensor(wh_M2, dtype=torch.float64)
     ratio_MK2 = boxes_M2[:, None] / anchors_K2

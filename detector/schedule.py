@@ -46,11 +46,11 @@ def values_at(epoch: int, values: Hyperparameters, later: Mapping[int, Hyperpara
     """The hyperparameters of a training in an epoch, where they may change between two epochs.
 
     Args:
-        epoch: Counted from 0.
-        values: Those from the first epoch on.
+        epoch: Index of the epoch, from 0.
+        values: Hyperparameters from the first epoch on.
         later: All hyperparameters that take their place, by the epoch from which on they do.
     """
-    begun = [each for each in later if each <= epoch]
+    begun = [first_epoch for first_epoch in later if first_epoch <= epoch]
     return later[max(begun)] if begun else values
 
 

@@ -17,8 +17,8 @@ class Part:
     """Scores of some of the objects; NaN where there are none.
 
     Attributes:
-        objects: Number of labelled ones.
-        scores: By COCO's rules: what is found of other classes or sizes counts neither way.
+        objects: Number of these objects that are labelled.
+        scores: Scores by COCO's rules: what is found of other classes or sizes counts neither way.
     """
 
     objects: int
@@ -30,9 +30,9 @@ class AllScores:
     """Scores of a split.
 
     Attributes:
-        overall: Means over classes that have labels.
-        classes: By class index.
-        sizes: In the order of `SIZES`.
+        overall: Scores of all objects: means over classes that have labels.
+        classes: Scores of each class, by its index.
+        sizes: Scores of small, medium and large objects, in the order of `SIZES`.
     """
 
     overall: Scores
@@ -46,7 +46,7 @@ class OperatingPoint:
 
     Attributes:
         score: Least score that is shown, 0..1.
-        nms_iou: Overlap of suppression, 0..1.
+        nms_iou: Overlap above which suppression takes two boxes of a class for one, 0..1.
         precision: Share of the shown boxes that have found an object of their class at IoU 0.5; NaN if none is shown.
         recall: Share of the objects that were found; NaN if there are none.
         f1: 2 TP / (2 TP + FP + FN), 0..1.
@@ -69,7 +69,7 @@ class Mistakes:
 
     Attributes:
         index: Place of the image in its split, from 0.
-        labels: Number of its labels.
+        labels: Number of labels of the image.
         missed: Labels that no shown box has found.
         false: Shown boxes that found no object of their class that no surer box had found, best first; their rows end
             with the score, 0..1.
@@ -91,13 +91,15 @@ class Validation:
     Attributes:
         images: Number of images.
         objects: Number of labels.
-        scores: By COCO's rules, as in training; sizes are areas in pixels of the images before letterboxing.
+        scores: Scores by COCO's rules, as in training; sizes are areas in pixels of the images before letterboxing.
         sweep: Operating points, by overlap and score.
-        best: The point of the highest F1; of equals the one with the fewest false positives.
-        curve: Points at `CURVE_THRESHOLDS` and the overlap of the scores, over all classes.
+        best: The operating point of the highest F1; of equals the one with the fewest false positives.
+        curve: Operating points at `CURVE_THRESHOLDS` and the overlap that `scores` are of, over all classes.
         class_curves: The same by class index, of that class's objects and boxes alone.
-        confusion: Counts at that point, row the labelled class, column the class found; the last of each is background.
-        worst: Images with most mistakes at that point, the worst first, at most `MOST_WORST`; none without a mistake.
+        confusion: Counts at the best point, row the labelled class, column the class found; the last of each is
+            background.
+        worst: Images with most mistakes at the best point, the worst first, at most `MOST_WORST`; none without a
+            mistake.
     """
 
     images: int

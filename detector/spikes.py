@@ -14,7 +14,7 @@ State = tuple[dict[str, Any], dict[str, Any]]
 
 
 class SpikeGuard:
-    """Of one lane that answers spikes.
+    """Decides whether a lane that answers spikes makes an update, and remembers what that takes.
 
     Args:
         values: Hyperparameters of the lane.
@@ -32,9 +32,9 @@ class SpikeGuard:
         """Whether an update is made; where the lane goes back, it does so before this returns.
 
         Args:
-            norm: Of the update's gradient, finite.
-            now: Gives what the lane is.
-            go_back: Makes the lane what it was.
+            norm: Euclidean norm of the update's gradient, finite.
+            now: Function that gives the weights of the lane and what its optimizer remembers, as they are now.
+            go_back: Function that takes the lane back to what `now` gave earlier.
         """
         answer = self._answer(self._history.deviations(norm) > self._most)
         self._history = self._history.having(norm, most=self._most)
@@ -60,4 +60,4 @@ class SpikeGuard:
 
 def guards_of(values: Sequence[Hyperparameters]) -> list[SpikeGuard | None]:
     """A guard for each lane that answers spikes; None for those that make every update."""
-    return [None if each.on_spike == "none" else SpikeGuard(each) for each in values]
+    return [None if lane_values.on_spike == "none" else SpikeGuard(lane_values) for lane_values in values]

@@ -58,8 +58,8 @@ def load_start(plan: TrainingPlan, names: Sequence[str], values: Hyperparameters
     """What a training of a plan starts with; nothing where the plan names no weights.
 
     Args:
-        plan: Where it has a checksum, the file must have it, too.
-        names: Classes that are trained, by index.
+        plan: Plan of the training, which names the file; where it has a checksum, the file must have it, too.
+        names: Names of the classes that are trained, by index.
         values: Hyperparameters of the training, which say what raw outputs mean and what heads are made of; other
             heads are not taken.
 

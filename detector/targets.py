@@ -28,8 +28,8 @@ class Targets:
 
     Attributes:
         is_object_NLK: Whether a place owns a label.
-        boxes_NLK4: The owned label as cxcywh fractions of the image; some finite box elsewhere.
-        classes_NLK: Its class; 0 elsewhere.
+        boxes_NLK4: Box of the owned label as cxcywh fractions of the image; some finite box elsewhere.
+        classes_NLK: Class index of the owned label; 0 elsewhere.
     """
 
     is_object_NLK: Tensor
@@ -43,7 +43,7 @@ class Predicted:
 
     Attributes:
         raw_NTKO: Raw outputs of every place.
-        boxes_NTK4: Its box, cxcywh.
+        boxes_NTK4: Box that every place predicts, as cxcywh fractions of the image.
     """
 
     raw_NTKO: Tensor

@@ -114,7 +114,7 @@ class StepTelemetry(Measurement):
     Attributes:
         lane: Position of the lane among all that were ever admitted.
         step: Batches seen before this one.
-        epoch: Epoch of the batch.
+        epoch: Index of the epoch that the batch is of, from 0.
         seconds: The lane's share of the step's wall time, waiting for data included: of T lanes each has a T-th.
         images_per_second: Images of one lane over the whole wall time of the step.
     """
@@ -131,7 +131,7 @@ class Scores:
     """How well boxes were found: means over the classes that have labels, all 0..1.
 
     Attributes:
-        precision, recall: At the confidence with the best mean F1, IoU 0.5.
+        precision, recall: Precision and recall at IoU 0.5, each class at the point of its own best F1.
         map50: Average precision at IoU 0.5.
         map50_95: Mean of the average precisions at IoU 0.5, 0.55, ..., 0.95 (COCO).
     """
@@ -177,7 +177,7 @@ class ClassScores(Scores):
     Attributes:
         lane: Position of the lane among all that were ever admitted.
         epoch: Index of the epoch just finished, from 0.
-        split: Images measured on.
+        split: Name of the split that was measured on, val or test.
         class_index: Index of the class.
         objects: Labels of the class on the split.
     """

@@ -20,8 +20,8 @@ def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
     """Content of a text file, without a byte order mark.
 
     Args:
-        path: The file.
-        max_bytes: Largest size; no more than that is ever read.
+        path: File to read.
+        max_bytes: Largest size of the file in bytes; of a larger one a byte more than that is read.
 
     Raises:
         TextFileError: It is not there, larger, or not UTF-8.
@@ -38,8 +38,8 @@ def read_bytes(path: Path, *, max_bytes: int) -> bytes:
     """Content of a file.
 
     Args:
-        path: The file.
-        max_bytes: Largest size; no more than that is ever read.
+        path: File to read.
+        max_bytes: Largest size of the file in bytes; of a larger one a byte more than that is read.
 
     Raises:
         TextFileError: It is not there, or larger.

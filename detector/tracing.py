@@ -43,12 +43,12 @@ class Trace:
         """What has passed so far; gradients once a backward pass is over."""
         return tuple(
             ModuleTraced(
-                name=each.name,
-                output_norm=each.output_norm,
-                gradient_norm=each.gradient_norm,
-                weight_gradient_norm=_gradient_norm(each.module),
+                name=passed.name,
+                output_norm=passed.output_norm,
+                gradient_norm=passed.gradient_norm,
+                weight_gradient_norm=_gradient_norm(passed.module),
             )
-            for each in self._passed
+            for passed in self._passed
         )
 
     def _note(self, name: str, module: nn.Module, _given: object, output_NCHW: Tensor) -> None:
@@ -63,7 +63,7 @@ def tracing(network: Network) -> Iterator[Trace]:
     """A trace of the next forward pass, and of the backward pass after it.
 
     Args:
-        network: Whose blocks and their parts are traced.
+        network: Network whose blocks and their parts are traced.
     """
     trace = Trace()
     hooks = [
@@ -83,9 +83,9 @@ def _note_gradient(passed: _Passed, gradient_NCHW: Tensor) -> None:
 
 
 def _gradient_norm(module: nn.Module) -> float | None:
-    """Of the module's own parameters together; None where it has none that are trained."""
-    gradients = [each.grad for each in module.parameters(recurse=False) if each.grad is not None]
-    return float(torch.stack([_norm_of(each) for each in gradients]).norm()) if gradients else None
+    """Norm of the gradient of the module's own parameters together; None where it has none that are trained."""
+    gradients = [parameter.grad for parameter in module.parameters(recurse=False) if parameter.grad is not None]
+    return float(torch.stack([_norm_of(gradient) for gradient in gradients]).norm()) if gradients else None
 
 
 def _norm(values: Tensor) -> float:

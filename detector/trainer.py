@@ -55,8 +55,8 @@ class Trainer:
     Args:
         plan: What the lanes share.
         dataset: Images to train and measure on.
-        lanes: At least one.
-        clock: Seconds, for the timings in the records.
+        lanes: Lanes that are there from the start, at least one.
+        clock: Function that gives the time in seconds, for the timings in the records.
 
     Raises:
         ValueError: The lanes disagree on something shared, or there are fewer layers than are to be frozen.
@@ -116,7 +116,7 @@ class Trainer:
             ValueError: It or another is traced, and would not train alone.
             CheckpointError: Its start is of another training.
         """
-        if self.num_lanes and any(each.traced_from is not None for each in (spec, *self._specs())):
+        if self.num_lanes and any(lane_spec.traced_from is not None for lane_spec in (spec, *self._specs())):
             raise ValueError("traced_from: a lane that is traced trains alone; allowed beside others: None")
         plan = self._plan if spec.data_seed is None else replace(self._plan, data_seed=spec.data_seed)
         if (stored := spec.start.checkpoint) is not None:

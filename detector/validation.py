@@ -43,7 +43,7 @@ def validate(
     """Measures a detector.
 
     Args:
-        detector: What is measured.
+        detector: Detector that is measured.
         batches: Letterboxed images with labels in the detector's classes, as `evaluation_batches` gives them.
         sizes: Width and height in pixels of each image before it was letterboxed, in the order of the batches.
         nms_iou: Overlap (0..1) of suppression for the scores; one of those that are swept over.
@@ -73,7 +73,9 @@ def validate(
         sweep=sweep,
         best=best,
         curve=scored.points(nms_iou, CURVE_THRESHOLDS),
-        class_curves=tuple(one.points(nms_iou, CURVE_THRESHOLDS) for one in scored.by_class(len(detector.names))),
+        class_curves=tuple(
+            of_class.points(nms_iou, CURVE_THRESHOLDS) for of_class in scored.by_class(len(detector.names))
+        ),
         confusion=_confusion(images[best.nms_iou], best.score, len(detector.names)),
         worst=_worst(images[best.nms_iou], best.score),
     )
@@ -108,8 +110,8 @@ class _Matched:
         images: Number of images.
         labels_L: Class of each label.
         found_K: Class of each detection.
-        scores_K: Its score, 0..1.
-        hits_K: Whether it found an object.
+        scores_K: Score of each detection, 0..1.
+        hits_K: Whether each detection found an object.
     """
 
     images: int
@@ -129,7 +131,7 @@ class _Matched:
         )
 
     def of_class(self, index: int) -> _Matched:
-        """What is of one class: a box finds objects of its own class only."""
+        """Labels and detections of one class: a box finds objects of its own class only."""
         own = self.found_K == index
         return replace(
             self,
@@ -140,7 +142,7 @@ class _Matched:
         )
 
     def by_class(self, num_classes: int) -> list[_Matched]:
-        """What is of each class, by its index."""
+        """Labels and detections of each class, by its index."""
         return [self.of_class(index) for index in range(num_classes)]
 
     def points(self, nms_iou: float, thresholds: Sequence[float]) -> tuple[OperatingPoint, ...]:
@@ -178,7 +180,7 @@ def _labels_found(image: _Image) -> np.ndarray:
 def _worst(images: Sequence[_Image], score: float) -> tuple[Mistakes, ...]:
     """Images with most mistakes where boxes from a score on are shown, the worst first."""
     found = (_mistakes(index, image, score) for index, image in enumerate(images))
-    return tuple(sorted((each for each in found if len(each)), key=len, reverse=True)[:MOST_WORST])
+    return tuple(sorted((mistakes for mistakes in found if len(mistakes)), key=len, reverse=True)[:MOST_WORST])
 
 
 def _mistakes(index: int, image: _Image, score: float) -> Mistakes:

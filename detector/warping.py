@@ -47,8 +47,8 @@ def warped(sample: Sample, view: View, bend: Bend, image_size: int) -> Sample:
 
     Args:
         sample: Image of any size with its boxes.
-        view: How it lies on the square before it is bent around the square's centre.
-        bend: How it is bent.
+        view: How the image lies on the square before it is bent around the square's centre.
+        bend: How the image is rotated, sheared and put in perspective.
         image_size: Side of the square in pixels.
 
     Source: ultralytics/yolov3, utils/augmentations.py, random_perspective: shift, shear, rotation with scale,

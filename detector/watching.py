@@ -42,9 +42,9 @@ class Watched:
     """Validation images that are watched.
 
     Attributes:
-        indices: Their places in the split.
-        sizes: Width and height in pixels of each, before it is letterboxed.
-        pictures: Them as pictures.
+        indices: Places of the images in the validation split, from 0.
+        sizes: Width and height in pixels of each image, before it is letterboxed.
+        pictures: Each image as a small picture with its labels.
     """
 
     indices: tuple[int, ...] = ()
@@ -83,7 +83,7 @@ def found_boxes(rows_K6: np.ndarray, size: tuple[int, int], image_size: int) -> 
     """Detections in a picture as they are kept.
 
     Args:
-        rows_K6: x, y, width and height in pixels of the letterboxed square, score, class; best first.
+        rows_K6: Detections: x, y, width and height in pixels of the letterboxed square, score, class; best first.
         size: Width and height of the image in pixels, before it was letterboxed.
         image_size: Side of the square in pixels.
     """
@@ -96,7 +96,8 @@ def drawn_boxes(rows: np.ndarray, size: tuple[int, int], image_size: int) -> tup
     """Labels or detections as they are drawn: corners in thousandths of the image, class, and score in thousandths.
 
     Args:
-        rows: Of shape (K, 5) or (K, 6): corners xyxy as fractions of the letterboxed square, class, and score if known.
+        rows: Labels, of shape (K, 5), or detections, of shape (K, 6): corners xyxy as fractions of the letterboxed
+            square, class, and of a detection its score.
         size: Width and height of the image in pixels, before it was letterboxed.
         image_size: Side of the square in pixels.
     """
@@ -144,7 +145,7 @@ def picture_of(sample: Sample, longest: int = LONGEST) -> Picture:
     """An image as a small picture with its labels.
 
     Args:
-        sample: The image.
+        sample: The image with its labels.
         longest: Most pixels of the picture's longer side.
     """
     size = sample.width, sample.height

@@ -34,7 +34,7 @@ class YamlError(ValueError):
 
     Attributes:
         problem: What was found and what is allowed, in one line.
-        line, column: Where, from 1; 0 where the text as a whole is meant.
+        line, column: Line and column of the problem, from 1; 0 where it is not known or the text as a whole is meant.
     """
 
     def __init__(self, problem: str, line: int = 0, column: int = 0) -> None:
@@ -48,7 +48,7 @@ class Scalar:
 
     Attributes:
         text: Characters of the value, without quotes.
-        line, column: Where it begins, from 1.
+        line, column: Line and column where it begins, from 1.
         tag: Short name of the type it is said to have, such as str; empty where its characters decide.
     """
 
@@ -83,9 +83,9 @@ def load(text: str, *, as_text: Collection[str] = (), max_nodes: int = MAX_NODES
     """The values in a YAML text: dict, list, str, int, float, bool or None.
 
     Args:
-        text: One document.
+        text: The YAML text, which holds one document.
         as_text: Keys at the top whose values are kept as written, so that a class may be called `no` or `1e3`.
-        max_nodes: Most keys and values.
+        max_nodes: Largest number of keys and values, each counted as often as an alias repeats it.
 
     Raises:
         YamlError: It is not YAML, repeats a key, has a number that nothing holds, or is larger than it may be.
@@ -247,15 +247,15 @@ class _Builder:
 
     def _sequence(self, event: Any, depth: int) -> Node:
         items = []
-        while not isinstance(each := next(self._events), yaml.SequenceEndEvent):
-            items.append(self.node(each, depth + 1))
+        while not isinstance(item_event := next(self._events), yaml.SequenceEndEvent):
+            items.append(self.node(item_event, depth + 1))
         line, column = _place(event)
         return Sequence(items=tuple(items), line=line, column=column)
 
     def _mapping(self, event: Any, depth: int) -> Node:
         items: dict[str | int, tuple[Scalar, Node]] = {}
-        while not isinstance(each := next(self._events), yaml.MappingEndEvent):
-            place, key = _place(each), self.node(each, depth + 1)
+        while not isinstance(key_event := next(self._events), yaml.MappingEndEvent):
+            place, key = _place(key_event), self.node(key_event, depth + 1)
             if not isinstance(key, Scalar):
                 raise YamlError("a key is a list or a mapping; allowed: text", *place)
             if key.text == "<<" and not key.tag:

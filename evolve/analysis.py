@@ -62,8 +62,8 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
     """Mean over seeds with Student's t interval, the honest one for three to ten values.
 
     Args:
-        values: One finite number a seed; others are left out.
-        confidence: Coverage in 0..1.
+        values: A value of each seed; those that are not finite are left out.
+        confidence: Coverage of the interval, in 0..1.
     """
     kept = [value for value in values if isfinite(value)]
     if not kept:
@@ -82,8 +82,8 @@ class RankCorrelation:
 
     Attributes:
         value: Spearman's rank correlation, -1..1; NaN where all of one order are equal.
-        low, high: Ends of its interval, not numbers where there are fewer than five pairs.
-        num_pairs: Things that have a place in both orders.
+        low, high: Ends of the value's confidence interval, in -1..1; NaN below five pairs or where the value is NaN.
+        num_pairs: Number of things that have a place in both orders.
     """
 
     value: float
@@ -93,7 +93,7 @@ class RankCorrelation:
 
     @property
     def text(self) -> str:
-        """The same in words."""
+        """The correlation with its interval and the number of pairs, for people."""
         if not isfinite(self.value):
             return f"not known, n {self.num_pairs}"
         among = f"{self.low:.2f} to {self.high:.2f}, " if isfinite(self.low) else ""
@@ -104,8 +104,8 @@ def rank_correlation(first: Sequence[float], second: Sequence[float], *, confide
     """Spearman's rank correlation with its interval.
 
     Args:
-        first, second: Two values of each thing, finite and equally many.
-        confidence: Coverage in 0..1.
+        first, second: Values of the same things in two respects, finite, in the same order and equally many.
+        confidence: Coverage of the interval, in 0..1.
 
     Source: Bonett & Wright 2000, Sample size requirements for estimating Pearson, Kendall and Spearman correlations.
     """
@@ -146,7 +146,7 @@ def quantiles(table: ArrayLike, *, at: Sequence[float]) -> NDArray[np.float64]:
 
     Args:
         table: Rows of equal length, one a trial; a trial that is shorter is padded with NaN.
-        at: Quantiles in 0..1.
+        at: Which quantiles, each in 0..1, such as 0.5 for the median.
     """
     values = np.asarray(table, dtype=np.float64)
     values = np.sort(np.where(np.isfinite(values), values, nan), axis=0)  # NaN comes last

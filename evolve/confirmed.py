@@ -32,12 +32,13 @@ class Candidate:
     """One of the best of a search, or the search's own values, trained again.
 
     Attributes:
-        arm: `trial` and its number, or `baseline`.
-        trial: Number of the trial in the search; None of a baseline that it has not trained.
-        params: Values of all that was searched.
-        found: Fitness that the search found; NaN where there is none.
+        arm: Name of the arm: `trial` and its number in the search, or `baseline`.
+        trial: Number of the trial in the search; None for a baseline that the search has not trained.
+        params: Value of every hyperparameter that was searched, by its name.
+        found: Fitness of the trial in the search; NaN where there is none.
         again: Mean fitness over the fresh seeds that finished, with its 95 % interval, NaN below three.
-        diverged, failed, missing: Seeds without a value.
+        diverged, failed, missing: Number of fresh seeds without a value, since the training diverged, failed, or has
+            not ended.
     """
 
     arm: str
@@ -51,7 +52,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name of the candidate for people; `the defaults` for the baseline."""
         return "the defaults" if self.arm == BASELINE else self.arm
 
     @property
@@ -66,7 +67,7 @@ class Candidate:
 
     @property
     def text(self) -> str:
-        """Mean and interval, whose ends no score can be beyond."""
+        """Mean fitness over the fresh seeds with its interval, which is cut to 0..1, for people."""
         low, high = max(self.again.low, 0.0), min(self.again.high, 1.0)
         return score(self.again.mean) + (f" [{score(low)}, {score(high)}]" if isfinite(self.again.low) else "")
 
@@ -87,11 +88,11 @@ class Confirmation:
     Attributes:
         study: Name of the search.
         name: Name of the study that trains them again.
-        seeds: The fresh seeds.
-        epochs: Epochs of each of these trainings.
+        seeds: Seeds that each candidate is trained again with, none of which the search has used.
+        epochs: Epochs of each training of a candidate.
         searched_epochs: Epochs of a training in the search; None where the search is no longer there.
-        candidates: The baseline, then the others, the best found first.
-        effects: Of every candidate beside the baseline, against it.
+        candidates: Candidates, the baseline first, then the trials of the search, the best of the search first.
+        effects: Effect of every candidate but the baseline, as compared with the baseline.
         is_complete: Whether every candidate has been trained, so that nothing of it will change.
         found_since: Trial that the search calls best now and that was not trained again; None where it was.
     """
@@ -114,14 +115,20 @@ class Confirmation:
 
     @property
     def mean_shrinkage(self) -> float:
-        """Mean over the candidates beside the baseline; NaN where there is none."""
-        known = [each.shrinkage for each in self.candidates if each.arm != BASELINE and isfinite(each.shrinkage)]
+        """Mean shrinkage of the candidates beside the baseline; NaN where that of none is known."""
+        known = [
+            candidate.shrinkage
+            for candidate in self.candidates
+            if candidate.arm != BASELINE and isfinite(candidate.shrinkage)
+        ]
         return fmean(known) if known else nan
 
     @property
     def ranks(self) -> Ranks:
-        """How far the order found is that of the fresh seeds."""
-        pairs = [(each.found, each.again.mean) for each in self.candidates if isfinite(each.shrinkage)]
+        """How far the order of the candidates in the search is their order with the fresh seeds."""
+        pairs = [
+            (candidate.found, candidate.again.mean) for candidate in self.candidates if isfinite(candidate.shrinkage)
+        ]
         if len(pairs) < LEAST_FOR_RANKS:
             return Ranks(tau=nan, p=nan, n=len(pairs))
         from scipy.stats import kendalltau
@@ -142,15 +149,19 @@ class Confirmation:
         return f"confirmed over {seeds}: {best.text}, {best.name} of {len(self.candidates)} candidates{since}"
 
     def as_mapping(self) -> dict[str, Any]:
-        """For machines."""
+        """The confirmation as plain values, for machines."""
         effects = {effect.arm: asdict(effect) for effect in self.effects}
         rows = [
             {
-                **{key: value for key, value in asdict(each).items() if key != "again"},
-                **{"mean": each.again.mean, "low": each.again.low, "high": each.again.high},
-                **{"finished": each.again.num_values, "shrinkage": each.shrinkage, "effect": effects.get(each.arm)},
+                **{key: value for key, value in asdict(candidate).items() if key != "again"},
+                **{"mean": candidate.again.mean, "low": candidate.again.low, "high": candidate.again.high},
+                **{
+                    "finished": candidate.again.num_values,
+                    "shrinkage": candidate.shrinkage,
+                    "effect": effects.get(candidate.arm),
+                },
             }
-            for each in self.candidates
+            for candidate in self.candidates
         ]
         return {
             "study": self.study,
@@ -173,9 +184,9 @@ class Searched:
     """What a confirmation has to know of the search.
 
     Attributes:
-        epochs: Epochs of each of its trainings; None where it is no longer there.
-        found: Fitness of the trials that trained through, by number.
-        own: Number of the trial of its own values; None where it trained none.
+        epochs: Epochs of each training of the search; None where the search is no longer there.
+        found: Fitness of the trials of the search that trained through, by the number of the trial.
+        own: Number of the trial that trained the search's own values, its defaults; None where there is none.
     """
 
     epochs: int | None = None
@@ -191,13 +202,13 @@ class Searched:
 def confirmed(
     confirming: Study, trainings: Sequence[Trained], searched: Searched, *, is_complete: bool
 ) -> Confirmation:
-    """What a confirmation has come to.
+    """The confirmation of a search, as far as its trainings have come.
 
     Args:
         confirming: The study that trains the candidates again.
-        trainings: Its trainings that have ended.
-        searched: What the search found.
-        is_complete: Whether all its trials have ended.
+        trainings: Trainings of that study that have ended.
+        searched: Epochs, fitness and own values of the search that is confirmed.
+        is_complete: Whether all trials of `confirming` have ended.
     """
     from evolve.ablation.interim import standing
     from evolve.ablation.trained import arm_runs, plan_of
@@ -244,9 +255,9 @@ class Standing:
     """How far the best of a study can be trusted.
 
     Attributes:
-        said: In a sentence; empty where nothing was chosen among many.
-        command: What tells more, as it is typed; empty where nothing does.
-        confirmation: What training it again has shown; None where nobody has.
+        said: How far it can be trusted, in a sentence; empty where nothing was chosen among many.
+        command: Command that would tell more, as it is typed; empty where none would.
+        confirmation: What training the best again has shown; None where nobody has trained it again.
     """
 
     said: str
@@ -260,7 +271,7 @@ class Standing:
 
     @property
     def best(self) -> Candidate | None:
-        """What was best with fresh seeds."""
+        """The candidate that was best with fresh seeds; None where there is none."""
         return None if self.confirmation is None else self.confirmation.best
 
 
@@ -271,9 +282,9 @@ def not_confirmed(num_trials: int, *, num_seeds: int, command: str) -> Standing:
     """What may be said of the best of a search that nobody has trained again.
 
     Args:
-        num_trials: Trials that trained through, at least 1.
-        num_seeds: Seeds of each.
-        command: What trains it again; empty where nothing can.
+        num_trials: Number of trials that trained through, at least 1.
+        num_seeds: Number of seeds that each of them was trained with.
+        command: Command that trains the best again, as it is typed; empty where none can.
     """
     how = "once" if num_seeds == 1 else f"with {num_seeds} seeds"
     found = f"not confirmed: found {how} among {counted(num_trials, 'trial')} that trained through"

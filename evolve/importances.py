@@ -48,8 +48,9 @@ class Importances:
         shares: Name and share in 0..1, largest first, adding up to 1; empty if nothing can be said.
         intervals: For each of them the middle 90 % of its share over resamples of the trials; empty beyond 200 trials.
         unclear: Names whose rank another may have as well, by the middle 90 % of ranks over resamples.
-        num_trials: Trials the shares rest on.
-        explained: Part of the variance that a model of the other trials foretells of each, at most 1.
+        num_trials: Number of trials that the shares rest on.
+        explained: Part of the variance that a model of the other trials foretells of each, at most 1; NaN where no
+            model was fitted.
         reason: Why there are no shares; empty if there are.
     """
 
@@ -69,7 +70,8 @@ def importances(
     Args:
         params: Hyperparameters of each completed, feasible trial, choices as text; a conditional one may be missing.
         fitness: Fitness of each of these trials; those whose fitness is not finite are left out.
-        distributions: Optuna's JSON of each hyperparameter, all that were in use; the widest range counts.
+        distributions: All distributions that were in use, as Optuna's JSON, by the name of the hyperparameter; the
+            widest range counts.
     """
     rows = [(param, value) for param, value in zip(params, fitness, strict=True) if isfinite(value)]
     reason = _too_few(len(rows), "completed trials")
@@ -88,7 +90,8 @@ def divergence_importances(
     Args:
         params: Hyperparameters of each trial that diverged or ran to its end, as `importances` takes them.
         is_diverged: Whether each of them diverged.
-        distributions: Optuna's JSON of each hyperparameter, all that were in use; the widest range counts.
+        distributions: All distributions that were in use, as Optuna's JSON, by the name of the hyperparameter; the
+            widest range counts.
     """
     rows = [(param, float(diverged)) for param, diverged in zip(params, is_diverged, strict=True)]
     num_diverged = sum(is_diverged)
@@ -108,9 +111,9 @@ class _Fit(NamedTuple):
     """What a model of trials says.
 
     Attributes:
-        variance_K: Of the curve of each hyperparameter, over the trials.
+        variance_K: Variance of the curve of each hyperparameter over the trials.
         explained: Part of the variance that a model of the other trials foretells of each.
-        penalty: Of the ridge regression.
+        penalty: Penalty of the ridge regression that was taken.
     """
 
     variance_K: Array

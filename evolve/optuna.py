@@ -42,9 +42,9 @@ def objective(
 
     Args:
         study: A study, its name, or the path of its file; of it count data, model, plan, space, seeds and fitness.
-        data: What to train on instead of the study's own data.
-        device: auto, or torch's name of a device.
-        folder: Where checkpoints go, in a folder named after the Optuna study.
+        data: Name or path of the data to train on; None for the study's own.
+        device: torch's name of the device to train on, or `auto` for a GPU where there is one, else the CPU.
+        folder: Folder in which checkpoints are written, below one that is named after the Optuna study.
 
     Raises:
         EvolveError: Study, data or device cannot be used.
@@ -60,9 +60,9 @@ class StudyObjective:
     """Trains once for each of the study's seeds and returns the mean fitness of their last epochs.
 
     Args:
-        study: What is trained.
-        device: torch's name of the device.
-        folder: Where checkpoints go.
+        study: Study whose detector is trained.
+        device: torch's name of the device to train on.
+        folder: Folder in which checkpoints are written, below one that is named after the Optuna study.
     """
 
     def __init__(self, study: Study, *, device: str, folder: Path) -> None:
@@ -117,7 +117,7 @@ class _Run:
             for seed, ended in self._ended.items()
             if ended.cause is not EndCause.STOPPED
         }
-        diverged = [each.reason for each in judgements.values() if each.verdict is Verdict.DIVERGED]
+        diverged = [judgement.reason for judgement in judgements.values() if judgement.verdict is Verdict.DIVERGED]
         self._keep_margin(has_diverged=bool(diverged))
         for seed, ended in self._ended.items():
             if ended.cause is EndCause.STOPPED:
@@ -149,5 +149,5 @@ class _Run:
         study = self._trial.study
         if isinstance(study.sampler, GPSampler | CmaEsSampler):  # these two learn from complete trials alone
             known = told(study.get_trials(deepcopy=False))
-            return min((each.fitness for each in known if not each.has_diverged), default=WORST_FITNESS)
+            return min((trial.fitness for trial in known if not trial.has_diverged), default=WORST_FITNESS)
         raise optuna.TrialPruned(f"diverged: {reason}")

@@ -42,8 +42,8 @@ def trainable(study: str | Study, *, data: str | None = None, device: str = "aut
 
     Args:
         study: A study, its name, or the path of its file; of it count data, model, plan, fixed values and fitness.
-        data: What to train on instead of the study's own data.
-        device: auto, or torch's name of a device, on the machine that trains.
+        data: Name or path of the data to train on; None for the study's own.
+        device: torch's name of the device on the machine that trains, or `auto` for a GPU where it has one.
 
     Raises:
         EvolveError: Study or data cannot be used.

@@ -25,8 +25,8 @@ class SharedGain:
     """The gain of all changes of an ablation, shared out.
 
     Attributes:
-        metric: What it is a gain in.
-        found: Its parts.
+        metric: Name of the metric that it is a gain in, such as fitness.
+        found: Whole gain, its parts, and the seeds that they rest on.
     """
 
     metric: str
@@ -50,7 +50,8 @@ def short_names(plan: ArmPlan) -> tuple[str, dict[str, str]]:
     """What all arms differ in, and what a picture calls each arm: its value alone where it is a single hyperparameter.
 
     Returns:
-        Name of that hyperparameter, empty where arms differ in several; names by those of the arms.
+        Name of the hyperparameter that all arms differ in, empty where they differ in several; and what a picture calls
+        each arm, by the name of the arm.
     """
     differ = list(plan.arms[0].params)
     whole = {arm.name: arm.name for arm in plan.arms}

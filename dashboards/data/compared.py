@@ -38,11 +38,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareView:
-    """What is compared.
+    """Trials and studies that are compared.
 
     Attributes:
-        entries: Left to right, at most `MAX_ENTRIES`.
-        num_chosen: How many the reader chose.
+        entries: Columns of the comparison, left to right, at most `MAX_ENTRIES`.
+        num_chosen: Number of columns that the reader chose, which may be more than are shown.
         measured: Steps of the entries in buckets, with the place of the entry as `slot`, read when they are drawn.
     """
 
@@ -100,7 +100,7 @@ def compared_steps(engine: Engine, entries: Sequence[Entry]) -> Measured:
     """Steps of each entry, with its place as `slot`; nothing is read yet.
 
     Args:
-        engine: The database of all of them.
+        engine: Database that holds the studies of all entries.
         entries: Columns of the comparison. Of each, the seed that diverged is read, or the first one.
     """
     return Measured({"steps": partial(_read, engine, entries)})

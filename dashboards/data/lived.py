@@ -16,9 +16,9 @@ class Lived:
     """What a trial's weights were trained with, from their first epoch on.
 
     Attributes:
-        line: The trials whose epochs they went through, in their order; the last one is the trial itself.
-        first: Searched hyperparameters of the first epoch.
-        changes: What changed later, by the epoch from which on it did.
+        line: Numbers of the trials whose epochs the weights went through, in their order; the last is the trial itself.
+        first: Values of the searched hyperparameters in the first epoch, by name.
+        changes: Values that changed later, by name, for each epoch from which on they hold.
     """
 
     line: tuple[int, ...]
@@ -40,14 +40,14 @@ def lived_in(view: StudyView, number: int) -> Lived | None:
     """What a trial's weights were trained with; None where filters leave some of its trials out, or it has no parent.
 
     Args:
-        view: The study.
-        number: Of the trial.
+        view: Study that the trial belongs to.
+        number: Number of the trial within its study, counted from 0.
     """
     plan = plan_in(view)
     if plan is None or number not in view.parents:
         return None
     line = lineage(dict(view.parents), number)
-    params = {each: view.params_of(each) for each in line}
+    params = {trial: view.params_of(trial) for trial in line}
     if not all(params.values()):
         return None
     first, changes = lived_through(plan, line, params)

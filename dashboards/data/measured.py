@@ -44,7 +44,7 @@ class Measured:
     """Frames with a column `number`, each read at most once; several threads may ask.
 
     Args:
-        readers: What reads each frame.
+        readers: Function that reads each frame, by the name of the frame.
     """
 
     def __init__(self, readers: Mapping[FrameName, Callable[[], pd.DataFrame]]) -> None:
@@ -91,10 +91,10 @@ def measured_of_study(
     Args:
         engine: The database of the study.
         study_id: Optuna's id of the study.
-        name: Of the study.
-        trials: All trials; rows of later ones are left out.
-        params: Hyperparameters of these trials.
-        diagnoses: Diagnosis of each diverged trial by number.
+        name: Name of the study.
+        trials: All trials of the study; what is measured in later ones is left out.
+        params: Hyperparameters of these trials by number, one column each.
+        diagnoses: Stored diagnosis of each diverged trial, by number of the trial.
         compared: Numbers of the trials that can be the best.
     """
     candidates = numbered(trials, compared)
@@ -116,9 +116,9 @@ def step_trials(trials: pd.DataFrame, params: pd.DataFrame, count: int) -> list[
     """Numbers of the trials whose steps are worth reading: the best, and others spread over the learning rates.
 
     Args:
-        trials: All trials.
+        trials: All trials of the study.
         params: Their hyperparameters; without lr0 the trials are spread over their numbers.
-        count: Trials to choose at most.
+        count: Number of trials to choose at most.
     """
     started = trials[trials["verdict"] != "waiting"]["number"]
     best = best_numbers(trials, 1)
@@ -138,7 +138,7 @@ def _epochs(connection: Connection, study_id: int, trials: pd.DataFrame) -> pd.D
 
 
 def _best_curves(connection: Connection, trials: pd.DataFrame) -> pd.DataFrame:
-    """Of as many of the best as findings are about."""
+    """Curves of as many of the best trials as findings are about."""
     through = trials[trials["verdict"].isin(TRAINED_THROUGH)]
     ids = _ids(trials, best_numbers(through, num_top(len(finished(through)))))
     return _of_trials(connection, queries.curve_rows(ids), trials)

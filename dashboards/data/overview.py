@@ -26,13 +26,16 @@ class StudySummary:
 
     Attributes:
         name: Name of the study in Optuna's tables.
-        model, data: What was trained on what; empty if unknown.
-        verdicts: Count of trials by verdict.
-        num_ended: Trials that will not change.
-        num_planned: The budget, or 0 where there is none.
-        best: Best fitness of the trials that ran to their end, of an ablation those that have the seeds of all arms.
-        spread: How far that can be trusted: its interval over seeds, or that there is one; empty if unknown.
-        first_started, last_seen: Seconds since 1970, NaN if unknown.
+        model, data: Name of the network and of the data set that it is trained on; empty if unknown.
+        verdicts: Number of trials by verdict.
+        num_ended: Number of trials that will not change any more.
+        num_planned: Number of trials in the budget, or 0 where there is none.
+        best: Best fitness of the trials that ran to their end, of an ablation those that have the seeds of all arms;
+            NaN where there is none.
+        spread: How far the best fitness can be trusted, in words: its interval over seeds, or that there is one seed;
+            empty if unknown.
+        first_started, last_seen: When the first trial started and when the study was last heard of, in seconds since
+            1970; NaN if unknown.
         is_running: Whether a runner has been heard of lately.
     """
 
@@ -50,7 +53,7 @@ class StudySummary:
 
     @property
     def num_trials(self) -> int:
-        """All trials."""
+        """Number of trials, whatever became of them."""
         return sum(self.verdicts.values())
 
     @property
@@ -75,7 +78,7 @@ def load_overview(engine: Engine, now: float) -> Overview:
 
     Args:
         engine: A database with Optuna's tables and ours.
-        now: Seconds since 1970.
+        now: Present time in seconds since 1970.
     """
     check_tables(engine)
     with engine.connect() as connection:
@@ -92,7 +95,7 @@ def load_overview(engine: Engine, now: float) -> Overview:
     # Of trials that are equally good the first is the best.
     seeds = {study_id: trials[min(trials)] for study_id, trials in by_seed.items()}
     found = [_summary(row, groups.get(row.study_id, []), seeds.get(row.study_id, []), now) for row in rows]
-    ordered = sorted(found, key=lambda each: (not each.is_running, -_or_zero(each.last_seen), each.name))
+    ordered = sorted(found, key=lambda study: (not study.is_running, -_or_zero(study.last_seen), study.name))
     return Overview(studies=tuple(ordered), where=engine.url.render_as_string(hide_password=True))
 
 

@@ -92,7 +92,7 @@ def param_rows(study_id: int) -> Select[Any]:
 
 
 def parent_rows(study_id: int) -> Select[Any]:
-    """Number of each trial that is a child of another, and of that one as JSON."""
+    """Number of each trial that is a child of another, and the number of its parent as JSON."""
     own = ATTRIBUTES.c
     return (
         select(TRIALS.c.number, own.value_json)
@@ -211,9 +211,9 @@ def step_buckets(seeds: Mapping[int, int], width: int, names: Sequence[str] = ST
     """Lowest and highest value of every `width` steps of one seed of each trial, and the count of missing numbers.
 
     Args:
-        seeds: Which seed to read, by trial id.
+        seeds: Seed of the training to read, by trial id.
         width: Steps in a bucket; 1 returns the steps themselves.
-        names: Measurements to read.
+        names: Measurements to read, by the names of their columns.
     """
     step = schema.step
     # Written out, since a bound number would make the two uses of the expression differ for PostgreSQL.
@@ -239,7 +239,7 @@ def steps_up_to(ends: Mapping[int, int], count: int) -> Select[Any]:
 
     Args:
         ends: Last step to read, by trial id.
-        count: Steps to read.
+        count: Number of steps to read, the last one included.
     """
     step = schema.step
     windows = [

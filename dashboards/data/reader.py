@@ -82,7 +82,7 @@ class Reader:
     """The studies of one database, kept as long as nothing about them changes.
 
     Args:
-        url: Any SQLAlchemy URL; its file may come later.
+        url: SQLAlchemy URL of any database; an SQLite file may come later.
     """
 
     def __init__(self, url: str) -> None:
@@ -126,7 +126,7 @@ class Reader:
         """The study as it is now.
 
         Raises:
-            UnavailableError: There is none, or the database cannot be read.
+            UnavailableError: There is no such study, or the database cannot be read.
         """
         with self._lock, explained():
             return self._study(name)[1]
@@ -139,7 +139,7 @@ class Reader:
             has_all: Whether pictures draw every trial, however many there are.
 
         Raises:
-            UnavailableError: It cannot be read.
+            UnavailableError: The database cannot be read, or has no such study or trial, or there is no such page.
         """
         with explained():
             if state.page == "/":

@@ -37,7 +37,7 @@ def search_of(view: StudyView) -> Search | Empty:
         )
         for number, verdict, fitness in ended.itertuples(index=False)
     ]
-    known = [each for each in tried if each.params.keys() == study.space.keys()]
+    known = [trial for trial in tried if trial.params.keys() == study.space.keys()]
     return Search(study=study, tried=known, losses=_losses(view))
 
 

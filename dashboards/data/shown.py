@@ -37,8 +37,8 @@ def none_shown(view: StudyView, what: str, are_meant: Callable[[pd.DataFrame], p
 
     Args:
         view: A study, narrowed or not.
-        what: What the trials would have done, such as `diverged`.
-        are_meant: From rows of trials to the rows of those that did.
+        what: What trials of that kind did, such as `diverged`, as part of a sentence.
+        are_meant: Function from rows of trials to the rows of those that did.
     """
     if view.left_out.empty:
         return ""
@@ -82,8 +82,8 @@ def none_measured(view: TrialView, not_recorded: str) -> Empty:
     """Why nothing is known that is measured after each epoch of a training.
 
     Args:
-        view: The trial.
-        not_recorded: What is said where an epoch was finished all the same.
+        view: Trial whose training is shown.
+        not_recorded: Text for a training that has finished an epoch all the same.
     """
     if not view.measured.frame("epochs").empty:
         return Empty(not_recorded)

@@ -67,9 +67,9 @@ class StudyFacts:
 
     Attributes:
         name: Name of the study, as a person wrote it.
-        config: The resolved study.
+        config: Configuration of the study as it was resolved; empty where evolve did not make it.
         data_summary: Counts of images, boxes and classes by split.
-        created: Seconds since 1970, not a number if unknown.
+        created: When the study was made, in seconds since 1970; NaN if unknown.
     """
 
     name: str
@@ -116,16 +116,16 @@ class StudyView:
     """Everything the pages show of a study.
 
     Attributes:
-        facts: What was asked for.
+        facts: Name of the study, its configuration and its data.
         space: Axes of the search, in the order of the study.
         trials: One row a trial by number, columns as in `TRIAL_COLUMNS`.
         params: Hyperparameters by trial number, one column each: numbers, or text for choices.
-        distributions: Optuna's JSON of each hyperparameter, all that were in use.
+        distributions: All distributions that each hyperparameter was drawn from, as Optuna's JSON.
         measured: What was measured in the trials, read when a picture first needs it.
         diagnoses: Diagnosis of each diverged trial by number.
         findings: What the data check found: first rows of each kind.
-        finding_counts: Count by kind.
-        environments: Identity, facts and count of trials of each environment.
+        finding_counts: Number of all findings of the data check by kind.
+        environments: Identity, facts and number of trials of each environment.
         notes: What people wrote about trials: number, created, author, text and tag.
         events: What happened besides: number of the trial (missing where it is about the study), created, kind and
             message.

@@ -46,7 +46,7 @@ class Outline:
 
     @property
     def num_scales(self) -> int:
-        """Scales of the network."""
+        """Number of scales of the network; 0 where no step is stored."""
         return max((row.num_scales for row in self.lengths), default=0)
 
 
@@ -55,10 +55,10 @@ class TrialView:
     """Everything the page of a trial shows.
 
     Attributes:
-        study: The whole study.
+        study: Study of the trial, with all its other trials.
         number: Number of the trial within the study, from 0.
-        seed: Whose steps and epochs are shown.
-        diverged_seed: The one that diverged; None where none did, or it is not known.
+        seed: Seed of the training whose steps and epochs are shown.
+        diverged_seed: Seed of the training that diverged; None where none did, or it is not known.
         outline: How far the trial is stored.
         measured: Steps and epochs of that seed, each frame read when a panel first needs it.
     """
@@ -77,7 +77,7 @@ class TrialView:
 
     @property
     def verdict(self) -> str:
-        """What became of it."""
+        """What became of the trial."""
         return str(self.row["verdict"])
 
     @property
@@ -144,10 +144,10 @@ def load_trial(engine: Engine, study: StudyView, number: int, outline: Outline, 
 
     Args:
         engine: The database of the study.
-        study: The whole study.
+        study: Study of the trial, with all its other trials.
         number: Number of the trial within the study, from 0.
-        outline: How far it is stored.
-        seed: Whose steps to show; by default the one that diverged, or the first.
+        outline: How far the trial is stored.
+        seed: Seed of the training whose steps to show; None for the one that diverged, or else the first.
 
     Raises:
         StudyNotFoundError: The study has no such trial, or the trial has no such seed.
@@ -190,7 +190,7 @@ def diverged_seed(
     """Seed of the training that diverged; None where none did, or it cannot be told.
 
     Args:
-        connection: The database of the trial.
+        connection: Connection to the database of the trial.
         trial_id: Optuna's id of the trial.
         diagnosis: Stored diagnosis, empty where there is none. Without a seed, its step is looked up in each training.
         seeds: Seeds whose trainings have steps.

@@ -96,12 +96,12 @@ def studies_seen() -> Select[Any]:
 
 
 def can_be_best(number: ColumnElement[int], study_id: ColumnElement[int], compared: Mapping[int, range]) -> Any:
-    """Whether a trial is none that only tunes for others.
+    """Condition that a trial can be the best of its study: of an ablation some only tune for others, or add seeds.
 
     Args:
-        number: Of the trial.
-        study_id: Of its study.
-        compared: Numbers of the trials that can be the best, by study; all of those that are not named.
+        number: Column with the number of the trial.
+        study_id: Column with the id of its study.
+        compared: Numbers of the trials that can be the best, by study id; in a study that is not named all can.
     """
     return and_(true(), *(or_(study_id != own, number.between(of.start, of.stop - 1)) for own, of in compared.items()))
 
@@ -110,7 +110,7 @@ def outcome_counts(compared: Mapping[int, range] = ALL) -> Select[Any]:
     """Trials of each study by state and verdict, with the best fitness and the first and last moment of each group.
 
     Args:
-        compared: Numbers of the trials that can be the best, by study; all of those that are not named.
+        compared: Numbers of the trials that can be the best, by study id; in a study that is not named all can.
     """
     ours = schema.trial
     is_candidate = can_be_best(TRIALS.c.number, TRIALS.c.study_id, compared)
@@ -140,7 +140,7 @@ def best_trainings(compared: Mapping[int, range]) -> Select[Any]:
     """Fitness of each seed of the trials that have the highest fitness of their study and trained through.
 
     Args:
-        compared: Numbers of the trials that can be the best, by study; all of those that are not named.
+        compared: Numbers of the trials that can be the best, by study id; in a study that is not named all can.
     """
     trial, training = schema.trial, schema.training
     is_through = and_(trial.c.verdict.in_(TRAINED_THROUGH), can_be_best(trial.c.number, trial.c.study_id, compared))

@@ -19,9 +19,9 @@ class Bar:
     """A part of a gain.
 
     Attributes:
-        name: What stands beside it.
-        start: Where the bar begins.
-        length: The part; below 0 it goes back.
+        name: Name that stands beside the bar.
+        start: Where the bar begins, in units of the metric.
+        length: Size of the part, in units of the metric; below 0 the bar goes back.
         low, high: Ends of the interval of the part; NaN where there is none.
         is_whole: Whether it is the whole gain rather than a part.
     """
@@ -35,7 +35,7 @@ class Bar:
 
     @property
     def color(self) -> str:
-        """The whole's own; else of a gain or a loss that its interval tells from none."""
+        """Colour of the whole gain, of a gain or a loss that its interval tells from none, or of what may be none."""
         if self.is_whole:
             return theme.ACCENT
         return GAIN if self.low > 0 else LOSS if self.high < 0 else theme.NEUTRAL
@@ -45,8 +45,8 @@ def gain_bars(bars: Sequence[Bar], *, metric: str) -> go.Figure:
     """The bars top to bottom, each with its interval at its end.
 
     Args:
-        bars: At least one.
-        metric: What they are a gain in.
+        bars: Bars to draw, at least one.
+        metric: Name of the metric that they are a gain in.
     """
     names = [theme.label(bar.name, most=MAX_NAME) for bar in bars]
     places = list(range(len(bars)))

@@ -14,7 +14,7 @@ def mark_selected(figure: go.Figure, numbers: Collection[int]) -> go.Figure:
 
     Args:
         figure: A figure whose traces have the trial number of each point in `customdata`.
-        numbers: Selected trials.
+        numbers: Numbers of the selected trials; empty where none is selected.
     """
     if not numbers:
         return figure

@@ -21,10 +21,10 @@ def add_choice(
     """Lets a reader choose which traces are visible; where there is one label, there is nothing to choose.
 
     Args:
-        figure: Its traces in groups of the same size, one after another.
-        labels: Of each group.
+        figure: Figure whose traces stand in groups of the same size, one after another; it is changed in place.
+        labels: Label of each group, in the order of the groups.
         shown: Place of the group that is visible at first.
-        prefix: What stands before the label that is chosen.
+        prefix: Text that stands before the label that is chosen.
         layouts: What else a choice changes in the layout, by Plotly's path; one for each group or none at all.
     """
     size = len(figure.data) // len(labels)

@@ -19,13 +19,13 @@ def module_map(traced: Sequence[StepTraced], norm: str, *, title: str) -> go.Fig
     """One norm of every module in every step, by powers of ten; a cross where it is no finite number.
 
     Args:
-        traced: Steps in order, at least one, of a network whose modules are those of the last.
-        norm: Which of them, a field of `ModuleTraced`; a module that has none in any step is left out.
-        title: What it is a norm of, above the picture.
+        traced: Traced steps in order, at least one; the modules of the last one are shown.
+        norm: Name of the norm, a field of `ModuleTraced`; a module that has none in any step is left out.
+        title: Title above the picture, which says what it is a norm of.
     """
-    steps = [each.step for each in traced]
+    steps = [step.step for step in traced]
     found = {
-        module.name: [norm_at(each.modules, place, norm) for each in traced]
+        module.name: [norm_at(step.modules, place, norm) for step in traced]
         for place, module in enumerate(traced[-1].modules)
     }
     found = {name: norms for name, norms in found.items() if any(value is not None for value in norms)}

@@ -18,12 +18,12 @@ class Series:
     """Curves that share an axis.
 
     Attributes:
-        title: On the y axis, with its unit.
-        curves: Name and curve, by step unless `by_epoch`.
+        title: Title of the y axis, with its unit.
+        curves: Name and points of each curve, by step unless `by_epoch`.
         is_log: Whether the axis is logarithmic where the values are positive.
         by_epoch: Whether x counts epochs.
-        points: Curves drawn as points, of fewer values.
-        slots: Which colour each curve has, the same in all pictures of a page; in order where there are none.
+        points: The same of what has fewer values and is drawn as points.
+        slots: Place of each curve's colour, the same in all pictures of a page; in order where there are none.
         is_overlay: Whether each curve is another trial, named by a key outside the picture: a cross in its own colour
             marks where it diverged, and an early one gets room on a logarithmic x axis.
     """
@@ -45,13 +45,13 @@ LOWER_EDGE = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange"
 
 
 def series(data: tuple[Series, ...], *, x: str = "step") -> tuple[go.Figure, ...]:
-    """One figure for each, curves named in its legend.
+    """One figure for each group of curves that share an axis, curves named in its legend.
 
     Args:
-        data: What to draw.
-        x: What is counted where it is not epochs.
+        data: Curves of each figure.
+        x: Title of the x axis of curves that are not by epoch.
     """
-    return tuple(_figure(item, "epochs trained" if item.by_epoch else x) for item in data)
+    return tuple(_figure(axis_series, "epochs trained" if axis_series.by_epoch else x) for axis_series in data)
 
 
 def _figure(data: Series, x: str) -> go.Figure:

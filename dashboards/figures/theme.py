@@ -91,8 +91,8 @@ def hover_texts(rows: pd.DataFrame, params: pd.DataFrame) -> list[str]:
     """Trial, verdict, fitness and hyperparameters of each row, one line each.
 
     Args:
-        rows: number, verdict and fitness.
-        params: Hyperparameters by number.
+        rows: Trials, with the columns number, verdict and fitness.
+        params: Hyperparameters by number of the trial, one column each.
     """
     names = list(params.columns)[:MAX_HOVER]
     labels = [f"<br>{label(name)} " for name in names]
@@ -176,8 +176,8 @@ def axis_layout(parameter: Parameter, values: Iterable[float]) -> dict[str, Any]
     """Plotly's settings for an axis over a hyperparameter: logarithmic where the space is, choices by name.
 
     Args:
-        parameter: The axis; all of its range is shown.
-        values: Trials on it; one outside the range, asked for by hand, is shown as well.
+        parameter: Hyperparameter on the axis; all of its range is shown.
+        values: Values of the trials; one outside the range, asked for by hand, is shown as well.
     """
     if parameter.is_categorical:
         return {
@@ -211,14 +211,14 @@ def log_axis(low: float, high: float, *, most: int = 7) -> dict[str, Any]:
 
     Args:
         low, high: Smallest and largest number shown, above 0.
-        most: Labels there is room for.
+        most: Number of labels that there is room for.
     """
     first, last = floor(log10(low)), ceil(log10(high))
     if last - first <= 2:
         ticks = [mantissa * 10.0**power for power in range(first, last + 1) for mantissa in (1, 2, 5)]
     else:
-        every = ceil((last - first + 1) / most)
-        ticks = [10.0**power for power in range(first, last + 1, every)]
+        stride = ceil((last - first + 1) / most)
+        ticks = [10.0**power for power in range(first, last + 1, stride)]
     return {"type": "log", "tickvals": ticks, "ticktext": [formatting.number(tick) for tick in ticks]}
 
 
@@ -274,9 +274,9 @@ def add_edge(
     """A dashed line across the plot where trials begin to diverge, with words beside it.
 
     Args:
-        figure: Has one plot; a strip beneath it is crossed as well.
+        figure: Figure with one plot; a strip beneath it is crossed as well.
         at: Value on the axis.
-        text: What the line says, as the axis has room for it.
+        text: Words beside the line, as short as the axis has room for.
         axis: Which axis the value is on, x or y.
         is_log: Whether that axis is logarithmic.
         is_late: Whether the value is nearer to the end of the axis, so that the words stand before it.

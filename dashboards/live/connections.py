@@ -34,8 +34,8 @@ class GatedParser(HTTPRequestParser):  # type: ignore[misc]  # it declares no ty
     """Waitress' parser with the one query it has no setting for: whether a body is waited for.
 
     Args:
-        adjustments: Waitress' own.
-        may_send_body: Tells from what stands before a body whether it will be read.
+        adjustments: Settings of Waitress.
+        may_send_body: Function that tells from what stands before a body whether it will be read.
     """
 
     body_rcv: Any
@@ -49,7 +49,7 @@ class GatedParser(HTTPRequestParser):  # type: ignore[misc]  # it declares no ty
         """Reads what stands before a body; one that nobody will read is left in the line, which closes then.
 
         Raises:
-            ParsingError: It is no such thing.
+            ParsingError: What stands there is no valid header.
         """
         super().parse_header(header_plus)
         if self.body_rcv is None or self._may_send_body(Request(self._environ(), populate_request=False)):
@@ -72,7 +72,7 @@ def close_overdue(channels: Iterable[HTTPChannel], now: float, most: int) -> Non
 
     Args:
         channels: Every connection that is open.
-        now: Seconds of the clock by which they were opened.
+        now: Present time in seconds, of the clock by which they were opened.
         most: Number of connections that may stay.
     """
     num_open, waiting = 0, []

@@ -18,10 +18,10 @@ def state_of(
     """The state that the controls of a page say.
 
     Args:
-        before: What the page is about, and what it showed.
+        before: State of the page until now: what it is about, and what it showed.
         values: Identity and value of each control.
-        selection: Selected trials as text.
-        view_state: What is zoomed, ordered and hidden.
+        selection: Numbers of the selected trials as text, such as 2-9,12; empty for none.
+        view_state: What is zoomed, ordered and hidden, as the browser holds it.
 
     Raises:
         ValueError: A control holds what cannot be understood.

@@ -90,7 +90,7 @@ def block_list(reader: Reader, state: PageState, key: str, *, has_all: bool = Fa
     """The blocks of one panel.
 
     Args:
-        reader: Reads the database.
+        reader: Reader of the database.
         state: What the page shows.
         key: Key of the panel.
         has_all: Whether every trial is drawn, however many there are.

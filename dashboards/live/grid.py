@@ -106,7 +106,7 @@ def grid_rows(table: Table, request: dict[str, Any], study: str) -> dict[str, An
 
     Args:
         table: The table with all its rows.
-        request: startRow, endRow and sortModel.
+        request: What the grid asks for, with the keys startRow, endRow and sortModel; any may be missing.
         study: Name of the study, for links to its trials.
     """
     rows = list(table.rows)
@@ -123,9 +123,12 @@ def _sorted_rows(rows: list[tuple[Cell, ...]], index: int, *, is_descending: boo
         return row[index] == "" or row[index] != row[index]
 
     known = [row for row in rows if not is_missing(row)]
-    # Text and numbers have no order between them; text comes last.
-    known.sort(key=lambda row: (isinstance(row[index], str), row[index]), reverse=is_descending)
-    return known + [row for row in rows if is_missing(row)]
+    # Text and numbers have no order between them; text comes after numbers, whichever way each is sorted.
+    numbers = [row for row in known if not isinstance(row[index], str)]
+    texts = [row for row in known if isinstance(row[index], str)]
+    for alike in (numbers, texts):
+        alike.sort(key=lambda row: row[index], reverse=is_descending)
+    return numbers + texts + [row for row in rows if is_missing(row)]
 
 
 def _grid_row(table: Table, row: tuple[Cell, ...], study: str) -> dict[str, str]:

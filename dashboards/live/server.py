@@ -42,7 +42,7 @@ class DashboardServer:
 
     Args:
         application: WSGI application that makes the responses.
-        listener: A bound socket.
+        listener: Socket that is bound and listens.
         access: Who may read.
     """
 
@@ -109,10 +109,10 @@ def make_dashboard_server(storage: str, *, host: str, port: int, token: str) -> 
     """A server that is bound to its port and not yet serving.
 
     Args:
-        storage: Any SQLAlchemy URL.
+        storage: SQLAlchemy URL of any database.
         host: Address to listen on.
-        port: 0 takes a free one.
-        token: What readers must know; empty on this machine alone.
+        port: Port to listen on; 0 takes a free one.
+        token: What readers must know; may be empty where only this machine reaches the server.
 
     Raises:
         DashboardError: The database or the port cannot be used, or others could read without a token.

@@ -29,7 +29,7 @@ class Trace:
     """A measurement over the last steps of a training.
 
     Attributes:
-        name: What was measured.
+        name: Name of what was measured, such as gradient norm.
         values: The measurement at each step, shape (steps,); NaN where it was not finite.
         limit: Value above which training is in danger; NaN if there is none.
     """
@@ -46,7 +46,7 @@ class Approach:
     Attributes:
         number: Number of the trial within the study, from 0.
         setting: Name and value of the trial's first hyperparameter, as text.
-        end: Step that was not finite.
+        end: Step at which the trial diverged, counted from 0.
         steps: Steps relative to the end, rising to 0.
         traces: Largest box logit, update over weights, gradient norm, and the term of the loss that broke.
         first_warning: First step whose update was too large, relative to the end; NaN if unknown.
@@ -67,7 +67,7 @@ def rows(view: StudyView) -> tuple[Approach, ...] | Empty:
     if view.last_steps.empty:
         return Empty("No steps of the diverged trials are stored, so their last ones cannot be shown.")
     found = [_approach_of(view, int(str(number)), rows) for number, rows in view.last_steps.groupby("number")]
-    return tuple(sorted(found, key=lambda each: (each.end, each.number)))
+    return tuple(sorted(found, key=lambda approach: (approach.end, approach.number)))
 
 
 def _approach_of(view: StudyView, number: int, rows: pd.DataFrame) -> Approach:

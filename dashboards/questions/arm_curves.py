@@ -24,7 +24,7 @@ class ArmCurve:
     """The runs of an arm by epoch: columns epoch (from 1), mean, low, high and runs.
 
     Attributes:
-        arm: Its name.
+        arm: Name of the arm.
         points: One row an epoch, over the runs that reached it with a finite value.
     """
 
@@ -37,9 +37,9 @@ class ArmCurves:
     """The curves of all arms, the baseline first.
 
     Attributes:
-        metric: What is measured.
-        curves: One for each arm that has an epoch.
-        names: What the picture calls each arm.
+        metric: Name of the metric, such as fitness.
+        curves: Curve of each arm that has an epoch.
+        names: What the picture calls each arm, by the name of the arm.
     """
 
     metric: str

@@ -24,9 +24,10 @@ class ByClass:
     """Average precision of each class over the epochs.
 
     Attributes:
-        curves: Classes that have labels, the worst after the last epoch first, at most `MAX_CURVES` of them.
-        num_classes: How many have labels.
-        last: Every class on every split after the last epoch.
+        curves: AP50 and AP50-95 by epoch, each with a curve for each class that has labels, the worst after the last
+            epoch first, at most `MAX_CURVES` of them; none where no class has labels.
+        num_classes: Number of classes that have labels.
+        last: Scores of every class on every split after the last epoch.
     """
 
     curves: tuple[Series, ...]

@@ -30,12 +30,12 @@ def rows(view: StudyView) -> Confirmation | Empty:
 
 def draw(data: Confirmation) -> go.Figure:
     """What the search found of each candidate, and its mean with fresh seeds and their 95 % interval."""
-    names = [each.name for each in data.candidates]
-    means = [each.again.mean for each in data.candidates]
-    reaches = [each.again.high - each.again.mean for each in data.candidates]
+    names = [candidate.name for candidate in data.candidates]
+    means = [candidate.again.mean for candidate in data.candidates]
+    reaches = [candidate.again.high - candidate.again.mean for candidate in data.candidates]
     figure = theme.new_figure(height=140 + 34 * len(names), x="fitness", y="", showlegend=True)
     figure.add_scatter(
-        x=[each.found for each in data.candidates],
+        x=[candidate.found for candidate in data.candidates],
         y=names,
         mode="markers",
         marker={"color": theme.NEUTRAL, "symbol": "circle-open", "size": 11, "line": {"width": 2}},
@@ -54,7 +54,7 @@ def draw(data: Confirmation) -> go.Figure:
             "width": 5,
         },
         name="with fresh seeds, 95 % interval",
-        hovertext=[f"{each.name}: {each.text} with fresh seeds" for each in data.candidates],
+        hovertext=[f"{candidate.name}: {candidate.text} with fresh seeds" for candidate in data.candidates],
         hoverinfo="text",
     )
     figure.update_layout(yaxis={"type": "category", "autorange": "reversed"})
@@ -76,7 +76,8 @@ def _table(data: Confirmation) -> Table:
             Column(title="against the defaults", is_long=True),
         ),
         rows=tuple(
-            (*_numbers(each), verdicts[each.arm].sentence if each.arm in verdicts else "") for each in data.candidates
+            (*_numbers(candidate), verdicts[candidate.arm].sentence if candidate.arm in verdicts else "")
+            for candidate in data.candidates
         ),
     )
 

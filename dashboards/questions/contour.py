@@ -33,9 +33,11 @@ class Contour:
 
     Attributes:
         x, y: Hyperparameters on the two axes.
-        x_values, y_values: Where the map is known, shape (GRID,) each.
-        fitness: Shape (GRID, GRID), rows are y; NaN far from every trial, and where most of those near diverged.
-        rows: number, verdict, fitness, and the values x and y of the trials behind it and of those that diverged.
+        x_values, y_values: Values of the hyperparameters at the places of the map, shape (GRID,) each.
+        fitness: Smoothed fitness, shape (GRID, GRID), rows are y; NaN far from every trial, and where most of those
+            near diverged.
+        rows: Trials behind the map and those that diverged, with the columns number, verdict, fitness, and the values
+            x and y.
         edges: Where training diverges, for each axis of the study that has such a value.
     """
 

@@ -30,12 +30,14 @@ class Convergence:
     """Average precision by epoch.
 
     Attributes:
-        curves: All trials, or where they are too many a faithful choice of each verdict and the best.
-        band: 10, 50 and 90 % of all trials that ran to their end, by epoch; empty where every curve is drawn.
-        num_curves: Trials that finished an epoch.
-        best_number: Trial of the best fitness, or None.
-        ends: number and x of every trial that diverged, x in epochs trained; also of those that finished no epoch.
-        selected: Trials that stand out because the reader selected them.
+        curves: Curves of all trials, or where they are too many of a faithful choice of each verdict and the best.
+        band: 10, 50 and 90 % quantiles over all trials that ran to their end, by epoch; empty where every curve is
+            drawn.
+        num_curves: Number of trials that finished an epoch.
+        best_number: Number of the trial with the best fitness; None where there is none.
+        ends: Every trial that diverged, also those that finished no epoch, with the columns number and x, in epochs
+            trained.
+        selected: Numbers of the trials that stand out because the reader selected them.
     """
 
     curves: tuple[Curve, ...]

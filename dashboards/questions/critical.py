@@ -19,9 +19,11 @@ class CriticalRate:
     """The learning rate from which on the first update at the full rate raises the loss of its own batch.
 
     Attributes:
-        value: Median over the trials that measured it, as `lr0`; or what was measured before the first of them.
-        lowest, highest: Quarter and three quarters of them; or the rates that it was found between.
-        num_trials: How many did; 0 where it was measured before.
+        value: Median of the rate over the trials that measured it, as `lr0`; or what was measured before the first of
+            them.
+        lowest, highest: Lower and upper quartile of the rate over these trials; or, where it was measured before them,
+            the lowest and the highest rate that was measured.
+        num_trials: Number of trials that measured it; 0 where it was measured before the first of them.
     """
 
     value: float
@@ -31,7 +33,7 @@ class CriticalRate:
 
     @property
     def label(self) -> str:
-        """What stands beside its line."""
+        """Words that stand beside the line of the rate."""
         return f"critical rate {number(self.value)}"
 
     @property
@@ -76,7 +78,7 @@ def _measured_before(space: object) -> CriticalRate | None:
     if not isinstance(axis, Mapping) or axis.get("edge") is None:
         return None
     edge = float(axis["edge"])
-    measured = [float(each) for each in axis.get("measured") or (edge,)]
+    measured = [float(rate) for rate in axis.get("measured") or (edge,)]
     return CriticalRate(value=edge, lowest=min(measured), highest=max(measured), num_trials=0)
 
 

@@ -31,7 +31,7 @@ def rows(view: StudyView) -> tuple[Prose, Table] | Prose | Empty:
     table_rows = []
     for row in cures.to_dict("records"):
         diagnosis = view.diagnoses.get(int(row["number"]), {})
-        cause = next((each.cause.text for each in causes_of(diagnosis)), "")
+        cause = next((explanation.cause.text for explanation in causes_of(diagnosis)), "")
         changed = ", ".join(remedy.setting for remedy in remedies_of(diagnosis))
         known = is_cured(row["verdict"])
         cured = "" if known is None else "yes" if known else "no"

@@ -22,14 +22,14 @@ from evolve.findings.edges import Edge, edge_sentence
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DivergenceMap:
-    """Where in the space trainings diverge; `y` is None if the study has one axis.
+    """Where in the space trainings diverge.
 
     Attributes:
-        x, y: Hyperparameters on the two axes.
-        rows: number, verdict, fitness, and the values x and y.
-        params: A row of hyperparameters by the number of each trial.
-        sentences: What parts the diverged trials from the others.
-        edges: The same as values, for each axis of the study that has one.
+        x, y: Hyperparameters on the two axes; `y` is None if the study has one axis.
+        rows: Trials, with the columns number, verdict, fitness, and the values x and, where there is a second axis, y.
+        params: Hyperparameters by number of the trial, one column each.
+        sentences: What parts the diverged trials from the others, in sentences.
+        edges: Values that part the diverged trials from the others, for each axis of the study that has one.
         critical: Where critical ratios put the edge, before a trial is lost; None where none were measured.
     """
 

@@ -25,11 +25,11 @@ class History:
     """Every trial that has started, by number.
 
     Attributes:
-        trials: Rows with number, verdict and fitness.
-        params: A row of hyperparameters by the number of each of these trials.
-        best: Best fitness up to each row.
-        best_number: Trial of the best fitness, or None.
-        parents: Number of the trial that each child was changed from.
+        trials: Trials, with the columns number, verdict and fitness.
+        params: Hyperparameters by number of the trial, one column each.
+        best: Best fitness of the study up to each of these trials, shape (trials,); NaN while there is none.
+        best_number: Number of the trial with the best fitness; None where there is none.
+        parents: Number of the trial that each child was changed from, by number of the child.
     """
 
     trials: pd.DataFrame

@@ -21,12 +21,12 @@ KEPT = 16  # answers, of as many studies and choices of trials
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """What is shown.
+    """Importances of the hyperparameters of a study.
 
     Attributes:
-        best: For the fitness, over the trials that ran to their end.
-        diverging: For diverging, over these and the trials that diverged.
-        num_diverged: How many of them diverged.
+        best: Importances for the fitness, over the trials that ran to their end.
+        diverging: Importances for diverging, over these and the trials that diverged.
+        num_diverged: Number of trials that diverged.
     """
 
     best: Importances
@@ -63,7 +63,7 @@ def _worked_out(
     distributions: tuple[tuple[str, tuple[str, ...]], ...],
 ) -> Rows:
     """What follows of these trials; kept until another one ends, since resampling takes longer than drawing."""
-    good, bad = [dict(each) for each in ended], [dict(each) for each in diverged]
+    good, bad = [dict(params) for params in ended], [dict(params) for params in diverged]
     known = dict(distributions)
     is_diverged = [False] * len(good) + [True] * len(bad)
     return Rows(

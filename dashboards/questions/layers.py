@@ -34,9 +34,10 @@ class Chosen:
     """One number by layer, that a reader may choose to see.
 
     Attributes:
-        label: What the reader chooses.
-        title: On the y axis.
-        rows: `epoch`, how many were over; `layer`, counted from 1 at the images; `value`, and all that is recorded.
+        label: Name by which the reader chooses it.
+        title: Title of the y axis.
+        rows: A row for each time and layer: `epoch`, the number of epochs that were over; `layer`, counted from 1 at
+            the images; `value`, and all that is recorded.
         is_log: Whether the axis is logarithmic.
     """
 
@@ -51,8 +52,9 @@ class Histograms:
     """Histograms of all layers at several times.
 
     Attributes:
-        part: Whose they are, such as weights.
-        maps: Epochs that were over, and shares by distance from the mean (row) and layer (column).
+        part: Name of what is counted, such as weights.
+        maps: For each time the number of epochs that were over, and shares of the values in 0..1 by distance from the
+            mean (row) and layer (column); NaN for a layer without such values.
     """
 
     part: str

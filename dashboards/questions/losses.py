@@ -30,12 +30,12 @@ class Losses:
 
     Attributes:
         name: Name of a term of the loss, or total.
-        best_number: Trial of the best fitness, or None.
+        best_number: Number of the trial with the best fitness; None where there is none.
         best: Epochs of that trial with its train and val loss.
-        train, val: 10, 50 and 90 % over the trials that ran to their end, by epoch.
+        train, val: 10, 50 and 90 % quantiles of the loss over the trials that ran to their end, by epoch.
         num_trials: Number of trials that ran to their end.
-        by_images: The same after the last epoch over the number of training images, mean of all trials that ran to
-            their end with so many; empty where that number was not searched.
+        by_images: Training and validation loss after the last epoch by number of training images, mean of all trials
+            that ran to their end with so many; empty where that number was not searched.
         not_finite: Every trial with a validation loss that was no number, and after which epochs, counted from 1.
     """
 
@@ -55,7 +55,7 @@ def rows(view: StudyView) -> Losses | Empty:
 
 
 def term_rows(view: StudyView) -> tuple[Losses, ...] | Empty:
-    """The same for each term of the loss."""
+    """Each term of the loss, of the best trial and of all that ran to their end, on training and validation images."""
     terms = [_rows_of(view, term, (term,)) for term in TERMS]
     if missing := [term for term in terms if isinstance(term, Empty)]:
         return missing[0]
@@ -130,16 +130,16 @@ def draw_terms(data: tuple[Losses, ...]) -> tuple[go.Figure, ...]:
 
 
 def _draw_by_images(data: Sequence[Losses], *, height: int, showlegend: bool) -> Iterator[go.Figure]:
-    for each in data:
-        if each.by_images.empty:
+    for losses in data:
+        if losses.by_images.empty:
             continue
-        images = each.by_images["images"]
+        images = losses.by_images["images"]
         figure = theme.new_figure(
-            height=height, x="training images", y=f"{each.name} loss, last", showlegend=showlegend
+            height=height, x="training images", y=f"{losses.name} loss, last", showlegend=showlegend
         )
         figure.update_layout(xaxis=theme.log_axis_over(images), yaxis={"rangemode": "tozero"})
         for name, column, dash in (("training", "train", "solid"), ("validation", "val", "dash")):
-            add_line(figure, images, each.by_images[column], name, color=theme.ACCENT, width=2.5, dash=dash)
+            add_line(figure, images, losses.by_images[column], name, color=theme.ACCENT, width=2.5, dash=dash)
             figure.data[-1].update(mode="lines+markers")
         yield figure
 

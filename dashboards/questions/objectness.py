@@ -32,8 +32,9 @@ class OfScale:
     """Objectness at one scale, by epoch.
 
     Attributes:
-        stride: Pixels a cell.
-        matched, others: epoch, places, and mean and spread of objectness and IoU.
+        stride: Side of a cell of the scale's grid in pixels.
+        matched, others: Predictions that the loss trains towards a label, and all others: a row an epoch, counted from
+            1, with their number as places, and mean and spread of objectness and IoU.
     """
 
     stride: int
@@ -46,10 +47,10 @@ class Spread:
     """How objectness is spread over the matched predictions of a scale.
 
     Attributes:
-        stride: Pixels a cell.
-        epochs: Counted from 1.
-        shares: Share of the predictions by objectness (row) and epoch (column).
-        densities: Epoch, and counts by objectness (row) and IoU (column).
+        stride: Side of a cell of the scale's grid in pixels.
+        epochs: Epochs that were validated, counted from 1, shape (epochs,).
+        shares: Share of the predictions, 0..1, by objectness (row) and epoch (column).
+        densities: For some of the epochs, the epoch and counts by objectness (row) and IoU (column).
     """
 
     stride: int
@@ -102,7 +103,7 @@ def _spread(scale: int, part: pd.DataFrame) -> Spread:
 
 def draw(data: tuple[OfScale, ...]) -> tuple[go.Figure, ...]:
     """One figure for each scale."""
-    return tuple(_draw_scale(each) for each in data)
+    return tuple(_draw_scale(scale) for scale in data)
 
 
 def _draw_scale(data: OfScale) -> go.Figure:
@@ -129,7 +130,7 @@ def _add_mean(figure: go.Figure, rows: pd.DataFrame, what: str, name: str, color
 
 def draw_spread(data: tuple[Spread, ...]) -> tuple[go.Figure, ...]:
     """For each scale the shares over all epochs, then the counts of a chosen one."""
-    return (*(_draw_shares(each) for each in data), *(_draw_density(each) for each in data))
+    return (*(_draw_shares(spread) for spread in data), *(_draw_density(spread) for spread in data))
 
 
 def _draw_shares(data: Spread) -> go.Figure:

@@ -23,11 +23,11 @@ class Panel:
     """One section of a page.
 
     Attributes:
-        key: Unique on a page; its anchor.
-        title: What is shown.
-        caption: How to read it.
-        rows: From what the page is about, such as a study, to the rows shown, or why there are none.
-        blocks: From those rows to what is drawn, top to bottom; rows that are blocks already need none.
+        key: Name of the panel, unique on a page, and its anchor.
+        title: Heading: the question, or what is shown.
+        caption: How to read the panel; empty where nothing need be said.
+        rows: Function from what the page is about, such as a study, to the rows shown, or why there are none.
+        blocks: Function from those rows to what is drawn, top to bottom; rows that are blocks already need none.
         follows_selection: Whether the rows depend on which trials are selected; other pictures only mark them.
         has_points: Whether each trial is a point, so that a choice of them is drawn where they are very many.
         is_optional: Whether a page that stays as it is leaves it out where it has nothing to show.
@@ -43,7 +43,7 @@ class Panel:
     is_optional: bool = False
 
     def draw(self, view: object) -> tuple[Block, ...]:
-        """What the panel shows."""
+        """Blocks that the panel shows of what the page is about."""
         found = self.rows(view)
         if isinstance(found, Empty):
             return (found,)

@@ -30,12 +30,13 @@ class Parallel:
     """Trials as lines over their hyperparameters.
 
     Attributes:
-        axes: Left to right; the fitness follows as the last one.
-        places: number, verdict, fitness, and a column for each axis: place in its range, 0..1.
-        num_trials: Trials with a fitness; the lines are a choice of them.
-        fitness_range: Ends of the fitness axis.
-        num_left_out: Hyperparameters there was no room for.
-        selected: Trials that stand out because the reader selected them.
+        axes: Hyperparameters, left to right; the fitness follows as the last axis.
+        places: Trials that are drawn, with number, verdict, fitness, and a column for each axis: place in its range,
+            0..1.
+        num_trials: Number of trials that ran to their end; the lines are a choice of them.
+        fitness_range: Lowest and highest fitness that is drawn, the ends of the fitness axis.
+        num_left_out: Number of hyperparameters that there was no room for.
+        selected: Numbers of the trials that stand out because the reader selected them.
     """
 
     axes: tuple[Parameter, ...]

@@ -28,9 +28,9 @@ def share_table(name: str, title: str, rows: list[tuple[str, Share]]) -> Table:
     """Parts of a gain in numbers.
 
     Args:
-        name: Unique within the page.
-        title: Above their names.
-        rows: Name and part.
+        name: Name of the table, unique within the page.
+        title: Heading of the column with the names of the parts.
+        rows: Name and part of each row.
     """
     return Table(
         name=name,

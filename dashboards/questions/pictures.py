@@ -62,8 +62,9 @@ def marks(boxes: Sequence[Sequence[int]], name_of: Callable[[int], str]) -> tupl
     """Objects as they are drawn.
 
     Args:
-        boxes: Corners in thousandths and a class, of a detection a score in thousandths as well.
-        name_of: Name of a class by its index.
+        boxes: Left, upper, right and lower edge of each in thousandths of the picture, and index of its class; of a
+            detection a score in thousandths as well.
+        name_of: Function from the index of a class to its name.
     """
     return tuple(
         Marked(

@@ -24,10 +24,10 @@ class Part:
     """A trial of a population: a training through a few epochs under values that do not change.
 
     Attributes:
-        number, verdict: Of the trial.
+        number, verdict: Number of the trial within its study, and what became of it.
         begin, end: Epochs that were over when it began and when it ended.
         parent: Number of the trial whose weights it went on from; None where it began from the start.
-        values: Its hyperparameters.
+        values: Hyperparameters of the trial that have a value, by name.
     """
 
     number: int
@@ -43,9 +43,10 @@ class Population:
     """A population as it is now.
 
     Attributes:
-        parts: Its trials by number.
-        axes: What is searched and has an order.
-        best: Trials whose epochs the best weights went through, in their order; none where none is the best yet.
+        parts: Trials of the population that have started, by number.
+        axes: Hyperparameters that are searched and are numbers.
+        best: Numbers of the trials whose epochs the best weights went through, in their order; none where none is the
+            best yet.
     """
 
     parts: Mapping[int, Part]

@@ -51,7 +51,7 @@ def _step_curves(view: StudyView, column: str) -> list[Curve]:
 
 def _distinct(curves: list[Curve], best_number: int | None) -> tuple[Curve, ...]:
     kept: list[Curve] = []
-    for curve in sorted(curves, key=lambda each: (each.number != best_number, -len(each.x), each.number)):
+    for curve in sorted(curves, key=lambda known: (known.number != best_number, -len(known.x), known.number)):
         if not any(_is_part_of(curve, other) for other in kept):
             kept.append(curve)
     return tuple(kept)

@@ -41,7 +41,9 @@ def rows(view: StudyView) -> SeedSpread | Empty:
             "Name three or more under `seeds` in the study's file to see how far the best trials overlap."
         )
     return SeedSpread(
-        numbers=tuple(numbers), values=tuple(values), intervals=tuple(analysis.mean_interval(one) for one in values)
+        numbers=tuple(numbers),
+        values=tuple(values),
+        intervals=tuple(analysis.mean_interval(spread) for spread in values),
     )
 
 

@@ -49,7 +49,7 @@ def with_values(trials: pd.DataFrame, view: StudyView, axes: dict[str, Parameter
 
 def draw(data: tuple[Slice, ...]) -> tuple[go.Figure, ...]:
     """Fitness against each hyperparameter, one small figure each."""
-    return tuple(_slice(item) for item in data)
+    return tuple(_slice(axis_slice) for axis_slice in data)
 
 
 def _slice(data: Slice) -> go.Figure:

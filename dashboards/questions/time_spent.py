@@ -26,9 +26,9 @@ class Spent:
     """Where the time went.
 
     Attributes:
-        rows: went_into (training, validating, lost, waiting), verdict of the trials (empty for what is of none), and
-            seconds of a worker.
-        known: The numbers that the rows are of.
+        rows: Parts of the time, with the columns went_into (training, validating, lost or waiting), verdict of the
+            trials (empty for what is of none), and seconds of a worker.
+        known: What is known of the time, which the rows are made of.
     """
 
     rows: pd.DataFrame

@@ -30,8 +30,9 @@ class Timeline:
     """When each trial trained.
 
     Attributes:
-        rows: number, verdict, start and end in seconds since the study's first trial, and place: counted from 1, the
-            first that was free when the trial started, so that trials which ran at once stand beneath each other.
+        rows: Trials, with the columns number, verdict, start and end in seconds since the study's first trial, and
+            place: counted from 1, the first that was free when the trial started, so that trials which ran at once
+            stand beneath each other.
         first: When the study's first trial started, in seconds since 1970.
     """
 

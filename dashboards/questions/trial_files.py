@@ -65,7 +65,7 @@ def checkpoint_rows(view: TrialView) -> Table | Empty:
 def environment_rows(view: TrialView) -> Table | Empty:
     """Versions and machine the trial was trained with."""
     identity = view.row["environment_id"]
-    facts = next((each for name, each, _ in view.study.environments if name == identity), None)
+    facts = next((stored for name, stored, _ in view.study.environments if name == identity), None)
     if not facts:
         return Empty("No environment is stored for this trial.")
     rows = tuple((str(key), formatting.as_text(value)) for key, value in facts.items())
@@ -80,7 +80,7 @@ def reproduction_rows(view: TrialView) -> tuple[Prose, Disclosure] | Empty:
     stem = f"trial-{view.number}"
     through = lived_in(view.study, view.number)
     text = dump(_all_hyperparameters(view, None if through is None else through.first))
-    later = config.get(LATER) if through is None else {epoch: dict(each) for epoch, each in through.changes.items()}
+    later = config.get(LATER) if through is None else {epoch: dict(values) for epoch, values in through.changes.items()}
     text += dump({LATER: later}) if later else ""
     text += dump({"training": training_of({**config, **plan_of_trial(config, view.study.params_of(view.number))})})
     seeds = ",".join(str(seed) for seed in view.study.facts.seeds)

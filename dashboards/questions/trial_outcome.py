@@ -88,8 +88,13 @@ def _explained(causes: Sequence[Explanation]) -> tuple[Table, ...]:
         Column(title="what to change", is_long=True),
     )
     rows = tuple(
-        (each.cause.text, each.numbers, each.strength, "; ".join(remedy.text for remedy in each.remedies))
-        for each in causes
+        (
+            explanation.cause.text,
+            explanation.numbers,
+            explanation.strength,
+            "; ".join(remedy.text for remedy in explanation.remedies),
+        )
+        for explanation in causes
     )
     return (Table(name="explained", columns=columns, rows=rows),)
 

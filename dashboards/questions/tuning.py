@@ -21,10 +21,10 @@ class Tuned:
     """Fitness of the trials that tuned one nuisance hyperparameter, arm by arm.
 
     Attributes:
-        parameter: What was tuned.
-        arms: Name of each arm, the baseline first.
-        rows: number, arm, value and fitness of each setting that was tried; NaN where it has no fitness.
-        chosen: Setting that each arm was compared with, by its name.
+        parameter: Hyperparameter that was tuned.
+        arms: What the picture calls each arm, the baseline first.
+        rows: Settings that were tried, with the columns number, arm, value and fitness; NaN where one has no fitness.
+        chosen: Setting that each arm was compared with, by what the picture calls the arm.
     """
 
     parameter: Parameter
@@ -68,7 +68,7 @@ def rows(view: StudyView) -> tuple[Tuned, ...] | Empty:
 
 def draw(data: tuple[Tuned, ...]) -> tuple[go.Figure, ...]:
     """Fitness over each nuisance hyperparameter, a line an arm, with a ring around what was taken."""
-    return tuple(_draw(each) for each in data)
+    return tuple(_draw(tuned) for tuned in data)
 
 
 def _draw(data: Tuned) -> go.Figure:

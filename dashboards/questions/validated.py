@@ -47,7 +47,7 @@ def _scores(title: str, rows: Mapping[str, Mapping[str, float]], *, name: str) -
     numbers = (Column(title=shown.removeprefix("m"), kind="number", digits=3) for shown in SCORES.values())
     columns = (Column(title=title), Column(title="objects", kind="number", digits=0), *numbers)
     cells: list[tuple[Cell, ...]] = [
-        (key, row["objects"], *(row[each] for each in SCORES)) for key, row in rows.items()
+        (key, row["objects"], *(row[metric] for metric in SCORES)) for key, row in rows.items()
     ]
     return Table(name=name, columns=columns, rows=tuple(cells), is_sortable=len(cells) > 1)
 
@@ -176,15 +176,15 @@ def worst(done: Validated) -> tuple[Album | Table, ...] | Empty:
     """Images with most mistakes at the best point, with what is missed and what is false, and how much it is."""
     if not done.worst:
         return Empty("No image has a mistake at the best point.")
-    photos = tuple(photo(each.picture, done.names.__getitem__) for each in done.worst)
-    false = tuple(marks(each.false, done.names.__getitem__) for each in done.worst)
+    photos = tuple(photo(mistaken.picture, done.names.__getitem__) for mistaken in done.worst)
+    false = tuple(marks(mistaken.false, done.names.__getitem__) for mistaken in done.worst)
     columns = (
         Column(title="picture", kind="number", digits=0),
         Column(title="image", is_long=True),
         *(Column(title=title, kind="number", digits=0) for title in ("labels", "missed", "false")),
     )
     rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (number, each.image, *each.counts().values()) for number, each in enumerate(done.worst, start=1)
+        (number, mistaken.image, *mistaken.counts().values()) for number, mistaken in enumerate(done.worst, start=1)
     )
     return (
         Album(name="worst", photos=photos, pages=((f"shown from a score of {done.found.best.score:g} on", false),)),

@@ -23,7 +23,7 @@ class Pairs:
     Attributes:
         corners_NTK4: Predicted boxes as corners (xyxy), fractions of the image.
         truth_NTK4: Boxes to predict, as corners.
-        learned: Gives both as the coding learns them (`Grid.learned`), for losses that ask.
+        learned: Function that gives both as the coding learns them (`Grid.learned`), for losses that compare these.
     """
 
     corners_NTK4: Tensor
@@ -35,7 +35,7 @@ def giou(pairs: Pairs) -> Tensor:
     """1 - GIoU of each pair, 0..2.
 
     Args:
-        pairs: Predicted boxes and labels.
+        pairs: Predicted boxes, each with the box that it is to predict.
 
     Returns:
         Losses of shape (N, T, K).

@@ -21,9 +21,9 @@ class Norms:
     """What is known of the gradients of lanes.
 
     Attributes:
-        norm_T: Euclidean norm, without the loss scale.
-        loss_scale_T: What gradients are multiplied by.
-        history_T3: Of the updates made before: their number, and mean and variance of the norms. float64.
+        norm_T: Euclidean norm of each lane's gradient before it is clipped, without the loss scale.
+        loss_scale_T: Factor that each lane's gradient is multiplied by.
+        history_T3: Number of the updates made before, and mean and variance of their norms, float64.
     """
 
     norm_T: Tensor
@@ -36,11 +36,11 @@ def norm(gradients_TP: Tensor, norms: Norms, numbers_T: Numbers) -> Tensor:
 
     Args:
         gradients_TP: Gradients times the loss scale, changed in place.
-        norms: What is known of them.
-        numbers_T: Numbers of the lanes, each of shape (T,), float64; a limit of 0 is infinity here.
+        norms: Norms of these gradients and of those before, and the loss scale.
+        numbers_T: Hyperparameters of the clippings by name, each of shape (T,), float64; a limit of 0 is infinity here.
 
     Returns:
-        History, if this update is made, of shape (T, 3).
+        The history of norms that holds after this update, if it is made, of shape (T, 3).
 
     Source: Pascanu et al. 2013, algorithm 1; torch.nn.utils.clip_grad_norm_.
     """

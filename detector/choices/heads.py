@@ -18,7 +18,7 @@ class Layers(Protocol):
         """A convolution of the layer before, with normalisation and activation.
 
         Args:
-            filters: Of the network at a width of 1.
+            filters: Number of its filters in a network of width 1.
             size: Side of its kernel in pixels.
         """
 
@@ -38,12 +38,12 @@ def coupled(layers: Layers, filters: int, _depth: int) -> tuple[int, ...]:
     """A 3x3 convolution of twice as many filters, from which all outputs are read.
 
     Args:
-        layers: Ends with the features of the scale, and is added to.
-        filters: Of these features, at a width of 1.
+        layers: Layers that end with the features of the scale; those of the head are added to them.
+        filters: Half the number of filters of the convolution, in a network of width 1.
         _depth: Not looked at; number of 3x3 convolutions of a branch, for heads that have branches.
 
     Returns:
-        Indices of the outputs, those of boxes before those of classes.
+        Indices of the layers that give the outputs: one of all, or that of boxes before that of classes.
 
     Source: darknet cfg/yolov3.cfg; Redmon & Farhadi 2018, section 2.3.
     """

@@ -22,7 +22,7 @@ def uniform(shape: torch.Size, generator: Generator, _std: float) -> Tensor:
     Args:
         shape: Filters, channels of one group, height and width.
         generator: Random generator on the CPU.
-        _std: Not looked at; a deviation, for the distributions that are given one.
+        _std: Not looked at; a standard deviation, for the distributions that are given one.
 
     Source: torch.nn.Conv2d's default.
     """
@@ -59,7 +59,7 @@ def normal(shape: torch.Size, generator: Generator, std: float) -> Tensor:
     Args:
         shape: Filters, channels of one group, height and width.
         generator: Random generator on the CPU.
-        std: The deviation, 0 or above.
+        std: Standard deviation of the values, 0 or above.
 
     Source: Glorot & Bengio 2010, section 4, where such starts are what makes signals vanish; torch.nn.init.normal_.
     """

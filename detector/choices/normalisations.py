@@ -22,7 +22,7 @@ class BatchNorm(nn.Module):
     """Batch norm over each lane's channels; momentum is torch's default. A frozen one keeps its statistics, too.
 
     Args:
-        channels: Of one lane, C.
+        channels: Number of channels of one lane, C.
         lanes: Number of lanes, T.
 
     Source: Ioffe & Szegedy 2015, algorithm 1; torch.nn.BatchNorm2d.
@@ -49,7 +49,7 @@ class GroupNorm(nn.Module):
     """Norm over groups of each lane's channels, image by image: it knows no batch and has no statistics to average.
 
     Args:
-        channels, lanes: As of `BatchNorm`; `groups_of` says how many groups the channels of a lane make.
+        channels, lanes: Number of channels of one lane, C, of which `groups_of` makes groups, and of lanes, T.
 
     Source: Wu & He 2018, eq. 7; torch.nn.GroupNorm.
     """
@@ -68,7 +68,7 @@ class Shift(nn.Module):
     """A bias for each channel and nothing else, which is all that a convolution has where nothing normalises.
 
     Args:
-        channels, lanes: As of `BatchNorm`.
+        channels, lanes: Number of channels of one lane, C, and of lanes, T.
 
     Source: torch.nn.Conv2d's bias; darknet convolutional_layer.c without batch_normalize.
     """
@@ -87,7 +87,7 @@ def groups_of(channels: int) -> int:
     The largest up to 32 that leaves each group four channels or more; 1 where there is none.
 
     Args:
-        channels: At least 1.
+        channels: Number of channels of a lane, at least 1.
 
     Source: Wu & He 2018, section 3.1, has 32 groups; four channels at least are ours, for networks of 8 channels.
     """

@@ -18,7 +18,7 @@ def bce(logit_NTK: Tensor, target_NTK: Tensor, numbers_T: Numbers) -> tuple[Tens
     """Losses of answering with a logit where an object is, and where none is.
 
     Args:
-        logit_NTK: Of the probability that a place has an object.
+        logit_NTK: Logits of the probability that a place has an object.
         target_NTK: What is asked for where an object is, 0 to 1, without a gradient.
         numbers_T: Numeric hyperparameters of the lanes, each of shape (T,).
 

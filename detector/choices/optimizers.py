@@ -24,8 +24,8 @@ class Update:
     Attributes:
         lr: Learning rate.
         momentum: Momentum, 0 to below 1.
-        weight_decay: 0 for weights that have none.
-        num_updates: Updates made before.
+        weight_decay: Decay of the weights, 0 for those that have none.
+        num_updates: Number of the updates made before this one.
         nesterov: Whether the momentum of SGD is Nesterov's.
     """
 
@@ -42,8 +42,8 @@ def sgd(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, up
     Args:
         weights: Weights, changed in place.
         gradients: Clipped gradients of these weights, each of the same shape.
-        state: What `REMEMBERED` names, for each of the weights. At a momentum of 0 it is left as it is.
-        update: What to apply.
+        state: What `REMEMBERED` names but `STEPS`, a tensor for each of the weights; left as it is at a momentum of 0.
+        update: Rates and other numbers that the step applies.
 
     Source: torch.optim.SGD; with momentum m and buffer b it moves by lr (d + m (m b + d)) with Nesterov and by
     lr (m b + d) without, where d is the gradient with weight decay.

@@ -33,7 +33,7 @@ def every(strength_NMC: Tensor, predicted: Callable[[], Candidates], numbers_T: 
 
     Args:
         strength_NMC: Strength of the claims, whole numbers, 0 for none.
-        predicted: Gives what the lanes predict there, for rules that ask.
+        predicted: Function that gives what the lanes predict at these places, for rules that need it.
         numbers_T: Numeric hyperparameters of the lanes, each of shape (T,).
 
     Returns:

@@ -19,11 +19,11 @@ class Sums:
     """Losses of a batch, summed over images and places.
 
     Attributes:
-        losses_TS4: Losses without gains.
-        counts_TS4: What a mean is over, at least 1: matches for box and cls, all places for obj and noobj.
+        losses_TS4: Sum of each term's losses, without gains.
+        counts_TS4: Number that a mean divides by, at least 1: matches for box and cls, all places for obj and noobj.
         balance_TS4: Weight of the scale in a mean of each term, of a shape that broadcasts.
-        gains_T4: Gains of the lanes.
-        num_images: Images of the batch.
+        gains_T4: Gain of each term.
+        num_images: Number of images in the batch.
     """
 
     losses_TS4: Tensor
@@ -40,7 +40,7 @@ def mean(sums: Sums) -> Tensor:
     and noobj what a place does. Since few places have an object, obj at one and the same gain is far below noobj.
 
     Args:
-        sums: Losses of the batch.
+        sums: Losses of the batch, and what they are weighed by.
 
     Returns:
         Terms of shape (T, S, 4).

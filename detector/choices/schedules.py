@@ -16,7 +16,7 @@ class Moment:
     """When in a training a rate is asked for.
 
     Attributes:
-        progress: 0 at the first step of a training, 1 at the last.
+        progress: How far the training has come, 0 at its first step, 1 at its last.
         val_losses: Loss on the validation images after each epoch that is over.
     """
 
@@ -28,7 +28,7 @@ def linear(moment: Moment, values: Hyperparameters) -> float:
     """Learning rate as a fraction of lr0, falling evenly to lrf.
 
     Args:
-        moment: When.
+        moment: When in the training the rate is asked for.
         values: Hyperparameters of the lane, of which only those of the family are read.
 
     Source: ultralytics/yolov3 train.py.

@@ -12,10 +12,10 @@ class NormHistory:
     """What is known of the gradient norms of a lane's updates.
 
     Attributes:
-        count: How many there were.
-        mean, variance: Of the first `known_after` all, then moving by `decay`.
-        decay: Of mean and deviation, 0 to below 1.
-        known_after: Norms before mean and deviation mean anything.
+        count: Number of the norms so far.
+        mean, variance: Mean and variance of all norms up to `known_after`, from then on moving by `decay`.
+        decay: Share of the mean and of the variance that each further norm leaves, 0 to below 1.
+        known_after: Number of norms from which on mean and variance are relied on.
 
     Source: Kumar et al. 2025 (ZClip), arXiv 2504.02507, section 3; Welford 1962 for the first ones.
     """
@@ -36,11 +36,11 @@ class NormHistory:
         return (norm - self.mean) / (sqrt(self.variance) + 1e-6) if self.count >= self.known_after else 0.0
 
     def having(self, norm: float, *, most: float) -> NormHistory:
-        """With one more norm, counted as `most` deviations above the mean at most: so a new level is learned in time.
+        """The history with one more norm, cut to `most` deviations above the mean: so a new level is learned in time.
 
         Args:
-            norm: Of a gradient, finite.
-            most: Above 0.
+            norm: Euclidean norm of the gradient, finite.
+            most: Standard deviations above the mean that a higher norm counts as, above 0.
         """
         is_known = self.count >= self.known_after
         if is_known:
@@ -54,7 +54,7 @@ class NormHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What is done now.
+    """What is done about an update and its lane.
 
     Attributes:
         makes_update: Whether the update is made.

@@ -11,9 +11,9 @@ class Warming:
     """How far each rate has come from its start to the schedule's, 0 at the first step to 1.
 
     Attributes:
-        lr: Learning rate, which starts at 0.
-        bias_lr: Learning rate of biases, which starts at warmup_bias_lr.
-        momentum: Momentum, which starts at warmup_momentum.
+        lr: How far the learning rate has come, 0..1, from a start at 0.
+        bias_lr: The same of the learning rate of biases, from a start at warmup_bias_lr.
+        momentum: The same of the momentum, from a start at warmup_momentum.
     """
 
     lr: float
@@ -26,7 +26,7 @@ def linear(share: float, epoch: int) -> Warming:  # noqa: ARG001
 
     Args:
         share: Part of the warm-up that is over, 0 to below 1.
-        epoch: Under way, from 0.
+        epoch: Index of the epoch under way, from 0.
 
     Source: ultralytics/yolov3 train.py.
     """

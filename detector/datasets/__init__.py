@@ -80,7 +80,8 @@ def audit_dataset(source: str, *, image_size: int, seed: int = 0) -> tuple[Datas
     """What can be opened of a data set, and everything its check finds: what would end the check is an error among it.
 
     Args:
-        source, image_size, seed: As of `open_dataset`.
+        source, image_size, seed: Name or path of the data set, side of its square images in pixels, and seed, as
+            `open_dataset` takes them.
 
     Returns:
         The data set without what is wrong, its splits possibly empty; None where it cannot be read as a whole.

@@ -48,7 +48,7 @@ class Entry:
         label_file: Label file of the image, or None where there is none.
         objects: Objects in the order of the label file.
         is_normalised: Whether boxes are fractions of the image's width and height rather than pixels.
-        stated_size: Width and height as the label file states them, if it does.
+        stated_size: Width and height in pixels as the label file states them; None where it does not.
         is_shared: Whether the label file has other images, too, and so does not tell which one is meant.
     """
 
@@ -183,8 +183,8 @@ def upright_entry(entry: Entry, size: tuple[int, int], orientation: int, audit: 
     the size of the frame as it lies in the file, its boxes are turned along with the image.
 
     Args:
-        entry: Image and objects.
-        size: Width and height of the image, upright.
+        entry: Image and objects as the label file has them.
+        size: Width and height of the image in pixels, upright.
         orientation: EXIF orientation by which the image was turned, 1 to 8.
         audit: Collects images that were turned, and boxes that were.
     """
@@ -223,8 +223,8 @@ def check_entry(entry: Entry, size: tuple[int, int], audit: Audit) -> list[Label
     """Objects of an entry that can be trained on, their boxes in pixels and inside the image.
 
     Args:
-        entry: Image and objects.
-        size: Width and height of the image file, upright.
+        entry: Image and objects, as `upright_entry` gives them.
+        size: Width and height of the image file in pixels, upright.
         audit: Collects boxes that were cut or left out, pairs that overlap almost wholly, and images without boxes.
     """
     file, image = entry.label_file, entry.image
@@ -285,15 +285,15 @@ def overlapping(boxes: Sequence[Box]) -> list[tuple[int, int, float]]:
     boxes_B4 = torch.tensor(boxes[:MAX_COMPARED], dtype=torch.float64)
     overlap_BB = box_iou(boxes_B4, boxes_B4).triu(diagonal=1)
     pairs = (overlap_BB > MAX_OVERLAP).nonzero().tolist()
-    return [(one, other, float(overlap_BB[one, other])) for one, other in pairs]
+    return [(earlier, later, float(overlap_BB[earlier, later])) for earlier, later in pairs]
 
 
 def _note_overlaps(objects: Sequence[LabelledObject], entry: Entry, audit: Audit) -> None:
     closest: dict[int, tuple[float, int]] = {}  # of a heap of boxes each is told once
-    for one, other, overlap in overlapping([labelled.box for labelled in objects]):
-        closest[other] = max(closest.get(other, (0.0, 0)), (overlap, one))
-    for other, (overlap, one) in sorted(closest.items()):
-        first, second = objects[one], objects[other]
+    for earlier, later, overlap in overlapping([labelled.box for labelled in objects]):
+        closest[later] = max(closest.get(later, (0.0, 0)), (overlap, earlier))
+    for later, (overlap, earlier) in sorted(closest.items()):
+        first, second = objects[earlier], objects[later]
         is_same = first.label == second.label
         at = f"line {first.line}" if first.line is not None and first.line != second.line else first.place
         message = (

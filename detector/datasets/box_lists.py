@@ -56,7 +56,7 @@ def read_box_lists(files: Mapping[str, Path], source: Path, audit: Audit) -> Lis
     """Images and objects that lists name.
 
     Args:
-        files: The list of each split.
+        files: List file of each split, by the name of the split.
         source: The folder or file that was asked for.
         audit: Collects what is wrong with lines.
 

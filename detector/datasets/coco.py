@@ -108,7 +108,7 @@ def read_coco(files: Mapping[str, Path], source: Path, audit: Audit) -> Listing:
     """Images and objects of COCO's JSON files.
 
     Args:
-        files: The file of each split.
+        files: JSON file of each split, by the name of the split.
         source: The folder or file that was asked for; images are looked for from there.
         audit: Collects what is wrong with records, which are named by their ids.
 

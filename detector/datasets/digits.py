@@ -58,7 +58,7 @@ class DigitSettings:
         names: Class names, one of the values of `CLASS_NAMES`.
         image_size: Side of the scenes in pixels, at least 32.
         seed: Seed of the training scenes.
-        num_scenes: Scenes in the split.
+        num_scenes: Number of scenes in the split.
     """
 
     split: str
@@ -212,14 +212,14 @@ def make_stamps(pixels_K88: NDArray[np.uint8], side: int) -> list[U16]:
     """Ink of digits, 0..256, enlarged so that 8 pixels become `side`, strokes sharpened, each cut to its tight box.
 
     Args:
-        pixels_K88: The digits, 0 to 16.
+        pixels_K88: Pixels of the digits, 0 to 16.
         side: Side in pixels of an 8 x 8 digit once enlarged.
     """
     framed = functional.pad(torch.from_numpy(pixels_K88).to(torch.float32)[:, None], (1, 1, 1, 1))
     enlarged = functional.interpolate(framed, size=round(side * 10 / 8), mode="bicubic")[:, 0]
     # Enlarging an 8 x 8 image blurs it: a steeper slope gives strokes an edge, and a box that hugs them.
     ink = ((enlarged * 30 - 112).clamp_(0, 256)).numpy().astype(np.uint16)
-    return [np.ascontiguousarray(one[_extent(one, 1), _extent(one, 0)]) for one in ink]
+    return [np.ascontiguousarray(stamp[_extent(stamp, 1), _extent(stamp, 0)]) for stamp in ink]
 
 
 def _extent(ink: U16, axis: int) -> slice:

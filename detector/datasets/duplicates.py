@@ -45,7 +45,7 @@ class Place:
 
     @property
     def original(self) -> Original:
-        """Its file and boxes."""
+        """The image as it came, with its file and boxes."""
         return self.dataset.splits()[self.split].original(self.index)
 
 
@@ -63,8 +63,9 @@ class Look:
     """What a picture looks like from afar.
 
     Attributes:
-        steps_B: 1 where it becomes lighter, -1 elsewhere, float32.
-        lightness_L: How light it is, of mean 0 and length 1, float32; zeros for a picture of one colour.
+        steps_B: 1 where the picture becomes lighter to the right or downwards, -1 elsewhere, float32.
+        lightness_L: How light the picture is at each place, of mean 0 and length 1, float32; zeros for a picture of one
+            colour.
     """
 
     steps_B: np.ndarray
@@ -97,14 +98,14 @@ def similar_pairs(looks: Sequence[Look]) -> Iterator[tuple[int, int, float]]:
     for start in range(0, len(looks), _BLOCK):
         # A product of signs is the number of bits that agree less those that do not.
         agreement_PP = (1 + steps_PB[start : start + _BLOCK] @ steps_PB.T / steps_PB.shape[1]) / 2
-        for row, other in np.argwhere(agreement_PP >= MIN_AGREEMENT).tolist():
-            one = start + row
-            if one < other and lightness_PL[one] @ lightness_PL[other] >= MIN_CORRELATION:
-                yield one, other, float(agreement_PP[row, other])
+        for row, later in np.argwhere(agreement_PP >= MIN_AGREEMENT).tolist():
+            earlier = start + row
+            if earlier < later and lightness_PL[earlier] @ lightness_PL[later] >= MIN_CORRELATION:
+                yield earlier, later, float(agreement_PP[row, later])
 
 
 def pixel_digest(image: Tensor) -> bytes:
-    """What is the same for pictures of the same pixels alone."""
+    """Digest of a picture, which only pictures of the same pixels share."""
     return blake2b(f"{tuple(image.shape)}".encode() + image.numpy().tobytes(), digest_size=16).digest()
 
 
@@ -118,11 +119,14 @@ def similar_images(dataset: Dataset) -> list[Finding]:
         return []
     places = all_places(dataset)
     closest: dict[int, tuple[bool, float, int]] = {}
-    for one, other, agreement in similar_pairs([look_of(place.picture) for place in places]):
-        is_leak = places[one].split != places[other].split
-        if not torch.equal(places[one].picture, places[other].picture):
-            closest[other] = max(closest.get(other, (False, 0.0, 0)), (is_leak, agreement, one))
-    return [_finding(places[other], places[one], agreement) for other, (_, agreement, one) in sorted(closest.items())]
+    for earlier, later, agreement in similar_pairs([look_of(place.picture) for place in places]):
+        is_leak = places[earlier].split != places[later].split
+        if not torch.equal(places[earlier].picture, places[later].picture):
+            closest[later] = max(closest.get(later, (False, 0.0, 0)), (is_leak, agreement, earlier))
+    return [
+        _finding(places[later], places[earlier], agreement)
+        for later, (_, agreement, earlier) in sorted(closest.items())
+    ]
 
 
 def _finding(place: Place, earlier: Place, agreement: float) -> Finding:

@@ -46,11 +46,11 @@ class Annotated:
     """An image file with its boxes.
 
     Attributes:
-        image: The file.
+        image: Path of the image file.
         size: Width and height of its image in pixels, upright.
         upright_M4: Boxes in pixels of that image, float64.
         boxes_M4: Boxes in pixels of the image as the store returns it, float32.
-        labels_M: Class indices.
+        labels_M: Class index of each box, int64.
     """
 
     image: Path
@@ -255,7 +255,7 @@ def _note_duplicate(
 
 
 def _digests(source: Path, kept: Mapping[str, Sequence[Annotated]]) -> dict[str, str]:
-    """Of each image: its split, and a digest of the size of its file and of its boxes and classes."""
+    """Split of each image by its path, and a digest of the size of its file and of its boxes and classes."""
     root = source if source.is_dir() else source.parent
     return {
         os.path.relpath(item.image, root): f"{split}:{_digest(item)}" for split, items in kept.items() for item in items

@@ -33,11 +33,11 @@ class Fixed:
 
 
 def fixed(dataset: Dataset, findings: Sequence[Finding]) -> Fixed:
-    """What a data set should be.
+    """A data set put right, and what was done to it.
 
     Args:
-        dataset: As `audit_dataset` opened it.
-        findings: What that found.
+        dataset: The data set as `audit_dataset` opened it.
+        findings: What `audit_dataset` found in it.
     """
     places = all_places(dataset)
     gone = dict(_spare_images(places))
@@ -68,19 +68,19 @@ def merged_boxes(boxes: Sequence[Box], labels: Sequence[int]) -> tuple[tuple[Box
     """Boxes of one image with those of one class that overlap almost wholly made one, their mean.
 
     Args:
-        boxes: In pixels.
-        labels: Class index of each.
+        boxes: Boxes of the image in pixels.
+        labels: Class index of each box.
     """
     kept, classes = list(boxes), list(labels)
-    while pairs := [(one, other) for one, other, _ in overlapping(kept) if classes[one] == classes[other]]:
+    while pairs := [(earlier, later) for earlier, later, _ in overlapping(kept) if classes[earlier] == classes[later]]:
         taken: set[int] = set()  # a box is merged once a round
         gone: set[int] = set()
-        for one, other in pairs:
-            if one not in taken and other not in taken:
-                x0, y0, x1, y1 = ((a + b) / 2 for a, b in zip(kept[one], kept[other], strict=True))
-                kept[one] = (x0, y0, x1, y1)
-                taken |= {one, other}
-                gone.add(other)
+        for earlier, later in pairs:
+            if earlier not in taken and later not in taken:
+                x0, y0, x1, y1 = ((a + b) / 2 for a, b in zip(kept[earlier], kept[later], strict=True))
+                kept[earlier] = (x0, y0, x1, y1)
+                taken |= {earlier, later}
+                gone.add(later)
         kept = [box for place, box in enumerate(kept) if place not in gone]
         classes = [label for place, label in enumerate(classes) if place not in gone]
     return tuple(kept), tuple(classes)
@@ -98,8 +98,8 @@ def _spare_images(places: Sequence[Place]) -> Iterator[tuple[int, Finding]]:
             yield number, _left_out(places[number], places[kept], "the same pixels as")
     # Later in the order, so that of two alike the one that is less measured on goes.
     rest = [number for number in order if number not in gone]
-    for one, other, _ in similar_pairs([look_of(places[number].picture) for number in rest]):
-        earlier, later = rest[one], rest[other]
+    for earlier_index, later_index, _ in similar_pairs([look_of(places[number].picture) for number in rest]):
+        earlier, later = rest[earlier_index], rest[later_index]
         if places[earlier].split != places[later].split and not {earlier, later} & gone:
             gone.add(later)
             yield later, _left_out(places[later], places[earlier], "almost the look of")

@@ -50,7 +50,7 @@ def check_pixels(size: tuple[int, int], num_bytes: int) -> None:
 
     Args:
         size: Width and height in pixels.
-        num_bytes: Size of its file.
+        num_bytes: Size of the image's file in bytes.
 
     Raises:
         TooLargeError: It has more pixels than 89 million, or than its bytes can hold.

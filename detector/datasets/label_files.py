@@ -44,9 +44,9 @@ class Format:
     """How a format lays out its folder.
 
     Attributes:
-        image_folder: Where images go; `{split}` stands for their split.
-        texts: All other files, from class names and images.
-        fitted: A box of an image of some size as the format can hold it.
+        image_folder: Where images go within the new folder; `{split}` stands for their split.
+        texts: Function that gives paths and texts of all other files, from class names and images.
+        fitted: Function that gives a box as the format can hold it, from the box and the size of its image, in pixels.
         takes_any_name: Whether class names may have line breaks, or blanks at their ends.
     """
 

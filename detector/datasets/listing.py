@@ -103,15 +103,16 @@ class Dataset:
     """A checked data set.
 
     Attributes:
-        source: What it was opened from.
+        source: Name or path that it was opened from.
         names: Class names by index.
         train, val, test: Images of each split; test may be missing.
         findings: What the check clipped, left out or noticed.
         note: How the splits were made, and other things to know.
         max_boxes: Largest number of boxes in any image of any split, at least 1.
         augments: Whether training images may be flipped, shifted, resized and recoloured.
-        box_counts: Boxes by class of the splits that know them; others are counted by looking.
-        files: What tells whether an image is the one it was, by its name: split, size of the file and boxes.
+        box_counts: Number of boxes of each class, by split; a split that is missing here is counted image by image.
+        files: For each image file by its name, a text that tells whether it is as it was: its split, its size and its
+            boxes. Empty for rendered scenes.
     """
 
     source: str

@@ -54,9 +54,9 @@ class Picture:
 
     Attributes:
         image: RGB, uint8, (3, height, width); not to be written to.
-        size: Width and height of the file's image, upright, before it was shrunk.
+        size: Width and height in pixels of the file's image, upright, before it was shrunk.
         orientation: EXIF orientation of the file, 1 to 8; the image has been turned upright by it.
-        flaws: What is wrong with the file.
+        flaws: What is wrong with the file; empty where nothing is.
     """
 
     image: Tensor

@@ -19,12 +19,12 @@ from detector.findings import Box
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What was written.
+    """What a data set was written as.
 
     Attributes:
-        folder: The new folder.
-        format: Name of its format.
-        images, boxes: Numbers by split.
+        folder: Path of the new folder.
+        format: Name of its format, a key of `FORMATS`.
+        images, boxes: Number of images and of boxes of each split, by its name.
         moved: Number of boxes that the format cannot hold as they are, with an edge moved by more than half a pixel.
     """
 
@@ -54,8 +54,8 @@ def write_dataset(
     or in VOC's inclusive corners, is made a pixel wide. Everything is written beside `out` and moved there at the end.
 
     Args:
-        out: The folder, which must not be there, or be empty.
-        format_name: One of `FORMATS`.
+        out: Folder to write, which must not be there, or be empty.
+        format_name: Name of the format, a key of `FORMATS`.
         names: Class names by index.
         splits: Images of train, val and test, whichever there are; splits without images are left out.
 
@@ -153,7 +153,7 @@ class _ImageWriter:
 
 
 def _is_moved(before: Box, after: Box) -> bool:
-    return max(abs(one - other) for one, other in zip(before, after, strict=True)) > ROUNDING_PX
+    return max(abs(old - new) for old, new in zip(before, after, strict=True)) > ROUNDING_PX
 
 
 def _made(path: Path) -> Path:

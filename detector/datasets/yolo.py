@@ -39,7 +39,7 @@ def read_yolo(file: Path, audit: Audit) -> Listing:
     """Images and objects that a data.yaml lists.
 
     Args:
-        file: The data.yaml.
+        file: Path of the data.yaml.
         audit: Collects what is wrong with label files and listings.
 
     Raises:

@@ -90,7 +90,7 @@ class _Table:
         return self.add_row(Row(kind="conv", filters=filters, outputs=part))
 
     def head(self, filters: int, scale: int, *, depth: int) -> int:
-        """From features of so many filters to the outputs of a scale; `depth` is that of branches."""
+        """From the features of a scale to its outputs; `filters` and `depth` are what the functions of `HEADS` take."""
         parts = self._head(self, filters, depth)
         sources = parts if len(parts) > 1 else ()
         return self.add_row(
@@ -172,7 +172,7 @@ def rows_of(model: str, num_classes: int, head: str = "coupled") -> tuple[Row, .
     Args:
         model: A name of `detector.plan.MODELS`.
         num_classes: Classes the heads tell apart, at least 1.
-        head: A key of `HEADS`; darknet's is coupled.
+        head: What the heads are made of, a key of `HEADS`; darknet's is coupled.
 
     Raises:
         ValueError: The model is not known.

@@ -45,7 +45,7 @@ class StoredLayer:
     """A convolution as a file stores it.
 
     Attributes:
-        index: Its row in the layer table.
+        index: Index of its row in the layer table.
         text: The layer in words, for messages.
         shapes: Shape of each tensor by its name in a one-lane network, in the file's order.
     """
@@ -67,7 +67,8 @@ class DarknetWeights:
     Attributes:
         state: Tensors by their names in a one-lane network.
         num_rows: Rows of the layer table up to and with the last convolution that is there.
-        num_classes: Classes that its heads tell apart; that of the network asked for where it ends before them.
+        num_classes: Number of classes that its heads tell apart; that of the network asked for where the file ends
+            before its heads.
     """
 
     state: Mapping[str, Tensor]
@@ -110,7 +111,7 @@ def read_weights(path: Path, model: str, *, num_classes: int) -> DarknetWeights:
     """Reads a `.weights` file, whole or ended after a layer.
 
     Args:
-        path: The file.
+        path: Path of the `.weights` file.
         model: The network that it is of, a name of `detector.plan.MODELS`.
         num_classes: Classes of the network that is to start from it; the file may be of another number.
 

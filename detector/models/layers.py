@@ -36,8 +36,8 @@ class ConvBlock(nn.Module):
     """Convolution, normalisation, leaky ReLU; where it puts out what a head says, only the convolution and a bias.
 
     Args:
-        conv: The convolution.
-        normalisation: A key of `NORMALISATIONS`; empty for an output.
+        conv: Convolution that the block begins with.
+        normalisation: What follows the convolution, a key of `NORMALISATIONS`; empty for an output.
     """
 
     def __init__(self, conv: LaneConv, *, normalisation: str) -> None:

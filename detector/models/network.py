@@ -45,7 +45,7 @@ class Network(nn.Module):
     Args:
         rows: The layer table.
         lanes: Number of lanes, T.
-        normalisation: A key of `NORMALISATIONS`.
+        normalisation: What follows every convolution but outputs, a key of `NORMALISATIONS`.
     """
 
     def __init__(self, rows: Sequence[Row], *, lanes: int, normalisation: str) -> None:
@@ -67,7 +67,7 @@ class Network(nn.Module):
         """Raw outputs of every head, coarsest first, each of shape (N, T, A, S, S, O).
 
         Args:
-            images: The same for all lanes, (N, 3, H, W), or those of each lane in turn, (N, T*3, H, W).
+            images: Images that are the same for all lanes, (N, 3, H, W), or those of each lane in turn, (N, T*3, H, W).
         """
         x = images
         kept: dict[int, Tensor] = {}
@@ -129,7 +129,7 @@ def lane_slice(value: Tensor, lane: int, lanes: int) -> Tensor:
 
 
 def all_weights(network: Network) -> dict[str, Tensor]:
-    """Parameters and buffers of all lanes by name, themselves."""
+    """Parameters and buffers of all lanes by name, themselves and not copies of them."""
     return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
@@ -137,9 +137,10 @@ def lane_weights(network: Network, lane: int, weights: Mapping[str, Tensor] | No
     """One lane's parameters and buffers for a one-lane network: gradients and statistics reach those of all lanes.
 
     Args:
-        network: Of T lanes.
+        network: Network of T lanes.
         lane: Index of the lane, 0 to T - 1.
-        weights: What takes the place of the network's own, by the same names, and gets no gradients; None for those.
+        weights: Tensors that take the place of the network's own, by the same names, and get no gradients; None for
+            its own.
     """
     values = all_weights(network) if weights is None else weights
     sizes = {name: value.shape[0] // network.lanes for name, value in values.items()}
@@ -168,10 +169,11 @@ def raw_outputs(
     """Raw outputs of every head, in the type of the network's weights.
 
     Args:
-        network: On any device; images follow it there.
+        network: Network on any device; images are moved there.
         images: RGB, uint8, the same for all lanes, (N, 3, S, S), or those of each lane in turn, (N, T*3, S, S).
         precision: One of `detector.plan.PRECISIONS`; bfloat16 and float16 are autocast.
-        weights: What takes the place of the network's parameters and buffers, such as `lane_weights`; None for its own.
+        weights: Tensors that take the place of the network's parameters and buffers, such as `lane_weights`; None for
+            its own.
     """
     like = next(network.parameters())
     images = images.to(like.device, non_blocking=True).to(like.dtype, memory_format=torch.channels_last) / 255

@@ -26,12 +26,12 @@ class ChosenArm:
     """An arm that is taken, and what is known of it.
 
     Attributes:
-        arm: Its name.
-        trial: Number of the trial that trained it first.
-        effect: What it changes against the baseline; None of the baseline itself.
-        said: Why it is this one and what the verdict is, in a sentence.
-        higher: Trial and effect of the highest arm, where that gave way to the baseline since it is not shown to be
-            better; else None.
+        arm: Name of the arm.
+        trial: Number of the trial that stands for the arm: its trial of the first look, or the one that was asked for.
+        effect: What the arm changes against the baseline; None for the baseline itself and a trial that only tunes.
+        said: Why this arm is taken and what its verdict is, in a sentence.
+        higher: Number of the trial and effect of the highest arm, where that gave way to the baseline since it is not
+            shown to be better; else None.
     """
 
     arm: str
@@ -42,11 +42,11 @@ class ChosenArm:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name of the arm with its trial, for people."""
         return f"{'the baseline' if self.arm == BASELINE else self.arm}, trial {self.trial}"
 
     def as_mapping(self) -> dict[str, Any]:
-        """For machines; what is said of its effect is None for the baseline."""
+        """The arm as plain values, for machines; its effect is None for the baseline."""
         effect = None if self.effect is None else asdict(self.effect)
         is_better = self.effect is not None and self.effect.verdict is EffectVerdict.BETTER
         higher = None if self.higher is None else {"trial": self.higher[0], "effect": asdict(self.higher[1])}
@@ -58,8 +58,8 @@ def chosen_arm(found: Compared, fitness: Mapping[int, float], *, trial: int | No
     """The arm of an ablation that is to be used.
 
     Args:
-        found: What its arms have come to.
-        fitness: Of the trials that trained through, by number.
+        found: The ablation with its runs and the effects of its arms.
+        fitness: Fitness of the trials that trained through, by the number of the trial.
         trial: Number of the trial that a person asks for; None for what is proven, else the baseline.
 
     Returns:

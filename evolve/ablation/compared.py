@@ -23,11 +23,12 @@ class Compared:
     """An ablation as it is now.
 
     Attributes:
-        study: What was trained.
+        study: Study whose trials train the arms.
         ablation: What is compared, and when a difference counts.
         plan: Which trial trains which arm, with which seeds.
-        standing: What its runs say, and at which look.
-        tuned: What the nuisance was tuned to, arm by arm; empty where there is none.
+        standing: What the runs say so far, and at which look.
+        tuned: Each nuisance hyperparameter with what the arms were tuned to; empty where nothing is tuned, or no arm is
+            compared yet.
     """
 
     study: Study
@@ -38,7 +39,7 @@ class Compared:
 
     @property
     def metric(self) -> str:
-        """What is compared."""
+        """Name of the metric that is compared, such as `fitness`."""
         return self.ablation.metric
 
     @property
@@ -48,17 +49,17 @@ class Compared:
 
     @property
     def runs(self) -> tuple[ArmRun, ...]:
-        """Of every arm and seed that is trained, or still may be; what is not stored is missing."""
+        """Runs of every arm and seed that is trained, or still may be; one that is not stored counts as missing."""
         return self.standing.runs
 
     @property
     def effects(self) -> tuple[Effect, ...]:
-        """Of every arm beside the baseline."""
+        """Effect of every arm but the baseline."""
         return self.standing.effects
 
     @property
     def missing(self) -> int:
-        """Runs that have not ended."""
+        """Number of runs that have not ended."""
         return self.standing.missing
 
     @property
@@ -67,7 +68,7 @@ class Compared:
         return [f"{ending.arm}: {ending.text}" for ending in self.standing.endings.values()]
 
     def runs_of(self, arm: str) -> list[ArmRun]:
-        """Those of one arm, in the order of the seeds."""
+        """Runs of one arm, in the order of the seeds."""
         return [run for run in self.runs if run.arm == arm]
 
     def shares(self) -> Attribution | None:
@@ -78,13 +79,13 @@ class Compared:
 def compared(
     study: Study, trainings: Iterable[Trained], ended: Collection[int], params: Mapping[int, Mapping[str, Any]]
 ) -> Compared:
-    """What an ablation has come to.
+    """An ablation with its runs and effects, as far as the trainings that are stored have come.
 
     Args:
-        study: What was trained.
-        trainings: Of the study, as they are stored.
-        ended: Numbers of its trials that have ended.
-        params: Values of what is searched, by the number of the trial.
+        study: Study whose trials train the arms.
+        trainings: Trainings of the study, as they are stored.
+        ended: Numbers of the study's trials that have ended.
+        params: Values of the searched hyperparameters by name, for each trial by its number.
 
     Raises:
         StudyError: The study compares no arms.

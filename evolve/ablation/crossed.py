@@ -24,9 +24,9 @@ class NoiseFound:
     """What a study of noise has come to.
 
     Attributes:
-        study: What was trained.
-        shares: Where the noise comes from; None where that cannot be said.
-        reason: Why not, or what to know beside it; may be empty beside shares.
+        study: Study that measures noise.
+        shares: How much of the noise comes from each source; None where that cannot be said.
+        reason: Why there are no shares, or what to know beside them; may be empty where there are shares.
     """
 
     study: Study
@@ -43,14 +43,14 @@ class NoiseFound:
     def text(self) -> str:
         """What was found and what to know beside it, as sentences; what to know alone where there are no shares."""
         said = [] if self.shares is None else [self.shares.sentence]
-        return " ".join(f"{capitalised(each)}." for each in (*said, self.reason) if each)
+        return " ".join(f"{capitalised(sentence)}." for sentence in (*said, self.reason) if sentence)
 
 
 def noise_of(study: Study) -> Noise:
-    """What a study crosses.
+    """The section of a study that says what its trainings are crossed over.
 
     Raises:
-        StudyError: It measures no noise.
+        StudyError: The study measures no noise.
     """
     if study.noise is None:
         raise StudyError(
@@ -63,11 +63,11 @@ def noise_found(study: Study, trainings: Iterable[Trained]) -> NoiseFound:
     """Shares of the variance of a study's trainings; it fails closed, since a crossed run has no gaps.
 
     Args:
-        study: One that measures noise.
-        trainings: Those of it that have ended.
+        study: Study that measures noise.
+        trainings: Trainings of the study that have ended.
 
     Raises:
-        StudyError: It measures no noise.
+        StudyError: The study measures no noise.
     """
     noise = noise_of(study)
     values, ends = _by_levels(noise, trainings)

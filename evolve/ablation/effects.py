@@ -39,14 +39,15 @@ def compare(
     """The effect of each arm, in the order of `arms`, the baseline left out.
 
     Args:
-        runs: One for each arm and seed; one that is not among them is missing.
+        runs: Runs, one for each arm and seed; one that is not among them counts as missing.
         baseline: Name of the arm that the others are compared with.
         arms: Names of all arms; the baseline may be among them.
         seeds: Every seed that was planned up to this look.
         margin: Smallest difference of practical size, in units of the metric, above 0.
-        looks: How many looks there are.
+        looks: Number of looks in the plan; 1 for one at the end.
         look: Which of them this is, from 1; with several looks it has as many seeds as `looks.LOOKS` says.
-        ended: The look at which an arm got its last seeds, for those that get no more; what it said then counts.
+        ended: The look at which an arm got its last seeds, by the name of the arm, for those that get no more; what
+            that look said counts.
 
     Raises:
         ValueError: There is no other arm, no seed, one twice, a margin not above 0, an arm with two runs of one seed,

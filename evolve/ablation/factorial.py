@@ -32,8 +32,8 @@ class Share:
     """A part of a gain, as a mean over seeds.
 
     Attributes:
-        names: The change, the two that interact, or the step of a path.
-        mean: In units of the metric.
+        names: Name of the change, of the two that interact, or of the step of a path; `all` for the whole gain.
+        mean: Mean over the seeds, in units of the metric; NaN where there is no seed.
         low, high: Ends of Student's 95 % interval over seeds; NaN below three.
     """
 
@@ -48,11 +48,11 @@ class Attribution:
     """The gain of all changes together, shared out.
 
     Attributes:
-        gain: Of all changes at once.
-        shares: Of each change, or of each step of a path; their means add up to the mean gain.
-        interactions: Of each pair of changes: what both bring beyond the sum of each alone, averaged over what else is
-            changed; empty for a path.
-        num_seeds: Seeds that were used: those with which every run finished.
+        gain: Gain of all changes at once.
+        shares: Share of each change, or of each step of a path; their means add up to the mean gain.
+        interactions: Interaction of each pair of changes: what both bring beyond the sum of each alone, averaged over
+            what else is changed; empty for a path.
+        num_seeds: Number of seeds that were used: those with which every run finished.
         left_out: Other seeds, each with the arms that did not finish and how they ended.
         is_path: Whether the shares are steps of a path, each on top of those before.
     """
@@ -85,10 +85,10 @@ def shapley_values(values: Sequence[float | Fraction]) -> tuple[Fraction, ...]:
     """What each change adds on average over all orders, as exact fractions that add up to last minus first value.
 
     Args:
-        values: One for each of 2^k combinations, k in 1..4, in the order of their bits.
+        values: Value of the metric for each of 2^k combinations, k in 1..4, in the order of their bits.
 
     Raises:
-        ValueError: That is not the number of values.
+        ValueError: The number of values is not 2, 4, 8 or 16.
     """
     num_changes = _num_changes(len(values))
     exact = [Fraction(value) for value in values]
@@ -104,23 +104,23 @@ def pair_interactions(values: Sequence[float | Fraction]) -> dict[tuple[int, int
     """Shapley's interaction index of each pair of changes, as exact fractions.
 
     Args:
-        values: One for each of 2^k combinations, k in 1..4, in the order of their bits.
+        values: Value of the metric for each of 2^k combinations, k in 1..4, in the order of their bits.
 
     Raises:
-        ValueError: That is not the number of values.
+        ValueError: The number of values is not 2, 4, 8 or 16.
     """
     num_changes = _num_changes(len(values))
     exact = [Fraction(value) for value in values]
     found = {}
-    for one, other in combinations(range(num_changes), 2):
-        both = 1 << one | 1 << other
+    for first, second in combinations(range(num_changes), 2):
+        both = 1 << first | 1 << second
         terms = [
             _weight(number, num_changes, 2)
-            * (exact[number | both] - exact[number | 1 << one] - exact[number | 1 << other] + exact[number])
+            * (exact[number | both] - exact[number | 1 << first] - exact[number | 1 << second] + exact[number])
             for number in range(len(values))
             if not number & both
         ]
-        found[one, other] = sum(terms, Fraction(0))
+        found[first, second] = sum(terms, Fraction(0))
     return found
 
 
@@ -130,7 +130,7 @@ def attribution(
     """The shares of all changes, from runs of all their combinations.
 
     Args:
-        runs: One for each arm and seed; one that is not among them is missing.
+        runs: Runs, one for each arm and seed; one that is not among them counts as missing.
         changes: Names of the changes, 1 to 4.
         arms: Name of the arm of each combination, in the order of its bits: first the baseline, last all changes.
         seeds: Every seed that was planned.
@@ -147,7 +147,7 @@ def attribution(
     return Attribution(
         gain=_share(("all",), values_SC[:, -1] - values_SC[:, 0]),
         shares=_shares([(change,) for change in changes], shares_SK),
-        interactions=_shares([(changes[one], changes[other]) for one, other in pairs], joint_SP),
+        interactions=_shares([(changes[first], changes[second]) for first, second in pairs], joint_SP),
         num_seeds=len(values_SC),
         left_out=left_out,
     )
@@ -157,7 +157,7 @@ def path(runs: Sequence[ArmRun], *, arms: Sequence[str], seeds: Sequence[int]) -
     """What each step of a path adds to the one before: the bars of a waterfall.
 
     Args:
-        runs: One for each arm and seed; one that is not among them is missing.
+        runs: Runs, one for each arm and seed; one that is not among them counts as missing.
         arms: Names of the arms in the order of the path, the baseline first; at least two.
         seeds: Every seed that was planned.
 

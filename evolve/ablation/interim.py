@@ -26,10 +26,10 @@ class Ending:
     """Why an arm gets no more seeds.
 
     Attributes:
-        arm: Its name.
-        look: At which that was seen, from 1.
-        num_seeds: Seeds that it has.
-        reason: What was seen, for people.
+        arm: Name of the arm.
+        look: The look, from 1, at which the reason was seen.
+        num_seeds: Number of seeds that the arm has.
+        reason: Why it gets no more, for people.
     """
 
     arm: str
@@ -45,14 +45,15 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What an ablation has come to.
+    """What an ablation has come to: effects, runs, and which arms get no more seeds.
 
     Attributes:
-        effects: Of every arm beside the baseline, each at its last look.
-        runs: Of every arm and seed that is trained, or still may be.
+        effects: Effect of every arm but the baseline, each at the last look of the arm.
+        runs: Runs of every arm and seed that is trained, or still may be.
         look: The last look that is complete; 1 where none is.
-        looks: Looks in all.
-        endings: Of the arms that get no more seeds, by name; the baseline is among them once all others are.
+        looks: Number of looks in all.
+        endings: Endings of the arms that get no more seeds, by the name of the arm; the baseline is among them once all
+            others are.
     """
 
     effects: tuple[Effect, ...]
@@ -63,7 +64,7 @@ class Standing:
 
     @property
     def missing(self) -> int:
-        """Runs that have not ended."""
+        """Number of runs that have not ended."""
         return sum(run.outcome == "missing" for run in self.runs)
 
     @property
@@ -80,13 +81,14 @@ class Standing:
 
 
 def standing(plan: ArmPlan, runs: Sequence[ArmRun], *, margin: float, through: int) -> Standing:
-    """What an ablation has come to.
+    """What an ablation has come to, judged look by look.
 
     Args:
-        plan: Its arms, seeds and looks.
-        runs: One for each arm and seed; one that is not among them is missing.
+        plan: Arms, seeds and looks of the ablation.
+        runs: Runs, one for each arm and seed; one that is not among them counts as missing.
         margin: Smallest difference of practical size, above 0.
-        through: Looks of which every trial has ended; of the first one what there is counts.
+        through: Number of looks of which every trial has ended; 0 while the first one trains, whose runs so
+            far count then.
     """
     baseline, *arms = [arm.name for arm in plan.arms]
     looks, endings, look = plan.num_looks, dict[str, Ending](), 1

@@ -40,8 +40,8 @@ def seeds_at(look: int, looks: int) -> int:
     """Number of seeds at a look.
 
     Args:
-        look: Which one, from 1.
-        looks: How many there are; the seeds are the first of LOOKS.
+        look: Number of the look, from 1.
+        looks: Number of looks in all; the seeds at them are the first of LOOKS.
 
     Raises:
         ValueError: There is no such look.
@@ -56,8 +56,8 @@ def levels(looks: int, alpha: float = ALPHA) -> tuple[float, ...]:
     """Two-sided p that each look must stay below, so that all together are wrong in `alpha` of all cases at most.
 
     Args:
-        looks: How many there are, 1 to 4.
-        alpha: What they spend together, in 0..1.
+        looks: Number of looks in all, 1 to 4.
+        alpha: Probability of a false finding that all looks together may spend, in 0..1.
 
     Raises:
         ValueError: There are no such looks.
@@ -78,8 +78,8 @@ def over_looks(p: float, *, look: int, looks: int) -> float:
 
     Args:
         p: Two-sided p of the data up to this look, in 0..1.
-        look: Which one, from 1.
-        looks: How many there are.
+        look: Number of that look, from 1.
+        looks: Number of looks in all.
 
     Raises:
         ValueError: There is no such look.
@@ -106,7 +106,7 @@ def chance_to_win(
         differences: Arm minus baseline, seed by seed; at least two.
         at_least: The smallest difference of practical size.
         look: Which look this is, from 1.
-        looks: How many there are.
+        looks: Number of looks in all.
         num_arms: Arms beside the baseline.
 
     Raises:

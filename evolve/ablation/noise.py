@@ -31,8 +31,8 @@ class VarianceShare:
     """What one source is of the variance of a training.
 
     Attributes:
-        source: Its name, or `rest`.
-        share: In 0..1; all of them add up to 1.
+        source: Name of the source, or `rest` for what no source explains.
+        share: Share of the source in the variance, in 0..1; those of all sources and the rest add up to 1.
         low, high: Ends of the 95 % interval of the share.
         deviation: Standard deviation that the source alone would cause, in units of the metric.
     """
@@ -49,12 +49,12 @@ class NoiseShares:
     """What trainings of the same hyperparameters differ by.
 
     Attributes:
-        shares: Of each source, the rest last.
-        deviation, deviation_high: Standard deviation of one training with everything random, and the upper end of its
-            one-sided 95 % interval.
+        shares: Share of each source, the rest last.
+        deviation, deviation_high: Standard deviation of one training with everything random, in units of the metric,
+            and the upper end of its one-sided 95 % interval.
         floor: The difference of two single trainings below which it means nothing: with everything random, equal ones
             differ by less in 95 of 100 cases.
-        num_trainings: That it rests on.
+        num_trainings: Number of trainings that all this rests on.
     """
 
     shares: tuple[VarianceShare, ...]
@@ -65,7 +65,7 @@ class NoiseShares:
 
     @property
     def sentence(self) -> str:
-        """What follows, for people."""
+        """The floor, and which source has the largest share, for people."""
         largest = max(self.shares, key=lambda share: share.share)
         source = "what no source explains" if largest.source == REST else largest.source
         of_all = f"{largest.share:.0%}, {largest.low:.0%} to {largest.high:.0%}"
@@ -77,7 +77,7 @@ def noise_shares(values: ArrayLike, sources: Sequence[str] = SOURCES) -> NoiseSh
     """Shares of the variance of a crossed run.
 
     Args:
-        values: The metric, one axis a source, each at least two levels long, such as (3, 3, 3); all finite.
+        values: Values of the metric, one axis a source, each at least two levels long, such as (3, 3, 3); all finite.
         sources: Names of the axes, at least two.
 
     Raises:

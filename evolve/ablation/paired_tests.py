@@ -41,7 +41,7 @@ def t_interval(pairs: Pairs, confidence: float) -> tuple[float, float]:
     """Student's interval of the mean difference of the pairs that finished; NaN below three.
 
     Args:
-        pairs: Of an arm.
+        pairs: Runs of an arm paired with those of the baseline, seed by seed.
         confidence: Coverage for normal differences, in 0..1.
     """
     differences = pairs.differences
@@ -57,7 +57,7 @@ def bca_interval(differences: NDArray[np.float64]) -> tuple[float | None, float 
     """The 95 % bootstrap interval of the mean, bias-corrected and accelerated; None below 20 or if all are equal.
 
     Args:
-        differences: One for each pair that finished.
+        differences: Difference of each pair that finished, arm minus baseline.
     """
     if len(differences) < LEAST_FOR_BCA or _are_equal(differences):
         return None, None
@@ -71,7 +71,7 @@ def divergence_p(pairs: Pairs) -> float:
     """McNemar's exact two-sided p that arm and baseline diverge equally often.
 
     Args:
-        pairs: Of an arm.
+        pairs: Runs of an arm paired with those of the baseline, seed by seed.
     """
     neither = len(pairs.scores) - pairs.only_arm - pairs.only_baseline - pairs.both_diverged
     table = [[pairs.both_diverged, pairs.only_arm], [pairs.only_baseline, neither]]
@@ -82,7 +82,7 @@ def equivalence_p(pairs: Pairs, margin: float) -> float:
     """The p of two one-sided t tests that the mean difference is beyond the margin; 1 below three pairs.
 
     Args:
-        pairs: Of an arm.
+        pairs: Runs of an arm paired with those of the baseline, seed by seed.
         margin: Smallest difference of practical size, above 0.
     """
     differences = pairs.differences

@@ -36,13 +36,15 @@ class Pairs:
     """The runs of an arm beside those of the baseline.
 
     Attributes:
-        arm_values, baseline_values: Of the seeds with which both finished, in the order of the seeds.
-        scores: A difference for every seed, arm minus baseline, as the module says.
-        wins, losses, ties: Pairs by who is better, a diverged run losing its pair.
-        unknown: Pairs in which a run failed or is missing.
-        only_arm, only_baseline: Pairs in which that one alone diverged.
-        both_diverged: Pairs in which both did, which are ties.
-        arm, baseline: What became of the runs of each.
+        arm_values, baseline_values: Values of the metric for the seeds with which both finished, in the order of the
+            seeds.
+        scores: A difference for every seed, arm minus baseline; where a run did not finish, the one that the module
+            says.
+        wins, losses, ties: Number of pairs that the arm wins, loses or ties, a diverged run losing its pair.
+        unknown: Number of pairs in which a run failed or is missing.
+        only_arm, only_baseline: Number of pairs in which the arm alone, or the baseline alone, diverged.
+        both_diverged: Number of pairs in which both diverged, which are ties.
+        arm, baseline: How many runs of the arm, and of the baseline, ended without a value.
     """
 
     arm_values: NDArray[np.float64] = field(repr=False)
@@ -79,13 +81,13 @@ def by_arm_and_seed(runs: Sequence[ArmRun]) -> dict[tuple[str, int], ArmRun]:
 
 
 def pair(runs: Mapping[tuple[str, int], ArmRun], arm: str, baseline: str, seeds: Sequence[int]) -> Pairs:
-    """The pairs of an arm.
+    """The runs of an arm paired with those of the baseline, seed by seed.
 
     Args:
-        runs: By arm and seed; one that is not there is missing.
+        runs: Runs by arm and seed; one that is not there counts as missing.
         arm: Name of the arm.
         baseline: Name of the arm that it is compared with.
-        seeds: Every seed that the plan has.
+        seeds: Seeds over which the two are paired.
     """
     missing = ArmRun(arm=arm, seed=0, value=None, outcome="missing")
     both = [(runs.get((arm, seed), missing), runs.get((baseline, seed), missing)) for seed in seeds]

@@ -39,7 +39,7 @@ def check_plan(num_seeds: int, num_arms: int) -> None:
     """Refuses a plan that cannot conclude whatever it finds.
 
     Args:
-        num_seeds: Seeds of each arm, at the last look if there are several.
+        num_seeds: Number of seeds of each arm, at the last look if there are several.
         num_arms: Arms beside the baseline.
 
     Raises:
@@ -62,7 +62,7 @@ class Variation:
             them. Normal ones where there are none.
 
     Raises:
-        ValueError: The spread is not above 0, or the share is no share.
+        ValueError: The spread is not above 0, or the divergence is not in 0 to below 1.
     """
 
     spread: float
@@ -79,12 +79,12 @@ def power(difference: float, varying: Variation, *, num_seeds: int, num_arms: in
     """Probability that an arm with this difference is found better, in 0..1; with several looks at the last of them.
 
     Args:
-        difference: Of the arm from the baseline, in units of the metric, above 0; between runs that finish, as the
-            effects of an ablation are.
+        difference: Difference of the arm from the baseline, in units of the metric, above 0; between runs that finish,
+            as the effects of an ablation are.
         varying: How differences vary, and how many runs diverge.
-        num_seeds: Seeds of each arm, at the last look.
+        num_seeds: Number of seeds of each arm, at the last look.
         num_arms: Arms beside the baseline.
-        looks: How many looks there are.
+        looks: Number of looks in the plan; 1 for one at the end.
 
     Raises:
         ValueError: The difference is not above 0.
@@ -99,10 +99,10 @@ def seeds_for(difference: float, varying: Variation, *, num_arms: int = 1, wante
     """The fewest seeds that find this difference with probability `wanted`; None if more than MOST_SEEDS.
 
     Args:
-        difference: Of the arm from the baseline, above 0.
+        difference: Difference of the arm from the baseline, in units of the metric, above 0.
         varying: How differences vary, and how many runs diverge.
         num_arms: Arms beside the baseline.
-        wanted: Power, in 0..1.
+        wanted: Probability with which the difference is to be found, in 0..1.
 
     Raises:
         ValueError: The difference is not above 0.
@@ -130,12 +130,13 @@ def more_seeds(differences: Sequence[float] | NDArray[np.float64], *, margin: fl
     the mean and the spread that it is made of, and normal differences are taken for granted.
 
     Args:
-        differences: Arm minus baseline by seed.
+        differences: Difference of each seed so far, arm minus baseline, in units of the metric.
         margin: Smallest difference of practical size, above 0.
         num_arms: Arms beside the baseline.
 
     Returns:
-        At least 1; None if fewer than three differences, all the same ones, or more than MOST_SEEDS.
+        Number of further seeds, at least 1; None if there are fewer than three differences, all are the same, or more
+        than MOST_SEEDS seeds would be needed.
     """
     found = np.asarray(differences, dtype=np.float64)
     if len(found) < 3 or (spread := float(found.std(ddof=1))) == 0:
@@ -157,10 +158,10 @@ def detectable(
 
     Args:
         varying: How differences vary, and how many runs diverge.
-        num_seeds: Seeds of each arm, at the last look.
+        num_seeds: Number of seeds of each arm, at the last look.
         num_arms: Arms beside the baseline.
-        looks: How many looks there are.
-        wanted: Power, in 0..1.
+        looks: Number of looks in the plan; 1 for one at the end.
+        wanted: Probability with which the difference is to be found, in 0..1.
     """
 
     def finds(difference: float) -> bool:
@@ -188,10 +189,10 @@ def plan_sentence(num_seeds: int, num_arms: int, varying: Variation | None, *, l
     """What a plan can find, for people.
 
     Args:
-        num_seeds: Seeds of each arm, at the last look.
+        num_seeds: Number of seeds of each arm, at the last look.
         num_arms: Arms beside the baseline.
         varying: How differences vary, and how many runs diverge; None if nothing is known of it.
-        looks: How many looks there are.
+        looks: Number of looks in the plan; 1 for one at the end.
 
     Raises:
         ValueError: The plan cannot conclude; the text says how many seeds could.
@@ -216,7 +217,7 @@ def plan_sentence(num_seeds: int, num_arms: int, varying: Variation | None, *, l
 
 @lru_cache(maxsize=4096)
 def _power(size: float, num_seeds: int, level: float, divergence: float, shape: tuple[float, ...]) -> float:
-    """Of a difference of `size` standard deviations."""
+    """Probability of finding a difference of `size` standard deviations."""
     if 2 / 2**num_seeds >= level:
         return 0.0
     is_exact, degrees = num_seeds <= EXACT_SEEDS, num_seeds - 1

@@ -14,8 +14,8 @@ class ArmRun:
 
     Attributes:
         arm: Name of the arm.
-        seed: What it was trained with; arms are compared seed by seed.
-        value: The metric, higher is better; None unless it finished.
+        seed: Seed that the arm was trained with; arms are compared seed by seed.
+        value: Value of the metric, higher is better; None unless the training finished.
         outcome: One of OUTCOMES: trained to its end; its loss or its weights left all bounds; ended by the machine or
             by a mistake; not trained (yet).
 

@@ -16,12 +16,12 @@ def gain_shares(ablation: Ablation, plan: ArmPlan, runs: Sequence[ArmRun]) -> At
     """The gain of all changes, shared out: step by step along a path, else by Shapley's values.
 
     Args:
-        ablation: What is compared.
-        plan: Its arms and seeds.
-        runs: Of every arm and seed.
+        ablation: The ablation whose gain is shared out.
+        plan: Arms and seeds of the ablation.
+        runs: Runs, one for each arm and seed; one that is not among them counts as missing.
 
     Returns:
-        None where the arms are neither steps of a path nor all combinations of 2 to 4 changes.
+        Shares of the gain; None where the arms are neither steps of a path nor all combinations of 2 to 4 changes.
     """
     if ablation.path is not None:
         return path(runs, arms=[arm.name for arm in plan.arms], seeds=plan.seeds)
@@ -36,11 +36,12 @@ def combinations_of(ablation: Ablation, plan: ArmPlan) -> tuple[str, ...]:
     """Names of the arms of a factorial of two values each, in the order of the bits that say which change is made.
 
     Args:
-        ablation: What is compared.
-        plan: Its arms, the baseline first.
+        ablation: The ablation whose arms are named.
+        plan: Arms of the ablation, the baseline first.
 
     Returns:
-        The baseline first, then the first change alone; nothing where the ablation is no such factorial of 2 to 4.
+        Names, the baseline first, then the first change alone; empty where the ablation is no such factorial of 2 to 4
+        changes.
     """
     base = plan.arms[0].params
     others = {name: {arm.params[name] for arm in plan.arms} - {base[name]} for name in base}

@@ -25,10 +25,10 @@ class Trained:
     """A training as it is stored.
 
     Attributes:
-        trial: Number of its trial.
-        seed: What it was trained with.
-        verdict: How it ended.
-        fitness: On the validation images after its last epoch; None or not a number where there is none.
+        trial: Number of the trial within its study, from 0.
+        seed: Seed that the trial was trained with.
+        verdict: How the training ended, such as `converged` or `diverged`.
+        fitness: Fitness on the validation images after the last epoch; None or NaN where there is none.
     """
 
     trial: int
@@ -38,10 +38,10 @@ class Trained:
 
 
 def plan_of(study: Study) -> tuple[Ablation, ArmPlan]:
-    """What a study compares.
+    """The ablation of a study, and which trial trains which of its arms.
 
     Raises:
-        StudyError: It compares no arms.
+        StudyError: The study compares no arms.
     """
     plan = study.arm_plan
     if study.ablation is None or plan is None:
@@ -55,9 +55,9 @@ def arm_runs(plan: ArmPlan, trainings: Iterable[Trained]) -> tuple[ArmRun, ...]:
 
     Args:
         plan: Which trial trains which arm.
-        trainings: Of the study; those that only tuned the nuisance are left out.
+        trainings: Trainings of the study that have ended; those that only tuned the nuisance are left out.
     """
-    stored = {(each.trial, each.seed): each for each in trainings}
+    stored = {(training.trial, training.seed): training for training in trainings}
     found = {
         (arm.name, seed): _run(arm.name, seed, stored.get((number, seed)))
         for number, arm in plan.verdicts()
@@ -79,7 +79,7 @@ def variation_of(runs: Sequence[ArmRun], *, baseline: str) -> Variation | None:
     """How paired differences vary over seeds, pooled over the arms, and how many runs diverge; None for too few pairs.
 
     Args:
-        runs: Of all arms.
+        runs: Runs of all arms, the baseline among them.
         baseline: Name of the arm that the others are paired with.
     """
     base = {run.seed: run.value for run in runs if run.arm == baseline}
@@ -97,18 +97,18 @@ def variation_of(runs: Sequence[ArmRun], *, baseline: str) -> Variation | None:
         return None
     ends = [run.outcome for run in runs if run.arm != baseline]
     num_diverged, num_finished = ends.count("diverged"), ends.count("finished")
-    shape = tuple(float(each) for each in np.concatenate(apart) / spread) if degrees >= LEAST_FOR_SHAPE else ()
+    shape = tuple(float(gap) for gap in np.concatenate(apart) / spread) if degrees >= LEAST_FOR_SHAPE else ()
     return Variation(spread=spread, divergence=num_diverged / (num_diverged + num_finished), shape=shape)
 
 
 def standing_of(ablation: Ablation, plan: ArmPlan, trainings: Iterable[Trained], ended: Collection[int]) -> Standing:
-    """What an ablation has come to.
+    """What an ablation has come to: effects, runs, and which arms get no more seeds.
 
     Args:
         ablation: What is compared, and when a difference counts.
-        plan: Its arms, seeds and looks.
-        trainings: Of the study, as they are stored.
-        ended: Numbers of its trials that have ended.
+        plan: Arms, seeds and looks of the ablation.
+        trainings: Trainings of the study, as they are stored.
+        ended: Numbers of the study's trials that have ended.
     """
     runs = arm_runs(plan, trainings)
     return standing(plan, runs, margin=ablation.margin, through=looks_ended(plan, ended))

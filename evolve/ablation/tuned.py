@@ -15,9 +15,9 @@ class Tuned:
     """One nuisance hyperparameter, as each arm is compared with it.
 
     Attributes:
-        name: Of the hyperparameter.
-        chosen: What each arm was tuned to, by its name; an arm that is not yet compared is not there.
-        tried: What was tried for every arm, each value once, the lowest first where they are numbers.
+        name: Name of the hyperparameter.
+        chosen: Value that each arm was tuned to, by the name of the arm; one that is not yet compared is not there.
+        tried: Values that were tried for every arm, each once, the lowest first where they are numbers.
     """
 
     name: str
@@ -64,8 +64,8 @@ def tuned_of(plan: ArmPlan, nuisance: Iterable[str], params: Mapping[int, Mappin
 
     Args:
         plan: Which trial trains which arm.
-        nuisance: Names of what is tuned.
-        params: Values of what is searched, by the number of the trial.
+        nuisance: Names of the hyperparameters that are tuned.
+        params: Values of the searched hyperparameters by name, for each trial by its number.
     """
     first = plan.first_of(1)
     compared = {

@@ -27,27 +27,28 @@ class Effect:
     """What an arm changes against the baseline; differences are arm minus baseline, higher is better.
 
     Attributes:
-        arm, baseline: Their names.
-        num_seeds: Seeds that were asked for.
-        n_pairs: Those with which both finished; mean and interval are theirs.
-        mean: Mean difference; NaN if there is no such pair.
+        arm, baseline: Names of the arm, and of the baseline that it is compared with.
+        num_seeds: Number of seeds over which both are compared, finished or not.
+        n_pairs: Number of seeds with which both finished; mean and interval are theirs.
+        mean: Mean difference in units of the metric; NaN if there is no such pair.
         low, high: Ends of Student's interval, NaN below three pairs. It covers 95 %, or at one look of several as much
             as that look may conclude with; for skewed differences less than it says (88 % at five pairs).
         bca_low, bca_high: Ends of the 95 % bootstrap interval; None below 20 pairs.
-        p: Two-sided, of all seeds: exact up to 16 of them, else of 32,768 random flips.
-        p_corrected: The same for all looks and, by Holm, for all arms.
-        wins, losses, ties, unknown: Pairs by who is better; diverging loses, failed or missing is unknown.
+        p: Two-sided p of the differences of all seeds: exact up to 16 of them, else of 32,768 random flips of signs.
+        p_corrected: That p, corrected for all looks and, by Holm, for all arms.
+        wins, losses, ties, unknown: Number of pairs that the arm wins, loses or ties, or of which nobody knows; a run
+            that diverged loses, one that failed or is missing makes its pair unknown.
         win_share, win_low, win_high: Wins and half the ties as a share of all seeds, with Wilson's 95 % interval.
-        diverged, failed, missing: Runs of the arm without a value.
-        baseline_diverged, baseline_failed, baseline_missing: Those of the baseline.
+        diverged, failed, missing: Number of runs of the arm without a value, by the reason.
+        baseline_diverged, baseline_failed, baseline_missing: Number of runs of the baseline without a value.
         divergence_p: McNemar's exact p that both diverge equally often, corrected as p is.
-        equivalence_p: That the mean lies within the margin, by two one-sided tests, corrected as p is; 1 below
+        equivalence_p: p of two one-sided tests, small where the mean lies within the margin, corrected as p is; 1 below
             three pairs.
         look: The look, from 1, whose seeds it rests on.
-        can_win: Whether seeds of later looks could still make it better; True if there is one look.
+        can_win: Whether seeds of later looks could still make the arm better; True at the last look.
         seeds_needed: How many more seeds would decide; 0 if it is decided, None if that cannot be said.
-        verdict: What may be said.
-        sentence: What follows, for people.
+        verdict: What may be said of the arm.
+        sentence: What follows from the verdict, for people; empty before the effect is judged.
     """
 
     arm: str
@@ -87,9 +88,9 @@ def judged(effect: Effect, *, margin: float, planned: int, num_arms: int, more: 
     """The effect with its verdict, the seeds that are still needed, and its sentence.
 
     Args:
-        effect: What was measured.
-        margin: Smallest difference of practical size.
-        planned: Seeds of the whole plan, those of later looks included.
+        effect: The effect as it was measured, before it is judged.
+        margin: Smallest difference of practical size, in units of the metric.
+        planned: Number of seeds of the whole plan, those of later looks included.
         num_arms: Arms beside the baseline.
         more: How many more seeds would decide, if it is not decided yet; None if that cannot be said.
     """
@@ -107,13 +108,13 @@ def conclusion(effects: Sequence[Effect]) -> str:
     """What all arms say together, in a sentence that also says where nothing was found.
 
     Args:
-        effects: Of each arm beside the baseline, at least one.
+        effects: Effect of each arm beside the baseline, at least one.
     """
     baseline, seeds = effects[0].baseline, counted(max(effect.num_seeds for effect in effects), "seed")
     # An arm of several changes has commas in its name.
-    names = {each.arm: f"({each.arm})" if ", " in each.arm else each.arm for each in effects}
+    names = {effect.arm: f"({effect.arm})" if ", " in effect.arm else effect.arm for effect in effects}
     by_verdict = {
-        verdict: [names[each.arm] for each in effects if each.verdict is verdict] for verdict in EffectVerdict
+        verdict: [names[effect.arm] for effect in effects if effect.verdict is verdict] for verdict in EffectVerdict
     }
     undecided = [*by_verdict[EffectVerdict.UNCLEAR], *by_verdict[EffectVerdict.INCONCLUSIVE_PLAN]]
     if len(undecided) == len(effects):
@@ -135,7 +136,7 @@ def coverage_text(effects: Sequence[Effect]) -> str:
     """What to know beside the intervals, as a sentence; empty where each that there is rests on all seeds.
 
     Args:
-        effects: Of each arm beside the baseline.
+        effects: Effect of each arm beside the baseline.
 
     Source: benchmarks/calibration.py, simulated ablations of 5 to 12 seeds.
     """

@@ -17,10 +17,10 @@ def aligned(
     """The rows beneath their heads, as lines.
 
     Args:
-        heads: Of the columns.
-        rows: Cells, one for each column.
-        left: Places of the columns that begin at the left; the others end at the right.
-        width: Characters of a line; None where there is no terminal.
+        heads: Heading of each column.
+        rows: Rows of cells, one cell for each column.
+        left: Indices of the columns whose cells begin at the left; those of the others end at the right.
+        width: Characters of a line; None where there is no terminal, which takes WIDE.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -38,7 +38,7 @@ def aligned(
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int]) -> list[str]:
-    """The same as lines of Markdown; a bar in a cell becomes a slash."""
+    """The rows beneath their heads, as lines of a Markdown table; a bar in a cell becomes a slash."""
     rule = "|".join("---" if place in left else "---:" for place in range(len(heads)))
     cells = [" | ".join(cell.replace("|", "/") for cell in row) for row in rows]
     return [f"| {' | '.join(heads)} |", f"|{rule}|", *(f"| {row} |" for row in cells)]

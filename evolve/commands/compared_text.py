@@ -32,9 +32,9 @@ def compared_of(storage: str, study: Study | None, rows: list[TrialRow]) -> tupl
     There are no lines where nothing is compared.
 
     Args:
-        storage: Database of the study.
-        study: As it is stored; None where evolve did not make it.
-        rows: All its trials.
+        storage: URL of the database that has the study.
+        study: The study as it is stored; None where evolve did not make it.
+        rows: Rows of all trials of the study.
     """
     if study is None or study.ablation is None:
         return rows, [], "report"

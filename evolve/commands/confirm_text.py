@@ -15,12 +15,14 @@ def confirmation_text(found: Confirmation, *, width: int | None) -> str:
     """Candidates as a table, what became of what the search found, and which is best.
 
     Args:
-        found: What there is to show.
+        found: The confirmation that is shown.
         width: Characters of a line; None where there is no terminal.
     """
     how = f"{counted(found.epochs, 'epoch')}, seeds {', '.join(map(str, found.seeds))}"
     lines = [f"study   {found.study}: its best, trained again in {found.name}: {how}", ""]
-    lines += aligned(_HEADS, [_cells(found, each) for each in found.candidates], left=(0, len(_HEADS) - 1), width=width)
+    lines += aligned(
+        _HEADS, [_cells(found, candidate) for candidate in found.candidates], left=(0, len(_HEADS) - 1), width=width
+    )
     lines += ["", *(effect.sentence for effect in found.effects)]
     if isfinite(found.mean_shrinkage):
         lines.append(
@@ -43,7 +45,7 @@ def order_text(found: Confirmation) -> str:
 
 def _cells(found: Confirmation, candidate: Candidate) -> tuple[str, ...]:
     again = candidate.again
-    effect = next((each for each in found.effects if each.arm == candidate.arm), None)
+    effect = next((effect for effect in found.effects if effect.arm == candidate.arm), None)
     difference = verdict = ""
     if effect is not None:
         verdict = str(effect.verdict)

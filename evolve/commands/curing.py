@@ -60,7 +60,7 @@ def cure(
 
 
 def _result(name: str, of_cures: str, found: Sequence[Cured], left_out: Sequence[str]) -> dict[str, Any]:
-    count, ended = cured_share(each.verdict for each in found)
+    count, ended = cured_share(trial.verdict for trial in found)
     return {
         "study": name,
         "cures": of_cures,
@@ -70,23 +70,23 @@ def _result(name: str, of_cures: str, found: Sequence[Cured], left_out: Sequence
         "left_out": list(left_out),
         "trials": [
             {
-                "trial": each.cure.number,
-                "cause": each.cure.cause.cause,
-                "remedies": {remedy.name: remedy.value for remedy in each.cure.cause.remedies},
-                "number": each.number,
-                "verdict": each.verdict,
-                "reason": each.reason,
-                "fitness": each.fitness,
-                "is_cured": is_cured(each.verdict),
+                "trial": trial.cure.number,
+                "cause": trial.cure.cause.cause,
+                "remedies": {remedy.name: remedy.value for remedy in trial.cure.cause.remedies},
+                "number": trial.number,
+                "verdict": trial.verdict,
+                "reason": trial.reason,
+                "fitness": trial.fitness,
+                "is_cured": is_cured(trial.verdict),
             }
-            for each in found
+            for trial in found
         ],
     }
 
 
 def _lines(name: str, found: Sequence[Cured]) -> Iterator[str]:
-    for each in found:
-        settings = " ".join(remedy.setting for remedy in each.cure.cause.remedies)
-        yield f"trial {each.cure.number:<4} {each.verdict:<12} {each.cure.cause.cause.text}; {settings}"
-    count, ended = cured_share(each.verdict for each in found)
+    for trial in found:
+        settings = " ".join(remedy.setting for remedy in trial.cure.cause.remedies)
+        yield f"trial {trial.cure.number:<4} {trial.verdict:<12} {trial.cure.cause.cause.text}; {settings}"
+    count, ended = cured_share(trial.verdict for trial in found)
     yield f"cured   {share_text(count, ended)} of the diverged trials of {name}"

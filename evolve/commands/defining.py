@@ -26,7 +26,7 @@ def device_of(name: str, *, training: Asked | None) -> str:
     """torch's name of the device; where worker processes are going to train, their parent loads meanwhile.
 
     Args:
-        name: As typed.
+        name: Name of the device as it was typed: `auto`, or torch's name.
         training: How trials are going to be trained, or None where none is.
     """
     from evolve.run.detection import WORKERS_NEED, choose_device
@@ -81,11 +81,12 @@ def with_budget(
 
     Args:
         storage: URL of the database.
-        name: Of the study.
-        chosen: Options by key that a stored study does not take; None where they are not given.
-        budget: Options by key that it takes.
-        asked: What a person typed for it, for errors.
-        recorded: What is recorded from now on, by the key of the study that says so.
+        name: Name of the study.
+        chosen: Values of options that a stored study does not take, by key; None for those that are not given.
+        budget: Values of options that it takes, by key of its budget; None for those that are not given.
+        asked: What a person typed to go on with the study, for the text of errors.
+        recorded: Whether something is recorded from now on, by the key of the study that says so; what was recorded
+            before stays so.
 
     Raises:
         StudyError: An option is given that it does not take, or it is not stored.

@@ -38,7 +38,10 @@ def doctor(
 
 def _text(storage: str, found: Examination) -> str:
     """A line for each finding, then how many there are."""
-    rows = [(each.state.value, each.kind.value, f"{each.where}: {each.what}; {each.remedy}") for each in found.findings]
+    rows = [
+        (finding.state.value, finding.kind.value, f"{finding.where}: {finding.what}; {finding.remedy}")
+        for finding in found.findings
+    ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(2)]
     lines = [f"{state:<{widths[0]}}  {kind:<{widths[1]}}  {text}" for state, kind, text in rows]
     lines += [f"running  {said}" for said in found.running]

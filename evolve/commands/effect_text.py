@@ -23,7 +23,7 @@ _HEADS = ("arm", "n", "mean difference", "95 % interval", "p corrected", "wins",
 
 
 def as_mapping(found: Compared) -> dict[str, Any]:
-    """For machines."""
+    """The ablation with its effects and runs as plain values, for machines."""
     shares = found.shares()
     return {
         "study": found.study.name,
@@ -75,7 +75,7 @@ def table_text(found: Compared, *, width: int | None) -> str:
     """Question, effects as a table, and a sentence for each arm.
 
     Args:
-        found: What there is to show.
+        found: The ablation that is shown.
         width: Characters of a line; None where there is no terminal.
     """
     rows = aligned(_HEADS, [_cells(effect) for effect in found.effects], left=(0, 7), width=width)
@@ -87,7 +87,7 @@ def table_text(found: Compared, *, width: int | None) -> str:
 
 
 def table_markdown(found: Compared) -> str:
-    """The same as a table of Markdown with a caption, for a paper's appendix."""
+    """The effects as a table of Markdown with a caption, for a paper's appendix."""
     lines = [*markdown_table(_HEADS, [_cells(effect) for effect in found.effects], left=(0, 7)), "", _caption(found)]
     if (shares := found.shares()) is not None:
         lines += ["", *share_text.markdown_lines(shares, metric=found.metric)]
@@ -103,7 +103,7 @@ def _caption(found: Compared) -> str:
         f"{counted(study.epochs, 'epoch')}{tuned}; means over {counted(len(found.plan.seeds), 'seed')}, paired, with "
         f"95 % t intervals, p by permutation, corrected over {counted(len(found.effects), 'arm')} (Holm). A run that "
         f"diverged loses its pair. Margin {ablation.margin:g}.{_looked(found)}"
-        f"{''.join(f' Tuned to {each.text}.' for each in found.tuned)}"
+        f"{''.join(f' Tuned to {nuisance.text}.' for nuisance in found.tuned)}"
         f"{f' {text}' if (text := coverage_text(found.effects)) else ''}"
     )
 
@@ -131,14 +131,14 @@ def write_rows(found: Compared, path: Path) -> dict[str, Path]:
     """Writes the effects as a table of commas, a row an arm, whole or not at all; beside it the shares if there are.
 
     Args:
-        found: What there is to show.
-        path: Of the effects; shares go to the same name with `_shares` behind it.
+        found: The ablation that is shown.
+        path: File of the effects; shares go to the same name with `_shares` behind it.
 
     Returns:
         The files that were written, by what they hold.
 
     Raises:
-        HypError: One cannot be written.
+        HypError: One of the files cannot be written.
     """
     tables = {"csv": (path, [asdict(effect) for effect in found.effects])}
     if (shares := found.shares()) is not None:

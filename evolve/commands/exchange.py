@@ -190,7 +190,10 @@ def _study_text(done: ImportedStudy) -> str:
 def _explanation_text(done: Explained) -> str:
     """An explanation as aligned lines."""
     found = done.explanation
-    rows = [("", "in the file", "used", ""), *((u.name, u.given, u.used, u.why) for u in found.used)]
+    rows = [
+        ("", "in the file", "used", ""),
+        *((quantity.name, quantity.given, quantity.used, quantity.why) for quantity in found.used),
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [
         "  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3])).rstrip()

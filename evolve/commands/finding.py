@@ -32,7 +32,7 @@ def follow(
 
     with opened_storage(storage, reads_only=True) as opened:
         name = chosen_study(opened.engine, study)
-        known = {each.key: each for each in found_in(opened.engine, name)}
+        known = {found.key: found for found in found_in(opened.engine, name)}
         stored = opened.stored_study(name)
     chosen = _chosen(known, name, finding)
     assert stored is not None

@@ -15,12 +15,13 @@ def finding_lines(found: Sequence[Finding], study: str, storage: str) -> str:
     """Each finding with what to do next, whole lines; empty where there is none.
 
     Args:
-        found: In their order.
+        found: Findings in the order in which they are shown.
         study: Name of the study they are of.
-        storage: Database of the study.
+        storage: URL of the database that has the study.
     """
-    then = [" ".join([each.next_command(study), *place_of(storage)]) for each in found]
+    then = [" ".join([finding.next_command(study), *place_of(storage)]) for finding in found]
     lines = [
-        (f"found   {each.key}: {each.text}", f"  try   {command}") for each, command in zip(found, then, strict=True)
+        (f"found   {finding.key}: {finding.text}", f"  try   {command}")
+        for finding, command in zip(found, then, strict=True)
     ]
     return "\n".join(line for pair in lines for line in pair)

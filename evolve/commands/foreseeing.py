@@ -63,7 +63,7 @@ def backtest(
         lines = [f"study   {name}: {count} that nobody stopped{_apart(found.left_out)}", ""]
         return "\n".join([*lines, *_table(rated), *(() if fit is None else _as_yaml(levels))])
 
-    say(result | {"rules": [each.as_json() for each in rated]}, as_json=as_json, text=text)
+    say(result | {"rules": [score.as_json() for score in rated]}, as_json=as_json, text=text)
     say_next(["evolve", "report", name], as_json=as_json, storage=storage)
 
 
@@ -82,14 +82,14 @@ def _apart(left_out: Mapping[str, int]) -> str:
 
 
 def _table(rated: Sequence[Score]) -> list[str]:
-    rows = [_HEADS, *((each.rule, *_cells(each)) for each in rated)]
+    rows = [_HEADS, *((score.rule, *_cells(score)) for score in rated)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _cells(each: Score) -> tuple[str, ...]:
-    shares = (each.hits.text, _percent(each.stopped_at), each.alarms.text, each.best.text)
-    return (*shares, _percent(each.saved), _percent(each.wasted))
+def _cells(score: Score) -> tuple[str, ...]:
+    shares = (score.hits.text, _percent(score.stopped_at), score.alarms.text, score.best.text)
+    return (*shares, _percent(score.saved), _percent(score.wasted))
 
 
 def _percent(value: float) -> str:

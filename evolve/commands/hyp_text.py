@@ -71,8 +71,8 @@ def _condition(needed: str, *users: str) -> str:
     return f"where {named} is {' or '.join(users) if users else 'above 0'}"
 
 
-def _default(each: Declaration) -> str:
-    default = each.default
+def _default(known: Declaration) -> str:
+    default = known.default
     if isinstance(default, bool):
         return str(default).lower()
     return f"{default:g}" if isinstance(default, float) else str(default)

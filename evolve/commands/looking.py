@@ -135,7 +135,7 @@ def show(
         return "\n\n".join(part for part in parts if part)
 
     if findings:
-        result = {"study": name, "standing": proof.text, "findings": [each.as_mapping(name) for each in found]}
+        result = {"study": name, "standing": proof.text, "findings": [finding.as_mapping(name) for finding in found]}
         say(
             result,
             as_json=as_json,

@@ -43,7 +43,7 @@ def noise_line(engine: Engine, study: Study) -> str:
 
     Args:
         engine: A database with Optuna's tables and ours.
-        study: Whose trainings are looked at.
+        study: Study whose trainings are looked at.
     """
     from evolve.storage.noise import known_noise
 

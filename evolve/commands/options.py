@@ -22,7 +22,7 @@ def whole(text: str) -> int:
 
 
 def at_least_one(text: str) -> int:
-    """As `whole`, of a number that counts something there must be."""
+    """The whole number that a text shows, as `whole` reads it, which must be at least 1."""
     if (number := whole(text)) < 1:
         raise typer.BadParameter(f"{number} is not at least 1")
     return number

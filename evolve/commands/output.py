@@ -31,7 +31,7 @@ def opened_storage(url: str, *, must_exist: bool = False, reads_only: bool = Fal
     """The database of a command.
 
     Args:
-        url: Any SQLAlchemy URL.
+        url: SQLAlchemy's URL of the database.
         must_exist: Whether a file that is not there is an error, as it always is where nothing is written.
         reads_only: Whether nothing may be written.
     """
@@ -118,9 +118,9 @@ def say(result: Any, *, as_json: bool, text: Any) -> None:
     """Prints a result.
 
     Args:
-        result: For machines, or what makes it where that takes time.
-        as_json: Whether it is for machines.
-        text: Makes the lines for people.
+        result: Result for machines, or a function that makes it where that takes time.
+        as_json: Whether the result is printed as JSON, for machines.
+        text: Function that makes the text for people.
     """
     if not as_json:
         typer.echo(text())
@@ -129,7 +129,7 @@ def say(result: Any, *, as_json: bool, text: Any) -> None:
 
 
 def without_nan(value: Any) -> Any:
-    """The same for strict JSON: what is not a number is null."""
+    """A value as strict JSON can hold it: numbers that are not finite become null."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -141,9 +141,9 @@ def say_next(command: str | Sequence[str], *, as_json: bool, storage: str = DEFA
     """Names the next command, which works as it is printed.
 
     Args:
-        command: As it is typed, or its words.
+        command: The next command as it is typed, or its words.
         as_json: Whether the output is for machines, which need none.
-        storage: Database of this command, which the next one reads too.
+        storage: URL of the database of this command, which the next one reads too.
     """
     if not as_json:
         words = command if isinstance(command, str) else shlex.join(command)

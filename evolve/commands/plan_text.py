@@ -24,9 +24,12 @@ class Estimate:
     """What a study would cost if no trial were stopped early.
 
     Attributes:
-        trials, workers, steps: Trials that fit into the time; processes; updates and batches of one training.
-        trainings: Which trainings they are, in words.
-        allowed_trials: Trials that the budget allows; no more than `trials` of them fit into its time.
+        trials: Number of trials that fit into the time of the budget.
+        allowed_trials: Number of trials that the budget allows; no more than `trials` of them fit into its time.
+        seeds: Number of seeds of the study.
+        trainings: How many trainings there are, as trials times seeds, in words.
+        workers: Number of processes that train at once.
+        steps: Number of batches in one training, on average.
         step_seconds: Measured time of one batch.
         training_seconds: Time of one training, evaluation included.
         total_seconds: Time of the whole study.
@@ -47,11 +50,11 @@ class Estimate:
     start_seconds: float
 
     def as_mapping(self) -> dict[str, Any]:
-        """For machines."""
+        """The estimate as plain values, for machines."""
         return asdict(self)
 
     def text(self) -> str:
-        """For people."""
+        """The estimate in a line, for people."""
         step, whole = f"{self.step_seconds * 1e3:.1f} ms on {self.device}", rough_duration(self.total_seconds)
         ends, training = rough_duration(self.start_seconds), rough_duration(self.training_seconds)
         return (
@@ -157,8 +160,8 @@ def describe(study: Study, open_keys: Collection[str] = ()) -> str:
     """A study in lines for people.
 
     Args:
-        study: What is described.
-        open_keys: What is chosen from the data when it runs.
+        study: Study that is described.
+        open_keys: Keys of the study whose values are chosen from the data when it runs.
     """
     plan: TrainingPlan = study.training_plan("cpu", study.seeds[0])
     limit = "" if study.budget.seconds is None else f", at most {rough_duration(study.budget.seconds)}"
@@ -188,7 +191,7 @@ def describe(study: Study, open_keys: Collection[str] = ()) -> str:
 
 def _exchange_text(pbt: Pbt, members: PopulationPlan) -> str:
     parts = f"{counted(members.num_generations, 'part')} of {counted(pbt.interval, 'epoch')}, a trial each"
-    changes = f"values times {listed([f'{each:g}' for each in pbt.factors])}, {pbt.resample:.0%} drawn anew"
+    changes = f"values times {listed([f'{factor:g}' for factor in pbt.factors])}, {pbt.resample:.0%} drawn anew"
     count = pbt.num_replaced
     return f"{pbt.members} in {parts}; between two the weakest ({count}) copy the strongest ({count}): {changes}"
 

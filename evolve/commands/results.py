@@ -42,7 +42,7 @@ class RunResult:
         return {"report": str(self.report), **self.found.files}
 
     def as_mapping(self) -> dict[str, Any]:
-        """For machines."""
+        """The result as plain values, for machines."""
         return {
             "study": self.study,
             "is_complete": self.is_complete,
@@ -56,7 +56,7 @@ def result_of(run: Run, stopped: StudyStopped) -> RunResult:
     """What a run that has ended comes to; writes the report, hyp.yaml and the weights of the best trial.
 
     Args:
-        run: Where and with what the study ran.
+        run: The run that has ended: its study, database, folder and device.
         stopped: The run's last event.
     """
     with opened_storage(run.storage_url, reads_only=True) as opened:
@@ -87,17 +87,21 @@ def _measured(run: Run, weights: Weights) -> dict[str, str]:
 
 
 def best_of(weights: Sequence[Weights]) -> Weights:
-    """Those of the best epoch of the best seed, of at least one."""
+    """The weights of the best epoch of the best seed, of at least one file."""
     return max(weights, key=lambda kept: (kept.what == "best", kept.map50))
 
 
 def result_text(result: RunResult, *, nms_iou: float, storage: str) -> str:
     """The end of a run in lines for people.
 
-    Args:
-        result: What the run has come to.
-        nms_iou: Overlap of suppression, which every figure depends on.
-        storage: The database as it was named, for the command that tells more.
+        Args:
+            result: What the run has come to.
+    <<<<<<< HEAD
+            nms_iou: Overlap of suppression, which every figure depends on.
+            storage: The database as it was named, for the command that tells more.
+    =======
+            nms_iou: Overlap, in 0..1, at which suppression joined boxes when the metrics were measured.
+    >>>>>>> names
     """
     found = result.found
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in found.verdicts.items())
@@ -130,8 +134,8 @@ def uses_of(weights: Sequence[Weights], data: str) -> list[str]:
     """Commands that use the best of the weights; none where there are none.
 
     Args:
-        weights: What a training has written.
-        data: What it was trained on.
+        weights: Files of weights that a training has written; may be empty.
+        data: Name or path of the data that it was trained on.
     """
     if not weights:
         return []

@@ -23,7 +23,7 @@ def rung_line(engine: Engine, study: Study) -> str:
 
     Args:
         engine: A database with Optuna's tables and ours.
-        study: One that may be a search; of others nothing is said.
+        study: Study whose trials are looked at; the line is empty where it is no search.
     """
     from evolve.storage.foretelling import foretelling
 
@@ -33,19 +33,23 @@ def rung_line(engine: Engine, study: Study) -> str:
 
 
 def rung_text(study: Study, found: Mapping[int, RankCorrelation]) -> str:
-    """The same of what is known.
+    """Rank correlations that are known as a line, with a warning where they are too low; empty where there are none.
 
     Args:
-        study: A search.
-        found: Rank correlation with the end, by epochs after which trials are compared.
+        study: Search that the correlations are of.
+        found: Rank correlation of the fitness at a rung with that at the end, by the number of epochs at the rung.
     """
     if not found:
         return ""
-    values = "; ".join(f"after {rung}: {each.text}" for rung, each in found.items())
+    values = "; ".join(f"after {rung}: {correlation.text}" for rung, correlation in found.items())
     text = f"order of trials against their order after {study.epochs} epochs, rank correlation {values}"
     if study.pruner != "none":
         text += "; of those that trained through alone, which lowers it"
-    low = [rung for rung, each in found.items() if isfinite(each.value) and each.value < LEAST_CORRELATION]
+    low = [
+        rung
+        for rung, correlation in found.items()
+        if isfinite(correlation.value) and correlation.value < LEAST_CORRELATION
+    ]
     if not low:
         return text
     if study.pruner in OF_RUNGS:

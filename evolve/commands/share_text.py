@@ -20,7 +20,7 @@ def lines(found: Attribution, *, metric: str, width: int | None) -> list[str]:
 
     Args:
         found: The gain, shared out.
-        metric: What it is a gain in.
+        metric: Name of the metric that the gain is measured in.
         width: Characters of a line; None where there is no terminal.
     """
     table = aligned(_HEADS, _cells(found), left=(0,), width=width)
@@ -28,7 +28,7 @@ def lines(found: Attribution, *, metric: str, width: int | None) -> list[str]:
 
 
 def markdown_lines(found: Attribution, *, metric: str) -> list[str]:
-    """The same as lines of Markdown."""
+    """The parts of the gain, the whole, and pairs of changes, as lines of Markdown: a table and its caption."""
     said = _of(found, metric)
     caption = f"{capitalised(said)}; {found.basis}; {_PLAIN}."
     return [*markdown_table(_HEADS, _cells(found), left=(0,)), "", caption]

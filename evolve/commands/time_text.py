@@ -10,7 +10,7 @@ from evolve.storage.time_spent import RunSpan, TimeSpent
 
 
 def time_line(spent: TimeSpent) -> str:
-    """One line; empty where nothing was trained."""
+    """Where the time went, in one line; empty where nothing was trained."""
     if not spent.worker_seconds > 0:
         if not spent.spent.total:
             return ""
@@ -29,7 +29,9 @@ def time_table(study: str, spent: TimeSpent) -> str:
         return "\n".join([*lines, "time    none: nothing of it was trained here"])
     rows = [("went into", "seconds of a worker", ""), *_parts(spent)]
     rows += [("", "", ""), ("verdict", "training", "validating")]
-    rows += [(name, f"{s.training:.1f}", f"{s.validating:.1f}") for name, s in spent.by_verdict.items()]
+    rows += [
+        (name, f"{seconds.training:.1f}", f"{seconds.validating:.1f}") for name, seconds in spent.by_verdict.items()
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines += [
         f"{what:<{widths[0]}}  {first:>{widths[1]}}  {second:>{widths[2]}}".rstrip() for what, first, second in rows

@@ -27,9 +27,9 @@ def heading(
     Args:
         study: Name of the study.
         description: Purpose of the study in words, or empty.
-        rows: All its trials.
+        rows: Rows of all trials of the study.
         more: The last lines; empty ones are left out.
-        width: Characters of a line; None does not cut.
+        width: Characters of a line; None for lines that are not cut.
     """
     counts = Counter(row.verdict for row in rows)
     words = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
@@ -43,7 +43,7 @@ def best_line(rows: Sequence[TrialRow], config: Mapping[str, Any]) -> str:
 
     Args:
         rows: All trials of a study, the best first.
-        config: Of the study, as it is stored.
+        config: Mapping of the study as it is stored; one that evolve did not make may have no keys.
     """
     compared, among = compared_trials(config), best_text(config)
     best = next((row for row in rows if row.number in compared), None)
@@ -64,8 +64,8 @@ def trial_table(rows: Sequence[TrialRow], *, limit: int, width: int | None) -> s
     """The rows as aligned lines, one a trial, then what people noted about them.
 
     Args:
-        rows: In the order to show.
-        limit: Rows that are shown.
+        rows: Rows of the trials, in the order in which they are shown.
+        limit: Number of rows that are shown at most.
         width: Characters of a line: hyperparameters that do not fit are left out and named, reasons are cut at a
             word; None shows all.
     """

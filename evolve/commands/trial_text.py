@@ -19,7 +19,7 @@ def trial_text(row: TrialRow, folder: Path, *, width: int | None) -> str:
     """A trial in words: parameters, verdict and why, metrics, diagnosis, notes and files.
 
     Args:
-        row: What is stored about it.
+        row: Everything that is stored about the trial.
         folder: Run folder of the study, in which its checkpoints are.
         width: Characters of a line, at which long texts go on in the next; None does not break them.
     """
@@ -46,7 +46,7 @@ def _entries(row: TrialRow, folder: Path) -> Iterator[tuple[str, str]]:
     yield from _metrics(row)
     if row.diagnosis is not None:
         yield from _labelled("diagnosis", _diagnosis(row.diagnosis))
-        yield from _labelled("causes", [each.text for each in causes_of(row.diagnosis)])
+        yield from _labelled("causes", [cause.text for cause in causes_of(row.diagnosis)])
         yield from _labelled("remedy", [remedy.text for remedy in remedies_of(row.diagnosis)])
     yield from _labelled("notes", [_note(note) for note in row.notes])
     yield from _labelled("events", list(row.events))

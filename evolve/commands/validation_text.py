@@ -98,7 +98,7 @@ def _worst(done: Validated) -> list[str]:
     if not done.worst:
         return []
     shown = done.worst[:_MOST_WORST]
-    rows = [(printable(each.image), *(f"{count:,}" for count in each.counts().values())) for each in shown]
+    rows = [(printable(mistaken.image), *(f"{count:,}" for count in mistaken.counts().values())) for mistaken in shown]
     return ["", "most mistakes there", *_table([("", *shown[0].counts()), *rows])]
 
 

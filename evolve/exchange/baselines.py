@@ -29,7 +29,7 @@ def looks_up(study: Study) -> bool:
 
 
 def uses_preset(study: Study) -> bool:
-    """Whether one of both is a trainer's usual values, which depend on the data."""
+    """Whether a study's baseline or the end of its path is a trainer's usual values, which depend on the data."""
     return study.ablation is not None and any(name in PRESETS for name in _named(study.ablation))
 
 
@@ -45,9 +45,9 @@ def with_baseline(file: StudyFile, study: Study, stored: Study | None, look_up: 
 
     Args:
         file: The study as written.
-        study: The same with all else chosen.
-        stored: The study stored under its name.
-        look_up: Finds what a name stands for.
+        study: The study with all else chosen.
+        stored: Study that is stored under the study's name; None where there is none.
+        look_up: Finds the hyperparameters that a name stands for, and a note on them.
 
     Raises:
         EvolveError: A name stands for nothing, or the arms are not allowed.
@@ -89,12 +89,12 @@ def _end(name: str, stored: Study | None, start: Values, given: Values, look_up:
 
 
 def look_up_in(storage: Callable[[], Storage], study: Study, summary: Mapping[str, Any]) -> LookUp:
-    """Finds hyperparameters by name.
+    """A function that finds hyperparameters by name.
 
     Args:
         storage: Opens the database with other studies.
-        study: The one that is defined; its model and sizes decide some of a trainer's usual values.
-        summary: What the data check counted, for these; may be empty where none of them is named.
+        study: Study that is defined; its model and sizes decide some of a trainer's usual values.
+        summary: What the data check counted, for a trainer's usual values; may be empty where none of these is named.
 
     Returns:
         A function that gives all hyperparameters and a note; it raises EvolveError where a name stands for nothing.

@@ -46,9 +46,9 @@ class Exported:
         hyp: Path of the file.
         dialect: Dialect of the file.
         best: Trial whose hyperparameters the file has.
-        which: The same for people, as the study calls it.
-        standing: How far it can be trusted, in a sentence; empty where nothing was chosen among many.
-        arm: Of an ablation, which arm it is and what is known of it; else None.
+        which: Name of that trial for people, as the study calls it.
+        standing: How far that trial can be trusted, in a sentence; empty where nothing was chosen among many.
+        arm: In an ablation, the arm that the trial is of, with what is known of it; else None.
         notes: What could not be carried over, and why.
     """
 
@@ -63,13 +63,13 @@ class Exported:
 
     @classmethod
     def of(cls, study: str, path: Path, dialect: str, found: Provenance, notes: tuple[str, ...] = ()) -> Exported:
-        """What was written of a study's best hyperparameters.
+        """An account of the file that was written with a study's best hyperparameters.
 
         Args:
             study: Name of the study.
             path: Path of the file.
             dialect: Dialect of the file.
-            found: Where they are from.
+            found: Where the hyperparameters are from.
             notes: What could not be carried over, and why.
         """
         return cls(
@@ -84,7 +84,7 @@ class Exported:
         )
 
     def as_mapping(self) -> dict[str, Any]:
-        """For machines."""
+        """The export as plain values, for machines."""
         arm = None if self.arm is None else self.arm.as_mapping()
         return {**asdict(self), "hyp": str(self.hyp), "arm": arm, "notes": list(self.notes)}
 
@@ -104,7 +104,7 @@ class ImportedHyp:
     notes: tuple[str, ...]
 
     def as_mapping(self) -> dict[str, Any]:
-        """For machines."""
+        """The import as plain values, for machines."""
         return {"hyp": str(self.hyp), "dialect": self.dialect, "notes": list(self.notes)}
 
 
@@ -123,7 +123,7 @@ class Explained:
     notes: tuple[str, ...]
 
     def as_mapping(self) -> dict[str, Any]:
-        """For machines."""
+        """The explanation as plain values, for machines."""
         found = self.explanation
         return {
             "dialect": found.dialect,
@@ -152,8 +152,8 @@ def export_study(
         dialect: Dialect of the file.
         path: Path of the file to write.
         chosen: Fields of `Context`, of the training there, that differ from the study's; None where they do not.
-        schedule: Schedule to export instead of the one found, None for that.
-        trial: Number of a trial to export instead of the best, None for that.
+        schedule: Schedule to export instead of the one that was found; None for the latter.
+        trial: Number of a trial to export instead of the best; None for the best.
 
     Raises:
         StudyError: The dialect cannot say it, or images and classes are not known.
@@ -250,7 +250,7 @@ def _context_of_file(dialect: str, text: str, path: Path, chosen: Mapping[str, A
 
 
 def _counted(chosen: Mapping[str, Any], data: str) -> dict[str, Any]:
-    """The same fields of a training with images and classes of a data set, where they were not given."""
+    """Fields of a training, with images and classes counted in a data set where they were not given."""
     from evolve.run.detection import check_data
 
     found = check_data(data, image_size=chosen.get("image_size") or 64, skip_unreadable=False)

@@ -35,10 +35,10 @@ def with_preset(file: StudyFile, study: Study, stored: Study | None, summary: Ma
 
     Args:
         file: The study as written, which names a preset.
-        study: The same with everything chosen.
-        stored: The study stored under its name.
-        summary: What the data check counted; classes and training images decide gains and warm-up there. A stored study
-            is not asked for it.
+        study: The study with everything chosen.
+        stored: Study that is stored under the study's name; None where there is none.
+        summary: What the data check counted: classes and training images decide the preset's gains and warm-up. It is
+            not looked at where a study is stored.
 
     Raises:
         StudyError: A value is not allowed here.
@@ -64,9 +64,9 @@ def preset_values(name: str, study: Study, summary: Mapping[str, Any]) -> tuple[
     """Hyperparameters of a preset, and notes on them.
 
     Args:
-        name: One of `evolve.study.file.PRESETS`.
-        study: Whose model and sizes decide some of them.
-        summary: What the data check counted.
+        name: Name of the preset, one of `evolve.study.file.PRESETS`.
+        study: Study whose model and sizes decide some of the hyperparameters.
+        summary: What the data check counted: classes and training images decide some of them, too.
     """
     if name == "paper":
         return dict(PAPER), "paper preset: Redmon & Farhadi 2018; lr0, gains and the length of the burn-in are ours."

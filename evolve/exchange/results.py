@@ -43,7 +43,8 @@ class Origin:
     Attributes:
         path: The result file; the hyp file beside a results.csv is read, too.
         data: Data set that a search that goes on trains on.
-        counts: Number of training images and of classes there, as far as they are known.
+        counts: Number of training images (`images`) and of classes (`classes`) in the trainings, as far as they are
+            known.
     """
 
     path: Path
@@ -56,7 +57,7 @@ class ImportedStudy:
     """What was imported.
 
     Attributes:
-        study: The study as stored.
+        study: The new study as it is stored.
         kind: Kind of the result file, such as evolve.csv.
         verdicts: Number of trials by verdict.
         best: Number and fitness of the best trial, None where none counts.
@@ -72,7 +73,7 @@ class ImportedStudy:
     assumed: tuple[str, ...] = ()
 
     def as_mapping(self) -> dict[str, Any]:
-        """For machines."""
+        """The import as plain values, for machines."""
         return {
             "study": self.study.name,
             "kind": self.kind,
@@ -88,8 +89,8 @@ def import_results(storage: Storage, results: Results, context: Context, *, name
     """Stores the trainings of a result file as a new study.
 
     Args:
-        storage: Where the study is stored.
-        results: Content of the file.
+        storage: Database that the study is stored in.
+        results: Content of the result file.
         context: The trainings that the file is of.
         name: Name of the new study.
         origin: The file, and what is known of its trainings.
@@ -106,7 +107,10 @@ def import_results(storage: Storage, results: Results, context: Context, *, name
     values, notes = _values(results, context, path)
     study = _study(values, results, context, name=name, origin=origin)
     trainings = [results.rows] if results.kind == "results.csv" else [(row,) for row in results.rows]
-    trials = [judged(study, rows, one, context, file=path.name) for rows, one in zip(trainings, values, strict=True)]
+    trials = [
+        judged(study, rows, hyperparameters, context, file=path.name)
+        for rows, hyperparameters in zip(trainings, values, strict=True)
+    ]
     facts = {"origin": str(path), "format": results.kind, "dialect": results.dialect, "device": "trained elsewhere"}
     summary = {"note": f"not looked at; imported from {path}", "imported": dict(origin.counts)}
     _store(storage, study, trials, facts=facts, summary=summary)
@@ -133,7 +137,7 @@ def import_result_file(
     """Reads a result file and stores its trainings as a new study.
 
     Args:
-        storage: Where the study is stored.
+        storage: Database that the study is stored in.
         path: The result file, whose name's end says how to read it.
         chosen: Fields of `Context`, of the trainings there; None where usual values stand.
         columns: Names of the hyperparameters of an evolve.txt, in order; empty where their number tells.
@@ -188,7 +192,7 @@ def _study(
     values: Sequence[Hyperparameters], results: Results, context: Context, *, name: str, origin: Origin
 ) -> Study:
     """A study whose space is what varied, as far as it varied."""
-    varying = {key: sorted({getattr(one, key) for one in values}) for key in names()}
+    varying = {key: sorted({getattr(hyperparameters, key) for hyperparameters in values}) for key in names()}
     space = {key: _parameter(found) for key, found in varying.items() if len(found) > 1}
     if not space:
         space = {"lr0": _around(values[0].lr0)}

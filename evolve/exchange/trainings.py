@@ -37,14 +37,14 @@ class ImportedTrial:
 
 
 def judged(study: Study, rows: Sequence[Row], values: Hyperparameters, context: Context, *, file: str) -> ImportedTrial:
-    """A training as a trial.
+    """A training of another trainer, judged as a trial of a study of ours.
 
     Args:
         study: The study that the trial is to be of; its weights make the fitness, its thresholds the verdict.
-        rows: The training's epochs in order, or its end alone; at least one.
+        rows: Rows of the training's epochs in order, or of its end alone; at least one.
         values: Hyperparameters in our meaning.
         context: The training there, whose last epoch is the last row.
-        file: Name of the file, for the reason.
+        file: Name of the result file, which the reason names.
     """
     fitness = [_fitness(study, row) for row in rows]
     verdict, reason, place = _verdict(study, rows, fitness)

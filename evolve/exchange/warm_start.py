@@ -23,11 +23,11 @@ _COMPARED = ("data", "model", "image_size", "epochs", "weights", "fitness")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmStart:
-    """What was found.
+    """Trials of earlier searches that a study begins with, and what is to be known of them.
 
     Attributes:
-        trials: Those inside the space, in the order of their sources.
-        notes: Of each source, how many trials are of use, and in what its trainings differ from the study's.
+        trials: Trials inside the study's space, in the order of their sources.
+        notes: For each source, how many of its trials are of use, and in what its trainings differ from the study's.
     """
 
     trials: tuple[Earlier, ...]
@@ -38,7 +38,7 @@ def warm_start(study: Study, open_storage: Callable[[], Storage]) -> WarmStart:
     """Trials that a study's sampler knows before trial 0.
 
     Args:
-        study: Names its sources.
+        study: Study that names the sources.
         open_storage: Opens the database with the stored studies among them.
 
     Raises:

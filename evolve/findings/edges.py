@@ -22,9 +22,9 @@ class Edge:
 
     Attributes:
         name: Name of the hyperparameter.
-        value: Most trials at or beyond it diverged, in the hyperparameter's own unit.
+        value: Value at which it parts them, in the hyperparameter's own unit; most that diverged lie beyond.
         is_above: Whether beyond means larger.
-        beyond, others: Trials on either side, and how many of them diverged.
+        beyond, others: Number of trials beyond the value, and of the others; each with how many of them diverged.
         separation: Share of diverged trials beyond the value minus share of the others beyond it, in 0..1.
     """
 
@@ -47,7 +47,7 @@ def edge_of(name: str, values: ArrayLike, is_diverged: Sequence[bool], *, is_log
 
     Args:
         name: Name of the hyperparameter.
-        values: Its value in each trial; NaN where it has none.
+        values: Value of the hyperparameter in each trial; NaN where it has none.
         is_diverged: Whether each trial diverged.
         is_log: Whether equal ratios count as equal steps.
     """
@@ -67,7 +67,7 @@ def edge_of(name: str, values: ArrayLike, is_diverged: Sequence[bool], *, is_log
 
 
 def edge_sentence(edge: Edge) -> str:
-    """On which side of an edge how many trials diverged."""
+    """How many trials diverged on either side of an edge, in a sentence."""
     (num_beyond, lost_beyond), (num_others, lost_others) = edge.beyond, edge.others
     here, there = ("Above", "below") if edge.is_above else ("Below", "above")
     return (

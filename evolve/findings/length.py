@@ -91,7 +91,7 @@ def _whole(search: Search) -> list[Tried]:
     top, floor = search.top, max(search.study.thresholds.floor, 0.0)
     epochs = search.study.epochs
     is_known = all(
-        len(each.curve) == epochs and all(map(isfinite, each.curve)) and each.curve[-1] > floor for each in top
+        len(tried.curve) == epochs and all(map(isfinite, tried.curve)) and tried.curve[-1] > floor for tried in top
     )
     return list(top) if is_known and epochs >= LEAST_EPOCHS and len(top) > 1 else []
 

@@ -45,7 +45,7 @@ def _edge(search: Search, name: str, axis: Range, *, is_upper: bool) -> Finding 
         return None
     from scipy.stats import mannwhitneyu  # half a second to import, for the few searches that come so far
 
-    rated = [[_rated(each) for each in part] for part in (inside, outside)]
+    rated = [[_rated(tried) for tried in part] for part in (inside, outside)]
     p = float(mannwhitneyu(*rated, alternative="greater").pvalue)
     if p >= LEVEL / len(search.ranges):
         return None
@@ -82,7 +82,7 @@ def _split(search: Search, name: str, axis: Range, *, is_upper: bool) -> tuple[l
 
 
 def _rated(tried: Tried) -> float:
-    """One that diverged is worse than any other."""
+    """Fitness of a trial; of one that diverged minus infinity, which is worse than any other."""
     return tried.fitness if tried.is_trained_through else -inf
 
 
@@ -110,8 +110,8 @@ def alone(search: Search) -> Iterator[Finding]:
     ranges, trained = search.ranges, search.trained
     if len(trained) < LEAST_AROUND or not ranges or not _is_inside(search.best, ranges):
         return
-    near = [each for each in trained[1:] if _is_near(each, search)]
-    gap, p = _stands_out([each.fitness for each in trained])
+    near = [tried for tried in trained[1:] if _is_near(tried, search)]
+    gap, p = _stands_out([tried.fitness for tried in trained])
     if len(near) > MOST_ALONE or p >= LUCK:
         return
     narrow = {name: _around(axis, place(axis, search.best.params[name])) for name, axis in ranges.items()}
@@ -129,13 +129,13 @@ def alone(search: Search) -> Iterator[Finding]:
 
 
 def _stands_out(fitness: Sequence[float]) -> tuple[float, float]:
-    """By how much the best is above the next, and the p that it is so by luck.
+    """By how much the best fitness is above the next, and the p-value of so large a gap by luck.
 
     Where the upper tail is that of an exponential distribution, the i-th distance from the top is one with mean 1 / i:
     the chance that the first is g times the sum of those up to the r-th is the product of i / (i + g).
 
     Args:
-        fitness: Of twelve trials or more, the best first.
+        fitness: Fitness of twelve trials or more, the best first.
 
     Source: Renyi 1953, On the theory of order statistics.
     """

@@ -25,11 +25,11 @@ class Tried:
     """A trial that has ended.
 
     Attributes:
-        number: Its number, from 0.
-        verdict: What became of it.
-        params: Values of what is searched.
-        fitness: Mean over its seeds after the last epoch, higher is better; NaN where it has none.
-        curve: The same after each epoch; empty where the trial is none of the best, or has none.
+        number: Number of the trial within its study, from 0.
+        verdict: What became of the trial, such as `converged` or `diverged`.
+        params: Value of every parameter that is searched, by name.
+        fitness: Mean fitness over its seeds after the last epoch, higher is better; NaN where it has none.
+        curve: Fitness after each epoch; empty where the trial is none of the best, or has none.
     """
 
     number: int
@@ -64,8 +64,8 @@ class Search:
 
     Attributes:
         study: What is searched, and how.
-        tried: Its trials that have ended, in any order.
-        losses: Terms of the loss of the best trial by name; none where they are not known.
+        tried: Trials of the search that have ended, in any order.
+        losses: Terms of the loss of the best trial, by name; empty where they are not known.
     """
 
     study: Study
@@ -85,7 +85,7 @@ class Search:
     @cached_property
     def diverged(self) -> tuple[Tried, ...]:
         """Trials that diverged, the earliest first."""
-        return tuple(sorted((each for each in self.tried if each.is_diverged), key=lambda each: each.number))
+        return tuple(sorted((tried for tried in self.tried if tried.is_diverged), key=lambda tried: tried.number))
 
     @property
     def best(self) -> Tried:
@@ -107,7 +107,7 @@ def place(axis: Range, value: Scalar) -> float:
     """Where a value lies in a range, in the range's own scale: 0 at the lower end, 1 at the upper.
 
     Args:
-        axis: The range.
+        axis: Range of the hyperparameter.
         value: A number; the baseline's may lie outside.
     """
     low, high, at = (_scaled(axis, number) for number in (axis.low, axis.high, float(value)))
@@ -118,8 +118,8 @@ def value_at(axis: Range, part: float) -> float:
     """The number at a place in a range, which may be outside it: the reverse of `place`.
 
     Args:
-        axis: The range.
-        part: 0 at the lower end, 1 at the upper.
+        axis: Range of the hyperparameter.
+        part: Place in the range: 0 at the lower end, 1 at the upper, others in between or outside.
     """
     low, high = _scaled(axis, axis.low), _scaled(axis, axis.high)
     at = low + part * (high - low)
@@ -137,9 +137,9 @@ class Finding:
     """Something that a person should know of a search, and what to do about it.
 
     Attributes:
-        key: Name by which it is followed, once in a study.
+        key: Name by which the finding is followed, used once in a study.
         text: What was found, with the numbers that show it.
-        evidence: These numbers by name.
+        evidence: The numbers that show it, by name.
         changes: Keys of the study with the values that follow it up, sections whole; none where nothing is to change.
         fixes: Hyperparameters to fix at a value when it is followed.
         command: What to do next, as it is typed; empty where that is to follow the finding.
@@ -157,7 +157,7 @@ class Finding:
         return self.command or f"evolve follow {study} {self.key}"
 
     def as_mapping(self, study: str) -> dict[str, Any]:
-        """For machines."""
+        """The finding as plain values, for machines."""
         changes = dict(self.changes) | ({"hyperparameters": dict(self.fixes)} if self.fixes else {})
         return {
             "finding": self.key,

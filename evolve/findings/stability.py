@@ -48,7 +48,7 @@ def infeasible(search: Search) -> Iterator[Finding]:
     if ended < LEAST_ENDED or lost < LEAST_DIVERGED or (least := _lower_limit(lost, ended)) <= MOST_DIVERGED:
         return
     edges = [found for name in search.ranges if (found := _edge(search, name)) is not None and _spares(search, found)]
-    edge = max(edges, key=lambda each: each.separation, default=None)
+    edge = max(edges, key=lambda candidate: candidate.separation, default=None)
     text = f"{lost} of {ended} trials diverged, surely more than {least:.0%}"
     evidence: dict[str, float | int | str] = {"diverged": lost, "ended": ended, "at_least": least}
     if edge is None:

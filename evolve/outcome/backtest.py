@@ -16,11 +16,11 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """So many of so many.
+    """A count out of a total, with its share and the interval of that.
 
     Attributes:
-        count: How many.
-        total: Of how many.
+        count: Number of cases that are so, 0 to `total`.
+        total: Number of cases that were looked at.
     """
 
     count: int
@@ -28,12 +28,12 @@ class Share:
 
     @property
     def value(self) -> float:
-        """The share; NaN of none."""
+        """The share, 0..1; NaN where the total is 0."""
         return self.count / self.total if self.total else nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Limits of a two-sided 95 % interval of the probability; the whole range of none.
+        """Limits of a two-sided 95 % interval of the probability; the whole range where the total is 0.
 
         Source: Clopper & Pearson 1934.
         """
@@ -58,16 +58,16 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """How a rule did.
+    """How a rule did on trainings that nobody stopped.
 
     Attributes:
-        rule: Its name.
-        hits: Doomed trainings that it stops before they end by themselves.
-        alarms: Good trainings that it stops.
-        best: The same of those that ended in the best quarter.
+        rule: Name of the rule.
+        hits: Share of the doomed trainings that the rule stops before they end by themselves.
+        alarms: Share of the trainings that are not doomed that the rule stops.
+        best: Share of the trainings that ended in the best quarter that the rule stops, although they are not doomed.
         stopped_at: Median share of the planned steps after which hits are stopped; NaN where there are none.
         saved: Share of the steps of all trainings that are not trained, by hits.
-        wasted: The same by false alarms.
+        wasted: Share of the steps of all trainings that are not trained, by false alarms.
     """
 
     rule: str
@@ -79,7 +79,7 @@ class Score:
     wasted: float
 
     def as_json(self) -> dict[str, object]:
-        """The same for machines."""
+        """The score as plain values, for machines."""
         shares = {name: getattr(self, name).as_json() for name in ("hits", "alarms", "best")}
         numbers = {name: _or_none(getattr(self, name)) for name in ("stopped_at", "saved", "wasted")}
         return {"rule": self.rule, **shares, **numbers}
@@ -91,7 +91,7 @@ def score(name: str, rule: StopRule, runs: Sequence[Recorded]) -> Score:
 
 
 def scored(name: str, stops: Sequence[tuple[Recorded, int | None]]) -> Score:
-    """The same of steps that are known already: each training with the index it is stopped after, or None."""
+    """How a rule does whose stops are known: each training with the index of the step it is stopped after, or None."""
     # One that ends at the same step by itself was not stopped.
     stopped = [(run, index) for run, index in stops if index is not None and index + 1 < len(run.steps)]
     hits = [(run, index) for run, index in stopped if run.is_doomed]
@@ -109,7 +109,7 @@ def scored(name: str, stops: Sequence[tuple[Recorded, int | None]]) -> Score:
 
 
 def scores(rules: Mapping[str, StopRule], runs: Sequence[Recorded]) -> tuple[Score, ...]:
-    """How each of some rules does."""
+    """How each of some rules does on trainings that nobody stopped."""
     return tuple(score(name, rule, runs) for name, rule in rules.items())
 
 

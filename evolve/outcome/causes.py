@@ -33,9 +33,9 @@ LEAST_STRENGTH = 0.3  # of the evidence; below it is a factor of two
 
 def explain(course: Course) -> tuple[Explanation, ...]:
     """Causes that the evidence speaks for, the strongest first; `Cause.UNKNOWN` alone where nothing stands out."""
-    found = [each for rule in RULES.values() if (each := rule(course)) is not None]
-    strong = [each for each in found if each.strength >= LEAST_STRENGTH]
-    return tuple(sorted(strong, key=lambda each: -each.strength)) or (_unknown(course),)
+    found = [explanation for rule in RULES.values() if (explanation := rule(course)) is not None]
+    strong = [cause for cause in found if cause.strength >= LEAST_STRENGTH]
+    return tuple(sorted(strong, key=lambda cause: -cause.strength)) or (_unknown(course),)
 
 
 def rate(course: Course) -> Explanation | None:
@@ -120,7 +120,7 @@ def spike(course: Course) -> Explanation | None:
 def _is_spike(steps: Sequence[StepTelemetry], place: int) -> bool:
     """Whether a batch stands out before anything has grown: outputs are usual, and so was the update before."""
     step, before = steps[place], steps[max(place - SPIKE_WINDOW, 0) : place]
-    norms, losses = [each.grad_norm for each in before], [each.loss for each in before]
+    norms, losses = [earlier.grad_norm for earlier in before], [earlier.loss for earlier in before]
     if not all(map(isfinite, (step.grad_norm, step.loss, *norms, *losses))):
         return False
     return (
@@ -132,7 +132,7 @@ def _is_spike(steps: Sequence[StepTelemetry], place: int) -> bool:
 
 
 def _usual_norm(steps: Sequence[StepTelemetry], place: int) -> float:
-    return max(median(each.grad_norm for each in steps[max(place - SPIKE_WINDOW, 0) : place]), 1e-12)
+    return max(median(step.grad_norm for step in steps[max(place - SPIKE_WINDOW, 0) : place]), 1e-12)
 
 
 def _held(course: Course, usual: float) -> tuple[Remedy, ...]:

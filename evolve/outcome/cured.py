@@ -17,10 +17,11 @@ def decision_key(number: int) -> str:
 
 
 def cure_numbers(decisions: Mapping[str, object]) -> dict[int, int]:
-    """Trials of a study of cures by the numbers of the diverged trials that they are to cure.
+    """Numbers of the trials of a study of cures, by the numbers of the diverged trials that they are to cure.
 
     Args:
-        decisions: Of the study of cures, in their order; others than those of `decision_key` are passed over.
+        decisions: Decisions of the study of cures by key, in their order; others than those of `decision_key` are
+            passed over.
     """
     numbers = [key.removeprefix(_KEY) for key in decisions if key.startswith(_KEY)]
     return {int(number): place for place, number in enumerate(number for number in numbers if number.isdecimal())}
@@ -43,12 +44,12 @@ def exact_interval(count: int, whole: int, *, level: float = LEVEL) -> tuple[flo
     """Interval of a share that holds at least as often as its level says.
 
     Args:
-        count: How many of them are so, 0 to `whole`.
-        whole: How many were looked at; of none nothing is known.
-        level: Between 0 and 1.
+        count: Number of cases that are so, 0 to `whole`.
+        whole: Number of cases that were looked at; where it is 0, the interval is the whole range.
+        level: Probability with which the interval holds the share at least, between 0 and 1.
 
     Returns:
-        Lower and upper end, 0..1.
+        Lower and upper end of the interval, 0..1.
 
     Raises:
         ValueError: The count is not within 0..whole.

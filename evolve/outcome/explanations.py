@@ -27,7 +27,7 @@ class Cause(StrEnum):
 
     @property
     def text(self) -> str:
-        """The same in words."""
+        """The cause in words."""
         return _TEXTS[self]
 
 
@@ -51,9 +51,9 @@ class Remedy:
     """One thing to change.
 
     Attributes:
-        name: A hyperparameter, or `precision` of the study.
-        before: What it was.
-        value: What to set it to.
+        name: Name of a hyperparameter, or `precision` for that of the study.
+        before: Value that it had.
+        value: Value to set it to.
         why: Where the value is from, in a clause.
     """
 
@@ -85,10 +85,10 @@ class Explanation:
     """One cause that the evidence speaks for.
 
     Attributes:
-        cause: Which.
+        cause: Cause that is meant.
         strength: How strong the evidence is, in powers of ten beyond what sound trainings show.
-        evidence: Numbers by what they are.
-        remedies: What to change, all of it together.
+        evidence: Numbers that speak for the cause, by words for what they are.
+        remedies: Changes to make, all of them together; empty where none is known to help.
     """
 
     cause: Cause
@@ -125,7 +125,7 @@ class Explanation:
 def causes_of(diagnosis: Mapping[str, Any]) -> tuple[Explanation, ...]:
     """Causes in a diagnosis as it is stored, the strongest first; empty where it has none, or none that is known."""
     try:
-        return tuple(Explanation.from_mapping(each) for each in diagnosis.get("causes", ()))
+        return tuple(Explanation.from_mapping(cause) for cause in diagnosis.get("causes", ()))
     except (AttributeError, KeyError, TypeError, ValueError):
         return ()  # of another program or version, or cut short
 

@@ -26,7 +26,7 @@ class Diagnosis:
             loss is a number and its gradient is not, loss where only the sum overflows. Where all stayed numbers,
             the largest term.
         scale: Scale of the term, from 0 (coarsest); None for gradient and loss.
-        value: What it was: nan, inf, or the largest term.
+        value: Value of the term, gradient norm or loss that `term` names: nan, inf, or that of the largest term.
         num_terms: How many terms, counted by scale, were no numbers; all of them point at the weights.
         lr, bias_lr, momentum, in_warmup: Rates applied in that step, and whether it belongs to the warm-up.
         last_finite_loss: Loss of the last step before with a finite one; nan if there is none.
@@ -99,7 +99,7 @@ class Diagnosis:
         """
         known = [field.name for field in fields(cls) if field.name in stored or field.default is MISSING]
         values = {name: _from_json(name, stored[name]) for name in known}
-        causes = tuple(Explanation.from_mapping(each) for each in values.get("causes", ()))
+        causes = tuple(Explanation.from_mapping(cause) for cause in values.get("causes", ()))
         return cls(**values | {"causes": causes})
 
     def _what(self) -> str:
@@ -179,7 +179,7 @@ class Diagnosis:
         else:
             likely = f"Most likely cause: {first.text}."
         remedies = f"What to change: {'; '.join(remedy.text for remedy in first.remedies)}." if first.remedies else ""
-        less = f"The evidence speaks less for: {'; '.join(each.text for each in others)}." if others else ""
+        less = f"The evidence speaks less for: {'; '.join(cause.text for cause in others)}." if others else ""
         return likely, remedies, less
 
 
@@ -197,8 +197,8 @@ def diagnose(
         steps: Records of one lane in order, from its first step on.
         ended: Last record of the lane.
         seed: Seed of the training.
-        values: What it was trained with; None where that is not known, and no cause is looked for.
-        precision: One of `detector.plan.PRECISIONS`.
+        values: Hyperparameters that it was trained with; None where they are not known, and no cause is looked for.
+        precision: Precision that it was trained in, one of `detector.plan.PRECISIONS`.
 
     Raises:
         ValueError: There are no steps.

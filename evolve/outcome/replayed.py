@@ -24,7 +24,7 @@ class Broken:
     """The first thing of a training that is no number.
 
     Attributes:
-        step: Step at which it is.
+        step: Number of the step in which it is, from 0.
         module: Name of the module, such as blocks.4.conv; loss where all outputs are numbers and the loss is not.
         what: output, or gradient where the pass forward is sound; for the loss, its terms.
     """
@@ -35,7 +35,7 @@ class Broken:
 
     @property
     def text(self) -> str:
-        """The same in a clause."""
+        """What is no number, where and at which step, in a clause."""
         module = "the loss" if self.module == LOSS else self.module
         return f"the {self.what} of {module} at step {self.step}"
 
@@ -47,11 +47,11 @@ def first_broken(traced: Iterable[StepTraced], steps: Mapping[int, StepTelemetry
     the last module back, of each that of its output before that of its weights.
 
     Args:
-        traced: Steps in order.
-        steps: Their telemetry, by step.
+        traced: Steps that were looked into, module by module, in their order.
+        steps: Telemetry of these steps, by number of the step.
     """
-    for each in traced:
-        if (found := _broken_in(each, steps.get(each.step))) is not None:
+    for traced_step in traced:
+        if (found := _broken_in(traced_step, steps.get(traced_step.step))) is not None:
             return found
     return None
 
@@ -78,8 +78,8 @@ class Comparison:
     """Whether a replay went as the training had.
 
     Attributes:
-        steps: How many were compared with what is stored.
-        differs_at: The first that differs; None where all are equal to the last bit.
+        steps: Number of steps that were compared with those that are stored.
+        differs_at: Number of the first step that differs; None where all are equal to the last bit.
         largest: Largest relative difference of any number of any step.
     """
 
@@ -89,7 +89,7 @@ class Comparison:
 
     @property
     def text(self) -> str:
-        """The same in a sentence."""
+        """Whether the steps are the same, and from where on they are not, in words."""
         if self.differs_at is None:
             return f"all {self.steps} steps are those of the training, bit for bit"
         return (
@@ -99,7 +99,7 @@ class Comparison:
 
 
 def compared(steps: Sequence[StepTelemetry], stored: Mapping[int, StepTelemetry]) -> Comparison:
-    """A replay's steps beside those that are stored of the training, by step; others are passed over."""
+    """A replay's steps compared with those that are stored of the training, by step; others are passed over."""
     pairs = [(step, stored[step.step]) for step in steps if step.step in stored]
     differences = {step.step: _difference(step, before) for step, before in pairs}
     differing = [number for number, difference in differences.items() if difference > 0]
@@ -129,13 +129,14 @@ class Survival:
     """What became of the training under other hyperparameters.
 
     Attributes:
-        changes: What was changed.
+        changes: New value of each hyperparameter and setting that was changed, by name.
         from_step: Step from which on it trained with them; 0 from its start.
-        why_from: Why from there.
-        epochs: Epochs it trained with them.
+        why_from: What it went on from, a checkpoint or its start, and why, in a clause.
+        epochs: Number of epochs that it trained with them.
         is_whole: Whether it trained to its last epoch, or ended before by itself.
-        verdict, reason: What became of it.
-        fitness: After its last epoch, on the validation images; None where none was finished.
+        verdict, reason: What became of the training, and why in words.
+        fitness: Fitness on the validation images after its last epoch; None where none was finished, or it is no
+            number.
     """
 
     changes: Mapping[str, Value]
@@ -164,19 +165,19 @@ class Replayed:
     """A diverged training, trained again up to its end and looked into.
 
     Attributes:
-        study, trial, seed: Which training.
+        study, trial, seed: Name of the study, number of the trial and seed of the training.
         end: Step at which it diverged.
         until: Last step that was trained again: the end, or a little after the first sign where the loss only grew.
         from_step: Step from which on it was trained again: that of a checkpoint, or 0.
-        diagnosis: As stored.
-        comparison: Whether it went as before.
+        diagnosis: Diagnosis of the training as it is stored.
+        comparison: Whether the replay went as the training had.
         notes: What else a reader has to know, a sentence each.
         broken: The first thing that is no number; None where none is, as where the loss only grew.
-        traced: The last steps, module by module.
-        steps: Their telemetry.
-        files: File of each image of the last step; none where images are rendered.
+        traced: Last steps of the replay, looked into module by module.
+        steps: Telemetry of these last steps.
+        files: File of each image of the last step; empty where images are rendered.
         names: Class names by index.
-        survival: What became of it under other hyperparameters; None where nobody asked.
+        survival: What became of the training under other hyperparameters; None where nobody asked for that.
     """
 
     study: str
@@ -196,7 +197,7 @@ class Replayed:
     survival: Survival | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """For machines; pictures are left out."""
+        """The replay as plain values, for machines; pictures are left out."""
         return {
             "study": self.study,
             "trial": self.trial,
@@ -209,7 +210,7 @@ class Replayed:
             "notes": list(self.notes),
             "broken": None if self.broken is None else asdict(self.broken),
             "steps": [asdict(step) for step in self.steps],
-            "modules": {each.step: [asdict(module) for module in each.modules] for each in self.traced},
+            "modules": {traced.step: [asdict(module) for module in traced.modules] for traced in self.traced},
             "images": self._images_json(),
             "survival": self._survival_json(),
         }
@@ -221,7 +222,7 @@ class Replayed:
 
     @property
     def places(self) -> tuple[int, ...]:
-        """Places of these images in what is trained on."""
+        """Places of the images of the last step among those that are trained on, from 0."""
         return self.traced[-1].places if self.traced else ()
 
     def _images_json(self) -> list[dict[str, Any]]:

@@ -31,8 +31,8 @@ class Course:
     Attributes:
         steps: Its steps in order, the last of them the first of those that stayed no numbers; the last of all where
             all are numbers. At least one.
-        values: What it was trained with.
-        precision: One of `detector.plan.PRECISIONS`.
+        values: Hyperparameters that it was trained with.
+        precision: Precision that it was trained in, one of `detector.plan.PRECISIONS`.
     """
 
     steps: Sequence[StepTelemetry]
@@ -85,7 +85,7 @@ class Course:
 
     @property
     def warmup_steps(self) -> int:
-        """Steps of the warm-up that were made."""
+        """Number of steps of the warm-up that were made."""
         return sum(step.in_warmup for step in self.steps)
 
     @property

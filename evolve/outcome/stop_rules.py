@@ -27,9 +27,9 @@ class Recorded:
     """A training that nobody stopped, and what became of it.
 
     Attributes:
-        steps: Of one seed, from the first to the last that it had.
-        total_steps: Steps that it was to have.
-        steps_per_epoch: Batches of an epoch.
+        steps: Steps of the training with one seed, from the first to the last that it had.
+        total_steps: Number of steps that it was to have.
+        steps_per_epoch: Number of steps in an epoch, one for each batch.
         is_doomed: Whether it came to diverge; never what a rule said.
         leads: For each epoch whether it was then among the best quarter of those before it, which ours never stops.
         is_best: Whether it ended in the best quarter of those it can be compared with.

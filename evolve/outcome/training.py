@@ -16,9 +16,9 @@ class TrainingOutcome:
     """How one training ended: a trial trained with one of its seeds.
 
     Attributes:
-        verdict: What became of it.
+        verdict: What became of the training.
         reason: The same in words, with the numbers that decided.
-        fitness: On the validation images after its last epoch; NaN where it has none or is lost.
+        fitness: Fitness on the validation images after its last epoch; NaN where it has none or is lost.
         diagnosis: JSON of `evolve.outcome.forensics.Diagnosis`; None where it did not diverge.
     """
 
@@ -33,9 +33,9 @@ class TrialOutcome:
     """How a trial ended.
 
     Attributes:
-        verdict: That of the worst of its trainings.
-        reason: In words, headed by the seed of that training where the trial has several.
-        fitness: Mean over its trainings at their last epochs; NaN where one is lost or failed.
+        verdict: Verdict of the worst of the trial's trainings.
+        reason: Reason of that verdict in words, with the seed of that training where the trial has several.
+        fitness: Mean fitness of the trainings after their last epochs; NaN where one is lost or failed.
         diagnosis: JSON of the first divergence's diagnosis; None where nothing diverged.
         traceback: Python traceback of a failed training; None without a failure.
     """
@@ -51,8 +51,9 @@ def fold(trainings: Mapping[int, TrainingOutcome], *, num_seeds: int, traceback:
     """The outcome of a trial whose trainings have ended: as bad as the worst of them.
 
     Args:
-        trainings: By seed, at least one; between equally bad ones the first counts.
-        num_seeds: Trainings that the trial would have had; after one that diverges or fails, no further one begins.
+        trainings: How each training ended, by seed, at least one; between equally bad ones the first counts.
+        num_seeds: Number of trainings that the trial would have had; after one that diverges or fails, no further one
+            begins.
         traceback: Traceback of what ended the trial from outside, None where nothing did.
 
     Example: seeds 0 and 1 with verdicts converged and diverged make a diverged trial, whose reason begins with

@@ -17,8 +17,8 @@ class Mistaken:
     """An image with mistakes, to be looked at.
 
     Attributes:
-        image: Its file, or what it is called where it has none.
-        labels: Number of its labels.
+        image: Path of the image file, or what the image is called where it has none.
+        labels: Number of labels of the image.
         picture: The image with the labels that no shown box has found.
         false: Shown boxes that found nothing, or what a surer box had found, best first.
     """
@@ -40,16 +40,16 @@ class Mistaken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validated:
-    """What a detector's measurement on a split came to.
+    """What was measured of a detector on a split.
 
     Attributes:
         weights: File of the weights.
-        data: The data set.
-        split: train, val or test.
+        data: Name or path of the data set.
+        split: Name of the split: train, val or test.
         image_size: Side of the letterboxed images in pixels.
-        nms_iou: Overlap of suppression for the scores.
+        nms_iou: Overlap (0..1) above which boxes were suppressed for the scores.
         names: Class names by index.
-        found: The measurement.
+        found: Scores, operating points and confusion of classes that were measured.
         worst: Images with most mistakes at the best point, the worst first.
     """
 
@@ -73,7 +73,7 @@ class Validated:
         return {name: {"objects": part.objects, **asdict(part.scores)} for name, part in rows}
 
     def as_mapping(self) -> dict[str, Any]:
-        """For machines."""
+        """The measurement as plain values, for machines."""
         found = self.found
         return {
             "weights": self.weights,
@@ -94,7 +94,7 @@ class Validated:
                 "found": [*self.names, BACKGROUND],
                 "counts": found.confusion,
             },
-            "worst": [{"image": each.image, **each.counts()} for each in self.worst],
+            "worst": [{"image": mistaken.image, **mistaken.counts()} for mistaken in self.worst],
             "sweep": [asdict(point) for point in found.sweep],
             "curves": {
                 "all": _curve(found.curve),

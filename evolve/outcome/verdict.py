@@ -79,10 +79,10 @@ def judge(fitness: Sequence[float], *, losses: LossCurves, ended: LaneEnded, thr
     """Judgement of a training that was not stopped from outside.
 
     Args:
-        fitness: On the validation images, after each epoch.
+        fitness: Fitness on the validation images after each epoch.
         losses: Training and validation losses of the same epochs.
         ended: Last record of the lane.
-        thresholds: Where the verdict turns.
+        thresholds: Values at which the verdict turns from one to another.
     """
     if diverged := _divergence(fitness, losses, ended, thresholds.loss_growth):
         return Judgement(verdict=Verdict.DIVERGED, reason=diverged)

@@ -99,12 +99,12 @@ def _largest_share(sums: Mapping[str, float]) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreseen:
-    """That a training is doomed.
+    """The evidence that a training is doomed.
 
     Attributes:
         step: Step at which its warnings are there together.
         signs: Value of each sign that warns, by name.
-        levels: Their levels.
+        levels: Level that each of these signs is above, by name.
     """
 
     step: int
@@ -161,14 +161,15 @@ def fitted(reached: Sequence[Mapping[str, float]], *, wrong: float, sustained: i
     """Levels that a healthy training like some others exceeds with a given probability at most, each by itself.
 
     Args:
-        reached: Of each of the others what `largest_sustained` says, for the same number of steps.
-        wrong: Probability, above 0 and below 1.
-        sustained, together: As of `Warnings`.
+        reached: For each of the others what `largest_sustained` returns, for the same number of steps in a row.
+        wrong: Probability that a level is exceeded, above 0 and below 1.
+        sustained, together: Steps in a row that a level must be exceeded in, and number of warnings that doom a
+            training, as `Warnings` keeps them.
 
     Raises:
         ValueError: There are too few trainings for that probability.
     """
-    levels = {name: conformal_level([each[name] for each in reached], wrong) for name in SIGNS}
+    levels = {name: conformal_level([highest[name] for highest in reached], wrong) for name in SIGNS}
     # A sign that was never seen keeps the level that it has without any fitting.
     known = {name: rounded_up(level) for name, level in levels.items() if 0 < level < inf}
     return Warnings(**known, sustained=sustained, together=together)
@@ -190,11 +191,11 @@ def conformal_level(reached: Sequence[float], wrong: float) -> float:
     """Level that one more exchangeable value exceeds with a given probability at most, whatever their distribution.
 
     Args:
-        reached: What values were seen.
-        wrong: Probability, above 0 and below 1.
+        reached: Values that were seen.
+        wrong: Probability that a level is exceeded, above 0 and below 1.
 
     Raises:
-        ValueError: There are too few values for it.
+        ValueError: There are too few values for that probability.
 
     Source: split conformal prediction; Lei et al. 2018 (arXiv:1604.04173), section 2.2: of n values the
     ceil((n + 1) (1 - wrong))-th smallest.

@@ -12,14 +12,14 @@ Done = TypeVar("Done")
 
 
 def apart(work: Callable[..., Done], *arguments: Any) -> Done:
-    """What a function returns in another process.
+    """The value that a function returns when it is called in a process of its own.
 
     Args:
-        work: The function; like its arguments and what it returns it can be pickled.
-        arguments: Its arguments.
+        work: Function to call; it can be pickled, and so can its arguments and what it returns.
+        arguments: Positional arguments that the function is called with.
 
     Raises:
-        EvolveError: It raised an exception, which the text names, or its process died.
+        EvolveError: The function raised an exception, which the text names, or its process died.
     """
     ours, theirs = CONTEXT.Pipe(duplex=False)
     process = CONTEXT.Process(target=_send, args=(theirs, work, arguments), daemon=True)

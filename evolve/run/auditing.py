@@ -29,7 +29,7 @@ class Auditing:
         image_size: Side in pixels of the square images that would be trained on.
 
     Attributes:
-        result: What was found.
+        result: What the data set holds, and everything that is wrong with it.
     """
 
     def __init__(self, data: str, *, image_size: int) -> None:
@@ -98,9 +98,9 @@ class FixedCopy:
     """A corrected copy of a data set.
 
     Attributes:
-        folder: Where it is.
-        done: Everything that was done: findings whose messages say so.
-        after: Audit of the copy.
+        folder: Path of the folder that holds the copy.
+        done: Findings whose messages say everything that was done to the data in the copy.
+        after: Result of an audit of the copy.
     """
 
     folder: str
@@ -108,7 +108,7 @@ class FixedCopy:
     after: Audited
 
     def as_mapping(self) -> dict[str, Any]:
-        """For machines."""
+        """The copy as plain values, for machines."""
         return {
             "folder": self.folder,
             "done": [asdict(finding) for finding in self.done],

@@ -38,13 +38,13 @@ def wait_for(
     """Returns once a database answers.
 
     Args:
-        url: Any SQLAlchemy URL.
-        should_stop: Asked between two attempts.
-        limit: Seconds, at least one attempt's.
-        sleep: Waits so many seconds.
+        url: SQLAlchemy URL of the database.
+        should_stop: Asked between two attempts; True ends the waiting.
+        limit: Seconds to wait at most; however few, one attempt is made.
+        sleep: Waits for a number of seconds.
 
     Raises:
-        StorageError: It has not answered within the limit, or before somebody asked to stop.
+        StorageError: The database has not answered within the limit, or before somebody asked to stop.
     """
     for _ in range(max(round(limit / POLL_SECONDS), 1)):
         try:

@@ -16,11 +16,11 @@ OF_STUDY = ("precision",)  # what may be changed besides hyperparameters
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What a training is changed in.
+    """Hyperparameters and settings in which a training is changed.
 
     Attributes:
-        values: New value of each hyperparameter.
-        study: New value of each of `OF_STUDY`.
+        values: New value of each hyperparameter that is changed, by name.
+        study: New value of each setting of `OF_STUDY` that is changed, by name.
     """
 
     values: Mapping[str, Scalar]
@@ -28,12 +28,12 @@ class Changes:
 
     @property
     def all(self) -> dict[str, Scalar]:
-        """All of them, by name."""
+        """New values of all that is changed, by name."""
         return {**self.values, **self.study}
 
     @property
     def needs_start(self) -> str:
-        """What of it is of use, or of any meaning, from the start of a training alone; empty where nothing is."""
+        """Names of changes that matter, or mean anything, only from the start of a training; empty where none does."""
         declared = declarations()
         early = [
             name
@@ -44,10 +44,10 @@ class Changes:
 
 
 def read_changes(settings: Sequence[str]) -> Changes:
-    """What settings such as `clip_norm=10` change.
+    """The changes that settings such as `clip_norm=10` stand for.
 
     Raises:
-        StudyError: One is not allowed.
+        StudyError: A setting is not allowed.
     """
     values: dict[str, Scalar] = {}
     study: dict[str, str] = {}

@@ -28,9 +28,9 @@ def confirming_study(storage: Storage, name: str, *, top: int, seeds: int, epoch
     Args:
         storage: The database that has the search.
         name: Name of the search.
-        top: Candidates beside the search's own values.
+        top: Number of candidates beside the search's own values, at most.
         seeds: Number of fresh seeds.
-        epochs: Of each training; None for as many as the search had.
+        epochs: Epochs of each training; None for as many as the search had.
 
     Raises:
         EvolveError: The search has nothing that could be confirmed.
@@ -47,11 +47,11 @@ def confirming_study(storage: Storage, name: str, *, top: int, seeds: int, epoch
     chosen = candidates(study, _ranked(storage, name), top=top)
     earlier, names = confirmations(storage.engine, name), storage.study_names()
     number = next(count for count in range(1, len(names) + 2) if name_of(name, count) not in names)
-    used = {*study.seeds, *(seed for each in earlier for seed in each.seeds)}
+    used = {*study.seeds, *(seed for earlier_study in earlier for seed in earlier_study.seeds)}
     new = confirmation(
         study, chosen, name=name_of(name, number), seeds=fresh_seeds(used, seeds), epochs=epochs or study.epochs
     )
-    return next((each for each in earlier if is_same_request(each, new)), new)
+    return next((earlier_study for earlier_study in earlier if is_same_request(earlier_study, new)), new)
 
 
 def _ranked(storage: Storage, name: str) -> Iterator[tuple[int, Mapping[str, Scalar]]]:
@@ -60,15 +60,15 @@ def _ranked(storage: Storage, name: str) -> Iterator[tuple[int, Mapping[str, Sca
 
 
 def checked_as_searched(storage: Storage, search: str, study: Study) -> DataChecked:
-    """What the data of a study hold, which are those that a search was trained on.
+    """What the data of a study hold, after making sure that they are those that a search was trained on.
 
     Args:
         storage: The database that has the search.
-        search: Its name.
-        study: What is to be trained on the same data.
+        search: Name of the search.
+        study: Study that is to be trained on the same data.
 
     Raises:
-        StudyError: They have changed since; the text says what.
+        StudyError: The data have changed since; the text says what.
     """
     checked = surveyed(study, None)
     check_unchanged(storage, search, checked, accepts_changed=False)

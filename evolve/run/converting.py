@@ -19,15 +19,15 @@ Watch = Callable[["Iterator[Original]", str, int], "Iterator[Original]"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """What a conversion came to.
+    """What was written when a data set was converted.
 
     Attributes:
         data: The data set that was converted.
-        note: Where its splits come from.
-        folder: The new folder.
-        format: Name of its format.
+        note: How the splits of the data set were made, and other things to know of it.
+        folder: Path of the new folder.
+        format: Name of the format in the new folder: yolo, voc, coco or listing.
         classes: Class names by index.
-        splits: Numbers of images and boxes by split.
+        splits: Number of images and of boxes that were written, by split.
         moved: Number of boxes with an edge moved by more than half a pixel, for the format cannot hold them.
         findings: Number of findings in the data by kind.
     """
@@ -42,7 +42,7 @@ class Converted:
     findings: dict[str, int]
 
     def as_mapping(self) -> dict[str, Any]:
-        """For machines."""
+        """The conversion as plain values, for machines."""
         return asdict(self)
 
 
@@ -51,8 +51,8 @@ def convert_data(data: str, out: Path, *, format_name: str, skip_unreadable: boo
 
     Args:
         data: Name of built-in data or a path, the same as `Study.data`. Of rendered data, epoch 0 is written.
-        out: The folder, which must not be there, or be empty.
-        format_name: yolo, voc, coco or listing.
+        out: Folder to write to, which must not be there, or be empty.
+        format_name: Format to write: yolo, voc, coco or listing.
         skip_unreadable: Whether images that cannot be read are left out.
         watch: Passes on the images of a split as they are asked for; gets them with the split's name and their number.
 

@@ -22,13 +22,14 @@ class Asked:
 
     Attributes:
         engine: One of `ENGINES`; auto takes a cluster where an address is given, else processes.
-        workers: Processes that train, or None for one a core on the CPU and one for each GPU.
-        lanes: Trials side by side in each, `auto` to measure what is fastest, or None for that on a GPU and 1 on a CPU,
-            where only the smallest networks gain by it and numbers would follow from what was measured.
-        address: Of a Ray cluster; empty for none.
+        workers: Number of processes that train; None for one a core on the CPU and one for each GPU.
+        lanes: Number of trials side by side in each process, or `auto` to measure what is fastest; None for auto on a
+            GPU and 1 on a CPU, where only the smallest networks gain by it and numbers would follow from what was
+            measured.
+        address: Address of a Ray cluster to train on; empty for none.
 
     Raises:
-        StudyError: The engine is not known, or goes with none of that.
+        StudyError: The engine or the lanes are not known, or the engine does not go with the workers, lanes or address.
     """
 
     engine: str = AUTO
@@ -56,14 +57,15 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crew:
-    """Who trains.
+    """Who trains: processes on devices, and how many trials side by side in each.
 
     Attributes:
-        engine: serial, processes or ray.
-        devices: torch's name of the device of each process.
-        threads: Threads of torch in each.
-        lanes: Trials side by side in each, or auto for a number that has to be measured.
-        most_lanes: More would have nothing to train, or leave the sampler too little to learn from.
+        engine: Name of the engine: serial, processes or ray.
+        devices: torch's name of the device of each process, one for each process that trains.
+        threads: Number of threads that torch uses in each process.
+        lanes: Number of trials side by side in each process, or auto for a number that has to be measured.
+        most_lanes: Most lanes of a process that are of use; more would have nothing to train, or leave the sampler too
+            little to learn from.
     """
 
     engine: str
@@ -74,7 +76,7 @@ class Crew:
 
     @property
     def workers(self) -> int:
-        """Processes that train at once."""
+        """Number of processes that train at once."""
         return len(self.devices)
 
 
@@ -82,11 +84,12 @@ def crew(asked: Asked, devices: Sequence[str], *, trials: int, sampler: str, pru
     """Who trains a study.
 
     Args:
-        asked: What a person says.
-        devices: Devices there are, by torch's names; at least one.
-        trials: Budget of the study, or what may train at once where the sampler asks in rounds.
-        sampler: Name of its sampler.
-        pruner: Name of its pruner.
+        asked: Engine, processes and lanes, as far as a person has named them.
+        devices: torch's names of the devices there are, at least one.
+        trials: Number of trials in the study's budget, or of those that may train at once where the sampler asks in
+            rounds.
+        sampler: Name of the study's sampler.
+        pruner: Name of the study's pruner.
 
     Raises:
         StudyError: The sampler or the pruner does not go with the engine.

@@ -29,9 +29,9 @@ class Cure:
     """A diverged trial and what is tried for it.
 
     Attributes:
-        number: Of the diverged trial.
-        params: Its parameters, with the remedies in them.
-        cause: The strongest of its causes.
+        number: Number of the diverged trial within its study, from 0.
+        params: Parameters of the diverged trial by name, with the values that the remedies ask for.
+        cause: Strongest cause that the trial's diagnosis names, with the remedies that are tried.
     """
 
     number: int
@@ -47,12 +47,13 @@ class Cure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cured:
-    """What became of a remedy.
+    """What became of the remedies that were tried for a diverged trial.
 
     Attributes:
-        cure: What was tried.
-        number: Of the trial that tried it, in the study of cures.
-        verdict, reason, fitness: How that ended; running or waiting while it has not.
+        cure: Diverged trial and what is tried for it.
+        number: Number of the trial that tries it within the study of cures, from 0.
+        verdict, reason, fitness: How that trial ended; the verdict is running or waiting while it has not, and the
+            fitness None where there is none.
     """
 
     cure: Cure
@@ -63,7 +64,7 @@ class Cured:
 
 
 def cures_of(rows: Sequence[TrialRow]) -> tuple[list[Cure], list[str]]:
-    """What is tried for each diverged trial of a study, by number, and why nothing is for others."""
+    """Cures for the diverged trials of a study in the order of their numbers, and why nothing is tried for others."""
     cures: list[Cure] = []
     left_out: list[str] = []
     for row in sorted(rows, key=lambda row: row.number):
@@ -88,11 +89,11 @@ def cure_study(study: Study, cures: Sequence[Cure]) -> Study:
     """The study in which cures are trials: everything that any of them changes varies in it, all else is fixed.
 
     Args:
-        study: The one whose trials diverged.
-        cures: At least one.
+        study: Study whose trials diverged.
+        cures: Cures to try, at least one.
 
     Raises:
-        StudyError: It would not be allowed.
+        StudyError: The study of cures would not be allowed.
     """
     varied: dict[str, list[Scalar]] = {name: [] for cure in cures for name in cure.params}
     for name, values in varied.items():
@@ -124,7 +125,8 @@ def prepared(storage: Storage, name: str) -> tuple[Study, list[Cure], list[str]]
         The study of cures; what its trials try, in their order; why nothing is tried for other diverged trials.
 
     Raises:
-        EvolveError: It trains a population, no trial diverged, none has a remedy, or cures of other trials are stored.
+        EvolveError: The study is not stored or trains a population, no trial of it diverged, none has a remedy, or
+            cures of other trials are stored.
     """
     study = storage.stored_study(name)
     if study is None:
@@ -157,9 +159,9 @@ def cured(storage: Storage, study: Study, cures: Sequence[Cure]) -> tuple[Cured,
     """What became of each remedy so far.
 
     Args:
-        storage: Where the study of cures is.
+        storage: Database that has the study of cures.
         study: The study of cures.
-        cures: What its trials try, in their order.
+        cures: Cures that its trials try, in the order of the trials.
     """
     rows = {row.number: row for row in trial_rows(storage.engine, study.name)}
     return tuple(

@@ -19,14 +19,15 @@ from evolve.study.file import StudyFile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataChecked:
-    """The data set is fit to train on.
+    """A data set that has been checked and is fit to train on, with what it holds.
 
     Attributes:
         summary: Counts of images, boxes and classes by split.
         findings: What was clipped, left out or noticed, warnings first.
         note: How the splits were made.
-        files: Digest of each image with its boxes, by name.
-        box_sides: By class, the square root of each box's area, as a fraction of the longer side of its image.
+        files: Digest of each image file with its boxes, by the file's name; empty where images are rendered.
+        box_sides: By class, the square root of each box's area, as a fraction of the longer side of its image; empty
+            where images are rendered.
     """
 
     summary: dict[str, Any]
@@ -36,7 +37,7 @@ class DataChecked:
     box_sides: dict[str, list[float]] = field(default_factory=dict)
 
     def at(self, image_size: int) -> DataChecked:
-        """The same as it is trained on: with the boxes that are too small for images of so many pixels."""
+        """The same, with the boxes that are too small in images of `image_size` pixels a side among the findings."""
         from detector.auditing import small_boxes
 
         others = [finding for finding in self.findings if finding.kind != "small_boxes"]
@@ -61,17 +62,17 @@ def survey(data: str, *, skip_unreadable: bool, pictures: Path | None = None) ->
     Args:
         data: Name of built-in data or a path, the same as `Study.data`.
         skip_unreadable: Whether images that cannot be read are left out.
-        pictures: Folder of a run in which its processes share decoded images.
+        pictures: Folder of a run in which its processes share decoded images; None where nothing is shared.
 
     Raises:
-        EvolveError: It cannot be trained on; the text names files and lines.
+        EvolveError: The data cannot be trained on; the text names files and lines.
     """
     size = survey_size(data)
     return DataChecked(**check_data(data, image_size=size, skip_unreadable=skip_unreadable, pictures=pictures))
 
 
 def surveyed(study: Study, pictures: Path | None) -> DataChecked:
-    """What the data of a study hold, at the size it trains on; arguments and errors as of `survey`."""
+    """What the data of a study hold, at the size it trains on; `pictures` and errors are those of `survey`."""
     # Images decoded for another size are of no use to those who train.
     shared = pictures if survey_size(study.data) == study.image_size else None
     return survey(study.data, skip_unreadable=study.skip_unreadable, pictures=shared).at(study.image_size)
@@ -86,9 +87,9 @@ def settled(file: StudyFile, *, stored: Study | None, device: str) -> tuple[Stud
     """A study with everything chosen that its file leaves to the data, and what the data hold if that was looked up.
 
     Args:
-        file: The study as written.
-        stored: The study stored under its name, whose choices are kept.
-        device: torch's name of a device.
+        file: Study as it is written in its file and on the command line.
+        stored: Study that is stored under its name, whose choices are kept; None where there is none.
+        device: torch's name of the device to train on.
 
     Raises:
         EvolveError: The data cannot be trained on, or the study is not allowed.
@@ -112,8 +113,9 @@ def epochs_of(updates: int, training: Mapping[str, Any], *, train_share: float, 
     """Epochs in which a single training updates its weights at least so many times.
 
     Args:
-        updates: At least 1.
-        training: Values of data, batch_size and nominal_batch_size, where they are not a study's defaults.
+        updates: Number of updates wanted, at least 1.
+        training: Values of data, batch_size and nominal_batch_size by these names, where they are not a study's
+            defaults.
         train_share: Share of the training images that is used, above 0 and at most 1.
         skip_unreadable: Whether images that cannot be read are left out.
 

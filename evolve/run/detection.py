@@ -42,9 +42,9 @@ class Weights:
     Attributes:
         path: File of the weights.
         seed: Seed of the training.
-        what: best or last epoch.
+        what: Which epoch of the training the weights are of: best or last.
         epoch: Index of that epoch, from 0.
-        map50: On the validation images; NaN if unknown.
+        map50: mAP at IoU 0.5 after that epoch on the validation images, 0..1; NaN if unknown.
     """
 
     path: Path
@@ -58,7 +58,7 @@ def write_weights(run_folder: Path, trial: int, seeds: Sequence[int]) -> tuple[l
     """Writes the weights of the best and the last epoch of a trial's trainings, those that have a checkpoint.
 
     Returns:
-        The files, and why there is none of a checkpoint that cannot be read.
+        The files that were written, and for each checkpoint that cannot be read why there is no file of it.
     """
     from detector import checkpoint
 
@@ -81,10 +81,10 @@ def write_weights(run_folder: Path, trial: int, seeds: Sequence[int]) -> tuple[l
 
 
 def prepare_torch(*, num_threads: int) -> None:
-    """Settings of a whole process that trains.
+    """Sets up torch for a whole process that trains: its threads, and the same kernels in every run.
 
     Args:
-        num_threads: Threads that torch uses, at least 1.
+        num_threads: Number of threads that torch uses, at least 1.
     """
     import torch
 
@@ -99,12 +99,12 @@ def check_data(data: str, *, image_size: int, skip_unreadable: bool, pictures: P
 
     Args:
         data: Name of built-in data or a path, the same as `Study.data`.
-        image_size: Pixels that will be trained on; images are decoded no larger than that needs.
+        image_size: Side in pixels of the images that will be trained on; images are decoded no larger than that needs.
         skip_unreadable: Whether images that cannot be read are left out.
-        pictures: Folder of a run in which its processes share decoded images.
+        pictures: Folder of a run in which its processes share decoded images; None where nothing is shared.
 
     Raises:
-        EvolveError: It cannot be trained on; the text names files and lines.
+        EvolveError: The data cannot be trained on; the text names files and lines.
     """
     from detector import auditing
     from detector.audited import by_severity
@@ -130,7 +130,7 @@ def open_study_data(study: Study, pictures: Path | None = None, *, seed: int = 0
 
 
 def open_data(data: str, *, image_size: int, skip_unreadable: bool, pictures: Path | None = None, seed: int = 0) -> Any:
-    """A checked `detector.datasets.listing.Dataset`; arguments and errors as of `check_data` and `open_dataset`."""
+    """A checked `detector.datasets.listing.Dataset`; arguments and errors: see `check_data`, `open_dataset`."""
     from detector.datasets import DataError, UnreadableImagesError, open_dataset
 
     try:
@@ -228,7 +228,7 @@ def measure_cost(study: Study, device: str, *, num_threads: int) -> Cost:
     check_shares(study, len(dataset.train))
     shares = train_shares(study)
     steps = round(
-        study.epochs * statistics.fmean(num_batches(dataset.train, study.batch_size, each) for each in shares)
+        study.epochs * statistics.fmean(num_batches(dataset.train, study.batch_size, share) for share in shares)
     )
     lane = LaneSpec(values=study.hyperparameters(study.baseline_params()))
     trainer = Trainer(study.training_plan(device, study.seeds[0]), dataset, [lane])

@@ -21,7 +21,7 @@ class LanesChosen:
     """Trials side by side in each process, and why.
 
     Attributes:
-        lanes: The number.
+        lanes: Number of trials side by side that is taken.
         rates: Images a second of all lanes together, by number of lanes that was tried.
         reason: Why no more were tried or taken.
     """
@@ -32,7 +32,7 @@ class LanesChosen:
 
     @property
     def text(self) -> str:
-        """The same in a line."""
+        """The number, the reason and the rates in a line, for people."""
         rates = ", ".join(f"{lanes}: {rate:.0f}" for lanes, rate in self.rates.items())
         return f"lanes {self.lanes}: {self.reason} (images/s by number of lanes: {rates})"
 
@@ -110,7 +110,7 @@ class TrialEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyStopped:
-    """The last event.
+    """The run of a study has ended; no event comes after this one.
 
     Attributes:
         reason: Why the run ended, in words.

@@ -14,8 +14,8 @@ class Foresight:
     the steps again that it had yielded before, so what has been seen of them stays true.
 
     Args:
-        records: Steps that are stored.
-        warnings: Where they warn.
+        records: Records that are stored, whose steps are read.
+        warnings: Levels from which on the steps of a training warn, and how many warnings doom it.
     """
 
     def __init__(self, records: Records, warnings: Warnings) -> None:

@@ -30,11 +30,12 @@ class Best:
     Attributes:
         number: Number of the trial within the study, from 0.
         params: Values of the searched hyperparameters by name.
-        fitness: Mean over the seeds on the validation images.
+        fitness: Mean fitness over the seeds on the validation images.
         metrics: Means over the seeds of precision, recall, map50 and map50_95 by split.
         seeds: Number of seeds that count.
-        spread: How far the fitness can be trusted: its interval over the seeds, or that there is one.
-        among: Among which trials it is the best; empty where all that trained through are.
+        spread: How far the fitness can be trusted: its interval over the seeds, the values of two seeds, or that there
+            is one seed.
+        among: Among which trials it is the best; empty where it is the best of all that trained through.
     """
 
     number: int
@@ -120,12 +121,13 @@ class Found:
     Attributes:
         verdicts: Count of trials by verdict.
         best: The best trial, or None where none has trained through.
-        grounded: That nothing was learned, or None.
-        files: hyp.yaml of the best trial; none where nothing was learned.
-        weights: The files with weights of the trial that hyp.yaml is of.
+        grounded: Finding that nothing was learned, and what to change; None where something was, or no trial trained
+            through.
+        files: Path of the hyp.yaml that was written, under the key `hyp`; empty where nothing was learned.
+        weights: Files with the weights of the best trial, or in an ablation of the trial that stands for `arm`.
         arm: In an ablation, the arm that hyp.yaml has, with what is known of it; else None.
         standing: How far the hyperparameters in hyp.yaml can be trusted; None where there is no hyp.yaml.
-        problems: Why there are no weights of a checkpoint that is there.
+        problems: Why there are no weights of a checkpoint that is there, a text for each such checkpoint.
     """
 
     verdicts: dict[str, int]
@@ -138,7 +140,7 @@ class Found:
     problems: tuple[str, ...] = ()
 
     def as_mapping(self) -> dict[str, Any]:
-        """For machines."""
+        """What was found as plain values, for machines."""
         return {
             "verdicts": self.verdicts,
             "best": as_json(self.best),
@@ -151,7 +153,7 @@ class Found:
 
 
 def found_by(storage: Storage, study: Study, folder: Path) -> Found:
-    """What a study has found, with its run folder; writes hyp.yaml and that trial's weights if it learned anything.
+    """What a study has found; writes hyp.yaml and that trial's weights to its run folder if it learned anything.
 
     A single training was asked for its weights, so they are written however little it learned.
     """
@@ -187,13 +189,14 @@ class Provenance:
     """Where the best hyperparameters of a study are from.
 
     Attributes:
-        study: The study that trained them last: the one that was named, or what has confirmed it.
-        best: Their trial in it.
-        which: That trial for people, as the study that was named calls it.
-        standing: How far they can be trusted.
-        arm: In an ablation, the arm that they are, with what is known of it; else None.
-        lived: What its weights were trained with from their first epoch on, which may have changed since.
-        head: Lines for the head of a file.
+        study: Study that trained the hyperparameters last: the one that was named, or the one that has confirmed it.
+        best: Trial of that study that has the hyperparameters.
+        which: Name of that trial for people, as the study that was named calls it.
+        standing: How far the hyperparameters can be trusted.
+        arm: In an ablation, the arm whose hyperparameters they are, with what is known of it; else None.
+        lived: Hyperparameters that the trial's weights were trained with from their first epoch on, which may have
+            changed since.
+        head: Lines for the head of a file, which say where the hyperparameters are from.
     """
 
     study: Study
@@ -211,8 +214,8 @@ def provenance(storage: Storage, study_name: str, *, trial: int | None = None) -
     Of an ablation they are those of the best arm that is shown to be better, else of the baseline.
 
     Args:
-        storage: The database that has it.
-        study_name: Its name.
+        storage: Database that has the study.
+        study_name: Name of the study.
         trial: Number of a trial that is taken whatever is best; None for the best.
 
     Raises:
@@ -334,13 +337,13 @@ def export_hyp(storage: Storage, study_name: str, path: Path, *, trial: int | No
     """Writes the best hyperparameters of a study to a hyp file that says where they are from.
 
     Args:
-        storage: The database that has it.
-        study_name: Its name.
-        path: Of the file.
-        trial: As `provenance` takes it.
+        storage: Database that has the study.
+        study_name: Name of the study.
+        path: Path of the hyp file to write.
+        trial: Number of a trial that is taken whatever is best; None for the best.
 
     Raises:
-        EvolveError: As `provenance` does.
+        EvolveError: For the reasons for which `provenance` raises it.
     """
     found = provenance(storage, study_name, trial=trial)
     study, params = found.study, found.best.params
@@ -360,5 +363,5 @@ def _metric_words(metrics: dict[str, float]) -> str:
 
 
 def as_json(best: Best | None) -> dict[str, Any] | None:
-    """A best trial for machines."""
+    """A best trial as plain values, for machines; None where there is none."""
     return None if best is None else asdict(best)

@@ -27,17 +27,18 @@ def judged(
     """How a training ended, by itself or because it was stopped.
 
     Args:
-        study: Weights of the fitness and thresholds of the verdict.
-        storage: Where all records of the training are.
-        trial_ids: Optuna's ids of the trials whose weights it went on from, in their order, and last of its own.
-        trial: What is trained.
+        study: Study of the trial, with the weights of the fitness and the thresholds of the verdict.
+        storage: Database that has all records of the training.
+        trial_ids: Optuna's ids of the trials whose weights the training went on from, in their order, and last that of
+            `trial`.
+        trial: Trial that the training is of.
         seed: Seed of the training.
         ended: Last record of the training.
     """
     trial_id = trial_ids[-1]
     if ended.cause is EndCause.STOPPED:
         return _stopped(study, storage, trial_id, seed, ended.reason)
-    epochs = [epoch for each in trial_ids for epoch in storage.records.epochs(each).get(seed, [])]
+    epochs = [epoch for lineage_id in trial_ids for epoch in storage.records.epochs(lineage_id).get(seed, [])]
     fitness = [study.fitness.of(metrics) for metrics in epochs]
     losses = _losses(study, storage, trial_ids, seed)
     judgement = judge(fitness, losses=losses, ended=ended, thresholds=study.thresholds)
@@ -67,13 +68,15 @@ def _losses(study: Study, storage: Storage, trial_ids: Sequence[int], seed: int)
     first = storage.records.steps(trial_ids[0], seed, count=FIRST_STEPS)
     if not epochs:
         return LossCurves(first=fmean(step.loss for step in first) if first else nan, train=(), val=())
-    factors = [{name: gains[-1][name] / gain if gain else 1.0 for name, gain in each.items()} for each in gains]
+    factors = [
+        {name: gains[-1][name] / gain if gain else 1.0 for name, gain in epoch_gains.items()} for epoch_gains in gains
+    ]
     starts = [_rescaled(step.loss, _over_scales(step.terms), factors[0]) for step in first]
     pairs = list(zip(epochs, factors, strict=True))
     return LossCurves(
         first=fmean(starts) if starts else nan,
-        train=tuple(_rescaled(sum(each.train_losses.values()), each.train_losses, by) for each, by in pairs),
-        val=tuple(_rescaled(sum(each.losses.values()), each.losses, by) for each, by in pairs),
+        train=tuple(_rescaled(sum(epoch.train_losses.values()), epoch.train_losses, by) for epoch, by in pairs),
+        val=tuple(_rescaled(sum(epoch.losses.values()), epoch.losses, by) for epoch, by in pairs),
     )
 
 

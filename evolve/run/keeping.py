@@ -20,8 +20,8 @@ def unneeded(folder: Path, study: Study, storage: Storage, study_id: int) -> Ite
 
     Args:
         folder: Run folder of the study.
-        study: Says whether all weights are kept.
-        storage: Where the trials are.
+        study: Study of the trials, which says whether all weights are kept.
+        storage: Database that has the trials.
         study_id: Optuna's id of the study.
     """
     best, verdicts = storage.best(study_id), storage.verdicts(study_id)
@@ -32,17 +32,18 @@ def unneeded(folder: Path, study: Study, storage: Storage, study_id: int) -> Ite
 def unneeded_of(
     folder: Path, study: Study, number: int, verdicts: Mapping[int, str], *, is_best: bool
 ) -> Iterator[Path]:
-    """The same of one trial that has ended, or that waits to be promoted with its last checkpoint and the best.
+    """Folders and files that nothing needs any more of one trial, which has ended or waits to be promoted.
 
     Args:
         folder: Run folder of the study.
-        study: Says whether all weights are kept, and which trials go on from this one.
-        number: Of the trial.
-        verdicts: Of all trials that have ended, and of this one, by number; diverged ones keep the way back.
-        is_best: Whether it is the best of the study.
+        study: Study of the trial, which says whether all weights are kept, and which trials go on from this one.
+        number: Number of the trial within its study, from 0.
+        verdicts: Verdicts of all trials that have ended, and of this one, by number of the trial; a trial that diverged
+            keeps its last checkpoints, and one that waits keeps its last and its best.
+        is_best: Whether the trial is the best of the study.
     """
     members, plan = study.population, study.arm_plan
-    if members is not None and any(each not in verdicts for each in members.generation_after(number)):
+    if members is not None and any(successor not in verdicts for successor in members.generation_after(number)):
         return  # one of the next generation may begin with its weights
     of_trial = checkpoint_path(folder, number, 0).parent
     is_baseline = plan is not None and number == plan.first_of(1)

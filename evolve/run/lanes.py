@@ -27,10 +27,10 @@ class DetectionObjective:
     """Trains detectors for the trials of a study.
 
     Attributes:
-        study: What is trained.
-        device: torch's name of the device.
-        run_folder: Where checkpoints go.
-        dataset: What to train and measure on, a `detector.datasets.listing.Dataset`.
+        study: Study whose trials are trained.
+        device: torch's name of the device to train on.
+        run_folder: Run folder of the study, below which checkpoints are written.
+        dataset: Data to train and measure on, a `detector.datasets.listing.Dataset`.
         pictures: Folder in which the processes of the run share decoded images; None where each has its own.
     """
 
@@ -151,12 +151,12 @@ class DetectionTraining:
 
     def _records(self, telemetry: Generator[Telemetry, None, None]) -> Generator[Record, None, None]:
         with closing(telemetry):
-            for each in telemetry:
-                seat = self._seats[each.lane]
-                seat.best.take_in(each)
-                if isinstance(each, LaneEnded):
-                    self._leave(each)
-                yield Record(trial=seat.trial.number, seed=seat.seed, telemetry=self._stored(each))
+            for lane_record in telemetry:
+                seat = self._seats[lane_record.lane]
+                seat.best.take_in(lane_record)
+                if isinstance(lane_record, LaneEnded):
+                    self._leave(lane_record)
+                yield Record(trial=seat.trial.number, seed=seat.seed, telemetry=self._stored(lane_record))
 
     def _leave(self, ended: LaneEnded) -> None:
         """Frees the lane's seat; where the trial has another seed to train with, it begins."""
@@ -205,10 +205,10 @@ def make_objective(
     """The objective of a study, its data loaded, in the process that is going to train.
 
     Args:
-        study: What is trained.
-        device: torch's name of the device.
-        run_folder: Where checkpoints go.
-        num_threads: Threads that torch uses in the whole process, at least 1.
+        study: Study whose trials are trained.
+        device: torch's name of the device to train on.
+        run_folder: Run folder of the study, below which checkpoints are written.
+        num_threads: Number of threads that torch uses in the whole process, at least 1.
         pictures: Folder in which the processes of the run share decoded images; None where each has its own.
     """
     prepare_torch(num_threads=num_threads)

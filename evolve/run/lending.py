@@ -37,7 +37,7 @@ def lent(study: str | Study, *, data: str | None, device: str) -> tuple[Study, s
 
     Args:
         study: A study, its name, or the path of its file.
-        data: What to train on instead of the study's own data.
+        data: Name or path of data to train on instead of the study's own; None for its own.
         device: auto, or torch's name of a device.
 
     Raises:
@@ -73,9 +73,9 @@ class Course:
     """What is remembered of a trial's training with one of its seeds, to judge it by.
 
     Attributes:
-        study: Weights of the fitness and thresholds of the verdict.
-        fitness: After each epoch, on the validation images.
-        max_update_ratio: Largest update over the weights; NaN while none is known.
+        study: Study of the trial, with the weights of the fitness and the thresholds of the verdict.
+        fitness: Fitness on the validation images after each epoch.
+        max_update_ratio: Largest norm of an update over the norm of the weights; NaN while none is known.
     """
 
     study: Study
@@ -116,9 +116,10 @@ def trained(
     """The records of a trial as it trains in this process; closing the iterator ends it.
 
     Args:
-        objective: Trains it.
-        trial: What is trained.
-        goes_on: Asked after each validated epoch, when its records have been passed on; None for always.
+        objective: Objective that trains the trial.
+        trial: Trial to train.
+        goes_on: Says whether the trial goes on, asked after each validated epoch, when its records have been passed on;
+            None where it always does.
 
     Raises:
         TrainingFailedError: The training raised.

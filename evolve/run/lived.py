@@ -17,9 +17,11 @@ class Lived:
     """What a trial's weights were trained with, from their first epoch on.
 
     Attributes:
-        line: The trials whose epochs they went through, in their order; the last one is the trial itself.
-        first: Searched hyperparameters of the first epoch.
-        changes: What changed later, by the epoch from which on it did; nothing where it never did.
+        line: Numbers of the trials whose epochs the weights went through, in their order; the last one is the trial
+            itself.
+        first: Values of the searched hyperparameters in the first epoch, by name.
+        changes: New values of what changed later by name, by the epoch from which on they held; empty where nothing
+            changed.
     """
 
     line: tuple[int, ...]
@@ -28,16 +30,16 @@ class Lived:
 
 
 def lived(storage: Storage, study: Study, number: int) -> Lived:
-    """What a trial's weights were trained with.
+    """Hyperparameters that a trial's weights were trained with, from their first epoch on.
 
     Args:
-        storage: Where the study is.
-        study: As it is stored.
-        number: Of the trial.
+        storage: Database that has the study.
+        study: Study as it is stored.
+        number: Number of the trial within its study, from 0.
     """
     trials = storage.optuna.get_all_trials(storage.study_id(study.name), deepcopy=False)
     if (members := study.population) is None:
         return Lived(line=(number,), first=trials[number].params, changes=study.from_epoch)
     line = lineage({trial.number: trial.system_attrs.get(PARENT) for trial in trials}, number)
-    first, changes = lived_through(members, line, {each: trials[each].params for each in line})
+    first, changes = lived_through(members, line, {member: trials[member].params for member in line})
     return Lived(line=tuple(line), first=first, changes=changes)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def available_cores() -> int:
-    """Processors this process may use."""
+    """Number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

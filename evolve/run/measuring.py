@@ -26,11 +26,11 @@ SLOW_STEP_SECONDS = 1.0
 
 
 def climb(rate_pair: Callable[[int, int], tuple[float, float]], most: int) -> LanesChosen:
-    """Doubles the number of lanes as long as that pays.
+    """The number of lanes that is fastest, found by doubling it as long as that pays.
 
     Args:
-        rate_pair: Images a second of two numbers of lanes, measured in turns.
-        most: Largest number that may be taken, at least 2.
+        rate_pair: Measures images a second for two numbers of lanes, in turns.
+        most: Largest number of lanes that may be taken, at least 2.
     """
     rates: dict[int, float] = {}
     gain, lanes, reason = 1.0, 1, f"more than {most} have nothing to train or nothing to learn from"
@@ -54,14 +54,14 @@ def climb(rate_pair: Callable[[int, int], tuple[float, float]], most: int) -> La
 
 
 def choose_lanes(study: Study, device: str, *, threads: int, most: int, pictures: Path | None = None) -> LanesChosen:
-    """Measures in a process of its own, whose memory is free again afterwards.
+    """The number of lanes that is fastest, measured in a process of its own, whose memory is free again afterwards.
 
     Args:
-        study: What is trained.
-        device: torch's name of the device.
-        threads: Threads of torch, as in a worker.
+        study: Study whose network and data are measured.
+        device: torch's name of the device to train on.
+        threads: Number of threads that torch uses, as in a worker.
         most: Largest number of lanes, at least 2.
-        pictures: Folder in which the processes of the run share decoded images.
+        pictures: Folder in which the processes of the run share decoded images; None where nothing is shared.
 
     Raises:
         EvolveError: The measurement failed or its process died.
@@ -79,7 +79,7 @@ def _measure(study: Study, device: str, threads: int, most: int, pictures: Path 
 
 
 def measured(study: Study, dataset: Any, device: str, *, most: int) -> LanesChosen:
-    """The same in this process, on data that are there."""
+    """The number of lanes that is fastest, measured in this process on a `detector.datasets.listing.Dataset`."""
 
     return climb(partial(rate_of_pair, study, dataset, device), most)
 
@@ -90,9 +90,9 @@ def rate_of_pair(study: Study, dataset: Any, device: str, few: int, many: int) -
         steps = [stack.enter_context(closing(_steps(study, dataset, device, lanes))) for lanes in (few, many)]
         seconds: list[list[float]] = [[], []]
         for turn in range(TURNS):
-            for place, each in enumerate(steps):
+            for place, lane_steps in enumerate(steps):
                 skipped = WARM_STEPS if turn == 0 else 0
-                found = [next(each) for _ in range(skipped + TURN)]
+                found = [next(lane_steps) for _ in range(skipped + TURN)]
                 seconds[place] += found[skipped:]
                 if place == 0 and device == "cpu" and min(found) > SLOW_STEP_SECONDS:
                     return 1.0, 1.0  # it would not pay
@@ -111,6 +111,6 @@ def _steps(study: Study, dataset: Any, device: str, lanes: int) -> Generator[flo
     trainer = Trainer(plan, dataset, [LaneSpec(values=values, seed=lane) for lane in range(lanes)])
     while True:
         with closing(trainer.train_epoch()) as records:
-            steps = (each for each in records if isinstance(each, StepTelemetry) and each.lane == 0)
+            steps = (record for record in records if isinstance(record, StepTelemetry) and record.lane == 0)
             for step in islice(steps, trainer.total_steps // plan.epochs):
                 yield step.seconds * lanes

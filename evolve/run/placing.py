@@ -29,10 +29,10 @@ def placed_study(study: Study, device: str, *, threads: int, pictures: Path | No
     """A study all of whose ranges are placed, by what is measured now in a process of its own.
 
     Args:
-        study: Its data can be trained on.
-        device: torch's name of the device.
-        threads: Threads of torch, as in a worker.
-        pictures: Folder in which the processes of the run share decoded images.
+        study: Study with ranges to place, whose data can be trained on.
+        device: torch's name of the device to train on.
+        threads: Number of threads that torch uses, as in a worker.
+        pictures: Folder in which the processes of the run share decoded images; None where nothing is shared.
 
     Raises:
         EvolveError: Nothing could be measured.
@@ -58,7 +58,7 @@ def critical_rate(ratio_of: Callable[[float], float]) -> Measured:
     then between two.
 
     Args:
-        ratio_of: Median critical ratio of a short training at a rate; 0 where it diverges.
+        ratio_of: Returns the median critical ratio of a short training at a learning rate; 0 where it diverges.
 
     Raises:
         EvolveError: No rate that was tried is too high, or all are.
@@ -81,11 +81,11 @@ def critical_rate(ratio_of: Callable[[float], float]) -> Measured:
         raise EvolveError(
             f"every rate from {min(ratios):g} to {max(ratios):g} {'is borne' if stride > 1 else 'diverges'}"
         )
-    low = max(each for each, ratio in ratios.items() if ratio >= BEYOND)
-    high = min(each for each in ratios if each > low)
+    low = max(tried_rate for tried_rate, ratio in ratios.items() if ratio >= BEYOND)
+    high = min(tried_rate for tried_rate in ratios if tried_rate > low)
     middle = rounded(sqrt(low * high))
     low, high = (low, middle) if is_beyond(middle) else (middle, high)
-    tried = ", ".join(f"{number(each)}: {number(ratios[each])}" for each in sorted(ratios))
+    tried = ", ".join(f"{number(tried_rate)}: {number(ratios[tried_rate])}" for tried_rate in sorted(ratios))
     reason = (
         f"critical rate between {number(low)} and {number(high)}, by trainings of {UPDATES} updates after the "
         f"warm-up (how much larger an update could be, the median, by rate: {tried})"
@@ -97,10 +97,10 @@ def ratio_at(study: Study, dataset: Any, device: str, rate: float) -> float:
     """Median critical ratio of a short training of a study's defaults at a learning rate; 0 where it diverges.
 
     Args:
-        study: What is trained.
-        dataset: A `detector.datasets.listing.Dataset`.
-        device: torch's name of the device.
-        rate: Reached after the warm-up.
+        study: Study whose defaults are trained.
+        dataset: Data to train on, a `detector.datasets.listing.Dataset`.
+        device: torch's name of the device to train on.
+        rate: Learning rate that is reached after the warm-up.
     """
     from detector.batches import num_batches
     from detector.schedule import warmup_length
@@ -108,12 +108,12 @@ def ratio_at(study: Study, dataset: Any, device: str, rate: float) -> float:
     from detector.trainer import LaneSpec, Trainer
 
     own, plan = study.hyperparameters(study.baseline_params()), study.training_plan(device, study.seeds[0])
-    each = plan.accumulation  # batches of an update
+    accumulation = plan.accumulation  # batches of an update
     length = warmup_length(own, steps_per_epoch=num_batches(dataset.train, plan.batch_size, own.train_share))
-    warmup = min(ceil(length / each), MOST_WARMUP)
-    values = replace(own, lr0=rate, schedule="constant", warmup_epochs=0.0, warmup_steps=float(warmup * each))
-    steps = frozenset((warmup + update) * each - 1 for update in MEASURED_AT)
-    last = (warmup + UPDATES) * each - 1
+    warmup = min(ceil(length / accumulation), MOST_WARMUP)
+    values = replace(own, lr0=rate, schedule="constant", warmup_epochs=0.0, warmup_steps=float(warmup * accumulation))
+    steps = frozenset((warmup + update) * accumulation - 1 for update in MEASURED_AT)
+    last = (warmup + UPDATES) * accumulation - 1
     plan = replace(plan, epochs=last + 1)  # enough, however few batches an epoch has
     trainer = Trainer(plan, dataset, [LaneSpec(values=values, critical_at=steps)])
     ratios = []
@@ -130,5 +130,5 @@ def ratio_at(study: Study, dataset: Any, device: str, rate: float) -> float:
 
 
 def rounded(rate: float) -> float:
-    """A rate to three digits."""
+    """A rate rounded to three significant digits."""
     return float(f"{rate:.3g}")

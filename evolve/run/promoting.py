@@ -25,7 +25,7 @@ class Promotions:
     Args:
         study: Definition of the study, whose pruner is promotion.
         storage: Database that keeps its trials.
-        trials: Its trials, those that have ended among them.
+        trials: Trials of the study, those that have ended among them.
         study_id: Optuna's id of the study.
     """
 
@@ -35,11 +35,11 @@ class Promotions:
 
     @property
     def num_paused(self) -> int:
-        """Trials that wait."""
+        """Number of trials that wait to be promoted."""
         return sum(map(is_paused, self._trials.running()))
 
     def part_of(self, trial: FrozenTrial, seeds: tuple[int, ...]) -> dict[str, Any]:
-        """What a trial trains now, as of `Trial`: with the first seed to its goal, or all there is to train."""
+        """What a trial trains now, as fields of `Trial`: its first seed up to its goal, or all there is to train."""
         goal = self._rungs.goal_of(trial)
         return {"seeds": seeds} if goal == self._rungs.epochs else {"seeds": seeds[:1], "epochs": goal}
 
@@ -77,7 +77,7 @@ class Promotions:
         """Trials that wait and can never be promoted, and how they end.
 
         Args:
-            to_come: Trials of the budget that have not begun.
+            to_come: Number of trials of the budget that have not begun.
         """
         trials = self._trials.held()
         for trial in self._rungs.given_up(trials, to_come=to_come):

@@ -68,7 +68,7 @@ class _Training:
         return self.end if sign is None or not is_number else min(int(sign) + AFTER_SIGN, self.end)
 
     def lane(self, start: Checkpoint | None, *, traced_from: int | None = None) -> LaneSpec:
-        """It as a lane that keeps nothing, from a checkpoint or from its seed."""
+        """The training as a lane that keeps nothing, from a checkpoint or from its seed."""
         from detector.checkpoint import Found
         from detector.trainer import LaneSpec
 
@@ -81,12 +81,12 @@ def replay(
     """Trains a diverged training again up to its end, and looks into its last steps.
 
     Args:
-        storage: Where the study is; only read.
-        name: Of the study.
-        number: Of the trial.
+        storage: Database that has the study, which is only read.
+        name: Name of the study that the training is of.
+        number: Number of the trial within its study, from 0.
         runs: Folder with a folder for each study.
-        seed: Of the training; None for the one that diverged.
-        device: torch's name of the device.
+        seed: Seed of the training; None for that of the training that diverged.
+        device: torch's name of the device to train on.
 
     Raises:
         EvolveError: There is no such training, it did not diverge, or its data or checkpoint cannot be used.
@@ -141,12 +141,14 @@ def survival(
     meaning from the start alone; `Survival.why_from` says so.
 
     Args:
-        storage, name, number, runs, seed, device: As for `replay`.
-        changes: What is changed.
-        epochs: How many to train with it at most, at least 1; None for all that are left.
+        storage, name, number, runs, seed, device: Which training it is, where its study and files are, and what to
+            train on, as `replay` takes them.
+        changes: Hyperparameters and settings to change, with their new values.
+        epochs: Number of epochs to train with the changes at most, at least 1; None for all that are left.
 
     Raises:
-        EvolveError: As `replay`.
+        EvolveError: For the reasons for which `replay` raises it; or a change has its effect at the start, and the
+            trial went on from another one.
     """
     before, _ = _opened(storage, name, number, runs=runs, seed=seed)
     if before.parent is not None and changes.needs_start:
@@ -238,7 +240,7 @@ def _opened(
 
 def _seed(row: TrialRow, seeds: Sequence[int], asked: int | None) -> int:
     known = row.diagnosis.get("seed") if row.diagnosis else None
-    diverged = [each.seed for each in row.trainings if each.verdict == Verdict.DIVERGED]
+    diverged = [training.seed for training in row.trainings if training.verdict == Verdict.DIVERGED]
     chosen = asked if asked is not None else known if known is not None else (diverged or list(seeds))[0]
     if diverged and chosen not in diverged:
         raise EvolveError(f"--seed {chosen}: that training of trial {row.number} did not diverge; allowed: {diverged}")
@@ -246,7 +248,7 @@ def _seed(row: TrialRow, seeds: Sequence[int], asked: int | None) -> int:
 
 
 def _diagnosis(storage: Storage, trial_id: int, row: TrialRow, seed: int) -> Mapping[str, Any]:
-    """Of the training with the seed; that of the trial where it is the same or each one's is not stored."""
+    """Diagnosis of the training with a seed; that of its trial where none of the training's own is stored."""
     training = storage.records.trainings(trial_id).get(seed)
     assert row.diagnosis is not None
     return row.diagnosis if training is None or training.diagnosis is None else json.loads(training.diagnosis)
@@ -272,15 +274,15 @@ def _checkpoint(training: _Training, device: str, *, before: int) -> Checkpoint 
     found: list[Checkpoint] = []
     for candidate in (path, checkpoint.before_path(path), best_path(path)):
         try:
-            each = checkpoint.load(candidate)
-            checkpoint.check_same_training(each, plan, training.values, training.seed)
+            loaded = checkpoint.load(candidate)
+            checkpoint.check_same_training(loaded, plan, training.values, training.seed)
         except checkpoint.CheckpointError:
             continue
-        if each.step <= before:
-            found.append(each)
+        if loaded.step <= before:
+            found.append(loaded)
     if not found and training.parent is not None:
         return _of_parent(training, training.parent)
-    return max(found, key=lambda each: each.step, default=None)
+    return max(found, key=lambda usable: usable.step, default=None)
 
 
 def _of_parent(training: _Training, parent: int) -> Checkpoint:

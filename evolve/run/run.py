@@ -54,15 +54,16 @@ class Run:
     """Where and with what a study runs.
 
     Attributes:
-        study: What is searched.
-        storage_url: Any SQLAlchemy URL.
-        device: auto, or torch's name of a device; cuda is all there are.
+        study: Study that is run.
+        storage_url: SQLAlchemy URL of the database that keeps the study.
+        device: auto, or torch's name of a device; cuda stands for all GPUs there are.
         asked: Engine, processes and lanes, as far as a person has named them.
         runs: Folder with a folder for each study.
-        checked: What the data hold, where they have been checked already.
+        checked: What the data hold, where they have been checked already; None where they have not.
         accepts_changed_data: Whether trials go on although the data are not what earlier ones were trained on.
-        earlier: Trials of earlier searches that a new study begins with; what is stored with one is kept.
-        pictures: Folder in which all processes of the run share decoded images, or None; `run_study` makes it.
+        earlier: Trials of earlier searches that a new study begins with; a study that is stored keeps those it has.
+        pictures: Folder in which all processes of the run share decoded images, which `run_study` makes; None where
+            nothing is shared.
     """
 
     study: Study
@@ -81,7 +82,7 @@ class Run:
         return self.runs / self.study.name
 
     def crew(self, device: str) -> Crew:
-        """Who trains on a device."""
+        """Who trains the study on a device: engine, processes and lanes."""
         members, trials = self.study.population, self.study.budget.trials
         at_once = trials if members is None else min(members.members, trials)
         return crew(
@@ -90,7 +91,7 @@ class Run:
 
 
 def mended(run: Run, advice: Sequence[planning.Advice], checked: DataChecked) -> Run:
-    """The same with what is advised, to know what it would cost."""
+    """The run with its study changed as is advised, to know what that would cost."""
     study = run.study
     facts = planning.DataFacts.from_summary(study.data, checked.summary)
     values = {planning.KEYS[obstacle.option]: obstacle.value for obstacle in advice}
@@ -214,7 +215,7 @@ def _trained(
 
 
 def _drop_weights(run: Run, verdicts: Mapping[int, str], numbers: Collection[int], *, best: int | None) -> None:
-    """Those of some trials that have ended, or wait, as far as nothing needs them any more."""
+    """Drops the weights of some trials that have ended, or wait, as far as nothing needs them any more."""
     for number in sorted(verdicts.keys() & {*numbers}):
         for path in list(unneeded_of(run.folder, run.study, number, verdicts, is_best=number == best)):
             drop(path)

@@ -53,12 +53,12 @@ class _UnderWay:
 
     @property
     def trial(self) -> Trial:
-        """What is trained."""
+        """The trial as it is trained."""
         return self.begun.trial
 
     @property
     def trial_id(self) -> int:
-        """Optuna's id."""
+        """Optuna's id of the trial."""
         return self.begun.trial_id
 
 
@@ -70,7 +70,7 @@ class StudyRun:
         storage: Database that keeps trials and records.
         engine: Trains the trials, up to its capacity at once.
         environment_id: Row of packages and machine that `Storage.keep_environment` returned.
-        data_files: Digest of each file that is trained on.
+        data_files: Digest of each file that is trained on, by the file's name; None for no files.
         earlier: Trials of earlier searches that a new study begins with.
         should_stop: Asked often; True ends the run, and unfinished trials go on in the next.
         clock: Returns seconds of a clock that never goes back, for the time budget.
@@ -202,7 +202,7 @@ class StudyRun:
         if not events:
             return []
         with self._storage.transactions.together():
-            found = [each for event in events for each in self._handle(event, is_over=is_over)]
+            found = [run_event for event in events for run_event in self._handle(event, is_over=is_over)]
         afterwards, self._afterwards = self._afterwards, []
         for call in afterwards:
             call()

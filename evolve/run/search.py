@@ -41,10 +41,10 @@ class Begun:
     """A trial that trains in this run.
 
     Attributes:
-        trial: What is trained.
-        stored: The same as Optuna sees it.
-        is_resumed: Whether it had begun before this run.
-        decisions: What has been decided about it, by epoch.
+        trial: Trial as it is trained: its parameters, seeds and epochs.
+        stored: The same trial as Optuna sees it.
+        is_resumed: Whether the trial had begun before this run, or waited to be promoted.
+        decisions: Decisions on the trial so far, by index of the epoch after which they were made.
     """
 
     trial: Trial
@@ -54,13 +54,13 @@ class Begun:
 
     @property
     def trial_id(self) -> int:
-        """Optuna's id."""
+        """Optuna's id of the trial."""
         return self.stored._trial_id
 
 
 @final
 class Search:
-    """Asks, decides and tells.
+    """Asks the sampler for trials, decides with the pruner whether they go on, and tells Optuna how they ended.
 
     Args:
         study: Definition of the study.
@@ -97,7 +97,7 @@ class Search:
 
     @property
     def num_asked(self) -> int:
-        """Trials that have begun, in this run and others."""
+        """Number of trials that have begun, in this run and others."""
         return self._trials.count - len(self._trials.waiting())
 
     @property
@@ -175,7 +175,7 @@ class Search:
         return self._begun(stored)
 
     def _take_up(self, stored: FrozenTrial) -> Begun:
-        """With the parameters that it has, then those that somebody has fixed, and only then the sampler's."""
+        """Begins a stored trial, with parameters that it has or somebody has fixed, and only then the sampler's."""
         known = stored.system_attrs.get("fixed_params", {}) | stored.params
         chosen: Mapping[str, Any] = {}
         if not self._distributions.keys() <= known.keys():
@@ -254,10 +254,10 @@ class Search:
         """Stores the fitness of an epoch and whether the trial goes on; it is never asked a second time about one.
 
         Args:
-            begun: The trial.
-            epoch: Over just now, all its records stored.
-            fitness: After it.
-            seed: Of the training.
+            begun: Trial that has trained the epoch.
+            epoch: Index of the epoch that is just over, from 0; all its records are stored.
+            fitness: Fitness on the validation images after that epoch.
+            seed: Seed of the training that the epoch is of.
         """
         stored, decision = begun.stored, begun.decisions.get(epoch)
         if decision is None:
@@ -272,7 +272,7 @@ class Search:
 
     @property
     def num_paused(self) -> int:
-        """Trials that wait to be promoted."""
+        """Number of trials that wait to be promoted."""
         return 0 if self._promotions is None else self._promotions.num_paused
 
     def is_at_rung(self, begun: Begun) -> bool:
@@ -290,7 +290,7 @@ class Search:
         """Trials that wait and can never be promoted, and how they end.
 
         Args:
-            to_come: Trials of the budget that have not begun.
+            to_come: Number of trials of the budget that have not begun.
         """
         if self._promotions is None:
             return []

@@ -21,9 +21,9 @@ class Box:
     """One object that was found.
 
     Attributes:
-        name: Of its class.
-        klass: Index of the class.
-        score: 0..1.
+        name: Name of the object's class.
+        klass: Index of that class among those of the detector, from 0.
+        score: How sure the detector is of the object, 0..1.
         box: Corners x0 y0 x1 y1 in pixels of the image, upright.
     """
 
@@ -38,11 +38,11 @@ class ImageResult:
     """What was found in one image file.
 
     Attributes:
-        image: The file.
-        picture: The file written, with boxes.
-        labels: The YOLO label file written; None where none was asked for.
-        width, height: Of the image in pixels, upright.
-        boxes: Best first.
+        image: Path of the image file.
+        picture: Path of the picture that was written, with the boxes drawn.
+        labels: Path of the YOLO label file that was written; None where none was asked for.
+        width, height: Size of the upright image in pixels.
+        boxes: Objects that were found, the best first.
     """
 
     image: str
@@ -63,12 +63,12 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detected:
-    """What a run over image files came to.
+    """What was found in some image files, and which of them could not be read.
 
     Attributes:
         weights: File of the weights.
         output: Folder that was written to.
-        images: What was found, by image.
+        images: What was found in each image that could be read.
         unreadable: Files that were passed over.
     """
 
@@ -82,7 +82,7 @@ class Detected:
         return dict(Counter(box.name for image in self.images for box in image.boxes).most_common())
 
     def as_mapping(self) -> dict[str, Any]:
-        """For machines."""
+        """The result as plain values, for machines, with the number of objects by class name."""
         return asdict(self) | {"objects": self.counts()}
 
 
@@ -93,7 +93,7 @@ class Wanted:
     Attributes:
         output: Folder of the pictures; it may hold none of the images.
         score: Least score (0..1) of what is shown.
-        nms_iou: Overlap (0..1) of suppression; None for that of the training.
+        nms_iou: Overlap (0..1) above which boxes are suppressed; None for that of the training.
         saves_txt: Whether YOLO label files are written, into `labels/` of the folder.
     """
 
@@ -107,7 +107,7 @@ def opened_detector(weights: Path, device: str) -> Detector:
     """The detector in a file of weights.
 
     Raises:
-        EvolveError: It is none that can be used.
+        EvolveError: The file has no detector that can be used.
     """
     from detector import load_detector
     from detector.checkpoint import CheckpointError

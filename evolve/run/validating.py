@@ -24,10 +24,10 @@ class Validating:
     """A split on which a detector is going to be measured.
 
     Args:
-        detector: What is measured.
-        data: Name of built-in data or a path.
-        split: train, val or test.
-        nms_iou: Overlap (0..1) of suppression for the scores; None for that of the training.
+        detector: Detector that is measured.
+        data: Name of built-in data or the path of a data set.
+        split: Name of the split to measure on: train, val or test.
+        nms_iou: Overlap (0..1) above which boxes are suppressed for the scores; None for that of the training.
         skip_unreadable: Whether images that cannot be read are left out.
 
     Raises:
@@ -50,7 +50,7 @@ class Validating:
 
     @property
     def num_batches(self) -> int:
-        """Number of items of `batches`."""
+        """Number of batches that `batches` yields."""
         from detector.batches import num_batches
 
         return num_batches(self._split, self._detector.source.plan.batch_size)
@@ -69,11 +69,11 @@ class Validating:
             yield replace(batch, labels_NM5=labels_NM5)
 
     def result(self, weights: Path, batches: Iterable[Batch]) -> Validated:
-        """Measures.
+        """How well the detector does on the split.
 
         Args:
             weights: File of the weights, for the record.
-            batches: What `batches` gave.
+            batches: Batches of the split, as `batches` yields them.
         """
         from detector.validation import validate
 

@@ -18,7 +18,7 @@ def checksum(weights: object) -> str:
     """SHA-256 of a file of weights as a study has it; empty where there is none.
 
     Raises:
-        EvolveError: It cannot be read.
+        EvolveError: The file cannot be read.
     """
     from detector.models.darknet_files import WeightsError
     from detector.start import sha256_of
@@ -40,7 +40,7 @@ def start_text(study: Study, classes: Sequence[str]) -> str:
     """What the trainings of a study take from its weights, and what is frozen; empty where they start from random ones.
 
     Args:
-        study: A study.
+        study: Study whose trainings start from the weights.
         classes: Names of the classes in its data, by index.
 
     Raises:
@@ -59,15 +59,15 @@ class Written:
     """A detector in another format.
 
     Attributes:
-        files: The file asked for, then those beside it, with their sizes in bytes.
-        notes: What there differs, or has to be known to use it.
+        files: Sizes in bytes by path, of the file asked for, then of those beside it.
+        notes: What differs in the files from the detector here, or has to be known to use them, a sentence each.
     """
 
     files: dict[str, int]
     notes: tuple[str, ...]
 
     def as_mapping(self) -> dict[str, Any]:
-        """For machines."""
+        """The files and notes as plain values, for machines."""
         return {"files": self.files, "notes": list(self.notes)}
 
 
@@ -75,10 +75,10 @@ def write_as(detector: Detector, form: str, output: Path | None, *, weights: Pat
     """Writes a detector for another program.
 
     Args:
-        detector: What is written.
-        form: darknet, onnx or torchscript.
-        output: The file; with the name of `weights` and the format's suffix where None.
-        weights: The file that the detector was read from.
+        detector: Detector to write.
+        form: Format to write: darknet, onnx or torchscript.
+        output: File to write; None for one with the name of `weights` and the format's suffix.
+        weights: File that the detector was read from.
 
     Raises:
         EvolveError: The format is unknown, cannot hold the detector, or needs a package that is not installed.

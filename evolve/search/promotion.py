@@ -28,9 +28,9 @@ class Standing:
     """Where a trial stands at a rung.
 
     Attributes:
-        rung: Epochs after which its trials are compared.
-        place: From 1 for the best; of equals the earliest.
-        count: Trials that have come to the rung, or were lost on their way to it.
+        rung: Number of epochs after which the trials at the rung are compared.
+        place: Place of the trial at the rung, 1 for the best; of equals the earlier one is ahead.
+        count: Number of trials that have come to the rung, or were lost on their way to it.
     """
 
     rung: int
@@ -44,9 +44,9 @@ class Rungs:
     """The rungs of a study, and which of its trials may go on from them.
 
     Attributes:
-        epochs: Of a whole training, at least 1.
+        epochs: Epochs of a whole training, at least 1.
         reduction: One in so many trials of a rung goes on.
-        least: Epochs of the lowest rung at least, where that is not the only one.
+        least: Fewest epochs of the lowest rung, where it is not the only one.
     """
 
     epochs: int
@@ -72,7 +72,7 @@ class Rungs:
         One that diverged on the way to a later rung has its place at the earlier ones still.
         """
         scores = [(score, trial) for trial in trials if (score := self._score(trial, rung)) is not None]
-        return [trial for _, trial in sorted(scores, key=lambda each: (-each[0], each[1].number))]
+        return [trial for _, trial in sorted(scores, key=lambda scored: (-scored[0], scored[1].number))]
 
     def _score(self, trial: FrozenTrial, rung: int) -> float | None:
         if self.goal_of(trial) == rung and not is_paused(trial):
@@ -86,8 +86,8 @@ class Rungs:
         """Where a trial that is paused stands at its rung.
 
         Args:
-            trials: All of the study.
-            number: Of the trial.
+            trials: All trials of the study.
+            number: Number of the trial that is paused.
         """
         rung = next(self.goal_of(trial) for trial in trials if trial.number == number)
         numbers = [trial.number for trial in self.ranked(trials, rung)]
@@ -126,8 +126,8 @@ class Rungs:
         ever come to the rung: those there, those on their way, and those that may yet be sent.
 
         Args:
-            trials: All of the study that have begun.
-            to_come: Trials that have not begun.
+            trials: All trials of the study that have begun.
+            to_come: Number of trials that have not begun.
         """
         found: list[FrozenTrial] = []
         coming, has_best = to_come, self._has_best(trials)
@@ -138,7 +138,7 @@ class Rungs:
             waiting = [(place, trial) for place, trial in enumerate(ranked) if self._waits_at(trial, rung)]
             # Until one has trained through, the best that waits at each rung may have to.
             hopeful = [trial for place, trial in waiting if place < most or (not has_best and trial is waiting[0][1])]
-            found += [trial for _, trial in waiting if not any(trial is each for each in hopeful)]
+            found += [trial for _, trial in waiting if not any(trial is other for other in hopeful)]
             coming += len(hopeful)
         return found
 

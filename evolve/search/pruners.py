@@ -33,8 +33,8 @@ class DoomedPruner(BasePruner):
         epoch, reason = trial.last_step, trial.system_attrs.get(FORETOLD, "")
         if epoch is None or not reason:
             return False
-        trials = (each for each in study.get_trials(deepcopy=False) if each.number != trial.number)
-        others = [each.intermediate_values[epoch] for each in trials if epoch in each.intermediate_values]
+        trials = (other for other in study.get_trials(deepcopy=False) if other.number != trial.number)
+        others = [other.intermediate_values[epoch] for other in trials if epoch in other.intermediate_values]
         if is_among_best(trial.intermediate_values[epoch], others):
             return False
         study._storage.set_trial_system_attr(trial._trial_id, DOOMED, reason)
@@ -58,7 +58,7 @@ class EpochPruner(BasePruner):
     """A pruner whose steps are epochs from 0; it spares the last one, after which there is nothing left to save.
 
     Args:
-        pruner: Decides between the first epoch and the last.
+        pruner: Pruner that decides after every epoch but the last.
         epochs: Epochs of a whole training.
     """
 
@@ -103,9 +103,9 @@ def decide(pruner: BasePruner, trial: FrozenTrial, trials: Sequence[FrozenTrial]
     Asked again before the decision is applied, it decides the same.
 
     Args:
-        pruner: One of `make_pruner`.
-        trial: It has reported an epoch.
-        trials: Those of the study in the order of their numbers, itself among them; only this one where the pruner
+        pruner: Pruner as `make_pruner` returns it.
+        trial: Trial that has reported at least one epoch.
+        trials: Trials of the study in the order of their numbers, `trial` among them; only that one where the pruner
             compares nothing.
         study: Name of the study.
 

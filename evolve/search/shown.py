@@ -28,9 +28,10 @@ def shown_study(
     """A study that maximises, and what is written to its trials, by key.
 
     Args:
-        trials: All of them, in the order of their numbers; nobody changes them.
+        trials: All trials of the study, in the order of their numbers; nobody changes them.
         name: Name of the study, which some pruners draw lots by.
-        sampler, pruner: Those that look at it; by default a sampler without memory and a pruner that never stops.
+        sampler, pruner: Sampler and pruner that look at the study; by default a sampler without memory and a pruner
+            that never stops a trial.
     """
     storage: Any = _Shown(trials, name)
     study = optuna.Study(name, storage, sampler=sampler or RandomSampler(), pruner=pruner or NopPruner())

@@ -22,7 +22,7 @@ class Choice:
 
     Attributes:
         name: Name of the study that was chosen.
-        why: In words; empty where the word is the name itself.
+        why: How the word came to mean it, for people; empty where the word is the name itself.
     """
 
     name: str
@@ -40,7 +40,7 @@ def choose_study(engine: Engine, word: str) -> Choice:
             ended.
 
     Raises:
-        StorageError: It means none or several; the text lists those that it may mean.
+        StorageError: The word means no study or several; the text lists those that it may mean.
     """
     with engine.connect() as connection:
         names = _names(connection)
@@ -61,10 +61,10 @@ def choose_study(engine: Engine, word: str) -> Choice:
 
 
 def exact_study(engine: Engine, name: str) -> str:
-    """The same name where a study has it: for what cannot be taken back, a part of a name is not enough.
+    """The name as it is, if a study has it: for what cannot be taken back, a part of a name is not enough.
 
     Raises:
-        StorageError: There is none of that name; the text lists those that begin so.
+        StorageError: There is no study of that name; the text lists those that begin so.
     """
     with engine.connect() as connection:
         names = _names(connection)
@@ -100,7 +100,7 @@ def _latest(connection: Connection) -> str | None:
     if not inspect(connection).has_table(schema.trial.name):
         return None
     moments = (schema.study.c.created, schema.trial.c.started, schema.trial.c.ended)
-    times = union_all(*(select(at.table.c.study_id, at.label("at")) for at in moments)).subquery()
+    times = union_all(*(select(moment.table.c.study_id, moment.label("at")) for moment in moments)).subquery()
     query = select(STUDIES.c.study_name).join(times, times.c.study_id == STUDIES.c.study_id)
     # A column that sorts NULL as the largest, as PostgreSQL does, must not hold one.
     query = query.where(times.c.at.is_not(None)).order_by(times.c.at.desc(), STUDIES.c.study_id.desc())

@@ -1,4 +1,4 @@
-"""What a stored ablation has come to."""
+"""What a stored ablation has come to: its arms compared over the trainings that have ended."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def comparison_of(storage: Storage, study: Study) -> Compared:
     """The arms of an ablation with all their trainings that have ended, and what they show.
 
     Args:
-        storage: Database of the ablation.
-        study: As it is stored there.
+        storage: Database that has the ablation.
+        study: Study of the ablation, as it is stored there.
 
     Raises:
-        StudyError: It compares no arms.
-        StorageError: It is not stored.
+        StudyError: The study compares no arms.
+        StorageError: The study is not stored.
     """
     from evolve.ablation.compared import compared  # with statistics, which other commands have no need of
 

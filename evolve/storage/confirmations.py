@@ -43,7 +43,7 @@ def read_confirmation(engine: Engine, confirming: Study) -> Confirmation:
     """What a confirmation has come to so far.
 
     Args:
-        engine: The database that has it; one that has not begun has no trainings.
+        engine: Database that has the search; a confirmation that has not begun has no trainings in it.
         confirming: The study that trains candidates again.
     """
     assert confirming.ablation is not None
@@ -73,13 +73,13 @@ def standing_of(engine: Engine, study: str) -> Standing:
 
 
 def standing_from(engine: Engine, study: str, config: Mapping[str, Any], *, num_trained: int) -> Standing:
-    """The same, of a study that has been read.
+    """How far the best of a stored study can be trusted, where the study has been read already.
 
     Args:
-        engine: The database that has it.
-        study: Its name.
-        config: The study as it is stored; one that is not ours may have no keys.
-        num_trained: Trials that trained through.
+        engine: Database that has the study.
+        study: Name of the study.
+        config: The study as it is stored; may be empty for a study that evolve did not make.
+        num_trained: Number of trials that trained through.
     """
     is_search = config.get("space") and not any(config.get(key) for key in ("ablation", "noise", "pbt"))
     if not is_search or not num_trained:

@@ -177,7 +177,7 @@ class Storage:
         """Optuna's id of a study.
 
         Raises:
-            StorageError: There is none of that name.
+            StorageError: There is no study of that name.
         """
         try:
             return self.optuna.get_study_id_from_name(name)
@@ -190,11 +190,11 @@ class Storage:
             stored = self.optuna.get_study_system_attrs(self.optuna.get_study_id_from_name(name)).get(_EARLIER)
         except KeyError:
             return None
-        return None if stored is None else tuple(Earlier(**each) for each in stored)
+        return None if stored is None else tuple(Earlier(**trial) for trial in stored)
 
     def keep_earlier(self, study_id: int, trials: Sequence[Earlier]) -> None:
         """Stores trials of earlier searches with a study, once and for all."""
-        self.optuna.set_study_system_attr(study_id, _EARLIER, [each.as_mapping() for each in trials])
+        self.optuna.set_study_system_attr(study_id, _EARLIER, [trial.as_mapping() for trial in trials])
 
     def describe_data(self, study_id: int, summary: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> None:
         """Stores what the data set holds and what its check clipped or left out."""

@@ -24,7 +24,7 @@ def foretelling(engine: Engine, study: Study) -> Mapping[int, RankCorrelation]:
 
     Args:
         engine: A database with Optuna's tables and ours.
-        study: Whose trials are looked at; at a rung counts their first seed, as it does for pruners.
+        study: Study whose trials are looked at; at a rung their first seed counts, as it does for pruners.
     """
     rungs, trial, epoch = rungs_below(study.epochs), schema.trial.c, schema.epoch.c
     of_study = schema.trial.join(STUDIES, STUDIES.c.study_id == trial.study_id)

@@ -53,7 +53,7 @@ class Lease:
     """One row that says who runs a study; at most one process has it.
 
     Args:
-        engine: The database.
+        engine: Engine of the database.
         study_id: Optuna's id of the study.
         name: Name of the study, for messages.
         sleep: Waits so many seconds between two readings of a heartbeat.
@@ -217,7 +217,7 @@ class Lease:
 
 
 def _place() -> str:
-    """Of this machine since it was started, and of its namespace of processes, such as a container.
+    """A mark of this machine since it was started, and of its namespace of processes, such as a container.
 
     Empty where a process cannot be asked for: without /proc, or with one that shows another namespace's processes.
     """

@@ -29,7 +29,7 @@ class EventKind(StrEnum):
 
 
 class Ledger:
-    """Reads and writes these of a database whose tables are there."""
+    """Reads and writes what a study has to remember, in a database whose tables are there."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions

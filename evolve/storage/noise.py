@@ -28,7 +28,7 @@ def known_noise(engine: Engine, study: Study) -> NoiseFound | None:
 
     Args:
         engine: A database with Optuna's tables and ours.
-        study: Whose trainings are to be compared.
+        study: Study whose trainings are to be compared.
     """
     wanted = (study.data, study.model, study.fitness)
     for other in noise_studies(engine):

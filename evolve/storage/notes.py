@@ -25,8 +25,8 @@ def add_note(engine: Engine, study_name: str, number: int, text: str, *, tag: st
         engine: A database that holds the study.
         study_name: Name of the study in Optuna's tables.
         number: Number of the trial within the study, from 0.
-        text: Up to 4000 characters.
-        tag: One word or a few, up to 64 characters, by which trials are found again.
+        text: Text of the note, up to 4000 characters; may be empty where there is a tag.
+        tag: One word or a few, up to 64 characters, by which trials are found again; empty for none.
 
     Raises:
         StorageError: There is no such study or trial, the note is empty, too long or no text, the tables are newer, or

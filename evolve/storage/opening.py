@@ -27,7 +27,7 @@ def open_engine(url: str, *, patience: Patience | None = None, reads_only: bool 
 
     Args:
         url: Any SQLAlchemy URL.
-        patience: With others that lock an SQLite file, beyond a few seconds.
+        patience: How long to wait for others that lock an SQLite file; None for a few seconds.
         reads_only: Whether nothing may be written.
 
     Raises:
@@ -44,13 +44,13 @@ def open_engine(url: str, *, patience: Patience | None = None, reads_only: bool 
 
 
 def made_engine(url: str, *, patience: Patience | None = None, reads_only: bool = False, **options: Any) -> Engine:
-    """As `open_engine`, but nothing is connected to yet, and a database is read as it is.
+    """Engine as `open_engine` makes it, but nothing is connected to yet, and a database is read as it is.
 
     Args:
         url: Any SQLAlchemy URL.
-        patience: With others that lock an SQLite file, beyond a few seconds.
+        patience: How long to wait for others that lock an SQLite file; None for a few seconds.
         reads_only: Whether nothing may be written.
-        options: Of SQLAlchemy's `create_engine`.
+        options: Further options of SQLAlchemy's `create_engine`.
 
     Raises:
         StorageError: The URL is not one, or its driver is missing.
@@ -79,7 +79,7 @@ def opening(url: str) -> Iterator[None]:
     """Raises what goes wrong with a database as a `StorageError`, which says where, what was found, what is allowed.
 
     Args:
-        url: The database.
+        url: URL of the database.
     """
     try:
         yield

@@ -202,8 +202,8 @@ def read_trials(connection: Connection, chosen: ColumnElement[bool]) -> list[Fro
     Trials with the same distributions share them, so that many take little memory: they are not to be changed.
 
     Args:
-        connection: Of a database with Optuna's tables.
-        chosen: Which, by columns of `TRIAL_ROWS`.
+        connection: Connection to a database with Optuna's tables.
+        chosen: Condition on columns of `TRIAL_ROWS` for the trials to read.
     """
     own = TRIAL_ROWS.c
     columns = (own.trial_id, own.number, own.state, own.datetime_start, own.datetime_complete)
@@ -213,7 +213,7 @@ def read_trials(connection: Connection, chosen: ColumnElement[bool]) -> list[Fro
     params = _read_params(connection, chosen)
     values = _read_values(connection, chosen)
     reports = _read_reports(connection, chosen)
-    user, system = (_read_attributes(connection, each, chosen) for each in (USER_ATTRIBUTE_ROWS, ATTRIBUTE_ROWS))
+    user, system = (_read_attributes(connection, kept, chosen) for kept in (USER_ATTRIBUTE_ROWS, ATTRIBUTE_ROWS))
     return [
         FrozenTrial(
             number=row.number,
@@ -235,7 +235,7 @@ def read_trials(connection: Connection, chosen: ColumnElement[bool]) -> list[Fro
 
 @lru_cache(maxsize=1024)
 def _distributions(texts: tuple[tuple[str, str], ...]) -> dict[str, BaseDistribution]:
-    """By name, from JSON by name; the same texts give the same dictionary."""
+    """Distributions by name, from their JSON by name; the same texts give the same dictionary."""
     return {name: json_to_distribution(text) for name, text in texts}
 
 
@@ -255,7 +255,8 @@ def _read_params(
     for trial_id, pairs in texts.items():
         distributions = _distributions(tuple(pairs))
         values = zip(distributions.items(), stored[trial_id], strict=True)
-        found[trial_id] = {name: each.to_external_repr(value) for (name, each), value in values}, distributions
+        params = {name: distribution.to_external_repr(value) for (name, distribution), value in values}
+        found[trial_id] = params, distributions
     return found
 
 

@@ -17,15 +17,15 @@ def pause_trial(transactions: Transactions, trial_id: int, outcome: TrialOutcome
     """Stores what a trial that waits has come to; it has not ended.
 
     Args:
-        transactions: The database.
+        transactions: Transactions of the database.
         trial_id: Optuna's id of the trial.
-        outcome: Its verdict is paused.
+        outcome: What the trial has come to, with the verdict `paused`.
     """
     _write(transactions, trial_id, asdict(outcome))
 
 
 def wake_trial(transactions: Transactions, trial_id: int) -> None:
-    """Notes that a trial waits no longer; arguments as of `pause_trial`."""
+    """Notes that a trial waits no longer; takes the arguments of `pause_trial`."""
     _write(transactions, trial_id, dict.fromkeys(("verdict", "reason", "fitness")))
 
 

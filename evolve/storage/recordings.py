@@ -23,9 +23,9 @@ class Recordings:
     """Trainings of a study.
 
     Attributes:
-        runs: Those that came to their own end and have steps, by trial and seed.
-        left_out: How many others there are, by verdict: a rule stopped them, or they failed, and what they would have
-            come to nobody knows.
+        runs: Trainings that came to their own end and have steps, in the order of trials and seeds.
+        left_out: Number of other trainings, by verdict: a rule stopped them, or they failed, and what they would have
+            come to nobody knows; `without steps` counts those whose steps are not stored.
     """
 
     runs: tuple[Recorded, ...]
@@ -40,8 +40,8 @@ class _Training:
         trial_id: Optuna's id of the trial.
         seed: Seed of the training.
         verdict: What became of it.
-        epochs: What was measured after each epoch.
-        fitness: The same as one number.
+        epochs: Metrics that were measured after each epoch.
+        fitness: Fitness after each epoch, made of these metrics.
     """
 
     trial_id: int
@@ -63,24 +63,24 @@ def recordings(storage: Storage, study: Study) -> Recordings:
         StorageError: The study is not stored.
     """
     trainings, left_out = _trainings(storage, study)
-    finals = sorted((each.final for each in trainings if isfinite(each.final)), reverse=True)
+    finals = sorted((training.final for training in trainings if isfinite(training.final)), reverse=True)
     best = finals[: max(int(BEST_SHARE * len(finals)), 1)]
-    usual = max((each.epochs[0].step for each in trainings if each.epochs), default=0)
+    usual = max((training.epochs[0].step for training in trainings if training.epochs), default=0)
     runs = []
-    for place, each in enumerate(trainings):
-        steps = storage.records.steps(each.trial_id, each.seed)
+    for place, training in enumerate(trainings):
+        steps = storage.records.steps(training.trial_id, training.seed)
         if not steps:
             left_out["without steps"] += 1
             continue
-        per_epoch = each.epochs[0].step if each.epochs else max(usual, len(steps))
+        per_epoch = training.epochs[0].step if training.epochs else max(usual, len(steps))
         runs.append(
             Recorded(
                 steps=steps,
                 total_steps=study.epochs * per_epoch,
                 steps_per_epoch=per_epoch,
-                is_doomed=each.verdict is Verdict.DIVERGED,
-                leads=_leads(each, trainings[:place]),
-                is_best=bool(best) and each.final >= best[-1],
+                is_doomed=training.verdict is Verdict.DIVERGED,
+                leads=_leads(training, trainings[:place]),
+                is_best=bool(best) and training.final >= best[-1],
             )
         )
     return Recordings(runs=tuple(runs), left_out=dict(left_out))

@@ -89,7 +89,7 @@ _FORGET_TRAINING, _FORGET_CHECKPOINT = _forgetting_all(schema.training), _forget
 
 
 class Records:
-    """Reads and writes these of a database whose tables are there; trials are named by Optuna's ids."""
+    """Reads and writes the rows of trainings in a database whose tables are there; trials are named by Optuna's ids."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
@@ -99,7 +99,7 @@ class Records:
 
         Args:
             trial_id: Optuna's id of the trial.
-            records: In the order they came.
+            records: Records of the trial's trainings, in the order in which they came.
             fitness: Fitness of each epoch among the records, by seed, split and epoch.
         """
         rows: dict[Table, list[dict[str, Any]]] = {}

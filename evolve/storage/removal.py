@@ -41,7 +41,7 @@ class Removable:
     size: int
 
     def text(self) -> str:
-        """The same for people."""
+        """What would be removed, in words for people."""
         files = f"{self.folder} ({self.size / MEGABYTE:.1f} MB)" if self.folder.exists() else "no run folder"
         return f"study {self.name}, {self.trials} trials, {files}"
 
@@ -55,7 +55,7 @@ def removable(engine: Engine, name: str, runs: Path) -> Removable:
         runs: Folder with a folder for each study.
 
     Raises:
-        StorageError: There is none of that name, evolve did not make it, or a process runs it.
+        StorageError: There is no study of that name, evolve did not make it, or a process runs it.
     """
     studies = BaseModel.metadata.tables["studies"]
     ours = schema.study

@@ -20,11 +20,11 @@ class RunFacts:
     """What trains in a run.
 
     Attributes:
-        workers: Processes that train, at least 1.
-        lanes: Trials that each of them trains at once, at least 1.
-        engine: What gives them trials.
-        host: Name of the machine that drives.
-        device: torch's name of the device.
+        workers: Number of processes that train, at least 1.
+        lanes: Number of trials that each of them trains at once, at least 1.
+        engine: Name of the engine that gives them trials.
+        host: Name of the machine that drives the run.
+        device: torch's name of the device that they train on.
     """
 
     workers: int
@@ -65,11 +65,11 @@ def recorded(engine: Engine, lease: Lease, *, study_id: int, since: RunTime, fac
     """Within the block a run goes on, which is written with each heartbeat of its lease; at its end the run is over.
 
     Args:
-        engine: The database.
-        lease: Of the study, held by the caller.
+        engine: Engine of the database.
+        lease: Lease of the study, which the caller holds.
         study_id: Optuna's id of the study.
-        since: When it began, before its first worker was started.
-        facts: What trains.
+        since: When the run began, before its first worker was started.
+        facts: What trains in the run.
     """
     table = schema.run
     row = {"study_id": study_id, "started": since.started, "heartbeat": since.latest} | asdict(facts)

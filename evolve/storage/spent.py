@@ -15,8 +15,9 @@ class Seconds:
     """A worker's time that went into trainings.
 
     Attributes:
-        training: In steps.
-        validating: In epochs beside their steps: evaluations, on the test images too, and saving between them.
+        training: Seconds that went into steps.
+        validating: Seconds that went into epochs beside their steps: evaluations, on the test images too, and saving
+            between them.
     """
 
     training: float = 0.0
@@ -24,7 +25,7 @@ class Seconds:
 
     @property
     def total(self) -> float:
-        """Both."""
+        """Seconds of training and of validating together."""
         return self.training + self.validating
 
     def __add__(self, other: Seconds) -> Seconds:
@@ -37,9 +38,9 @@ def seconds_spent(
     """Seconds by trial id and seed, summed over rows that are stored.
 
     Args:
-        connection: Of a database with our tables.
-        of_steps: Which rows of `evolve_step` count.
-        of_epochs: Which rows of `evolve_epoch` count; their steps are among those that count.
+        connection: Connection to a database with our tables.
+        of_steps: Condition on `evolve_step` for the rows that count.
+        of_epochs: Condition on `evolve_epoch` for the rows that count; their steps are among those that count.
     """
     step, epoch = schema.step.c, schema.epoch.c
     keys = (step.trial_id, step.seed, step.epoch)
@@ -70,7 +71,7 @@ def training_seconds(connection: Connection, trial_id: int, seed: int) -> Second
 
 
 def note_lost(connection: Connection, *, of_steps: ColumnElement[bool], of_epochs: ColumnElement[bool]) -> None:
-    """Adds the seconds of rows that are about to be removed to what their trials have lost; arguments as above."""
+    """Adds seconds of rows that are about to be removed to what their trials lost; arguments as of `seconds_spent`."""
     table = schema.trial
     for (trial_id, _), seconds in seconds_spent(connection, of_steps=of_steps, of_epochs=of_epochs).items():
         lost = func.coalesce(table.c.lost, 0.0) + seconds.total

@@ -27,8 +27,8 @@ class Patience:
     """How long statements wait for a lock, shared by all connections of a process to one database.
 
     Args:
-        seconds: In all; once they are over, nothing waits any more, so that a run can come to its end.
-        say: Called once with a message that and for how long there may be a wait.
+        seconds: Longest wait; once one has lasted so long, nothing waits any more, so that a run can come to its end.
+        say: Called, once for each statement that waits, with a message that there is a wait and how long it may last.
         clock: Returns seconds of a clock that never goes back.
     """
 
@@ -116,11 +116,11 @@ def without_password(url: str) -> str:
 
 
 def connect_arguments(url: str, patience: Patience | None = None) -> dict[str, Any]:
-    """For `create_engine`: how connections to a database are made.
+    """Arguments for SQLAlchemy's `create_engine` that say how connections to a database are made.
 
     Args:
         url: Any SQLAlchemy URL.
-        patience: With locks, beyond five seconds; None for no more than those.
+        patience: How long to wait for locks; None for five seconds.
     """
     if make_url(url).get_backend_name() != "sqlite":
         return {}

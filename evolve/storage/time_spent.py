@@ -28,12 +28,12 @@ class RunSpan:
     """One run of a study.
 
     Attributes:
-        started: When it began, before its first worker was started, in seconds since 1970.
+        started: When the run began, before its first worker was started, in seconds since 1970.
         seconds: Wall time until its end, or to its last heartbeat where it has not ended or was killed.
-        has_ended: Whether it came to its end.
-        workers: Processes that trained.
-        lanes: Trials that each of them trained at once.
-        engine, host, device: What trained, and where.
+        has_ended: Whether the run came to its end, rather than still going on or having been killed.
+        workers: Number of processes that trained.
+        lanes: Number of trials that each of them trained at once.
+        engine, host, device: Names of the engine, of the machine that drove the run, and of torch's device.
     """
 
     started: float
@@ -51,9 +51,9 @@ class TimeSpent:
     """Where the time of a study's workers went, in seconds of a worker: two workers have two in a second.
 
     Attributes:
-        runs: Oldest first.
-        by_verdict: What went into trials, by their verdict; `running` for those that have none yet.
-        lost: Trained and evaluated, and then again, since a worker or a run was killed.
+        runs: Runs of the study, oldest first.
+        by_verdict: Time that went into trials, by their verdict; `running` for those that have none yet.
+        lost: Time of what was trained and evaluated and then had to be done again, since a worker or a run was killed.
         is_whole: Whether all trials were trained in runs that are recorded, so that waiting is known.
     """
 
@@ -64,12 +64,12 @@ class TimeSpent:
 
     @property
     def spent(self) -> Seconds:
-        """On all trials."""
+        """Time that went into all trials."""
         return sum(self.by_verdict.values(), Seconds())
 
     @property
     def wasted(self) -> float:
-        """On trials that diverged, were pruned or failed."""
+        """Time that went into trials that diverged, were doomed or pruned, or failed."""
         return sum((self.by_verdict[verdict].total for verdict in WASTEFUL if verdict in self.by_verdict), 0.0)
 
     @property
@@ -85,7 +85,7 @@ class TimeSpent:
 
     @property
     def waiting(self) -> float:
-        """What is left of `worker_seconds`; NaN where not all runs are known."""
+        """What of `worker_seconds` was neither spent on trials nor lost; NaN where not all runs are known."""
         return self.worker_seconds - self.spent.total - self.lost
 
     @property
@@ -96,7 +96,7 @@ class TimeSpent:
         return {name: seconds for name, seconds in found.items() if isfinite(seconds)}
 
     def as_json(self) -> dict[str, Any]:
-        """For machines."""
+        """The time spent as plain values, for machines."""
         spent = self.spent
         return {
             "worker_seconds": self.worker_seconds,
@@ -117,7 +117,7 @@ def time_spent(connection: Connection, study_id: int) -> TimeSpent:
     """Where the time of a study's workers went so far.
 
     Args:
-        connection: Of a database with Optuna's tables and ours.
+        connection: Connection to a database with Optuna's tables and ours.
         study_id: Optuna's id of the study.
     """
     runs, own = _runs(connection, study_id), schema.trial.c

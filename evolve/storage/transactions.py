@@ -19,7 +19,7 @@ class Transactions:
     """Gives connections out: each begins a transaction, or joins the one that the thread has open.
 
     Args:
-        engine: The database.
+        engine: Engine of the database.
     """
 
     def __init__(self, engine: Engine) -> None:

@@ -51,9 +51,9 @@ class Checkpoint:
 
     Attributes:
         seed: Seed of the training that wrote it.
-        epoch: At whose end it was written.
-        step: Steps done by then.
-        path: Relative to the run folder of the study.
+        epoch: Epoch at whose end it was written.
+        step: Number of steps done by then.
+        path: Path of the file, relative to the run folder of the study.
     """
 
     seed: int
@@ -68,10 +68,10 @@ class Training:
 
     Attributes:
         seed: The seed that the trial was trained with.
-        verdict: What became of it; None where only the trial's is known.
+        verdict: What became of the training; None where only the trial's verdict is known.
         reason: The verdict in words; empty where it is not known.
-        fitness: On the validation images after its last epoch; None where there is none.
-        seconds: How long it trained over all its starts.
+        fitness: Fitness on the validation images after its last epoch; None where there is none.
+        seconds: Seconds that it trained over all its starts; None where they are not known.
     """
 
     seed: int
@@ -95,7 +95,7 @@ class TrialRow:
         seconds: Training time summed over all seeds, None while it trains.
         trainings: How each of its trainings ended, by seed; none for those that have not.
         by_seed: Metrics of the last epoch by seed and split (val, test).
-        diagnosis: How it diverged, None where it did not.
+        diagnosis: How the trial diverged; None where it did not.
         notes: Notes on the trial, oldest first.
         events: Other events of the trial, such as a worker that was lost; oldest first.
         checkpoints: Last file of weights of each training, by seed.

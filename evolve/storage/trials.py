@@ -33,7 +33,7 @@ class Trials:
     """Trials of a study as Optuna sees them.
 
     Args:
-        transactions: The database.
+        transactions: Transactions of the database.
         study_id: Optuna's id of the study.
         holds_ended: Whether ended trials stay in memory, for samplers and pruners that look back.
     """
@@ -59,7 +59,7 @@ class Trials:
                 self._count, self._last_id = tables.count_trials(connection, self._study_id)
                 chosen: ColumnElement[bool] = true() if self._holds_ended else own.state.in_(_OPEN)
             else:
-                theirs = [each._trial_id for each in self.running() if each._trial_id not in self._own]
+                theirs = [trial._trial_id for trial in self.running() if trial._trial_id not in self._own]
                 chosen = own.trial_id > self._last_id
                 chosen = or_(chosen, own.trial_id.in_(theirs)) if theirs else chosen
             found = tables.read_trials(connection, and_(own.study_id == self._study_id, chosen))
@@ -125,12 +125,12 @@ class Trials:
         """A trial that waited, or that an earlier run left behind, as it runs here from now on.
 
         Args:
-            trial: One of those in memory.
+            trial: Trial in memory that waited or was left behind.
             params: All its parameters, the stored ones too.
-            distributions: Of all its parameters, in their order.
+            distributions: Distributions of all its parameters, by name, in their order.
 
         Raises:
-            TakenError: It waits no longer; the transaction has to be rolled back, and this one refreshed.
+            TakenError: The trial waits no longer; the transaction has to be rolled back, and this one refreshed.
         """
         now, trial_id = tables.utc_now(), trial._trial_id
         missing = {name: value for name, value in params.items() if name not in trial.params}
@@ -158,7 +158,7 @@ class Trials:
         trial.intermediate_values[step] = value
 
     def keep(self, trial: FrozenTrial, attributes: Mapping[str, Any]) -> None:
-        """Stores what Optuna keeps with a trial; in place of what is there."""
+        """Stores attributes that Optuna keeps with a trial, in place of those that are there."""
         with self._transactions.begin() as connection:
             for key, value in attributes.items():
                 is_new = key not in trial.system_attrs
@@ -172,13 +172,13 @@ class Trials:
         """Ends a trial: a pruned one has the value that it last reported.
 
         Args:
-            trial: One that runs.
-            state: How it ended.
-            value: Of a complete trial; None for others.
-            constraints: By how much it violates each, by name; at most 0 of those that it keeps to.
+            trial: Trial that runs.
+            state: State in which it ends: complete, pruned or failed.
+            value: Value of a complete trial; None for others.
+            constraints: By how much the trial violates each constraint, by name; at most 0 for those that it keeps to.
 
         Raises:
-            StorageError: It does not run.
+            StorageError: The trial does not run.
         """
         if constraints:
             self.keep(trial, {f"{_CONSTRAINTS_KEY}:{name}": value for name, value in constraints.items()})

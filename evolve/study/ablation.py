@@ -60,7 +60,7 @@ def _arm(name: object, raw: object) -> dict[str, Scalar]:
 
 
 def _plain(values: object) -> object:
-    """As YAML and JSON have it."""
+    """Values as YAML and JSON have them: plain dictionaries and lists."""
     if isinstance(values, Mapping):
         return {name: _plain(value) for name, value in values.items()}
     return list(values) if isinstance(values, tuple) else values
@@ -105,7 +105,8 @@ class Path(Definition):
 
     Attributes:
         origin: Where the path begins, as `Ablation.baseline` names it; written as `from`.
-        to: Where it ends: hyperparameters with values, changed in this order, or what has them, as a baseline is named.
+        to: Where the path ends: hyperparameters with values, changed in this order, or the name of what has them, as
+            `Ablation.baseline` names it.
     """
 
     origin: str = Field(default="", alias="from")
@@ -117,7 +118,7 @@ class Nuisance(Definition):
 
     Attributes:
         space: The nuisance hyperparameters, and what each varies over.
-        trials: Settings that are tried for each arm; the same ones for all.
+        trials: Number of settings that are tried for each arm; all arms try the same ones.
         seeds: Number of trainings of each setting.
     """
 
@@ -139,18 +140,20 @@ class Ablation(Definition):
         question: What the comparison is to answer, in a sentence.
         baseline: What the other arms are compared with: empty or `defaults` for the study's own hyperparameters, else
             the path of a hyp file, a preset's name, or `best of STUDY`. What the study itself fixes stands above it.
-        arms: Hyperparameters that each arm changes, by its name.
-        one_factor: Values of hyperparameters, each an arm that changes it alone.
-        leave_one_out: A recipe, which is the baseline then; each arm takes one of it back to its value without it.
-        factorial: Values of hyperparameters beside the baseline's; every combination is an arm.
-        path: One change at a time, each arm on top of the one before.
+        arms: Hyperparameters that each arm changes, with their values, by the name of the arm.
+        one_factor: Values to compare, by hyperparameter; each value is an arm that changes that hyperparameter alone.
+        leave_one_out: A recipe of hyperparameters with their values, which is the baseline then; each arm takes one of
+            them back to the study's own value.
+        factorial: Values by hyperparameter, beside the baseline's own; every combination is an arm.
+        path: Changes that are made one at a time, each arm on top of the one before; None where arms are named
+            otherwise.
         nuisance: What is tuned again for each arm; None where all else is fixed.
         seeds: Number of seeds for each arm, or the seeds; 8, and 10 with more than four arms, where nothing is said.
         looks: Seeds after which the arms are looked at, the last of them all seeds; arms that can no longer win, or
             have won, get no more. Nothing for one look at the end.
         margin: Smallest difference of the metric that matters in practice, above 0.
-        metric: What is compared; where it is not the study's fitness, it becomes it.
-        on_divergence: A diverged run loses its pair.
+        metric: Metric that is compared; one other than `fitness` becomes the study's fitness.
+        on_divergence: What becomes of a diverged run; `loses`, the only choice, means that it loses its pair.
         confirms: Name of the study whose best trials the arms are, trained again; empty for any other comparison.
     """
 
@@ -182,7 +185,7 @@ class Ablation(Definition):
 
     @property
     def num_seeds(self) -> int | None:
-        """Seeds of each arm as written; None where nothing is said."""
+        """Number of seeds of each arm as written; None where nothing is said."""
         return len(self.seeds) if isinstance(self.seeds, tuple) else self.seeds
 
     @property

@@ -25,7 +25,7 @@ class Arm:
     """One setting that is compared.
 
     Attributes:
-        name: `baseline`, or what is said of it.
+        name: Name of the arm: `baseline`, the name that the file gives it, or what it changes.
         params: Value of every hyperparameter in which any two arms differ.
     """
 
@@ -40,11 +40,13 @@ class ArmPlan:
     With several looks an arm has a verdict trial for each, with the seeds that this look adds.
 
     Attributes:
-        arms: The baseline, then the others.
-        tuning: Settings of the nuisance that are tried for each arm; 0 where there is none.
+        arms: Arms that are compared, the baseline first.
+        tuning: Number of settings of the nuisance that are tried for each arm; 0 where there is no nuisance.
         seeds: Seeds that every arm is compared over.
-        tuning_seeds: Seeds of the tuning, none of them one of `seeds`.
-        looks: Seeds after which the arms are looked at; nothing for one look, at the end.
+        tuning_seeds: Seeds that the nuisance is tuned with, none of them one of `seeds`; empty where there is no
+            nuisance.
+        looks: Numbers of seeds after which the arms are looked at, the last of them all seeds; empty for one look, at
+            the end.
     """
 
     arms: tuple[Arm, ...]
@@ -55,7 +57,7 @@ class ArmPlan:
 
     @property
     def num_looks(self) -> int:
-        """Looks in all, the last one included."""
+        """Number of looks in all, the last one included."""
         return max(len(self.looks), 1)
 
     @property
@@ -65,12 +67,12 @@ class ArmPlan:
 
     @property
     def num_trials(self) -> int:
-        """Trials in all."""
+        """Number of trials in all."""
         return self.num_tuning + self.num_looks * len(self.arms)
 
     @property
     def num_trainings(self) -> int:
-        """Trainings in all, if no arm ends at a look."""
+        """Number of trainings in all, if no arm ends at a look."""
         return self.num_tuning * len(self.tuning_seeds) + len(self.arms) * len(self.seeds)
 
     def arm_of(self, number: int) -> Arm:
@@ -104,7 +106,7 @@ def compared_trials(config: Mapping[str, Any]) -> range:
     first look's, and an arm that was given up has none.
 
     Args:
-        config: `Study.to_mapping`; a study that is not ours may have no keys.
+        config: Study as `Study.to_mapping` gives it; may be empty for a study that evolve did not make.
     """
     ablation = config.get("ablation")
     if not ablation:
@@ -118,7 +120,7 @@ def best_text(config: Mapping[str, Any]) -> str:
     """Among which trials the best one is looked for, for people; empty where all that trained through are.
 
     Args:
-        config: `Study.to_mapping`; a study that is not ours may have no keys.
+        config: Study as `Study.to_mapping` gives it; may be empty for a study that evolve did not make.
     """
     looks = (config.get("ablation") or {}).get("looks")
     return f"of the first look, whose {looks[0]} seeds every arm has" if looks else ""
@@ -131,7 +133,7 @@ def least_seeds(num_arms: int) -> int:
     by the number of arms.
 
     Args:
-        num_arms: Arms beside the baseline, at least 1.
+        num_arms: Number of arms beside the baseline, at least 1.
 
     Raises:
         ValueError: There is no arm.
@@ -150,9 +152,10 @@ def arms_of(ablation: Ablation, own: Own, *, is_known: bool) -> tuple[Arm, ...]:
     """The arms of an ablation, the baseline first.
 
     Args:
-        ablation: As written; the end of its path is known.
-        own: Value of a hyperparameter in the study itself.
-        is_known: Whether that is the baseline's, so that arms can be told from it.
+        ablation: Ablation as the study's file has it; the end of its path, where it has one, is known.
+        own: Gives the value that a hyperparameter has in the study itself, by name.
+        is_known: Whether the study's own values are the baseline's already, so that every arm is checked to differ from
+            it.
 
     Raises:
         DefinitionError: There is no arm beside the baseline, there are too many, or two are the same.
@@ -203,8 +206,8 @@ def _explicit(ablation: Ablation, own: Own) -> tuple[Changes, Mapping[str, Chang
 
 
 def _one_factor(ablation: Ablation, own: Own) -> tuple[Changes, Mapping[str, Changes]]:  # noqa: ARG001
-    each = ({name: value} for name, values in ablation.one_factor.items() for value in values)
-    return {}, {_said(changes): changes for changes in each}
+    changed = ({name: value} for name, values in ablation.one_factor.items() for value in values)
+    return {}, {_said(changes): changes for changes in changed}
 
 
 def _leave_one_out(ablation: Ablation, own: Own) -> tuple[Changes, Mapping[str, Changes]]:
@@ -245,9 +248,10 @@ def arm_plan(ablation: Ablation, own: Own, *, is_known: bool) -> ArmPlan:
     """Which arm each trial trains.
 
     Args:
-        ablation: As written; the end of its path is known.
-        own: Value of a hyperparameter in the study itself.
-        is_known: Whether that is the baseline's.
+        ablation: Ablation as the study's file has it; the end of its path, where it has one, is known.
+        own: Gives the value that a hyperparameter has in the study itself, by name.
+        is_known: Whether the study's own values are the baseline's already, so that every arm is checked to differ from
+            it.
 
     Raises:
         DefinitionError: The arms are not allowed, or the seeds too few for any of them to be told from the baseline.

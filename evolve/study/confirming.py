@@ -43,7 +43,8 @@ def check_confirmable(study: Study) -> None:
     """Refuses a study in which nothing was chosen among many.
 
     Raises:
-        StudyError: It compares arms, trains a population, searches nothing, or nobody has said what it is trained on.
+        StudyError: The study compares arms, trains a population, searches nothing, or nobody has said what it is
+            trained on.
     """
     if study.ablation is not None:
         raise StudyError(f"study {study.name}: compares arms, over seeds of its own; a search can be confirmed")
@@ -62,12 +63,12 @@ def candidates(
     """The best trials that differ from each other and from the study's own values, by number, the best first.
 
     Args:
-        study: The search.
+        study: Study of the search whose best trials are confirmed.
         ranked: Number and parameters of the trials that trained through, the best first.
-        top: How many are wanted at most.
+        top: Number of trials that are wanted at most.
 
     Raises:
-        StudyError: There is none.
+        StudyError: No trial that differs from the study's own values has trained through.
     """
     found: dict[int, Mapping[str, Scalar]] = {}
     seen = [study.baseline_params()]
@@ -86,10 +87,10 @@ def fresh_seeds(used: Collection[int], count: int) -> tuple[int, ...]:
 
     Args:
         used: Seeds of the search and of what has confirmed it before, at least one.
-        count: How many.
+        count: Number of seeds that are wanted.
 
     Raises:
-        StudyError: There are no larger ones.
+        StudyError: So many larger seeds are not allowed.
     """
     first = max(used) + 1
     if first + count - 1 > LARGEST_SEED:
@@ -109,14 +110,14 @@ def confirmation(
     """The study that trains candidates beside the search's own values.
 
     Args:
-        study: The search.
-        chosen: Parameters of the candidates by the number of their trial.
+        study: Study of the search whose best trials are confirmed.
+        chosen: Parameters of each candidate, by the number of its trial in the search.
         name: Name of the new study.
         seeds: Seeds that the search has not used.
         epochs: Epochs of every training.
 
     Raises:
-        StudyError: It is not allowed.
+        StudyError: The new study is not allowed.
     """
     mapping = study.to_mapping()
     kept: dict[str, Any] = {key: value for key, value in mapping.items() if key not in _OF_A_SEARCH}

@@ -22,7 +22,7 @@ def decided(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Keys of a study with an ablation, with what the ablation decides filled in.
 
     Args:
-        raw: As a study's file has them, `ablation` among them.
+        raw: Keys and values as a study's file has them, `ablation` among them.
 
     Raises:
         DefinitionError: The ablation is not allowed, or the study says something else than it.
@@ -55,7 +55,7 @@ def _validated(raw: object) -> Ablation:
 
 
 def _own(raw: Mapping[str, Any]) -> Own | None:
-    """Values of the study's own; None where they are not allowed, which its own checks say."""
+    """Gives the study's own value of a hyperparameter; None where one is not allowed, which other checks report."""
     generation = raw.get("defaults")
     try:
         former = {} if generation is None else former_defaults(generation)

@@ -43,7 +43,7 @@ class Fitness(Definition):
     """Weights of the metrics in the one number a study maximises.
 
     Attributes:
-        map50, map50_95, precision, recall: Weights, none negative, not all zero.
+        map50, map50_95, precision, recall: Weight of each metric, none negative, not all zero.
     """
 
     map50: Number = Field(default=0.1, ge=0)

@@ -14,10 +14,12 @@ class Earlier:
     """A trial of an earlier search.
 
     Attributes:
-        origin: The study, or the file of results, and the number there.
-        params: Values of all that the study searches, inside its space.
-        fitness: What it came to at full length, 0..1; of a diverged one the worst that did not diverge.
-        margin: To divergence, above 0 where it diverged and below where it did not.
+        origin: Where the trial is from: name of the study, or path of the file of results, and the trial's number
+            there.
+        params: Value of every parameter that the study searches, by name, inside the study's space.
+        fitness: Fitness of the trial at full length, 0..1; of a diverged one the lowest of those that did not diverge.
+        margin: Margin to divergence, as `evolve.outcome.margin` measures it: above 0 where the trial diverged, below
+            where not.
     """
 
     origin: str

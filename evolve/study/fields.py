@@ -27,7 +27,7 @@ def why_not_changed(name: str) -> str:
     """Why a hyperparameter cannot change while a training is under way; empty where it can.
 
     Args:
-        name: Of a hyperparameter, or of what else is searched.
+        name: Name of a hyperparameter, or of a key of the training's plan that may be searched (`OF_PLAN`).
     """
     if name in OF_PLAN:
         return "is shared by all lanes of a training"
@@ -71,7 +71,7 @@ def _changeable(name: str, value: Scalar) -> Scalar:
 
 
 def frozen_layers(raw: object) -> int | str:
-    """What of the weights to start from is not trained.
+    """Which layers of the network are not trained: `none`, another word that is known, or a number of leading layers.
 
     Raises:
         ValueError: It is neither a word that is known nor a number of layers.
@@ -94,10 +94,10 @@ def training_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def known_generation(defaults: int) -> int:
-    """Generation of the detector's defaults.
+    """Generation of the detector's defaults, checked to be one that there is.
 
     Raises:
-        ValueError: There is none of that number.
+        ValueError: There is no generation of that number.
     """
     former_defaults(defaults)
     return defaults

@@ -38,9 +38,9 @@ class StudyFile:
     """Keys and values of a study, not all of them chosen yet.
 
     Attributes:
-        path: Where it was read.
+        path: File that the study was read from.
         raw: Values as the file has them, replaced by those of the command line where it gives any.
-        options: Option of the command line by the key path it replaced.
+        options: Option of the command line, such as --epochs, by the path of the key whose value it replaced.
     """
 
     path: Path
@@ -85,7 +85,7 @@ class StudyFile:
         return tuple(map(str, space)) if isinstance(space, Mapping) else ()
 
     def renamed(self, name: str) -> StudyFile:
-        """The same under another name."""
+        """The study's file with another name for the study."""
         return replace(self, raw={**self.raw, "name": name})
 
     def settled(self, values: Mapping[str, Any], decisions: Mapping[str, str]) -> Study:
@@ -93,7 +93,8 @@ class StudyFile:
 
         Args:
             values: Value chosen for each key left open, by its name.
-            decisions: Why, by key; `space.NAME` leaves a hyperparameter out of the space.
+            decisions: Why each value was chosen, by key; a key `space.NAME` leaves that hyperparameter out of the
+                space.
 
         Raises:
             StudyError: The study is not allowed; names every problem.

@@ -15,13 +15,13 @@ def following(study: Study, key: str, *, changes: Mapping[str, Any], fixes: Mapp
     """The study with a finding's changes made, under a name that says which.
 
     Args:
-        study: The search with the finding.
+        study: Study of the search that has the finding.
         key: Name of the finding.
-        changes: Keys with their new values, whole.
-        fixes: Hyperparameters that are fixed at a value.
+        changes: Keys of the study with their new values, sections whole.
+        fixes: Hyperparameters that are to be fixed, with their values.
 
     Raises:
-        StudyError: It is not allowed.
+        StudyError: The new study is not allowed.
     """
     mapping = study.to_mapping()
     end = f"-{key}"

@@ -51,7 +51,7 @@ class HypFile:
     Attributes:
         values: All hyperparameters, defaults filled in.
         given: Names that the file sets.
-        training: What it was found with, as far as the file says: keys of `TRAINING_KEYS`.
+        training: Training that the values were found with, as far as the file says: values of `TRAINING_KEYS`.
         later: Hyperparameters that change while a training is under way, by the epoch from which on they do.
     """
 
@@ -130,10 +130,10 @@ def write_hyp(
     """Writes a hyp file, whole or not at all.
 
     Args:
-        path: Where to; its folder is made.
-        values: Hyperparameters, all of them.
-        training: Values of `TRAINING_KEYS`.
-        header: Lines for the head, without the comment sign.
+        path: File to write; its folder is made where it is missing.
+        values: All hyperparameters, those at their defaults too.
+        training: Training that the values were found with: values of `TRAINING_KEYS`.
+        header: Lines of text for the head of the file, without the comment sign.
         later: Hyperparameters that change while a training is under way, by the epoch from which on they do.
     """
     lines = [f"# {' '.join(line.split())}".rstrip() for line in header]
@@ -152,7 +152,7 @@ def write_whole(path: Path, text: str) -> None:
     """Writes a file whole or not at all; its folder is made.
 
     Raises:
-        HypError: It cannot be written.
+        HypError: The file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

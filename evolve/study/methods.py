@@ -34,13 +34,13 @@ def check_sampler(sampler: SamplerName, space: Space, *, compares: bool, warm_st
     """Refuses a sampler that cannot choose what a study asks for.
 
     Args:
-        sampler: The study's.
-        space: What it searches.
+        sampler: Name of the study's sampler.
+        space: Search space of the study.
         compares: Whether the study has an ablation.
-        warm_starts: Whether it names earlier trials for the sampler to know.
+        warm_starts: Whether the study names earlier trials for the sampler to know.
 
     Raises:
-        DefinitionError: They do not go together.
+        DefinitionError: The sampler does not go with the space, the ablation or the earlier trials.
     """
     if (sampler == "arms") != compares:
         text = f"'arms' needs an ablation, which names them; allowed: {[name for name in SAMPLERS if name != 'arms']}"

@@ -18,8 +18,8 @@ def derived_name(name: str, chosen: Mapping[str, Any]) -> str:
     """The study's name, followed by what the command line changed in its definition.
 
     Args:
-        name: Name that the study has without them.
-        chosen: Options of the command line, None where the study's own value stands.
+        name: Name that the study has without these changes.
+        chosen: Options of the command line, by key of the study; None where the study's own value stands.
     """
     parts = [name]
     for key, value in chosen.items():
@@ -54,12 +54,12 @@ def training_study(
     """One training as a study of a single trial that searches nothing, so that it is kept, resumed and shown as one.
 
     Args:
-        hyp: What to train with.
-        path: Where it was read.
-        chosen: Options of the command line, None where the file's or the default value stands.
-        others: Options that are not part of the name.
+        hyp: Content of the hyp file to train with.
+        path: File that `hyp` was read from.
+        chosen: Options of the command line, by key of the study; None where the file's or the default value stands.
+        others: Options of the command line that are not part of the name, with None as in `chosen`.
         name: Name of the training; by default train- and the file's, counted up past trainings that differ.
-        stored: The stored study of a name, or None.
+        stored: Gives the stored study of a name, or None where there is none.
 
     Raises:
         StudyError: An option or the file's training is not allowed.

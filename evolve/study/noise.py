@@ -24,9 +24,9 @@ class Levels(NamedTuple):
     """Seeds of what a training may differ by.
 
     Attributes:
-        initialisation: Of the first weights.
-        order: Of image order, augmentation and rendering.
-        split: Of which images are trained on, where the data leave that open.
+        initialisation: Seed of the first weights.
+        order: Seed of image order, augmentation and rendering.
+        split: Seed of which images are trained on, where the data leave that open.
     """
 
     initialisation: int
@@ -40,7 +40,7 @@ class Noise(Definition):
     Attributes:
         sources: Two or three of initialisation, order and split; split is which images are trained on, and may be
             varied where the data set does not say that itself.
-        levels: Seeds of each source.
+        levels: Number of seeds of each source, 2 to 10.
     """
 
     sources: tuple[Source, ...] = SOURCES
@@ -62,8 +62,8 @@ class Noise(Definition):
         """Seeds of a training's sources; 0 of a source that is not varied.
 
         Args:
-            number: Of the trial, which is the level of the last source.
-            seed: Of the trial's training.
+            number: Number of the trial, which is the level of the last source.
+            seed: Seed of the trial's training, which counts the combinations of the other sources.
         """
         *others, last = self.sources
         found = {source: seed // self.levels**place % self.levels for place, source in enumerate(others)}
@@ -75,9 +75,9 @@ def levels_of(noise: Noise | None, number: int, seed: int) -> Levels:
     """Seeds of a training's sources; those of a study that does not measure noise share the training's seed.
 
     Args:
-        noise: What the study crosses; None where it does not.
-        number: Of the trial.
-        seed: Of the training.
+        noise: What the study crosses; None where the study does not measure noise.
+        number: Number of the trial within its study, from 0.
+        seed: Seed of the training.
     """
     return Levels(initialisation=seed, order=seed, split=0) if noise is None else noise.levels_of(number, seed)
 
@@ -86,7 +86,7 @@ def crossed(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Keys of a study of noise, with trials and seeds filled in.
 
     Args:
-        raw: As a study's file has them, `noise` among them.
+        raw: Keys and values as a study's file has them, `noise` among them.
 
     Raises:
         DefinitionError: The section is not allowed, or the study says something else than it.

@@ -43,9 +43,10 @@ class Around:
     """How a range lies around something that is measured before the first trial.
 
     Attributes:
-        what: critical: the learning rate beyond which short trainings do not bear their own updates.
+        what: What is measured: `critical`, the learning rate beyond which short trainings do not bear their own
+            updates.
         below, above: Factors: the range begins at what is measured over `below`, and ends at `above` times it.
-        edge: What was measured; None while nobody has.
+        edge: Value that was measured; None while nobody has measured it.
         measured: The highest rate that was borne and the lowest that was not; none where a person has named the edge.
 
     Raises:
@@ -74,13 +75,13 @@ class Around:
         """Lower and upper end of the range, to three digits.
 
         Args:
-            unmeasured: What stands for the edge while nobody has measured it.
+            unmeasured: Value that stands for the edge while nobody has measured it.
         """
         edge = unmeasured if self.edge is None else self.edge
         return float(f"{edge / self.below:.3g}"), float(f"{edge * self.above:.3g}")
 
     def to_mapping(self) -> dict[str, Any]:
-        """What is written of it in a study."""
+        """Keys and values that are written of it in a study."""
         written: dict[str, Any] = {"around": self.what, "below": self.below, "above": self.above}
         return written if self.edge is None else written | {"edge": self.edge, "measured": list(self.measured)}
 
@@ -94,8 +95,9 @@ class Range:
         log: Whether equal ratios count as equal steps.
         step: Distance of the allowed values from `low` on, or None for all numbers.
         points: Number of values in a grid, or None to fit the budget of trials.
-        prior: What a person thinks of it, or None.
-        around: What the ends follow from, where they do; while nobody has measured that, they stand around the default.
+        prior: What a person thinks of the best value beforehand, or None.
+        around: What the ends follow from, or None where they are given; while nobody has measured it, they stand around
+            the default.
 
     Raises:
         ValueError: The ends, the step, the number of points or the prior are not allowed.
@@ -145,7 +147,7 @@ class Range:
         return not isinstance(value, str | bool) and self.low <= value <= self.high
 
     def distribution(self) -> BaseDistribution:
-        """The range in Optuna's words."""
+        """The range as a distribution of Optuna's."""
         from optuna.distributions import FloatDistribution
 
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
@@ -198,8 +200,8 @@ class Choices:
     """Values without an order.
 
     Attributes:
-        choices: What there is to choose from.
-        prior: What a person thinks of them, or None.
+        choices: Values to choose from, at least one, none repeated.
+        prior: What a person thinks of the best value beforehand, or None.
 
     Raises:
         ValueError: There are none, one is repeated, or the prior is not allowed.
@@ -228,7 +230,7 @@ class Choices:
         return value in self.choices
 
     def distribution(self) -> BaseDistribution:
-        """The choices in Optuna's words."""
+        """The choices as a distribution of Optuna's."""
         from optuna.distributions import CategoricalDistribution
 
         return CategoricalDistribution(self.choices)

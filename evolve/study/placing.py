@@ -15,8 +15,8 @@ class Measured:
     """What a range lies around.
 
     Attributes:
-        edge: The value.
-        measured: The highest rate that was borne and the lowest that was not.
+        edge: Critical learning rate that the range lies around.
+        measured: The highest rate that was borne and the lowest that was not; empty where a person has named the edge.
         reason: How it was measured, for people.
     """
 
@@ -29,17 +29,17 @@ def placed(study: Study, found: Mapping[str, Measured]) -> Study:
     """The study with its ranges placed around what was measured, which it keeps.
 
     Args:
-        study: A study.
-        found: What was measured, by hyperparameter; ranges of others stay as they are.
+        study: Study whose ranges are to be placed.
+        found: What was measured, by the name of the hyperparameter; ranges of others stay as they are.
     """
     space, decisions = study.space.to_mapping(), dict(study.decisions)
-    for name, each in found.items():
+    for name, measured in found.items():
         axis = study.space[name]
         assert isinstance(axis, Range) and axis.around is not None
         # Only what is written: the ends follow from it.
-        around = replace(axis.around, edge=each.edge, measured=each.measured)
+        around = replace(axis.around, edge=measured.edge, measured=measured.measured)
         space[name] |= around.to_mapping()
-        decisions[key_of(name)] = each.reason
+        decisions[key_of(name)] = measured.reason
     mapping = study.to_mapping() | {"decisions": decisions, "space": space}
     return Study.from_mapping(mapping, origin=f"study {study.name}")
 

@@ -37,7 +37,7 @@ KEYS = {"--model": "model", "--updates": "updates", "--image-size": "image_size"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFacts:
-    """What the choices rest on.
+    """What is known of a data set, on which the choices rest.
 
     Attributes:
         num_train: Number of training images.
@@ -60,7 +60,7 @@ class DataFacts:
         )
 
     def of_share(self, train_share: float) -> DataFacts:
-        """The same where only a share of the training images is used."""
+        """The facts where only a share of the training images is used."""
         return replace(self, num_train=images_used(self.num_train, train_share))
 
     def updates_an_epoch(self, batch_size: int, nominal_batch_size: int | None = None) -> int:
@@ -100,7 +100,7 @@ def check_shares(study: Study, num_train: int) -> None:
     """Makes sure that every training of a study has a batch of images.
 
     Raises:
-        StudyError: The smallest share that it fixes or searches is less.
+        StudyError: The smallest share that the study fixes or searches is less than a batch.
     """
     searched = study.space.get("batch_size")
     batch_size = study.batch_size if searched is None else int(searched.largest)
@@ -121,7 +121,7 @@ def settle(file: StudyFile, facts: DataFacts, *, is_cuda: bool) -> Study:
 
     Args:
         file: The study as written.
-        facts: What the data hold.
+        facts: What is known of the data set.
         is_cuda: Whether a GPU trains, which bears larger images.
 
     Raises:
@@ -202,11 +202,13 @@ def _batch_size(facts: DataFacts) -> Decision:
 
 def epochs_for(updates: int, facts: DataFacts, batch_size: int, nominal_batch_size: int | None) -> Decision:
     """Epochs in which the weights are updated at least so many times."""
-    each = facts.updates_an_epoch(batch_size, nominal_batch_size)
-    epochs = max(ceil(updates / each), LEAST_EPOCHS)
-    reason = f"{updates} updates at {each} an epoch"
-    if epochs * each >= updates + each:
-        reason = f"at least {LEAST_EPOCHS}, to see a training converge: {epochs * each} updates at {each} an epoch"
+    per_epoch = facts.updates_an_epoch(batch_size, nominal_batch_size)
+    epochs = max(ceil(updates / per_epoch), LEAST_EPOCHS)
+    reason = f"{updates} updates at {per_epoch} an epoch"
+    if epochs * per_epoch >= updates + per_epoch:
+        reason = (
+            f"at least {LEAST_EPOCHS}, to see a training converge: {epochs * per_epoch} updates at {per_epoch} an epoch"
+        )
     return Decision(key="epochs", value=epochs, reason=reason)
 
 

@@ -27,7 +27,7 @@ class Pbt(Definition):
     """How members of a population learn from each other.
 
     Attributes:
-        members: Trainings side by side, at least 2.
+        members: Number of trainings side by side, at least 2.
         interval: Epochs between two exchanges.
         share: Part of the members, above 0 and at most a half: so many of the weakest are replaced at an exchange, by
             copies of as many of the strongest; one at least.
@@ -59,8 +59,8 @@ class PopulationPlan:
     """Which trial trains which member, by the trial's number; after a whole population the next one begins.
 
     Attributes:
-        members: Trainings side by side.
-        interval: Epochs of a generation.
+        members: Number of members, which train side by side.
+        interval: Epochs of a generation; the last one may have fewer.
         epochs: Epochs of the whole training.
     """
 
@@ -70,12 +70,12 @@ class PopulationPlan:
 
     @property
     def num_generations(self) -> int:
-        """Generations of a population; the last one may have fewer epochs."""
+        """Number of generations of a population; the last one may have fewer epochs."""
         return -(-self.epochs // self.interval)
 
     @property
     def num_trials(self) -> int:
-        """Trials of a whole population."""
+        """Number of trials of a whole population."""
         return self.members * self.num_generations
 
     def generation_of(self, number: int) -> int:
@@ -117,8 +117,9 @@ def lineage(parents: Mapping[int, int | None], number: int) -> list[int]:
     """The trials whose epochs one training went through, in their order; the last one is the trial itself.
 
     Args:
-        parents: Number of the trial that each one went on from, where it did.
-        number: Of the trial.
+        parents: Number of the trial that each trial went on from, by the trial's number; none where it began from the
+            start.
+        number: Number of the trial that ends the training.
     """
     line = [number]
     while (parent := parents.get(line[0])) is not None:
@@ -132,9 +133,9 @@ def lived_through(
     """The schedule of a training: its first hyperparameters, and what changed, by the epoch from which on it did.
 
     Args:
-        plan: Says when each trial ended.
-        line: Its trials, as `lineage` returns them.
-        params: Hyperparameters of these trials.
+        plan: Plan of the population, which says after which epoch each trial ended.
+        line: Numbers of the training's trials, as `lineage` returns them.
+        params: Hyperparameters of each of these trials, by its number.
     """
     first = dict(params[line[0]])
     changes = {
@@ -148,8 +149,8 @@ def problems_of_population(study: Mapping[str, object], names: Mapping[str, obje
     """What a study says that does not go with `sampler: pbt`.
 
     Args:
-        study: Its keys that may not go with it, with their values.
-        names: The hyperparameters of its space.
+        study: Keys of the study that may not go with it, with their values.
+        names: Hyperparameters of the study's space, by name.
     """
     for name in names:
         if reason := why_not_changed(name):

@@ -15,9 +15,9 @@ def rungs_below(epochs: int, *, reduction: int = REDUCTION, least: int = LEAST_E
     """Epochs of each rung below the whole training, the lowest first; none where that is too short.
 
     Args:
-        epochs: Of a whole training, at least 1.
+        epochs: Epochs of a whole training, at least 1.
         reduction: Each rung has so many times the epochs of the one below it, rounded down.
-        least: Epochs of the lowest rung at least, where that is not the only one.
+        least: Fewest epochs of the lowest rung, where it is not the only one.
 
     Example: 30 epochs have rungs after 3 and 10, and 6 epochs have one after 2.
     """

@@ -43,7 +43,7 @@ class Space(Mapping[str, Parameter]):
     """Searched hyperparameters by name, and what is searched of a training's plan, in the order they were written.
 
     Attributes:
-        parameters: What each varies over.
+        parameters: What each parameter varies over, by its name.
     """
 
     parameters: Mapping[str, Parameter]
@@ -75,7 +75,7 @@ class Space(Mapping[str, Parameter]):
         return {name: parameter.to_mapping() for name, parameter in self.items()}
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """The space in Optuna's words, for `study.ask(fixed_distributions=...)`."""
+        """The space as distributions of Optuna's, for `study.ask(fixed_distributions=...)`."""
         return {name: parameter.distribution() for name, parameter in self.items()}
 
     def ranges(self) -> dict[str, Range]:
@@ -139,7 +139,7 @@ def as_number(raw: object) -> float:
     """A finite number, also one in quotes.
 
     Raises:
-        ValueError: It is not one.
+        ValueError: It is not a finite number.
     """
     value = nan
     if isinstance(raw, str):
@@ -170,7 +170,7 @@ def fixed_value(name: str, raw: object) -> Scalar:
 
 
 def value_of(name: str, raw: object) -> Scalar:
-    """As `fixed_value`, of what is searched of a training's plan as well; raises the same."""
+    """One value of a hyperparameter or of a key in `OF_PLAN`; raises the same as `fixed_value`."""
     _check_known(name)
     return _of_plan(name, raw) if name in OF_PLAN else fixed_value(name, raw)
 
@@ -246,7 +246,7 @@ def _placed_range(name: str, raw: Mapping[str, object]) -> Range:
     _check_keys(raw, ("around", "below", "above", "points", "edge", "measured", "low", "high", "log"))
     given = {key: value for key, value in raw.items() if value is not None}
     values = check_each(given, _placed_value)
-    measured = [as_number(each) for each in values.get("measured", ())]
+    measured = [as_number(rate) for rate in values.get("measured", ())]
     around = Around(
         what=values.get("around", ""),
         measured=tuple(measured),

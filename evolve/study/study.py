@@ -64,26 +64,30 @@ class Study(Definition):
     """Everything that defines a study, defaults filled in.
 
     Attributes:
-        name: Letters, digits, _ and -; the name of the file by default.
+        name: Name of the study, of letters, digits, _ and -; that of the file by default.
         description: What the study is to find out.
-        data: digits-1, digits-3, digits-10 (made on the fly), or a path, relative to the working directory.
+        data: What is trained on: digits-1, digits-3, digits-10 (made on the fly), or a path, relative to the working
+            directory.
         skip_unreadable: Whether images that cannot be read are left out rather than stop the study.
-        model, image_size, batch_size, nominal_batch_size, epochs, precision, nms_iou: Attributes of `TrainingPlan`.
-        weights, weights_sha256, freeze: Attributes of `TrainingPlan`; a file is relative to the working directory.
+        model, image_size, batch_size, nominal_batch_size, epochs, precision, nms_iou: As the attributes of
+            `TrainingPlan` that have these names.
+        weights, weights_sha256, freeze: As the attributes of `TrainingPlan` that have these names; the path of the
+            weights is relative to the working directory.
         fixed: Hyperparameters that differ from the detector's defaults; written as `hyperparameters`.
         from_epoch: Hyperparameters that change while a training is under way, by the epoch from which on they do.
         space: Hyperparameters that vary, and `batch_size` and `nominal_batch_size` if they do; where the first does and
             the second is not named at all, the weights are updated after each batch.
-        sampler: How parameters are chosen.
+        sampler: Name of the sampler, which chooses the parameters of trials.
         warm_start: Stored studies, by name, and files of results, whose trials the sampler knows before trial 0.
-        pruner: How hopeless trials are found while they train.
-        scheduler: The same by a scheduler of Ray Tune's, in place of the pruner; the engine must be Ray's then.
+        pruner: Name of the pruner, which finds hopeless trials while they train; `none` for no pruner.
+        scheduler: Name of a scheduler of Ray Tune's that stops trials in place of the pruner, `none` for no scheduler;
+            with one, the engine must be Ray's.
         budget: What the study may spend.
-        seeds: Training seeds; each trial is trained once for each.
+        seeds: Training seeds; each trial is trained once with each of them.
         seed: Seed of the sampler.
-        fitness: What is maximised.
-        thresholds: Where verdicts turn.
-        warnings: Where steps warn that a training is going to be lost, for pruners that foresee it.
+        fitness: Weights of the metrics in the fitness, which is maximised.
+        thresholds: Levels at which a verdict turns into another.
+        warnings: Levels at which steps warn that a training is going to be lost, for pruners that foresee it.
         ablation: What is compared, where the study compares arms; space, sampler and trials follow from it then.
         noise: What equal trainings are crossed over, where the study measures noise; it decides trials and seeds then.
         pbt: How members of a population learn from each other, where the sampler is pbt.
@@ -256,7 +260,7 @@ class Study(Definition):
         return self.model_copy(update=plan_of_trial({key: getattr(self, key) for key in OF_PLAN}, params))
 
     def fuse_key(self, params: Mapping[str, Scalar]) -> Hashable:
-        """Equal for parameters of trials that may be lanes of one training.
+        """A key that is equal for the parameters of trials that may be lanes of one training.
 
         Raises:
             ValueError: A parameter is not known or not allowed.
@@ -322,11 +326,11 @@ class Study(Definition):
         """The study that a mapping describes, as YAML would.
 
         Args:
-            mapping: Keys of a study file.
-            origin: Where the mapping is from, for errors.
+            mapping: Keys and values as a study's file has them.
+            origin: Where the mapping is from, which begins the lines of an error.
 
         Raises:
-            StudyError: It is not allowed.
+            StudyError: The study is not allowed; names every problem.
         """
         return validated(dict(mapping), lambda problem: f"{origin}: {problem}")
 
@@ -335,7 +339,7 @@ class Study(Definition):
         """The study that `to_json` wrote.
 
         Raises:
-            StudyError: It is not allowed.
+            StudyError: The study is not allowed; names every problem.
         """
         return validated({"defaults": 1, **json.loads(text)}, lambda problem: f"stored study: {problem}")
 
@@ -344,11 +348,11 @@ def validated(raw: object, placed: Callable[[Problem], str]) -> Study:
     """The study that a mapping describes.
 
     Args:
-        raw: Keys of a study file.
-        placed: A problem with the place where a person can put it right, as text.
+        raw: Keys and values as a study's file has them.
+        placed: Turns a problem into text that names the place where a person can put it right.
 
     Raises:
-        StudyError: It is not allowed; names every problem.
+        StudyError: The study is not allowed; names every problem.
     """
     known = {name: list(model.model_fields) for name, model in _PARTS.items()}
     known[""] = [field.alias or name for name, field in Study.model_fields.items()]

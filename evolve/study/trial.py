@@ -50,8 +50,8 @@ class Trial:
         """The seed to train with next, or None where the trial is over.
 
         Args:
-            seed: The one whose training has ended.
-            cause: Why it ended.
+            seed: Seed of the training that has ended.
+            cause: Why that training ended.
         """
         # After one that diverges, further seeds could not make the trial converge.
         goes_on = cause is EndCause.FINISHED or (cause is EndCause.DIVERGED and self.trains_every_seed)
@@ -91,7 +91,7 @@ def plan_of_trial(study: Mapping[str, Any], params: Mapping[str, Any]) -> dict[s
     """What a trial's parameters make of a study's plan, by key; nothing where none of them is of the plan.
 
     Args:
-        study: Values of `OF_PLAN` where a trial has none.
+        study: The study's values of the keys in `OF_PLAN`, which stand where the trial has none.
         params: Parameters of the trial.
     """
     if not any(key in params for key in OF_PLAN):

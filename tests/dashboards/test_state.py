@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dashboards.live.controls import view_state_of, with_view_state
 from dashboards.state import (
+    MAX_SELECTED,
     AddressError,
     Filters,
     Hidden,
@@ -60,6 +61,13 @@ def test_an_address_holds_the_whole_state(
 @given(numbers=st.sets(st.integers(0, 2000)))
 def test_numbers_are_written_as_runs_and_read_back(numbers: set[int]) -> None:
     assert numbers_of(formatting.spans(numbers)) == sorted(numbers)
+
+
+def test_as_many_numbers_as_are_allowed_are_read_and_one_more_is_refused() -> None:
+    assert len(numbers_of(f"1-{MAX_SELECTED}")) == MAX_SELECTED
+    for text in (f"0-{MAX_SELECTED}", f"0,2-{MAX_SELECTED + 1}"):
+        with pytest.raises(AddressError, match=f"more than {MAX_SELECTED:,} trials"):
+            numbers_of(text)
 
 
 @pytest.mark.parametrize(

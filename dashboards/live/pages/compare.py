@@ -21,9 +21,9 @@ def page(state: PageState, names: Sequence[str], studies: Sequence[StudyView]) -
     """The page, with the columns of the address chosen.
 
     Args:
-        state: What the address says.
+        state: State of the page, as the address says.
         names: Names of all studies.
-        studies: Those that are compared already; their best trials are offered.
+        studies: Studies that are compared already; their best trials are offered.
     """
     offered: list[tuple[str, int | None]] = [(name, None) for name in names]
     for study in studies:

@@ -30,7 +30,7 @@ def sections(panels: Sequence[Panel], *, beneath: Mapping[str, Any] = NOTHING) -
     """Links to the panels, and a place for each.
 
     Args:
-        panels: Top to bottom.
+        panels: Panels of the page, top to bottom.
         beneath: What stands at the end of a panel, by its key, and stays when the panel is drawn anew.
     """
     links = [html.A(panel.title, href=f"#{panel.key}") for panel in panels]

@@ -43,7 +43,7 @@ def named(dialect: str) -> Dialect:
     """The dialect of a name.
 
     Raises:
-        StudyError: There is none.
+        StudyError: There is no dialect of that name.
     """
     if dialect not in _DIALECTS:
         raise StudyError(unknown_text("dialect", dialect, DIALECTS))

@@ -29,10 +29,10 @@ class Context:
         model: Name of a network of `detector.plan.MODELS`.
         classes: Number of classes.
         image_size: Side of the training images in pixels.
-        batch_size: Images in one forward pass.
-        nominal_batch_size: Images between two updates, in trainers that let one choose.
+        batch_size: Number of images in one forward pass.
+        nominal_batch_size: Number of images between two updates, in trainers that let one choose.
         images: Number of training images.
-        epochs: Passes over them.
+        epochs: Number of passes over the training images.
 
     Raises:
         ValueError: A value is not allowed.
@@ -60,22 +60,22 @@ class Context:
 
     @property
     def layers(self) -> int:
-        """Detection layers of the model."""
+        """Number of detection layers of the model."""
         return NUM_HEADS[self.model]
 
     @property
     def batches(self) -> int:
-        """Batches of an epoch, the last one counted even if it is not full."""
+        """Number of batches of an epoch, the last one counted even if it is not full."""
         return -(-self.images // self.batch_size)
 
     @property
     def total_batches(self) -> int:
-        """Batches of the whole training."""
+        """Number of batches of the whole training."""
         return self.batches * self.epochs
 
     @property
     def accumulation(self) -> int:
-        """Batches between two updates."""
+        """Number of batches between two updates."""
         return TrainingPlan(batch_size=self.batch_size, nominal_batch_size=self.nominal_batch_size).accumulation
 
     @property
@@ -161,9 +161,9 @@ class Explanation:
 
     Attributes:
         dialect: Dialect of the trainer.
-        used: What it really uses.
-        idle: Keys without effect, and why.
-        problems: What stops it or turns its meaning around.
+        used: Numbers that the trainer really uses.
+        idle: Why a key has no effect, by key.
+        problems: What stops the trainer, or turns the meaning of the file around.
     """
 
     dialect: str

@@ -122,7 +122,7 @@ class Tabled:
 
 
 def _source(origin: str, texts: Mapping[str, str]) -> Source:
-    """Keys that are of no file."""
+    """A source of keys that are in no file."""
     return Source(origin=origin, entries={name: Entry(text=text, line=0, column=0) for name, text in texts.items()})
 
 

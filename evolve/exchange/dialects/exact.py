@@ -41,7 +41,7 @@ def shortest(target: Fraction, is_exact: Callable[[Fraction], bool]) -> str:
     """Decimal text near a number, of 15 digits or as many more as it takes to pass a test, without trailing zeros.
 
     Args:
-        target: What to write.
+        target: Number to write.
         is_exact: Whether the number that was written reads back as it should.
     """
     for digits in range(_FEWEST_DIGITS, _MOST_DIGITS):

@@ -63,11 +63,11 @@ class Source:
         """A value as the decimal that is written.
 
         Args:
-            key: Must be there if it has no default.
-            default: Decimal text.
+            key: Key of the file; it must be there if no default is given.
+            default: Decimal text that stands for a missing key; None for none.
 
         Raises:
-            DialectError: It is missing or not a finite number.
+            DialectError: The key is missing, or its value is not a finite number.
         """
         if key not in self.entries:
             if default is None:
@@ -87,7 +87,7 @@ class Source:
         """A value that must be true or false.
 
         Raises:
-            DialectError: It is neither.
+            DialectError: The value is neither.
         """
         if key not in self.entries:
             return default

@@ -24,7 +24,7 @@ class Case:
     """One file at hand, being written, read or explained.
 
     Attributes:
-        table: The file's dialect.
+        table: Table of the file's dialect.
         context: The training that the file is for.
         source: The file's keys; in an export those that were written so far.
         values: Hyperparameters in our meaning; our defaults where a file is only explained.
@@ -89,8 +89,9 @@ class Key:
         name: The trainer's name of the key.
         default: Text that the trainer takes where the key is missing; None where there is no such text.
         ours: Our hyperparameter that the key carries; empty for none.
-        write: The key's text in an export, empty to leave it out; None where an export never has it.
-        read: The value of `ours` that a file means, None where ours keeps its default; None for no reading.
+        write: Gives the key's text in an export, empty to leave it out; None where an export never has the key.
+        read: Gives the value of `ours` that a file means, None where ours keeps its default; None where the key is not
+            read.
         as_if: Text at which the trainer does what we do, of a key without counterpart; None for other keys.
         why: The trainer's arithmetic on the key, of keys that are explained with what becomes of them; else empty.
         training: Field of `Context` that the key holds; empty for none.
@@ -177,8 +178,8 @@ class Quantity:
     """A number that a trainer really uses, for `explain`.
 
     Attributes:
-        name: What it is a number of.
-        given: Key that it is made of; empty for none.
+        name: Name of the quantity.
+        given: Key of the file that the quantity is made of; empty for none.
         used: Template of the number after the trainer's arithmetic.
         why: Template of the arithmetic.
     """
@@ -202,19 +203,19 @@ class Table:
         unconverted: What it means that some of theirs have no conversion to ours, by their names.
         facts: Quantities that sentences name, as functions of the file at hand.
         refusals: Why a file would be read with another meaning, besides choices; the first is the reason.
-        errors: Key and text of what makes a file no file of the dialect, or of one that we cannot follow.
+        errors: Gives key and text of each thing that makes a file none of the dialect, or one that we cannot follow.
         how: How to train with an export there.
         export_notes, import_notes: What differs besides what the rest of the table tells.
         used, problems: What `explain` prints, besides keys with a reason why.
         idle: Why a key has no effect, by key, said where the file has it; or by a template of what is always named.
-        training: Fields of `Context` that a file says, besides those of its keys.
+        training: Gives the fields of `Context` that a file says, besides those of its keys.
         preset: Keys of a usual training there, laid over the defaults.
-        preset_of: Whose training that is.
+        preset_of: Whose training the preset is, for people.
         foreign: Keys that its trainer is known not to have; None for all that the table lacks.
         if_missing, if_foreign: What its trainer does without a key and with a foreign one, `{key}`; empty for nothing.
         is_pyyaml: Whether its trainer reads the file with PyYAML, for which 1e-4 is text.
         nominal_batch_size: Images between two updates there, where neither file nor anybody says; None for ours.
-        read: Keys of a file's text; the second argument is the file's name for errors.
+        read: Gives the keys of a file's text; the second argument is the file's name for errors.
         head, between: How an export's text begins, and what stands between key and value.
     """
 

@@ -56,18 +56,20 @@ def _read_positive_weight(_key: Key, case: Case) -> float:
 
 
 # Of both trainers of the ultralytics family, for each pixel from the centre; here at the edge.
-PERSPECTIVE = times("perspective", "0.0", lambda at: Fraction(at.image_size, 2), why="x {image_size} / 2 pixels")
+PERSPECTIVE = times(
+    "perspective", "0.0", lambda context: Fraction(context.image_size, 2), why="x {image_size} / 2 pixels"
+)
 
 # Every key that train.py reads, in the file's order, with the defaults of hyp.scratch-low.
 _KEYS = (
     *same(lr0="0.01", lrf="0.01", momentum="0.937"),
-    times("weight_decay", "0.0005", lambda at: at.with_nominal(NOMINAL).decay_factor, why=_DECAY),
+    times("weight_decay", "0.0005", lambda context: context.with_nominal(NOMINAL).decay_factor, why=_DECAY),
     *same(warmup_epochs="3.0", warmup_momentum="0.8", warmup_bias_lr="0.1"),
-    times("box", "0.05", lambda at: Fraction(3, at.layers), why="x 3/{layers} layers"),
+    times("box", "0.05", lambda context: Fraction(3, context.layers), why="x 3/{layers} layers"),
     times(
         "cls",
         "0.5",
-        lambda at: Fraction(at.classes * 3, 80 * at.layers),
+        lambda context: Fraction(context.classes * 3, 80 * context.layers),
         why="x {classes}/80 classes x 3/{layers} layers",
     ),
     *unlike("1.0", cls_pw="1.0"),

@@ -14,7 +14,7 @@ def read_json(line: str, where: str) -> Any:
     """What a line of JSON holds.
 
     Args:
-        line: One JSON value.
+        line: Text of one JSON value.
         where: File and line, for errors.
 
     Raises:

@@ -24,12 +24,12 @@ from evolve.storage.optuna_tables import STUDIES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """What was found.
+    """What was found in a database and its run folders.
 
     Attributes:
-        findings: In the order in which they were found, each with what became of it.
+        findings: Findings in the order in which they were found, each with what became of it.
         studies: Number of studies that were looked at.
-        running: Why studies were left alone: who runs them.
+        running: Why studies were left alone: who runs them, a text for each.
     """
 
     findings: tuple[Finding, ...]
@@ -42,7 +42,7 @@ class Examination:
         return all(finding.state is not State.LEFT for finding in self.findings)
 
     def as_json(self) -> dict[str, Any]:
-        """For machines."""
+        """The examination as plain values, for machines."""
         return {
             "healthy": self.is_healthy,
             "studies": self.studies,
@@ -57,7 +57,7 @@ def examine(url: str, runs: Path, *, fixes: bool) -> Examination:
     Args:
         url: Any SQLAlchemy URL of a database that is there.
         runs: Folder with a folder for each study.
-        fixes: Whether what can be put right is; else nothing is written anywhere.
+        fixes: Whether what can be put right is put right; else nothing is written anywhere.
 
     Raises:
         StorageError: The database cannot be reached.
@@ -86,7 +86,7 @@ def examine(url: str, runs: Path, *, fixes: bool) -> Examination:
 
 
 def _settled(findings: Iterable[Finding], *, fixes: bool) -> list[Finding]:
-    """Each with what became of it, one after the other: a repair may be seen by what is looked for next."""
+    """Each finding with what became of it, one after the other: a repair may be seen by what is looked for next."""
     return [finding.mended() if fixes else finding for finding in findings]
 
 
@@ -131,11 +131,11 @@ class _Examined:
     """One study that nobody runs.
 
     Args:
-        storage: Where it is.
+        storage: Database that has the study.
         study_id: Optuna's id of the study.
-        name: Its name.
-        folder: Its run folder, which may not exist.
-        fixes: Whether what can be put right is.
+        name: Name of the study.
+        folder: Run folder of the study, which may not exist.
+        fixes: Whether what can be put right is put right; else nothing is written anywhere.
     """
 
     def __init__(self, storage: Storage, study_id: int, name: str, folder: Path, *, fixes: bool) -> None:
@@ -146,7 +146,7 @@ class _Examined:
         """What is found, in a lease of ours where something is to be written.
 
         Raises:
-            HeldError: Somebody has begun to run it.
+            HeldError: Somebody has begun to run the study.
         """
         if not self._fixes:
             return self._found(dead)

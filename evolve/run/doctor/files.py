@@ -30,9 +30,9 @@ def of_study(folder: Path, study: Study, storage: Storage, study_id: int) -> Ite
     """What lies in a study's run folder and should not, while nobody runs the study.
 
     Args:
-        folder: Its run folder, which may not exist.
-        study: As it is stored.
-        storage: Where its trials are.
+        folder: Run folder of the study, which may not exist.
+        study: Study as it is stored.
+        storage: Database that has the trials of the study.
         study_id: Optuna's id of the study.
     """
     if folder.is_symlink() or not folder.is_dir():
@@ -85,7 +85,7 @@ def unknown_studies(runs: Path, names: Collection[str]) -> Iterator[Finding]:
 
     Args:
         runs: Folder with a folder for each study.
-        names: Of all studies that the database knows.
+        names: Names of all studies that the database knows.
     """
     for folder in sorted(runs.iterdir()) if runs.is_dir() else ():
         is_folder = folder.is_dir() and not folder.is_symlink()

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Kind(StrEnum):
-    """What may be found."""
+    """Kinds of things that a crash leaves and that may be found."""
 
     NOT_OURS = "not ours"
     DAMAGED = "damaged"
@@ -40,12 +40,12 @@ class Finding:
     """One thing that a crash left.
 
     Attributes:
-        kind: What it is.
-        where: The database, table, study, trial, file or folder.
-        what: What was found there, in words.
+        kind: Kind of what was found.
+        where: Database, table, study, trial, file or folder that it was found in.
+        what: What the finding is about that place, in words.
         remedy: What a repair does, or the command that helps.
-        state: What became of it.
-        mend: The repair; None where none is safe.
+        state: What became of the finding: left, fixed, or left to the next run.
+        mend: Makes the repair; None where none is safe.
     """
 
     kind: Kind
@@ -70,7 +70,7 @@ class Finding:
         return replace(self, state=State.FIXED)
 
     def as_json(self) -> dict[str, Any]:
-        """For machines."""
+        """The finding as plain values, for machines."""
         return {
             "kind": self.kind.value,
             "where": self.where,

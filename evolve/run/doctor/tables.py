@@ -26,7 +26,7 @@ def unusable(url: str) -> Iterator[Finding]:
     """Why a database cannot be used as it is, in the order in which it matters; it is only read.
 
     Raises:
-        StorageError: It cannot be reached.
+        StorageError: The database cannot be reached.
     """
     engine = made_engine(url, reads_only=True)
     try:

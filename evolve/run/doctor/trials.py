@@ -31,8 +31,8 @@ def left_behind(storage: Storage, study: Study, study_id: int, again: str) -> It
     """Trials of a study that nobody runs, and that Optuna takes for running.
 
     Args:
-        storage: Where they are.
-        study: Their study, as it is stored.
+        storage: Database that has the trials.
+        study: Study of the trials, as it is stored.
         study_id: Optuna's id of the study.
         again: The command that goes on with the study.
     """

@@ -74,7 +74,7 @@ class Engine(Protocol):
 
     @property
     def capacity(self) -> int:
-        """Trials trained at once."""
+        """Number of trials that may be trained at once."""
 
     def submit(self, trial: Trial) -> None:
         """Starts a trial; at most `capacity` may be under way."""
@@ -101,13 +101,13 @@ class SchedulingEngine(Engine, Protocol):
 
     @property
     def scheduler(self) -> str:
-        """Its name; none for none."""
+        """Name of the scheduler; `none` where nothing stops trials."""
 
     def remember(self, history: Mapping[int, Mapping[int, float]]) -> None:
         """Tells the scheduler, before the first trial is submitted, what trials of earlier runs have come to.
 
         Args:
-            history: Fitness after each epoch, from 0, by number of the trial.
+            history: Fitness after each epoch by the epoch's index from 0, for each trial by its number.
         """
 
 

@@ -10,11 +10,12 @@ class Limits:
     """How long a worker may keep its driver waiting before it is killed.
 
     Attributes:
-        silent_seconds: Without a heartbeat, as when it is stopped or the machine is out of memory.
-        stuck_seconds: Without a record of its training, while it lives; loading program and data is part of that.
-        hurried_seconds: The same once the time of the study is up.
+        silent_seconds: Seconds without a heartbeat, as when the worker is stopped or the machine is out of memory.
+        stuck_seconds: Seconds without a record of its training, while the worker lives; loading program and data is
+            part of that.
+        hurried_seconds: Seconds without a record of its training once the time of the study is up.
         times_longest: Multiple of the longest wait for a record so far that is allowed, where that is more.
-        trial_seconds: For one trial at one go; None for no limit.
+        trial_seconds: Seconds that one trial may train at one go; None for no limit.
     """
 
     silent_seconds: float = 60.0
@@ -27,8 +28,9 @@ class Limits:
         """Why a training that lives is not waited for any longer; empty where it is.
 
         Args:
-            without_record: Seconds since its last record; None where it has none to give, as while it is decided on.
-            trained: Seconds since it was given to its worker.
+            without_record: Seconds since the training's last record; None where it has none to give, as while it is
+                decided on.
+            trained: Seconds since the training was given to its worker.
             longest: Longest wait for a record so far, in seconds.
             is_hurried: Whether the time of the study is up.
         """

@@ -37,9 +37,10 @@ class _Worker:
     """A process and what is known of it.
 
     Attributes:
-        started: When each of its trials was given to it.
-        keys: Fuse key of each of them.
-        undecided: Trials that await a decision.
+        started: Time at which each of its trials was given to it, by number of the trial, in seconds of the engine's
+            clock.
+        keys: Fuse key of each of its trials, by number of the trial.
+        undecided: Numbers of the trials that await a decision.
         holds: Whether it waits to be told to go on, since it has not begun, or a trial has ended or been parted.
     """
 
@@ -56,7 +57,7 @@ class _Worker:
 
     @property
     def is_training(self) -> bool:
-        """Whether it is to be waited for."""
+        """Whether the worker is to be waited for, since it trains."""
         return bool(self.started) and not self.undecided and not self.holds
 
 
@@ -75,13 +76,15 @@ class ProcessEngine:
     """Trains trials in worker processes.
 
     Args:
-        make_objective: Called once in each worker; must be picklable. One for all workers, or one for each.
-        workers: Processes, at least 1.
-        lanes: Trials side by side in each process, at least 1.
+        make_objective: Makes the objective, called once in each worker; must be picklable. One for all workers, or one
+            for each.
+        workers: Number of processes, at least 1.
+        lanes: Number of trials side by side in each process, at least 1.
         preload: Modules that workers need, imported once for all of them. Importing them may not start threads or use
             a device.
         limits: How long a worker is waited for.
-        fuse_key: As of the objective, to bring trials together that may be trained as one; all are alike without it.
+        fuse_key: Returns a trial's fuse key as the objective does, to bring trials together that may be trained as one;
+            without it all trials are alike.
         clock: Returns seconds of a clock that never goes back.
 
     Raises:

@@ -45,8 +45,8 @@ class SerialEngine:
     """Trains in the calling process, a batch of records each time events are asked for.
 
     Args:
-        make_objective: Called at once.
-        lanes: Trials trained side by side at most, at least 1.
+        make_objective: Makes the objective; called at once.
+        lanes: Most trials that are trained side by side, at least 1.
 
     Raises:
         ValueError: Fewer than one lane.
@@ -75,7 +75,7 @@ class SerialEngine:
     def submit(self, trial: Trial) -> None:
         try:
             key = self._objective.fuse_key(trial)
-            cohort = next((each for each in self._cohorts if self._takes(each, key)), None)
+            cohort = next((cohort for cohort in self._cohorts if self._takes(cohort, key)), None)
             if cohort is None:
                 self._cohorts.append(_Cohort(key, {trial.number: trial}))
                 return

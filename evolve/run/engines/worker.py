@@ -28,12 +28,12 @@ _HEARTBEAT_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What becomes of a trial that awaits it.
+    """The decision on a trial that awaits one: whether it goes on.
 
     Attributes:
-        trial: Its number.
-        goes_on: Whether it trains on.
-        reason: Why it does not.
+        trial: Number of the trial.
+        goes_on: Whether the trial trains on.
+        reason: Why the trial is stopped, where it does not go on.
     """
 
     trial: int
@@ -45,9 +45,9 @@ def work(pipe: Connection, make_objective: MakeObjective, lanes: int) -> None:
     """Trains until the pipe closes. Stopping is the parent's business.
 
     Args:
-        pipe: To the driver.
-        make_objective: Makes what trains; called here once.
-        lanes: Trials side by side, at least 1.
+        pipe: The worker's end of the pipe to the driver.
+        make_objective: Makes the objective that trains; called in this process.
+        lanes: Number of trials side by side, at least 1.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

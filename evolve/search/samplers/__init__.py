@@ -50,8 +50,8 @@ def make_sampler(study: Study, earlier: Sequence[Earlier] = ()) -> HistorySample
     """The study's sampler, for `study.ask(fixed_distributions=space.distributions())` in a study that maximises.
 
     Args:
-        study: Names the sampler and all it depends on.
-        earlier: Trials of earlier searches, which it knows before trial 0.
+        study: Study that names the sampler and all that the sampler depends on.
+        earlier: Trials of earlier searches, which the sampler knows before trial 0.
 
     Raises:
         StudyError: The sampler needs a package that is not installed.
@@ -61,7 +61,7 @@ def make_sampler(study: Study, earlier: Sequence[Earlier] = ()) -> HistorySample
         distributions=distributions,
         suggest=_suggest(study, distributions),
         looks_back=study.sampler not in _BLIND,
-        earlier=[_as_trial(place - len(earlier), each, distributions) for place, each in enumerate(earlier)],
+        earlier=[_as_trial(place - len(earlier), trial, distributions) for place, trial in enumerate(earlier)],
     )
 
 

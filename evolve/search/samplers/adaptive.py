@@ -31,8 +31,8 @@ class Replay:
     """Suggestions of one of Optuna's samplers.
 
     Attributes:
-        make: The sampler with a given seed.
-        view: The history as the sampler learns most from it.
+        make: Makes the sampler with a given seed.
+        view: Gives the history as the sampler learns most from it.
         distributions: The whole search space.
         study_seed: Seed of the study.
     """
@@ -48,8 +48,8 @@ class Replay:
         study, _ = shown_study(shown, sampler=sampler)
         trial = running(number)
         # All of the history have the same distributions, which Optuna would compare trial by trial.
-        one, _ = shown_study(list(islice((each for each in shown if each.state in _TOLD), 1)), sampler=sampler)
-        space = sampler.infer_relative_search_space(one, trial)
+        of_one, _ = shown_study(list(islice((seen for seen in shown if seen.state in _TOLD), 1)), sampler=sampler)
+        space = sampler.infer_relative_search_space(of_one, trial)
         together = sampler.sample_relative(study, trial, space)
         return {
             name: together[name] if name in together else _alone(study, trial, name, distribution)
@@ -113,9 +113,9 @@ def all_valued(history: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     one would drown the fitness.
     """
     known = told(history)
-    is_constrained = len({each.margin for each in known}) > 1
+    is_constrained = len({ended.margin for ended in known}) > 1
     complete = [
-        _complete(each.trial, each.fitness, {DIVERGED: each.margin} if is_constrained else {}) for each in known
+        _complete(ended.trial, ended.fitness, {DIVERGED: ended.margin} if is_constrained else {}) for ended in known
     ]
     return complete + [trial for trial in history if trial.state is TrialState.RUNNING]
 

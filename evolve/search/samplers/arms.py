@@ -40,7 +40,7 @@ class Arms:
     def __call__(self, history: Sequence[FrozenTrial], number: int) -> Mapping[str, Any]:
         """The arm that the trial's number stands for, with its setting of the nuisance."""
         scientific = self.plan.arm_of(number).params
-        nuisance = {name: each for name, each in self.distributions.items() if name not in scientific}
+        nuisance = {name: distribution for name, distribution in self.distributions.items() if name not in scientific}
         if not nuisance:
             return scientific
         row = number // len(self.plan.arms) if number < self.plan.num_tuning else self._best_row(history, number)

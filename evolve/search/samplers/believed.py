@@ -25,7 +25,7 @@ class Believed(Protocol):
     """A distribution over 0..1, where a parameter's values lie as in `unit_cube`."""
 
     def quantile(self, part: float) -> float:
-        """Where a part of 0..1 of the probability lies below."""
+        """The point of 0..1 below which a part, 0..1, of the probability lies."""
 
 
 @final
@@ -44,8 +44,8 @@ class Around:
     """A normal distribution cut to 0..1.
 
     Attributes:
-        centre: Its mean before it is cut, 0..1.
-        spread: Its standard deviation before it is cut, above 0.
+        centre: Mean of the distribution before it is cut, 0..1.
+        spread: Standard deviation of the distribution before it is cut, above 0.
 
     Source: Hvarfner et al. 2022, piBO: augmenting acquisition functions with user beliefs, arXiv:2204.11051.
     """
@@ -54,7 +54,7 @@ class Around:
     spread: float
 
     def quantile(self, part: float) -> float:
-        """Where a part of 0..1 of the probability lies below."""
+        """The point of 0..1 below which a part, 0..1, of the probability lies."""
         normal = NormalDist(self.centre, self.spread)
         lowest, highest = normal.cdf(0.0), normal.cdf(1.0)
         found = normal.inv_cdf(lowest + part * (highest - lowest))
@@ -67,7 +67,7 @@ class Likely:
     """Chances of choices.
 
     Attributes:
-        chances: Of each choice in order; they sum to 1.
+        chances: Chance of each choice, in order; they sum to 1.
     """
 
     chances: tuple[float, ...]
@@ -88,9 +88,9 @@ def believed(parameter: Parameter, distribution: BaseDistribution, default: Scal
     """What is believed of a parameter: a person's prior, else that its default is about right if it is in the range.
 
     Args:
-        parameter: Of the space.
-        distribution: The same in Optuna's words.
-        default: What it is where nobody searches.
+        parameter: Parameter of the search space.
+        distribution: The same parameter as a distribution of Optuna's.
+        default: Value of the parameter where nobody searches.
     """
     prior = parameter.prior
     centre = default if prior is None else prior.centre

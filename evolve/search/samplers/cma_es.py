@@ -37,7 +37,7 @@ def _ranked(history: Sequence[FrozenTrial]) -> list[_Told]:
 
     Source: Deb 2000, An efficient constraint handling method for genetic algorithms.
     """
-    return [(each.trial.number, each.trial.params, each.fitness - max(each.margin, 0.0)) for each in told(history)]
+    return [(ended.trial.number, ended.trial.params, ended.fitness - max(ended.margin, 0.0)) for ended in told(history)]
 
 
 @final

@@ -33,14 +33,18 @@ class Columns:
     def numbers(self) -> dict[str, BaseDistribution]:
         """Parameters with an order, whose columns are the first ones."""
         return {
-            name: each for name, each in self.distributions.items() if not isinstance(each, CategoricalDistribution)
+            name: distribution
+            for name, distribution in self.distributions.items()
+            if not isinstance(distribution, CategoricalDistribution)
         }
 
     @property
     def choices(self) -> dict[str, Sequence[Any]]:
         """Choices of the other parameters, whose columns follow in order."""
         return {
-            name: each.choices for name, each in self.distributions.items() if isinstance(each, CategoricalDistribution)
+            name: distribution.choices
+            for name, distribution in self.distributions.items()
+            if isinstance(distribution, CategoricalDistribution)
         }
 
     def encoded(self, params: Mapping[str, Any]) -> list[float]:
@@ -70,10 +74,10 @@ class Seen:
 
     Attributes:
         known_NP: Trials that ended, in columns of 0..1.
-        fitness_N: What they came to.
-        margin_N: Their margin to divergence, above 0 where they diverged.
-        variance: Of a fitness by the luck of its seeds, None where it is to be guessed from the trials.
-        running_MP: Trials whose end is not known yet.
+        fitness_N: Fitness of these trials at full length.
+        margin_N: Margin of these trials to divergence, above 0 where they diverged.
+        variance: Variance of a fitness by the luck of its seeds; None where it is to be guessed from the trials.
+        running_MP: Trials whose end is not known yet, in columns of 0..1.
     """
 
     known_NP: Real
@@ -88,9 +92,10 @@ class LogPrior:
     """Logarithm of what is believed of a point, up to a constant: -precision (x - centre)^2 / 2 + weight x.
 
     Attributes:
-        centre_P, precision_P: Of numbers: believed value and one over the variance around it; precision 0 elsewhere.
-        weight_P: Of choices: logarithm of the chance; 0 elsewhere.
-        exponent: How much it counts beside what was seen.
+        centre_P, precision_P: Of a column of a number the believed value, and one over the variance around it;
+            precision 0 where nothing is believed and for choices.
+        weight_P: Of a column of a choice the logarithm of its chance; 0 for numbers and where nothing is believed.
+        exponent: Power that the prior is raised to, by which it counts beside what was seen.
     """
 
     centre_P: Real

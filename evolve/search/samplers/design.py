@@ -23,7 +23,7 @@ class Grid:
     """All combinations of some values, in an order shuffled once, so that a part of the grid is spread over it.
 
     Attributes:
-        values: Values of each parameter.
+        values: Values of each parameter, by its name.
         study_seed: Seed of the order.
     """
 
@@ -75,8 +75,8 @@ def even_points(dimensions: int, *, seed: int, count: int) -> tuple[tuple[float,
     A Sobol sequence is even in powers of 2; of five of its points two may coincide and leave a third of a range alone.
 
     Args:
-        dimensions: Coordinates of a point, at least 1.
-        seed: Of the order, and of how coordinates are paired.
+        dimensions: Number of coordinates of a point, at least 1.
+        seed: Seed of the order, and of how coordinates are paired.
         count: Number of points, all that will be asked for.
 
     Source: McKay, Beckman & Conover 1979, A comparison of three methods (Latin hypercube sampling); paired for a low
@@ -93,9 +93,9 @@ def sobol_points(dimensions: int, *, seed: int, first: int = 0, count: int = 1) 
     """Points of a scrambled Sobol sequence in the unit cube.
 
     Args:
-        dimensions: Coordinates of a point, at least 1.
-        seed: Of the scrambling.
-        first: Place of the first point in the sequence.
+        dimensions: Number of coordinates of a point, at least 1.
+        seed: Seed of the scrambling.
+        first: Place of the first point in the sequence, from 0.
         count: Number of points; a power of 2 where there are several.
 
     Source: Owen 1998, Scrambling Sobol' and Niederreiter-Xing points.

@@ -40,7 +40,7 @@ def ranked_parents(history: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def drawn_parent(parents: Sequence[FrozenTrial], generator: np.random.Generator) -> FrozenTrial:
-    """One of them, by how much better than the worst it is.
+    """One of the parents, the more likely the more it is better than the worst of them.
 
     Source: print_mutation and the evolution of ultralytics/yolov3, train.py.
     """
@@ -67,7 +67,7 @@ class Evolution:
         return self.suggestion(history, number).params
 
     def suggestion(self, history: Sequence[FrozenTrial], number: int) -> Suggestion:
-        """The same, with the parent's number."""
+        """Parameters of a trial, those that the call returns, and the number of its parent, if it has one."""
         parents = ranked_parents(history)
         num_earlier = sum(trial.number < 0 for trial in history)
         if number + num_earlier < NUM_PARENTS or not parents:
@@ -104,17 +104,19 @@ def mutated(
     """A point of the unit cube near a parent; choices are drawn anew where they change.
 
     Args:
-        distributions: One for each coordinate, in order.
+        distributions: Distribution of each coordinate's parameter, by name, in the order of the coordinates.
         parent_P: The parent, as `to_unit` places it.
         step: Standard deviation of the longest steps, in parts of a range, and the share of choices that change.
-        generator: Of all draws.
+        generator: Generator of all random draws.
     """
     changes_P = generator.random(len(parent_P)) < _SHARE
     changes_P[generator.integers(len(parent_P))] = True
     moved_P = _reflected(parent_P + step * generator.standard_normal(len(parent_P)) * generator.random())
     anew_P = generator.random(len(parent_P))
     # A choice has no neighbours; as rarely as a number leaves its surroundings it becomes another one.
-    is_choice_P = np.array([isinstance(each, CategoricalDistribution) for each in distributions.values()])
+    is_choice_P = np.array(
+        [isinstance(distribution, CategoricalDistribution) for distribution in distributions.values()]
+    )
     changes_P &= ~is_choice_P | (generator.random(len(parent_P)) < step)
     return np.where(changes_P, np.where(is_choice_P, anew_P, moved_P), parent_P)
 
@@ -155,7 +157,7 @@ class Classic:
         return self.suggestion(history, number).params
 
     def suggestion(self, history: Sequence[FrozenTrial], number: int) -> Suggestion:
-        """The same, with the parent's number."""
+        """Parameters of a trial, those that the call returns, and the number of its parent, if it has one."""
         generator = np.random.default_rng(trial_seed(self.study_seed, number))
         parents = ranked_parents(history)
         parent = drawn_parent(parents, generator) if parents else None

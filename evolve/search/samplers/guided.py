@@ -49,7 +49,7 @@ class Guided:
         distributions: The whole search space.
         defaults: Value of each parameter where nobody searches; moved into the space.
         beliefs: What is believed of each parameter, in the order of the space.
-        num_trials: Budget of the study, by which the prior fades.
+        num_trials: Number of trials in the study's budget, by which the prior fades.
         study_seed: Seed of the study.
     """
 
@@ -80,7 +80,9 @@ class Guided:
     def __call__(self, history: Sequence[FrozenTrial], number: int) -> Mapping[str, Any]:
         """The defaults first, then a draw or the most promising point that neither runs nor ended."""
         if number == 0:
-            return {name: _nearest(each, self.defaults[name]) for name, each in self.distributions.items()}
+            return {
+                name: _nearest(distribution, self.defaults[name]) for name, distribution in self.distributions.items()
+            }
         known = told(history)
         num_earlier = sum(trial.number < 0 for trial in history)
         if number + num_earlier <= NUM_DRAWN or len(known) < LEAST_KNOWN:
@@ -117,8 +119,8 @@ class Guided:
         size, generator = len(self.distributions), np.random.default_rng(seed)
         even = [from_unit(self.distributions, point) for point in sobol_points(size, seed=seed, count=_NUM_EVEN)]
         likely = [self._quantile(point) for point in sobol_points(size, seed=seed + 1, count=_NUM_LIKELY)]
-        best = sorted(known, key=lambda each: (each.has_diverged, -each.fitness))[:_NUM_BEST]
-        parents = [np.array(to_unit(self.distributions, each.trial.params)) for each in best]
+        best = sorted(known, key=lambda ended: (ended.has_diverged, -ended.fitness))[:_NUM_BEST]
+        parents = [np.array(to_unit(self.distributions, ended.trial.params)) for ended in best]
         near = [
             mutated(self.distributions, parents[place % len(parents)], _STEP, generator) for place in range(_NUM_NEAR)
         ]
@@ -150,11 +152,11 @@ def _terms(belief: Believed) -> tuple[float, float]:
 
 
 def _seen(known: Sequence[Told], running: Sequence[FrozenTrial], columns: Columns) -> Seen:
-    errors = [each.standard_error for each in known if each.standard_error is not None]
+    errors = [ended.standard_error for ended in known if ended.standard_error is not None]
     return Seen(
-        known_NP=np.array([columns.encoded(each.trial.params) for each in known]),
-        fitness_N=np.array([each.fitness for each in known]),
-        margin_N=np.array([each.margin for each in known]),
+        known_NP=np.array([columns.encoded(ended.trial.params) for ended in known]),
+        fitness_N=np.array([ended.fitness for ended in known]),
+        margin_N=np.array([ended.margin for ended in known]),
         # Of a few seeds each alone says little: all trials together do.
         variance=fmean(error**2 for error in errors) if errors else None,
         running_MP=np.array([columns.encoded(trial.params) for trial in running]),

@@ -47,7 +47,7 @@ class Suggestion:
     """Parameters of a trial and where they are from.
 
     Attributes:
-        params: By name.
+        params: Values of the parameters, by name.
         parent: Number of the trial whose parameters they were changed from; None where there is none.
     """
 
@@ -92,19 +92,22 @@ class HistorySampler(BaseSampler):
         """Parameters of a trial.
 
         Args:
-            trials: Of the study, in the order of their numbers; they may be missing where it does not look back.
+            trials: Trials of the study, in the order of their numbers; may be empty where the sampler does not look
+                back.
             number: The trial's number.
         """
         return dict(self.suggestion(trials, number).params)
 
     def suggestion(self, trials: Sequence[FrozenTrial], number: int) -> Suggestion:
-        """Parameters of a trial and its parent; arguments as of `params`."""
+        """Parameters of a trial and its parent; takes the same arguments as `params`."""
         history = self._earlier + self._history.before(number, trials) if self.looks_back else []
         if isinstance(self._suggest, Breeds):
             found = self._suggest.suggestion(history, number)
         else:
             found = Suggestion(params=self._suggest(history, number))
-        params = {name: moved_into(each, found.params[name]) for name, each in self._distributions.items()}
+        params = {
+            name: moved_into(distribution, found.params[name]) for name, distribution in self._distributions.items()
+        }
         return replace(found, params=params)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
@@ -162,7 +165,7 @@ class OfEnded(Generic[Found]):
         self._found: list[Found] = []
 
     def __call__(self, trials: Sequence[FrozenTrial]) -> list[Found]:
-        """What there is, in the order of the trials."""
+        """What was found in the trials, in their order."""
         if self._trials != trials[: len(self._trials)]:
             self._trials, self._found = [], []
         rest = iter(trials[len(self._trials) :])
@@ -170,7 +173,7 @@ class OfEnded(Generic[Found]):
             found = self._find(trial)
             if not trial.state.is_finished():
                 later = [found, *map(self._find, rest)]
-                return self._found + [each for each in later if each is not None]
+                return self._found + [result for result in later if result is not None]
             self._trials.append(trial)
             if found is not None:
                 self._found.append(found)
@@ -195,8 +198,8 @@ class History:
         Failed trials are kept; those yet without parameters are left out.
 
         Args:
-            number: Of the trial that is asked.
-            trials: Of the study, in the order of their numbers.
+            number: Number of the trial that is asked for.
+            trials: Trials of the study, in the order of their numbers.
         """
         return self._seen(trials[: bisect_left(trials, number, key=lambda trial: trial.number)])
 

@@ -45,7 +45,7 @@ class PopulationBased:
         return self.suggestion(history, number).params
 
     def suggestion(self, history: Sequence[FrozenTrial], number: int) -> Suggestion:
-        """The same, with the number of the trial that it goes on from."""
+        """Hyperparameters of a member through its next epochs, and the number of the trial that it goes on from."""
         numbers = self.plan.generation_before(number)
         ranked = ranked_members([trial for trial in history if trial.number in numbers])
         if not ranked:

@@ -39,11 +39,11 @@ def by_promise(seen: Seen, prior: LogPrior, candidates_CP: Real, *, num_numbers:
     """Points that are most likely to be better than all before, best first: refined candidates, then the others.
 
     Args:
-        seen: What is known; at least one trial has ended.
-        prior: What is believed.
+        seen: What is known of the study's trials, of which at least one has ended.
+        prior: What is believed beforehand of where good points are.
         candidates_CP: Points to begin from, in columns of 0..1.
-        num_numbers: Columns of numbers, the first ones; the others stay as they are.
-        seed: Of all draws; the same gives the same points.
+        num_numbers: How many of the columns, the first ones, are of numbers; only these are refined.
+        seed: Seed of all random draws; the same seed gives the same points.
 
     Returns:
         Points of shape (R + C, P).

@@ -21,11 +21,11 @@ class Told:
     """A trial that ended, but not by a failure.
 
     Attributes:
-        trial: As it is in the history.
-        fitness: At full length: of a pruned trial what it would have come to, of a diverged one the worst that any
-            trial has that did not diverge.
-        margin: To divergence, as `evolve.outcome.margin` measures it: above 0 where it diverged, below where it did
-            not.
+        trial: Trial as it is in the history.
+        fitness: Fitness at full length: of a pruned trial what it would have come to, of a diverged one the worst that
+            any trial has that did not diverge.
+        margin: Margin to divergence, as `evolve.outcome.margin` measures it: above 0 where the trial diverged, below
+            where it did not.
     """
 
     trial: FrozenTrial
@@ -34,7 +34,7 @@ class Told:
 
     @property
     def standard_error(self) -> float | None:
-        """Of the fitness; None where one seed was trained, which cannot tell."""
+        """Standard error of the fitness; None where one seed was trained, which cannot tell."""
         return self.trial.system_attrs.get(STANDARD_ERROR)
 
     @property
@@ -79,7 +79,7 @@ def fitness_at_full_length(history: Sequence[FrozenTrial]) -> list[float | None]
     finished = [trial for trial, value in zip(history, full, strict=True) if value is not None] if stopped else []
     for epoch, places in stopped.items():
         curves = [
-            (each.intermediate_values[epoch], each.value) for each in finished if epoch in each.intermediate_values
+            (trial.intermediate_values[epoch], trial.value) for trial in finished if epoch in trial.intermediate_values
         ]
         if len(curves) >= LEAST_CURVES:
             values = _isotonic(curves, [history[place].intermediate_values[epoch] for place in places])

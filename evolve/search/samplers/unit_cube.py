@@ -15,10 +15,12 @@ def from_unit(distributions: Mapping[str, BaseDistribution], point: Iterable[flo
     """Parameters at a point of the unit cube.
 
     Args:
-        distributions: One for each coordinate, in order.
+        distributions: Distribution of each coordinate's parameter, by name, in the order of the coordinates.
         point: Coordinates in 0..1: equal parts of a range, of its logarithm, or of a list of choices.
     """
-    return {name: _at(each, part) for (name, each), part in zip(distributions.items(), point, strict=True)}
+    return {
+        name: _at(distribution, part) for (name, distribution), part in zip(distributions.items(), point, strict=True)
+    }
 
 
 def to_unit(distributions: Mapping[str, BaseDistribution], params: Mapping[str, Any]) -> list[float]:

@@ -25,7 +25,7 @@ def revision_of(connection: Connection) -> str | None:
     """The last migration that a database has been through; None where it has no tables of ours.
 
     Raises:
-        StorageError: They were made by a newer evolve.
+        StorageError: The tables were made by a newer evolve.
     """
     tables = inspect(connection)
     found: str | None = None
@@ -46,7 +46,7 @@ def make_current(connection: Connection) -> None:
     """Makes our tables, or those of an older evolve today's with everything in them, in the caller's transaction.
 
     Raises:
-        StorageError: They were made by a newer evolve.
+        StorageError: The tables were made by a newer evolve.
     """
     if revision_of(connection) == latest():
         return  # nothing to write, so nothing to wait for
@@ -69,7 +69,7 @@ def alembic_config(connection: Connection | None = None) -> Config:
     """Alembic's settings for the migrations here.
 
     Args:
-        connection: Where they are run, within its transaction.
+        connection: Connection over which they are run, within its transaction; None where none is run.
     """
     config = Config()
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))

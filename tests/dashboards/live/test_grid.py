@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import nan
 
+import pytest
+
 from dashboards.blocks import Column, Table
 from dashboards.data.reader import Reader
 from dashboards.live.callbacks import only_selected
@@ -25,6 +27,16 @@ def test_rows_are_as_high_as_their_sentences(reader: Reader) -> None:
         assert grid.columnDefs[1]["wrapText"]
 
     assert heights["short"] < heights["few"] < heights["long"]
+
+
+@pytest.mark.parametrize(("direction", "order"), [("asc", "2031"), ("desc", "0231")])
+def test_text_comes_after_numbers_whichever_way_a_column_is_sorted(direction: str, order: str) -> None:
+    columns = (Column(title="trial", kind="number", digits=0), Column(title="batch", kind="text"))
+    table = Table(name="t", columns=columns, rows=((0, 16), (1, ""), (2, 8), (3, "auto")))
+
+    found = grid_rows(table, {"sortModel": [{"colId": "c1", "sort": direction}]}, "study")
+
+    assert "".join(row["c0"] for row in found["rowData"]) == order
 
 
 def test_a_grid_gets_the_rows_it_asks_for_sorted_with_missing_ones_last() -> None:

@@ -27,7 +27,7 @@ _NOTHING_BEFOREHAND = {"prestart_worker_first_driver": False}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What one trial takes.
+    """Cores and GPUs that one trial takes.
 
     Attributes:
         cpus: Processor cores, above 0; parts of one are allowed.
@@ -47,7 +47,7 @@ class Resources:
             raise ValueError(f"gpus of a trial: {self.gpus:g} is not a whole number or a part of one")
 
     def to_mapping(self) -> dict[str, float]:
-        """As Tune takes them."""
+        """The resources as Tune takes them, by Ray's names."""
         return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
 
 
@@ -56,7 +56,7 @@ class Cluster:
     """A Ray that is joined, or our own, which ends with us.
 
     Attributes:
-        own_folder: Of the Ray started here; None where one was joined.
+        own_folder: Folder of the Ray that was started here; None where one was joined.
         is_left_alone: Whether this process had joined before and stays joined.
     """
 
@@ -101,7 +101,7 @@ class Cluster:
 
 
 def fitting(resources: Resources) -> int:
-    """Trials that the nodes of the joined cluster have room for at once, counting what others use as free.
+    """Number of trials that the nodes of the joined cluster have room for at once, counting what others use as free.
 
     Raises:
         EvolveError: No node has room for a trial.

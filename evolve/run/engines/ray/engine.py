@@ -43,14 +43,16 @@ class RayEngine:
     """Trains trials as trials of Ray Tune.
 
     Args:
-        make_objective: Called once in each process; must be picklable, and importable on each node.
-        workers: Trials trained at once; None for as many as the nodes have room for now.
-        address: Of a Ray cluster to join, as `ray.init` takes it; empty for the Ray that this process has joined
-            already, else one of our own on this machine, which ends with the engine.
+        make_objective: Makes the objective, called once in each process; must be picklable, and importable on each
+            node.
+        workers: Number of trials trained at once; None for as many as the nodes have room for.
+        address: Address of a Ray cluster to join, as `ray.init` takes it; empty for the Ray that this process has
+            joined already, else one of our own on this machine, which ends with the engine.
         cpus_per_trial: Cores that a trial takes, above 0; parts of one are allowed.
         gpus_per_trial: GPUs that a trial takes, whole or a part of one. Its process sees no others.
         stopping: The scheduler of Tune's that stops trials, none by default.
-        checkpoints: Where the objective keeps them, for nodes that do not share the driver's disk; None where all do.
+        checkpoints: Where the objective keeps checkpoints, for nodes that do not share the driver's disk; None where
+            all do.
         limits: How long a process is waited for; `silent_seconds` is Ray's to watch.
 
     Raises:
@@ -197,5 +199,5 @@ def _fit(tuner: tune.Tuner, exchange: Exchange) -> None:
 
 
 def _folder_name(trial: Any) -> str:
-    """Of a Tune trial: its values would make the name too long."""
+    """Name of a Tune trial's folder: the trial's values would make the name too long."""
     return str(trial.trial_id)

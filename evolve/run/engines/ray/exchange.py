@@ -26,13 +26,14 @@ class Training:
     """A Tune trial under way.
 
     Attributes:
-        trial: What it trains.
-        ray_trial: Tune's object.
-        is_running: Whether it has a process; a paused or waiting one has none.
+        trial: Trial of the study that it trains.
+        ray_trial: Tune's own object for the trial.
+        is_running: Whether it has a process; a paused or waiting trial has none.
         place: Where it runs, in words; empty until that is known.
-        started, recorded: When its process began, and last had something to say, by the exchange's clock.
-        seed, step: Of its last validated epoch.
-        fitness: After that of the first seed.
+        started, recorded: Times at which its process began, and last had something to say, in seconds of the exchange's
+            clock.
+        seed, step: Seed and step of its last validated epoch.
+        fitness: Fitness after the last validated epoch of the first seed.
         epochs: Number of epochs that the first seed has finished.
         awaits_decision: Whether it waits for the study's run.
         killed: Why its process was killed by us; empty where it was not.
@@ -70,11 +71,11 @@ class Exchange:
     """Submitted trials one way, events the other, decisions back.
 
     Attributes:
-        fitness: Of the metrics of an epoch, for schedulers of Tune's.
+        fitness: Returns the fitness of the metrics of an epoch, for schedulers of Tune's.
         clock: Returns seconds of a clock that never goes back.
         queue: Events that nobody has read yet.
-        trainings: Trials that Tune has, by its ids.
-        longest_wait: For a training to say something, in seconds.
+        trainings: Tune trials under way, by Tune's ids of them.
+        longest_wait: Longest wait so far for a training to say something, in seconds.
         is_closed: Whether nothing is to be trained any more.
         is_over: Whether Tune has ended without being asked to.
     """
@@ -204,7 +205,7 @@ class Exchange:
 
         Args:
             ray_id: Tune's id of the trial.
-            reason: Completes "the trial ...".
+            reason: Why the training is stopped, in words that complete "the trial ...".
         """
         training = self.trainings.get(ray_id)
         if training is None or self.is_closed:

@@ -27,9 +27,10 @@ class Checkpoints:
     """Where checkpoints lie.
 
     Attributes:
-        folder: The run folder; one that begins with ~ lies in the home of each machine.
-        name: Of the file of a training's last checkpoint in that folder, by number of the trial and seed. Others of the
-            same training, as that of the best epoch, lie beside it and begin with the same stem and a hyphen.
+        folder: Run folder of the study; one that begins with ~ lies in the home of each machine.
+        name: Returns the path of a training's last checkpoint within that folder, from the number of the trial and the
+            seed. Other files of the same training, as that of the best epoch, lie beside it and begin with the same
+            stem and a hyphen.
     """
 
     folder: Path
@@ -42,7 +43,7 @@ class Checkpoints:
     def beside(self, path: Path) -> list[Path]:
         """Files of the same training, that of the last checkpoint first; none that is still being written."""
         others = sorted(path.parent.glob(f"{path.stem}-*{path.suffix}")) if path.parent.is_dir() else []
-        return [each for each in (path, *others) if each.is_file()]
+        return [file for file in (path, *others) if file.is_file()]
 
 
 class _Keeper:
@@ -67,9 +68,9 @@ class Mirror:
     """A process's view of the driver's folder.
 
     Attributes:
-        checkpoints: Where they lie.
-        keeper: An actor on the driver's node.
-        mark: Name of a file in the driver's folder.
+        checkpoints: Where the checkpoints lie.
+        keeper: Ray's handle of the actor on the driver's node that reads and writes the driver's folder.
+        mark: Name of a file in the driver's folder, which is there only where a process sees that folder.
     """
 
     checkpoints: Checkpoints
@@ -105,7 +106,7 @@ class KeptFolder:
     """The driver's end: an actor on this node and a file that says which folder it is.
 
     Args:
-        checkpoints: Where they lie; the folder is made.
+        checkpoints: Where the checkpoints lie; their folder is made.
     """
 
     def __init__(self, checkpoints: Checkpoints) -> None:

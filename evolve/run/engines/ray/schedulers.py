@@ -50,8 +50,8 @@ class Stopping:
 
     Attributes:
         scheduler: One of `evolve.study.methods.SCHEDULERS`.
-        epochs: Of a whole training, at least 1.
-        fitness: Of the metrics of an epoch; what is maximised.
+        epochs: Number of epochs of a whole training, at least 1.
+        fitness: Returns the fitness of the metrics of an epoch, which is maximised.
 
     Raises:
         ValueError: There is no such scheduler, or a training has no epoch.
@@ -72,14 +72,14 @@ NOTHING_STOPS = Stopping()
 
 
 def make_scheduler(stopping: Stopping, history: History) -> Scheduler | None:
-    """The scheduler, asked with the fitness after each epoch but the last; None for none.
+    """The scheduler, to be asked with the fitness after each epoch but the last; None where nothing stops trials.
 
     - asha: not among the best third of those that got as far, asked at epochs 1, 3, 9, ... (Li et al. 2020,
       arXiv:1810.05934). It does not wait: a trial is compared with those that have come by so far.
 
     Args:
-        stopping: Which one, and for how long trainings are.
-        history: Fitness after each epoch of the trials of earlier runs.
+        stopping: Name of the scheduler, and number of epochs of a whole training.
+        history: Fitness after each epoch of the trials of earlier runs, by number of the trial and index of the epoch.
     """
     if stopping.scheduler == "none":
         return None
@@ -107,8 +107,8 @@ class _ByNumber:
     """ASHA, which remembers trials by our numbers: one that goes on is neither asked twice nor counted twice.
 
     Args:
-        scheduler: ASHA.
-        history: Of the trials of earlier runs.
+        scheduler: Tune's ASHA.
+        history: Fitness after each epoch of the trials of earlier runs, by number of the trial and index of the epoch.
     """
 
     def __init__(self, scheduler: Any, history: History) -> None:

@@ -21,7 +21,7 @@ class Submitted(Searcher):
     """Hands out the trials that the study's run has submitted; it searches nothing.
 
     Args:
-        exchange: Where they are submitted.
+        exchange: Exchange to which the run submits them.
     """
 
     def __init__(self, exchange: Exchange) -> None:
@@ -50,9 +50,10 @@ class Decisions(FIFOScheduler):
     """Passes results on to the study's run and its decisions back; then a scheduler of Tune's may be asked.
 
     Args:
-        exchange: Where the run listens.
+        exchange: Exchange at which the run listens.
         stopping: Name of the scheduler, for the record, and epochs of a training: after the last, nothing is stopped.
-        scheduler: What is asked after each epoch that the run lets go on; None for nothing.
+        scheduler: Scheduler of Tune's that is asked after each epoch, where the run lets the trial go on; None for
+            none.
     """
 
     _supports_buffered_results = False
@@ -128,7 +129,7 @@ class Observer(Callback):
     """Notes when a trial gets its process, and drops its events from what Tune keeps of results.
 
     Args:
-        exchange: Where that is noted.
+        exchange: Exchange in which that is noted.
     """
 
     def __init__(self, exchange: Exchange) -> None:

@@ -34,7 +34,7 @@ class Wiring:
     """What each process needs once.
 
     Attributes:
-        make_objective: Called with the first trial; must be picklable.
+        make_objective: Makes the objective, called with the first trial; must be picklable.
         folder: Working directory of the driver, against which relative paths are meant.
         mirror: The way to the driver's checkpoints; None where all processes are on its machine.
     """
