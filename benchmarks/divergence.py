@@ -28,7 +28,7 @@ from evolve.outcome.backtest import Score, Share, scored
 from evolve.outcome.forensics import diagnose
 from evolve.outcome.stop_rules import Recorded, rules
 from evolve.outcome.verdict import LossCurves, Verdict, judge
-from evolve.outcome.warnings import BEST_SHARE, fitted, is_among_best, largest_sustained
+from evolve.outcome.warnings import ADAPTIVE, BEST_SHARE, Kind, fitted, is_among_best, largest_sustained
 from evolve.run.judging import FIRST_STEPS
 from evolve.study import Fitness, Thresholds, Warnings
 
@@ -72,6 +72,7 @@ def read(path: Path, sustained: int) -> list[Run]:
     for place, (row, kind) in enumerate(zip(rows, kinds, strict=True)):
         others, own = before[_group(row)], fitness_of(row)
         recorded = Recorded(
+            kind=Kind(is_adaptive=row["factors"]["optimizer"] in ADAPTIVE, has_exp="exp" in row["factors"]["form"]),
             steps=[*steps_of(row)],
             total_steps=row["total_steps"],
             steps_per_epoch=row["steps_per_epoch"],
@@ -82,7 +83,7 @@ def read(path: Path, sustained: int) -> list[Run]:
             ],
             is_best=place in best,
         )
-        reached = largest_sustained(recorded.steps, sustained)
+        reached = largest_sustained(recorded.steps, sustained, recorded.kind)
         found.append(
             Run(population=row["population"], factors=row["factors"], recorded=recorded, kind=kind, reached=reached)
         )

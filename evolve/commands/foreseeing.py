@@ -70,7 +70,7 @@ def backtest(
 def _fitted(runs: Sequence[Recorded], wrong: float, before: Warnings) -> Warnings:
     from evolve.outcome.warnings import fitted, largest_sustained
 
-    reached = [largest_sustained(run.steps, before.sustained) for run in runs if not run.is_doomed]
+    reached = [largest_sustained(run.steps, before.sustained, run.kind) for run in runs if not run.is_doomed]
     try:
         return fitted(reached, wrong=wrong, sustained=before.sustained, together=before.together)
     except ValueError as error:

@@ -18,7 +18,7 @@ from math import inf
 from statistics import fmean, pstdev
 
 from detector.telemetry import StepTelemetry
-from evolve.outcome.warnings import Watch
+from evolve.outcome.warnings import Kind, Watch
 from evolve.study.definition import Warnings
 
 
@@ -27,6 +27,7 @@ class Recorded:
     """A training that nobody stopped, and what became of it.
 
     Attributes:
+        kind: Kind of the training, which decides the signs that it has.
         steps: Steps of the training with one seed, from the first to the last that it had.
         total_steps: Number of steps that it was to have.
         steps_per_epoch: Number of steps in an epoch, one for each batch.
@@ -35,6 +36,7 @@ class Recorded:
         is_best: Whether it ended in the best quarter of those it can be compared with.
     """
 
+    kind: Kind
     steps: Sequence[StepTelemetry]
     total_steps: int
     steps_per_epoch: int
@@ -51,7 +53,7 @@ def doomed(warnings: Warnings) -> StopRule:
     """Ours as the pruner has it: at the end of an epoch whose last step is doomed, if the training does not lead."""
 
     def rule(run: Recorded) -> int | None:
-        watch = Watch(warnings)
+        watch = Watch(warnings, run.kind)
         for index, step in enumerate(run.steps):
             foreseen, (epoch, rest) = watch.see(step), divmod(index + 1, run.steps_per_epoch)
             is_asked = rest == 0 and index + 1 < run.total_steps
@@ -66,7 +68,7 @@ def doomed_at_once(warnings: Warnings) -> StopRule:
     """The same without waiting for the end of an epoch, and without looking at any other training."""
 
     def rule(run: Recorded) -> int | None:
-        watch = Watch(warnings)
+        watch = Watch(warnings, run.kind)
         return next((index for index, step in enumerate(run.steps) if watch.see(step) is not None), None)
 
     return rule

@@ -1,9 +1,16 @@
 """Signs that a training is going to be lost, over the stream of its steps: each in constant time and memory a step.
 
 A sign is a number that is larger the worse things are; it warns while it is above its level, where that is asked for
-only after some steps in a row. One warning comes and goes in healthy trainings, too: a training is doomed while two are
-there at once. Levels are quantiles of what healthy trainings reach (`fitted`), so how often each is wrong is chosen and
-not hoped for.
+only after some steps in a row. Most warnings come and go in healthy trainings, too: a training is doomed while two are
+there at once, or one that is decisive. Levels are quantiles of what healthy trainings reach (`fitted`), so how often
+each is wrong is chosen and not hoped for.
+
+How large an update may be depends on the kind of training, as far as it is known before its first step: updates by
+SGD grow with the gradient, those by Adam and RMSprop do not and are large at first; sizes of boxes that go through exp
+break sooner than bounded ones, whose raw outputs may be of any size. So each kind has a level of its own.
+
+Source: Vovk, Lindsay, Nouretdinov & Gammerman 2003, Mondrian confidence machine: quantiles by kind, so that each kind
+by itself is wrong as seldom as asked.
 """
 
 from __future__ import annotations
@@ -13,11 +20,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, inf, isfinite, log, nan, sqrt
 
+from detector.hyperparameters import Hyperparameters
 from detector.telemetry import TERMS, StepTelemetry
 from evolve.formatting import number
 from evolve.study.definition import Warnings
 
-SIGNS = ("update", "overshoot", "gradient", "term", "box", "rise", "unlearned", "stuck")
+UPDATES = ("update", "update_exp", "update_adaptive", "update_adaptive_exp")
+SIGNS = (*UPDATES, "overshoot", "gradient", "term", "box", "rise", "unlearned", "stuck")
+DECISIVE = (*UPDATES, "box")  # each dooms a training by itself
+ADAPTIVE = frozenset({"adam", "adamw", "rmsprop"})  # optimizers whose updates do not grow with the gradient
 FIRST_STEPS = 5  # whose mean loss is the start, as in a diagnosis
 SETTLED_STEPS = 20  # before these a loss that has not fallen says nothing
 _LOSS_DECAY, _NORM_DECAY = 0.9, 0.97
@@ -28,31 +39,64 @@ UPHILL = 1e-4  # a critical ratio that is not above it: hardly any update is sma
 BEST_SHARE = 0.25
 
 
-class Signs:
-    """The signs of one training, step by step."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What is known of a training before its first step that decides which signs it has.
 
-    def __init__(self) -> None:
-        self._num_steps = 0
+    Attributes:
+        is_adaptive: Whether its optimizer divides updates by the size of the gradient.
+        has_exp: Whether its raw outputs become sizes of boxes through exp, which nothing bounds.
+    """
+
+    is_adaptive: bool
+    has_exp: bool
+
+    @classmethod
+    def of(cls, values: Hyperparameters) -> Kind:
+        """The kind of a training with these hyperparameters."""
+        return cls(is_adaptive=values.optimizer in ADAPTIVE, has_exp=values.coding == "exp")
+
+    @property
+    def update(self) -> str:
+        """Name of the sign that its updates are."""
+        return f"update{'_adaptive' if self.is_adaptive else ''}{'_exp' if self.has_exp else ''}"
+
+    @property
+    def signs(self) -> tuple[str, ...]:
+        """Names of the signs that it has."""
+        others = {*UPDATES} - {self.update} | (set() if self.has_exp else {"box"})
+        return tuple(name for name in SIGNS if name not in others)
+
+
+class Signs:
+    """The signs of one training, step by step.
+
+    Args:
+        kind: Kind of the training.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind, self._num_steps = kind, 0
         self._start = self._loss = self._lowest = nan
         self._lowest_at = 0
         self._log_norm, self._spread = nan, _LEAST_DEVIATION**2
         self._overshoot = 0.0
 
     def see(self, step: StepTelemetry) -> dict[str, float]:
-        """Every sign after one more step, by name; infinite where what it is made of is no number."""
+        """Every sign of its kind after one more step, by name; infinite where what it is made of is no number."""
         self._num_steps += 1
         if step.critical_ratio == step.critical_ratio:  # nan is not itself
             # Where the least update raises the loss, its direction is at fault, and its size tells nothing.
             self._overshoot = 1 / step.critical_ratio if step.critical_ratio > UPHILL else 0.0
         found = {
-            "update": step.update_ratio,
+            self._kind.update: step.update_ratio,
             "overshoot": self._overshoot,
             "gradient": self._deviation(step.grad_norm),
             "term": _largest_share(step.terms.sums()),
             "box": step.max_box_logit,
             **self._of_loss(step.loss),
         }
-        return {name: inf if value != value else value for name, value in found.items()}
+        return {name: inf if found[name] != found[name] else found[name] for name in self._kind.signs}
 
     def _deviation(self, norm: float) -> float:
         """Deviations of a gradient norm above the running mean of its logarithm.
@@ -114,7 +158,10 @@ class Foreseen:
     @property
     def text(self) -> str:
         """The evidence in numbers."""
-        parts = (f"{name} {number(value)} above {number(self.levels[name])}" for name, value in self.signs.items())
+        parts = (
+            f"{'update' if name in UPDATES else name} {number(value)} above {number(self.levels[name])}"
+            for name, value in self.signs.items()
+        )
         return f"{', '.join(parts)} at step {self.step}"
 
 
@@ -123,12 +170,13 @@ class Watch:
 
     Args:
         warnings: Levels of the signs, and how long and how many of them must warn.
+        kind: Kind of the training.
     """
 
-    def __init__(self, warnings: Warnings) -> None:
+    def __init__(self, warnings: Warnings, kind: Kind) -> None:
         self._warnings = warnings
-        self._levels = {name: getattr(warnings, name) for name in SIGNS}
-        self._signs, self._in_a_row = Signs(), dict.fromkeys(SIGNS, 0)
+        self._levels = {name: getattr(warnings, name) for name in kind.signs}
+        self._signs, self._in_a_row = Signs(kind), dict.fromkeys(kind.signs, 0)
         self.num_steps = 0
 
     def see(self, step: StepTelemetry) -> Foreseen | None:
@@ -138,7 +186,7 @@ class Watch:
         for name, level in self._levels.items():
             self._in_a_row[name] = self._in_a_row[name] + 1 if found[name] > level else 0
         warning = [name for name, steps in self._in_a_row.items() if steps >= self._warnings.sustained]
-        if len(warning) < self._warnings.together:
+        if len(warning) < self._warnings.together and not any(name in DECISIVE for name in warning):
             return None
         return Foreseen(
             step=step.step,
@@ -160,6 +208,8 @@ def is_among_best(value: float, others: Sequence[float]) -> bool:
 def fitted(reached: Sequence[Mapping[str, float]], *, wrong: float, sustained: int, together: int = 2) -> Warnings:
     """Levels that a healthy training like some others exceeds with a given probability at most, each by itself.
 
+    A sign that was never seen, or that too few of the trainings have, keeps the level that it has without any fitting.
+
     Args:
         reached: For each of the others what `largest_sustained` returns, for the same number of steps in a row.
         wrong: Probability that a level is exceeded, above 0 and below 1.
@@ -167,18 +217,21 @@ def fitted(reached: Sequence[Mapping[str, float]], *, wrong: float, sustained: i
             training, as `Warnings` keeps them.
 
     Raises:
-        ValueError: There are too few trainings for that probability.
+        ValueError: There are too few trainings, of all kinds together, for that probability.
     """
-    levels = {name: conformal_level([highest[name] for highest in reached], wrong) for name in SIGNS}
-    # A sign that was never seen keeps the level that it has without any fitting.
+    least = least_trainings(wrong)
+    if len(reached) < least:
+        raise ValueError(f"{len(reached)} healthy trainings; a probability of {wrong:g} needs {least}")
+    by_sign = {name: [highest[name] for highest in reached if name in highest] for name in SIGNS}
+    levels = {name: conformal_level(values, wrong) for name, values in by_sign.items() if len(values) >= least}
     known = {name: rounded_up(level) for name, level in levels.items() if 0 < level < inf}
     return Warnings(**known, sustained=sustained, together=together)
 
 
-def largest_sustained(steps: Sequence[StepTelemetry], sustained: int) -> dict[str, float]:
-    """The highest level that each sign of a training stayed at, or above, for some steps in a row."""
-    signs, largest = Signs(), dict.fromkeys(SIGNS, 0.0)
-    last: dict[str, deque[float]] = {name: deque(maxlen=sustained) for name in SIGNS}
+def largest_sustained(steps: Sequence[StepTelemetry], sustained: int, kind: Kind) -> dict[str, float]:
+    """The highest level that each sign of a training of some kind stayed at, or above, for some steps in a row."""
+    signs, largest = Signs(kind), dict.fromkeys(kind.signs, 0.0)
+    last: dict[str, deque[float]] = {name: deque(maxlen=sustained) for name in kind.signs}
     for step in steps:
         for name, value in signs.see(step).items():
             last[name].append(value)
@@ -200,10 +253,14 @@ def conformal_level(reached: Sequence[float], wrong: float) -> float:
     Source: split conformal prediction; Lei et al. 2018 (arXiv:1604.04173), section 2.2: of n values the
     ceil((n + 1) (1 - wrong))-th smallest.
     """
-    place = ceil((len(reached) + 1) * (1 - wrong))
-    if place > len(reached):
-        raise ValueError(f"{len(reached)} healthy trainings; a probability of {wrong:g} needs {ceil(1 / wrong) - 1}")
-    return sorted(reached)[place - 1]
+    if len(reached) < (least := least_trainings(wrong)):
+        raise ValueError(f"{len(reached)} healthy trainings; a probability of {wrong:g} needs {least}")
+    return sorted(reached)[ceil((len(reached) + 1) * (1 - wrong)) - 1]
+
+
+def least_trainings(wrong: float) -> int:
+    """Fewest values of which a level can be taken that one more exceeds with this probability at most, in 0..1."""
+    return ceil(1 / wrong) - 1
 
 
 def rounded_up(level: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evolve.outcome.warnings import Foreseen, Watch
+from evolve.outcome.warnings import Foreseen, Kind, Watch
 from evolve.storage.records import Records
 from evolve.study import Warnings
 
@@ -22,9 +22,9 @@ class Foresight:
         self._records, self._warnings = records, warnings
         self._watches: dict[tuple[int, int], Watch] = {}
 
-    def foretold(self, trial_id: int, seed: int) -> str:
-        """Why a training is doomed at its last stored step, with the evidence; empty where it is not."""
-        watch = self._watches.setdefault((trial_id, seed), Watch(self._warnings))
+    def foretold(self, trial_id: int, seed: int, kind: Kind) -> str:
+        """Why a training of some kind is doomed at its last stored step, with the evidence; empty where it is not."""
+        watch = self._watches.setdefault((trial_id, seed), Watch(self._warnings, kind))
         found: Foreseen | None = None
         for step in self._records.steps(trial_id, seed, first=watch.num_steps):
             found = watch.see(step)

@@ -16,6 +16,7 @@ from evolve.errors import StorageError
 from evolve.outcome.margin import divergence_margin
 from evolve.outcome.training import TrialOutcome
 from evolve.outcome.verdict import Verdict
+from evolve.outcome.warnings import Kind
 from evolve.run.foreseeing import Foresight
 from evolve.run.promoting import Promotions
 from evolve.search.pruners import FORETOLD, decide, make_pruner
@@ -263,7 +264,8 @@ class Search:
         if decision is None:
             self._trials.report(stored, epoch, fitness)
             if self._foresight is not None:
-                self._trials.keep(stored, {FORETOLD: self._foresight.foretold(begun.trial_id, seed)})
+                kind = Kind.of(self._study.hyperparameters(stored.params))
+                self._trials.keep(stored, {FORETOLD: self._foresight.foretold(begun.trial_id, seed, kind)})
             trials = self._trials.held() if self._pruner.compares else [stored]
             decision = begun.decisions[epoch] = decide(self._pruner, stored, trials, study=self._study.name)
             self._storage.ledger.keep_decision(begun.trial_id, epoch, decision)

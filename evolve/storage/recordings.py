@@ -12,7 +12,7 @@ from sqlalchemy import select
 from detector.telemetry import EpochMetrics
 from evolve.outcome.stop_rules import Recorded
 from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
-from evolve.outcome.warnings import BEST_SHARE, is_among_best
+from evolve.outcome.warnings import BEST_SHARE, Kind, is_among_best
 from evolve.storage import schema
 from evolve.storage.database import Storage
 from evolve.study import Study
@@ -66,6 +66,8 @@ def recordings(storage: Storage, study: Study) -> Recordings:
     finals = sorted((training.final for training in trainings if isfinite(training.final)), reverse=True)
     best = finals[: max(int(BEST_SHARE * len(finals)), 1)]
     usual = max((training.epochs[0].step for training in trainings if training.epochs), default=0)
+    stored = storage.optuna.get_all_trials(storage.study_id(study.name), deepcopy=False)
+    kinds = {trial._trial_id: Kind.of(study.hyperparameters(trial.params)) for trial in stored}
     runs = []
     for place, training in enumerate(trainings):
         steps = storage.records.steps(training.trial_id, training.seed)
@@ -75,6 +77,7 @@ def recordings(storage: Storage, study: Study) -> Recordings:
         per_epoch = training.epochs[0].step if training.epochs else max(usual, len(steps))
         runs.append(
             Recorded(
+                kind=kinds[training.trial_id],
                 steps=steps,
                 total_steps=study.epochs * per_epoch,
                 steps_per_epoch=per_epoch,

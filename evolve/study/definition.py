@@ -96,33 +96,50 @@ class Thresholds(Definition):
 class Warnings(Definition):
     """Levels from which on the steps of a training warn that it is going to be lost, each larger than what is usual.
 
-    The defaults are those that a good training exceeds for three steps with a probability of 0.02, each by itself,
-    fitted on 214 good runs of `benchmarks/divergence_runs.py`.
+    The defaults are those that a good training of its kind exceeds at any step with a probability of 0.05, each by
+    itself, fitted on the 486 good runs of `benchmarks/divergence_runs.py` up to population 160.
 
     Attributes:
-        update: Norm of an update over the norm of the weights.
+        update: Norm of an update over the norm of the weights, of an optimizer whose updates grow with the gradient
+            (SGD, with momentum or without) and boxes of bounded size. Where it is the only one of the four levels of
+            updates that is named, it is that of all kinds.
+        update_exp: The same where sizes of boxes go through exp.
+        update_adaptive: The same of Adam, AdamW and RMSprop with boxes of bounded size.
+        update_adaptive_exp: The same of these where sizes of boxes go through exp.
         overshoot: The update over the largest one that would not have raised the loss of its own batch: one over the
             last critical ratio that was measured, 0 where an update of any size raises it.
         gradient: Deviations of the logarithm of the gradient norm above its running mean.
         term: Share of one of the four terms in the loss.
-        box: Largest absolute raw box output.
+        box: Largest absolute raw box output, where sizes of boxes go through exp; bounded ones say nothing.
         rise: Loss over the lowest that the smoothed loss has been.
         unlearned: Smoothed loss over the mean of the first five steps, from the twentieth step on.
         stuck: Share of the steps so far since the smoothed loss was lowest, from the twentieth step on.
         sustained: Steps in a row that a level must be exceeded in.
-        together: Warnings, sustained at the same step, that doom a training.
+        together: Warnings, sustained at the same step, that doom a training; one of an update or a box dooms it alone.
     """
 
-    update: Number = Field(default=0.749, gt=0)
-    overshoot: Number = Field(default=4100.0, gt=0)
-    gradient: Number = Field(default=1.76, gt=0)
-    term: Number = Field(default=0.997, gt=0)
-    box: Number = Field(default=633.0, gt=0)
-    rise: Number = Field(default=93.0, gt=0)
-    unlearned: Number = Field(default=17.6, gt=0)
-    stuck: Number = Field(default=0.992, gt=0)
-    sustained: Whole = Field(default=3, ge=1)
+    update: Number = Field(default=3.25, gt=0)
+    update_exp: Number = Field(default=0.453, gt=0)
+    update_adaptive: Number = Field(default=47.5, gt=0)
+    update_adaptive_exp: Number = Field(default=2.05, gt=0)
+    overshoot: Number = Field(default=17.5, gt=0)
+    gradient: Number = Field(default=4.06, gt=0)
+    term: Number = Field(default=0.955, gt=0)
+    box: Number = Field(default=42.2, gt=0)
+    rise: Number = Field(default=24.3, gt=0)
+    unlearned: Number = Field(default=1.99, gt=0)
+    stuck: Number = Field(default=0.99, gt=0)
+    sustained: Whole = Field(default=1, ge=1)
     together: Whole = Field(default=2, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _update_of_all_kinds(cls, raw: Any) -> Any:
+        """One level of updates is that of all kinds: files written before there were kinds mean that, too."""
+        kinds = ("update_exp", "update_adaptive", "update_adaptive_exp")
+        if isinstance(raw, Mapping) and "update" in raw and not any(name in raw for name in kinds):
+            return {**raw, **dict.fromkeys(kinds, raw["update"])}
+        return raw
 
 
 def problems_of(error: ValidationError, known: Mapping[str, Sequence[str]]) -> list[Problem]:

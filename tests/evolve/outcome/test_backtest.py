@@ -10,6 +10,7 @@ import pytest
 from detector.telemetry import StepTelemetry
 from evolve.outcome.backtest import Share, score, scored
 from evolve.outcome.stop_rules import PEERS, Recorded, doomed, doomed_at_once, rules
+from evolve.outcome.warnings import Kind
 from tests.evolve.outcome.streams import falling
 from tests.evolve.outcome.test_warnings import LEVELS
 
@@ -24,6 +25,7 @@ def recorded(
     leads: Sequence[bool] = (False,) * 6,
 ) -> Recorded:
     return Recorded(
+        kind=Kind(is_adaptive=False, has_exp=True),
         steps=steps,
         total_steps=COUNT,
         steps_per_epoch=PER_EPOCH,

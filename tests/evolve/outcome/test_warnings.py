@@ -7,10 +7,13 @@ from math import inf, nan
 import pytest
 
 from detector.critical import SMALLEST
+from detector.hyperparameters import Hyperparameters, allowed_choices
 from detector.telemetry import StepTelemetry
 from evolve.outcome.warnings import (
+    ADAPTIVE,
     SIGNS,
     Foreseen,
+    Kind,
     Signs,
     Watch,
     conformal_level,
@@ -28,20 +31,24 @@ LEVELS = Warnings(
 )
 
 
-def signs(steps: list[StepTelemetry]) -> list[dict[str, float]]:
-    seen = Signs()
+SGD_EXP = Kind(is_adaptive=False, has_exp=True)
+ADAM_BOUNDED = Kind(is_adaptive=True, has_exp=False)
+
+
+def signs(steps: list[StepTelemetry], kind: Kind = SGD_EXP) -> list[dict[str, float]]:
+    seen = Signs(kind)
     return [seen.see(each) for each in steps]
 
 
-def first_doomed(steps: list[StepTelemetry], warnings: Warnings = LEVELS) -> Foreseen | None:
-    watch = Watch(warnings)
+def first_doomed(steps: list[StepTelemetry], warnings: Warnings = LEVELS, kind: Kind = SGD_EXP) -> Foreseen | None:
+    watch = Watch(warnings, kind)
     return next((found for each in steps if (found := watch.see(each)) is not None), None)
 
 
 def test_a_loss_that_falls_gives_no_sign() -> None:
     found = signs(falling(COUNT))[-1]
 
-    assert found["update"] == 0.01 and found["overshoot"] == 0.0 and found["gradient"] == 0.0
+    assert found["update_exp"] == 0.01 and found["overshoot"] == 0.0 and found["gradient"] == 0.0
     assert found["term"] == 0.25 and found["box"] == 2.0
     assert found["rise"] <= 1.0 and found["stuck"] < 0.05
     assert found["unlearned"] < 0.5
@@ -97,19 +104,51 @@ def test_a_loss_that_rises_again_is_stuck_for_longer_and_longer() -> None:
 def test_what_is_no_number_is_worse_than_any() -> None:
     found = signs([step(0), step(1, nan, grad_norm=inf, update_ratio=nan)])[1]
 
-    assert [found[name] for name in ("update", "gradient", "term", "rise", "unlearned", "stuck")] == [inf] * 6
+    assert [found[name] for name in ("update_exp", "gradient", "term", "rise", "unlearned", "stuck")] == [inf] * 6
 
 
 def test_one_warning_dooms_nothing_and_two_at_once_do_when_they_last() -> None:
-    large = [0.01] * 30 + [0.9] * 30
-    box = [2.0] * 40 + [99.0] * 20
+    norms = [1.0] * 30 + [100.0] * 30
+    ratios = [nan] * 40 + [0.5] + [nan] * 19
 
-    one = first_doomed(falling(COUNT, update_ratio=large))
-    both = first_doomed(falling(COUNT, update_ratio=large, max_box_logit=box))
+    one = first_doomed(falling(COUNT, grad_norm=norms))
+    both = first_doomed(falling(COUNT, grad_norm=norms, critical_ratio=ratios))
 
     assert one is None
     assert both is not None and both.step == 42  # the third step of the second
-    assert both.text == "update 0.9 above 0.2, box 99 above 44 at step 42"
+    assert both.text.startswith("overshoot 2 above 1, gradient ")
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [("update_ratio", "update 99 above 0.2 at step 32"), ("max_box_logit", "box 99 above 44 at step 32")],
+)
+def test_an_update_or_a_box_dooms_by_itself_when_it_lasts(column: str, text: str) -> None:
+    found = first_doomed(falling(COUNT, **{column: [0.01] * 30 + [99.0] * 30}))
+
+    assert found is not None and found.text == text
+
+
+def test_each_kind_of_training_has_a_level_of_its_own_for_updates_and_bounded_boxes_say_nothing() -> None:
+    steps = falling(COUNT, update_ratio=[0.5] * COUNT, max_box_logit=[99.0] * COUNT)
+    levels = LEVELS.model_copy(update={"update_adaptive": 1.0, "update_adaptive_exp": 0.4, "box": 1e9})
+
+    assert first_doomed(steps, levels, ADAM_BOUNDED) is None
+    assert "box" not in signs(steps, ADAM_BOUNDED)[0] and "update_exp" not in signs(steps, ADAM_BOUNDED)[0]
+    found = first_doomed(steps, levels, Kind(is_adaptive=True, has_exp=True))
+    assert found is not None and found.text == "update 0.5 above 0.4 at step 2"
+
+
+def test_the_kind_of_a_training_is_that_of_its_optimizer_and_coding() -> None:
+    kinds = {
+        (optimizer, coding): Kind.of(Hyperparameters(optimizer=optimizer, coding=coding)).update
+        for optimizer in ("sgd", "adamw")
+        for coding in ("bounded", "exp")
+    }
+
+    assert list(kinds.values()) == ["update", "update_exp", "update_adaptive", "update_adaptive_exp"]
+    optimizers = {str(choice) for choice in allowed_choices("optimizer")}
+    assert optimizers > ADAPTIVE and optimizers - ADAPTIVE == {"sgd"}  # a new one belongs to one of both
 
 
 def test_a_spike_that_passes_dooms_nothing_and_doom_passes_too() -> None:
@@ -117,7 +156,7 @@ def test_a_spike_that_passes_dooms_nothing_and_doom_passes_too() -> None:
         "update_ratio": [0.01] * 30 + [0.9, 0.9] + [0.01] * 28,
         "max_box_logit": [2.0] * 30 + [99.0] * 2 + [2.0] * 28,
     }
-    watch = Watch(LEVELS.model_copy(update={"sustained": 2}))
+    watch = Watch(LEVELS.model_copy(update={"sustained": 2}), SGD_EXP)
 
     found = [watch.see(each) for each in falling(COUNT, **spike)]
 
@@ -136,17 +175,20 @@ def test_levels_are_the_quantile_that_one_more_exchangeable_training_exceeds_as_
 def test_what_is_sustained_is_the_least_of_a_few_steps_in_a_row() -> None:
     updates = [0.1, 0.5, 0.4, 0.3, 0.9, 0.1, 0.1]
 
-    assert largest_sustained(falling(7, update_ratio=updates), 3)["update"] == 0.3
-    assert largest_sustained(falling(7, update_ratio=updates), 1)["update"] == 0.9
+    assert largest_sustained(falling(7, update_ratio=updates), 3, SGD_EXP)["update_exp"] == 0.3
+    assert largest_sustained(falling(7, update_ratio=updates), 1, SGD_EXP)["update_exp"] == 0.9
 
 
 def test_fitted_levels_are_those_of_the_trainings_and_of_a_sign_never_seen_the_usual_one() -> None:
-    reached = [largest_sustained(falling(COUNT, update_ratio=[0.01 * size] * COUNT), 3) for size in range(1, 20)]
+    runs = [falling(COUNT, update_ratio=[0.01 * size] * COUNT) for size in range(1, 20)]
+    reached = [largest_sustained(run, 3, SGD_EXP) for run in runs]
+    of_adam = [largest_sustained(run, 3, ADAM_BOUNDED) for run in runs[:18]]  # one too few
 
-    levels = fitted(reached, wrong=0.05, sustained=3)
+    levels = fitted(reached + of_adam, wrong=0.05, sustained=3)
 
-    assert levels.update == pytest.approx(0.19) and levels.term == 0.25
+    assert levels.update_exp == pytest.approx(0.19) and levels.term == 0.25
     assert levels.overshoot == Warnings().overshoot
+    assert levels.update_adaptive == Warnings().update_adaptive
     assert (levels.sustained, levels.together) == (3, 2)
     assert set(SIGNS) | {"sustained", "together"} == set(Warnings.model_fields)
 

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from evolve.outcome.warnings import UPDATES
 from evolve.run.engines import Engine, ProcessEngine, SerialEngine
 from evolve.storage.database import Storage
 from evolve.storage.recordings import recordings
-from evolve.study import Study
+from evolve.study import Study, Warnings
 from tests.fake_runs import events_of, trials_told
 from tests.fakes import STEPS_PER_EPOCH, fake_study, make_fake
 
-# The fake's box logits are 1 and its updates a fifth of lr0: two signs from lr0 0.5 on, one below.
-WARNINGS = {"box": 0.5, "update": 0.1, "sustained": 3}
+# The fake's updates are a fifth of lr0: a decisive sign from lr0 0.5 on, none below.
+WARNINGS = {"update": 0.1, "sustained": 3}
 RATES = [0.6, 0.9, 0.02, 0.05]
 ENGINES: dict[str, Callable[..., Engine]] = {
     "serial": SerialEngine,
@@ -57,7 +58,7 @@ def test_what_is_doomed_is_stopped_after_its_first_epoch_and_what_is_not_trains_
 
     run(definition, tmp_path, ENGINES[engine])
 
-    reason = "foreseen after 1 of 4 epochs: update 0.18 above 0.1, box 1 above 0.5 at step 4"
+    reason = "foreseen after 1 of 4 epochs: update 0.18 above 0.1 at step 4"
     assert outcomes(tmp_path)[0.9] == ("doomed", reason, STEPS_PER_EPOCH)
     assert outcomes(tmp_path)[0.05][::2] == ("undertrained", 4 * STEPS_PER_EPOCH)
 
@@ -109,6 +110,13 @@ def test_trainings_that_a_rule_stopped_are_no_labels(tmp_path: Path) -> None:
 
 
 def test_warnings_of_a_study_are_part_of_its_definition_where_its_pruner_heeds_them() -> None:
-    assert study().differences(study(warnings={"box": 0.7})) == ["warnings.update", "warnings.box"]
+    assert study().differences(study(warnings=WARNINGS | {"box": 0.7})) == ["warnings.box"]
     assert study(pruner="none").differences(study(pruner="none", warnings={"box": 0.7})) == []
     assert study().differences(study(critical=True)) == ["critical"]
+
+
+def test_a_level_of_updates_alone_is_that_of_every_kind_of_training() -> None:
+    assert set(study().warnings.model_dump(include=set(UPDATES)).values()) == {0.1}
+    named = study(warnings={"update": 0.1, "update_exp": 0.2}).warnings
+    assert (named.update, named.update_exp) == (0.1, 0.2)
+    assert named.update_adaptive == Warnings().update_adaptive
