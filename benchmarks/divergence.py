@@ -19,6 +19,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -55,6 +56,11 @@ class Run:
     recorded: Recorded
     kind: str
     reached: Mapping[str, float]
+    fitness: float
+
+    @property
+    def has_learned(self) -> bool:
+        return self.kind == "good" and self.fitness >= Thresholds().floor
 
     @property
     def has_recovered(self) -> bool:
@@ -85,7 +91,14 @@ def read(path: Path, sustained: int) -> list[Run]:
         )
         reached = largest_sustained(recorded.steps, sustained, recorded.kind)
         found.append(
-            Run(population=row["population"], factors=row["factors"], recorded=recorded, kind=kind, reached=reached)
+            Run(
+                population=row["population"],
+                factors=row["factors"],
+                recorded=recorded,
+                kind=kind,
+                reached=reached,
+                fitness=own[-1] if own else nan,
+            )
         )
         others.append(own)
     return found
@@ -188,7 +201,16 @@ def table(
             stopped = sum(index is not None for index in idle)
             label = name if factor == "data" else f"{name}, {factor} left out"
             print(line(scored(label, rated), Share(count=stopped, total=len(idle))), flush=True)
+    print(f"\nOf those whose fitness came to {Thresholds().floor:g} or more, stopped:")
+    for name, indices in first.items():
+        learned = [(run, index) for run, index in zip(judged, indices, strict=True) if run.has_learned]
+        shares = [_stopped(learned), _stopped([(run, index) for run, index in learned if run.recorded.is_best])]
+        print(f"{name}: {shares[0].text} of the good ones; {shares[1].text} of the best quarter")
     return first
+
+
+def _stopped(rated: Sequence[tuple[Run, int | None]]) -> Share:
+    return Share(count=sum(index is not None for _, index in rated), total=len(rated))
 
 
 def write(path: Path, runs: Sequence[Run], found: Mapping[str, Sequence[int | None]]) -> None:
