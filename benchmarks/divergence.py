@@ -1,6 +1,6 @@
 """Whether a lost training is foreseen: our rule and those of peers on trainings that nobody stopped.
 
-    python -m benchmarks.divergence RUNS.jsonl [--wrong 0.1] [--sustained 1] [--csv FILE.csv]
+    python -m benchmarks.divergence RUNS.jsonl [--wrong 0.05] [--sustained 1] [--csv FILE.csv]
 
 RUNS.jsonl is of `benchmarks.divergence_runs`. A run is doomed if it came to diverge by the verdict that a study would
 give it at its end, on all its steps: no rule has a say in that. One whose loss in the last epoch is not below that of
@@ -35,7 +35,7 @@ from evolve.study import Fitness, Thresholds, Warnings
 
 FACTORS = ("data", "model", "size", "form", "optimizer", "clipping")
 COMPARABLE = ("data", "model", "size", "form")
-FIRST_JUDGED = 42  # population; with those before it, signs and the defaults of these options were chosen
+FIRST_JUDGED = 161  # population; with those before it, signs, kinds and the defaults of these options were chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,8 +240,8 @@ def causes_named(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("runs", type=Path)
-    parser.add_argument("--wrong", type=float, default=0.1)
-    parser.add_argument("--strict", type=float, default=0.02, help="the same for the levels of a study")
+    parser.add_argument("--wrong", type=float, default=0.05, help="as the levels of a study are fitted")
+    parser.add_argument("--strict", type=float, default=0.02, help="the same for a table of stricter levels")
     parser.add_argument("--sustained", type=int, default=1)
     parser.add_argument("--together", type=int, default=2)
     parser.add_argument("--judged-from", type=int, default=FIRST_JUDGED)
