@@ -255,7 +255,8 @@ def conformal_level(reached: Sequence[float], wrong: float) -> float:
     """
     if len(reached) < (least := least_trainings(wrong)):
         raise ValueError(f"{len(reached)} healthy trainings; a probability of {wrong:g} needs {least}")
-    return sorted(reached)[ceil((len(reached) + 1) * (1 - wrong)) - 1]
+    place = ceil((len(reached) + 1) * (1 - wrong))
+    return sorted(reached)[min(place, len(reached)) - 1]  # a last digit may round one too far
 
 
 def least_trainings(wrong: float) -> int:

@@ -20,6 +20,7 @@ from evolve.outcome.warnings import (
     fitted,
     is_among_best,
     largest_sustained,
+    least_trainings,
     rounded_up,
 )
 from evolve.study import Warnings
@@ -170,6 +171,13 @@ def test_levels_are_the_quantile_that_one_more_exchangeable_training_exceeds_as_
     assert conformal_level(list(range(39)), 0.05) == 37
     with pytest.raises(ValueError, match=r"18 healthy trainings; a probability of 0\.05 needs 19"):
         conformal_level(list(range(18)), 0.05)
+
+
+def test_of_the_fewest_trainings_that_will_do_the_level_is_the_largest() -> None:
+    fewest = {count: least_trainings(1 / count) for count in range(2, 400)}
+
+    assert all(least in (count - 1, count) for count, least in fewest.items())  # the last digit of 1 / count decides
+    assert all(conformal_level(list(range(least)), 1 / count) == least - 1 for count, least in fewest.items())
 
 
 def test_what_is_sustained_is_the_least_of_a_few_steps_in_a_row() -> None:
