@@ -197,10 +197,9 @@ def table(
             rated = [
                 (run.recorded, index) for run, index in zip(judged, found[name], strict=True) if run.kind != "idle"
             ]
-            idle = [index for run, index in zip(judged, found[name], strict=True) if run.kind == "idle"]
-            stopped = sum(index is not None for index in idle)
+            idle = [(run, index) for run, index in zip(judged, found[name], strict=True) if run.kind == "idle"]
             label = name if factor == "data" else f"{name}, {factor} left out"
-            print(line(scored(label, rated), Share(count=stopped, total=len(idle))), flush=True)
+            print(line(scored(label, rated), _stopped(idle)), flush=True)
     print(f"\nOf those whose fitness came to {Thresholds().floor:g} or more, stopped:")
     for name, indices in first.items():
         learned = [(run, index) for run, index in zip(judged, indices, strict=True) if run.has_learned]

@@ -127,8 +127,8 @@ def _shared_out(
     """Shares of what the values of the rows vary by."""
     varied = {
         name: drawn
-        for name, drawn in ((name, _widest(texts)) for name, texts in distributions.items())
-        if not drawn.single() and len({repr(param.get(name)) for param, _ in rows}) > 1
+        for name, texts in distributions.items()
+        if not (drawn := _widest(texts)).single() and len({repr(param.get(name)) for param, _ in rows}) > 1
     }
     if not varied:
         return Importances(num_trials=len(rows), reason="no hyperparameter took more than one value")

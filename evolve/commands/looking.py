@@ -17,9 +17,9 @@ from evolve.commands.output import (
     found_in,
     is_missing,
     opened_storage,
-    place_of,
     say,
     say_next,
+    standing_text,
     terminal_width,
     write_report,
 )
@@ -125,8 +125,7 @@ def show(
     rows, compared, then = compared_of(storage, definition, rows)
 
     def table() -> str:
-        standing = " ".join([proof.text, *(place_of(storage) if proof.command else [])])
-        said = {"noise": noise, "rungs": rungs, "proof": standing}
+        said = {"noise": noise, "rungs": rungs, "proof": standing_text(proof, storage)}
         is_search = not compared and (definition is None or definition.noise is None)
         best = best_line(rows, {} if definition is None else definition.to_mapping()) if is_search else ""
         more = [best, *compared, *(f"{key:<8}{text}" for key, text in said.items() if text), time_line(spent)]

@@ -19,6 +19,7 @@ from evolve.errors import EvolveError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from evolve.confirmed import Standing
     from evolve.findings import Finding
     from evolve.storage.database import Storage
     from evolve.study import Study
@@ -154,6 +155,11 @@ def place_of(storage: str) -> list[str]:
     """The option by which another command finds a database; nothing where it finds it without, as typed words."""
     is_known = storage in (DEFAULT_STORAGE, os.environ.get("EVOLVE_STORAGE"))
     return [] if is_known else ["--storage", shlex.quote(storage)]
+
+
+def standing_text(standing: Standing, storage: str) -> str:
+    """How far the best of a study can be trusted, and the command that tells more as it is typed for a database."""
+    return " ".join([standing.text, *(place_of(storage) if standing.command else [])])
 
 
 def watched(items: Iterable[Item], what: str, count: int) -> Iterator[Item]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from evolve.commands.output import opened_storage, place_of, write_report
+from evolve.commands.output import opened_storage, standing_text, write_report
 from evolve.errors import EvolveError
 from evolve.run.detection import Weights
 from evolve.run.events import StudyStopped
@@ -124,8 +124,7 @@ def result_text(result: RunResult, *, nms_iou: float, storage: str) -> str:
     if found.arm is not None:
         lines.append(f"proof   hyp.yaml is of {found.arm.name}: {found.arm.said}")
     elif found.standing is not None and found.standing.text:
-        where = place_of(storage) if found.standing.command else []
-        lines.append(" ".join(["proof  ", found.standing.text, *where]))
+        lines.append(f"proof   {standing_text(found.standing, storage)}")
     lines += [f"note    no weights from {problem}" for problem in found.problems]
     return "\n".join([*lines, *_weights_lines(found.weights)])
 

@@ -23,9 +23,8 @@ from math import ceil, inf, isfinite, log, nan, sqrt
 from detector.hyperparameters import Hyperparameters
 from detector.telemetry import TERMS, StepTelemetry
 from evolve.formatting import number
-from evolve.study.definition import Warnings
+from evolve.study.definition import UPDATES, Warnings
 
-UPDATES = ("update", "update_exp", "update_adaptive", "update_adaptive_exp")
 SIGNS = (*UPDATES, "overshoot", "gradient", "term", "box", "rise", "unlearned", "stuck")
 DECISIVE = (*UPDATES, "box")  # each dooms a training by itself
 ADAPTIVE = frozenset({"adam", "adamw", "rmsprop"})  # optimizers whose updates do not grow with the gradient
@@ -76,7 +75,8 @@ class Signs:
     """
 
     def __init__(self, kind: Kind) -> None:
-        self._kind, self._num_steps = kind, 0
+        self._update, self._names = kind.update, kind.signs
+        self._num_steps = 0
         self._start = self._loss = self._lowest = nan
         self._lowest_at = 0
         self._log_norm, self._spread = nan, _LEAST_DEVIATION**2
@@ -89,14 +89,14 @@ class Signs:
             # Where the least update raises the loss, its direction is at fault, and its size tells nothing.
             self._overshoot = 1 / step.critical_ratio if step.critical_ratio > UPHILL else 0.0
         found = {
-            self._kind.update: step.update_ratio,
+            self._update: step.update_ratio,
             "overshoot": self._overshoot,
             "gradient": self._deviation(step.grad_norm),
             "term": _largest_share(step.terms.sums()),
             "box": step.max_box_logit,
             **self._of_loss(step.loss),
         }
-        return {name: inf if found[name] != found[name] else found[name] for name in self._kind.signs}
+        return {name: inf if found[name] != found[name] else found[name] for name in self._names}
 
     def _deviation(self, norm: float) -> float:
         """Deviations of a gradient norm above the running mean of its logarithm.
@@ -219,9 +219,7 @@ def fitted(reached: Sequence[Mapping[str, float]], *, wrong: float, sustained: i
     Raises:
         ValueError: There are too few trainings, of all kinds together, for that probability.
     """
-    least = least_trainings(wrong)
-    if len(reached) < least:
-        raise ValueError(f"{len(reached)} healthy trainings; a probability of {wrong:g} needs {least}")
+    least = _checked_least(len(reached), wrong)
     by_sign = {name: [highest[name] for highest in reached if name in highest] for name in SIGNS}
     levels = {name: conformal_level(values, wrong) for name, values in by_sign.items() if len(values) >= least}
     known = {name: rounded_up(level) for name, level in levels.items() if 0 < level < inf}
@@ -253,8 +251,7 @@ def conformal_level(reached: Sequence[float], wrong: float) -> float:
     Source: split conformal prediction; Lei et al. 2018 (arXiv:1604.04173), section 2.2: of n values the
     ceil((n + 1) (1 - wrong))-th smallest.
     """
-    if len(reached) < (least := least_trainings(wrong)):
-        raise ValueError(f"{len(reached)} healthy trainings; a probability of {wrong:g} needs {least}")
+    _checked_least(len(reached), wrong)
     place = ceil((len(reached) + 1) * (1 - wrong))
     return sorted(reached)[min(place, len(reached)) - 1]  # a last digit may round one too far
 
@@ -262,6 +259,14 @@ def conformal_level(reached: Sequence[float], wrong: float) -> float:
 def least_trainings(wrong: float) -> int:
     """Fewest values of which a level can be taken that one more exceeds with this probability at most, in 0..1."""
     return ceil(1 / wrong) - 1
+
+
+def _checked_least(count: int, wrong: float) -> int:
+    """The fewest values that will do, where there are as many."""
+    least = least_trainings(wrong)
+    if count < least:
+        raise ValueError(f"{count} healthy trainings; a probability of {wrong:g} needs {least}")
+    return least
 
 
 def rounded_up(level: float) -> float:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from evolve.outcome.warnings import Foreseen, Kind, Watch
 from evolve.storage.records import Records
-from evolve.study import Warnings
+from evolve.study import Study
+from evolve.study.space import Scalar
 
 
 class Foresight:
@@ -15,16 +18,25 @@ class Foresight:
 
     Args:
         records: Records that are stored, whose steps are read.
-        warnings: Levels from which on the steps of a training warn, and how many warnings doom it.
+        study: Study of the trials, with the levels from which on the steps of a training warn.
     """
 
-    def __init__(self, records: Records, warnings: Warnings) -> None:
-        self._records, self._warnings = records, warnings
+    def __init__(self, records: Records, study: Study) -> None:
+        self._records, self._study = records, study
         self._watches: dict[tuple[int, int], Watch] = {}
 
-    def foretold(self, trial_id: int, seed: int, kind: Kind) -> str:
-        """Why a training of some kind is doomed at its last stored step, with the evidence; empty where it is not."""
-        watch = self._watches.setdefault((trial_id, seed), Watch(self._warnings, kind))
+    def foretold(self, trial_id: int, seed: int, params: Mapping[str, Scalar]) -> str:
+        """Why a training is doomed at its last stored step, with the evidence; empty where it is not.
+
+        Args:
+            trial_id: Optuna's id of the trial.
+            seed: Seed of the training.
+            params: Values of all that the study searches, in that trial.
+        """
+        watch = self._watches.get((trial_id, seed))
+        if watch is None:
+            watch = Watch(self._study.warnings, Kind.of(self._study.hyperparameters(params)))
+            self._watches[trial_id, seed] = watch
         found: Foreseen | None = None
         for step in self._records.steps(trial_id, seed, first=watch.num_steps):
             found = watch.see(step)

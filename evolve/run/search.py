@@ -16,7 +16,6 @@ from evolve.errors import StorageError
 from evolve.outcome.margin import divergence_margin
 from evolve.outcome.training import TrialOutcome
 from evolve.outcome.verdict import Verdict
-from evolve.outcome.warnings import Kind
 from evolve.run.foreseeing import Foresight
 from evolve.run.promoting import Promotions
 from evolve.search.pruners import FORETOLD, decide, make_pruner
@@ -79,7 +78,7 @@ class Search:
         stored = storage.earlier(study.name)
         self._sampler = make_sampler(study, earlier if stored is None else stored)
         self._pruner = make_pruner(study)
-        self._foresight = Foresight(storage.records, study.warnings) if study.pruner in FORESEEING else None
+        self._foresight = Foresight(storage.records, study) if study.pruner in FORESEEING else None
         self._optuna = storage.open_study(study, self._sampler, self._pruner)
         if stored is None and earlier:
             storage.keep_earlier(self.study_id, earlier)
@@ -264,8 +263,8 @@ class Search:
         if decision is None:
             self._trials.report(stored, epoch, fitness)
             if self._foresight is not None:
-                kind = Kind.of(self._study.hyperparameters(stored.params))
-                self._trials.keep(stored, {FORETOLD: self._foresight.foretold(begun.trial_id, seed, kind)})
+                reason = self._foresight.foretold(begun.trial_id, seed, stored.params)
+                self._trials.keep(stored, {FORETOLD: reason})
             trials = self._trials.held() if self._pruner.compares else [stored]
             decision = begun.decisions[epoch] = decide(self._pruner, stored, trials, study=self._study.name)
             self._storage.ledger.keep_decision(begun.trial_id, epoch, decision)

@@ -67,7 +67,7 @@ def recordings(storage: Storage, study: Study) -> Recordings:
     best = finals[: max(int(BEST_SHARE * len(finals)), 1)]
     usual = max((training.epochs[0].step for training in trainings if training.epochs), default=0)
     stored = storage.optuna.get_all_trials(storage.study_id(study.name), deepcopy=False)
-    kinds = {trial._trial_id: Kind.of(study.hyperparameters(trial.params)) for trial in stored}
+    params = {trial._trial_id: trial.params for trial in stored}
     runs = []
     for place, training in enumerate(trainings):
         steps = storage.records.steps(training.trial_id, training.seed)
@@ -77,7 +77,7 @@ def recordings(storage: Storage, study: Study) -> Recordings:
         per_epoch = training.epochs[0].step if training.epochs else max(usual, len(steps))
         runs.append(
             Recorded(
-                kind=kinds[training.trial_id],
+                kind=Kind.of(study.hyperparameters(params[training.trial_id])),
                 steps=steps,
                 total_steps=study.epochs * per_epoch,
                 steps_per_epoch=per_epoch,

@@ -14,6 +14,8 @@ from evolve.study.space import as_number
 Number = Annotated[float, BeforeValidator(as_number)]
 Whole = Annotated[int, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
+# Levels of updates, for each kind of training one; the first is that of all where it is the only one named.
+UPDATES = ("update", "update_exp", "update_adaptive", "update_adaptive_exp")
 MAX_TRIALS = 100_000  # samplers and pages hold them all in memory
 
 
@@ -136,9 +138,8 @@ class Warnings(Definition):
     @classmethod
     def _update_of_all_kinds(cls, raw: Any) -> Any:
         """One level of updates is that of all kinds: files written before there were kinds mean that, too."""
-        kinds = ("update_exp", "update_adaptive", "update_adaptive_exp")
-        if isinstance(raw, Mapping) and "update" in raw and not any(name in raw for name in kinds):
-            return {**raw, **dict.fromkeys(kinds, raw["update"])}
+        if isinstance(raw, Mapping) and raw.keys() & {*UPDATES} == {"update"}:
+            return {**raw, **dict.fromkeys(UPDATES, raw["update"])}
         return raw
 
 
