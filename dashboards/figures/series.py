@@ -1,4 +1,4 @@
-"""One trial: its steps and epochs, what became of it, and how to train it again."""
+"""Curves of trials as figures, those that share an axis in one."""
 
 from __future__ import annotations
 
