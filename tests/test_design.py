@@ -1,9 +1,15 @@
-"""The map of the project is of the project: every file it names is there, and it names every package."""
+"""The map of the project is of the project: every file it names is there, and it names every package.
+
+And no file has the marks that a merge leaves where it could not decide.
+"""
 
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
+
+import pytest
 
 from tests.places import ROOT
 
@@ -40,3 +46,12 @@ def test_the_page_names_every_package() -> None:
     nested = {"versions", "pages"}  # parts of a package that is named, where they are found
     unnamed = [str(path) for path in packages if f"{path.name}/`" not in PAGE and path.name not in nested]
     assert unnamed == []
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no checkout, whose files git names")
+def test_no_file_has_marks_of_an_undecided_merge() -> None:
+    marks = [f"^[ \t]*{character * 7}( |$)" for character in "<>"]
+    words = ["git", "-C", str(ROOT), "grep", "--line-number", "--extended-regexp", *(f"-e{mark}" for mark in marks)]
+    found = subprocess.run(words, capture_output=True, text=True, check=False)
+
+    assert (found.returncode, found.stdout) == (1, ""), found.stderr or found.stdout

@@ -28,7 +28,7 @@ from evolve.commands.options import (
     StorageOption,
     ToOption,
 )
-from evolve.commands.output import chosen_study, opened_storage, say, say_next
+from evolve.commands.output import chosen_study, opened_storage, say, say_next, standing_text
 from evolve.errors import StudyError
 
 if TYPE_CHECKING:
@@ -101,8 +101,9 @@ def export(
         name = chosen_study(opened.engine, word)
         path = output or RUNS / name / _FILES.get(to, f"hyp.{to}.yaml")
         done = export_study(opened, name, to, path, chosen=training, schedule=schedule, trial=trial)
-    lines = [f"hyp     {path}  ({done.which}, fitness {done.best.fitness:.4f})"]
-    lines += [f"proof   {done.standing}"] if done.standing else []
+    lines = [f"hyp     {path}  ({done.taken.which}, fitness {done.taken.best.fitness:.4f})"]
+    if (standing := done.taken.standing).text:
+        lines.append(f"proof   {standing_text(standing, storage)}")
     say(done.as_mapping(), as_json=as_json, text=lambda: _with_notes(*lines, notes=done.notes))
     if to == "native":
         say_next(["evolve", "train", "--hyp", str(path)], as_json=as_json, storage=storage)

@@ -94,14 +94,10 @@ def best_of(weights: Sequence[Weights]) -> Weights:
 def result_text(result: RunResult, *, nms_iou: float, storage: str) -> str:
     """The end of a run in lines for people.
 
-        Args:
-            result: What the run has come to.
-    <<<<<<< HEAD
-            nms_iou: Overlap of suppression, which every figure depends on.
-            storage: The database as it was named, for the command that tells more.
-    =======
-            nms_iou: Overlap, in 0..1, at which suppression joined boxes when the metrics were measured.
-    >>>>>>> names
+    Args:
+        result: What the run has come to.
+        nms_iou: Overlap, in 0..1, at which suppression joined boxes when the metrics were measured.
+        storage: The database as it was named, for the command that tells more.
     """
     found = result.found
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in found.verdicts.items())
@@ -121,10 +117,10 @@ def result_text(result: RunResult, *, nms_iou: float, storage: str) -> str:
             seeds = f"mean of {best.seeds} seeds; " if best.seeds > 1 else ""
             lines.append(f"{split:<8}{words}  ({seeds}suppression at IoU {nms_iou:g})")
     lines += [f"{kind:<8}{path}" for kind, path in result.files.items()]
-    if found.arm is not None:
-        lines.append(f"proof   hyp.yaml is of {found.arm.name}: {found.arm.said}")
-    elif found.standing is not None and found.standing.text:
-        lines.append(f"proof   {standing_text(found.standing, storage)}")
+    if (taken := found.taken) is not None and taken.arm is not None:
+        lines.append(f"proof   hyp.yaml is of {taken.arm.name}: {taken.arm.said}")
+    elif taken is not None and taken.standing.text:
+        lines.append(f"proof   {standing_text(taken.standing, storage)}")
     lines += [f"note    no weights from {problem}" for problem in found.problems]
     return "\n".join([*lines, *_weights_lines(found.weights)])
 

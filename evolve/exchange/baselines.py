@@ -136,6 +136,6 @@ def _best(storage: Storage, name: str) -> tuple[Values, str]:
         found = provenance(storage, name.removeprefix(BEST_OF).strip())
         if found.lived.changes:
             raise StudyError(f"{name}: its values changed while it trained, and those of an arm may not")
-        return _all(found.study.hyperparameters(found.best.params)), f"{name}: {' '.join(found.head[:2])}"
+        return _all(found.taken.study.hyperparameters(found.taken.best.params)), f"{name}: {' '.join(found.head[:2])}"
     finally:
         storage.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from detector import text_files
 from detector.hyperparameters import Hyperparameters
@@ -24,13 +24,10 @@ from evolve.exchange.dialects import (
 )
 from evolve.exchange.dialects.source import read_yaml
 from evolve.formatting import listed
-from evolve.run.found import Best, Provenance, export_hyp, provenance
+from evolve.run.found import Taken, as_json, export_hyp, provenance
 from evolve.storage.database import Storage
 from evolve.study import Study
 from evolve.study.hyp import write_whole
-
-if TYPE_CHECKING:
-    from evolve.ablation.chosen import ChosenArm
 
 MAX_RESULTS = 2**25  # bytes of a result file, of which a search of ten thousand trainings has four million
 # Options of the command line by the field of `Context` that they set.
@@ -45,48 +42,29 @@ class Exported:
         study: Name of the study.
         hyp: Path of the file.
         dialect: Dialect of the file.
-        best: Trial whose hyperparameters the file has.
-        which: Name of that trial for people, as the study calls it.
-        standing: How far that trial can be trusted, in a sentence; empty where nothing was chosen among many.
-        arm: In an ablation, the arm that the trial is of, with what is known of it; else None.
+        taken: Trial whose hyperparameters the file has, and how far they can be trusted.
         notes: What could not be carried over, and why.
     """
 
     study: str
     hyp: Path
     dialect: str
-    best: Best
-    which: str
-    standing: str
-    arm: ChosenArm | None = None
+    taken: Taken
     notes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, study: str, path: Path, dialect: str, found: Provenance, notes: tuple[str, ...] = ()) -> Exported:
-        """An account of the file that was written with a study's best hyperparameters.
-
-        Args:
-            study: Name of the study.
-            path: Path of the file.
-            dialect: Dialect of the file.
-            found: Where the hyperparameters are from.
-            notes: What could not be carried over, and why.
-        """
-        return cls(
-            study=study,
-            hyp=path,
-            dialect=dialect,
-            best=found.best,
-            which=found.which,
-            standing=found.standing.text,
-            arm=found.arm,
-            notes=notes,
-        )
 
     def as_mapping(self) -> dict[str, Any]:
         """The export as plain values, for machines."""
-        arm = None if self.arm is None else self.arm.as_mapping()
-        return {**asdict(self), "hyp": str(self.hyp), "arm": arm, "notes": list(self.notes)}
+        taken = self.taken
+        return {
+            "study": self.study,
+            "hyp": str(self.hyp),
+            "dialect": self.dialect,
+            "best": as_json(taken.best),
+            "which": taken.which,
+            "standing": taken.standing.text,
+            "arm": None if taken.arm is None else taken.arm.as_mapping(),
+            "notes": list(self.notes),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,9 +142,10 @@ def export_study(
     if dialect == native.NAME:
         if unused := [OPTIONS[name] for name in given] + ["--schedule"] * (schedule is not None):
             raise StudyError(f"{', '.join(unused)}: have no use with --to native, which says what the study trained")
-        return Exported.of(study_name, path, dialect, export_hyp(storage, study_name, path, trial=trial))
+        taken = export_hyp(storage, study_name, path, trial=trial).taken
+        return Exported(study=study_name, hyp=path, dialect=dialect, taken=taken)
     found = provenance(storage, study_name, trial=trial)
-    study, params, head = found.study, found.best.params, list(found.head)
+    study, params, head = found.taken.study, found.taken.best.params, list(found.head)
     values = study.hyperparameters(found.lived.first)
     if schedule is not None and schedule != values.schedule:
         head.append(f"schedule {schedule}: asked for with --schedule; found with {values.schedule}.")
@@ -180,7 +159,7 @@ def export_study(
             *notes,
             f"Values that changed from epochs {epochs} on are those it began with: no other file can say it.",
         )
-    return Exported.of(study_name, path, dialect, found, notes)
+    return Exported(study=study_name, hyp=path, dialect=dialect, taken=found.taken, notes=notes)
 
 
 def _with_schedule(values: Hyperparameters, schedule: str) -> Hyperparameters:

@@ -124,9 +124,8 @@ class Found:
         grounded: Finding that nothing was learned, and what to change; None where something was, or no trial trained
             through.
         files: Path of the hyp.yaml that was written, under the key `hyp`; empty where nothing was learned.
-        weights: Files with the weights of the best trial, or in an ablation of the trial that stands for `arm`.
-        arm: In an ablation, the arm that hyp.yaml has, with what is known of it; else None.
-        standing: How far the hyperparameters in hyp.yaml can be trusted; None where there is no hyp.yaml.
+        weights: Files with the weights of the best trial, or in an ablation of the trial that stands for its arm.
+        taken: Whose hyperparameters are in hyp.yaml, and how far they can be trusted; None where there is no hyp.yaml.
         problems: Why there are no weights of a checkpoint that is there, a text for each such checkpoint.
     """
 
@@ -135,8 +134,7 @@ class Found:
     grounded: Grounded | None
     files: dict[str, str]
     weights: tuple[Weights, ...]
-    arm: ChosenArm | None = None
-    standing: Standing | None = None
+    taken: Taken | None = None
     problems: tuple[str, ...] = ()
 
     def as_mapping(self) -> dict[str, Any]:
@@ -145,8 +143,8 @@ class Found:
             "verdicts": self.verdicts,
             "best": as_json(self.best),
             "advice": [] if self.grounded is None else [asdict(remedy) for remedy in self.grounded.remedies],
-            "arm": None if self.arm is None else self.arm.as_mapping(),
-            "standing": "" if self.standing is None else self.standing.text,
+            "arm": None if self.taken is None or self.taken.arm is None else self.taken.arm.as_mapping(),
+            "standing": "" if self.taken is None else self.taken.standing.text,
             "weights": [asdict(kept) | {"path": str(kept.path)} for kept in self.weights],
             "problems": list(self.problems),
         }
@@ -163,25 +161,44 @@ def found_by(storage: Storage, study: Study, folder: Path) -> Found:
     files: dict[str, str] = {}
     weights: list[Weights] = []
     problems: list[str] = []
-    arm, standing = None, None
+    taken = None
     if best is not None and nothing is None:
         hyp = folder / "hyp.yaml"
-        exported = export_hyp(storage, study.name, hyp)
-        arm, standing = exported.arm, exported.standing
+        taken = export_hyp(storage, study.name, hyp).taken
         files["hyp"] = str(hyp)
     if best is not None and (nothing is None or not study.space):
-        taken = best.number if arm is None else arm.trial
-        weights, problems = write_weights(folder, taken, study.seeds_of(taken))
+        trial = best.number if taken is None or taken.arm is None else taken.arm.trial
+        weights, problems = write_weights(folder, trial, study.seeds_of(trial))
     return Found(
         verdicts={verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))},
         best=best,
         grounded=nothing,
         files=files,
         weights=tuple(weights),
-        arm=arm,
-        standing=standing,
+        taken=taken,
         problems=tuple(problems),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A trial whose hyperparameters are taken out of a study.
+
+    Attributes:
+        study: Study that trained the hyperparameters last: the one that was named, or the one that has confirmed it.
+        best: Trial of that study that has the hyperparameters.
+        which: Name of that trial for people, as the study that was named calls it.
+        standing: How far the hyperparameters can be trusted.
+        of: What the trial is to the study, as a line begins with it.
+        arm: In an ablation, the arm whose hyperparameters they are, with what is known of it; else None.
+    """
+
+    study: Study
+    best: Best
+    which: str
+    standing: Standing
+    of: str = "Best of study"
+    arm: ChosenArm | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,21 +206,13 @@ class Provenance:
     """Where the best hyperparameters of a study are from.
 
     Attributes:
-        study: Study that trained the hyperparameters last: the one that was named, or the one that has confirmed it.
-        best: Trial of that study that has the hyperparameters.
-        which: Name of that trial for people, as the study that was named calls it.
-        standing: How far the hyperparameters can be trusted.
-        arm: In an ablation, the arm whose hyperparameters they are, with what is known of it; else None.
+        taken: Trial that has them.
         lived: Hyperparameters that the trial's weights were trained with from their first epoch on, which may have
             changed since.
         head: Lines for the head of a file, which say where the hyperparameters are from.
     """
 
-    study: Study
-    best: Best
-    which: str
-    standing: Standing
-    arm: ChosenArm | None
+    taken: Taken
     lived: Lived
     head: tuple[str, ...]
 
@@ -225,30 +234,10 @@ def provenance(storage: Storage, study_name: str, *, trial: int | None = None) -
     study, best = _best_trained(storage, study_name)
     taken = _taken(storage, study, best, trial)
     through = lived(storage, taken.study, taken.best.number)
-    return Provenance(
-        study=taken.study,
-        best=taken.best,
-        which=taken.which,
-        standing=taken.standing,
-        arm=taken.arm,
-        lived=through,
-        head=_head(storage, study_name, taken, through),
-    )
+    return Provenance(taken=taken, lived=through, head=_head(storage, study_name, taken, through))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Taken:
-    """A trial whose hyperparameters are taken; `of` says what it is to the study, as the begin of a line."""
-
-    study: Study
-    best: Best
-    which: str
-    standing: Standing
-    of: str = "Best of study"
-    arm: ChosenArm | None = None
-
-
-def _taken(storage: Storage, study: Study, best: Best, trial: int | None) -> _Taken:
+def _taken(storage: Storage, study: Study, best: Best, trial: int | None) -> Taken:
     from evolve.confirmed import Standing
     from evolve.storage.confirmations import standing_of  # statistics, of no use to a run that trains
 
@@ -259,16 +248,16 @@ def _taken(storage: Storage, study: Study, best: Best, trial: int | None) -> _Ta
     if trial is not None and trial != best.number:
         said = f"asked for by its number: the best is trial {best.number}, fitness {best.fitness:.4f}"
         own = trained_trial(storage, study.name, trial)
-        return _Taken(study=study, best=own, which=f"trial {trial}", standing=Standing(said=said), of="Of study")
+        return Taken(study=study, best=own, which=f"trial {trial}", standing=Standing(said=said), of="Of study")
     standing = standing_of(storage.engine, study.name)
     confirmation, confirmed = standing.confirmation, standing.best
     if trial is None and confirmation is not None and confirmed is not None:
         study, best = _best_trained(storage, confirmation.name)
-        return _Taken(study=study, best=best, which=confirmed.name, standing=standing)
-    return _Taken(study=study, best=best, which=f"trial {best.number}", standing=standing)
+        return Taken(study=study, best=best, which=confirmed.name, standing=standing)
+    return Taken(study=study, best=best, which=f"trial {best.number}", standing=standing)
 
 
-def _taken_arm(storage: Storage, study: Study, trial: int | None) -> _Taken:
+def _taken_arm(storage: Storage, study: Study, trial: int | None) -> Taken:
     from evolve.ablation.chosen import chosen_arm
     from evolve.confirmed import Standing
     from evolve.storage.comparisons import comparison_of
@@ -276,10 +265,10 @@ def _taken_arm(storage: Storage, study: Study, trial: int | None) -> _Taken:
     arm = chosen_arm(comparison_of(storage, study), storage.fitness(storage.study_id(study.name)), trial=trial)
     assert arm is not None  # the best has trained through
     best, standing = trained_trial(storage, study.name, arm.trial), Standing(said=arm.said)
-    return _Taken(study=study, best=best, which=arm.name, standing=standing, of="Of ablation", arm=arm)
+    return Taken(study=study, best=best, which=arm.name, standing=standing, of="Of ablation", arm=arm)
 
 
-def _head(storage: Storage, study_name: str, taken: _Taken, through: Lived) -> tuple[str, ...]:
+def _head(storage: Storage, study_name: str, taken: Taken, through: Lived) -> tuple[str, ...]:
     """Lines for the head of a file: what was taken, how good it is and how sure that is, and with what it was found."""
     study, best = taken.study, taken.best
     count = f" of {len(storage.verdicts(storage.study_id(study_name)))}"
@@ -346,7 +335,7 @@ def export_hyp(storage: Storage, study_name: str, path: Path, *, trial: int | No
         EvolveError: For the reasons for which `provenance` raises it.
     """
     found = provenance(storage, study_name, trial=trial)
-    study, params = found.study, found.best.params
+    study, params = found.taken.study, found.taken.best.params
     training = training_of(study.of_trial(params).to_mapping())
     header = (*found.head, f"Train with it: evolve train --hyp {path}")
     values = study.hyperparameters(found.lived.first)

@@ -183,7 +183,7 @@ def test_the_weights_that_are_kept_and_written_are_of_the_trial_that_the_file_is
         found = found_by(storage, study, folder)
         dropped = [*unneeded(folder, study, storage, storage.study_id("toy"))]
 
-    assert found.arm is not None and found.arm.trial == 0
+    assert found.taken is not None and found.taken.arm is not None and found.taken.arm.trial == 0
     assert [load(each.path).epoch for each in found.weights] == [0]
     assert not dropped
 
@@ -210,6 +210,6 @@ def test_a_trial_of_a_search_is_exported_by_its_number_and_says_which_is_best(tm
         with pytest.raises(EvolveError, match="it is diverged; trained through: "):
             provenance(storage, "hunt", trial=rates[5.0])
 
-    assert other.best.params == {"lr0": 0.02} and other.arm is None
-    assert other.standing.text.startswith(f"asked for by its number: the best is trial {rates[0.1]}, fitness 0.")
-    assert best.standing.text.startswith("not confirmed: found once among 2 trials")
+    assert other.taken.best.params == {"lr0": 0.02} and other.taken.arm is None
+    assert other.taken.standing.text.startswith(f"asked for by its number: the best is trial {rates[0.1]}, fitness 0.")
+    assert best.taken.standing.text.startswith("not confirmed: found once among 2 trials")

@@ -48,6 +48,14 @@ def test_show_names_findings_beneath_the_trials_each_with_a_command(folder: Path
     assert found["standing"].startswith("not confirmed: found once among")
 
 
+def test_the_proof_of_an_export_names_the_database_where_it_has_to_be_named(folder: Path) -> None:
+    url = f"sqlite:///{folder}/runs/evolve.db"
+    words = ["export", "low", "-o", "low.yaml"]
+
+    assert "; evolve confirm low\n" in evolve(folder, *words).stdout
+    assert f"; evolve confirm low --storage {url}\n" in evolve(folder, *words, "--storage", url).stdout
+
+
 def test_every_command_of_a_finding_works_as_it_stands_and_leaves_a_study_that_can_be_run(
     folder: Path, found: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

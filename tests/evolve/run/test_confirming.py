@@ -88,13 +88,12 @@ def test_what_is_exported_is_the_best_of_the_fresh_seeds_and_says_so(tmp_path: P
         found, standing = confirmation_of(storage.engine, "hunt"), standing_of(storage.engine, "hunt")
 
     assert found is not None and found.best is not None
-    assert before.standing.text == (
+    assert before.taken.standing.text == (
         "not confirmed: found once among 4 trials that trained through; evolve confirm hunt"
     )
-    assert after.standing == standing and standing.text.startswith("confirmed over 3 fresh seeds: ")
-    assert (
-        after.which == found.best.name and f"Best of study hunt: {after.which}" in (tmp_path / "after.yaml").read_text()
-    )
+    assert after.taken.standing == standing and standing.text.startswith("confirmed over 3 fresh seeds: ")
+    assert after.taken.which == found.best.name
+    assert f"Best of study hunt: {after.taken.which}" in (tmp_path / "after.yaml").read_text()
     assert read_hyp(tmp_path / "after.yaml").values.lr0 == found.best.params["lr0"]
     assert read_hyp(tmp_path / "after.yaml").training["epochs"] == 3
 

@@ -176,7 +176,7 @@ def test_the_hyp_file_of_a_study_that_searches_its_batch_names_the_batch_of_its_
     found(study, tmp_path, SerialEngine(partial(make_fake, study.epochs, tmp_path)))
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
 
-    best = export_hyp(storage, study.name, tmp_path / "hyp.yaml").best
+    best = export_hyp(storage, study.name, tmp_path / "hyp.yaml").taken.best
     storage.close()
 
     training = read_hyp(tmp_path / "hyp.yaml").training
