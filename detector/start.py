@@ -54,6 +54,25 @@ def sha256_of(path: Path) -> str:
         raise WeightsError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
+def model_of(path: Path) -> str:
+    """Name of the network whose weights a file holds; empty where it does not say, as darknet's and damaged ones."""
+    if not is_file_of_ours(path):
+        return ""
+    try:
+        return checkpoint.load(path).plan.model
+    except checkpoint.CheckpointError:
+        return ""  # what is wrong with it is said when a training starts from it
+
+
+def is_file_of_ours(path: Path) -> bool:
+    """Whether a file begins as those that trainings write; what cannot be read does not."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_ZIP)) == _ZIP
+    except (OSError, ValueError):
+        return False
+
+
 def load_start(plan: TrainingPlan, names: Sequence[str], values: Hyperparameters) -> Start:
     """What a training of a plan starts with; nothing where the plan names no weights.
 
@@ -78,9 +97,7 @@ def load_start(plan: TrainingPlan, names: Sequence[str], values: Hyperparameters
         raise WeightsError(
             f"{path}: is not the file this began with: its SHA-256 is {found}, not {plan.weights_sha256}"
         )
-    with path.open("rb") as file:
-        is_ours = file.read(len(_ZIP)) == _ZIP
-    start = (_ours if is_ours else _darknets)(path, plan, names, values)
+    start = (_ours if is_file_of_ours(path) else _darknets)(path, plan, names, values)
     if missing := sorted(_rows_within(rows, num_frozen) - {_row_of(name) for name in start.state}):
         raise WeightsError(f"{path}: lacks layer {missing[0]}, which is to be frozen (freeze: {plan.freeze})")
     frozen = f"; layers 0 to {num_frozen - 1} are frozen" if num_frozen else ""

@@ -105,8 +105,18 @@ def settled(file: StudyFile, *, stored: Study | None, device: str) -> tuple[Stud
         return file.preview(), None
     checked = survey(file.data, skip_unreadable=bool(file.raw.get("skip_unreadable")))
     facts = planning.DataFacts.from_summary(file.data, checked.summary)
-    study = planning.settle(file, facts, is_cuda=device.startswith("cuda"))
+    start = _network_of(file.raw.get("weights")) if "model" in file.open_keys else ""
+    study = planning.settle(file, facts, is_cuda=device.startswith("cuda"), start=start)
     return study, checked.at(study.image_size)
+
+
+def _network_of(weights: object) -> str:
+    """Name of the network whose weights a study's file names; empty where it names none, or the weights do not say."""
+    if not isinstance(weights, str) or not weights:
+        return ""
+    from detector.start import model_of
+
+    return model_of(Path(weights))
 
 
 def epochs_of(updates: int, training: Mapping[str, Any], *, train_share: float, skip_unreadable: bool) -> int:

@@ -116,28 +116,32 @@ def needs_data(file: StudyFile) -> bool:
     return bool(file.open_keys) or any(declarations()[name].depends_on_data for name in _hyperparameters(file))
 
 
-def settle(file: StudyFile, facts: DataFacts, *, is_cuda: bool) -> Study:
+def settle(file: StudyFile, facts: DataFacts, *, is_cuda: bool, start: str = "") -> Study:
     """The study with all that was open chosen; its `decisions` say why.
 
     Args:
         file: The study as written.
         facts: What is known of the data set.
         is_cuda: Whether a GPU trains, which bears larger images.
+        start: Name of the network whose weights the trainings start from; empty where they start from none, or from a
+            file that does not say.
 
     Raises:
         StudyError: The study is not allowed.
     """
     if "train_share" not in file.searched:  # else some trial may use all
         facts = facts.of_share(as_number(file.given.get("train_share", 1.0)))
-    decisions = [*_choices(file, facts, is_cuda=is_cuda), *_left_out(file, facts)]
+    decisions = [*_choices(file, facts, is_cuda=is_cuda, start=start), *_left_out(file, facts)]
     values = {decision.key: decision.value for decision in decisions if decision.key in file.open_keys}
     return file.settled(values, {decision.key: decision.reason for decision in decisions})
 
 
-def _choices(file: StudyFile, facts: DataFacts, *, is_cuda: bool) -> Iterator[Decision]:
+def _choices(file: StudyFile, facts: DataFacts, *, is_cuda: bool, start: str) -> Iterator[Decision]:
     is_open = set(file.open_keys)
     size = _image_size(facts, is_cuda=is_cuda) if "image_size" in is_open else None
-    if "model" in is_open:
+    if "model" in is_open and start:
+        yield Decision(key="model", value=start, reason=f"the weights of {file.raw['weights']} are of it")
+    elif "model" in is_open:
         image_size = size.value if size else file.raw.get("image_size", Study.model_fields["image_size"].default)
         yield _model(facts, int(image_size), has_weights=bool(file.raw.get("weights")))
     if size is not None:

@@ -19,7 +19,7 @@ from detector.models.darknet import num_frozen_rows, rows_of
 from detector.models.darknet_files import WeightsError, stored_layers, weights_bytes
 from detector.models.network import HeadPrior, initialise_lane
 from detector.plan import MODELS, TrainingPlan
-from detector.start import Start, sha256_of
+from detector.start import Start, model_of, sha256_of
 from detector.start import load_start as load
 from detector.telemetry import CheckpointSaved, EpochMetrics, StepTelemetry
 from detector.trainer import LaneSpec, Trainer
@@ -209,6 +209,14 @@ def test_anchors_keep_their_pixels_at_another_image_size(weights: Path, tmp_path
         assert small is not None and large is not None
         for mine, other in zip(small, large, strict=True):
             torch.testing.assert_close(mine * 64, other * 128)
+
+
+def test_a_file_of_ours_says_of_which_network_it_is_and_others_do_not(weights: Path, tmp_path: Path) -> None:
+    to_darknet(load_detector(weights), tmp_path / "a.weights")
+    (tmp_path / "damaged.pt").write_bytes(weights.read_bytes()[:-100])
+
+    assert model_of(weights) == PLAN.model
+    assert [model_of(tmp_path / name) for name in ("a.weights", "damaged.pt", "none.pt")] == ["", "", ""]
 
 
 def test_a_start_that_cannot_be_used_says_why(weights: Path, tmp_path: Path) -> None:

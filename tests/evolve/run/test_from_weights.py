@@ -70,6 +70,17 @@ def test_a_study_file_names_weights_and_its_plan_says_what_they_give(weights: Pa
     assert not (tmp_path / "runs/small-yolov3_compact/trials").exists()
 
 
+def test_a_network_that_is_left_to_be_chosen_is_that_of_the_weights(weights: Path, tmp_path: Path) -> None:
+    write_voc(tmp_path / "photos", 20, data="digits-1")
+    command = ("run", "--study", "my_data", "--data", "photos", "--weights", str(weights), "--dry-run")
+
+    planned = evolve(tmp_path, *command)
+
+    assert " ".join(planned.stdout.split()).count(f"weights {weights}: all layers and the anchors are taken") == 1
+    assert "model    yolov3-tiny-compact, " in planned.stdout
+    assert f"the weights of {weights} are of it" in " ".join(planned.stderr.split())
+
+
 def test_a_trial_of_a_search_starts_from_the_weights(weights: Path, tmp_path: Path) -> None:
     write_voc(tmp_path / "photos", 20, data="digits-1")
     (tmp_path / "small.yaml").write_text(ON_PHOTOS.replace("[0.01, 1.0e+5]", "[0.0001]"))

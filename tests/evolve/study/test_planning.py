@@ -60,6 +60,15 @@ def test_boxes_of_few_cells_get_a_third_head_and_large_ones_do_not() -> None:
     assert planned(CELLS, weights="yolov3-tiny.weights").model == "yolov3-tiny"
 
 
+def test_weights_that_say_of_which_network_they_are_decide_it() -> None:
+    file = read_study("my_data", {"data": "photos", "weights": "best.pt"})
+    study = settle(file, RACCOONS, is_cuda=False, start="yolov3-tiny-3l")
+
+    assert (study.model, study.decisions["model"]) == ("yolov3-tiny-3l", "the weights of best.pt are of it")
+    named = read_study("my_data", {"data": "photos", "weights": "best.pt", "model": "yolov3"})
+    assert settle(named, RACCOONS, is_cuda=False, start="yolov3-tiny-3l").model == "yolov3"
+
+
 def test_a_network_with_cells_as_large_as_the_boxes_is_told_of_one_with_smaller_cells() -> None:
     (told,) = advice(planned(CELLS, model="yolov3-tiny"), CELLS)
 
