@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import make_url
@@ -107,7 +108,12 @@ def sqlite_file(url: str) -> Path | None:
         ) from None
     if database.get_backend_name() != "sqlite" or database.database in (None, "", ":memory:"):
         return None
-    return Path(str(database.database))
+    name = str(database.database)
+    # The name of a file, where it says uri=true, may be SQLite's own URI: https://www.sqlite.org/uri.html
+    if not name.startswith("file:") or database.query.get("uri", "false") not in ("true", "True", "1"):
+        return Path(name)
+    path = unquote(urlsplit(name).path)
+    return None if path in ("", ":memory:") or database.query.get("mode") == "memory" else Path(path)
 
 
 def without_password(url: str) -> str:

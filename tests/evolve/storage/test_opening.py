@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from evolve.cli import app
 from evolve.errors import EvolveError, StorageError
 from evolve.storage.database import Storage
+from evolve.storage.sqlite import sqlite_file
 
 
 def message(url: str, *, reads_only: bool) -> str:
@@ -78,6 +79,29 @@ def test_a_file_that_is_opened_for_reading_alone_is_said_to_be(tmp_path: Path) -
     said = message(f"sqlite:///file:{tmp_path}/evolve.db?mode=ro&uri=true", reads_only=False)
 
     assert f"attempt to write a readonly database; {ALLOWED}" in said
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("sqlite:///runs/evolve.db", "runs/evolve.db"),
+        ("sqlite:///file:/runs/evolve.db?mode=ro&uri=true", "/runs/evolve.db"),
+        ("sqlite:///file:runs/my%20trials.db?uri=true", "runs/my trials.db"),
+        ("sqlite:///file:trials?mode=memory&uri=true", None),
+        ("sqlite:///file::memory:?cache=shared&uri=true", None),
+        ("sqlite:///file:odd", "file:odd"),  # a name like any other, where it is not said to be a URI
+    ],
+)
+def test_the_file_of_a_database_is_found_in_a_path_and_in_a_uri_of_sqlite(url: str, file: str | None) -> None:
+    assert sqlite_file(url) == (None if file is None else Path(file))
+
+
+def test_a_uri_of_sqlite_makes_no_folder_but_that_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Storage(f"sqlite:///file:{tmp_path}/runs/evolve.db?uri=true").close()
+
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    assert (tmp_path / "runs/evolve.db").stat().st_size > 0
 
 
 @pytest.mark.parametrize("reads_only", [True, False])
