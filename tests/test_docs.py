@@ -21,6 +21,7 @@ from typer.main import get_command
 
 from evolve import cli
 from evolve.study.file import available_studies
+from evolve.study.naming import derived_name_of_training
 from tests.evolve.commands.test_my_data import write_voc
 from tests.evolve.exchange.test_import_results import GOOD, NOT_A_NUMBER, evolve_csv
 from tests.places import ROOT
@@ -170,7 +171,9 @@ def test_the_lines_of_the_page_that_load_weights_do(tmp_path: Path, monkeypatch:
     weights = next((tmp_path / "runs").glob("*/weights/seed-0-best.pt"))
     text = (ROOT / "docs/tune-my-data-set.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    named = derived_name_of_training(Path("best.yaml"), {"epochs": 30})
 
+    assert "evolve train --hyp best.yaml --epochs 30 " in text and f'"runs/{named}/weights/seed-0-best.pt"' in block
     scope: dict[str, object] = {}
     exec(re.sub(r'"runs/.*?\.pt"', repr(str(weights)), block), scope)
 
