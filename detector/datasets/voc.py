@@ -6,8 +6,10 @@ data set is 0: then its pixels are counted from 0. Source: Everingham et al., VO
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isnan
 from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -42,9 +44,10 @@ class VocObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """One XML file as written."""
+    """One XML file as written; `image_name` without folders, empty where it has none."""
 
     file: Path
+    image_name: str
     size: tuple[int, int] | None
     objects: tuple[VocObject, ...]
 
@@ -61,25 +64,24 @@ def read_voc(root: Path, audit: Audit) -> Listing:
     """
     if (folders := voc_folders(root)) is None:
         raise DataError(f"{root}: {unknown_layout(root)}; allowed: a Pascal VOC folder")
-    images = {path.stem: path for path in sorted(folders[1].iterdir()) if path.suffix.lower() in SUFFIXES}
-    files = {path.stem: path for path in sorted(folders[0].iterdir()) if path.suffix.lower() == ".xml"}
-    parsed = {stem: _annotation(file, audit) for stem, file in files.items()}
+    images, files = _by_stem(folders[1], SUFFIXES), _by_stem(folders[0], (".xml",))
+    parsed = {stem: _annotation(there, audit) for stem, there in files.items()}
     for stem in sorted(set(parsed) - set(images)):
         message = f"no image; allowed: one of {stem}.* in {folders[1]}"
-        audit.problem(files[stem], None, message, kind="missing_image")
+        audit.problem(files[stem][0], None, message, kind="missing_image")
     annotations = {stem: annotation for stem, annotation in parsed.items() if annotation is not None}
     names = _names(root, annotations.values())
     objects = [labelled for annotation in annotations.values() for labelled in annotation.objects]
     first = 0.0 if any(0 in labelled.corners[:2] for labelled in objects) else 1.0
-    stems, note = _parts(root, images, audit)
+    splits, note = _parts(root, images, partial(_image, images=images, annotations=annotations, audit=audit), audit)
     entries = {
         split: [
-            _entry(images[stem], annotations[stem], names, first, audit)
-            if stem in annotations
-            else Entry(image=images[stem], label_file=files.get(stem))
-            for stem in listed
+            _entry(image, annotations[image.stem], names, first, audit)
+            if image.stem in annotations
+            else Entry(image=image, label_file=next(iter(files.get(image.stem, ())), None))
+            for image in listed
         ]
-        for split, listed in stems.items()
+        for split, listed in splits.items()
     }
     return Listing(source=str(root), names=names, entries=entries, note=f"{note}; corners counted from {first:g}")
 
@@ -89,11 +91,46 @@ def _child(folder: Path, lower_name: str) -> Path | None:
     return next(iter(matches), None)
 
 
-def _annotation(file: Path, audit: Audit) -> Annotation | None:
+def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in suffixes:
+            found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def _image(
+    stem: str,
+    name: str = "",
+    *,
+    images: Mapping[str, Sequence[Path]],
+    annotations: Mapping[str, Annotation],
+    audit: Audit,
+) -> Path | None:
+    """The image with a stem; of several the one that a split file calls `name`, or the annotation."""
+    there, annotation = images[stem], annotations.get(stem)
+    called = {name, annotation.image_name if annotation else ""}
+    named = there if len(there) == 1 else [path for path in there if path.name in called]
+    if len(named) == 1:
+        return named[0]
+    place = annotation.file if annotation else there[0]
+    audit.problem(place, None, f"{_shown(there)}; allowed: one that <filename> or the split file names")
+    return None
+
+
+def _shown(there: Sequence[Path]) -> str:
+    return f"{there[0].name:.100} and {there[1].name:.100} are both there"
+
+
+def _annotation(files: Sequence[Path], audit: Audit) -> Annotation | None:
+    file = files[0]
+    if len(files) > 1:
+        audit.problem(file, None, f"{_shown(files)}; allowed: one of them")
     try:
         top = parse_xml(read_bytes(file, max_bytes=_MAX_BYTES))
         objects = tuple(_object(element) for element in top.findall("object"))
-        return Annotation(file=file, size=_size(top), objects=objects)
+        image_name = re.split(r"[/\\]", (top.findtext("filename") or "").strip())[-1]
+        return Annotation(file=file, image_name=image_name, size=_size(top), objects=objects)
     except TextFileError as error:
         audit.problem(file, None, f"{error}; allowed: VOC annotations")
     except (expat.ExpatError, LookupError) as error:  # LookupError: an encoding that Python does not know
@@ -204,23 +241,24 @@ def _box(corners: Box, first: float) -> Box:
     return x0 - first, y0 - first, x1, y1
 
 
-def _parts(root: Path, images: Mapping[str, Path], audit: Audit) -> tuple[dict[str, list[str]], str]:
+def _parts(
+    root: Path, images: Mapping[str, Sequence[Path]], image_of: Callable[..., Path | None], audit: Audit
+) -> tuple[dict[str, list[Path]], str]:
     files = _split_files(root)
-    splits = {split: _stems(file, images, audit) for split, file in files.items()}
-    if not splits:
-        return {"train": sorted(images)}, "no split files"
+    splits = {split: _listed(file, images, image_of, audit) for split, file in files.items()}
     both = splits.pop("trainval", None)
-    if "train" not in splits and both is not None:
+    if not files:
+        splits["train"] = [image for stem in sorted(images) if (image := image_of(stem)) is not None]
+    elif "train" not in splits and both is not None:
         others = set(splits.get("val", ()))
-        splits["train"] = [stem for stem in both if stem not in others]
+        splits["train"] = [image for image in both if image not in others]
     if "train" not in splits:
         raise DataError(
             f"{root}: split files for {', '.join(files)} only; allowed: train.txt or trainval.txt among them"
         )
-    _note_unlisted(root, set(images).difference(*splits.values()), audit)
-    return {
-        split: splits[split] for split in ("train", "val", "test") if split in splits
-    }, "splits as the split files list them"
+    _note_unlisted(root, {path for there in images.values() for path in there}.difference(*splits.values()), audit)
+    note = "splits as the split files list them" if files else "no split files"
+    return {split: splits[split] for split in ("train", "val", "test") if split in splits}, note
 
 
 def _split_files(root: Path) -> dict[str, Path]:
@@ -233,24 +271,28 @@ def _split_files(root: Path) -> dict[str, Path]:
     return {}
 
 
-def _stems(file: Path, images: Mapping[str, Path], audit: Audit) -> list[str]:
-    stems = []
+def _listed(
+    file: Path, images: Mapping[str, Sequence[Path]], image_of: Callable[..., Path | None], audit: Audit
+) -> list[Path]:
+    stems = {path.name: stem for stem, there in images.items() for path in there}
+    listed = []
     for number, line in enumerate(list_lines(file), start=1):
-        if not (name := line.strip()):
+        if not (text := line.strip()):
             continue
-        words = name.rsplit(maxsplit=1)
-        if name not in images and len(words) == 2 and words[1] in ("-1", "0", "1"):
-            name = words[0]  # VOC's lists of one class add whether the image shows it
-        stem = name if name in images else Path(name).stem
-        if stem in images:
-            stems.append(stem)
-        else:
-            message = f"no image {name:.200}; allowed: names of image files without their suffix"
+        words = text.rsplit(maxsplit=1)
+        if text not in images and len(words) == 2 and words[1] in ("-1", "0", "1"):
+            text = words[0]  # VOC's lists of one class add whether the image shows it
+        name = Path(text).name
+        stem = stems.get(name, text if text in images else Path(text).stem)
+        if stem not in images:
+            message = f"no image {text:.200}; allowed: names of image files without their suffix"
             audit.problem(file, number, message, kind="missing_image")
-    return stems
+        elif (image := image_of(stem, name)) is not None:
+            listed.append(image)
+    return listed
 
 
-def _note_unlisted(root: Path, stems: set[str], audit: Audit) -> None:
-    if stems:
-        shown = ", ".join(sorted(stems)[:5]) + (", ..." if len(stems) > 5 else "")
-        audit.finding("unlisted", root, None, f"{len(stems)} images are in no split file and are not used: {shown}")
+def _note_unlisted(root: Path, images: set[Path], audit: Audit) -> None:
+    if images:
+        shown = ", ".join(sorted(image.name for image in images)[:5]) + (", ..." if len(images) > 5 else "")
+        audit.finding("unlisted", root, None, f"{len(images)} images are in no split and are not used: {shown}")

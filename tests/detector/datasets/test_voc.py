@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.detector.datasets.photographs import opened, refusal
+from detector.auditing import audit
+from tests.detector.datasets.photographs import noise_image, opened, refusal
 
 BOX = (5, 3, 20, 15)
 OBJECT = (
@@ -105,8 +106,80 @@ def test_split_files_may_lie_in_the_root_and_name_files_or_flags(tmp_path: Path)
 
     assert (len(dataset.train), len(dataset.val)) == (3, 1)
     assert [(finding.kind, finding.message) for finding in dataset.findings] == [
-        ("unlisted", "2 images are in no split file and are not used: e, f")
+        ("unlisted", "2 images are in no split and are not used: e.png, f.png")
     ]
+
+
+def _named(root: Path, name: str, stem: str = "a") -> None:
+    file = root / f"Annotations/{stem}.xml"
+    file.write_text(file.read_text().replace("<annotation>", f"<annotation><filename>{name}</filename>"))
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "VOC2007/a.jpg", r"C:\photos\a.jpg"])
+@pytest.mark.parametrize("splits", [{"train": "abcd", "val": "ef"}, {}])
+def test_of_images_with_one_stem_the_one_that_the_annotation_names_is_used(
+    name: str, splits: dict[str, str], tmp_path: Path
+) -> None:
+    root = _root(tmp_path)
+    noise_image(root / "JPEGImages/a.jpg", 9)
+    _split(root, **splits)
+    _named(root, name)
+    dataset = opened(root)
+
+    assert "JPEGImages/a.jpg" in dataset.files and "JPEGImages/a.png" not in dataset.files
+    assert [finding.message for finding in dataset.findings if finding.kind == "unlisted"] == [
+        "1 images are in no split and are not used: a.png"
+    ]
+
+
+@pytest.mark.parametrize("line", ["a.jpg", "JPEGImages/a.jpg", "a.jpg 1"])
+def test_of_images_with_one_stem_the_one_that_the_split_file_names_is_used(line: str, root: Path) -> None:
+    noise_image(root / "JPEGImages/a.jpg", 9)
+    (root / "ImageSets/Main/train.txt").write_text(f"{line}\nb\nc\nd\n")
+
+    assert "JPEGImages/a.jpg" in opened(root).files
+
+
+def test_an_image_whose_name_begins_with_that_of_a_file_is_not_taken_for_it(root: Path) -> None:
+    noise_image(root / "JPEGImages/a.png.png", 9)
+    _split(root, train=["a.png", "b", "c", "d"])
+
+    assert "JPEGImages/a.png" in opened(root).files
+
+
+@pytest.mark.parametrize(("name", "line"), [("", "a"), ("a.bmp", "a"), ("b.jpg", "a"), ("a.png", "a.jpg")], ids=str)
+def test_images_with_one_stem_of_which_neither_or_both_are_named_are_refused(name: str, line: str, root: Path) -> None:
+    noise_image(root / "JPEGImages/a.jpg", 9)
+    _split(root, train=[line, "b", "c", "d"])
+    _named(root, name)
+    message = "a.jpg and a.png are both there; allowed: one that <filename> or the split file names"
+
+    assert refusal(root) == f"{root}/Annotations/a.xml: {message}"
+    result, dataset = audit(str(root), image_size=64)
+    assert [found.message for found in result.findings if found.kind == "bad_label"] == [message]
+    assert dataset is not None and len(dataset.train) == 3
+
+
+def test_images_with_one_stem_and_no_annotation_are_refused(root: Path) -> None:
+    noise_image(root / "JPEGImages/a.jpg", 9)
+    (root / "Annotations/a.xml").unlink()
+
+    assert f"{root}/JPEGImages/a.jpg: a.jpg and a.png are both there" in refusal(root)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "b.png", "photo 1", ""])
+def test_a_name_in_the_annotation_that_fits_no_image_does_not_matter_where_one_has_the_stem(
+    name: str, root: Path
+) -> None:
+    _named(root, name)
+
+    assert opened(root).findings == ()
+
+
+def test_two_annotations_of_one_stem_are_refused(root: Path) -> None:
+    (root / "Annotations/a.XML").write_text(_xml(BOX))
+
+    assert refusal(root) == f"{root}/Annotations/a.XML: a.XML and a.xml are both there; allowed: one of them"
 
 
 def test_a_classes_file_orders_the_names_and_bounds_them(root: Path) -> None:
