@@ -79,6 +79,11 @@ def list_lines(file: Path) -> list[str]:
         raise DataError(f"{file}: not readable as text: {error}; allowed: UTF-8") from None
 
 
+def both_there(files: Sequence[Path]) -> str:
+    """That the first two of several files are there where one is meant, for errors."""
+    return f"{files[0].name:.100} and {files[1].name:.100} are both there"
+
+
 def class_list(file: Path) -> tuple[str, ...]:
     """Class names in a file that has one a line.
 

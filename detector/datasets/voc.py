@@ -20,7 +20,7 @@ from detector.datasets.files import Listing
 from detector.datasets.layout import unknown_layout, voc_folders
 from detector.datasets.listing import DataError
 from detector.datasets.pictures import SUFFIXES
-from detector.datasets.places import class_list, list_lines, shown_classes
+from detector.datasets.places import both_there, class_list, list_lines, shown_classes
 from detector.findings import Box
 from detector.text_files import TextFileError, read_bytes
 from detector.written_numbers import as_float
@@ -114,18 +114,14 @@ def _image(
     if len(named) == 1:
         return named[0]
     place = annotation.file if annotation else there[0]
-    audit.problem(place, None, f"{_shown(there)}; allowed: one that <filename> or the split file names")
+    audit.problem(place, None, f"{both_there(there)}; allowed: one that <filename> or the split file names")
     return None
-
-
-def _shown(there: Sequence[Path]) -> str:
-    return f"{there[0].name:.100} and {there[1].name:.100} are both there"
 
 
 def _annotation(files: Sequence[Path], audit: Audit) -> Annotation | None:
     file = files[0]
     if len(files) > 1:
-        audit.problem(file, None, f"{_shown(files)}; allowed: one of them")
+        audit.problem(file, None, f"{both_there(files)}; allowed: one of them")
     try:
         top = parse_xml(read_bytes(file, max_bytes=_MAX_BYTES))
         objects = tuple(_object(element) for element in top.findall("object"))

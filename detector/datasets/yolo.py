@@ -17,6 +17,7 @@ from detector.datasets.listing import DataError
 from detector.datasets.pictures import SUFFIXES
 from detector.datasets.places import (
     MAX_CLASSES,
+    both_there,
     check_classes,
     class_index,
     expanded,
@@ -135,7 +136,7 @@ def _resolved(place: str, root: Path, file: Path, split: str) -> Path:
 
 def _images(place: Path, root: Path, audit: Audit) -> list[Path]:
     if place.is_dir():
-        return _images_below(place)
+        return _with_own_labels(_images_below(place), audit)
     if place.suffix.lower() != ".txt":
         raise DataError(f"{place}: neither a folder nor a .txt file; allowed: either, listing images")
     images = []
@@ -162,6 +163,18 @@ def _images_below(folder: Path) -> list[Path]:
         return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     except OSError as error:  # a folder went away, or may not be looked into
         raise DataError(f"{folder}: cannot be looked through: {error.strerror}; allowed: a folder of images") from None
+
+
+def _with_own_labels(images: list[Path], audit: Audit) -> list[Path]:
+    """Images of a folder but for those that have one label file: it does not tell which of them it is of."""
+    by_labels: dict[Path, list[Path]] = {}
+    for image in images:
+        by_labels.setdefault(label_path(image), []).append(image)
+    shared = {file: of for file, of in by_labels.items() if len(of) > 1 and file.is_file()}
+    for file, of in shared.items():
+        message = f"{both_there(of)}; allowed: one image for a label file, or a .txt file that lists images"
+        audit.problem(file, None, message)
+    return [image for image in images if label_path(image) not in shared]
 
 
 def label_path(image: Path) -> Path:

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from detector.auditing import audit
 from detector.datasets.yolo import label_path
 from tests.detector.datasets.photographs import noise_image, opened, refusal
 
@@ -207,6 +208,30 @@ def test_listings_name_lines_that_are_no_images(root: Path) -> None:
 
     assert "train.txt:2: no image images/train/none.png" in told
     assert "train.txt:3: labels/train/0.txt is not an image" in told
+
+
+def test_images_of_a_folder_that_would_share_their_labels_are_refused(root: Path) -> None:
+    noise_image(root / "images/train/0.jpg", 9)
+    message = "0.jpg and 0.png are both there; allowed: one image for a label file, or a .txt file that lists images"
+
+    assert refusal(root) == f"{root}/labels/train/0.txt: {message}"
+    result, dataset = audit(str(root), image_size=64)
+    assert [found.message for found in result.findings if found.kind == "bad_label"] == [message]
+    assert dataset is not None and [Path(name).name for name in dataset.files] == ["1.png", "2.png", "3.png", "4.png"]
+
+
+def test_of_images_that_would_share_their_labels_a_list_takes_those_it_names(root: Path) -> None:
+    noise_image(root / "images/train/0.jpg", 9)
+    (root / "train.txt").write_text("images/train/0.jpg\n")
+
+    assert "images/train/0.jpg" in opened(_config(root, train="train.txt")).files
+
+
+def test_images_without_labels_may_have_one_stem(root: Path) -> None:
+    for name in ("plain.jpg", "plain.png"):
+        noise_image(root / f"images/train/{name}", ord(name[6]))
+
+    assert len(opened(root).train) == 5
 
 
 def test_images_listed_twice_and_twins_across_parts_are_told(root: Path) -> None:
