@@ -129,7 +129,8 @@ def build(listing: Listing, audit: Audit, store: PictureStore, seed: int) -> Dat
 
 
 def _splits(listing: Listing, audit: Audit, seed: int) -> tuple[dict[str, list[Entry]], str]:
-    """As `with_held_out`; where that refuses and the check goes on, what there is."""
+    """As `with_held_out`, of images that are listed once; where that refuses and the check goes on, what there is."""
+    listing = replace(listing, entries={split: _once(listed, audit) for split, listed in listing.entries.items()})
     try:
         return with_held_out(listing, seed)
     except DataError as error:
@@ -144,7 +145,7 @@ def _checked(entries: Mapping[str, list[Entry]], audit: Audit, store: PictureSto
     seen: dict[bytes, tuple[str, Path]] = {}
     kept: dict[str, list[Annotated]] = {split: [] for split in entries}
     for split, listed in entries.items():
-        for entry in _once(listed, audit):
+        for entry in listed:
             if (picture := _read(entry, store, audit)) is not None:
                 _note_duplicate(picture, entry.image, split, seen, audit)
                 if entry.image not in broken:

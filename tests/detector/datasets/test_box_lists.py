@@ -21,6 +21,11 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def _written(file: Path, text: str) -> Path:
+    file.write_text(text)
+    return file
+
+
 def _told(dataset: Any) -> list[tuple[str, str, int | None]]:
     return [(found.kind, Path(found.file).name, found.line) for found in dataset.findings]
 
@@ -55,6 +60,25 @@ def test_a_line_may_have_no_box_or_several_and_an_image_several_lines(root: Path
 
     assert dataset.train.original(0).boxes == ((4.0, 2.0, 20.0, 15.0), (1.5, 2.0, 30.0, 4.25), (4.0, 2.0, 8.0, 8.0))
     assert _told(dataset) == [("listed_twice", "0.png", None), ("no_objects", "1.png", None)]
+
+
+def test_an_image_of_several_lines_is_held_out_with_all_its_boxes(root: Path) -> None:
+    lines = [f"images/{number}.png {4 + side},2,20,15,0\n" for side in (0, 1) for number in range(5)]
+    dataset = opened(_written(root / "all.txt", "".join(lines)))
+    splits = dataset.splits().values()
+
+    assert "of 5 images 3 train, 1 val, 1 test" in dataset.note
+    assert len({split.original(index).image for split in splits for index in range(len(split))}) == 5
+    assert all(len(split.original(index).boxes) == 2 for split in splits for index in range(len(split)))
+    assert [finding.kind for finding in dataset.findings if finding.kind in ("listed_twice", "leak")] == [
+        "listed_twice"
+    ] * 5
+
+
+def test_an_image_of_several_lines_counts_once_towards_the_three_that_are_needed(root: Path) -> None:
+    source = _written(root / "all.txt", "images/0.png 4,2,20,15,0\n" * 2 + "images/1.png 4,2,20,15,0\n")
+
+    assert "2 images and no val part; allowed: a val part or 3 images" in refusal(source)
 
 
 @pytest.mark.parametrize("name", ["a b/two  words.png", "a.png b.png", " ,.jpg 1,2,3,4,0 .PNG", "x.png/0.png"])
