@@ -15,8 +15,9 @@ from detector.datasets.listing import Dataset, Original
 from detector.findings import Box, Finding
 
 _KEPT_FIRST = ("test", "val", "train")  # what is measured on keeps its images, so that scores still compare
-_LEFT_OUT = ("outside", "no_area", "repeated_box", "unreadable", "clipped", "size_mismatch", "listed_twice")
+_LEFT_OUT = ("outside", "no_area", "repeated_box", "unreadable", "clipped", "size_mismatch", "listed_twice", "crowd")
 _BROKEN = ("bad_label", "unknown_class")
+_NOT_COPIED = ("missing_image", "unlisted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,10 @@ def _done(finding: Finding) -> Finding | None:
         return finding
     if finding.kind in _BROKEN:
         return replace(finding, message=f"{finding.message}; the image is left out")
+    if finding.kind in _NOT_COPIED:
+        return replace(finding, message=f"{finding.message}; left out")
+    if finding.kind == "difficult":
+        return replace(finding, message=f"{finding.message} without the mark")
     if finding.kind == "double_box":
         return replace(finding, message=finding.message.replace("both kept", "merged into one"))
     return None

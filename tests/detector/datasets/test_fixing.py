@@ -20,11 +20,13 @@ from tests.detector.datasets.damages import (
     LISTING,
     VOC,
     YOLO,
+    Damage,
     copy,
     edit,
     every,
     label,
     picture,
+    record,
     scene,
     whole,
     write,
@@ -93,6 +95,32 @@ def test_the_copy_is_in_the_format_of_the_data_set(format_name: str, tmp_path: P
 
     assert before == after
     assert done.done == ()
+
+
+MARKED = edit("Annotations/a.xml", "<difficult>0", "<difficult>1")
+LOST = write("Annotations/z.xml", "<annotation></annotation>")
+
+
+@pytest.mark.parametrize(
+    ("format_name", "damage", "kind", "message"),
+    [
+        (COCO, record("annotations", iscrowd=1), "crowd", "annotation 1: iscrowd 1; left out"),
+        (COCO, record("annotations", image_id=99), "missing_image", "ids of images in this file; left out"),
+        (VOC, LOST, "missing_image", "no image; allowed: one of z.* in {root}/JPEGImages; left out"),
+        (VOC, write("ImageSets/Main/train.txt", "a\nb\nc\nd\ne"), "unlisted", "are not used: f.jpg; left out"),
+        (VOC, MARKED, "difficult", "cat is marked difficult; kept without the mark"),
+    ],
+)
+def test_what_the_copy_does_without_is_told(
+    format_name: str, damage: Damage, kind: str, message: str, tmp_path: Path
+) -> None:
+    root = whole(tmp_path, format_name)
+    damage(root)
+    done = _fixed(root).fix(tmp_path / "fixed")
+
+    assert [found.kind for found in done.done] == [kind]
+    assert done.done[0].message.endswith(message.format(root=root))
+    assert kind not in done.after.counts()
 
 
 def test_recorded_sizes_are_right_in_the_copy(tmp_path: Path) -> None:
