@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from itertools import takewhile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, takewhile
 from pathlib import Path
 
 from detector.datasets.audit import Audit, Entry
@@ -31,29 +31,66 @@ def note_misspelt(names: Sequence[str], entries: Iterable[Entry], audit: Audit) 
     for entry in entries:
         for labelled in entry.objects:
             places[labelled.label].append((entry.label_file or entry.image, labelled.line))
-    by_count = sorted(places, key=lambda label: (-len(places[label]), label))
-    for rank, rare in enumerate(by_count):
-        for frequent in by_count[:rank]:
-            few, many = len(places[rare]), len(places[frequent])
-            is_rare = few <= MAX_RARE and many >= MIN_RATIO * few
-            if is_same_folded(names[rare], names[frequent]) or (is_rare and is_one_edit(names[rare], names[frequent])):
-                meant = f"almost like class {names[frequent]} ({_labels(many)})"
-                message = f"class {names[rare]} ({_labels(few)}) is named {meant}; in {_files(places[rare])}"
-                audit.finding("rare_class", *places[rare][0], message)
-                break
+    counts = {label: len(of) for label, of in places.items()}
+    for rare, frequent in _meant({label: folded(names[label]) for label in counts}, counts):
+        meant = f"almost like class {names[frequent]} ({_labels(counts[frequent])})"
+        message = f"class {names[rare]} ({_labels(counts[rare])}) is named {meant}; in {_files(places[rare])}"
+        audit.finding("rare_class", *places[rare][0], message)
 
 
-def is_same_folded(name: str, other: str) -> bool:
-    """Whether two names are the same but for upper case, blanks, `-` and `_`."""
-    return _folded(name) == _folded(other)
+def _meant(names: Mapping[int, str], counts: Mapping[int, int]) -> Iterator[tuple[int, int]]:
+    """Classes that seem misspelt, each with the most frequent one that may be meant.
+
+    Args:
+        names: Folded name of each class that has labels.
+        counts: Number of its labels.
+    """
+
+    def rank(label: int) -> tuple[int, int]:
+        return -counts[label], label
+
+    by_count = sorted(counts, key=rank)
+    rare: dict[int, list[int]] = defaultdict(list)
+    for label in by_count:
+        for rest in _rests(names[label]) if counts[label] <= MAX_RARE else ():
+            rare[rest].append(label)
+    same: dict[str, int] = {}
+    close: dict[int, int] = {}
+    for label in by_count:
+        meant = min(same.setdefault(names[label], label), close.get(label, label), key=rank)
+        if meant != label:
+            yield label, meant
+        for rest in _rests(names[label]) if rare and counts[label] >= MIN_RATIO else ():
+            for other in rare.get(rest, ()):
+                if counts[label] >= MIN_RATIO * counts[other] and is_one_edit(names[other], names[label]):
+                    close.setdefault(other, label)
 
 
-def is_one_edit(name: str, other: str) -> bool:
-    """Whether one letter more, less or changed, or two exchanged, make one name of the other.
+def _rests(name: str) -> set[int]:
+    """Hashes of a name without up to two letters at any place, digits aside; names one edit apart have one in common.
+
+    A letter that is changed is left out of both, one more out of one of them, and two exchanged out of both.
+    """
+    before = list(accumulate(name, lambda rest, letter: hash((rest, letter)), initial=0))
+    after = list(accumulate(reversed(name), lambda rest, letter: hash((rest, letter)), initial=0))[::-1]
+    return {
+        hash((before[place], after[place + gap]))
+        for gap in range(3)
+        for place in range(len(name) + 1 - gap)
+        if not any(map(str.isdigit, name[place : place + gap]))
+    }
+
+
+def folded(name: str) -> str:
+    """A name without what does not tell two apart: upper case, blanks, `-` and `_`."""
+    return "".join(letter for letter in name.casefold() if not letter.isspace() and letter not in "-_")
+
+
+def is_one_edit(one: str, two: str) -> bool:
+    """Whether one letter more, less or changed, or two exchanged, make one folded name of the other.
 
     False for names under four letters, and where a digit is what differs: those are numbered, not misspelt.
     """
-    one, two = _folded(name), _folded(other)
     if min(len(one), len(two)) < MIN_LETTERS:
         return False
     for _ in ("start", "end"):  # what both have in common at the start, then, turned round, at the end
@@ -62,10 +99,6 @@ def is_one_edit(name: str, other: str) -> bool:
     if any(letter.isdigit() for letter in one + two):
         return False
     return max(len(one), len(two)) <= 1 or (len(one) == 2 and one == two[::-1])
-
-
-def _folded(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if not letter.isspace() and letter not in "-_")
 
 
 def _labels(count: int) -> str:

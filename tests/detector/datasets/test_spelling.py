@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from detector.datasets.audit import Audit, Entry, LabelledObject
 from detector.datasets.label_files import FORMATS
-from detector.datasets.spelling import is_one_edit, is_same_folded, note_misspelt
+from detector.datasets.spelling import MAX_RARE, MIN_RATIO, folded, is_one_edit, note_misspelt
 from tests.detector.datasets.photographs import BOX, folder_of, found, noise_file
 
 
@@ -34,8 +36,8 @@ def test_one_edit_makes_a_slip_unless_the_name_is_short_or_numbered(one: str, ot
 
 
 def test_names_that_differ_in_case_and_blanks_are_the_same_folded() -> None:
-    assert is_same_folded("Red Panda", "red_panda") and is_same_folded("cat ", "Cat")
-    assert not is_same_folded("red panda", "red pandas")
+    assert folded("Red Panda") == folded("red_panda") and folded("cat ") == folded("Cat")
+    assert folded("red panda") != folded("red pandas")
 
 
 def _entries(counts: dict[int, int]) -> list[Entry]:
@@ -78,6 +80,36 @@ def test_a_rare_class_named_almost_like_a_frequent_one_is_told(
 
     expected = [] if message is None else [("rare_class", "0-0.xml", 3, message)]
     assert [(found.kind, found.file, found.line, found.message) for found in audit.findings] == expected
+
+
+def _meant(names: list[str], counts: list[int]) -> dict[str, str]:
+    """The name that is meant by each that looks like a slip, by comparing it with all that are more frequent."""
+    by_count = sorted((label for label, count in enumerate(counts) if count), key=lambda label: (-counts[label], label))
+    meant: dict[str, str] = {}
+    for rank, rare in enumerate(by_count):
+        for frequent in by_count[:rank]:
+            is_rare = counts[rare] <= MAX_RARE and counts[frequent] >= MIN_RATIO * counts[rare]
+            one, other = folded(names[rare]), folded(names[frequent])
+            if one == other or (is_rare and is_one_edit(one, other)):
+                meant.setdefault(names[rare], names[frequent])
+    return meant
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(
+        st.text("ab", min_size=4, max_size=5) | st.text("ab1B_", max_size=7),
+        st.sampled_from([0, 1, 2, 3, 10, 19, 20, 21]),
+        max_size=24,
+    )
+)
+@example({"11a11": 1, "1111": 10})
+def test_findings_are_those_of_comparing_every_name_with_all_others(counts: dict[str, int]) -> None:
+    names, audit = list(counts), Audit()
+    note_misspelt(names, _entries(dict(enumerate(counts.values()))), audit)
+    told = [found.message.split(" ") for found in audit.findings]
+
+    assert {words[1]: words[words.index("like") + 2] for words in told} == _meant(names, list(counts.values()))
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
