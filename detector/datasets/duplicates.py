@@ -23,6 +23,7 @@ from torch import Tensor
 
 from detector.datasets.listing import Dataset, Original
 from detector.findings import Finding
+from detector.text_files import printable
 
 _SIDE = 16
 MIN_AGREEMENT = 0.8  # share of the bits
@@ -131,10 +132,11 @@ def similar_images(dataset: Dataset) -> list[Finding]:
 
 def _finding(place: Place, earlier: Place, agreement: float) -> Finding:
     image, other, split, other_split = place.original.image, earlier.original.image, place.split, earlier.split
+    message = f"in {split}: looks almost like {other} in {other_split} ({agreement:.0%} alike); both kept"
     return Finding(
         kind="similar_image" if split == other_split else "similar_leak",
         file=str(image),
         line=None,
-        message=f"in {split}: looks almost like {other} in {other_split} ({agreement:.0%} alike); both kept",
+        message=printable(message),
         images=(str(image), str(other)),
     )

@@ -13,6 +13,7 @@ from detector.datasets.audit import overlapping
 from detector.datasets.duplicates import Place, all_places, look_of, pixel_digest, similar_pairs
 from detector.datasets.listing import Dataset, Original
 from detector.findings import Box, Finding
+from detector.text_files import printable
 
 _KEPT_FIRST = ("test", "val", "train")  # what is measured on keeps its images, so that scores still compare
 _LEFT_OUT = ("outside", "no_area", "repeated_box", "unreadable", "clipped", "size_mismatch", "listed_twice", "crowd")
@@ -116,4 +117,4 @@ def _left_out(place: Place, kept: Place, what: str) -> Finding:
     kind = ("leak" if is_leak else "same_image") if is_same else "similar_leak"
     labels = "" if place.original.boxes == kept.original.boxes else "; their boxes differ, those of the other stay"
     message = f"in {place.split}: {what} {other} in {kept.split}{labels}; left out"
-    return Finding(kind=kind, file=image, line=None, message=message, images=(image, other))
+    return Finding(kind=kind, file=image, line=None, message=printable(message), images=(image, other))

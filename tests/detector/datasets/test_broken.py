@@ -10,6 +10,7 @@ import pytest
 
 from detector.auditing import audit
 from detector.findings import KINDS, Severity
+from evolve.run.auditing import Auditing
 from tests.detector.datasets.damages import (
     COCO,
     LISTING,
@@ -129,6 +130,21 @@ def test_a_data_set_that_is_whole_has_only_too_few_images(format_name: str, tmp_
 
 def test_every_kind_of_finding_is_among_these_cases() -> None:
     assert {kind for kind, _, _ in CASES} | {"few_images"} == set(KINDS)
+
+
+@pytest.mark.parametrize("letter", ["\n", "\x85", "\u2028"])
+def test_findings_of_images_with_line_breaks_in_their_names_have_one_line(letter: str, tmp_path: Path) -> None:
+    root = whole(tmp_path, YOLO)
+    every(
+        picture(f"images/train/b{letter}.jpg", scene(0), quality=40),
+        picture(f"images/val/h{letter}.jpg", scene(2), quality=40),
+        copy("images/train/d.jpg", f"images/train/a{letter}.jpg"),
+    )(root)
+    auditing = Auditing(str(root), image_size=64)
+    found = [*auditing.result.findings, *auditing.fix(tmp_path / "fixed").done]
+
+    assert {"similar_image", "similar_leak", "same_image"} <= {finding.kind for finding in found}
+    assert all(finding.message.isprintable() for finding in found)
 
 
 def test_everything_at_once_is_found_at_once(tmp_path: Path) -> None:
