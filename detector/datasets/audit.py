@@ -113,6 +113,10 @@ class Audit:
         if self._skip_unreadable:
             self.finding("unreadable", image, None, f"{message}; left out", images=[image])
 
+    def is_unreadable(self, image: Path) -> bool:
+        """Whether an image was noted as one that cannot be read."""
+        return image in self._unreadable
+
     def finding(
         self,
         kind: str,

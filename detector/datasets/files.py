@@ -222,9 +222,12 @@ def _refuse_empty(
 ) -> None:
     for split, items in kept.items():
         if not items and entries[split]:
-            images = sorted({str(entry.image) for entry in entries[split]})
-            shown = ", ".join(images[:10]) + (", ..." if len(images) > 10 else "")
-            message = f"none of the {len(images)} images in {split} can be read ({shown}); allowed: at least one"
+            images = sorted({entry.image for entry in entries[split]})
+            shown = ", ".join(map(str, images[:10])) + (", ..." if len(images) > 10 else "")
+            labels = "" if all(map(audit.is_unreadable, images)) else " and has labels that can be understood"
+            message = (
+                f"none of the {len(images)} images in {split} can be read{labels} ({shown}); allowed: at least one"
+            )
             audit.refused(source, DataError(f"{source}: {message}"))
 
 

@@ -132,6 +132,17 @@ def test_every_kind_of_finding_is_among_these_cases() -> None:
     assert {kind for kind, _, _ in CASES} | {"few_images"} == set(KINDS)
 
 
+@pytest.mark.parametrize("broken", ["ghi", "hi"])
+def test_a_split_whose_labels_are_broken_is_not_said_to_have_no_readable_image(broken: str, tmp_path: Path) -> None:
+    root = whole(tmp_path, YOLO)
+    for stem in "ghi":
+        file = root / (f"labels/val/{stem}.txt" if stem in broken else f"images/val/{stem}.jpg")
+        file.write_bytes(b"x")
+    (told,) = [found.message for found in audited(root).findings if found.kind == "unusable"]
+
+    assert told.startswith("none of the 3 images in val can be read and has labels that can be understood (")
+
+
 @pytest.mark.parametrize("letter", ["\n", "\x85", "\u2028"])
 def test_findings_of_images_with_line_breaks_in_their_names_have_one_line(letter: str, tmp_path: Path) -> None:
     root = whole(tmp_path, YOLO)
