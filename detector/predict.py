@@ -82,9 +82,12 @@ class Detector(nn.Module):
                 where None.
 
         Raises:
-            ValueError: A tensor is not such an image, or a number is outside 0..1.
+            ValueError: It is no batch and no list, a tensor is not such an image, or a number is outside 0..1.
             UnreadableImagesError: A file cannot be read as an image; a ValueError.
         """
+        if isinstance(images, str | bytes) or not isinstance(images, Tensor | Sequence):
+            allowed = "a batch (N, 3, height, width), or a list of images and image files"
+            raise ValueError(f"images: {images!r:.200}; allowed: {allowed}")
         overlap = self.source.plan.nms_iou if nms_iou is None else nms_iou
         for name, value in (("min_score", min_score), ("nms_iou", overlap)):
             if not 0 <= value <= 1:

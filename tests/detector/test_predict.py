@@ -94,6 +94,14 @@ def test_a_tensor_that_is_no_image_is_refused(image: torch.Tensor, found: str, w
         load_detector(weights)([image])
 
 
+@pytest.mark.parametrize("images", ["a.png", Path("a.png"), b"a.png"], ids=["text", "path", "bytes"])
+def test_what_is_no_list_is_refused_with_what_is_allowed(images: object, weights: Path) -> None:
+    message = f"images: {images!r}; allowed: a batch (N, 3, height, width), or a list of images and image files"
+
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_detector(weights)(images)
+
+
 def test_a_score_outside_0_to_1_is_refused(weights: Path) -> None:
     with pytest.raises(ValueError, match=r"min_score: 25 is outside 0..1"):
         load_detector(weights)([], min_score=25)
