@@ -25,7 +25,7 @@ class LaneSpec:
             and shares with the first what lanes of one population share.
         epochs: Epochs after which it ends, counted from the training's beginning; None for all of the plan's.
         seed: Seed of the lane's first weights.
-        data_seed: Seed of image order, augmentation and rendering; None for the plan's.
+        data_seed: Seed of image order, augmentation, and the choice of a share of the images; None for the plan's.
         checkpoint: File written after each epoch, the one before it kept; None for none.
         start: State to go on from; one without a checkpoint for a training from its beginning.
         origin: Text that is written to the checkpoint, for whoever looks for something to go on from.

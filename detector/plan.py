@@ -56,7 +56,8 @@ class TrainingPlan:
         device: torch's name of the device, such as cpu or cuda:0.
         anchors: Where anchors come from: kmeans over the training labels, or published.
         precision: Number type of a pass: float32, float64, or autocast to bfloat16 or float16.
-        data_seed: Seed of image order, augmentation and rendering.
+        data_seed: Seed of image order, augmentation, and the choice of a share of the images; scenes are rendered by
+            the seed of the data set.
         weights: File of weights that all lanes start from, ours or darknet's; empty for random ones.
         weights_sha256: Checksum that the file must have, in hexadecimal; empty for any.
         freeze: What of the network is not trained: none, backbone, or a number of leading layers.

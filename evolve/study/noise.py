@@ -25,8 +25,8 @@ class Levels(NamedTuple):
 
     Attributes:
         initialisation: Seed of the first weights.
-        order: Seed of image order, augmentation and rendering.
-        split: Seed of which images are trained on, where the data leave that open.
+        order: Seed of image order, augmentation, and the choice of a share of the images.
+        split: Seed of which images are trained on, where the data leave that open, and of rendered training scenes.
     """
 
     initialisation: int
@@ -38,8 +38,8 @@ class Noise(Definition):
     """What equal trainings are crossed over.
 
     Attributes:
-        sources: Two or three of initialisation, order and split; split is which images are trained on, and may be
-            varied where the data set does not say that itself.
+        sources: Two or three of initialisation, order and split; split is which images or rendered scenes are
+            trained on, and may be varied where the data set does not say that itself.
         levels: Number of seeds of each source, 2 to 10.
     """
 
