@@ -210,7 +210,7 @@ class Population:
         return torch.where(is_asked_T, critical_ratios(loss_at, loss_T), nan)
 
     def skip(self, slot: int) -> bool:
-        """Drops the gradient of a lane whose measurement is not finite.
+        """Drops the gradient of a lane whose loss is finite and whose gradient is not.
 
         Returns:
             Whether that was an overflow of the loss scale, now halved, and not the lane's own doing.
@@ -262,7 +262,7 @@ class Population:
             self._network.load_lane(new_slot, old.lane_state(old_slot))
         if kept:
             for parameter, before in zip(self._network.parameters(), old.parameters(), strict=True):
-                if before.grad is None:  # frozen
+                if before.grad is None:  # frozen, or empty in all lanes
                     continue
                 parameter.grad = torch.zeros_like(parameter)
                 for new_slot, old_slot in enumerate(kept):

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import replace
 from functools import partial
+from math import isfinite
 
 from detector import checkpoint
 from detector.ahead import BatchesAhead, loading_threads
@@ -342,7 +343,8 @@ class Trainer:
                 ended.append(lane)
                 yield self._stop_record(lane, lane.step_of(place))
             elif not values.is_finite:
-                if not self._population.skip(slot):
+                # The loss scale multiplies gradients alone, so a loss that is no number is the lane's own doing.
+                if not (isfinite(values.loss) and self._population.skip(slot)):
                     ended.append(lane)
                     step = lane.step_of(place)
                     yield LaneEnded(lane=lane.number, step=step, cause=EndCause.DIVERGED, reason=_reason(values))

@@ -182,7 +182,8 @@ def _outgrew(course: Course) -> bool:
 def half_precision(course: Course) -> Explanation | None:
     """Activations or gradients leave the range of float16, in which 65 504 is the largest number.
 
-    The loss scale has then been halved down to 1, a step each, and still there is an overflow.
+    Of activations the loss then is no number, and ends the training at once; for gradients the loss scale has been
+    halved down to 1, a step each, and still they overflow.
 
     Source: Micikevicius et al. 2018, Mixed Precision Training, section 3.2.
     """

@@ -285,6 +285,18 @@ def test_an_overflow_of_the_loss_scale_skips_the_step_and_halves_the_scale_witho
     assert isinstance(records[-1], LaneEnded) and not records[-1].is_diverged
 
 
+def test_a_loss_that_is_no_number_ends_a_lane_in_half_precision_as_in_single() -> None:
+    ends = []
+    for precision in ("float16", "float32"):
+        run = trainer(DIFFERENT[:1], replace(PLAN, precision=precision, epochs=1))
+        run._population._network.lane_state(0)["blocks.0.conv.weight"].fill_(float("nan"))
+        ends.append(list(run.fit())[-1])
+
+    assert ends[0] == ends[1]
+    assert isinstance(ends[0], LaneEnded) and ends[0].is_diverged
+    assert (ends[0].step, ends[0].reason) == (0, "box and obj and noobj and cls loss is not finite")
+
+
 def test_training_on_digits_learns() -> None:
     data = few_scenes(train=64, val=16)
     values = Hyperparameters(lr0=0.02, box=2.0, assign_iou=0.3, warmup_epochs=0.5, warmup_bias_lr=0.02)
