@@ -95,7 +95,8 @@ def _suppress(boxes_NK4: Tensor, scores_NKC: Tensor, nms_iou: float, min_score: 
     image, score, index = image[keep], top.values[keep], top.indices[keep]
     box = boxes_NK4[image, index // num_classes].nan_to_num(0.0).clamp(0, 1)
     klass = index % num_classes
-    kept = batched_nms(box.float(), score.float(), image * num_classes + klass, nms_iou)
+    # Groups are told apart by large offsets, beside which float32 keeps too little of a fraction.
+    kept = batched_nms(box.double(), score.double(), image * num_classes + klass, nms_iou)
     return Detections(image_K=image[kept], boxes_K4=box[kept], scores_K=score[kept], classes_K=klass[kept])
 
 

@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from detector.metrics import Detections, Evaluator, detect
 
@@ -137,6 +139,26 @@ def test_a_faint_object_is_found_beside_a_crowd_that_many_places_see_at_once() -
 
     assert len(boxes.scores_K) == 121
     assert boxes.scores_K.min() == pytest.approx(1 / (1 + math.e**2))
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=15, deadline=None)
+def test_what_is_found_in_an_image_is_the_same_whatever_its_place_in_the_batch_and_the_number_of_its_class(
+    seed: int,
+) -> None:
+    torch.manual_seed(seed)
+    crowd = torch.full((1, 1, 3, 12, 12, 85), -20.0)  # boxes that overlap more or less than 0.45
+    crowd[..., :5] = torch.randn(1, 1, 3, 12, 12, 5)
+    crowd[..., 5] = 3.0
+    last = torch.full((16, *crowd.shape[1:]), -20.0)
+    last[-1] = crowd[0]
+    last[-1, ..., [5, 84]] = last[-1, ..., [84, 5]]
+    sizes = [torch.rand(3, 2) / 12 + 1 / 12]
+
+    alone, among = (detect([raw], sizes, nms_iou=0.45, min_score=0.3) for raw in (crowd, last))
+
+    assert (set(alone.classes_K.tolist()), set(among.classes_K.tolist())) == ({0}, {79})
+    torch.testing.assert_close(among.boxes_K4, alone.boxes_K4)
 
 
 def test_a_network_that_answers_nan_detects_nothing() -> None:
