@@ -39,6 +39,7 @@ class SpikeGuard:
         answer = self._answer(self._history.deviations(norm) > self._most)
         self._history = self._history.having(norm, most=self._most)
         if answer.goes_back and self._kept:
+            self._kept = self._kept[:1]  # what came later is of a way that is left
             go_back(self._kept[0])  # at least so many updates ago, or as long as there were any
         if not answer.makes_update:
             return False

@@ -68,6 +68,22 @@ def test_a_lane_goes_back_by_as_many_updates_as_were_asked_for_and_at_most_twice
     assert went_back == [state("10")]  # kept before updates 0, 5, 10 and 15
 
 
+def test_a_lane_that_went_back_does_not_return_to_the_way_it_left() -> None:
+    guard = SpikeGuard(replace(RESTLESS, spike_z=6.0, spike_decay=0.9, spike_warmup=3.0, rewind_steps=5.0))
+    went_back: list[State] = []
+
+    def updates(numbers: range, *, way: str) -> None:
+        for number in numbers:
+            assert guard.makes_update(10.0 + number % 2, lambda at=number: state(f"{at} {way}"), went_back.append)
+
+    updates(range(14), way="left")
+    guard.makes_update(1e6, lambda: state("never"), went_back.append)
+    updates(range(14, 17), way="taken")
+    guard.makes_update(1e6, lambda: state("never"), went_back.append)
+
+    assert went_back == [state("5 left"), state("5 left")]
+
+
 def test_a_lane_that_only_skips_keeps_nothing_and_never_goes_back() -> None:
     guard = SpikeGuard(replace(RESTLESS, on_spike="skip", spike_warmup=2.0))
     went_back: list[State] = []
