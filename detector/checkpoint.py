@@ -31,6 +31,8 @@ STALE_SECONDS = 600.0
 # A resumed training may run elsewhere or be measured in another way, but must otherwise be the one that was stopped.
 _FREE_TO_CHANGE = {"device", "nms_iou", "weights"}  # of the weights it started from, the checksum counts
 _NOTHING: Mapping[int, Hyperparameters] = {}
+_ZIP = b"PK\x03\x04"  # how files of torch begin
+_DAMAGED = "is damaged, or of another program"
 
 
 class CheckpointError(ValueError):
@@ -210,10 +212,8 @@ def load(path: Path, device: str = "cpu") -> Checkpoint:
     Raises:
         CheckpointError: The file is missing, damaged, or not a checkpoint of this format.
     """
+    content = _content(path, device=device)
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
-        if (found := content.get("format")) != FORMAT:
-            raise CheckpointError(f"{path}: checkpoint format is {found!r}, not {FORMAT}: written by another version")
         if content.pop("checksum", None) != _checksum(content):
             raise CheckpointError(f"{path}: is damaged: its checksum is not that of its content")
         del content["format"]
@@ -222,9 +222,8 @@ def load(path: Path, device: str = "cpu") -> Checkpoint:
         loaded = Checkpoint(**content)
     except CheckpointError:
         raise
-    except Exception as error:  # torch raises many kinds for files that are no checkpoints
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{path}: not a readable checkpoint: {reason}") from error
+    except Exception as error:  # what a damaged or newer file holds may be of any kind
+        raise _refusal(path, (str(error) or type(error).__name__).splitlines()[0]) from error
     if broken := _not_finite(loaded.averaged_weights) or _not_finite(loaded.weights):
         raise CheckpointError(f"{path}: weights {broken} are not finite")
     return loaded
@@ -234,14 +233,38 @@ def origin_of(path: Path) -> str:
     """The origin that a checkpoint carries, read without its tensors and unchecked.
 
     Raises:
-        CheckpointError: The file is missing, or not a checkpoint.
+        CheckpointError: The file is missing, or not a checkpoint of this format.
     """
+    return str(_content(path, device="cpu", is_mapped=True).get("origin", ""))
+
+
+def is_file_of_ours(path: Path) -> bool:
+    """Whether a file begins as those that trainings write; what cannot be read does not."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return str(content["origin"])
-    except Exception as error:  # torch raises many kinds for files that are no checkpoints
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{path}: not a readable checkpoint: {reason}") from error
+        with path.open("rb") as file:
+            return file.read(len(_ZIP)) == _ZIP
+    except (OSError, ValueError):
+        return False
+
+
+def _content(path: Path, *, device: str, is_mapped: bool = False) -> dict[str, Any]:
+    """What a checkpoint's file holds, unchecked."""
+    try:
+        content = torch.load(path, map_location=device, weights_only=True, mmap=is_mapped)
+    except OSError as error:
+        raise _refusal(path, error.strerror or str(error)) from None
+    except Exception:  # torch raises many kinds, and advises to run what is in the file
+        raise _refusal(path, _DAMAGED if is_file_of_ours(path) else "is no file that evolve wrote") from None
+    if not isinstance(content, dict) or "format" not in content:
+        raise _refusal(path, _DAMAGED)
+    if (found := content["format"]) != FORMAT:
+        raise CheckpointError(f"{path}: checkpoint format is {found!r}, not {FORMAT}: written by another version")
+    return content
+
+
+def _refusal(path: Path, reason: str) -> CheckpointError:
+    allowed = "allowed: checkpoints and weights that evolve wrote"
+    return CheckpointError(f"{path}: not a readable checkpoint: {reason}; {allowed}")
 
 
 def latest(

@@ -21,7 +21,6 @@ from detector.plan import TrainingPlan
 
 # What raw outputs mean to its yolo layers, unless a cfg says more, and what its networks are made of.
 DARKNETS = Hyperparameters(coding="exp", class_loss="bce", normalisation="batch", head="coupled")
-_ZIP = b"PK\x03\x04"  # how files of torch begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,21 +55,12 @@ def sha256_of(path: Path) -> str:
 
 def model_of(path: Path) -> str:
     """Name of the network whose weights a file holds; empty where it does not say, as darknet's and damaged ones."""
-    if not is_file_of_ours(path):
+    if not checkpoint.is_file_of_ours(path):
         return ""
     try:
         return checkpoint.load(path).plan.model
     except checkpoint.CheckpointError:
         return ""  # what is wrong with it is said when a training starts from it
-
-
-def is_file_of_ours(path: Path) -> bool:
-    """Whether a file begins as those that trainings write; what cannot be read does not."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_ZIP)) == _ZIP
-    except (OSError, ValueError):
-        return False
 
 
 def load_start(plan: TrainingPlan, names: Sequence[str], values: Hyperparameters) -> Start:
@@ -97,7 +87,7 @@ def load_start(plan: TrainingPlan, names: Sequence[str], values: Hyperparameters
         raise WeightsError(
             f"{path}: is not the file this began with: its SHA-256 is {found}, not {plan.weights_sha256}"
         )
-    start = (_ours if is_file_of_ours(path) else _darknets)(path, plan, names, values)
+    start = (_ours if checkpoint.is_file_of_ours(path) else _darknets)(path, plan, names, values)
     if missing := sorted(_rows_within(rows, num_frozen) - {_row_of(name) for name in start.state}):
         raise WeightsError(f"{path}: lacks layer {missing[0]}, which is to be frozen (freeze: {plan.freeze})")
     frozen = f"; layers 0 to {num_frozen - 1} are frozen" if num_frozen else ""

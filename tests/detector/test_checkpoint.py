@@ -1,7 +1,9 @@
 """Checkpoints: whole or not at all, and nothing in them is run."""
 
+import io
 import os
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,18 +64,48 @@ class Malice:
         return (Path("/nonexistent-marker").touch, ())
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps(Malice())])
-def test_a_damaged_or_hostile_file_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+NOT_OURS, DAMAGED = "is no file that evolve wrote", "is damaged, or of another program"
+
+
+def of_another_program(content: object) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("read", [checkpoint.load, checkpoint.origin_of])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", NOT_OURS),
+        (b"epochs: 3", NOT_OURS),
+        (b"not a checkpoint", NOT_OURS),
+        (pickle.dumps(Malice()), NOT_OURS),
+        (b"PK\x03\x04 and no more", DAMAGED),
+        (of_another_program({"model": Malice()}), DAMAGED),
+        (of_another_program({"epoch": 3}), DAMAGED),
+        (of_another_program([1, 2]), DAMAGED),
+    ],
+)
+def test_a_damaged_or_hostile_file_is_refused_by_name_and_nobody_is_advised_to_read_it_all_the_same(
+    tmp_path: Path, content: bytes, reason: str, read: Callable[[Path], object]
+) -> None:
     path = tmp_path / "bad.pt"
     path.write_bytes(content)
 
-    with pytest.raises(CheckpointError, match=r"bad\.pt: not a readable checkpoint"):
-        checkpoint.load(path)
+    with pytest.raises(CheckpointError) as error:
+        read(path)
+
+    allowed = "allowed: checkpoints and weights that evolve wrote"
+    assert str(error.value) == f"{path}: not a readable checkpoint: {reason}; {allowed}"
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"none\.pt"):
-        checkpoint.load(tmp_path / "none.pt")
+@pytest.mark.parametrize("read", [checkpoint.load, checkpoint.origin_of])
+def test_a_missing_file_is_named_once(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    with pytest.raises(CheckpointError) as error:
+        read(tmp_path / "none.pt")
+
+    assert str(error.value).startswith(f"{tmp_path / 'none.pt'}: not a readable checkpoint: No such file or directory;")
 
 
 def latest(path: Path, *, origin: str = "", last_epoch: int | None = None) -> Found:
