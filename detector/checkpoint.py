@@ -186,10 +186,12 @@ def carry_over(source: Path, target: Path, values: Hyperparameters) -> None:
         CheckpointError: The checkpoint cannot be read, or a choice differs.
         OSError: The disk is full or the folder cannot be written.
     """
+    found = load(source)
     try:
-        save(under(load(source), values), target)
+        carried = under(found, values)
     except ValueError as error:
         raise CheckpointError(f"{source}: {error}") from None
+    save(carried, target)
 
 
 def under(found: Checkpoint, values: Hyperparameters) -> Checkpoint:

@@ -217,3 +217,12 @@ def test_a_checkpoint_is_carried_over_to_other_numbers_and_to_no_other_choice(tm
     assert torch.equal(loaded.weights["a"], torch.arange(3.0))
     with pytest.raises(CheckpointError, match=r"can only be carried over to other numbers: optimizer was 'sgd'"):
         checkpoint.carry_over(tmp_path / "a.pt", tmp_path / "c.pt", replace(heir, optimizer="adamw"))
+
+
+def test_a_damaged_checkpoint_that_is_carried_over_is_named_once(tmp_path: Path) -> None:
+    (tmp_path / "a.pt").write_bytes(b"")
+
+    with pytest.raises(CheckpointError) as error:
+        checkpoint.carry_over(tmp_path / "a.pt", tmp_path / "b.pt", Hyperparameters())
+
+    assert str(error.value).count("a.pt") == 1
