@@ -122,15 +122,26 @@ class Detector(nn.Module):
         scores_K, classes_K = found.scores_K.cpu(), found.classes_K.cpu()
         for number, image in enumerate(seen):
             own = image_K == number
-            boxes = from_letterbox(boxes_K4[own], size=image.size, image_size=self.image_size)
-            yield Prediction(size=image.size, boxes_K4=boxes, scores_K=scores_K[own], classes_K=classes_K[own])
+            yield Prediction(
+                size=image.size,
+                boxes_K4=image.in_pixels(boxes_K4[own]),
+                scores_K=scores_K[own],
+                classes_K=classes_K[own],
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Seen:
-    """An image as the network sees it, and its size in pixels before."""
+    """An image as the network sees it.
+
+    Attributes:
+        square: The image on its square, uint8, (3, S, S).
+        laid: Width and height in pixels of what was resized onto the square, which of a file may be shrunk.
+        size: Width and height in pixels of the image before that.
+    """
 
     square: Tensor
+    laid: tuple[int, int]
     size: tuple[int, int]
 
     @classmethod
@@ -144,7 +155,13 @@ class _Seen:
             picture = read_picture(Path(image), longest=longest_kept(image_size))
             pixels, size = picture.image, picture.size
         sample = Sample(image=pixels, boxes_M4=torch.zeros(0, 4), labels_M=torch.zeros(0, dtype=torch.int64))
-        return cls(square=letterbox(sample, image_size).image, size=size)
+        return cls(square=letterbox(sample, image_size).image, laid=(sample.width, sample.height), size=size)
+
+    def in_pixels(self, boxes_K4: Tensor) -> Tensor:
+        """Boxes that are fractions of the square, in pixels of the image as it was before it was shrunk."""
+        laid_K4 = from_letterbox(boxes_K4, size=self.laid, image_size=self.square.shape[-1]).double()
+        whole, laid = laid_K4.new_tensor(self.size * 2), laid_K4.new_tensor(self.laid * 2)
+        return (laid_K4 * whole / laid).to(boxes_K4.dtype)
 
 
 def load_detector(path: Path, device: str = "cpu") -> Detector:

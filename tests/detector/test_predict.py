@@ -15,7 +15,10 @@ from torchvision.ops import box_iou
 
 from detector import checkpoint, load_detector
 from detector.datasets import Sample, open_dataset
+from detector.datasets.pictures import longest_kept, read_picture
 from detector.letterbox import from_letterbox, letterbox
+from detector.metrics import Detections
+from detector.predict import Detector
 from tests.places import ROOT
 from tests.processes import environment
 from tests.trained import VALUES
@@ -79,6 +82,28 @@ def test_boxes_come_back_from_the_square_to_where_they_were(size: tuple[int, int
     back = from_letterbox(square.boxes_M4 / 64, size=size, image_size=64)
 
     torch.testing.assert_close(back, boxes, atol=1e-3 * max(size), rtol=0)
+
+
+@pytest.mark.parametrize("size", [(640, 427), (427, 640), (3000, 2000), (1000, 3), (37, 91)])
+def test_a_box_around_all_of_a_file_comes_back_as_its_size(
+    size: tuple[int, int], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", size).save(tmp_path / "a.png")
+    picture = read_picture(tmp_path / "a.png", longest=longest_kept(64)).image
+    whole = torch.tensor([[0.0, 0.0, picture.shape[2], picture.shape[1]]])
+    square = letterbox(Sample(image=picture, boxes_M4=whole, labels_M=torch.zeros(1, dtype=torch.int64)), 64)
+    around = Detections(
+        image_K=torch.zeros(1, dtype=torch.int64),
+        boxes_K4=square.boxes_M4 / 64,
+        scores_K=torch.ones(1),
+        classes_K=torch.zeros(1, dtype=torch.int64),
+    )
+    monkeypatch.setattr(Detector, "detect", lambda *_, **__: around)
+
+    (found,) = load_detector(weights)([tmp_path / "a.png"])
+
+    assert found.size == size
+    torch.testing.assert_close(found.boxes_K4, torch.tensor([[0.0, 0.0, *size]]))
 
 
 @pytest.mark.parametrize(
