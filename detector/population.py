@@ -34,7 +34,8 @@ from detector.tracing import Trace, tracing
 
 FIRST_LOSS_SCALE = 2.0**14
 SCALE_GROWTH_STEPS = 200
-_SPIKES = "spikes"  # key of what a lane remembers of them, beside its optimizer's
+# Keys of what a lane remembers beside its optimizer's: of spikes, and of overflows.
+_SPIKES, _GOOD_STEPS = "spikes", "good_steps"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ class Population:
         )
         self._values: list[Hyperparameters] = []
         self._optimizers: LaneOptimizers  # of the network, from its first lanes on
-        self._good_steps: list[int] = []
+        self._good_steps: list[int] = []  # updates since the last overflow of the loss scale
         self._guards: list[SpikeGuard | None] = []
         self._norms: list[float] = []  # of the gradients of the last `measure`
 
@@ -130,7 +131,6 @@ class Population:
         check_lanes_agree([self._shared, values])
         weights, optimizer = self.lane_state(slot)
         self._values[slot] = values
-        self._good_steps[slot] = 0
         self._guards[slot] = guards_of([values])[0]
         self._losses.take(self._values)
         self._renew_optimizers(range(self.num_lanes))
@@ -317,12 +317,14 @@ class Population:
     def lane_state(self, slot: int) -> tuple[dict[str, Tensor], dict[str, object]]:
         """Copies on the CPU of a lane's weights and of its optimizer's state."""
         weights, optimizer = self._state(slot)
+        optimizer[_GOOD_STEPS] = self._good_steps[slot]
         guard = self._guards[slot]
         return weights, optimizer if guard is None else optimizer | {_SPIKES: guard.state()}
 
     def load_lane(self, slot: int, weights: dict[str, Tensor], optimizer: dict[str, object]) -> None:
         """Takes back what `lane_state` gave."""
         self._load(slot, (weights, optimizer))
+        self._good_steps[slot] = int(str(optimizer.get(_GOOD_STEPS, 0)))  # which older files have not
         guard, state = self._guards[slot], optimizer.get(_SPIKES)
         if guard is not None and isinstance(state, Mapping):
             guard.load_state(state)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from detector import checkpoint
+from detector import checkpoint, population
 from detector.checkpoint import CheckpointError, Found
 from detector.hyperparameters import Hyperparameters
 from detector.observations import PicturesTaken
@@ -295,6 +295,27 @@ def test_a_loss_that_is_no_number_ends_a_lane_in_half_precision_as_in_single() -
     assert ends[0] == ends[1]
     assert isinstance(ends[0], LaneEnded) and ends[0].is_diverged
     assert (ends[0].step, ends[0].reason) == (0, "box and obj and noobj and cls loss is not finite")
+
+
+def test_the_loss_scale_of_a_resumed_lane_grows_at_the_step_at_which_it_would_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(population, "SCALE_GROWTH_STEPS", 4)  # an epoch has three
+    monkeypatch.setattr(population, "FIRST_LOSS_SCALE", 64.0)  # far from an overflow
+    plan, data = replace(PLAN, precision="float16"), few_scenes("digits-3", train=12, val=4, test=4)
+    lane = LaneSpec(values=DIFFERENT[0], checkpoint=tmp_path / "lane.pt")
+    list(Trainer(plan, data, [lane]).fit())
+    straight = checkpoint.load(tmp_path / "lane.pt")
+    first = checkpoint.load(checkpoint.before_path(tmp_path / "lane.pt"))
+    from_older = replace(first, optimizer={k: v for k, v in first.optimizer.items() if k != "good_steps"})
+
+    scales = []
+    for start in (first, from_older):
+        list(Trainer(plan, data, [replace(lane, start=Found(checkpoint=start))]).fit())
+        scales.append(checkpoint.load(tmp_path / "lane.pt").optimizer["loss_scale"])
+
+    assert [stored.optimizer["loss_scale"] for stored in (first, straight)] == [64, 128]
+    assert scales == [128, 64]
 
 
 def test_training_on_digits_learns() -> None:
