@@ -144,10 +144,14 @@ def link(source: Path, target: Path) -> None:
     """
     partial = target.with_name(f"{target.stem}.{uuid.uuid4().hex[:12]}.partial")
     try:
-        partial.hardlink_to(source)
-    except OSError:  # a file system without links
-        shutil.copyfile(source, partial)
-    partial.replace(target)
+        try:
+            partial.hardlink_to(source)
+        except OSError:  # a file system without links
+            shutil.copyfile(source, partial)
+        partial.replace(target)
+    finally:  # a rename onto the same file does nothing
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def remove_stale(path: Path, *, now: float | None = None) -> None:

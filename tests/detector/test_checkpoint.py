@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,37 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(
         checkpoint.save(a_checkpoint(), path)
 
     assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_second_name_that_is_there_already_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path, second = tmp_path / "a.pt", tmp_path / "b.pt"
+    checkpoint.save(a_checkpoint(), path)
+
+    for _ in range(2):
+        checkpoint.link(path, second)
+
+    assert sorted(tmp_path.iterdir()) == [path, second]
+
+
+def test_a_second_name_that_cannot_be_given_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.pt"
+    checkpoint.save(a_checkpoint(), path)
+
+    def full_disk(_source: Path, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    def no_links(_self: Path, _target: Path) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    monkeypatch.setattr(shutil, "copyfile", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.link(path, tmp_path / "b.pt")
+
     assert list(tmp_path.iterdir()) == [path]
 
 
