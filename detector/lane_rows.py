@@ -97,10 +97,6 @@ class LaneRows:
             parts.append((value if len(order) == 1 else value.permute(order)).reshape(self._lanes, -1))
         return parts
 
-    def matrix(self, like: Tensor) -> Tensor:
-        """Zeros of shape (T, P), with the type and device of a tensor."""
-        return like.new_zeros(self._lanes, self.num_columns)
-
     def named(self, row_P: Tensor) -> dict[str, Tensor]:
         """Views of a row by name, of the shapes that a one-lane network has and in their layout."""
         views = {}

@@ -43,9 +43,7 @@ from detector.telemetry import (
     values_of,
 )
 from detector.tracing import Trace
-from detector.watching import (
-    batch_picture,
-)
+from detector.watching import batch_picture
 
 __all__ = ["LaneSpec", "Trainer"]
 
