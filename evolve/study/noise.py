@@ -1,16 +1,16 @@
 """A study of noise: the same hyperparameters trained again and again, crossed over what trainings may differ by.
 
 Every level of a source meets every level of the others: with three levels of three sources 27 trainings. A trial is a
-level of the last source, and its seeds are the combinations of the others, so that trials of several splits of the data
-train apart.
+level of the last source, and its seeds are the combinations of the others. A split is the last one wherever it is
+written, since the data of a trial are opened once, for all of its seeds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from evolve.errors import DefinitionError, Problem, shown
 from evolve.study.definition import Definition, Whole, problems_of
@@ -34,16 +34,21 @@ class Levels(NamedTuple):
     split: int
 
 
+def _split_last(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    return tuple(sorted(sources, key=lambda source: source == "split"))
+
+
 class Noise(Definition):
     """What equal trainings are crossed over.
 
     Attributes:
         sources: Two or three of initialisation, order and split; split is which images or rendered scenes are
-            trained on, and may be varied where the data set does not say that itself.
+            trained on, and may be varied where the data set does not say that itself. It comes last, in whatever order
+            they are written.
         levels: Number of seeds of each source, 2 to 10.
     """
 
-    sources: tuple[Source, ...] = SOURCES
+    sources: Annotated[tuple[Source, ...], AfterValidator(_split_last)] = SOURCES
     levels: Whole = Field(default=3, ge=2, le=10)
 
     @model_validator(mode="after")

@@ -33,6 +33,16 @@ def test_a_source_that_is_not_varied_keeps_seed_0_and_the_last_is_the_trials_num
     assert met == [(0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 1, 0)]
 
 
+@pytest.mark.parametrize("sources", [["split", "order"], ["split", "order", "initialisation"]])
+def test_all_seeds_of_a_trial_have_one_split_wherever_the_file_names_it(sources: list[str]) -> None:
+    found = study({"sources": sources, "levels": 2})
+    assert found.noise is not None
+
+    splits = [{found.noise.levels_of(number, seed).split for seed in found.seeds} for number in range(2)]
+
+    assert splits == [{0}, {1}] and len(found.noise.sources) == len(sources)
+
+
 def test_other_studies_have_one_seed_for_initialisation_and_order_and_the_split_of_always() -> None:
     assert levels_of(None, 5, 7) == (7, 7, 0)
 
