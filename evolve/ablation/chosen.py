@@ -63,7 +63,7 @@ def chosen_arm(found: Compared, fitness: Mapping[int, float], *, trial: int | No
         trial: Number of the trial that a person asks for; None for what is proven, else the baseline.
 
     Returns:
-        The arm; None where no trial that is compared has trained through.
+        The arm; None where no arm is shown to be better, and no trial that is compared has trained through.
     """
     numbers = {arm.name: number for number, arm in reversed([*found.plan.verdicts()])}  # of the first look
     effects = {effect.arm: effect for effect in found.effects}
@@ -71,15 +71,13 @@ def chosen_arm(found: Compared, fitness: Mapping[int, float], *, trial: int | No
         arm = found.plan.arm_of(trial).name
         effect = effects.get(arm) if found.plan.look_of(trial) else None
         return ChosenArm(arm=arm, trial=trial, effect=effect, said=_asked(found, arm, trial, effect))
+    if better := [effect for effect in found.effects if effect.verdict is EffectVerdict.BETTER]:
+        best = max(better, key=lambda effect: effect.mean)
+        said = _of(best.arm, best) + _missing(found)
+        return ChosenArm(arm=best.arm, trial=numbers[best.arm], effect=best, said=said)
     trained = {arm: number for arm, number in numbers.items() if number in fitness}
     if not trained:
         return None
-    better = [arm for arm in trained if arm in effects and effects[arm].verdict is EffectVerdict.BETTER]
-    if better:
-        arm = max(better, key=lambda name: effects[name].mean)
-        return ChosenArm(
-            arm=arm, trial=trained[arm], effect=effects[arm], said=_of(arm, effects[arm]) + _missing(found)
-        )
     highest = max(trained, key=lambda arm: (fitness[trained[arm]], -trained[arm]))
     return _unproven(found, trained, highest, effects.get(highest))
 
@@ -110,7 +108,8 @@ def _of(arm: str, effect: Effect) -> str:
 
 
 def _known(effect: Effect) -> str:
-    return f"{difference_text(effect)}, n {effect.num_seeds}"
+    diverged = f", {effect.diverged} of them diverged" if effect.diverged else ""
+    return f"{difference_text(effect)}, n {effect.num_seeds}{diverged}"
 
 
 def _seeds(found: Compared) -> str:

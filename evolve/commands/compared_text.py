@@ -45,7 +45,8 @@ def compared_of(storage: str, study: Study | None, rows: list[TrialRow]) -> tupl
     fitness = {row.number: row.fitness for row in rows if row.is_trained_through and row.fitness is not None}
     if not found.ablation.confirms and (arm := chosen_arm(found, fitness)) is not None:
         lines.append(f"export  {arm.name}: {arm.said}")
-        has_learned = max(fitness.values()) >= study.thresholds.floor  # else there is nothing to export
+        floor = study.thresholds.floor
+        has_learned = max(fitness.values(), default=floor) >= floor  # else there is nothing to export
         then = "export" if has_learned and not found.missing else then
     return sorted(rows, key=lambda row: row.number < found.plan.num_tuning), lines, then
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -11,8 +12,10 @@ from detector.telemetry import METRICS, EpochMetrics
 from evolve import formatting
 from evolve.analysis import spread_text
 from evolve.errors import EvolveError, StorageError
+from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.run.detection import Weights, write_weights
 from evolve.run.lived import Lived, lived
+from evolve.storage.ablations import trainings_of
 from evolve.storage.database import Storage
 from evolve.study import Study, planning
 from evolve.study.arms import best_text
@@ -30,12 +33,13 @@ class Best:
     Attributes:
         number: Number of the trial within the study, from 0.
         params: Values of the searched hyperparameters by name.
-        fitness: Mean fitness over the seeds on the validation images.
-        metrics: Means over the seeds of precision, recall, map50 and map50_95 by split.
-        seeds: Number of seeds that count.
+        fitness: Mean fitness over the seeds that count on the validation images.
+        metrics: Means over the seeds that count of precision, recall, map50 and map50_95 by split.
+        seeds: Number of seeds that count: those that trained through.
         spread: How far the fitness can be trusted: its interval over the seeds, the values of two seeds, or that there
             is one seed.
         among: Among which trials it is the best; empty where it is the best of all that trained through.
+        lost: Seeds that did not train through, as an arm of an ablation may have some.
     """
 
     number: int
@@ -45,35 +49,45 @@ class Best:
     seeds: int
     spread: str = ""
     among: str = ""
+    lost: tuple[int, ...] = ()
 
 
 def best_of(storage: Storage, study_name: str) -> Best | None:
-    """The best trial of a stored study; None where no trial has trained through."""
+    """The best trial of a stored study; None where no trial has trained through.
+
+    Where every arm of an ablation has lost a seed, it is that of the arm that is shown to be better all the same.
+    """
     number = storage.best(storage.study_id(study_name))
+    if number is None and (study := storage.stored_study(study_name)) is not None and study.ablation is not None:
+        arm = _chosen_arm(storage, study)
+        number = None if arm is None else arm.trial
     return None if number is None else trained_trial(storage, study_name, number)
 
 
 def trained_trial(storage: Storage, study_name: str, number: int) -> Best:
-    """A trial that trained through, as if it were the best of its stored study."""
+    """A trial that trained through with one seed or more, as if it were the best of its stored study."""
     study_id = storage.study_id(study_name)
     trial = storage.optuna.get_all_trials(study_id, deepcopy=False)[number]
-    outcome = storage.outcome(trial._trial_id)
-    assert outcome is not None
-    by_split = {split: storage.records.epochs(trial._trial_id, split=split) for split in ("val", "test")}
-    metrics = {
-        split: _means([epochs[-1] for epochs in by_seed.values()]) for split, by_seed in by_split.items() if by_seed
-    }
     trainings = storage.records.trainings(trial._trial_id)
+    lost = tuple(seed for seed, training in trainings.items() if training.verdict not in TRAINED_THROUGH)
+    by_split = {split: _last_epochs(storage, trial._trial_id, split, lost) for split in ("val", "test")}
+    fitness = [training.fitness for seed, training in trainings.items() if seed not in lost]
     study = storage.stored_study(study_name)
     return Best(
         number=number,
         params=trial.params,
-        fitness=outcome.fitness,
-        metrics=metrics,
+        fitness=fmean(fitness) if lost else storage.fitness(study_id)[number],
+        metrics={split: _means(last) for split, last in by_split.items() if last},
         seeds=len(by_split["val"]),
-        spread=spread_text([training.fitness for training in trainings.values()]),
+        spread=spread_text(fitness),
         among="" if study is None else best_text(study.to_mapping()),
+        lost=lost,
     )
+
+
+def _last_epochs(storage: Storage, trial_id: int, split: str, lost: Collection[int]) -> list[EpochMetrics]:
+    by_seed = storage.records.epochs(trial_id, split=split)
+    return [epochs[-1] for seed, epochs in by_seed.items() if seed not in lost]
 
 
 def _means(last: list[EpochMetrics]) -> dict[str, float]:
@@ -168,7 +182,8 @@ def found_by(storage: Storage, study: Study, folder: Path) -> Found:
         files["hyp"] = str(hyp)
     if best is not None and (nothing is None or not study.space):
         trial = best.number if taken is None or taken.arm is None else taken.arm.trial
-        weights, problems = write_weights(folder, trial, study.seeds_of(trial))
+        lost = best.lost if taken is None else taken.best.lost
+        weights, problems = write_weights(folder, trial, [seed for seed in study.seeds_of(trial) if seed not in lost])
     return Found(
         verdicts={verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))},
         best=best,
@@ -242,7 +257,7 @@ def _taken(storage: Storage, study: Study, best: Best, trial: int | None) -> Tak
     from evolve.storage.confirmations import standing_of  # statistics, of no use to a run that trains
 
     if trial is not None:
-        _check_trained(storage, study.name, trial)
+        _check_trained(storage, study, trial)
     if study.ablation is not None and not study.ablation.confirms:
         return _taken_arm(storage, study, trial)
     if trial is not None and trial != best.number:
@@ -258,14 +273,19 @@ def _taken(storage: Storage, study: Study, best: Best, trial: int | None) -> Tak
 
 
 def _taken_arm(storage: Storage, study: Study, trial: int | None) -> Taken:
-    from evolve.ablation.chosen import chosen_arm
     from evolve.confirmed import Standing
-    from evolve.storage.comparisons import comparison_of
 
-    arm = chosen_arm(comparison_of(storage, study), storage.fitness(storage.study_id(study.name)), trial=trial)
-    assert arm is not None  # the best has trained through
+    arm = _chosen_arm(storage, study, trial)
+    assert arm is not None  # else there is no best
     best, standing = trained_trial(storage, study.name, arm.trial), Standing(said=arm.said)
     return Taken(study=study, best=best, which=arm.name, standing=standing, of="Of ablation", arm=arm)
+
+
+def _chosen_arm(storage: Storage, study: Study, trial: int | None = None) -> ChosenArm | None:
+    from evolve.ablation.chosen import chosen_arm
+    from evolve.storage.comparisons import comparison_of
+
+    return chosen_arm(comparison_of(storage, study), storage.fitness(storage.study_id(study.name)), trial=trial)
 
 
 def _head(storage: Storage, study_name: str, taken: Taken, through: Lived) -> tuple[str, ...]:
@@ -273,12 +293,14 @@ def _head(storage: Storage, study_name: str, taken: Taken, through: Lived) -> tu
     study, best = taken.study, taken.best
     count = f" of {len(storage.verdicts(storage.study_id(study_name)))}"
     trained = f"{taken.which}{count if study.name == study_name else f', trained again in {study.name}'}"
-    seeds = list(study.seeds_of(best.number))
+    seeds = [seed for seed in study.seeds_of(best.number) if seed not in best.lost]
+    lost = formatting.listed([str(seed) for seed in best.lost])
+    without = f", without {lost} (not trained through)" if best.lost else ""
     facts = storage.environment_of(study.name, best.number)
     return (
         f"{taken.of} {study_name}: {trained}{f', {best.among}' if best.among else ''}.",
         *([formatting.capitalised(taken.standing.text)] if taken.standing.text else []),
-        f"Fitness {best.fitness:.4f} on the validation images (weights {_weights(study)}), seeds {seeds}"
+        f"Fitness {best.fitness:.4f} on the validation images (weights {_weights(study)}), seeds {seeds}{without}"
         f"{f': {best.spread}' if len(seeds) > 1 and best.spread else ''}.",
         *(
             f"{split}: {_metric_words(metrics)} (suppression at IoU {study.nms_iou:g})."
@@ -292,14 +314,17 @@ def _head(storage: Storage, study_name: str, taken: Taken, through: Lived) -> tu
     )
 
 
-def _check_trained(storage: Storage, study_name: str, trial: int) -> None:
-    study_id = storage.study_id(study_name)
-    trained = storage.fitness(study_id)
+def _check_trained(storage: Storage, study: Study, trial: int) -> None:
+    study_id = storage.study_id(study.name)
+    trained, verdicts = {*storage.fitness(study_id)}, storage.verdicts(study_id)
+    if study.ablation is not None:  # its arms are compared although a seed of theirs is lost
+        ended = trainings_of(storage.engine, study.name)
+        trained |= {one.trial for one in ended if one.verdict in TRAINED_THROUGH and one.trial in verdicts}
     if trial not in trained:
-        verdict = storage.verdicts(study_id).get(trial)
+        verdict = verdicts.get(trial)
         what = "there is none, or it has not ended" if verdict is None else f"it is {verdict}"
-        allowed = formatting.listed([str(number) for number in trained], limit=20)
-        raise EvolveError(f"study {study_name}: trial {trial}: {what}; trained through: {allowed or 'none'}")
+        allowed = formatting.listed([str(number) for number in sorted(trained)], limit=20)
+        raise EvolveError(f"study {study.name}: trial {trial}: {what}; trained through: {allowed or 'none'}")
 
 
 def _changes_text(through: Lived) -> tuple[str, ...]:

@@ -35,6 +35,10 @@ BEST = [value + 0.2 for value in BASE if isinstance(value, float)]
 HIGHER = [value + (0.3 if seed % 2 else -0.2) for seed, value in enumerate(BETTER)]  # by 0.15, and never surely
 
 
+LONG = [*BASE, 0.50, 0.52, 0.49, 0.51]  # of twelve seeds
+LOST = ["diverged", *[value + 0.2 for value in LONG[1:] if isinstance(value, float)]]  # the best of three, but for one
+
+
 def chosen(good: list[Any], great: list[Any], base: list[Any] = BASE, trial: int | None = None) -> ChosenArm | None:
     ends = {"baseline": base, "good": good, "great": great}
     fitness = {
@@ -42,7 +46,7 @@ def chosen(good: list[Any], great: list[Any], base: list[Any] = BASE, trial: int
         for number, each in enumerate(ends.values())
         if all(isinstance(value, float) for value in each)
     }
-    return chosen_arm(shown(ARMS, ends), fitness, trial=trial)
+    return chosen_arm(shown(ARMS | {"seeds": len(base)}, ends), fitness, trial=trial)
 
 
 def test_the_best_of_the_arms_that_are_shown_to_be_better_is_taken() -> None:
@@ -57,6 +61,16 @@ def test_a_higher_arm_that_is_not_shown_to_be_better_gives_way_to_one_that_is() 
     found = chosen(BETTER, HIGHER)
 
     assert found is not None and found.arm == "good" and "good is better than the baseline: +0.100" in found.said
+
+
+def test_an_arm_that_is_shown_to_be_better_is_taken_although_a_seed_of_it_diverged() -> None:
+    found, all_lost = chosen(LONG, LOST, base=LONG), chosen(LOST, LOST, base=["diverged", *LONG[1:]])
+
+    assert found is not None and (found.arm, found.trial, found.as_mapping()["is_better"]) == ("great", 2, True)
+    assert found.said.startswith("great is better than the baseline: +0.200") and found.said.endswith(
+        ", n 12, 1 of them diverged"
+    )
+    assert all_lost is not None and all_lost.arm == "good" and all_lost.effect is not None
 
 
 def test_where_no_arm_is_shown_to_be_better_it_is_the_baseline_and_the_highest_is_named() -> None:
@@ -159,6 +173,51 @@ def test_the_highest_arm_is_exported_by_its_number_and_its_head_says_that_it_is_
     assert "lr0=0.02 is not shown to be better than the baseline: " in head[1] and head[1].endswith("n 6")
     assert (arm["arm"], arm["is_better"], arm["effect"]["verdict"]) == ("lr0=0.02", False, "unclear")
     assert arm["effect"]["low"] < 0 < arm["effect"]["high"] and arm["effect"]["num_seeds"] == 6
+
+
+@pytest.fixture(params=["2", "1, 2"], ids=["arm", "both"])
+def unlucky(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an ablation whose arm is better; seed 0 of the arm diverged, or of the baseline as well."""
+    monkeypatch.chdir(tmp_path)
+    raw = {"name": "toy", "epochs": 4, "ablation": {"one_factor": {"lr0": [0.1]}, "seeds": 9}}
+    (tmp_path / "runs").mkdir()
+    events_of(Study.from_mapping(raw, origin="test"), tmp_path / "runs", SerialEngine(partial(make_fake, 4, tmp_path)))
+    lost = f"set verdict = 'diverged', fitness = null where trial_id in ({request.param})"
+    with closing(Storage("sqlite:///runs/evolve.db")) as storage, storage.engine.begin() as connection:
+        connection.execute(text(f"update evolve_training {lost} and seed = 0"))
+        connection.execute(text(f"update evolve_trial {lost}"))
+    return tmp_path
+
+
+@pytest.mark.usefixtures("unlucky")
+@pytest.mark.parametrize("trial", [None, 1])
+def test_a_better_arm_that_lost_a_seed_is_exported_with_what_the_others_reached(trial: int | None) -> None:
+    done = exported(trial=trial)
+    head = Path("hyp.yaml").read_text().splitlines()
+
+    assert read_hyp(Path("hyp.yaml")).values.lr0 == 0.1 and done.as_mapping()["arm"]["is_better"]
+    assert head[0] == "# Of ablation toy: lr0=0.1, trial 1 of 2."
+    assert "0.1 is better than the baseline: " in head[1] and head[1].endswith(", n 9, 1 of them diverged")
+    assert "seeds [1, 2, 3, 4, 5, 6, 7, 8], without 0 (not trained through): 0." in head[2]
+    best = done.taken.best
+    assert best.lost == (0,) and best.seeds == 8 and best.fitness == pytest.approx(0.575 * 0.94, abs=0.05)
+
+
+def test_the_run_and_show_name_the_better_arm_and_weights_of_the_seeds_that_are_not_lost(unlucky: Path) -> None:
+    folder = unlucky / "runs" / "toy"
+    for seed in (0, 1):
+        save(a_checkpoint(), checkpoint_path(folder, 1, seed=seed))
+    with closing(Storage("sqlite:///runs/evolve.db")) as storage:
+        study = storage.stored_study("toy")
+        assert study is not None
+
+        found = found_by(storage, study, folder)
+    shown_then = CliRunner().invoke(app, ["show", "toy"]).output
+
+    assert found.taken is not None and found.taken.arm is not None and found.taken.arm.arm == "lr0=0.1"
+    assert [kept.seed for kept in found.weights] == [1]
+    assert "export  lr0=0.1, trial 1: lr0=0.1 is better" in shown_then
+    assert shown_then.endswith("next    evolve export toy\n")
 
 
 @pytest.mark.usefixtures("trained")
