@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from detector.hyperparameters import Hyperparameters, former_defaults, names
+from evolve.errors import StudyError
 from evolve.exchange.dialects import Context, preset
 from evolve.study import Study
 from evolve.study.file import StudyFile
@@ -41,7 +42,7 @@ def with_preset(file: StudyFile, study: Study, stored: Study | None, summary: Ma
             not looked at where a study is stored.
 
     Raises:
-        StudyError: A value is not allowed here.
+        StudyError: A value is not allowed here, or the stored study began from another preset or none.
     """
     values, notes = _stored(file, stored) if stored else preset_values(file.preset, study, summary)
     usual = Hyperparameters.from_mapping(former_defaults(study.defaults))
@@ -56,8 +57,14 @@ def with_preset(file: StudyFile, study: Study, stored: Study | None, summary: Ma
 
 
 def _stored(file: StudyFile, stored: Study) -> tuple[dict[str, Any], str]:
+    notes = stored.decisions.get("preset", "")
+    if (name := notes.partition(" ")[0]) != file.preset:
+        raise StudyError(
+            f"{file.path}: preset: study {stored.name} is stored with other values: those of {name or 'no preset'}, "
+            f"not of {file.preset}; give this one another --name"
+        )
     kept = {name: value for name, value in stored.fixed.items() if name not in file.given}
-    return kept, stored.decisions.get("preset", file.preset)
+    return kept, notes
 
 
 def preset_values(name: str, study: Study, summary: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

@@ -7,6 +7,7 @@ stand in for our defaults.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -24,6 +25,7 @@ MAX_UPDATES = 100_000_000
 # Whose usual hyperparameters a study may begin from; `evolve.exchange.presets` knows them.
 PRESETS = ("paper", "ultralytics-yolov3", "early-yolov3", "ultralytics", "darknet")
 MAY_BE_OPEN = ("model", "image_size", "batch_size", "epochs")
+_UPDATES = re.compile(r"(at least .*: )?(\d+) updates at \d+ an epoch")  # as `planning.epochs_for` gives its reason
 _OURS = ("updates", "preset")  # keys of a file that a study has no more, once they have been followed
 _SECTIONS = {"fixed", "space", "budget", "fitness", "thresholds", "decisions"}
 # Options by the keys they replace.
@@ -108,8 +110,9 @@ class StudyFile:
         """The study with what is open chosen as it was in a stored one, so that the same command goes on.
 
         Raises:
-            StudyError: The study is not allowed; names every problem.
+            StudyError: The study is not allowed; names every problem. Or it asks for other updates than the stored one.
         """
+        self._check_same_updates(stored)
         # What a person has named since then is no longer open.
         kept = {
             key: reason
@@ -119,6 +122,23 @@ class StudyFile:
         generation = {} if "defaults" in self.raw else {"defaults": stored.defaults}
         values = {key: getattr(stored, key) for key in self.open_keys} | generation
         return placed_like(self.settled(values, kept), stored)
+
+    def _check_same_updates(self, stored: Study) -> None:
+        if self.updates is None:
+            return
+        reason = stored.decisions.get("epochs", "")
+        if (found := _UPDATES.match(reason)) is not None:
+            is_least, updates = found[1] is not None, int(found[2])
+            if self.updates == updates or (is_least and self.updates < updates):
+                return
+        raise StudyError(
+            f"{self._place_of_updates}: study {stored.name} is stored with other updates: {stored.epochs} epochs"
+            f"{f', {reason}' if reason else ''}, not {self.updates} updates; give this one another --name"
+        )
+
+    @property
+    def _place_of_updates(self) -> str:
+        return self.options.get("updates", f"{self.path}: updates")
 
     def preview(self) -> Study:
         """The study with everything left open at its default, to be described before there are data.
@@ -177,8 +197,7 @@ def read_study(name_or_path: str, overrides: Mapping[str, object] | None = None)
 
 
 def _check_updates(file: StudyFile) -> None:
-    updates = file.updates
-    place = file.options.get("updates", f"{file.path}: updates")
+    updates, place = file.updates, file._place_of_updates
     if updates is None:
         return
     if isinstance(updates, bool) or not isinstance(updates, int) or updates < 1:

@@ -54,6 +54,19 @@ def test_a_stored_study_keeps_its_values_whatever_the_data_are_now(tmp_path: Pat
     assert again.differences(stored) == [] and again.decisions == stored.decisions
 
 
+def test_another_preset_than_the_stored_studys_is_refused(tmp_path: Path) -> None:
+    began, plain = file_of(tmp_path, preset="paper"), file_of(tmp_path)
+    stored, without = with_preset(began, began.preview(), None, SUMMARY), plain.preview()
+    other = file_of(tmp_path, preset="darknet")
+
+    with pytest.raises(
+        StudyError, match=r"preset: study s is stored with other values: those of paper, not of darknet"
+    ):
+        with_preset(other, other.settled_like(stored), stored, {})
+    with pytest.raises(StudyError, match="those of no preset, not of darknet"):
+        with_preset(other, other.settled_like(without), without, {})
+
+
 def test_a_preset_that_nobody_knows_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"s.yaml: preset: unknown preset 'yolov5'"):
         file_of(tmp_path, preset="yolov5")

@@ -127,6 +127,31 @@ def test_the_same_command_goes_on_with_what_was_chosen_although_the_data_have_gr
     assert again.decisions == stored.decisions
 
 
+def stored_with(facts: DataFacts, updates: int) -> Study:
+    return settle(read_study("my_data", {"data": "photos", "updates": updates, "name": "mine"}), facts, is_cuda=False)
+
+
+@pytest.mark.parametrize("facts", [RACCOONS, DIGITS], ids=["epochs for them", "the least epochs"])
+def test_other_updates_than_the_stored_ones_are_refused_and_the_same_go_on(facts: DataFacts) -> None:
+    stored = stored_with(facts, 200)
+    same, more = (
+        read_study("my_data", {"data": "photos", "updates": updates, "name": "mine"}) for updates in (200, 1000)
+    )
+
+    assert not same.settled_like(stored).differences(stored)
+    with pytest.raises(
+        StudyError, match=r"--updates: study mine is stored with other updates: \d+ epochs, .* not 1000"
+    ):
+        more.settled_like(stored)
+
+
+def test_updates_are_not_those_of_a_stored_study_whose_epochs_were_given() -> None:
+    stored = planned(RACCOONS, epochs=12, name="mine")
+
+    with pytest.raises(StudyError, match="stored with other updates: 12 epochs, not 300 updates; give this one"):
+        read_study("my_data", {"data": "photos", "name": "mine"}).settled_like(stored)
+
+
 def test_too_few_updates_too_small_a_network_and_too_small_images_are_told_before_training() -> None:
     study = read_study("lr_sweep", {"data": "photos"}).preview()
 
