@@ -195,6 +195,14 @@ class Ablation(Definition):
         return "" if named == "defaults" else named
 
     @property
+    def varied(self) -> frozenset[str]:
+        """Names of all in which arms differ or are tuned, as far as they are known."""
+        end = {} if self.path is None or isinstance(self.path.to, str) else self.path.to
+        space = {} if self.nuisance is None else self.nuisance.space
+        of_arms = (name for changes in self.arms.values() for name in changes)
+        return frozenset((*of_arms, *self.one_factor, *self.leave_one_out, *self.factorial, *end, *space))
+
+    @property
     def is_open(self) -> bool:
         """Whether the end of its path has still to be looked up, so that nobody knows its arms."""
         return self.path is not None and isinstance(self.path.to, str)

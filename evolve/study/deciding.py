@@ -12,7 +12,7 @@ from evolve.errors import DefinitionError, Problem, shown
 from evolve.study.ablation import Ablation, Nuisance
 from evolve.study.arms import ArmPlan, Own, arm_plan
 from evolve.study.definition import problems_of
-from evolve.study.space import OF_PLAN, Choices, Scalar, Space
+from evolve.study.space import OF_PLAN, Choices, Scalar, Space, nominal_batch_size
 
 BASELINE_KEY = "ablation.baseline"  # of the decision that says where a baseline's values are from
 DECIDED = ("space", "sampler", "pruner", "seeds", "baseline")  # and the trials of its budget
@@ -28,7 +28,7 @@ def decided(raw: Mapping[str, Any]) -> dict[str, Any]:
         DefinitionError: The ablation is not allowed, or the study says something else than it.
     """
     ablation = _validated(raw["ablation"])
-    own = _own(raw)
+    own = _own(raw, ablation)
     if own is None or ablation.is_open:  # named as a problem of its own, or looked up before anything is trained
         return {"space": {}, "sampler": "arms", "budget": {"trials": 1}, **raw, "ablation": ablation}
     try:
@@ -54,7 +54,7 @@ def _validated(raw: object) -> Ablation:
         raise DefinitionError(problem.under("ablation") for problem in problems_of(error, known)) from None
 
 
-def _own(raw: Mapping[str, Any]) -> Own | None:
+def _own(raw: Mapping[str, Any], ablation: Ablation) -> Own | None:
     """Gives the study's own value of a hyperparameter; None where one is not allowed, which other checks report."""
     generation = raw.get("defaults")
     try:
@@ -63,7 +63,8 @@ def _own(raw: Mapping[str, Any]) -> Own | None:
     except (ValueError, TypeError):
         return None
     plan = {"batch_size": raw.get("batch_size", 16)}
-    plan["nominal_batch_size"] = raw.get("nominal_batch_size") or plan["batch_size"]
+    nominal = raw.get("nominal_batch_size")
+    plan["nominal_batch_size"] = nominal_batch_size(plan["batch_size"], ablation.varied) if nominal is None else nominal
     return lambda name: plan[name] if name in OF_PLAN else getattr(values, name)
 
 

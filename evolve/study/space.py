@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, nan, prod
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +27,7 @@ __all__ = [
     "as_number",
     "check_each",
     "fixed_value",
+    "nominal_batch_size",
     "value_of",
 ]
 Value = TypeVar("Value")
@@ -114,6 +115,22 @@ class Space(Mapping[str, Parameter]):
         while growing := [name for name, axis in free.items() if _may_grow(axis, name, counts, trials)]:
             counts[min(growing, key=counts.__getitem__)] += 1
         return counts
+
+
+def nominal_batch_size(batch_size: object, varied: Collection[str]) -> int:
+    """Images between two updates of the weights in a study that does not say how many.
+
+    They are those of a batch; where the batch is varied, 1: an update after each batch, however many images it has.
+
+    Args:
+        batch_size: Images in a batch as the study has them; one that is not allowed stands for the usual 16.
+        varied: Names of what the study varies.
+    """
+    if "batch_size" in varied:
+        return 1
+    if isinstance(batch_size, int) and not isinstance(batch_size, bool) and batch_size > 0:
+        return batch_size
+    return 16
 
 
 def check_each(raw: Mapping[Any, Any], check: Callable[[str, Any], Value]) -> dict[str, Value]:

@@ -53,7 +53,7 @@ from evolve.study.methods import (
 )
 from evolve.study.noise import Noise, crossed
 from evolve.study.population import NAME, Pbt, PopulationPlan, problems_of_population
-from evolve.study.space import MAX_POINTS, OF_PLAN, Scalar, Space
+from evolve.study.space import MAX_POINTS, OF_PLAN, Scalar, Space, nominal_batch_size
 from evolve.study.trial import plan_of_trial
 
 DIGITS = ("digits-1", "digits-3", "digits-10")
@@ -146,12 +146,9 @@ class Study(Definition):
         if isinstance(raw, Mapping) and raw.get("sampler") == NAME and raw.get(NAME) is None:
             raw = {**raw, NAME: {}}
         if isinstance(raw, Mapping) and raw.get("nominal_batch_size") is None:
-            batch_size = raw.get("batch_size")
-            is_count = isinstance(batch_size, int) and not isinstance(batch_size, bool) and batch_size > 0
             space = raw.get("space")
-            if isinstance(space, Mapping) and "batch_size" in space:
-                return {**raw, "nominal_batch_size": 1}  # an update after each batch, however many images it has
-            return {**raw, "nominal_batch_size": batch_size if is_count else 16}
+            varied = space if isinstance(space, Mapping) else ()
+            return {**raw, "nominal_batch_size": nominal_batch_size(raw.get("batch_size"), varied)}
         return raw
 
     @field_validator("data")

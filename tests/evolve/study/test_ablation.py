@@ -41,6 +41,29 @@ def test_named_arms_change_the_study_and_are_its_trials() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("ablation", "nominal"),
+    [
+        ({"arms": {"small": {"batch_size": 8}, "rare": {"nominal_batch_size": 32}}}, [1, 1, 32]),
+        (
+            {
+                "arms": {"rare": {"nominal_batch_size": 32}},
+                "nuisance": {"space": {"batch_size": {"choices": [8, 16]}}, "trials": 2},
+            },
+            [1, 32],
+        ),
+        ({"arms": {"rare": {"nominal_batch_size": 32}}}, [16, 32]),
+    ],
+)
+def test_where_arms_or_their_tuning_vary_the_batch_the_baseline_is_updated_after_each(
+    ablation: dict[str, Any], nominal: list[int]
+) -> None:
+    found = study(ablation)
+
+    assert [params["nominal_batch_size"] for params in arms(found).values()] == nominal
+    assert found.nominal_batch_size == nominal[0] and Study.from_json(found.to_json()) == found
+
+
 def test_one_factor_at_a_time_makes_an_arm_of_each_value() -> None:
     assert list(arms(study({"one_factor": {"lr0": [0.1, 0.2], "momentum": [0.5]}}))) == [
         "baseline",
