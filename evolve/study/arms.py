@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -198,6 +198,20 @@ def _said(changes: Changes) -> str:
     return ", ".join(f"{name}={parameter(value)}" for name, value in changes.items())
 
 
+def _named(changed: Iterable[Changes]) -> dict[str, Changes]:
+    """Arms by what they change; values that are the same to four digits are written in full."""
+    several = [*changed]
+    values: dict[tuple[str, str], set[Scalar]] = {}
+    for name, value in (item for changes in several for item in changes.items()):
+        values.setdefault((name, parameter(value)), set()).add(value)
+
+    def said(name: str, value: Scalar) -> str:
+        short = parameter(value)
+        return f"{name}={short if len(values[name, short]) == 1 else value}"
+
+    return {", ".join(said(*item) for item in changes.items()): changes for changes in several}
+
+
 Way = Callable[[Any, Own], tuple[Changes, Mapping[str, Changes]]]
 
 
@@ -207,7 +221,7 @@ def _explicit(ablation: Ablation, own: Own) -> tuple[Changes, Mapping[str, Chang
 
 def _one_factor(ablation: Ablation, own: Own) -> tuple[Changes, Mapping[str, Changes]]:  # noqa: ARG001
     changed = ({name: value} for name, values in ablation.one_factor.items() for value in values)
-    return {}, {_said(changes): changes for changes in changed}
+    return {}, _named(changed)
 
 
 def _leave_one_out(ablation: Ablation, own: Own) -> tuple[Changes, Mapping[str, Changes]]:
@@ -222,7 +236,7 @@ def _factorial(ablation: Ablation, own: Own) -> tuple[Changes, Mapping[str, Chan
         for values in product(*levels.values())
     ]
     start = {name: own(name) for name in levels}  # in the order written
-    return start, {_said(changes): changes for changes in changed if changes}
+    return start, _named(changes for changes in changed if changes)
 
 
 def _path(ablation: Ablation, own: Own) -> tuple[Changes, Mapping[str, Changes]]:  # noqa: ARG001

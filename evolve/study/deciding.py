@@ -121,6 +121,19 @@ def _fitness(raw: object) -> object:
     return {name: float(weight) for name, weight in raw.items()} if isinstance(raw, Mapping) else raw
 
 
+def with_values_of_arms(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored study without values that no arm of its has, as one of two that were the same to four digits may be."""
+    ablation, space = stored.get("ablation"), stored.get("space") or {}
+    if not ablation:
+        return dict(stored)
+    kept = {
+        kind: {name: [value for value in values if value in space[name]["choices"]] for name, values in levels.items()}
+        for kind in ("one_factor", "factorial")
+        if (levels := ablation.get(kind)) and levels.keys() <= space.keys()
+    }
+    return {**stored, "ablation": {**ablation, **kept}}
+
+
 def undecided(mapping: Mapping[str, Any]) -> dict[str, Any]:
     """A study's mapping without what its ablation decides, to be decided anew."""
     kept = {key: value for key, value in mapping.items() if key not in DECIDED}

@@ -22,7 +22,7 @@ from detector.plan import LARGEST_SEED, TrainingPlan
 from evolve.errors import DefinitionError, Problem, StudyError
 from evolve.study.ablation import Ablation
 from evolve.study.arms import ArmPlan, arm_plan
-from evolve.study.deciding import decided
+from evolve.study.deciding import decided, with_values_of_arms
 from evolve.study.definition import (
     Budget,
     Definition,
@@ -338,7 +338,9 @@ class Study(Definition):
         Raises:
             StudyError: The study is not allowed; names every problem.
         """
-        return validated({"defaults": 1, **json.loads(text)}, lambda problem: f"stored study: {problem}")
+        return validated(
+            {"defaults": 1, **with_values_of_arms(json.loads(text))}, lambda problem: f"stored study: {problem}"
+        )
 
 
 def validated(raw: object, placed: Callable[[Problem], str]) -> Study:

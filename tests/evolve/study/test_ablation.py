@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,39 @@ def test_one_factor_at_a_time_makes_an_arm_of_each_value() -> None:
         "lr0=0.2",
         "momentum=0.5",
     ]
+
+
+@pytest.mark.parametrize(
+    ("ablation", "names"),
+    [
+        ({"one_factor": {"lr0": [0.12341, 0.12342, 0.2]}}, ["lr0=0.12341", "lr0=0.12342", "lr0=0.2"]),
+        (
+            {"factorial": {"lr0": [0.12341, 0.12342], "momentum": [0.5]}},
+            ["momentum=0.5", "lr0=0.12341", "lr0=0.12341, momentum=0.5", "lr0=0.12342", "lr0=0.12342, momentum=0.5"],
+        ),
+        ({"one_factor": {"lr0": [0.12341, 0.2]}}, ["lr0=0.1234", "lr0=0.2"]),
+        ({"one_factor": {"lr0": [0.1234, 0.12342]}}, ["lr0=0.1234", "lr0=0.12342"]),
+    ],
+)
+def test_values_that_are_alike_to_four_digits_are_arms_of_their_own_with_names_in_full(
+    ablation: dict[str, Any], names: list[str]
+) -> None:
+    found = arms(study(ablation))
+
+    assert list(found) == ["baseline", *names]
+    assert len({tuple(params.values()) for params in found.values()}) == len(found)
+
+
+@pytest.mark.parametrize("kind", ["one_factor", "factorial"])
+def test_a_stored_study_has_the_arms_that_it_has_trained(kind: str) -> None:
+    trained = study({kind: {"lr0": [0.12342, 0.2]}}).to_mapping()
+    values = {"lr0": [0.12341, 0.12342, 0.2]}  # as written where the first of them was no arm
+
+    found = Study.from_json(json.dumps(trained | {"ablation": trained["ablation"] | {kind: values}}))
+
+    assert list(arms(found)) == ["baseline", "lr0=0.1234", "lr0=0.2"] and found == Study.from_mapping(
+        trained, origin=""
+    )
 
 
 def test_a_recipe_is_the_baseline_and_each_arm_takes_one_thing_back() -> None:
