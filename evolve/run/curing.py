@@ -109,6 +109,7 @@ def cure_study(study: Study, cures: Sequence[Cure]) -> Study:
         "sampler": "random",
         "pruner": "none",
         "scheduler": "none",
+        "warm_start": (),
         "ablation": None,
         "baseline": False,
         "budget": study.to_mapping()["budget"] | {"trials": len(cures), "seconds": None},

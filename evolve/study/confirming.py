@@ -25,7 +25,10 @@ NOT_GIVEN = "not-given"  # data of a study whose trials were trained elsewhere
 _SUFFIX = "-confirm"
 _LONGEST_NAME = 100
 _TRIAL = "trial "  # and its number: the name of a candidate
-_OF_A_SEARCH = (*DECIDED, "name", "description", "budget", "scheduler", "decisions", "inspect", "ablation")
+_OF_A_SEARCH = (
+    *DECIDED,
+    *("name", "description", "budget", "scheduler", "warm_start", "decisions", "inspect", "ablation"),
+)
 
 
 def arm_name(trial: int) -> str:

@@ -82,6 +82,13 @@ def test_the_study_of_cures_varies_what_any_of_them_changes() -> None:
 
 
 @pytest.mark.timeout(900)
+def test_earlier_trials_are_of_the_search_alone() -> None:
+    study = Study.from_mapping(STUDY.to_mapping() | {"warm_start": ["before"]}, origin="-")
+    cures = [Cure(number=4, params={"lr0": 0.3}, cause=explained(LOWER))]
+
+    assert cure_study(study, cures).warm_start == ()
+
+
 def test_a_diverged_trial_is_cured_counted_and_shown(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SMALL)
     evolve(tmp_path, "run", "--study", "small.yaml", *HERE)

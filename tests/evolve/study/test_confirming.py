@@ -81,6 +81,10 @@ def test_a_confirmation_trains_as_the_search_did_and_neither_prunes_nor_stops_ea
     assert Study.from_json(made.to_json()) == made
 
 
+def test_earlier_trials_are_of_the_search_alone() -> None:
+    assert confirmed(search(warm_start=["before"])).warm_start == ()
+
+
 def test_three_seeds_are_enough_to_confirm_though_an_ablation_of_as_many_arms_needs_seven() -> None:
     assert len(confirmed(search()).seeds) == 3
     with pytest.raises(StudyError, match="seeds: 3 seeds cannot tell 2 arms"):
