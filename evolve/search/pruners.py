@@ -83,8 +83,8 @@ def make_pruner(study: Study) -> EpochPruner:
 
     - median: below the median of complete trials at the same epoch, once there are enough of those and a quarter
       of the epochs is over.
-    - asha: not among the best third of those that got as far, asked at epochs 1, 3, 9, ... (Li et al. 2020,
-      arXiv:1810.05934).
+    - asha: not among the best third of those that got as far, asked after 2, 4, 10, ... epochs, and later in
+      trainings of 162 epochs or more (Li et al. 2020, arXiv:1810.05934; rungs are at epochs counted from 0).
     - promotion: nothing is stopped here: trials are paused at rungs and go on from there when they are promoted
       (`evolve.search.promotion`).
     - hyperband: as asha in brackets, each of which begins to ask a rung later than the one before; the last may leave

@@ -52,7 +52,7 @@ def test_the_median_stops_nothing_until_enough_trials_are_complete() -> None:
     assert stopped[-1] is not None
 
 
-def test_asha_asks_at_epochs_one_and_three_of_ten() -> None:
+def test_asha_asks_after_two_and_four_of_ten_epochs() -> None:
     search = opened(study_with("asha"))
 
     stopped = {train(search, final) for final in finals(40)}

@@ -74,7 +74,7 @@ NOTHING_STOPS = Stopping()
 def make_scheduler(stopping: Stopping, history: History) -> Scheduler | None:
     """The scheduler, to be asked with the fitness after each epoch but the last; None where nothing stops trials.
 
-    - asha: not among the best third of those that got as far, asked at epochs 1, 3, 9, ... (Li et al. 2020,
+    - asha: not among the best third of those that got as far, asked after 1, 3, 9, ... epochs (Li et al. 2020,
       arXiv:1810.05934). It does not wait: a trial is compared with those that have come by so far.
 
     Args:
