@@ -7,7 +7,7 @@ from math import prod
 
 from detector.declaration import CLASSES, VARIED
 from detector.hyperparameters import declarations
-from evolve.study.methods import COMPARING, MEDIAN_STARTUP_TRIALS
+from evolve.study.methods import COMPARING, FORESEEING, MEDIAN_STARTUP_TRIALS
 from evolve.study.space import Choices
 from evolve.study.study import DIGITS, Study
 
@@ -53,11 +53,14 @@ def _endless_warmup(study: Study) -> Iterator[str]:
 def _ill_fitting_grid(study: Study) -> Iterator[str]:
     if study.sampler != "grid":
         return
-    trials, points = study.budget.trials, prod(len(values) for values in study.grid().values())
-    if points > trials:
-        yield f"budget.trials: {trials} trials leave out {points - trials} of the grid's {points} points"
-    if points < trials:
-        yield f"budget.trials: {trials} trials repeat points of the grid, which has {points}"
+    grid, trials, of_baseline = study.grid(), study.budget.trials, ""
+    points, free = prod(map(len, grid.values())), trials
+    if study.baseline and any(value not in grid[name] for name, value in study.baseline_params().items()):
+        free, of_baseline = trials - 1, ", of which the baseline is no point of the grid,"
+    if points > free:
+        yield f"budget.trials: {trials} trials{of_baseline} leave out {points - free} of the grid's {points} points"
+    if points < free:
+        yield f"budget.trials: {trials} trials{of_baseline} repeat points of the grid, which has {points}"
 
 
 def _idle_pruner(study: Study) -> Iterator[str]:
@@ -66,8 +69,11 @@ def _idle_pruner(study: Study) -> Iterator[str]:
             f"pruner: median stops nothing before {MEDIAN_STARTUP_TRIALS} trials are complete, "
             f"and the budget is {study.budget.trials}"
         )
-    if study.pruner != "none" and study.epochs < 3:
-        yield f"pruner: nothing is stopped before the second epoch or in the last, and there are {study.epochs}"
+    if study.pruner != "none" and study.epochs < 2:
+        yield f"pruner: nothing is stopped in the last epoch, and there is {study.epochs}"
+    elif study.pruner in COMPARING and study.epochs < 3:
+        what = "median stops nothing" if study.pruner in FORESEEING else "nothing is stopped"
+        yield f"pruner: {what} before the second epoch or in the last, and there are {study.epochs}"
 
 
 def _unfair_pruner(study: Study) -> Iterator[str]:

@@ -454,6 +454,15 @@ def test_a_larger_budget_is_a_difference_where_it_changes_the_grid() -> None:
             {"pruner": "asha", "space": {"batch_size": {"choices": [8, 16]}}},
             "pruner: asha compares trials after the same epochs, and batch_size is searched",
         ),
+        (
+            {"sampler": "grid", "baseline": True, "space": {"lr0": {"low": 0.1, "high": 1, "points": 8}}},
+            "budget.trials: 8 trials, of which the baseline is no point of the grid, leave out 1 of the grid's 8",
+        ),
+        ({"pruner": "doomed", "epochs": 1}, "pruner: nothing is stopped in the last epoch, and there is 1"),
+        (
+            {"pruner": "doomed+median", "epochs": 2},
+            "pruner: median stops nothing before the second epoch or in the last, and there are 2",
+        ),
         ({"pruner": "asha", "epochs": 2}, "pruner: nothing is stopped before the second epoch or in the last"),
         ({"hyperparameters": {"lr0": 0.1}}, "hyperparameters.lr0: is searched as well, so the fixed value is never"),
         (
@@ -468,8 +477,10 @@ def test_what_is_allowed_but_of_no_use_is_warned_of(changes: dict[str, Any], tex
 
 def test_a_sensible_study_has_no_warnings() -> None:
     sensible = study(data="digits-3", pruner="median", baseline=True, hyperparameters={"cls": 1, "lr0": 0.1})
+    foreseeing = study(pruner="doomed", epochs=2, hyperparameters={"warmup_epochs": 0})
+    grid = {"sampler": "grid", "space": {"lr0": {"choices": [0.1, *range(2, 9)]}}, "hyperparameters": {"lr0": 0.1}}
 
-    assert warnings(sensible) == []
+    assert warnings(sensible) == warnings(foreseeing) == warnings(study(baseline=True, **grid)) == []
     assert warnings(study(data="photos", space={"fliplr": {"low": 0, "high": 1}, "cls": {"low": 0, "high": 1}})) == []
 
 
