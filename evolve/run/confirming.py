@@ -48,9 +48,8 @@ def confirming_study(storage: Storage, name: str, *, top: int, seeds: int, epoch
     earlier, names = confirmations(storage.engine, name), storage.study_names()
     number = next(count for count in range(1, len(names) + 2) if name_of(name, count) not in names)
     used = {*study.seeds, *(seed for earlier_study in earlier for seed in earlier_study.seeds)}
-    new = confirmation(
-        study, chosen, name=name_of(name, number), seeds=fresh_seeds(used, seeds), epochs=epochs or study.epochs
-    )
+    length = study.epochs if epochs is None else epochs
+    new = confirmation(study, chosen, name=name_of(name, number), seeds=fresh_seeds(used, seeds), epochs=length)
     return next((earlier_study for earlier_study in earlier if is_same_request(earlier_study, new)), new)
 
 

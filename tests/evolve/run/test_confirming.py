@@ -78,6 +78,13 @@ def test_more_epochs_or_seeds_are_another_confirmation_with_seeds_beyond_all_tha
     assert longer.name == "hunt-confirm-2" and longer.seeds == (4, 5, 6, 7) and longer.epochs == 3
 
 
+def test_no_epochs_are_refused(tmp_path: Path) -> None:
+    searched(tmp_path)
+
+    with pytest.raises(EvolveError, match="epochs: 0 is "):
+        asked(tmp_path, epochs=0)
+
+
 def test_what_is_exported_is_the_best_of_the_fresh_seeds_and_says_so(tmp_path: Path) -> None:
     searched(tmp_path)
     with closing(Storage(f"sqlite:///{tmp_path}/evolve.db")) as storage:
