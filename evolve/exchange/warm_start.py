@@ -19,6 +19,8 @@ from evolve.study.space import OF_PLAN, Scalar
 
 # Besides hyperparameters, what a fitness depends on.
 _COMPARED = ("data", "model", "image_size", "epochs", "weights", "fitness")
+# What a file of results does not say of its trainings, and its gains are to be read with.
+_OF_TRAINING = ("model", "image_size", "batch_size", "nominal_batch_size", "epochs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,7 @@ def warm_start(study: Study, open_storage: Callable[[], Storage]) -> WarmStart:
     notes: list[str] = []
     for source in study.warm_start:
         is_file = Path(source).suffix != ""  # which no name of a study has
-        before, ended = _of_file(study, Path(source)) if is_file else _of_study(study, source, open_storage)
+        before, ended, read_as = _of_file(study, Path(source)) if is_file else _of_study(study, source, open_storage)
         inside = [_earlier(study, source, before, trial) for trial in ended]
         used = [trial for trial in inside if trial is not None]
         if not used:
@@ -57,20 +59,25 @@ def warm_start(study: Study, open_storage: Callable[[], Storage]) -> WarmStart:
                 "the space, or leave this one out"
             )
         found += used
-        notes.append(f"warm start from {source}: {len(used)} of {len(ended)} ended trials{_differing(study, before)}")
+        differing = _differing(study, before)
+        notes.append(f"warm start from {source}: {len(used)} of {len(ended)} ended trials{differing}{read_as}")
     return WarmStart(trials=tuple(found), notes=tuple(notes))
 
 
-def _of_study(study: Study, name: str, open_storage: Callable[[], Storage]) -> tuple[Study, list[Told]]:
+def _of_study(study: Study, name: str, open_storage: Callable[[], Storage]) -> tuple[Study, list[Told], str]:
     with closing(open_storage()) as storage:
-        return _read(storage, study, name)
+        return *_read(storage, study, name), ""
 
 
-def _of_file(study: Study, path: Path) -> tuple[Study, list[Told]]:
-    """The file as `evolve import` makes a study of it, which is read and thrown away."""
+def _of_file(study: Study, path: Path) -> tuple[Study, list[Told], str]:
+    """The file as `evolve import` makes a study of it, which is read and thrown away, and what was assumed of it."""
+    own = {name: getattr(study, name) for name in _OF_TRAINING}
     with TemporaryDirectory() as folder, closing(Storage(f"sqlite:///{folder}/imported.db")) as storage:
-        imported = import_result_file(storage, path, {}, name="imported", data=study.data)
-        return _read(storage, study, imported.study.name)
+        imported = import_result_file(storage, path, own, name="imported", data=study.data)
+        before, ended = _read(storage, study, imported.study.name)
+    assumed = "; ".join(["taken for trainings such as this study's", *imported.assumed]).removesuffix(".")
+    command = f"`evolve import {path} --name NAME --classes N --images N`"
+    return before, ended, f"; {assumed}: where they were others, {command} and name that study here"
 
 
 def _read(storage: Storage, study: Study, name: str) -> tuple[Study, list[Told]]:

@@ -7,13 +7,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
 
 from evolve.errors import StudyError
+from evolve.exchange.dialects import Context, from_dialect
 from evolve.exchange.warm_start import warm_start
 from evolve.run.search import Search
 from evolve.storage.database import Storage
 from evolve.study import Study
-from tests.evolve.exchange.test_import_results import GOOD, NOT_A_NUMBER, evolve_csv
+from tests.evolve.exchange.test_import_results import GOOD, HYP, NOT_A_NUMBER, evolve_csv
 from tests.evolve.run.test_runner import run
 from tests.fake_runs import trials_told
 from tests.fakes import fake_study
@@ -72,6 +74,36 @@ def test_results_of_another_trainer_are_a_history_too(tmp_path: Path) -> None:
 
     assert [(each.params["lr0"], each.margin) for each in found.trials] == [(0.01, -1.0), (0.5, 1.0)]
     assert found.trials[0].fitness == found.trials[1].fitness == pytest.approx(0.43)
+
+
+def test_results_of_another_trainer_are_read_as_of_the_studys_own_training(tmp_path: Path) -> None:
+    path = tmp_path / "evolve.csv"
+    path.write_text(evolve_csv((GOOD, {}), (GOOD, {"lr0": 0.02})))
+    study = Study.from_mapping(
+        {
+            "name": "second",
+            "data": "photos",
+            "model": "yolov3-tiny",
+            "image_size": 192,
+            "space": {name: {"low": 0.001, "high": 5, "log": True} for name in ("lr0", "noobj")},
+            "sampler": "tpe",
+            "warm_start": [str(path)],
+            "budget": {"trials": 3},
+        },
+        origin="test",
+    )
+    own = Context(model="yolov3-tiny", image_size=192, batch_size=study.batch_size, nominal_batch_size=16, epochs=30)
+
+    found = warm_start(study, partial(storage_in, tmp_path))
+
+    values = from_dialect("yolov3", yaml.safe_dump(HYP), own, origin="test").values
+    assert [each.params for each in found.trials] == [{"lr0": lr0, "noobj": values.noobj} for lr0 in (0.01, 0.02)]
+    (note,) = found.notes
+    assert "image_size" not in note and "model" not in note  # neither of them differs
+    assert note.endswith(
+        "; taken for trainings such as this study's; assumed: --classes 80, --images 118287: where they were others, "
+        f"`evolve import {path} --name NAME --classes N --images N` and name that study here"
+    )
 
 
 def test_children_of_earlier_trials_say_whose_they_are(tmp_path: Path) -> None:
