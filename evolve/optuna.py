@@ -83,7 +83,9 @@ class StudyObjective:
         space = self._study.space.distributions()
         params = {name: suggest(trial, name, distribution) for name, distribution in space.items()}
         name = trial.study.study_name
-        mine = Trial(study=name, number=trial.number, params=params, seeds=self._study.seeds, origin=f"optuna {name}")
+        # Names and numbers come again in a study that is made anew; Optuna itself starts no trial twice.
+        origin = f"optuna {name}, trial started {trial.datetime_start}"
+        mine = Trial(study=name, number=trial.number, params=params, seeds=self._study.seeds, origin=origin)
         return _Run(self._study, trial).through(self._objective(self._folder / name), mine)
 
     def _objective(self, folder: Path) -> Objective:

@@ -60,7 +60,8 @@ class FakeObjective:
         lr0 = float(trial.params.get("lr0", 0.01))
         path = self.folder / f"{trial.number}-{seed}.json"
         start = path if path.exists() or trial.parent is None else self.folder / f"{trial.parent}-{seed}.json"
-        first = json.loads(start.read_text())["epoch"] + 1 if start.exists() else 0
+        kept = json.loads(start.read_text()) if start.exists() else {}
+        first = kept["epoch"] + 1 if kept.get("origin") == trial.origin else 0
         last = self.epochs if trial.epochs is None else trial.epochs
         total = self.epochs * STEPS_PER_EPOCH
         yield LaneStarted(lane=0, epoch=first, step=first * STEPS_PER_EPOCH, total_steps=total)
@@ -77,7 +78,7 @@ class FakeObjective:
                     return
             yield metrics_of(lr0, seed, epoch, self.epochs, "val")
             written = path.with_suffix(".partial")
-            written.write_text(json.dumps({"epoch": epoch}))
+            written.write_text(json.dumps({"epoch": epoch, "origin": trial.origin}))
             written.replace(path)
             yield CheckpointSaved(lane=0, epoch=epoch, step=(epoch + 1) * STEPS_PER_EPOCH, path=str(path))
         if last == self.epochs:

@@ -41,6 +41,15 @@ def test_parameters_come_from_the_studys_space_and_fitness_is_reported_after_eac
         assert trial.user_attrs["seed 0"].split(":")[0] in ("converged", "undertrained")
 
 
+def test_a_study_that_is_made_anew_takes_over_no_checkpoints_of_the_one_before_of_its_name(objective: Any) -> None:
+    studies = [optuna.create_study(study_name="mine", direction="maximize") for _ in range(2)]
+    trains = objective(space={"lr0": {"choices": [0.1]}}, epochs=4)
+    for study in studies:
+        study.optimize(trains, n_trials=1)
+
+    assert [sorted(study.trials[0].intermediate_values) for study in studies] == [[0, 1, 2, 3]] * 2
+
+
 def test_a_divergence_is_a_violated_constraint_and_never_the_best(objective: Any) -> None:
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     for lr0 in (5.0, 0.1):
