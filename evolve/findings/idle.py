@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from evolve.findings.search import Finding, Search
 from evolve.formatting import parameter
 from evolve.study.checks import idle_keys
-from evolve.study.space import Choices
+from evolve.study.space import OF_PLAN, Choices
 
 LEAST_TRAINED = 40
 BINS = 4
@@ -66,8 +66,9 @@ def _left_out(
     search: Search, name: str, *, key: str, text: str, value: float | str | bool, evidence: dict[str, float | int | str]
 ) -> Finding:
     space = {other: axis for other, axis in search.study.space.to_mapping().items() if other != name}
-    kept = f"{text}; kept at {parameter(value)}"
-    return Finding(key=key, text=kept, evidence=evidence, changes={"space": space}, fixes={name: value})
+    kept, fixed = f"{text}; kept at {parameter(value)}", {name: value}
+    changes, fixes = ({"space": space} | fixed, {}) if name in OF_PLAN else ({"space": space}, fixed)
+    return Finding(key=key, text=kept, evidence=evidence, changes=changes, fixes=fixes)
 
 
 def _groups(ranks_N: NDArray[np.float64], values: Sequence[object], *, is_choice: bool) -> list[NDArray[np.float64]]:

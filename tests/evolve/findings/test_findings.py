@@ -14,7 +14,7 @@ from evolve.findings import RULES, Search, findings_of
 from evolve.findings.search import Losses, place, value_at
 from evolve.study import Study
 from evolve.study.following import following
-from evolve.study.space import Range
+from evolve.study.space import OF_PLAN, Range
 from tests.evolve.findings.made import EPOCHS, hill, ridge, searched, study, with_outlier
 
 
@@ -89,6 +89,17 @@ def test_every_rule_finds_what_was_planted_with_evidence_and_a_study_that_follow
             assert made.name == f"hunt-{finding.key}" and set(made.differences(search.study)) != {"name"}
         else:
             assert finding.command
+
+
+@pytest.mark.parametrize("name", OF_PLAN)
+def test_a_batch_that_hardly_mattered_is_fixed_as_the_plans(name: str) -> None:
+    of = study(space={"lr0": {"low": 0.001, "high": 1, "log": True}, name: {"choices": [8, 32]}})
+    search = searched(ridge, of=of, num_trials=300)
+    (found,) = RULES["no-effect"](search)
+
+    made = following(of, found.key, changes=found.changes, fixes=found.fixes)
+
+    assert list(made.space) == ["lr0"] and getattr(made, name) == search.best.params[name]
 
 
 @given(low=st.floats(1e-6, 1e3), ratio=st.floats(1.5, 1e6), part=st.floats(-1, 2), is_log=st.booleans())
