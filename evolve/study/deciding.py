@@ -11,7 +11,7 @@ from detector.hyperparameters import Hyperparameters, former_defaults
 from evolve.errors import DefinitionError, Problem, shown
 from evolve.study.ablation import Ablation, Nuisance
 from evolve.study.arms import ArmPlan, Own, arm_plan
-from evolve.study.definition import problems_of
+from evolve.study.definition import budget_of, problems_of
 from evolve.study.space import OF_PLAN, Choices, Scalar, Space, nominal_batch_size
 
 BASELINE_KEY = "ablation.baseline"  # of the decision that says where a baseline's values are from
@@ -30,18 +30,16 @@ def decided(raw: Mapping[str, Any]) -> dict[str, Any]:
     ablation = _validated(raw["ablation"])
     own = _own(raw, ablation)
     if own is None or ablation.is_open:  # named as a problem of its own, or looked up before anything is trained
-        return {"space": {}, "sampler": "arms", "budget": {"trials": 1}, **raw, "ablation": ablation}
+        return {"space": {}, "sampler": "arms", **raw, "ablation": ablation, "budget": budget_of(raw, 1)}
     try:
         is_known = not ablation.source or BASELINE_KEY in (raw.get("decisions") or {})
         plan = arm_plan(ablation, own, is_known=is_known)
         found = _of_study(ablation, plan)
     except DefinitionError as error:
         raise DefinitionError(problem.under("ablation") for problem in error.problems) from None
-    budget = raw.get("budget")
-    found["budget"] = {**(budget if isinstance(budget, Mapping) else {}), "trials": plan.num_trials}
-    if problems := list(_contradictions(raw, found)):
+    if problems := list(_contradictions(raw, found, num_trials=plan.num_trials)):
         raise DefinitionError(problems)
-    return {**raw, **found, "ablation": ablation}
+    return {**raw, **found, "ablation": ablation, "budget": budget_of(raw, plan.num_trials)}
 
 
 def _validated(raw: object) -> Ablation:
@@ -87,7 +85,7 @@ def _different(values: list[Scalar]) -> tuple[Scalar, ...]:
     return tuple({(type(value), value): value for value in values}.values())
 
 
-def _contradictions(raw: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Problem]:
+def _contradictions(raw: Mapping[str, Any], found: Mapping[str, Any], *, num_trials: int) -> Iterator[Problem]:
     """What the study says beside its ablation and the ablation decides otherwise."""
     given = {key: raw[key] for key in (*DECIDED, "budget", "fitness") if raw.get(key) is not None}
     if "space" in given and _space(given["space"]) != found["space"]:
@@ -102,9 +100,9 @@ def _contradictions(raw: Mapping[str, Any], found: Mapping[str, Any]) -> Iterato
     seeds = given.get("seeds", found["seeds"])
     if not isinstance(seeds, list | tuple) or tuple(seeds) != found["seeds"]:
         yield Problem(path="seeds", text=f"{shown(seeds)} is given beside ablation; write ablation.seeds")
-    trials, needed = given.get("budget", {}), found["budget"]["trials"]
-    if isinstance(trials, Mapping) and (asked := trials.get("trials", needed)) != needed:
-        text = f"{shown(asked)} is not the {needed} that the arms need; leave it out"
+    budget = given.get("budget", {})
+    if isinstance(budget, Mapping) and (asked := budget.get("trials", num_trials)) != num_trials:
+        text = f"{shown(asked)} is not the {num_trials} that the arms need; leave it out"
         yield Problem(path="budget.trials", text=text)
     if "fitness" in found and _fitness(given.get("fitness", {})) not in ({}, found["fitness"]):
         yield Problem(path="fitness", text="is given beside ablation.metric, which is the fitness then; leave one out")

@@ -41,6 +41,18 @@ class Budget(Definition):
     trial_seconds: Annotated[Number, Field(gt=0)] | None = None
 
 
+def budget_of(raw: Mapping[str, Any], trials: int) -> object:
+    """What a study says of its budget, with a number of trials where it has none; no mapping is left to be refused.
+
+    Args:
+        raw: Keys and values as a study's file has them.
+        trials: Number of trials that another section of the study decides.
+    """
+    budget = raw.get("budget")
+    given = {} if budget is None else budget
+    return {"trials": trials, **given} if isinstance(given, Mapping) else given
+
+
 class Fitness(Definition):
     """Weights of the metrics in the one number a study maximises.
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from evolve.errors import DefinitionError, Problem, shown
-from evolve.study.definition import Definition, Whole, problems_of
+from evolve.study.definition import Definition, Whole, budget_of, problems_of
 
 Source = Literal["initialisation", "order", "split"]
 SOURCES: tuple[Source, ...] = get_args(Source)
@@ -112,7 +112,7 @@ def crossed(raw: Mapping[str, Any]) -> dict[str, Any]:
         problems.append(Problem(path="ablation", text="is given beside noise; they are two studies"))
     if problems:
         raise DefinitionError(problems)
-    return {**raw, **found, "noise": noise, "budget": {**budget, "trials": noise.levels}}
+    return {**raw, **found, "noise": noise, "budget": budget_of(raw, noise.levels)}
 
 
 def _validated(raw: object) -> Noise:

@@ -185,6 +185,8 @@ FAST = {"arms": {"fast": {"lr0": 0.1}}}
         (FAST, {"pruner": "asha"}, "pruner: 'asha' would stop arms"),
         (FAST, {"seeds": [0, 1]}, "seeds: [0, 1] is given beside ablation; write ablation.seeds"),
         (FAST, {"budget": {"trials": 7}}, "budget.trials: 7 is not the 2 that the arms need"),
+        (FAST, {"budget": "banana"}, "budget: 'banana' is not a mapping"),
+        (FAST, {"budget": 5}, "budget: 5 is not a mapping"),
         (FAST | {"metric": "map50"}, {"fitness": {"recall": 1}}, "fitness: is given beside ablation.metric"),
         (
             FAST | {"nuisance": {"space": {"lr0": {"low": 0.1, "high": 1}}, "trials": 2}},
@@ -233,6 +235,13 @@ def test_seeds_of_the_command_line_are_those_of_the_ablation(tmp_path: Path) -> 
     assert read_study(str(path), {"seeds": tuple(range(6))}).preview().seeds == tuple(range(6))
     with pytest.raises(StudyError, match=r"^--seeds: 1 seed cannot tell 1 arm"):
         read_study(str(path), {"seeds": (0,)})
+
+
+def test_a_budget_of_the_command_line_goes_with_a_path_whose_end_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump({"ablation": {"path": {"to": "paper"}}}))
+
+    assert read_study(str(path), {"seconds": 600.0}).preview().budget.seconds == 600
 
 
 def test_a_preset_is_named_as_the_baseline(tmp_path: Path) -> None:

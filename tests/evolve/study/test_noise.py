@@ -64,6 +64,7 @@ def test_a_stored_study_of_noise_is_the_one_that_was_written() -> None:
         ({}, {"space": {"lr0": {"low": 0.1, "high": 1}}}, "is given beside noise, which decides it; leave it out"),
         ({}, {"seeds": [0, 1]}, "seeds: [0, 1] is given beside noise"),
         ({}, {"budget": {"trials": 9}}, "budget.trials: 9 is not the 3 that noise needs"),
+        ({}, {"budget": 5}, "budget: 5 is not a mapping"),
         ({}, {"ablation": {"one_factor": {"lr0": [0.1]}}}, "ablation: is given beside noise"),
     ],
 )
