@@ -25,6 +25,7 @@ NEAR = 0.15  # of a range, either way
 MOST_ALONE = 1  # other trials near the best
 LUCK = 0.01  # of significance: one study in a hundred would have such a best by chance
 LEAST_AROUND, RUNNERS_UP = 12, 3
+_ALL_DIGITS = 17  # of a number of 64 bits, after which it is itself
 
 
 def at_an_edge(search: Search) -> Iterator[Finding]:
@@ -93,16 +94,18 @@ def _wider(name: str, axis: Range, *, is_upper: bool) -> dict[str, Any] | None:
         return None
     low, high = axis.low, axis.high
     if is_upper:
-        high = min(_rounded(value_at(axis, 1 + WIDER)), declared.high)
+        high = min(_rounded(value_at(axis, 1 + WIDER), beyond=high, digits=2), declared.high)
     else:
-        low = max(_rounded(value_at(axis, -WIDER)), declared.low)
+        low = max(_rounded(value_at(axis, -WIDER), beyond=low, digits=2), declared.low)
     if (low, high) == (axis.low, axis.high) or (axis.log and low <= 0):
         return None
     return {"low": low, "high": high, "log": axis.log}
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.2g}")
+def _rounded(value: float, *, beyond: float, digits: int) -> float:
+    """A number with so many digits, or with as many more as keep it on its side of another one."""
+    found = (float(f"{value:.{count}g}") for count in range(digits, _ALL_DIGITS + 1))
+    return next(near for near in found if (near < beyond, near > beyond) == (value < beyond, value > beyond))
 
 
 def alone(search: Search) -> Iterator[Finding]:
@@ -114,7 +117,7 @@ def alone(search: Search) -> Iterator[Finding]:
     gap, p = _stands_out([tried.fitness for tried in trained])
     if len(near) > MOST_ALONE or p >= LUCK:
         return
-    narrow = {name: _around(axis, place(axis, search.best.params[name])) for name, axis in ranges.items()}
+    narrow = {name: _around(axis, float(search.best.params[name])) for name, axis in ranges.items()}
     others = counted(len(near), "other trial") if near else "no other trial"
     yield Finding(
         key="alone",
@@ -158,6 +161,9 @@ def _is_near(tried: Tried, search: Search) -> bool:
     )
 
 
-def _around(axis: Range, at: float) -> dict[str, Any]:
-    low, high = (value_at(axis, min(max(at + step, 0.0), 1.0)) for step in (-NEAR, NEAR))
-    return {"low": max(float(f"{low:.3g}"), axis.low), "high": min(float(f"{high:.3g}"), axis.high), "log": axis.log}
+def _around(axis: Range, best: float) -> dict[str, Any]:
+    """The part of a range near a value, which is inside."""
+    at = place(axis, best)
+    low = axis.low if at <= NEAR else _rounded(value_at(axis, at - NEAR), beyond=best, digits=3)
+    high = axis.high if at >= 1 - NEAR else _rounded(value_at(axis, at + NEAR), beyond=best, digits=3)
+    return {"low": max(low, axis.low), "high": min(high, axis.high), "log": axis.log}

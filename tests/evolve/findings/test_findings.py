@@ -7,10 +7,11 @@ from math import log10, nan
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evolve.findings import RULES, Search, findings_of
+from evolve.findings.placing import _around, _wider
 from evolve.findings.search import Losses, place, value_at
 from evolve.study import Study
 from evolve.study.following import following
@@ -110,6 +111,35 @@ def test_a_place_in_a_range_and_the_value_there_are_each_others_reverse(
 
     assert place(axis, value_at(axis, part)) == pytest.approx(part, abs=1e-6)
     assert place(axis, axis.low) == 0 and place(axis, axis.high) == pytest.approx(1)
+
+
+@given(low=st.floats(1e-3, 0.9), width=st.floats(1e-9, 1), is_log=st.booleans(), is_upper=st.booleans())
+@example(low=0.936, width=0.0045, is_log=False, is_upper=True)
+@example(low=0.936, width=0.0045, is_log=False, is_upper=False)
+def test_a_wider_range_has_one_end_further_out(low: float, width: float, is_log: bool, is_upper: bool) -> None:
+    axis = Range(low=low, high=low + width, log=is_log)
+
+    wider = _wider("box", axis, is_upper=is_upper)
+
+    assert wider is not None
+    assert (wider["low"], wider["high"]) == (
+        axis.low if is_upper else wider["low"],
+        wider["high"] if is_upper else axis.high,
+    )
+    assert wider["high"] > axis.high if is_upper else wider["low"] < axis.low
+
+
+@given(low=st.floats(1e-3, 0.9), width=st.floats(1e-9, 1), is_log=st.booleans(), at=st.floats(0, 1))
+@example(low=0.936, width=0.0004, is_log=False, at=0.5)
+def test_a_range_around_a_value_holds_it_and_lies_within_the_one_before(
+    low: float, width: float, is_log: bool, at: float
+) -> None:
+    axis = Range(low=low, high=low + width, log=is_log)
+    best = min(max(value_at(axis, at), axis.low), axis.high)
+
+    around = _around(axis, best)
+
+    assert axis.low <= around["low"] <= best <= around["high"] <= axis.high and around["low"] < around["high"]
 
 
 @given(shift=st.floats(-5, 5), seed=st.integers(0, 20))
