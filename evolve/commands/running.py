@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evolve.commands.again import typed_again
+from evolve.commands.again import typed_with
 from evolve.commands.defining import chosen_options, defined, device_of, run_of, say_choices, with_budget
 from evolve.commands.options import (
     DEFAULT_STORAGE,
@@ -203,8 +203,10 @@ def _say_what_is_next(run: Run, stopped: StudyStopped, found: Found, *, as_json:
     name = run.study.name
     then = partial(say_next, as_json=as_json, storage=run.storage_url)
     if found.grounded is not None and found.grounded.remedies and stopped.is_complete:
-        instead = {remedy.option: remedy.value for remedy in found.grounded.remedies}
-        say_next(typed_again(instead=instead), as_json=as_json)
+        if command := typed_with({remedy.option: remedy.value for remedy in found.grounded.remedies}):
+            say_next(command, as_json=as_json)
+        else:
+            then(["evolve", "show", name])
         # A single training was asked for and is done; a search that found nothing is not.
         raise typer.Exit(1 if len(run.study.space) else 0)
     is_empty = found.best is None or found.grounded is not None

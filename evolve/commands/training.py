@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from evolve.commands.again import typed_again
+from evolve.commands.again import typed_again, typed_with
 from evolve.commands.output import say, say_next
 
 if TYPE_CHECKING:
@@ -67,8 +67,10 @@ def _say_advice(run: Run, checked: DataChecked) -> None:
     for obstacle in found:
         typer.echo(f"note    {obstacle.reason}: {obstacle.option} {obstacle.value}", err=True)
     seconds = estimate(mended(run, found, checked)).total_seconds
-    instead = {obstacle.option: obstacle.value for obstacle in found}
-    typer.echo(f"note    about {rough_duration(seconds)} here: {typed_again(instead=instead)}", err=True)
+    command = typed_with({obstacle.option: obstacle.value for obstacle in found})
+    typer.echo(
+        f"note    about {rough_duration(seconds)} here{f': {command}' if command else ', with these changes'}", err=True
+    )
 
 
 def trained(run: Run) -> StudyStopped:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from evolve.commands.again import typed_with
 from evolve.commands.options import DEFAULT_STORAGE
 from evolve.commands.output import say_next
 
@@ -25,3 +26,21 @@ def test_a_database_that_is_found_without_is_not_named(
     say_next(["evolve", "studies"], as_json=True)
 
     assert capsys.readouterr().out == "next    evolve studies\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("run --study my_data --epochs 3", "evolve run --study my_data --updates 600"),
+        ("run --study my_data-photos --resume", ""),
+        ("run --study my_data --name photos", ""),
+        ("train --hyp hyp.yaml --name=mine", ""),
+        ("cure my_data-photos", ""),
+    ],
+)
+def test_a_command_is_named_with_other_options_only_where_it_takes_them(
+    typed: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["evolve", *typed.split()])
+
+    assert typed_with({"--updates": 600}) == expected
