@@ -24,7 +24,7 @@ def from_unit(distributions: Mapping[str, BaseDistribution], point: Iterable[flo
 
 
 def to_unit(distributions: Mapping[str, BaseDistribution], params: Mapping[str, Any]) -> list[float]:
-    """Point of the unit cube at which parameters lie; choices lie in the middle of their part."""
+    """Point of the unit cube at which parameters lie; choices lie in the middle of their part, single values of the whole."""
     return [_part(distribution, params[name]) for name, distribution in distributions.items()]
 
 
@@ -41,6 +41,8 @@ def _part(distribution: BaseDistribution, value: Any) -> float:
     if isinstance(distribution, CategoricalDistribution):
         return (distribution.choices.index(value) + 0.5) / len(distribution.choices)
     low, high = _ends(distribution)
+    if low == high:
+        return 0.5
     return ((log(value) if _is_log(distribution) else value) - low) / (high - low)
 
 

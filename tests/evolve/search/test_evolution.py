@@ -158,3 +158,15 @@ def test_plain_optuna_finds_a_better_learning_rate_than_it_began_with() -> None:
     first = max(each.value for each in study.trials[:5])
     assert study.best_value > first
     assert study.best_params["lr0"] == pytest.approx(1e-3, rel=0.5)
+
+
+def test_in_plain_optuna_a_parameter_may_have_a_single_value() -> None:
+    space: dict[str, BaseDistribution] = {"lr0": SPACE["lr0"], "fixed": FloatDistribution(0.5, 0.5)}
+    study = optuna.create_study(direction="maximize", sampler=EvolutionSampler(space, seed=0))
+
+    study.optimize(
+        lambda asked: asked.suggest_float("lr0", 1e-5, 0.1, log=True) * asked.suggest_float("fixed", 0.5, 0.5),
+        n_trials=8,
+    )
+
+    assert {each.params["fixed"] for each in study.trials} == {0.5}
