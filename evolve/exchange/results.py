@@ -27,6 +27,7 @@ from evolve.storage import schema
 from evolve.storage.database import Storage
 from evolve.study import Study
 from evolve.study.confirming import NOT_GIVEN
+from evolve.study.naming import imported_name
 
 # From the lowest value seen to the highest, ratios count rather than differences.
 LOG_RATIO = 10.0
@@ -151,9 +152,9 @@ def import_result_file(
     context, assumed = context_for(chosen)
     counts = {key: chosen[key] for key in ("images", "classes") if chosen.get(key) is not None}
     results = read_results(read_text(path), origin=str(path), columns=columns)
-    study_name = name or "import-" + "".join(letter if letter.isalnum() else "_" for letter in path.stem)
     origin = Origin(path=path, data=data or NOT_GIVEN, counts=counts)
-    return replace(import_results(storage, results, context, name=study_name, origin=origin), assumed=assumed)
+    done = import_results(storage, results, context, name=name or imported_name(path), origin=origin)
+    return replace(done, assumed=assumed)
 
 
 # Hyperparameters

@@ -11,6 +11,7 @@ from evolve.errors import StudyError
 from evolve.study import DIGITS, Study
 from evolve.study.hyp import HypFile
 
+_LONGEST = 100  # characters of a study's name
 _SHORT = {"epochs": "ep", "updates": "up", "image_size": "px", "batch_size": "b"}
 
 
@@ -39,7 +40,7 @@ def derived_name(name: str, chosen: Mapping[str, Any]) -> str:
             parts.append(f"freeze_{value}")
         else:
             parts.append(_word(str(value)))
-    return "-".join(parts)[:100]
+    return "-".join(parts)[:_LONGEST]
 
 
 def training_study(
@@ -102,6 +103,11 @@ def derived_name_of_training(path: Path, chosen: Mapping[str, Any]) -> str:
     if chosen.get("model") is not None:
         words.insert(0, _word(str(chosen["model"])))
     return "-".join(["train", _word(stem), *words])[:90]
+
+
+def imported_name(path: Path) -> str:
+    """import- and the stem of a file with results of another trainer."""
+    return f"import-{_word(path.stem)}"[:_LONGEST]
 
 
 def data_word(data: str) -> str:

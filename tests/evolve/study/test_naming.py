@@ -8,7 +8,7 @@ from detector.hyperparameters import Hyperparameters
 from evolve.errors import StudyError
 from evolve.study import Study
 from evolve.study.hyp import HypFile
-from evolve.study.naming import data_name, derived_name, training_study
+from evolve.study.naming import data_name, derived_name, imported_name, training_study
 
 HYP = HypFile(values=Hyperparameters(lr0=0.02), given=("lr0",), training={"epochs": 3})
 
@@ -81,3 +81,11 @@ def test_a_name_that_is_taken_by_another_training_is_refused() -> None:
 
     with pytest.raises(StudyError, match="--name: mine is stored with other epochs"):
         train({"mine": first}, name="mine", epochs=9)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("résultats.csv", "import-r_sultats"), ("a" * 120 + ".csv", f"import-{'a' * 93}")]
+)
+def test_an_import_is_named_after_its_file_as_a_study_may_be_named(file: str, name: str) -> None:
+    assert imported_name(Path(file)) == name
+    assert Study.from_mapping({"name": name, "space": {}, "budget": {"trials": 1}}, origin="test").name == name
