@@ -16,8 +16,9 @@ def number(value: float) -> str:
         return MISSING
     if not isfinite(value):
         return "inf" if value > 0 else "-inf"
+    rounded = f"{value:.4g}"
     # Exponents only where the digits themselves would be hard to read.
-    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"
+    return f"{value:,.0f}" if 1e4 <= abs(float(rounded)) and abs(value) < 1e7 else rounded
 
 
 def parameter(value: object) -> str:
@@ -43,7 +44,7 @@ def duration(seconds: float) -> str:
     """A time in the two largest units that matter."""
     if not isfinite(seconds):
         return MISSING
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

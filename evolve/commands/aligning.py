@@ -31,7 +31,7 @@ def aligned(
         table.add_column(head, justify="left" if place in left else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    drawn = Console(file=StringIO(), width=width or WIDE, color_system=None, markup=False, highlight=False)
+    drawn = Console(file=StringIO(), width=width or WIDE, color_system=None, markup=False, emoji=False, highlight=False)
     drawn.print(table)
     assert isinstance(drawn.file, StringIO)
     return [line.rstrip() for line in dedent(drawn.file.getvalue()).splitlines() if line.strip()]

@@ -82,7 +82,7 @@ def trained(run: Run) -> StudyStopped:
     from evolve.run.events import StudyStopped
     from evolve.run.run import run_study
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     stopped: StudyStopped | None = None
     with _stop_signals() as should_stop, Progress(run.study, console) as progress:
         for event in run_study(run, should_stop=should_stop):

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolve.formatting import choice
+from evolve.commands.aligning import aligned
+from evolve.formatting import choice, duration, number
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,19 @@ def test_a_name_that_python_takes_for_a_number_stays_as_it_is() -> None:
 @given(st.text(alphabet="abcdefghijklmopqrstuvwxyz_-", min_size=1))
 def test_a_name_stays_as_it_is(name: str) -> None:
     assert choice(name) == name
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(9999.4, "9999"), (9999.7, "10,000"), (-9999.7, "-10,000"), (12345.6, "12,346"), (2e7, "2e+07")]
+)
+def test_a_number_that_rounds_to_ten_thousand_is_written_as_one(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(59.94, "59.9 s"), (59.97, "1 min 0 s"), (3599.7, "1 h 0 min")])
+def test_a_time_that_rounds_to_the_next_unit_is_written_in_it(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_table_shows_names_as_they_are_typed() -> None:
+    assert aligned(("arm", "x"), [(":fire: [b]", "1")], left=(0,), width=None)[-1].split() == [":fire:", "[b]", "1"]
