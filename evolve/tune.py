@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.hyperparameters import names
-from detector.telemetry import METRICS, CheckpointSaved, EpochMetrics, LaneEnded, LaneStarted
+from detector.telemetry import METRICS, TERMS, CheckpointSaved, EpochMetrics, LaneEnded, LaneStarted
 from evolve.outcome.verdict import Verdict
 from evolve.run.lending import Course, TrainingFailedError, lent, trained
 from evolve.run.machine import threads_for
@@ -135,8 +135,6 @@ class _Run:
 
 
 def _loss_keys() -> list[str]:
-    from detector.telemetry import TERMS
-
     return [f"{split}{term}_loss" for split in ("", "train_") for term in TERMS]
 
 

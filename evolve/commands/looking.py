@@ -45,7 +45,7 @@ def studies(
     if name is not None:
         file = read_study(name)
         definition = file.preview()
-        say(dict(file.raw) | {}, as_json=as_json, text=lambda: describe(definition, file.open_keys))
+        say(dict(file.raw), as_json=as_json, text=lambda: describe(definition, file.open_keys))
         return
     found = {name: read_study(str(path)).preview() for name, path in available_studies()}
     summaries = {name: first_sentence(study.description) for name, study in found.items()}

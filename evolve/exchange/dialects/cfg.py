@@ -52,7 +52,7 @@ def read_cfg(text: str, origin: str) -> Source:
             column = raw.index(line[0]) + 1
             raise DialectError(f"{origin}:{number}:{column}: {line!r} is neither [section] nor key=value in one")
         entry = Entry(text=value.strip(), line=number, column=raw.index("=") + 2)
-        if section in ("[net]", "[network]"):
+        if section in _NET:
             if name.strip() in entries:
                 raise DialectError(f"{origin}:{number}:1: key {name.strip()!r} is given twice")
             entries[name.strip()] = entry
