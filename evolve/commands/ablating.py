@@ -137,9 +137,10 @@ def _defined(
     else:
         with opened_storage(storage, reads_only=True) as opened:
             stored = chosen_study(opened.engine, study)
+        of_file = chosen | {"name": name, "skip_unreadable": others["skip_unreadable"]}
         budget, inspect = {"seconds": others["seconds"]}, bool(others["inspect"])
         checked = None
-        definition = with_budget(storage, stored, chosen, budget, inspect=inspect, asked=f"evolve ablate {stored}")
+        definition = with_budget(storage, stored, of_file, budget, inspect=inspect, asked=f"evolve ablate {stored}")
     _check_compares(definition)
     return definition, checked
 

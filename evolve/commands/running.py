@@ -102,8 +102,9 @@ def run(
     device = device_of(device, training=None if dry_run else asked)
     budget = {"trials": trials, "seconds": seconds}
     if resume:
+        of_file = chosen | {"skip_unreadable": skip_unreadable or None}
         definition, checked = (
-            with_budget(storage, name or study, chosen, budget, inspect=inspect, critical=critical),
+            with_budget(storage, name or study, of_file, budget, inspect=inspect, critical=critical),
             None,
         )
     else:

@@ -125,9 +125,11 @@ def test_a_study_that_compares_nothing_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_stored_ablation_says_what_it_takes_in_the_words_that_were_typed(trained: Path) -> None:
-    refused = evolve(trained, "ablate", "toy", "--epochs", "3", "--freeze", "2", check=False)
+    given = ("--epochs", "3", "--freeze", "2", "--name", "mine", "--skip-unreadable")
+    refused = evolve(trained, "ablate", "toy", *given, check=False)
 
-    said = "evolve ablate toy: the stored study says --epochs, --freeze; allowed: --seconds, --inspect"
+    options = "--epochs, --freeze, --name, --skip-unreadable"
+    said = f"evolve ablate toy: the stored study says {options}; allowed: --seconds, --inspect"
     assert refused.returncode == 2 and said in refused.stderr
 
 

@@ -154,6 +154,7 @@ def test_a_dry_run_prints_plan_and_cost_and_leaves_nothing(tmp_path: Path) -> No
         (["run", "--study", "lr_sweep", "--device", "cuda:9"], 1, "--device cuda:9: cannot be used"),
         (["run", "--study", "lr_sweep", "--storage", "nonsense"], 1, "not an SQLAlchemy URL"),
         (["run", "--study", "lr_sweep", "--resume"], 1, "there is no such file; run a study first"),
+        (["run", "--study", "x", "--resume", "--skip-unreadable"], 2, "the stored study says --skip-unreadable"),
         (["show", "lr_sweep"], 1, "there is no such file; run a study first"),
         (["train", "--hyp", "none.yaml"], 1, "none.yaml: cannot be read"),
         (["run"], 2, "Missing option '--study'"),
