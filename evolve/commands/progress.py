@@ -28,6 +28,7 @@ from evolve.run.events import (
     RangesPlaced,
     RunEvent,
     StartChecked,
+    StudyGoesOn,
     StudyStopped,
     TrialEnded,
     TrialPaused,
@@ -84,7 +85,7 @@ class Progress:
     def __init__(self, study: Study, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._study, self._console, self._clock = study, console, clock
         self._rows: dict[int, _Row] = {}
-        self._num_ended = 0
+        self._num_ended, self._num_ended_here = 0, 0  # of the study, and of this run
         self._started = clock()
         self._best, self._compared = (float("-inf"), -1), compared_trials(study.to_mapping())
         self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
@@ -112,6 +113,10 @@ class Progress:
                 self._say(f"placed  {text}")
         elif isinstance(event, StartChecked):
             self._say(f"weights {event.text}")
+        elif isinstance(event, StudyGoesOn):
+            self._num_ended = event.num_ended
+            if event.best is not None:
+                self._best = (event.fitness, event.best)
         elif isinstance(event, TrialStarted):
             self._rows[event.trial.number] = self._new_row(event.trial)
             how = "goes on   " if event.is_resumed else "started   "
@@ -134,7 +139,7 @@ class Progress:
             self._rows.pop(event.trial.number, None)
             self._say(f"trial {event.trial.number:<4} paused      {event.outcome.reason}")
         elif isinstance(event, StudyStopped):
-            self._say(f"{event.reason}; {self._num_ended} trials in {elapsed(self._clock() - self._started)}")
+            self._say(f"{event.reason}; {self._num_ended_here} trials in {elapsed(self._clock() - self._started)}")
         if self._live is not None:
             self._live.update(self._table())
 
@@ -164,6 +169,7 @@ class Progress:
     def _say_ended(self, ended: TrialEnded) -> None:
         row = self._rows.pop(ended.trial.number, None)
         self._num_ended += 1
+        self._num_ended_here += 1
         verdict, fitness = str(ended.outcome.verdict), ended.outcome.fitness
         if verdict in TRAINED_THROUGH and ended.trial.number in self._compared and fitness > self._best[0]:
             self._best = (fitness, ended.trial.number)

@@ -45,6 +45,21 @@ class RangesPlaced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StudyGoesOn:
+    """The study has trials that ended before.
+
+    Attributes:
+        num_ended: Number of these trials.
+        best: Number of the best of them; None where none trained through.
+        fitness: Fitness of the best; NaN where there is none.
+    """
+
+    num_ended: int
+    best: int | None
+    fitness: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialStarted:
     """A trial begins to train, or goes on from where it was stopped."""
 
@@ -127,6 +142,7 @@ RunEvent = (
     StartChecked
     | LanesChosen
     | RangesPlaced
+    | StudyGoesOn
     | TrialStarted
     | TrialProgressed
     | WorkerLost

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import nan
 from pathlib import Path
 
 from optuna.exceptions import OptunaError
@@ -31,6 +32,7 @@ from evolve.run.events import (
     RangesPlaced,
     RunEvent,
     StartChecked,
+    StudyGoesOn,
     TrialEnded,
     TrialPaused,
     TrialStarted,
@@ -203,6 +205,9 @@ def _trained(
         storage.describe_data(study_id, checked.summary | {"note": checked.note}, checked.as_rows())
         verdicts, best = storage.verdicts(study_id), storage.best(study_id)
         _drop_weights(run, verdicts, verdicts, best=best)  # which a killed run left
+        if verdicts:
+            fitness = nan if best is None else storage.fitness(study_id)[best]
+            yield StudyGoesOn(num_ended=len(verdicts), best=best, fitness=fitness)
         for event in events:
             if isinstance(event, TrialEnded):
                 verdicts[event.trial.number] = event.outcome.verdict

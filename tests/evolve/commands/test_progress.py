@@ -14,7 +14,7 @@ from evolve.commands.progress import LINE_SECONDS, Progress
 from evolve.outcome.training import TrialOutcome
 from evolve.outcome.verdict import Verdict
 from evolve.run.data import DataChecked
-from evolve.run.events import RunEvent, StudyStopped, TrialEnded, TrialProgressed, TrialStarted
+from evolve.run.events import RunEvent, StudyGoesOn, StudyStopped, TrialEnded, TrialProgressed, TrialStarted
 from evolve.study.trial import Record, Trial
 from tests.fakes import fake_study, metrics_of, step_of
 
@@ -44,12 +44,12 @@ def events() -> list[DataChecked | RunEvent]:
     ]
 
 
-def shown(*, is_terminal: bool, last: int | None = None) -> str:
+def shown(happened: list[DataChecked | RunEvent], *, is_terminal: bool) -> str:
     text = io.StringIO()
     console = Console(file=text, force_terminal=is_terminal, width=160, color_system=None)
     ticks = count()
     with Progress(fake_study(), console, clock=lambda: float(next(ticks))) as progress:
-        for event in events()[:last]:
+        for event in happened:
             progress.update(event)
         if is_terminal:
             time.sleep(0.6)  # the table is drawn four times a second
@@ -57,7 +57,7 @@ def shown(*, is_terminal: bool, last: int | None = None) -> str:
 
 
 def test_without_a_terminal_there_is_a_plain_line_for_everything_that_matters() -> None:
-    lines = shown(is_terminal=False).splitlines()
+    lines = shown(events(), is_terminal=False).splitlines()
 
     assert lines[0] == "data digits-1: train 9 images, 11 boxes. split by seed"
     assert lines[1] == "  training boxes by class: cat 4, dog 7"
@@ -84,8 +84,18 @@ def test_without_a_terminal_a_long_trial_says_every_half_minute_where_it_stands(
     assert text.getvalue().count("trial 3    epoch 1/4  loss 4.000  map50 0.357  1600 images/s") == 1
 
 
+def test_a_resumed_study_counts_and_names_the_best_of_all_its_trials() -> None:
+    went_on = StudyGoesOn(num_ended=4, best=1, fitness=0.7)
+
+    terminal = shown([went_on, *events()[:4]], is_terminal=True)
+    plain = shown([went_on, *events()], is_terminal=False)
+
+    assert "fake: 5 of 6 trials ended" in terminal and "best trial 1: fitness 0.700" in terminal
+    assert "budget of 6 trials spent; 1 trials in" in plain  # of this run
+
+
 def test_a_terminal_shows_each_running_trial_with_loss_rate_speed_and_time_left() -> None:
-    text = shown(is_terminal=True, last=3)
+    text = shown(events()[:3], is_terminal=True)
 
     assert "0 of 6 trials ended" in text
     row = next(line for line in text.splitlines() if "lr0 0.1" in line and "1/4" in line)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,15 @@ from typing import Any
 import pytest
 
 from evolve.outcome.verdict import TRAINED_THROUGH
+from evolve.run.crew import Asked
+from evolve.run.events import StudyGoesOn, TrialEnded
+from evolve.run.run import Run, run_study
 from evolve.storage import database, sqlite
 from evolve.storage.database import Storage
 from evolve.storage.opening import open_engine
 from evolve.storage.sqlite import Patience
+from evolve.study.definition import Budget
+from evolve.study.file import read_study
 from tests.evolve.commands.test_my_data import write_voc
 from tests.processes import environment, evolve, forked
 from tests.small_study import ON_PHOTOS, SMALL
@@ -43,6 +49,23 @@ def rows(folder: Path, database: str = "runs/evolve.db", study: str = "small") -
 def told(folder: Path, database: str = "runs/evolve.db") -> list[tuple[object, ...]]:
     """What the trials came to, without times."""
     return [(row["trial"], row["verdict"], row["fitness"], row["reason"]) for row in rows(folder, database)]
+
+
+def test_a_run_says_what_the_runs_before_it_came_to(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    study = read_study(str(tmp_path / "small.yaml"), {"data": str(tmp_path / "photos")}).preview()
+    url = f"sqlite:///{tmp_path}/evolve.db"
+    run = Run(study=study, storage_url=url, device="cpu", asked=Asked(engine="serial"), runs=tmp_path)
+
+    said = [
+        [event for event in run_study(run, should_stop=lambda: False) if isinstance(event, StudyGoesOn | TrialEnded)]
+        for run in (run, replace(run, study=study.model_copy(update={"budget": Budget(trials=3)})))
+    ]
+
+    ended = [event for event in said[0] if isinstance(event, TrialEnded)]
+    best = max(ended, key=lambda event: event.outcome.fitness)
+    assert said[0] == ended and len(ended) == 2
+    assert said[1][0] == StudyGoesOn(num_ended=2, best=best.trial.number, fitness=best.outcome.fitness)
 
 
 def test_checkpoints_of_a_database_that_is_gone_are_not_gone_on_from(tmp_path: Path) -> None:
