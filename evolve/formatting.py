@@ -18,7 +18,7 @@ def number(value: float) -> str:
         return "inf" if value > 0 else "-inf"
     rounded = f"{value:.4g}"
     # Exponents only where the digits themselves would be hard to read.
-    return f"{value:,.0f}" if 1e4 <= abs(float(rounded)) and abs(value) < 1e7 else rounded
+    return f"{value:,.0f}" if abs(float(rounded)) >= 1e4 and abs(value) < 1e7 else rounded
 
 
 def parameter(value: object) -> str:

@@ -24,7 +24,7 @@ def from_unit(distributions: Mapping[str, BaseDistribution], point: Iterable[flo
 
 
 def to_unit(distributions: Mapping[str, BaseDistribution], params: Mapping[str, Any]) -> list[float]:
-    """Point of the unit cube at which parameters lie; choices lie in the middle of their part, single values of the whole."""
+    """Point of the unit cube at which parameters lie; choices lie in the middle of their part, as single values."""
     return [_part(distribution, params[name]) for name, distribution in distributions.items()]
 
 
