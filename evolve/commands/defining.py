@@ -59,7 +59,7 @@ def defined(
     from evolve.exchange.baselines import look_up_in, looks_up, uses_preset, with_baseline
     from evolve.exchange.presets import with_preset
 
-    if stored is None and checked is None and (file.preset or uses_preset(definition)):
+    if checked is None and ((stored is None and file.preset) or uses_preset(definition, stored)):
         checked = survey(file.data, skip_unreadable=definition.skip_unreadable).at(definition.image_size)
     summary = {} if checked is None else checked.summary
     if looks_up(definition):

@@ -28,9 +28,15 @@ def looks_up(study: Study) -> bool:
     return study.ablation is not None and bool(study.ablation.source or study.ablation.is_open)
 
 
-def uses_preset(study: Study) -> bool:
-    """Whether a study's baseline or the end of its path is a trainer's usual values, which depend on the data."""
-    return study.ablation is not None and any(name in PRESETS for name in _named(study.ablation))
+def uses_preset(study: Study, stored: Study | None) -> bool:
+    """Whether a trainer's usual values, which depend on the data, have to be looked up for a study.
+
+    Args:
+        study: Study whose baseline, or the end of whose path, may be a trainer's.
+        stored: Study that is stored under its name, which keeps what was looked up for it; None where there is none.
+    """
+    named = zip((BASELINE_KEY, PATH_KEY), () if study.ablation is None else _named(study.ablation), strict=False)
+    return any(name in PRESETS and (stored is None or _name_in(stored, key) != name) for key, name in named)
 
 
 def _named(ablation: Ablation) -> list[str]:

@@ -84,7 +84,8 @@ def test_a_preset_is_a_baseline_as_its_trainer_would_have_it(tmp_path: Path) -> 
 
     study = settled(file)
 
-    assert uses_preset(file.preview()) and not uses_preset(file_of(tmp_path, {"one_factor": {"lr0": [1]}}).preview())
+    assert uses_preset(file.preview(), None)
+    assert not uses_preset(file_of(tmp_path, {"one_factor": {"lr0": [1]}}).preview(), None)
     assert study.hyperparameters({}).noobj == pytest.approx(1.5 / 16)
     assert study.decisions["ablation.baseline"].startswith("ultralytics-yolov3: ")
 
@@ -97,6 +98,14 @@ def test_a_stored_ablation_keeps_what_was_looked_up_whatever_the_file_says_now(t
     again = settled(file, Study.from_json(stored.to_json()))
 
     assert again.differences(stored) == [] and again.decisions == stored.decisions and arms(again) == arms(stored)
+
+
+def test_another_preset_than_the_stored_one_is_looked_up_and_is_another_study(tmp_path: Path) -> None:
+    stored = settled(file_of(tmp_path, {"baseline": "darknet", "one_factor": {"momentum": [0.8]}}, **NET))
+    other = file_of(tmp_path, {"baseline": "ultralytics-yolov3", "one_factor": {"momentum": [0.8]}}, **NET)
+
+    assert not uses_preset(stored, stored) and uses_preset(other.preview(), stored)
+    assert "hyperparameters.warmup_epochs" in settled(other, stored).differences(stored)
 
 
 @pytest.mark.parametrize(
