@@ -91,7 +91,7 @@ class Wanted:
     """How pictures are looked at, and what is written.
 
     Attributes:
-        output: Folder of the pictures; it may hold none of the images.
+        output: Folder of the pictures; it may hold none of the images, nor, with label files, labels of theirs.
         score: Least score (0..1) of what is shown.
         nms_iou: Overlap (0..1) above which boxes are suppressed; None for that of the training.
         saves_txt: Whether YOLO label files are written, into `labels/` of the folder.
@@ -149,10 +149,12 @@ def detect_images(detector: Detector, images: Sequence[Path], wanted: Wanted) ->
     """Looks at image files and writes them with boxes drawn, one after another.
 
     Raises:
-        EvolveError: The output folder holds an image that is looked at, or cannot be made.
+        EvolveError: The output folder holds an image that is looked at or is where labels of one belong, or cannot be
+            made.
         OSError: A picture cannot be written.
     """
-    _make_folder(images, wanted)
+    _check_spares(images, wanted)
+    _make_folders(wanted)
     taken: set[str] = set()
     for path in images:
         name = _free_name(path.stem, taken)
@@ -162,20 +164,37 @@ def detect_images(detector: Detector, images: Sequence[Path], wanted: Wanted) ->
             yield Unreadable(image=str(path), reason=str(error).removeprefix(f"{path}: "))
 
 
-def _make_folder(images: Sequence[Path], wanted: Wanted) -> None:
+def _check_spares(images: Sequence[Path], wanted: Wanted) -> None:
+    """Makes sure that nothing is written where images that are looked at, or labels of theirs, may be."""
+    folder, of_labels = wanted.output.resolve(), (wanted.output / "labels").resolve()
+    for path in images:
+        places = [path.absolute(), path.parent.resolve() / path.name, path.resolve()]
+        own = {place.parent.resolve() for place in places}
+        if folder in own:
+            raise EvolveError(
+                f"-o {wanted.output}: holds the image {shown(path.name)}, which could be overwritten; "
+                "allowed: a folder without images that are looked at"
+            )
+        if wanted.saves_txt and of_labels in own | {_label_folder(place) for place in places}:
+            raise EvolveError(
+                f"-o {wanted.output}: its labels/ is where labels of the image {shown(path.name)} belong, which could "
+                "be overwritten; allowed with --save-txt: a folder outside the data set"
+            )
+
+
+def _label_folder(image: Path) -> Path:
+    from detector.datasets.yolo import label_path
+
+    return label_path(image).parent.resolve()
+
+
+def _make_folders(wanted: Wanted) -> None:
     folders = [wanted.output, wanted.output / "labels"] if wanted.saves_txt else [wanted.output]
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise EvolveError(f"-o {folder}: cannot be made a folder: {error.strerror or error}") from None
-    resolved = wanted.output.resolve()
-    for path in images:
-        if resolved in (path.parent.resolve(), path.resolve().parent):
-            raise EvolveError(
-                f"-o {wanted.output}: holds the image {shown(path.name)}, which could be overwritten; "
-                "allowed: a folder without images that are looked at"
-            )
 
 
 def _free_name(stem: str, taken: set[str]) -> str:

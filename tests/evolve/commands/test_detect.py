@@ -110,6 +110,32 @@ def test_a_folder_that_holds_an_input_is_not_written_to(output: str, detect: Det
     assert {path.name: path.read_bytes() for path in (tmp_path / "photos").iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    ("image", "output"),
+    [
+        ("set/images/1.png", "set"),
+        ("set/images/1.png", "set/images/.."),
+        ("set/images/labels/1.png", "set/labels"),
+        ("set/labels/1.png", "set"),
+        ("link/1.png", "set"),
+    ],
+)
+def test_labels_that_images_have_already_are_not_written_over(
+    image: str, output: str, detect: Detect, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to("set/images")
+    (tmp_path / "set/images").mkdir(parents=True)
+    (tmp_path / image).parent.mkdir(exist_ok=True)
+    (tmp_path / "photos/1.png").rename(tmp_path / image)
+    before = sorted(tmp_path.rglob("*"))
+
+    with pytest.raises(EvolveError, match=r"-o \S+: its labels/ is where labels of the image '1.png' belong, which "):
+        detect(image, "-o", output, "--save-txt")
+
+    assert sorted(tmp_path.rglob("*")) == before
+    assert detect(image, "-o", output).exit_code == 0
+
+
 def test_an_input_that_a_picture_would_be_written_through_is_spared(detect: Detect, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/0.jpg").symlink_to(tmp_path / "photos/0.png")
