@@ -287,7 +287,13 @@ def delete(
             _ask(f"delete {text}? This cannot be taken back")
         remove_study(opened.engine, found)
     folder = str(found.folder) if is_there else None
-    result = {"study": found.name, "trials": found.trials, "folder": folder, "bytes": found.size}
+    result = {
+        "study": found.name,
+        "trials": found.trials,
+        "folder": folder,
+        "bytes": found.size,
+        "confirmed_by": found.confirmed_by,
+    }
     say(result, as_json=as_json, text=lambda: f"deleted {text}")
     say_next("evolve studies", as_json=as_json)
 

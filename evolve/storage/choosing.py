@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import inf
 
 from sqlalchemy import Connection, Engine, inspect, select, union_all
 
@@ -46,7 +47,7 @@ def choose_study(engine: Engine, word: str) -> Choice:
         names = _names(connection)
         if word in names:
             return Choice(name=word)
-        confirms = _confirms(connection, names)
+        confirms = _confirms(connection)
         fitting = [name for name in names if word and name.startswith(word) and name not in confirms]
         if len(fitting) == 1:
             return Choice(name=fitting[0], why=f"the only one that begins with {word}")
@@ -84,15 +85,16 @@ def _names(connection: Connection) -> list[str]:
     return list(connection.scalars(select(STUDIES.c.study_name).order_by(STUDIES.c.study_name)))
 
 
-def _confirms(connection: Connection, names: list[str]) -> dict[str, str]:
-    """The study that each confirmation is of, where that is still there."""
+def _confirms(connection: Connection) -> dict[str, str]:
+    """The study that each confirmation is of, where that is still there and no new one of its name."""
     if not inspect(connection).has_table(schema.study.name):
         return {}
     own = schema.study.c
-    query = select(STUDIES.c.study_name, own.config).join(STUDIES, STUDIES.c.study_id == own.study_id)
-    rows = connection.execute(query.where(own.config.contains('"confirms": "'))).all()
-    found = {name: (json.loads(config).get("ablation") or {}).get("confirms", "") for name, config in rows}
-    return {name: study for name, study in found.items() if study in names}
+    stored = select(STUDIES.c.study_name, own.created).join(STUDIES, STUDIES.c.study_id == own.study_id)
+    made = {row.study_name: row.created for row in connection.execute(stored)}
+    rows = connection.execute(stored.add_columns(own.config).where(own.config.contains('"confirms": "')))
+    found = {row.study_name: (json.loads(row.config).get("ablation") or {}).get("confirms", "") for row in rows}
+    return {name: study for name, study in found.items() if made.get(study, inf) <= made[name]}
 
 
 def _latest(connection: Connection) -> str | None:

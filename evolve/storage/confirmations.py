@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, func, select
+from sqlalchemy import ColumnElement, Engine, and_, func, select
 
 from evolve.confirmed import NO_STANDING, Confirmation, Searched, Standing, confirmed, not_confirmed
 from evolve.outcome.verdict import TRAINED_THROUGH
@@ -35,8 +35,15 @@ def confirmations(engine: Engine, study: str) -> list[Study]:
 
 
 def confirms(study: str) -> ColumnElement[bool]:
-    """Whether a row of `evolve_study` is a confirmation of a study, by that study's name."""
-    return schema.study.c.config.contains(f'"confirms": {json.dumps(study)}', autoescape=True)
+    """Whether a row of `evolve_study` is a confirmation of the study that has a name now, not of one removed before."""
+    own, search, named = schema.study.c, schema.study.alias(), STUDIES.alias()
+    made = select(search.c.created).join(named, named.c.study_id == search.c.study_id)
+    # LIKE takes small letters for capitals on SQLite.
+    without = func.replace(own.config, f'"confirms": {json.dumps(study)}', "")
+    return and_(
+        without != own.config,
+        own.created >= made.where(named.c.study_name == study).scalar_subquery(),
+    )
 
 
 def read_confirmation(engine: Engine, confirming: Study) -> Confirmation:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Table, delete, func, inspect, select
 
 from evolve.errors import StorageError
 from evolve.storage import schema
+from evolve.storage.confirmations import confirms
 from evolve.storage.lease import Lease
 
 MEGABYTE = 1e6
@@ -32,6 +33,7 @@ class Removable:
         trials: Number of trials in the study.
         folder: Run folder of the study, which may not exist.
         size: Bytes of the files in the folder.
+        confirmed_by: Names of the studies that confirm it, which stay.
     """
 
     name: str
@@ -39,11 +41,13 @@ class Removable:
     trials: int
     folder: Path
     size: int
+    confirmed_by: tuple[str, ...]
 
     def text(self) -> str:
         """What would be removed, in words for people."""
         files = f"{self.folder} ({self.size / MEGABYTE:.1f} MB)" if self.folder.exists() else "no run folder"
-        return f"study {self.name}, {self.trials} trials, {files}"
+        left = f"; what confirms it stays: {', '.join(self.confirmed_by)}" if self.confirmed_by else ""
+        return f"study {self.name}, {self.trials} trials, {files}{left}"
 
 
 def removable(engine: Engine, name: str, runs: Path) -> Removable:
@@ -70,10 +74,14 @@ def removable(engine: Engine, name: str, runs: Path) -> Removable:
             raise StorageError(f"study {name}: was not made by evolve; Optuna removes it: optuna delete-study")
         count = select(func.count()).select_from(_TRIALS).where(_TRIALS.c.study_id == row.study_id)
         trials = connection.scalar(count) or 0
+        names = select(studies.c.study_name).join(ours, ours.c.study_id == studies.c.study_id)
+        confirmed_by = tuple(connection.scalars(names.where(confirms(name)).order_by(studies.c.study_id)))
     Lease(engine, row.study_id, name).check_free()
     folder = runs / name
     size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
-    return Removable(name=name, study_id=row.study_id, trials=trials, folder=folder, size=size)
+    return Removable(
+        name=name, study_id=row.study_id, trials=trials, folder=folder, size=size, confirmed_by=confirmed_by
+    )
 
 
 def remove_study(engine: Engine, study: Removable) -> None:

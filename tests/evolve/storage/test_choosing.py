@@ -93,3 +93,15 @@ def test_what_confirms_a_study_is_meant_by_its_whole_name_alone(engine: Engine) 
     assert choose_study(engine, "gains").name == "gains-10ep"
     assert choose_study(engine, "latest").name == "gains-10ep"
     assert choose_study(engine, "gains-10ep-confirm").name == "gains-10ep-confirm"
+
+
+def test_what_confirms_a_removed_study_is_not_taken_for_what_confirms_a_new_one_of_its_name(engine: Engine) -> None:
+    add_study(engine, Plan(name="gains-10ep-confirm", num_trials=0, log_steps=False))
+    ours = schema.study.c
+    with engine.begin() as connection:
+        newest = connection.scalar(select(func.max(ours.study_id)))
+        config = json.dumps({"ablation": {"confirms": "gains-10ep"}})
+        connection.execute(update(schema.study).where(ours.study_id == newest).values(config=config, created=1e9))
+
+    with pytest.raises(StorageError, match=r"2 studies in .* begin so: gains-10ep, gains-10ep-confirm"):
+        choose_study(engine, "gains")

@@ -16,13 +16,16 @@ from sqlalchemy import Engine, func, insert, select, update
 
 from evolve.errors import StorageError
 from evolve.storage import schema
+from evolve.storage.confirmations import confirmations
 from evolve.storage.database import Storage
 from evolve.storage.lease import Lease
 from evolve.storage.ledger import EventKind, Ledger
 from evolve.storage.notes import add_note
 from evolve.storage.removal import Removable, removable, remove_study
 from evolve.storage.transactions import Transactions
+from evolve.study.confirming import confirmation
 from evolve.study.trial import Decision
+from tests.fakes import fake_study
 from tests.places import ROOT
 from tests.processes import evolve
 from tests.synthetic import Plan, add_study, new_engine
@@ -72,6 +75,22 @@ def add_doomed(engine: Engine) -> int:
     return study_id
 
 
+def add_search(engine: Engine, name: str, *, created: float) -> None:
+    study_id = add_study(engine, Plan(name=name, num_trials=0))
+    with engine.begin() as connection:
+        connection.execute(update(schema.study).where(schema.study.c.study_id == study_id).values(created=created))
+
+
+def add_confirmation(engine: Engine, search: str, *, created: float) -> None:
+    made = confirmation(
+        fake_study(name=search), {0: {"lr0": 0.1, "momentum": 0.9}}, name=f"{search}-confirm", seeds=(5, 6, 7), epochs=4
+    )
+    study_id = add_study(engine, Plan(name=made.name, num_trials=0))
+    values = {"config": made.to_json(), "created": created}
+    with engine.begin() as connection:
+        connection.execute(update(schema.study).where(schema.study.c.study_id == study_id).values(values))
+
+
 def counts(engine: Engine) -> dict[str, int]:
     with engine.connect() as connection:
         return {each.name: connection.scalar(select(func.count()).select_from(each)) or 0 for each in TABLES}
@@ -96,7 +115,9 @@ def test_what_would_be_removed_is_said_first(engine: Engine, tmp_path: Path) -> 
 
     found = removable(engine, "doomed", tmp_path / "runs")
 
-    assert found == Removable(name="doomed", study_id=study_id, trials=4, folder=folder, size=2_500_000)
+    assert found == Removable(
+        name="doomed", study_id=study_id, trials=4, folder=folder, size=2_500_000, confirmed_by=()
+    )
     assert found.text() == f"study doomed, 4 trials, {folder} (2.5 MB)"
     assert removable(engine, "kept", tmp_path / "runs").text() == "study kept, 3 trials, no run folder"
 
@@ -162,7 +183,7 @@ def test_delete_tells_what_it_removed(engine: Engine, tmp_path: Path) -> None:
     kept = json.loads(evolve(tmp_path, "delete", "kept", "--yes", "--json").stdout)
 
     assert done.stdout.splitlines()[0] == "deleted study doomed, 4 trials, runs/doomed (2.5 MB)"
-    assert kept == {"study": "kept", "trials": 3, "folder": None, "bytes": 0}
+    assert kept == {"study": "kept", "trials": 3, "folder": None, "bytes": 0, "confirmed_by": []}
 
 
 def test_delete_takes_whole_names_alone_and_asks_nobody_who_is_not_there(engine: Engine, tmp_path: Path) -> None:
@@ -197,3 +218,26 @@ def test_delete_asks_the_person_at_the_terminal(engine: Engine, tmp_path: Path, 
     assert finished.returncode == status
     assert ("nothing was deleted" in finished.stderr) == (answer == "n")
     assert (counts(engine)["studies"] == 0) == (answer == "y")
+
+
+def test_what_confirms_a_study_is_named_and_stays_and_confirms_no_new_study_of_its_name(
+    engine: Engine, tmp_path: Path
+) -> None:
+    add_search(engine, "hunt", created=1e9)
+    add_confirmation(engine, "hunt", created=1e9 + 60)
+    found = removable(engine, "hunt", tmp_path / "runs")
+
+    assert [study.name for study in confirmations(engine, "hunt")] == ["hunt-confirm"]
+    assert found.text() == "study hunt, 0 trials, no run folder; what confirms it stays: hunt-confirm"
+    remove_study(engine, found)
+    add_search(engine, "hunt", created=1e9 + 120)
+    assert confirmations(engine, "hunt") == []
+    assert removable(engine, "hunt", tmp_path / "runs").confirmed_by == ()
+
+
+def test_capitals_tell_the_studies_apart_that_a_confirmation_may_be_of(engine: Engine) -> None:
+    for name in ("My_data", "my_data"):
+        add_search(engine, name, created=1e9)
+    add_confirmation(engine, "My_data", created=1e9)
+
+    assert [len(confirmations(engine, name)) for name in ("My_data", "my_data")] == [1, 0]
