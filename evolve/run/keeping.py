@@ -1,6 +1,7 @@
 """Which files of weights a study keeps: those of its best trial, the way back from divergence, or all.
 
-An ablation keeps those of its baseline too, which is what it exports unless an arm is shown to be better.
+An ablation keeps those of all that it may yet export: of every arm until it is complete, then of the arm that is to be
+used, of the best and of the baseline.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
 from evolve.run.detection import checkpoint_path
 from evolve.storage.database import Storage
 from evolve.study import Study
+from evolve.study.arms import exportable_trials
 
 
 def unneeded(folder: Path, study: Study, storage: Storage, study_id: int) -> Iterator[Path]:
@@ -24,13 +26,34 @@ def unneeded(folder: Path, study: Study, storage: Storage, study_id: int) -> Ite
         storage: Database that has the trials.
         study_id: Optuna's id of the study.
     """
-    best, verdicts = storage.best(study_id), storage.verdicts(study_id)
+    verdicts = storage.verdicts(study_id)
+    kept = exportable(study, storage, study_id, verdicts)
     for number in verdicts:
-        yield from unneeded_of(folder, study, number, verdicts, is_best=number == best)
+        yield from unneeded_of(folder, study, number, verdicts, is_exportable=number in kept)
+
+
+def exportable(study: Study, storage: Storage, study_id: int, verdicts: Mapping[int, str]) -> frozenset[int]:
+    """Numbers of the trials whose weights may be exported, now or when all have ended.
+
+    Args:
+        study: Study of the trials.
+        storage: Database that has the trials.
+        study_id: Optuna's id of the study.
+        verdicts: Verdicts of all trials that have ended, by number of the trial.
+    """
+
+    def chosen() -> int | None:
+        from evolve.ablation.chosen import chosen_arm  # statistics, of no use to a run that trains
+        from evolve.storage.comparisons import comparison_of
+
+        arm = chosen_arm(comparison_of(storage, study), storage.fitness(study_id))
+        return None if arm is None else arm.trial
+
+    return exportable_trials(study.arm_plan, verdicts.keys(), best=storage.best(study_id), chosen=chosen)
 
 
 def unneeded_of(
-    folder: Path, study: Study, number: int, verdicts: Mapping[int, str], *, is_best: bool
+    folder: Path, study: Study, number: int, verdicts: Mapping[int, str], *, is_exportable: bool
 ) -> Iterator[Path]:
     """Folders and files that nothing needs any more of one trial, which has ended or waits to be promoted.
 
@@ -40,14 +63,13 @@ def unneeded_of(
         number: Number of the trial within its study, from 0.
         verdicts: Verdicts of all trials that have ended, and of this one, by number of the trial; a trial that diverged
             keeps its last checkpoints, and one that waits keeps its last and its best.
-        is_best: Whether the trial is the best of the study.
+        is_exportable: Whether the trial may be exported, as the best or what an ablation chooses.
     """
-    members, plan = study.population, study.arm_plan
+    members = study.population
     if members is not None and any(successor not in verdicts for successor in members.generation_after(number)):
         return  # one of the next generation may begin with its weights
     of_trial = checkpoint_path(folder, number, 0).parent
-    is_baseline = plan is not None and number == plan.first_of(1)
-    is_beaten = not (is_best or is_baseline) and verdicts[number] in (*TRAINED_THROUGH, Verdict.PARTIAL, Verdict.PRUNED)
+    is_beaten = not is_exportable and verdicts[number] in (*TRAINED_THROUGH, Verdict.PARTIAL, Verdict.PRUNED)
     if is_beaten and study.keep_weights != "all":
         if of_trial.exists():
             yield of_trial

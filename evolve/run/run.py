@@ -37,7 +37,7 @@ from evolve.run.events import (
     TrialPaused,
     TrialStarted,
 )
-from evolve.run.keeping import affected_by, drop, unneeded_of
+from evolve.run.keeping import affected_by, drop, exportable, unneeded_of
 from evolve.run.lanes import make_objective
 from evolve.run.measuring import choose_lanes
 from evolve.run.picture_folder import picture_folder
@@ -204,25 +204,25 @@ def _trained(
     ):
         storage.describe_data(study_id, checked.summary | {"note": checked.note}, checked.as_rows())
         verdicts, best = storage.verdicts(study_id), storage.best(study_id)
-        _drop_weights(run, verdicts, verdicts, best=best)  # which a killed run left
+        kept = exportable(run.study, storage, study_id, verdicts)
+        _drop_weights(run, verdicts, verdicts, kept=kept)  # which a killed run left
         if verdicts:
             fitness = nan if best is None else storage.fitness(study_id)[best]
             yield StudyGoesOn(num_ended=len(verdicts), best=best, fitness=fitness)
         for event in events:
             if isinstance(event, TrialEnded):
                 verdicts[event.trial.number] = event.outcome.verdict
-                before, best = best, storage.best(study_id)
-                ended = affected_by(run.study, event.trial.number)
-                _drop_weights(run, verdicts, ended if before is None else {*ended, before}, best=best)
+                before, kept = kept, exportable(run.study, storage, study_id, verdicts)
+                _drop_weights(run, verdicts, affected_by(run.study, event.trial.number) | before, kept=kept)
             elif isinstance(event, TrialPaused):
-                _drop_weights(run, {event.trial.number: Verdict.PAUSED}, [event.trial.number], best=None)
+                _drop_weights(run, {event.trial.number: Verdict.PAUSED}, [event.trial.number], kept=())
             yield event
 
 
-def _drop_weights(run: Run, verdicts: Mapping[int, str], numbers: Collection[int], *, best: int | None) -> None:
+def _drop_weights(run: Run, verdicts: Mapping[int, str], numbers: Collection[int], *, kept: Collection[int]) -> None:
     """Drops the weights of some trials that have ended, or wait, as far as nothing needs them any more."""
     for number in sorted(verdicts.keys() & {*numbers}):
-        for path in list(unneeded_of(run.folder, run.study, number, verdicts, is_best=number == best)):
+        for path in list(unneeded_of(run.folder, run.study, number, verdicts, is_exportable=number in kept)):
             drop(path)
 
 

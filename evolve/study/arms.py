@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -114,6 +114,28 @@ def compared_trials(config: Mapping[str, Any]) -> range:
     tuning, verdicts = int((ablation.get("nuisance") or {}).get("trials", 0)), max(len(ablation.get("looks") or ()), 1)
     num_arms = int(config["budget"]["trials"]) // (tuning + verdicts)
     return range(num_arms * tuning, num_arms * (tuning + 1))
+
+
+def exportable_trials(
+    plan: ArmPlan | None, ended: Collection[int], *, best: int | None, chosen: Callable[[], int | None]
+) -> frozenset[int]:
+    """Numbers of the trials whose weights may be exported: the best, and in an ablation what it may choose instead.
+
+    Args:
+        plan: Which trial trains which arm; None for a study that compares none.
+        ended: Numbers of the trials that have ended. Until all have, any arm may be chosen yet.
+        best: Number of the best trial; None where none has trained through.
+        chosen: Returns the number of the trial whose arm is to be used, None where there is none; asked once all have
+            ended, since it takes statistics.
+    """
+    of_best = frozenset(() if best is None else (best,))
+    if plan is None:
+        return of_best
+    baseline = plan.first_of(1)
+    if len(ended) < plan.num_trials:
+        return frozenset(range(baseline, baseline + len(plan.arms)))
+    taken = chosen()
+    return of_best | {baseline} | (set() if taken is None else {taken})
 
 
 def best_text(config: Mapping[str, Any]) -> str:

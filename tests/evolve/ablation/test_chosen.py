@@ -247,6 +247,38 @@ def test_the_weights_that_are_kept_and_written_are_of_the_trial_that_the_file_is
     assert not dropped
 
 
+@pytest.fixture
+def third(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an ablation of which arm `good` is shown to be better, and `great` is higher and unproven."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    study = Study.from_mapping({"name": "toy", "epochs": 4, "ablation": {**ARMS, "seeds": 8}}, origin="test")
+    events_of(study, tmp_path / "runs", SerialEngine(partial(make_fake, 4, tmp_path)))
+    with closing(Storage("sqlite:///runs/evolve.db")) as storage, storage.engine.begin() as connection:
+        for trial_id, values in ((1, BASE), (2, BETTER), (3, HIGHER)):
+            for seed, value in enumerate(values):
+                one = f"trial_id = {trial_id} and seed = {seed}"
+                connection.execute(text(f"update evolve_training set fitness = {value} where {one}"))
+        mean = "select avg(fitness) from evolve_training own where own.trial_id = evolve_trial.trial_id"
+        connection.execute(text(f"update evolve_trial set fitness = ({mean})"))
+    for trial in (0, 1, 2):
+        save(replace(a_checkpoint(), epoch=trial), checkpoint_path(tmp_path / "runs/toy", trial, seed=0))
+    return tmp_path / "runs/toy"
+
+
+def test_the_weights_of_an_arm_that_is_taken_though_another_is_higher_are_kept(third: Path) -> None:
+    with closing(Storage("sqlite:///runs/evolve.db")) as storage:
+        study, study_id = storage.stored_study("toy"), storage.study_id("toy")
+        assert study is not None and storage.best(study_id) == 2
+
+        dropped = [*unneeded(third, study, storage, study_id)]
+        found = found_by(storage, study, third)
+
+    assert not dropped
+    assert found.taken is not None and found.taken.arm is not None and found.taken.arm.trial == 1
+    assert [load(weights.path).epoch for weights in found.weights] == [1]
+
+
 @pytest.mark.usefixtures("trained")
 def test_a_trial_that_is_not_there_is_refused_with_those_that_are() -> None:
     with pytest.raises(EvolveError, match="trial 9: there is none, or it has not ended; trained through: 0 and 1"):

@@ -158,7 +158,7 @@ def test_of_a_trial_that_waits_only_the_checkpoint_before_the_last_is_dropped(tm
     for path in (last, best_path(last), checkpoint.before_path(last)):
         path.touch()
 
-    assert [*unneeded_of(tmp_path, study, 3, {3: "paused"}, is_best=False)] == [checkpoint.before_path(last)]
+    assert [*unneeded_of(tmp_path, study, 3, {3: "paused"}, is_exportable=False)] == [checkpoint.before_path(last)]
 
 
 def test_a_trial_that_can_no_longer_be_promoted_ends_as_pruned_and_says_why(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from evolve.errors import StudyError
 from evolve.study import Study
-from evolve.study.arms import least_seeds
+from evolve.study.arms import exportable_trials, least_seeds
 from evolve.study.checks import warnings
 from evolve.study.file import read_study
 
@@ -262,3 +262,14 @@ def test_looks_decide_the_seeds_and_only_measured_ones_are_allowed() -> None:
             study(FAST | {"looks": looks})
     with pytest.raises(StudyError, match="ablation: has 8 seeds, but looks end at 10; leave seeds out"):
         study(FAST | {"looks": [6, 10], "seeds": 8})
+
+
+def test_until_an_ablation_is_complete_every_arm_may_be_exported_then_what_is_taken_the_best_and_the_baseline() -> None:
+    plan = study({"arms": {"good": {"lr0": 0.02}, "great": {"lr0": 0.03}}, "looks": [6, 10]}).arm_plan
+    assert plan is not None
+
+    assert exportable_trials(plan, range(5), best=2, chosen=lambda: 1) == {0, 1, 2}
+    assert exportable_trials(plan, range(6), best=2, chosen=lambda: 2) == {0, 2}
+    assert exportable_trials(plan, range(6), best=2, chosen=lambda: 1) == {0, 1, 2}
+    assert exportable_trials(plan, range(6), best=None, chosen=lambda: None) == {0}
+    assert exportable_trials(None, range(6), best=2, chosen=lambda: None) == {2}
