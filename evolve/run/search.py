@@ -22,7 +22,7 @@ from evolve.search.pruners import FORETOLD, decide, make_pruner
 from evolve.search.samplers import DIVERGED, STANDARD_ERROR, divergence_state, make_sampler
 from evolve.search.samplers.history import Suggestion, is_paused
 from evolve.storage.database import Storage
-from evolve.storage.optuna_tables import PARENT
+from evolve.storage.optuna_tables import FIXED_PARAMS, PARENT
 from evolve.storage.trials import TakenError
 from evolve.study import FORESEEING, PROMOTION, Study
 from evolve.study.earlier import Earlier
@@ -176,7 +176,7 @@ class Search:
 
     def _take_up(self, stored: FrozenTrial) -> Begun:
         """Begins a stored trial, with parameters that it has or somebody has fixed, and only then the sampler's."""
-        known = stored.system_attrs.get("fixed_params", {}) | stored.params
+        known = stored.system_attrs.get(FIXED_PARAMS, {}) | stored.params
         chosen: Mapping[str, Any] = {}
         if not self._distributions.keys() <= known.keys():
             found = self._sampler.suggestion(self._trials.held(), stored.number)

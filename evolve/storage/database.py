@@ -16,7 +16,7 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from sqlalchemy import delete, func, insert, inspect, select, update
+from sqlalchemy import delete, func, insert, inspect, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from evolve.errors import StorageError
@@ -27,7 +27,8 @@ from evolve.storage.lease import Lease
 from evolve.storage.ledger import Ledger
 from evolve.storage.migrations import make_current
 from evolve.storage.opening import make_folder, open_engine, said_by
-from evolve.storage.optuna_tables import complete_indexes
+from evolve.storage.optuna_tables import ATTRIBUTE_ROWS, FIXED_PARAMS, PARENT, REPORT_ROWS, complete_indexes
+from evolve.storage.paused import wake_all
 from evolve.storage.records import Records
 from evolve.storage.spent import note_lost
 from evolve.storage.sqlite import Patience, connect_arguments, tune, without_password
@@ -261,14 +262,18 @@ class Storage:
             return True
 
     def forget_unfinished(self, study_id: int) -> None:
-        """Lets the trials of a study that have not ended train from their beginning."""
-        table = schema.trial
-        unfinished = select(table.c.trial_id).where(table.c.study_id == study_id, table.c.verdict.is_(None))
+        """Lets the trials of a study that have not ended, or wait, train from their beginning with their parameters."""
+        own = schema.trial.c
+        has_not_ended = or_(own.verdict.is_(None), own.verdict == Verdict.PAUSED)
+        unfinished = select(own.trial_id).where(own.study_id == study_id, has_not_ended)
         of_steps, of_epochs = (rows.c.trial_id.in_(unfinished) for rows in (schema.step, schema.epoch))
         with self.transactions.begin() as connection:
             note_lost(connection, of_steps=of_steps, of_epochs=of_epochs)
-            for rows in (*schema.OF_TRAININGS, schema.checkpoint, schema.decision):
+            for rows in (*schema.OF_TRAININGS, schema.checkpoint, schema.decision, REPORT_ROWS):
                 connection.execute(delete(rows).where(rows.c.trial_id.in_(unfinished)))
+            kept = ATTRIBUTE_ROWS.c.key.in_((FIXED_PARAMS, PARENT))
+            connection.execute(delete(ATTRIBUTE_ROWS).where(ATTRIBUTE_ROWS.c.trial_id.in_(unfinished), ~kept))
+            wake_all(connection, study_id)
 
     def end_trial(self, trial_id: int, outcome: TrialOutcome) -> None:
         """Stores how a trial ended, and how long its trainings took together."""

@@ -67,6 +67,8 @@ ATTRIBUTES = table(
 
 # What is kept with a trial that is a child of another: the number of its parent, below 0 for an earlier study's trial.
 PARENT = "evolve:parent"
+# What Optuna keeps with a trial that somebody has asked for: values of its parameters, by name.
+FIXED_PARAMS = "fixed_params"
 
 # Optuna's own, with its types.
 STUDY_ROWS: Table = models.StudyModel.__table__

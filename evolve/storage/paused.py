@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from evolve.outcome.training import TrialOutcome
+from evolve.outcome.verdict import Verdict
 from evolve.storage import schema
 from evolve.storage.transactions import Transactions
+
+_NOTHING: Mapping[str, None] = dict.fromkeys(("verdict", "reason", "fitness"))
 
 
 def pause_trial(transactions: Transactions, trial_id: int, outcome: TrialOutcome) -> None:
@@ -26,7 +29,14 @@ def pause_trial(transactions: Transactions, trial_id: int, outcome: TrialOutcome
 
 def wake_trial(transactions: Transactions, trial_id: int) -> None:
     """Notes that a trial waits no longer; takes the arguments of `pause_trial`."""
-    _write(transactions, trial_id, dict.fromkeys(("verdict", "reason", "fitness")))
+    _write(transactions, trial_id, _NOTHING)
+
+
+def wake_all(connection: Connection, study_id: int) -> None:
+    """Notes that no trial of a study waits any longer, over a connection to write."""
+    own = schema.trial.c
+    waiting = update(schema.trial).where(own.study_id == study_id, own.verdict == Verdict.PAUSED)
+    connection.execute(waiting.values(_NOTHING))
 
 
 def _write(transactions: Transactions, trial_id: int, values: Mapping[str, Any]) -> None:

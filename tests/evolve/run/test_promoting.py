@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from evolve.run.crew import Asked, crew
 from evolve.run.detection import best_path, checkpoint_path
 from evolve.run.doctor.trials import left_behind
 from evolve.run.engines import Engine, ProcessEngine, SerialEngine
-from evolve.run.events import StudyStopped, TrialEnded, TrialPaused
+from evolve.run.events import StudyStopped, TrialEnded, TrialPaused, TrialStarted
 from evolve.run.keeping import unneeded, unneeded_of
 from evolve.run.lanes import DetectionObjective
 from evolve.storage.database import Storage
@@ -150,6 +151,33 @@ def test_a_trial_that_waits_is_said_to_do_so_and_keeps_its_weights(tmp_path: Pat
     assert not any(where.endswith(f"trial {number}") for where in left for number in waiting)
     assert spent.by_verdict["paused"].total > 0
     assert not dropped and not ended.keys() & set(waiting)
+
+
+def test_where_the_data_have_changed_trials_that_trained_or_waited_begin_anew_with_their_parameters(
+    tmp_path: Path,
+) -> None:
+    study = fake_study(**PROMOTING | {"space": {"lr0": {"low": 0.01, "high": 0.5}}})
+    kept = {"fixed_params": {"lr0": 0.1}, "evolve:parent": 3}
+    events_of(study, tmp_path, SerialEngine(faked(tmp_path, study)), stop_after=20)
+    before = trials_told(tmp_path)
+    unfinished = [trial.number for trial in before if trial.state is TrialState.RUNNING]
+    with closing(Storage(f"sqlite:///{tmp_path}/evolve.db")) as storage:
+        for key, value in kept.items():
+            storage.optuna.set_trial_system_attr(before[unfinished[0]]._trial_id, key, value)
+        storage.forget_unfinished(storage.study_id("fake"))
+        rows = trial_rows(storage.engine, "fake")
+    after = trials_told(tmp_path)
+    for checkpoint_of_fake in tmp_path.glob("*.json"):  # are of other data
+        checkpoint_of_fake.unlink()
+    events = events_of(study, tmp_path, SerialEngine(faked(tmp_path, study)))
+
+    assert any(before[number].system_attrs.get("evolve:paused") for number in unfinished)
+    assert [trial.params for trial in after] == [trial.params for trial in before]
+    assert not any(after[number].intermediate_values for number in unfinished)
+    assert [after[number].system_attrs for number in unfinished] == [kept, *[{}] * (len(unfinished) - 1)]
+    assert {row.verdict for row in rows if row.number in unfinished} == {"running"}
+    assert [event.trial.number for event in events if isinstance(event, TrialStarted)][: len(unfinished)] == unfinished
+    assert isinstance(events[-1], StudyStopped) and events[-1].is_complete
 
 
 def test_of_a_trial_that_waits_only_the_checkpoint_before_the_last_is_dropped(tmp_path: Path) -> None:
