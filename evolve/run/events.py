@@ -129,7 +129,7 @@ class StudyStopped:
 
     Attributes:
         reason: Why the run ended, in words.
-        is_complete: Whether the budget of trials is spent.
+        is_complete: Whether the budget of trials is spent and each of them has ended.
         is_failed: Whether something a person must put right ended it.
     """
 

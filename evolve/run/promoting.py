@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 from evolve.outcome.training import TrialOutcome
 from evolve.outcome.verdict import Verdict
 from evolve.search.promotion import GOAL, Rungs, Standing
-from evolve.search.samplers.history import PAUSED, is_paused
+from evolve.search.samplers.history import PAUSED
 from evolve.storage.database import Storage
 from evolve.storage.ledger import EventKind
 from evolve.storage.paused import pause_trial, wake_trial
@@ -32,11 +32,6 @@ class Promotions:
     def __init__(self, study: Study, storage: Storage, trials: Trials, study_id: int) -> None:
         self._storage, self._trials, self._study_id = storage, trials, study_id
         self._rungs = Rungs(epochs=study.epochs)
-
-    @property
-    def num_paused(self) -> int:
-        """Number of trials that wait to be promoted."""
-        return sum(map(is_paused, self._trials.running()))
 
     def part_of(self, trial: FrozenTrial, seeds: tuple[int, ...]) -> dict[str, Any]:
         """What a trial trains now, as fields of `Trial`: its first seed up to its goal, or all there is to train."""

@@ -323,9 +323,11 @@ class StudyRun:
         if self._fatal:
             text = f"{self._fatal}; put that right and run again: nothing finished is lost"
             return StudyStopped(reason=text, is_complete=False, is_failed=True)
-        trials = self._study.budget.trials
-        if not (self._to_come or self._search.num_paused or self._under_way or self._hopeless):
-            return StudyStopped(reason=f"budget of {trials} trials spent", is_complete=True)
+        unfinished = self._search.unfinished()
+        if not (self._to_come or unfinished or self._hopeless):
+            return StudyStopped(reason=f"budget of {self._study.budget.trials} trials spent", is_complete=True)
+        # Without a reason of ours, others train what is left.
+        reason = reason or f"trials {unfinished} have not ended"
         return StudyStopped(reason=reason, is_complete=False, is_failed=bool(self._hopeless))
 
 

@@ -271,10 +271,10 @@ class Search:
         self._trials.keep(stored, decision.attributes)
         return decision
 
-    @property
-    def num_paused(self) -> int:
-        """Number of trials that wait to be promoted."""
-        return 0 if self._promotions is None else self._promotions.num_paused
+    def unfinished(self) -> list[int]:
+        """Numbers of the trials that have begun and not ended, here or elsewhere, those that are paused among them."""
+        self._trials.refresh()
+        return [trial.number for trial in self._trials.running()]
 
     def is_at_rung(self, begun: Begun) -> bool:
         """Whether a trial has all the epochs after which it is to be paused."""

@@ -6,11 +6,12 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from math import isnan, log
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
@@ -219,6 +220,34 @@ def test_a_time_budget_starts_no_further_trial_and_lets_running_ones_end(tmp_pat
     assert isinstance(last, StudyStopped) and not last.is_complete and not last.is_failed
     assert last.reason == "time budget of 1e-06 s spent"
     assert len([each for each in second if isinstance(each, TrialEnded)]) == 6
+
+
+def test_a_budget_is_not_spent_while_a_trial_that_an_earlier_run_left_has_not_ended(tmp_path: Path) -> None:
+    study = fake_study(budget={"trials": 2})
+    make = partial(make_fake, study.epochs, tmp_path)
+    events_of(study, tmp_path, SerialEngine(make, lanes=2), stop_after=2)
+
+    stopped = events_of(study, tmp_path, SerialEngine(make), should_stop=lambda: True)[-1]
+    hurried = fake_study(budget={"trials": 2, "seconds": 100})
+    out_of_time = events_of(hurried, tmp_path, SerialEngine(make), times=[0, 0, 200])[-1]
+
+    assert stopped == StudyStopped(reason="stopped", is_complete=False)
+    assert out_of_time == StudyStopped(reason="time budget of 100 s spent", is_complete=False)
+
+
+def test_a_trial_that_another_process_trains_keeps_the_study_from_being_complete(tmp_path: Path) -> None:
+    study = fake_study(budget={"trials": 2})
+    engine = SerialEngine(partial(make_fake, study.epochs, tmp_path))
+    with closing(Storage(f"sqlite:///{tmp_path}/evolve.db")) as storage, closing(engine):
+        started = StudyRun(study, storage, engine, environment_id="test")
+        with storage.lease(started.study_id, study.name) as lease:
+            events = started.events(lease)
+            next(events)
+            theirs = optuna.load_study(study_name=study.name, storage=storage.url)
+            theirs.ask(study.space.distributions())
+            last = list(events)[-1]
+
+    assert last == StudyStopped(reason="trials [1] have not ended", is_complete=False)
 
 
 def test_ctrl_c_keeps_finished_trials_and_the_unfinished_one_goes_on_under_its_number(tmp_path: Path) -> None:

@@ -110,6 +110,15 @@ def test_when_the_time_is_up_a_worker_that_gets_nowhere_is_not_waited_for(tmp_pa
     assert [each.state for each in trials_told(tmp_path)] == [TrialState.RUNNING]
 
 
+def test_the_budget_is_not_spent_where_its_last_trial_was_left_to_the_next_run(tmp_path: Path) -> None:
+    study = fake_study(space={"lr0": {"choices": [0.1]}}, budget={"trials": 1, "seconds": 1})
+
+    limits = Limits(silent_seconds=1000, hurried_seconds=1)
+    last = run_in_processes(study, tmp_path, {12: signal.SIGSTOP}, limits=limits)[-1]
+
+    assert last == StudyStopped(reason="time budget of 1 s spent", is_complete=False)
+
+
 def test_a_trial_that_takes_too_long_goes_on_once_from_its_checkpoint(tmp_path: Path) -> None:
     study = fake_study(space={"lr0": {"choices": [0.1]}}, budget={"trials": 1})
 
