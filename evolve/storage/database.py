@@ -28,6 +28,7 @@ from evolve.storage.ledger import Ledger
 from evolve.storage.migrations import make_current
 from evolve.storage.opening import make_folder, open_engine, said_by
 from evolve.storage.optuna_tables import ATTRIBUTE_ROWS, FIXED_PARAMS, PARENT, REPORT_ROWS, complete_indexes
+from evolve.storage.orphans import remove_claimable
 from evolve.storage.paused import wake_all
 from evolve.storage.records import Records
 from evolve.storage.spent import note_lost
@@ -131,12 +132,14 @@ class Storage:
             )
 
     def open_study(self, study: Study, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> Any:
-        """Optuna's study, made or continued.
+        """Optuna's study, made or continued, with nothing of what Optuna's own tools removed.
 
         Raises:
             StorageError: A study of this name is stored with another definition.
         """
         self._check_definition(study)
+        with self.engine.begin() as connection:
+            remove_claimable(connection)
         opened = optuna.create_study(
             storage=self.optuna,
             sampler=sampler,

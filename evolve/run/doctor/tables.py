@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, func, inspect, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, delete, func, inspect, select
 from sqlalchemy.exc import DatabaseError
 
 from evolve.errors import StorageError
@@ -15,6 +15,7 @@ from evolve.storage.database import Storage
 from evolve.storage.migrations import latest, revision_of
 from evolve.storage.opening import made_engine, opening
 from evolve.storage.optuna_tables import STUDIES, TRIALS
+from evolve.storage.orphans import is_orphan
 from evolve.storage.sqlite import sqlite_file
 
 # What SQLite says of a file that is none of its own, or no longer.
@@ -88,7 +89,7 @@ def orphan_rows(engine: Engine, living: Collection[int]) -> Iterator[Finding]:
         living: Ids of studies that are being run, whose rows are left alone.
     """
     for table in schema.metadata.sorted_tables:
-        condition = _is_orphan(table, living)
+        condition = is_orphan(table, living)
         if condition is None:
             continue
         with engine.connect() as connection:
@@ -101,20 +102,6 @@ def orphan_rows(engine: Engine, living: Collection[int]) -> Iterator[Finding]:
                 remedy="--fix removes them",
                 mend=partial(_remove, engine, table, condition),
             )
-
-
-def _is_orphan(table: Table, living: Collection[int]) -> ColumnElement[bool] | None:
-    wrong: list[ColumnElement[bool]] = []
-    if "trial_id" in table.c:
-        wrong.append(and_(table.c.trial_id.is_not(None), table.c.trial_id.not_in(select(TRIALS.c.trial_id))))
-    if "study_id" in table.c:
-        wrong.append(table.c.study_id.not_in(select(STUDIES.c.study_id)))
-    if not wrong:
-        return None
-    if "study_id" in table.c:
-        return and_(or_(*wrong), table.c.study_id.not_in(living))
-    of_living = select(schema.trial.c.trial_id).where(schema.trial.c.study_id.in_(living))
-    return and_(or_(*wrong), table.c.trial_id.not_in(of_living))
 
 
 def _remove(engine: Engine, table: Table, condition: ColumnElement[bool]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from sqlalchemy import create_engine, delete, event, update
 
 from dashboards.data.study_loading import load
 from detector.telemetry import EndCause, LaneEnded, LaneStarted
-from evolve.run.engines import Ended, EngineEvent, Progress
-from evolve.run.events import RunEvent, TrialEnded
+from evolve.run.engines import Ended, EngineEvent, Progress, SerialEngine
+from evolve.run.events import RunEvent, TrialEnded, TrialStarted
 from evolve.run.runner import StudyRun
 from evolve.search.samplers import make_sampler
 from evolve.storage.database import Storage
@@ -24,8 +25,8 @@ from evolve.storage.trials import Trials
 from evolve.study import Study
 from evolve.study.trial import Record, Trial
 from tests.evolve.run.test_runner import run, verdicts
-from tests.fake_runs import trials_told
-from tests.fakes import STEPS_PER_EPOCH, fake_study, metrics_of, step_of
+from tests.fake_runs import events_of, trials_told
+from tests.fakes import STEPS_PER_EPOCH, fake_study, make_fake, metrics_of, step_of
 
 EPOCHS = 3
 LANES = 4
@@ -203,3 +204,38 @@ def test_a_trial_that_somebody_queues_in_optuna_is_trained_next(tmp_path: Path) 
     assert [each.number for each in found] == [0, 1, 2, 3]
     assert found[2].params["lr0"] == 0.125 and 0.5 <= found[2].params["momentum"] <= 0.95
     assert all(each.state.is_finished() for each in found)
+
+
+def test_a_study_that_optunas_tools_removed_hands_nothing_to_the_next(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/evolve.db"
+    once = fake_study(space={"lr0": {"choices": [0.1]}}, budget={"trials": 1})
+    for folder in (tmp_path / "before", tmp_path / "after"):
+        folder.mkdir()
+    in_folder(once, tmp_path, "before")
+    optuna.delete_study(study_name="fake", storage=url)
+
+    started, *_, ended, _ = in_folder(
+        fake_study(space={"lr0": {"choices": [0.05]}}, budget={"trials": 1}), tmp_path, "after"
+    )
+
+    assert isinstance(started, TrialStarted) and not started.is_resumed
+    assert isinstance(ended, TrialEnded) and [trial.values for trial in trials_told(tmp_path)] == [
+        [ended.outcome.fitness]
+    ]
+
+
+def test_a_study_that_goes_on_gets_nothing_of_one_that_optunas_tools_removed(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/evolve.db"
+    (tmp_path / "gone").mkdir()
+    run(fake_study(budget={"trials": 1}), tmp_path)
+    in_folder(fake_study(name="removed", budget={"trials": 2}), tmp_path, "gone")
+    optuna.delete_study(study_name="removed", storage=url)
+
+    events = run(fake_study(budget={"trials": 2}), tmp_path)
+
+    assert [event.is_resumed for event in events if isinstance(event, TrialStarted)] == [False]
+
+
+def in_folder(study: Study, folder: Path, checkpoints: str) -> list[object]:
+    """Events of a run whose checkpoints lie in a folder of their own."""
+    return events_of(study, folder, SerialEngine(partial(make_fake, study.epochs, folder / checkpoints)))
