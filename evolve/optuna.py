@@ -21,6 +21,7 @@ from detector.telemetry import EndCause, LaneEnded
 from evolve.errors import StudyError
 from evolve.outcome.margin import divergence_margin
 from evolve.outcome.verdict import Verdict
+from evolve.run.judging import gains_by_epoch
 from evolve.run.lending import Course, lent, suggest, trained
 from evolve.run.machine import threads_for
 from evolve.search.samplers import DIVERGED, WORST_FITNESS
@@ -86,7 +87,7 @@ class StudyObjective:
         # Names and numbers come again in a study that is made anew; Optuna itself starts no trial twice.
         origin = f"optuna {name}, trial started {trial.datetime_start}"
         mine = Trial(study=name, number=trial.number, params=params, seeds=self._study.seeds, origin=origin)
-        return _Run(self._study, trial).through(self._objective(self._folder / name), mine)
+        return _Run(self._study, trial, mine).through(self._objective(self._folder / name))
 
     def _objective(self, folder: Path) -> Objective:
         from evolve.run.lanes import make_objective
@@ -103,13 +104,14 @@ class StudyObjective:
 class _Run:
     """One trial from its first record to what Optuna is told."""
 
-    def __init__(self, study: Study, trial: optuna.Trial) -> None:
-        self._study, self._trial = study, trial
-        self._courses = {seed: Course(study) for seed in study.seeds}
+    def __init__(self, study: Study, trial: optuna.Trial, trained_as: Trial) -> None:
+        self._study, self._trial, self._trained_as = study, trial, trained_as
+        gains = gains_by_epoch(study, trained_as.params)
+        self._courses = {seed: Course(study, gains) for seed in study.seeds}
         self._ended: dict[int, LaneEnded] = {}
 
-    def through(self, objective: Objective, trial: Trial) -> float:
-        for progress in trained(objective, trial, self._goes_on):
+    def through(self, objective: Objective) -> float:
+        for progress in trained(objective, self._trained_as, self._goes_on):
             for record in progress.records:
                 self._courses[record.seed].take_in(record.telemetry)
                 if isinstance(record.telemetry, LaneEnded):

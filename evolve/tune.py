@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from detector.hyperparameters import names
 from detector.telemetry import METRICS, TERMS, CheckpointSaved, EpochMetrics, LaneEnded, LaneStarted
 from evolve.outcome.verdict import Verdict
+from evolve.run.judging import gains_by_epoch
 from evolve.run.lending import Course, TrainingFailedError, lent, trained
 from evolve.run.machine import threads_for
 from evolve.study.trial import Trial
@@ -79,7 +80,7 @@ class _Run:
             self.study, device=choose_device(self.device), run_folder=self.folder, num_threads=threads_for(1)
         )
         trial = Trial(study=self.study.name, number=_NUMBER, params=dict(self.config), seeds=(seed,))
-        course, last = Course(self.study), dict[str, Any]()
+        course, last = Course(self.study, gains_by_epoch(self.study, trial.params)), dict[str, Any]()
         for progress in trained(objective, trial):
             for record in progress.records:
                 telemetry = record.telemetry

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from math import nan
 from statistics import fmean
 
 from detector.hyperparameters import Hyperparameters
 from detector.schedule import values_at
-from detector.telemetry import TERMS, EndCause, LaneEnded, LossTerms
+from detector.telemetry import TERMS, EndCause, EpochMetrics, LaneEnded, LossTerms, StepTelemetry
 from evolve.outcome.forensics import diagnose
 from evolve.outcome.training import TrainingOutcome
 from evolve.outcome.verdict import TRAINED_THROUGH, LossCurves, Verdict, judge
 from evolve.search.pruners import DOOMED
 from evolve.storage.database import Storage
 from evolve.study import Study
+from evolve.study.space import Scalar
 from evolve.study.trial import Trial
 
 FIRST_STEPS = 5  # whose mean loss is the start, as in a diagnosis
+GainsByEpoch = Callable[[int], Mapping[str, float]]
 
 
 def judged(
@@ -57,15 +59,26 @@ def judged(
 
 
 def _losses(study: Study, storage: Storage, trial_ids: Sequence[int], seed: int) -> LossCurves:
-    """Losses from the first step to the last, all as they would be under the last gains, or they would not compare."""
-    epochs, gains = [], []
+    epochs: list[EpochMetrics] = []
+    gains: list[Mapping[str, float]] = []
     for trial_id in trial_ids:
-        params = storage.optuna.get_trial(trial_id).params
-        values, later = study.hyperparameters(params), study.later_hyperparameters(params)
+        gains_in = gains_by_epoch(study, storage.optuna.get_trial(trial_id).params)
         own = storage.records.epochs(trial_id).get(seed, [])
         epochs += own
-        gains += [_gains(values_at(metrics.epoch, values, later)) for metrics in own]
-    first = storage.records.steps(trial_ids[0], seed, count=FIRST_STEPS)
+        gains += [gains_in(metrics.epoch) for metrics in own]
+    return loss_curves(storage.records.steps(trial_ids[0], seed, count=FIRST_STEPS), epochs, gains)
+
+
+def loss_curves(
+    first: Sequence[StepTelemetry], epochs: Sequence[EpochMetrics], gains: Sequence[Mapping[str, float]]
+) -> LossCurves:
+    """Losses from the first step to the last, all as they would be under the last gains, or they would not compare.
+
+    Args:
+        first: The first steps of a training, at most `FIRST_STEPS`.
+        epochs: Metrics of its epochs on the validation images.
+        gains: Gains of the loss terms in each of the epochs, by term.
+    """
     if not epochs:
         return LossCurves(first=fmean(step.loss for step in first) if first else nan, train=(), val=())
     factors = [
@@ -80,8 +93,15 @@ def _losses(study: Study, storage: Storage, trial_ids: Sequence[int], seed: int)
     )
 
 
-def _gains(values: Hyperparameters) -> dict[str, float]:
+def gains_of(values: Hyperparameters) -> dict[str, float]:
+    """Gains of the loss terms, by term."""
     return {term: getattr(values, term) for term in TERMS}
+
+
+def gains_by_epoch(study: Study, params: Mapping[str, Scalar]) -> GainsByEpoch:
+    """Gains of the loss terms of a trial in an epoch with some index, where the study may change them."""
+    values, later = study.hyperparameters(params), study.later_hyperparameters(params)
+    return lambda epoch: gains_of(values_at(epoch, values, later))
 
 
 def _over_scales(terms: LossTerms) -> dict[str, float]:

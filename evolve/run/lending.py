@@ -6,26 +6,27 @@ Nothing is stored here but checkpoints; what becomes of a training is judged as 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite, isnan, nan
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from detector.telemetry import EpochMetrics, LaneEnded, StepTelemetry, Telemetry
+from detector.telemetry import TERMS, EpochMetrics, LaneEnded, StepTelemetry, Telemetry
 from evolve.errors import EvolveError, StudyError
-from evolve.outcome.verdict import Judgement, LossCurves, judge
+from evolve.outcome.verdict import Judgement, judge
 from evolve.run.data import settled
 from evolve.run.detection import choose_device
 from evolve.run.engines import Crashed, Ended, Progress, SerialEngine
-from evolve.run.judging import FIRST_STEPS
+from evolve.run.judging import FIRST_STEPS, GainsByEpoch, loss_curves
 from evolve.run.objective import Objective
 from evolve.run.weight_files import pinned
 from evolve.study import DIGITS, Study
 from evolve.study.file import read_study
 from evolve.study.trial import Trial
+
+_EVEN = dict.fromkeys(TERMS, 1.0)
 
 
 class TrainingFailedError(EvolveError):
@@ -74,16 +75,17 @@ class Course:
 
     Attributes:
         study: Study of the trial, with the weights of the fitness and the thresholds of the verdict.
+        gains: Gains of the loss terms in an epoch with some index; equal ones where they do not change.
         fitness: Fitness on the validation images after each epoch.
         max_update_ratio: Largest norm of an update over the norm of the weights; NaN while none is known.
     """
 
     study: Study
+    gains: GainsByEpoch = lambda _: _EVEN
     fitness: list[float] = field(default_factory=list)
     max_update_ratio: float = nan
-    _first: list[float] = field(default_factory=list)
-    _train: list[float] = field(default_factory=list)
-    _val: list[float] = field(default_factory=list)
+    _first: list[StepTelemetry] = field(default_factory=list)
+    _epochs: list[EpochMetrics] = field(default_factory=list)
 
     def take_in(self, telemetry: Telemetry) -> None:
         """Remembers what counts of a record."""
@@ -91,11 +93,10 @@ class Course:
             if isnan(self.max_update_ratio) or telemetry.update_ratio > self.max_update_ratio:
                 self.max_update_ratio = telemetry.update_ratio
             if telemetry.step < FIRST_STEPS:
-                self._first.append(telemetry.loss)
+                self._first.append(telemetry)
         elif isinstance(telemetry, EpochMetrics) and telemetry.split == "val":
             self.fitness.append(self.study.fitness.of(telemetry))
-            self._train.append(sum(telemetry.train_losses.values()))
-            self._val.append(sum(telemetry.losses.values()))
+            self._epochs.append(telemetry)
 
     @property
     def is_finite(self) -> bool:
@@ -104,9 +105,10 @@ class Course:
 
     def judgement(self, ended: LaneEnded) -> Judgement:
         """What became of the training, which was not stopped from outside."""
-        # Of one that went on from a checkpoint, the first epoch seen here is as near to the start as is known.
-        first = fmean(self._first or self._train[:1] or [nan])
-        curves = LossCurves(first=first, train=tuple(self._train), val=tuple(self._val))
+        curves = loss_curves(self._first, self._epochs, [self.gains(metrics.epoch) for metrics in self._epochs])
+        if not self._first and curves.train:
+            # Of one that went on from a checkpoint, the first epoch seen here is as near to the start as is known.
+            curves = replace(curves, first=curves.train[0])
         return judge(self.fitness, losses=curves, ended=ended, thresholds=self.study.thresholds)
 
 

@@ -22,7 +22,7 @@ from evolve.outcome.verdict import Verdict
 from evolve.run.changes import Changes
 from evolve.run.data import survey
 from evolve.run.detection import best_path, checkpoint_path, open_study_data, prepare_torch
-from evolve.run.judging import FIRST_STEPS
+from evolve.run.judging import FIRST_STEPS, gains_of
 from evolve.run.lending import Course
 from evolve.run.machine import threads_for
 from evolve.run.weight_files import pinned
@@ -159,8 +159,9 @@ def survival(
     training = replace(before, values=values, study=before.study.model_copy(update=dict(changes.study)))
     if start is not None:
         start = replace(start, values=values)
-    course = Course(training.study)
     first_epoch = 0 if start is None else start.epoch + 1
+    gains_before, gains = gains_of(before.values), gains_of(values)
+    course = Course(training.study, lambda epoch: gains_before if epoch < first_epoch else gains)
     for record in _known(before, first_epoch) if start is not None else ():
         course.take_in(record)
     with closing(_records(training, start, device)) as records:
@@ -202,7 +203,8 @@ def _why_from(changes: Changes, start: Checkpoint | None) -> str:
 
 def _known(training: _Training, first_epoch: int) -> Iterator[Telemetry]:
     """What is stored of the training before an epoch, by which it is judged."""
-    yield from (step for number, step in sorted(training.stored.items()) if number < FIRST_STEPS)
+    first = (step for number, step in sorted(training.stored.items()) if number < FIRST_STEPS)
+    yield from (step for step in first if step.epoch < first_epoch)
     yield from (metrics for metrics in training.epochs if metrics.epoch < first_epoch)
 
 

@@ -11,16 +11,18 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 
-from detector.telemetry import EndCause, EpochMetrics, LaneEnded, LossTerms, StepTelemetry, Telemetry
+from detector.telemetry import TERMS, EndCause, EpochMetrics, LaneEnded, LossTerms, StepTelemetry, Telemetry
 from evolve.outcome.forensics import Diagnosis
 from evolve.outcome.training import TrainingOutcome
 from evolve.run.judging import judged
+from evolve.run.lending import Course
 from evolve.storage.database import Storage
 from evolve.study import Study
 from evolve.study.trial import Record, Trial
 from tests.fakes import fake_study, metrics_of, step_of
 
 GAINS = FloatDistribution(0.1, 10, log=True)
+EVEN = dict.fromkeys(TERMS, 1.0)
 RAW = 0.5  # of each term at each of two scales, before its gain
 
 
@@ -82,3 +84,13 @@ def test_one_that_grew_says_by_how_much_since_its_first_steps(tmp_path: Path) ->
     assert found.verdict == "diverged"
     assert found.reason.startswith("loss grew to 3x its start by step 9")
     assert Diagnosis.from_json(found.diagnosis or "").loss_growth == pytest.approx(3)
+
+
+def test_a_course_that_goes_on_under_another_gain_is_judged_as_a_run_judges_it() -> None:
+    course = Course(fake_study(epochs=2), gains=lambda number: {**EVEN, "cls": (0.5, 9.0)[number]})
+    for telemetry in (*(step(number, cls=0.5) for number in range(5)), epoch(0, cls=0.5), epoch(1, cls=9)):
+        course.take_in(telemetry)
+
+    found = course.judgement(LaneEnded(lane=0, step=10, cause=EndCause.FINISHED, reason="ran all epochs"))
+
+    assert found.verdict == "undertrained"
