@@ -126,14 +126,17 @@ def prepared(storage: Storage, name: str) -> tuple[Study, list[Cure], list[str]]
         The study of cures; what its trials try, in their order; why nothing is tried for other diverged trials.
 
     Raises:
-        EvolveError: The study is not stored or trains a population, no trial of it diverged, none has a remedy, or
-            cures of other trials are stored.
+        EvolveError: The study is not stored, trains a population or measures noise, no trial of it diverged, none has
+            a remedy, or cures of other trials are stored.
     """
     study = storage.stored_study(name)
     if study is None:
         raise EvolveError(f"study {name}: is not in {storage.url}; stored: {storage.study_names()}")
     if study.pbt is not None:
         raise EvolveError(f"study {name}: what diverged in a population has been replaced, by what went on from others")
+    if study.noise is not None:
+        text = "trains the same hyperparameters again and again to measure noise, and a cure is another hyperparameter"
+        raise EvolveError(f"study {name}: {text}; run a study without noise, and cure that")
     cures, left_out = cures_of(trial_rows(storage.engine, name))
     if not cures:
         why = f": {'; '.join(left_out)}" if left_out else "; no trial of it has diverged"

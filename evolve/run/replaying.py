@@ -31,9 +31,11 @@ from evolve.storage.optuna_tables import PARENT
 from evolve.storage.runs import last_run
 from evolve.storage.trial_rows import TrialRow, trial_rows
 from evolve.study import Study
+from evolve.study.noise import Levels, levels_of
 
 if TYPE_CHECKING:
     from detector.checkpoint import Checkpoint
+    from detector.plan import TrainingPlan
     from detector.trainer import LaneSpec
 
 TRACED_STEPS = 8
@@ -67,12 +69,22 @@ class _Training:
         is_number = isinstance(self.diagnosis.get("value"), int | float)  # what is none is stored as text
         return self.end if sign is None or not is_number else min(int(sign) + AFTER_SIGN, self.end)
 
+    @property
+    def levels(self) -> Levels:
+        """Seeds of what it may differ from others by, as it was trained with them."""
+        return levels_of(self.study.noise, self.row.number, self.seed)
+
+    def plan(self, device: str) -> TrainingPlan:
+        """Its plan on a device."""
+        return self.study.training_plan(device, self.levels.order)
+
     def lane(self, start: Checkpoint | None, *, traced_from: int | None = None) -> LaneSpec:
         """The training as a lane that keeps nothing, from a checkpoint or from its seed."""
         from detector.checkpoint import Found
         from detector.trainer import LaneSpec
 
-        return LaneSpec(values=self.values, seed=self.seed, start=Found(checkpoint=start), traced_from=traced_from)
+        seed = self.levels.initialisation
+        return LaneSpec(values=self.values, seed=seed, start=Found(checkpoint=start), traced_from=traced_from)
 
 
 def replay(
@@ -232,7 +244,7 @@ def _opened(
         stored={step.step: step for step in storage.records.steps(trial_id, chosen)},
         epochs=storage.records.epochs(trial_id).get(chosen, []),
         folder=runs / name,
-        dataset=open_study_data(study),
+        dataset=open_study_data(study, seed=levels_of(study.noise, number, chosen).split),
         parent=storage.optuna.get_trial(trial_id).system_attrs.get(PARENT) if study.pbt is not None else None,
     )
     lanes = 1 if run is None else run.lanes
@@ -272,12 +284,12 @@ def _checkpoint(training: _Training, device: str, *, before: int) -> Checkpoint 
     from detector import checkpoint
 
     path = checkpoint_path(training.folder, training.row.number, training.seed)
-    plan = training.study.training_plan(device, training.seed)
+    plan = training.plan(device)
     found: list[Checkpoint] = []
     for candidate in (path, checkpoint.before_path(path), best_path(path)):
         try:
             loaded = checkpoint.load(candidate)
-            checkpoint.check_same_training(loaded, plan, training.values, training.seed)
+            checkpoint.check_same_training(loaded, plan, training.values, training.levels.initialisation)
         except checkpoint.CheckpointError:
             continue
         if loaded.step <= before:
@@ -308,8 +320,7 @@ def _records(
 ) -> Generator[Telemetry, None, None]:
     from detector.trainer import Trainer
 
-    plan = training.study.training_plan(device, training.seed)
-    trainer = Trainer(plan, training.dataset, [training.lane(start, traced_from=traced_from)])
+    trainer = Trainer(training.plan(device), training.dataset, [training.lane(start, traced_from=traced_from)])
     with closing(trainer.fit()) as records:
         yield from records
 
@@ -320,5 +331,5 @@ def _files(training: _Training, places: Sequence[int]) -> tuple[str, ...]:
 
     if not training.dataset.files:
         return ()
-    used = used_of(training.dataset.train, training.values.train_share, training.seed)
+    used = used_of(training.dataset.train, training.values.train_share, training.levels.order)
     return tuple(str(used.original(place).image) for place in places)

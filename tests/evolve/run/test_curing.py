@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from evolve.errors import EvolveError
 from evolve.outcome.explanations import Cause, Explanation, Remedy
 from evolve.run.curing import Cure, cure_study, cures_of, prepared
+from evolve.search.pruners import make_pruner
+from evolve.search.samplers import make_sampler
 from evolve.storage.database import Storage
 from evolve.storage.trial_rows import TrialRow
 from evolve.study import Study
@@ -111,6 +114,17 @@ def test_where_nothing_diverged_there_is_nothing_to_cure(tmp_path: Path) -> None
 
     with pytest.raises(EvolveError, match="there is nothing to cure; no trial of it has diverged"):
         prepared(Storage(f"sqlite:///{tmp_path}/evolve.db"), "sound")
+
+
+def test_what_diverged_in_a_study_of_noise_is_not_cured(tmp_path: Path) -> None:
+    study = Study.from_mapping({"name": "noisy", "noise": {"levels": 2}}, origin="-")
+    with closing(Storage(f"sqlite:///{tmp_path}/evolve.db")) as storage:
+        storage.open_study(study, make_sampler(study), make_pruner(study))
+
+        with pytest.raises(
+            EvolveError, match="study noisy: trains the same hyperparameters again and again to measure"
+        ):
+            prepared(storage, "noisy")
 
 
 def cured(folder: Path) -> dict[str, Any]:

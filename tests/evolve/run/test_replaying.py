@@ -45,6 +45,14 @@ sampler: grid
 budget: {trials: 1}
 thresholds: {floor: 0.0}
 """
+# Diverges within its first steps.
+NOISY = """
+data: digits-1
+epochs: 1
+hyperparameters: {{train_share: 0.4, box: 1.0, warmup_epochs: 0.5, warmup_bias_lr: 0.01, lr0: 1.0e+5}}
+noise: {{levels: 2, sources: [{sources}]}}
+thresholds: {{floor: 0.0}}
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -163,6 +171,15 @@ def test_a_module_that_was_planted_is_named(folder: Path, monkeypatch: pytest.Mo
 
     assert found["broken"] == {"step": 0, "module": "blocks.10.conv", "what": "output"}
     assert found["comparison"]["is_equal"]
+
+
+@pytest.mark.parametrize("sources", ["order, initialisation", "initialisation, order", "order, split"])
+def test_a_training_of_a_study_of_noise_goes_again_from_the_seeds_it_had(folder: Path, sources: str) -> None:
+    run_study(folder, NOISY.format(sources=sources))
+
+    found = replayed("1")
+
+    assert found["comparison"]["is_equal"] and found["comparison"]["steps"] > 0
 
 
 def test_only_what_diverged_can_be_replayed(tmp_path: Path) -> None:
