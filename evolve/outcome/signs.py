@@ -6,6 +6,7 @@ Everything is a function of telemetry. A sign is an update above `WARNING_UPDATE
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,13 +48,13 @@ class Course:
     @cached_property
     def onset(self) -> int:
         """Place of the first step with a sign; that of the end where none has one."""
-        losses: list[float] = []
+        losses: list[float] = []  # sorted, since sorting anew at each step takes a minute for 32,000 of them
         for place, step in enumerate(self.steps):
             if not step.is_finite or step.update_ratio > WARNING_UPDATE:
                 return place
-            if losses and step.loss > LOSS_JUMP * median(losses):
+            if losses and step.loss > LOSS_JUMP * _middle(losses):
                 return place
-            losses.append(step.loss)
+            insort(losses, step.loss)
         return len(self.steps) - 1
 
     @cached_property
@@ -116,6 +117,12 @@ class Course:
         if not isfinite(now):
             return inf
         return now / before if before > 0 else nan
+
+
+def _middle(ordered: Sequence[float]) -> float:
+    """Median of at least one value in ascending order, as `statistics.median` has it."""
+    place = len(ordered) // 2
+    return ordered[place] if len(ordered) % 2 else (ordered[place - 1] + ordered[place]) / 2
 
 
 def broken_terms(step: StepTelemetry) -> tuple[str, ...]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from math import inf, isnan, nan
+from statistics import median
+from time import process_time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.hyperparameters import Hyperparameters
 from detector.telemetry import EndCause, LaneEnded, LossTerms, StepTelemetry
 from evolve.outcome.forensics import Diagnosis, diagnose
+from evolve.outcome.signs import LOSS_JUMP, Course
 
 ENDED = LaneEnded(lane=0, step=119, cause=EndCause.DIVERGED, reason="loss is nan")
 SOUND = LossTerms(box=(0.1, 0.1), obj=(0.2, 0.2), noobj=(0.3, 0.3), cls=(0.0, 0.0))
@@ -219,3 +223,23 @@ def test_any_telemetry_has_a_diagnosis_that_can_be_stored(steps: list[StepTeleme
     assert str(Diagnosis.from_json(diagnosis.to_json())) == str(diagnosis)
     assert "\n" not in diagnosis.summary
     assert all(sentence.endswith(".") and "\n" not in sentence for sentence in diagnosis.sentences)
+
+
+LOSSES = st.lists(st.floats(0.1, 10), min_size=1, max_size=40)
+
+
+@given(LOSSES)
+def test_the_first_jump_is_one_over_the_median_of_all_losses_before(losses: list[float]) -> None:
+    jumps = [n for n in range(1, len(losses)) if losses[n] > LOSS_JUMP * median(losses[:n])]
+
+    course = Course(steps=[step(n, loss=loss) for n, loss in enumerate(losses)], values=Hyperparameters())
+
+    assert course.onset == (jumps or [len(losses) - 1])[0]
+
+
+def test_a_course_of_many_steps_is_looked_through_at_once() -> None:
+    course = Course(steps=[step(n, loss=1 + n * 0.618 % 1) for n in range(20_000)], values=Hyperparameters())
+    begun = process_time()
+
+    assert course.onset == 19_999
+    assert process_time() - begun < 2  # 20 s where the losses are sorted anew at each step
