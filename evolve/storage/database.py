@@ -17,7 +17,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import StorageInternalError
 from sqlalchemy import delete, func, insert, inspect, or_, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from evolve.errors import StorageError
 from evolve.outcome.training import TrialOutcome
@@ -215,7 +215,8 @@ class Storage:
         text = json.dumps(facts, sort_keys=True)
         identity = sha256(text.encode()).hexdigest()
         table = schema.environment
-        with self.engine.begin() as connection:
+        # Another run may store the same at the same time, and is then the one that did.
+        with suppress(IntegrityError), self.engine.begin() as connection:
             if connection.scalar(select(table.c.environment_id).where(table.c.environment_id == identity)) is None:
                 connection.execute(insert(table).values(environment_id=identity, facts=text))
         return identity

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Table, insert, select, update
+from sqlalchemy import Table, event, insert, select, update
 
 from detector.observations import Picture, PicturesTaken, PicturesWatched, ScaleObjectness
 from detector.telemetry import ClassScores, EpochMetrics, LaneStarted, StepTelemetry
@@ -242,6 +242,20 @@ def test_a_study_that_evolve_did_not_make_is_not_mistaken_for_one_of_its_own(sto
         storage.stored_study("other")
     with pytest.raises(StorageError, match=r"study none: is not in .*; stored: \['other'\]"):
         storage.study_id("none")
+
+
+def test_of_two_runs_that_store_their_environment_at_once_the_second_finds_it(storage: Storage) -> None:
+    with closing(Storage(storage.url)) as other:
+
+        def store_first(*arguments: object) -> None:
+            if str(arguments[2]).startswith("INSERT INTO evolve_environment"):
+                other.keep_environment({"torch": "3"})
+
+        event.listen(storage.engine, "before_cursor_execute", store_first)
+        found = storage.keep_environment({"torch": "3"})
+
+    with storage.engine.connect() as connection:
+        assert list(connection.scalars(select(schema.environment.c.environment_id))) == [found]
 
 
 def test_optunas_own_tools_open_the_same_file(storage: Storage) -> None:
