@@ -1,8 +1,4 @@
-"""Which files of weights a study keeps: those of its best trial, the way back from divergence, or all.
-
-An ablation keeps those of all that it may yet export: of every arm until it is complete, then of the arm that is to be
-used, of the best and of the baseline.
-"""
+"""Files of the weights that a study keeps no longer, and how they are removed."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
+from evolve.outcome.kept import drops_weights, may_begin_another
 from evolve.run.detection import checkpoint_path
 from evolve.storage.database import Storage
 from evolve.study import Study
@@ -65,15 +61,11 @@ def unneeded_of(
             keeps its last checkpoints, and one that waits keeps its last and its best.
         is_exportable: Whether the trial may be exported, as the best or what an ablation chooses.
     """
-    members = study.population
-    if members is not None and any(successor not in verdicts for successor in members.generation_after(number)):
-        return  # one of the next generation may begin with its weights
     of_trial = checkpoint_path(folder, number, 0).parent
-    is_beaten = not is_exportable and verdicts[number] in (*TRAINED_THROUGH, Verdict.PARTIAL, Verdict.PRUNED)
-    if is_beaten and study.keep_weights != "all":
+    if drops_weights(study, number, verdicts, is_exportable=is_exportable):
         if of_trial.exists():
             yield of_trial
-    else:
+    elif not may_begin_another(study, number, verdicts):
         # As `detector.checkpoint.before_path` names them: kept in case the last ones could not be read.
         yield from sorted(of_trial.glob("seed-*-before.pt"))
 
