@@ -7,6 +7,7 @@ from dataclasses import replace
 import pandas as pd
 
 from dashboards.data.study import StudyView
+from dashboards.data.trial_sets import OPEN
 from dashboards.state import Filters, Range
 
 
@@ -53,7 +54,7 @@ def candidates(view: StudyView) -> StudyView:
 
 def _progress(trials: pd.DataFrame) -> pd.Series:
     # Optuna's own state of a diverged trial is PRUNED, so that its samplers learn from it; people need not know.
-    is_open = trials["verdict"].isin(["paused", "running", "waiting"])
+    is_open = trials["verdict"].isin(OPEN)
     return trials["verdict"].where(is_open, "ended")
 
 

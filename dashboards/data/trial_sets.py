@@ -24,6 +24,7 @@ VERDICTS = (
     "waiting",
     "unjudged",
 )
+OPEN = ("paused", "running", "waiting")  # have not ended
 TRAINED = (*TRAINED_THROUGH, "unjudged")  # ran to their end, so that their fitness can be compared
 
 

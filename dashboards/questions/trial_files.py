@@ -10,14 +10,23 @@ from typing import Any
 
 from dashboards.blocks import Cell, Column, Disclosure, Empty, Prose, Table
 from dashboards.data.lived import lived_in
+from dashboards.data.resolved import study_of, typed_params
 from dashboards.data.trial import TrialView
+from dashboards.data.trial_sets import OPEN
 from dashboards.questions.panel import Panel
-from detector.hyperparameters import Hyperparameters
 from detector.yaml_text import dump
 from evolve import formatting
+from evolve.outcome.kept import drops_weights
+from evolve.study import Study
 from evolve.study.hyp import LATER, training_of
-from evolve.study.space import OF_PLAN
 from evolve.study.trial import plan_of_trial
+
+NOT_OURS = "This study was not made by `evolve run`, so there is no command that trains it again."
+UNREADABLE = "This study is of another version of evolve, so that it cannot be told how it would be trained again."
+NOISE = (
+    "No single command trains this again: in a study of noise a seed stands for a combination of the levels that it "
+    "crosses. `evolve run` on the study's file trains them all."
+)
 
 
 def setting_rows(view: TrialView) -> Table | Empty:
@@ -74,28 +83,31 @@ def environment_rows(view: TrialView) -> Table | Empty:
 
 def reproduction_rows(view: TrialView) -> tuple[Prose, Disclosure] | Empty:
     """A shell command that writes the trial's hyp file and trains with it."""
-    config = view.study.facts.config
-    if not config:
-        return Empty("This study was not made by `evolve run`, so there is no command that trains it again.")
+    config, study = view.study.facts.config, study_of(view.study)
+    if study is None:
+        return Empty(UNREADABLE if config else NOT_OURS)
+    if study.noise is not None:
+        return Empty(NOISE)
     stem = f"trial-{view.number}"
     through = lived_in(view.study, view.number)
-    text = dump(_all_hyperparameters(view, None if through is None else through.first))
+    text = dump(_all_hyperparameters(study, view.study.params_of(view.number) if through is None else through.first))
     later = config.get(LATER) if through is None else {epoch: dict(values) for epoch, values in through.changes.items()}
     text += dump({LATER: later}) if later else ""
     text += dump({"training": training_of({**config, **plan_of_trial(config, view.study.params_of(view.number))})})
-    seeds = ",".join(str(seed) for seed in view.study.facts.seeds)
-    command = f"evolve train --hyp {shlex.quote(stem + '.yaml')}" + (f" --seeds {shlex.quote(seeds)}" if seeds else "")
-    note = Prose("Paste this into a shell where `evolve` is installed. The seeds are those of the study.")
+    seeds = ",".join(str(seed) for seed in study.seeds_of(view.number))
+    command = f"evolve train --hyp {shlex.quote(stem + '.yaml')} --seeds {seeds}"
+    note = Prose("Paste this into a shell where `evolve` is installed. The seeds are those of the trial.")
     script = f"cat > {stem}.yaml <<'END_OF_HYP'\n{text}END_OF_HYP\n{command}\n"
     return note, Disclosure(summary=command, text=script)
 
 
-def _planned_seeds(view: TrialView) -> list[int]:
-    return [seed for seed in view.study.facts.seeds if isinstance(seed, int)]
+def _planned_seeds(view: TrialView) -> tuple[int, ...]:
+    study = study_of(view.study)
+    return () if study is None else study.seeds_of(view.number)
 
 
 def _no_checkpoint(view: TrialView, seed: int) -> str:
-    is_over = view.verdict not in ("paused", "running", "waiting")
+    is_over = view.verdict not in OPEN
     if seed not in view.finished:
         if not is_over:
             return "its training has not begun"
@@ -110,24 +122,23 @@ def _no_checkpoint(view: TrialView, seed: int) -> str:
 
 
 def _removed(view: TrialView) -> str:
-    best = view.study.best
-    if best is None or best["number"] == view.number or view.study.facts.config.get("keep_weights") != "best":
+    study, best = study_of(view.study), view.study.best
+    if study is None or best is None:
         return ""
-    if view.verdict not in ("converged", "undertrained", "partial", "pruned"):
+    trials = view.study.trials
+    verdicts = {
+        int(number): str(verdict)
+        for number, verdict in zip(trials["number"], trials["verdict"], strict=True)
+        if number == view.number or verdict not in OPEN
+    }
+    if not drops_weights(study, view.number, verdicts, is_best=best["number"] == view.number):
         return ""
     return f"removed: the study keeps the weights of its best, trial {best['number']}"
 
 
-def _all_hyperparameters(view: TrialView, params: Mapping[str, Any] | None) -> dict[str, Any]:
-    fixed = view.study.facts.config.get("hyperparameters")
-    given = dict(fixed) if isinstance(fixed, Mapping) else {}
-    params = view.study.params_of(view.number) if params is None else params
-    chosen = given | {name: value for name, value in params.items() if name not in OF_PLAN}
-    try:
-        # With all defaults written out, so that a later version trains the same.
-        return asdict(Hyperparameters.from_mapping(chosen))
-    except (ValueError, TypeError):
-        return chosen
+def _all_hyperparameters(study: Study, params: Mapping[str, float | str]) -> dict[str, Any]:
+    # With all defaults written out, so that a later version trains the same.
+    return asdict(study.hyperparameters(typed_params(study, params)))
 
 
 def _ratio(own: float | str, other: float | str | None) -> Cell:

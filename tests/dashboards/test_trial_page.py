@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from sqlalchemy import Engine, event, insert, select, update
 
 from dashboards.blocks import Empty, Prose, Table, Tiles, VerdictMark
 from dashboards.data.reader import Reader
+from dashboards.data.resolved import typed_params
 from dashboards.data.trial import TrialView
 from dashboards.live.app import page_of
 from dashboards.live.callbacks import panel_content
@@ -19,11 +21,15 @@ from dashboards.questions import trial_files, trial_outcome
 from dashboards.state import PageState
 from evolve.outcome.forensics import Diagnosis
 from evolve.storage import schema
+from evolve.study import Study
+from evolve.study.hyp import HypFile, parse_hyp
 from tests.dashboards.examples import of_kind
 from tests.shown import drawn
 from tests.synthetic import Plan, add_study, new_engine
 
 NAME = "digits-lr"
+LOOKS = {"name": NAME, "data": "digits-3", "ablation": {"arms": {"faster": {"lr0": 0.2}}, "looks": [6, 10]}}
+NOISE = {"name": NAME, "data": "digits-3", "noise": {"sources": ["initialisation", "order"], "levels": 2}}
 FIRST_EPOCH = "diverged in the first epoch, before the first checkpoint"
 
 
@@ -58,6 +64,23 @@ def keep_checkpoint(engine: Engine, seed: int) -> None:
     row = {"trial_id": 1, "seed": seed, "epoch": 2, "step": 60, "path": f"trials/0000/seed-{seed}.pt"}
     with engine.begin() as connection:
         connection.execute(insert(schema.checkpoint).values(row))
+
+
+def configure(engine: Engine, **changes: Any) -> Study:
+    """Changes what is stored of the study's definition, which is returned."""
+    own = schema.study.c.config
+    with engine.begin() as connection:
+        config = json.loads(connection.scalar(select(own)) or "{}") | changes
+        connection.execute(update(schema.study).values(config=json.dumps(config)))
+    return Study.from_json(json.dumps(config))
+
+
+def trained_again(engine: Engine, number: int = 0) -> tuple[str, HypFile]:
+    """The command that trains a trial again, and the file that it is given."""
+    found = trial_files.reproduction_rows(view_of(engine, number))
+    assert not isinstance(found, Empty)
+    text = found[1].text.split("END_OF_HYP'\n")[1].split("END_OF_HYP\n")[0]
+    return found[1].summary, parse_hyp(text, "shown")
 
 
 def sentences_of(found: Any) -> str:
@@ -216,15 +239,26 @@ def test_each_seed_has_a_row_with_its_checkpoint_or_why_there_is_none(engine: En
 def test_weights_that_were_dropped_for_better_ones_are_said_to_be_removed(engine: Engine) -> None:
     add_study(engine, Plan(num_trials=2, verdicts=["converged", "converged"]))
     keep_checkpoint(engine, 0)
+    configure(engine, keep_weights="best")
     with engine.begin() as connection:
-        config = json.loads(connection.scalar(select(schema.study.c.config)) or "{}") | {"keep_weights": "best"}
-        connection.execute(update(schema.study).values(config=json.dumps(config)))
         connection.execute(update(schema.trial).where(schema.trial.c.number == 1).values(fitness=0.99))
 
     found = trial_files.checkpoint_rows(view_of(engine))
 
     assert isinstance(found, Table)
     assert found.rows[0][-1] == "removed: the study keeps the weights of its best, trial 1"
+
+
+def test_the_weights_of_the_baseline_are_where_they_were_though_an_arm_is_better(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=4, verdicts=["converged"] * 4))
+    configure(engine, **Study.from_mapping(LOOKS, origin="test").to_mapping())
+    keep_checkpoint(engine, 0)
+    with engine.begin() as connection:
+        connection.execute(update(schema.trial).where(schema.trial.c.number == 1).values(fitness=0.99))
+
+    found = trial_files.checkpoint_rows(view_of(engine))
+
+    assert isinstance(found, Table) and found.rows[0][-1] == "trials/0000/seed-0.pt"
 
 
 @pytest.mark.parametrize(
@@ -236,6 +270,59 @@ def test_a_trial_that_is_not_over_says_when_its_checkpoint_comes(engine: Engine,
     end_in_first_epoch(engine, 0)
 
     assert trial_files.checkpoint_rows(view_of(engine)) == Empty(f"There is no checkpoint: {said}.")
+
+
+# How it is trained again
+
+
+def test_a_trial_of_a_study_under_former_defaults_is_trained_again_with_those(engine: Engine) -> None:
+    space = {"lr0": FloatDistribution(0.1, 0.2), "nesterov": CategoricalDistribution([True, False])}
+    add_study(engine, Plan(num_trials=1, verdicts=["converged"], space=space))
+    study = configure(engine, hyperparameters={"weight_decay": 0.001}, defaults=1)
+
+    _, hyp = trained_again(engine)
+
+    params = typed_params(study, view_of(engine).study.params_of(0))
+    assert isinstance(params["nesterov"], bool)
+    assert hyp.values == study.hyperparameters(params)
+    assert (hyp.values.coding, hyp.values.weight_decay) == ("exp", 0.001)
+
+
+def test_a_trial_is_trained_again_with_its_own_seeds_which_are_not_those_of_every_trial(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=4, verdicts=["converged"] * 4))
+    configure(engine, **Study.from_mapping(LOOKS, origin="test").to_mapping())
+
+    found = [trained_again(engine, number)[0].partition("--seeds ")[2] for number in (0, 3)]
+
+    assert found == ["0,1,2,3,4,5", "6,7,8,9"]
+
+
+def test_a_checkpoint_is_missed_of_the_seeds_of_the_trial_alone(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=4, verdicts=["converged"] * 4, seeds=(6, 7, 8, 9)))
+    configure(engine, **Study.from_mapping(LOOKS, origin="test").to_mapping())
+
+    found = trial_files.checkpoint_rows(view_of(engine, 3))
+
+    assert isinstance(found, Table) and [row[0] for row in found.rows] == [6, 7, 8, 9]
+
+
+def test_no_command_trains_a_trial_of_a_study_of_noise_again(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=2, verdicts=["converged"] * 2, space={}))
+    configure(engine, **Study.from_mapping(NOISE, origin="test").to_mapping())
+
+    found = trial_files.reproduction_rows(view_of(engine))
+
+    assert isinstance(found, Empty) and "combination" in found.text
+
+
+def test_a_study_that_this_version_cannot_read_says_so_in_place_of_a_command(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=1, verdicts=["converged"]))
+    with engine.begin() as connection:
+        connection.execute(update(schema.study).values(config='{"name": "later", "unheard_of": 1}'))
+
+    found = trial_files.reproduction_rows(view_of(engine))
+
+    assert isinstance(found, Empty) and "another version" in found.text
 
 
 # What is read
