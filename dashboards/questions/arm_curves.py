@@ -14,6 +14,7 @@ from dashboards.data.study import StudyView
 from dashboards.figures import theme
 from dashboards.figures.series import arm_style
 from dashboards.questions.panel import Panel
+from evolve.formatting import counted
 from evolve.study.ablation import BASELINE
 
 MOST_BANDS = 5  # which lie over each other
@@ -96,8 +97,8 @@ def _add(figure: go.Figure, curve: ArmCurve, arm: str, slot: int, *, has_band: b
         marker={"color": color, "size": 5},
         name=name,
         legendgroup=name,
-        customdata=points["runs"],
-        hovertemplate=f"<b>{name}</b><br>%{{x:,}}: %{{y:.4f}}, %{{customdata}} runs<extra></extra>",
+        text=[counted(int(runs), "run") for runs in points["runs"]],
+        hovertemplate=f"<b>{name}</b><br>%{{x:,}}: %{{y:.4f}}, %{{text}}<extra></extra>",
     )
 
 

@@ -19,6 +19,7 @@ from dashboards.figures.choosing import add_choice
 from dashboards.figures.series import COLORS, curve_style
 from dashboards.questions.panel import Panel
 from detector.observations import REACH
+from evolve.formatting import number
 
 NOT_ASKED = Empty(
     "Nobody asked what the layers hold. With inspect: true in the study's file, or --inspect of evolve run and evolve "
@@ -130,9 +131,11 @@ def _add_line(figure: go.Figure, what: Chosen, epoch: int, slot: int) -> None:
         marker={"color": color, "size": 5},
         name=name,
         legendgroup=name,
-        customdata=at[["mean", "norm", "zeros"]].to_numpy(dtype=float),
-        hovertemplate=f"<b>layer %{{x}}</b> {name}<br>{what.title} %{{y:.4~g}}<br>mean %{{customdata[0]:.3~g}}, norm "
-        "%{customdata[1]:.3~g}, zeros %{customdata[2]:.1%}<extra></extra>",
+        text=[
+            f"mean {number(mean)}, norm {number(norm)}, zeros {zeros:.1%}"
+            for mean, norm, zeros in at[["mean", "norm", "zeros"]].itertuples(index=False)
+        ],
+        hovertemplate=f"<b>layer %{{x}}</b> {name}<br>{what.title} %{{y:.4~g}}<br>%{{text}}<extra></extra>",
         connectgaps=False,
     )
 

@@ -72,8 +72,8 @@ def _add_lost(figure: go.Figure, data: Compared, arms: list[str], *, is_alone: b
             mode="markers",
             marker=theme.marker(kind, len(lost)),
             name=f"{kind}: {len(lost)}",
-            customdata=[seed for _, seed in lost],
-            hovertemplate=f"seed %{{customdata}} {kind}<extra></extra>",
+            text=[f"seed {seed} {kind}" for _, seed in lost],
+            hovertemplate="%{text}<extra></extra>",
         )
 
 

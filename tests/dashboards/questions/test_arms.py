@@ -14,6 +14,7 @@ from dashboards.data.filters import candidates, restricted
 from dashboards.data.overview import load_overview
 from dashboards.data.study import StudyView
 from dashboards.data.study_loading import load
+from dashboards.figures.brush import trial_numbers
 from dashboards.panels import ABLATION, STUDY, panels_of
 from dashboards.questions import arm_curves, arm_headline, effects, paired, path, shapley, tuning
 from evolve.storage import schema
@@ -122,6 +123,17 @@ def test_the_curve_of_an_arm_is_the_mean_of_its_runs_within_their_extremes(compa
     assert (points["baseline"]["low"] <= points["baseline"]["mean"]).all()
     assert (points["baseline"]["mean"] <= points["baseline"]["high"]).all()
     assert len(arm_curves.draw(curves).data) == 3 * len(curves.curves)
+
+
+def test_points_of_arms_and_seeds_are_taken_for_no_trials(compared: StudyView) -> None:
+    arms, curves = arms_of(compared), arm_curves.rows(compared)
+    assert not isinstance(arms, Empty) and not isinstance(curves, Empty)
+
+    figures = [paired.draw(arms), arm_curves.draw(curves)]
+
+    texts = [list(trace.text) for figure in figures for trace in figure.data if trace.text is not None]
+    assert all(trial_numbers(trace) is None for figure in figures for trace in figure.data)
+    assert "seed 0 diverged" in texts[0] and ["7 runs", "6 runs"] in texts
 
 
 def test_filters_hide_the_comparison_and_missing_runs_are_said(compared: StudyView, tmp_path: Path) -> None:

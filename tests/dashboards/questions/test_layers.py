@@ -11,6 +11,7 @@ from sqlalchemy import Engine, insert, update
 from dashboards.blocks import Empty
 from dashboards.data.reader import Reader
 from dashboards.data.trial import TrialView
+from dashboards.figures.brush import figure_rows
 from dashboards.questions import layers
 from dashboards.report import write_report
 from dashboards.state import PageState
@@ -38,6 +39,19 @@ def view_of(engine: Engine) -> TrialView:
     view = Reader(str(engine.url)).view(PageState(page="/trial", study="trained", number=0))
     assert isinstance(view, TrialView)
     return view
+
+
+def test_the_table_of_the_lines_has_no_trials_also_where_a_layer_has_no_numbers(engine: Engine) -> None:
+    add_layers(engine)
+    with engine.begin() as connection:
+        connection.execute(update(schema.layer).where(schema.layer.c.layer == 1).values(mean=None, norm=None))
+    found = layers.rows(view_of(engine))
+    assert not isinstance(found, Empty)
+
+    lines = layers.draw(found)[0]
+
+    assert {row[1] for row in list(figure_rows(lines))[1:]} == {""}
+    assert lines.data[0].text[0].startswith("mean ") and lines.data[0].text[1].startswith("mean –, norm ")
 
 
 def test_where_nobody_asked_the_page_says_how_to(engine: Engine) -> None:
