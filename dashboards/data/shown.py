@@ -74,6 +74,16 @@ def none_finished(view: StudyView, otherwise: str) -> Empty:
     return Empty(none_shown(view, "ran to its end", finished) or otherwise)
 
 
+def none_read(view: StudyView, what: str) -> str:
+    """What to say where nothing is read of the trials that are shown; empty where filters leave out nothing.
+
+    Args:
+        view: A study, narrowed or not.
+        what: What is read of a few trials of the whole study alone, and of which, as the beginning of a sentence.
+    """
+    return "" if view.left_out.empty else f"{what} of the whole study alone, and the filters leave those out."
+
+
 def ordered_params(view: StudyView) -> pd.DataFrame:
     return view.params[[axis.name for axis in view.space if axis.name in view.params]]
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from dashboards.blocks import Empty
 from dashboards.data import queries
+from dashboards.data.measured import NUM_LAST_STEP_TRIALS
+from dashboards.data.shown import none_read
 from dashboards.data.study import StudyView, number_in
 from dashboards.figures import theme
 from dashboards.questions import diverged
@@ -22,6 +24,8 @@ from evolve import formatting
 from evolve.outcome.signs import LARGE_BOX_LOGIT, WARNING_UPDATE
 
 HEIGHT, GAP = 640, 0.035
+READ = f"Last steps are read for {NUM_LAST_STEP_TRIALS} diverged trials"
+NOT_STORED = "No steps of the diverged trials are stored, so their last ones cannot be shown."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,7 @@ def rows(view: StudyView) -> tuple[Approach, ...] | Empty:
     if diverged.diverged_trials(view.trials).empty:
         return diverged.none_diverged(view)
     if view.last_steps.empty:
-        return Empty("No steps of the diverged trials are stored, so their last ones cannot be shown.")
+        return Empty(none_read(view, READ) or NOT_STORED)
     found = [_approach_of(view, int(str(number)), rows) for number, rows in view.last_steps.groupby("number")]
     return tuple(sorted(found, key=lambda approach: (approach.end, approach.number)))
 

@@ -169,7 +169,9 @@ def training_seconds(trials: pd.DataFrame) -> float:
 
 
 def _seed_detail(view: StudyView, number: int, split: str) -> str:
-    return _spread(view, number, split, "map50") or "not measured"
+    # Single seeds are read for the best trials of the whole study, of which filters may show none.
+    is_unread = not view.left_out.empty and number not in set(view.seed_results["number"])
+    return _spread(view, number, split, "map50") or ("" if is_unread else "not measured")
 
 
 def _spread(view: StudyView, number: int, split: str, column: str) -> str:

@@ -9,11 +9,17 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboards.blocks import Empty
+from dashboards.data.measured import NUM_STEP_TRIALS
+from dashboards.data.shown import none_read, none_started
 from dashboards.data.study import StudyView
+from dashboards.data.trial_sets import started
 from dashboards.figures import theme
 from dashboards.figures.curves import Curve, add_best, add_by_verdict, add_line
 from dashboards.figures.downsampling import polyline
 from dashboards.questions.panel import Panel
+
+READ = f"Steps are read for {NUM_STEP_TRIALS} trials"
+NO_STEPS = "No steps are stored yet; the curves appear with the first trial that is trained."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +35,7 @@ class Schedules:
 def rows(view: StudyView) -> Schedules | Empty:
     """Learning rate and momentum as they were applied, from the steps of a few trials."""
     if view.steps.empty:
-        return Empty("No steps are stored yet; the curves appear with the first trial that is trained.")
+        return none_started(view) if started(view.trials).empty else Empty(none_read(view, READ) or NO_STEPS)
     best = view.best
     best_number = None if best is None else int(best["number"])
     bias = [curve for curve in _step_curves(view, "bias_lr") if curve.number == best_number]

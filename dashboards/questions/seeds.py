@@ -9,13 +9,16 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboards.blocks import Empty
-from dashboards.data.shown import none_finished
+from dashboards.data.measured import NUM_SEEDED_TRIALS
+from dashboards.data.shown import none_finished, none_read
 from dashboards.data.study import StudyView
 from dashboards.data.trial_sets import finished
 from dashboards.figures import theme
 from dashboards.questions.panel import Panel
 from evolve import analysis, formatting
 from evolve.analysis import Interval
+
+READ = f"Seeds are read for the {NUM_SEEDED_TRIALS} best trials"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,7 @@ def rows(view: StudyView) -> SeedSpread | Empty:
     numbers = [number for number in best if number in set(rows["number"])]
     values = [tuple(float(fitness) for fitness in rows[rows["number"] == trial]["fitness"]) for trial in numbers]
     if not values and not view.left_out.empty:
-        return none_finished(view, "")
+        return none_finished(view, "") if finished(view.trials).empty else Empty(none_read(view, READ))
     if max((len(spread) for spread in values), default=0) < 2:
         return Empty(
             "Each trial ran with one seed, so luck and skill cannot be told apart. "

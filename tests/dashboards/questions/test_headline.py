@@ -8,6 +8,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 
 from dashboards.blocks import Empty, Prose, Tiles, VerdictCounts
+from dashboards.data.filters import restricted
 from dashboards.data.overview import load_overview
 from dashboards.data.study_loading import load
 from dashboards.data.trial_sets import VERDICTS
@@ -39,6 +40,20 @@ def test_seeds_of_the_best_trials_come_with_their_interval(engine, view):
     assert found.numbers[0] == best["number"]
     assert found.values[0] == tuple(raw)
     assert found.intervals[0].mean == pytest.approx(best["fitness"])
+
+
+def test_of_trials_that_filters_leave_beside_the_best_nothing_is_said_of_their_seeds(own_engine):
+    add_study(own_engine, Plan(num_trials=14, verdicts=["converged"] * 14, seeds=(0, 1), log_steps=False))
+    whole = load(own_engine, "digits-lr")
+    view = restricted(whole, set(whole.trials["number"]) - set(whole.seed_results["number"]))
+
+    told = seeds.rows(view)
+    details = [tile.detail for tile in of_kind(headline.rows(view), Tiles)[0].tiles]
+
+    assert told == Empty(
+        "Seeds are read for the 12 best trials of the whole study alone, and the filters leave those out."
+    )
+    assert details[:3] == [f"trial {view.best['number']}", "", ""]
 
 
 def test_one_seed_is_told_to_be_one(mixed):

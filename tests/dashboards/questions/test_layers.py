@@ -15,6 +15,7 @@ from dashboards.figures.brush import figure_rows
 from dashboards.questions import layers
 from dashboards.report import write_report
 from dashboards.state import PageState
+from evolve.formatting import MISSING
 from evolve.storage import schema
 from tests.shown import drawn
 from tests.synthetic import Plan, add_study, new_engine
@@ -51,7 +52,7 @@ def test_the_table_of_the_lines_has_no_trials_also_where_a_layer_has_no_numbers(
     lines = layers.draw(found)[0]
 
     assert {row[1] for row in list(figure_rows(lines))[1:]} == {""}
-    assert lines.data[0].text[0].startswith("mean ") and lines.data[0].text[1].startswith("mean –, norm ")
+    assert lines.data[0].text[0].startswith("mean ") and lines.data[0].text[1].startswith(f"mean {MISSING}, norm ")
 
 
 def test_where_nobody_asked_the_page_says_how_to(engine: Engine) -> None:

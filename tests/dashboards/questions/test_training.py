@@ -9,8 +9,10 @@ import pandas as pd
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from sqlalchemy import select
 
+from dashboards.blocks import Empty
+from dashboards.data.filters import restricted
 from dashboards.data.study_loading import load
-from dashboards.questions import convergence, losses, schedules
+from dashboards.questions import approaches, convergence, losses, schedules
 from dashboards.questions.convergence import MAX_CURVES
 from evolve.storage import schema
 from tests.dashboards.examples import change
@@ -110,6 +112,21 @@ def test_equal_schedules_are_drawn_once(own_engine):
 
     assert [curve.number for curve in found.lr] == [found.best_number]
     assert found.bias_lr is not None
+
+
+def test_steps_that_are_read_for_other_trials_than_the_filters_show_are_said_to_be(own_engine):
+    add_study(own_engine, Plan(num_trials=19, verdicts=["diverged"] * 18 + ["waiting"], epochs=2))
+    view = load(own_engine, "digits-lr")
+    started = set(range(18))
+
+    rates = schedules.rows(restricted(view, started - set(view.steps["number"])))
+    last = approaches.rows(restricted(view, started - set(view.last_steps["number"])))
+    none = schedules.rows(restricted(view, {18}))
+
+    others = "of the whole study alone, and the filters leave those out."
+    assert rates == Empty(f"Steps are read for 16 trials {others}")
+    assert last == Empty(f"Last steps are read for 6 diverged trials {others}")
+    assert none == Empty("The one trial shown never started; 18 others did.")
 
 
 def test_the_rate_is_the_one_that_was_applied(engine, view):
