@@ -99,6 +99,16 @@ def load_overview(engine: Engine, now: float) -> Overview:
     return Overview(studies=tuple(ordered), where=engine.url.render_as_string(hide_password=True))
 
 
+def is_alive(heartbeat: float | None, now: float) -> bool:
+    """Whether a runner has been heard of lately.
+
+    Args:
+        heartbeat: When it last said that it lives, in seconds since 1970; None or NaN where none has.
+        now: Present time in seconds since 1970.
+    """
+    return bool(now - _nan(heartbeat) < ALIVE_SECONDS)
+
+
 def _summary(row: Any, groups: Sequence[Any], by_seed: Sequence[float], now: float) -> StudySummary:
     config = read_json(row.config)
     budget = config.get("budget")
@@ -120,7 +130,7 @@ def _summary(row: Any, groups: Sequence[Any], by_seed: Sequence[float], now: flo
         spread=spread_text(by_seed),
         first_started=min((_nan(group.first_started) for group in groups if group.first_started), default=nan),
         last_seen=max([*moments, *([heartbeat] if isfinite(heartbeat) else [])], default=_nan(row.created)),
-        is_running=bool(now - heartbeat < ALIVE_SECONDS),
+        is_running=is_alive(heartbeat, now),
     )
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dashboards.data import queries, trial_queries
 from dashboards.data.compared import CompareView, best_of, compared_steps, entry_of
 from dashboards.data.filters import narrowed
-from dashboards.data.overview import Overview, load_overview
+from dashboards.data.overview import Overview, is_alive, load_overview
 from dashboards.data.study import StudyView, ViewOptions
 from dashboards.data.study_loading import StudyNotFoundError, check_tables, load
 from dashboards.data.trial import TrialView, load_outline, load_trial, single_trial, trial_id_of
@@ -83,9 +83,11 @@ class Reader:
 
     Args:
         url: SQLAlchemy URL of any database; an SQLite file may come later.
+        clock: Present time in seconds since 1970.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._file: Path | None = sqlite_file(url)
         self._engine = reading_engine(url)
         # One reader at a time: the others want the same rows and would only make it wait.
@@ -113,8 +115,10 @@ class Reader:
             if state.page == "/":
                 # Progress of every study is one statement; the clock moves on what is said about running ones.
                 rows = connection.execute(trial_queries.outcome_counts()).all()
-                heartbeat = [row.heartbeat for row in connection.execute(trial_queries.studies_seen()).all()]
-                return repr((sorted(map(repr, rows)), heartbeat))
+                heartbeats = [row.heartbeat for row in connection.execute(trial_queries.studies_seen()).all()]
+                # A run that is killed says nothing more: that it is silent is seen by the clock alone.
+                alive = [is_alive(heartbeat, self._clock()) for heartbeat in heartbeats]
+                return repr((sorted(map(repr, rows)), heartbeats, alive))
             names = [name for name, _ in state.compared] if state.page == "/compare" else [state.study]
             versions = [self._study_version(connection, name) for name in names]
             if state.page == "/trial":
@@ -164,7 +168,7 @@ class Reader:
 
     def _overview(self) -> Overview:
         with self._connected():
-            return load_overview(self._engine, time.time())
+            return load_overview(self._engine, self._clock())
 
     def _searched_or_trained(self, state: PageState, max_points: int) -> StudyView | TrialView:
         with self._lock:
@@ -222,6 +226,7 @@ class Reader:
             trial_queries.note_version(),
             trial_queries.run_version(study.study_id),
             trial_queries.confirmation_version(name),
+            trial_queries.cure_version(name),
         )
         return repr([connection.execute(statement).all() for statement in statements])
 

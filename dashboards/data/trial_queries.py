@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, Table, and_, case, cast, func, or_, select, true
+from sqlalchemy import ColumnElement, ScalarSelect, Select, String, Table, and_, case, cast, func, or_, select, true
 
+from evolve.outcome.cured import SUFFIX
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
 from evolve.storage.confirmations import confirms
@@ -152,7 +153,7 @@ def best_trainings(compared: Mapping[int, range]) -> Select[Any]:
     return select(*columns).select_from(of_those).where(is_through).order_by(*columns[:3])
 
 
-def study_version(study_id: int) -> Select[Any]:
+def study_version(study_id: int | ScalarSelect[int]) -> Select[Any]:
     """Numbers that change whenever the trials of a study do; cheap, also at 10,000 trials."""
     ours = schema.trial
     return (
@@ -169,6 +170,12 @@ def study_version(study_id: int) -> Select[Any]:
         .group_by(TRIALS.c.state)
         .order_by(TRIALS.c.state)
     )
+
+
+def cure_version(study: str) -> Select[Any]:
+    """Numbers that change whenever the trials that try the remedies of a study do."""
+    cures = select(STUDIES.c.study_id).where(STUDIES.c.study_name == f"{study}{SUFFIX}")
+    return study_version(cures.scalar_subquery())
 
 
 def epoch_version(study_id: int) -> Select[Any]:

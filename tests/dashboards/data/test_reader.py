@@ -18,11 +18,13 @@ import pytest
 from plotly.io.json import to_json_plotly
 from sqlalchemy import create_engine, insert, select, text, update
 
+from dashboards.data.overview import ALIVE_SECONDS, Overview
 from dashboards.data.reader import Reader, UnavailableError
 from dashboards.live.callbacks import panel_content
 from dashboards.live.context import PanelContext
 from dashboards.panels import PAGES
 from dashboards.state import PageState
+from evolve.outcome.cured import decision_key
 from evolve.storage import schema
 from evolve.storage.notes import add_note
 from evolve.storage.sqlite import tune
@@ -54,6 +56,44 @@ def test_a_change_of_a_study_changes_its_stamp_and_its_view(tmp_path: Path) -> N
     add_note(engine, NAME, 0, "seen")
     assert reader.version(state) != version
     assert list(reader.study(NAME).notes["text"]) == ["seen"]
+
+
+def test_remedies_that_are_tried_later_are_seen_by_the_page_of_the_study(tmp_path: Path) -> None:
+    engine = new_engine(tmp_path / "live.db")
+    add_study(engine, Plan(num_trials=2, verdicts=("diverged", "converged"), log_steps=False))
+    add_study(engine, Plan(name="other", num_trials=1, verdicts=("diverged",), log_steps=False))
+    reader, states = Reader(f"sqlite:///{tmp_path / 'live.db'}"), [PageState(page="/study", study=NAME)]
+    states.append(PageState(page="/study", study="other"))
+    versions = [reader.version(state) for state in states]
+    assert "No remedy has been tried" in drawn(reader, states[0])
+
+    study_id = add_study(engine, Plan(name=f"{NAME}-cured", num_trials=1, verdicts=("converged",), log_steps=False))
+    with engine.begin() as connection:
+        own = schema.study.c
+        config = json.loads(connection.scalar(select(own.config).where(own.study_id == study_id)) or "{}")
+        tried = json.dumps(config | {"decisions": {decision_key(0): "lr0=0.01"}})
+        connection.execute(update(schema.study).where(own.study_id == study_id).values(config=tried))
+
+    assert [reader.version(state) == known for state, known in zip(states, versions, strict=True)] == [False, True]
+    assert "Cured: 1 of 1" in drawn(reader, states[0])
+
+
+def test_a_run_that_is_heard_of_no_more_changes_the_list_of_studies(tmp_path: Path) -> None:
+    engine = new_engine(tmp_path / "live.db")
+    study_id = add_study(engine, Plan(num_trials=2, log_steps=False))
+    with engine.begin() as connection:
+        lease = {"study_id": study_id, "token": "t", "host": "h", "pid": 1, "heartbeat": 1000.0}
+        connection.execute(insert(schema.lease).values(lease))
+    now = [1000.0 + ALIVE_SECONDS - 1]
+    reader, state = Reader(f"sqlite:///{tmp_path / 'live.db'}", clock=lambda: now[0]), PageState()
+    version, overview = reader.version(state), reader.view(state)
+    assert isinstance(overview, Overview) and overview.studies[0].is_running
+
+    now[0] += 2
+    after = reader.view(state)
+
+    assert reader.version(state) != version
+    assert isinstance(after, Overview) and not after.studies[0].is_running
 
 
 def test_a_file_that_comes_later_is_found_then_and_never_made_by_reading(tmp_path: Path) -> None:
