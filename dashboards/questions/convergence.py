@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 import numpy as np
@@ -89,9 +89,12 @@ def _epoch_curve(rows: pd.DataFrame) -> Curve:
 
 def _divergences(view: StudyView, epochs: pd.DataFrame) -> pd.DataFrame:
     diverged = view.trials[view.trials["verdict"] == "diverged"]
-    per_epoch = float((epochs["step"] / (epochs["epoch"] + 1)).median())
+    last = epochs.drop_duplicates("number", keep="last").set_index("number")
+    per_epoch = last["step"] / (last["epoch"] + 1)
+    # A trial that finished no epoch has the pace of all others; they differ where the batch or the images are searched.
+    shared = float(per_epoch.iloc[0]) if per_epoch.nunique() == 1 else nan
     at = [
-        _epochs_trained(view.diagnoses.get(int(number), {}), int(done), per_epoch)
+        _epochs_trained(view.diagnoses.get(int(number), {}), int(done), float(per_epoch.get(number, shared)))
         for number, done in zip(diverged["number"], diverged["epochs"], strict=True)
     ]
     return pd.DataFrame({"number": diverged["number"].to_numpy(), "x": np.asarray(at, dtype=float)})

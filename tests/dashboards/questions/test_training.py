@@ -31,6 +31,24 @@ def test_every_divergence_has_a_place_also_in_the_first_epoch(engine, mixed):
     assert own[2] == mixed.diagnoses[2]["step"] / 20
 
 
+def test_where_the_batch_is_searched_a_divergence_is_at_its_own_trials_epoch(own_engine):
+    add_study(own_engine, Plan(num_trials=5, verdicts=["converged"] * 3 + ["diverged"] * 2, log_steps=False))
+    trial, epoch = schema.trial.c, schema.epoch.c
+    ids = select(trial.trial_id).where(trial.number == 3).scalar_subquery()
+    none = select(trial.trial_id).where(trial.number == 4).scalar_subquery()
+    with own_engine.begin() as connection:
+        row = dict(connection.execute(select(schema.epoch).limit(1)).mappings().one())
+        connection.execute(schema.epoch.delete().where(epoch.trial_id.in_([ids, none])))
+        own = {"trial_id": connection.scalar(select(ids)), "epoch": 0, "step": 160, "split": "val"}
+        connection.execute(schema.epoch.insert().values(row | own))
+    change(own_engine, schema.trial, trial.number == 3, diagnosis='{"step": 240, "epoch": 1}')
+    change(own_engine, schema.trial, trial.number == 4, diagnosis='{"step": 300, "epoch": 2}')
+
+    ends = convergence.rows(load(own_engine, "digits-lr")).ends
+
+    assert ends["x"].tolist() == [240 / 160, 2.5]
+
+
 def test_trials_that_all_diverged_in_their_first_epoch_are_drawn(own_engine):
     add_study(own_engine, Plan(num_trials=2, verdicts=["diverged"] * 2))
     change(own_engine, schema.trial, schema.trial.c.number == 0, diagnosis="{}")
