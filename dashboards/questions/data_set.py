@@ -26,21 +26,26 @@ def class_figure(found: Audited) -> go.Figure:
         for name, count in facts["boxes_by_class"].items():
             totals[name] = totals.get(name, 0) + count
     names = sorted(totals, key=lambda name: -totals[name])[:MOST_CLASSES]
+    shown = [theme.label(name, most=theme.MAX_TICK) for name in names]
+    # Places by number, since two classes may be cut to the same name.
+    places = list(range(len(names)))
     figure = theme.new_figure(height=max(300, 110 + 24 * len(names)), x="boxes", y="", showlegend=True)
     for slot, (split, facts) in enumerate(splits.items()):
         figure.add_bar(
-            y=[theme.label(name, most=theme.MAX_TICK) for name in names],
+            y=places,
             x=[facts["boxes_by_class"].get(name, 0) for name in names],
             orientation="h",
             name=split,
             marker={"color": curve_style(slot)[0]},
-            hovertemplate="%{y}: %{x:,} boxes in " + split + "<extra></extra>",
+            text=[theme.label(name) for name in names],
+            textposition="none",
+            hovertemplate="%{text}: %{x:,} boxes in " + split + "<extra></extra>",
         )
     figure.update_layout(
         barmode="stack",
         bargap=0.4,
         legend={"traceorder": "normal"},
-        yaxis={"type": "category", "autorange": "reversed"},
+        yaxis={"tickvals": places, "ticktext": shown, "autorange": "reversed"},
     )
     return figure
 
