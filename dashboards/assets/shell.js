@@ -196,7 +196,9 @@
         window.dash_clientside.set_props("selection", { data: "" });
         return nothing();
       }
-      window.location.assign(`${window.location.pathname}?study=${new URLSearchParams(window.location.search).get("study")}`);
+      const kept = new URLSearchParams(window.location.search);
+      for (const key of ["state", "verdict", "range", "choice", "text"]) kept.delete(key);
+      window.location.assign(`${window.location.pathname}?${kept}`);
       return nothing();
     },
   };

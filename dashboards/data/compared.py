@@ -33,7 +33,9 @@ class Entry:
     def label(self) -> str:
         """The study, and the trial unless the whole study is meant."""
         name = self.study.facts.name
-        return f"{name} (best: {self.number})" if self.is_study else f"{name} · {self.number}"
+        if not self.is_study:
+            return f"{name} · {self.number}"
+        return f"{name} (no best trial yet)" if self.number is None else f"{name} (best: {self.number})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from dashboards.questions import parallel
 from dashboards.questions.edges import find_edges, mark_edges
 from dashboards.questions.panel import Panel
 from evolve.findings.edges import Edge
+from evolve.formatting import counted
 
 GRID = 40
 # A kernel this wide, in shares of the range, smooths the noise of seeds and keeps a valley of a tenth of the range.
@@ -60,7 +61,8 @@ def rows(view: StudyView) -> Contour | Empty:
     if len(trained) < LEAST_RATED:
         if trained.empty and not view.left_out.empty:
             return none_finished(view, "")
-        return Empty(f"{len(trained)} trials ran to their end; a map of fitness needs at least {LEAST_RATED}.")
+        ended = counted(len(trained), "trial ran to its end", "trials ran to their end")
+        return Empty(f"{ended}; a map of fitness needs at least {LEAST_RATED}.")
     diverged = _placed(view.trials[view.trials["verdict"] == "diverged"].assign(fitness=nan), view, x, y)
     rows = pd.concat([trained, diverged], ignore_index=True)
     grid = np.linspace(0, 1, GRID)

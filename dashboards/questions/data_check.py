@@ -38,7 +38,7 @@ def findings_table(rows: Iterable[tuple[str, str, float, str]]) -> Table:
     cells = tuple(
         (severity_of(kind), kind.replace("_", " "), file, line, message) for kind, file, line, message in rows
     )
-    return Table(name="findings", columns=columns, rows=cells, is_sortable=True)
+    return Table(name="data-findings", columns=columns, rows=cells, is_sortable=True)
 
 
 def severity_of(kind: str) -> str:

@@ -48,7 +48,7 @@ class Parallel:
 
 
 def rows(view: StudyView) -> Parallel | Empty:
-    """The trials that ran to their end over all hyperparameters, the important ones first."""
+    """The trials that ran to their end over all hyperparameters, in the order of the space."""
     trials = finished(view.trials)[["number", "verdict", "fitness"]]
     axes = [axis for axis in view.space if axis.name in view.params and (axis.is_categorical or axis.has_range)]
     if trials.empty or not axes:

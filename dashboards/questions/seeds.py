@@ -12,7 +12,7 @@ from dashboards.blocks import Empty
 from dashboards.data.measured import NUM_SEEDED_TRIALS
 from dashboards.data.shown import none_finished, none_read
 from dashboards.data.study import StudyView
-from dashboards.data.trial_sets import finished
+from dashboards.data.trial_sets import best_numbers, finished
 from dashboards.figures import theme
 from dashboards.questions.panel import Panel
 from evolve import analysis, formatting
@@ -33,8 +33,8 @@ class SeedSpread:
 def rows(view: StudyView) -> SeedSpread | Empty:
     """Fitness of each seed of the best trials, with intervals."""
     rows = view.seed_results[view.seed_results["split"] == "val"]
-    best = [int(number) for number in finished(view.trials).sort_values("fitness", ascending=False)["number"]]
-    numbers = [number for number in best if number in set(rows["number"])]
+    known = set(rows["number"])
+    numbers = [number for number in best_numbers(view.trials, len(view.trials)) if number in known]
     values = [tuple(float(fitness) for fitness in rows[rows["number"] == trial]["fitness"]) for trial in numbers]
     if not values and not view.left_out.empty:
         return none_finished(view, "") if finished(view.trials).empty else Empty(none_read(view, READ))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -12,6 +13,7 @@ from dashboards.report import write_report
 from evolve.storage.opening import open_engine
 from tests.browser.conftest import NAME
 from tests.browser.waiting import wait_filled, wait_ready, wait_steady, wait_until
+from tests.synthetic import Plan, add_study, new_engine
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -76,6 +78,24 @@ def test_the_way_back_undoes_a_filter(open_page: Callable[..., Any], small_addre
     page.go_back()
     wait_until(page, "document.querySelector('h1')?.innerText === 'Studies'")
     assert page.url.rstrip("/") == small_address
+
+
+def test_clearing_the_filters_keeps_the_study_and_the_axes_of_the_maps(
+    open_page: Callable[..., Any], serve: Callable[[str], str], tmp_path: Path
+) -> None:
+    kept = {"study": "lr & box, 100% #2", "x": "momentum", "y": "box"}
+    add_study(new_engine(tmp_path / "own.db"), Plan(name=kept["study"], num_trials=4))
+    page, address = open_page(), serve(f"sqlite:///{tmp_path / 'own.db'}")
+    page.goto(f"{address}/study?{urlencode(kept)}&verdict=diverged&text=trial")
+    wait_filled(page, "trials")
+
+    page.get_by_role("button", name="clear filters").click()
+    wait_until(page, "!window.location.search.includes('verdict')")
+    wait_filled(page, "trials")
+
+    shown = page.evaluate("Object.fromEntries(new URLSearchParams(window.location.search))")
+    assert shown == kept
+    assert page.locator("h1").inner_text() == kept["study"]
 
 
 def test_a_link_opens_at_the_section_its_sender_read(open_page: Callable[..., Any], small_address: str) -> None:

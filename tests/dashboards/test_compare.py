@@ -83,6 +83,15 @@ def test_trials_that_all_have_room_stay_as_they_were_chosen(engine: Engine) -> N
     assert not any(isinstance(block, Prose) for block in compared.outcome_rows(view))  # type: ignore[union-attr]
 
 
+def test_a_study_without_a_trial_that_ran_to_its_end_is_said_to_have_no_best_one(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=2, verdicts=("diverged", "converged")))
+    add_study(engine, Plan(name="lost", num_trials=1, verdicts=("diverged",)))
+
+    labels = [entry.label for entry in view_of(engine, (NAME, None), ("lost", None), (NAME, 0)).entries]
+
+    assert labels == [f"{NAME} (best: 1)", "lost (no best trial yet)", f"{NAME} · 0"]
+
+
 def test_a_selection_is_compared_whole_and_the_bar_says_how_many_are_shown() -> None:
     state = PageState(page="/study", study=NAME, selected=tuple(range(2, 18)))
 

@@ -9,7 +9,7 @@ from dashboards.blocks import Empty, Prose, Table
 from dashboards.data.filters import restricted
 from dashboards.data.searched import search_of
 from dashboards.data.study_loading import load
-from dashboards.questions import findings
+from dashboards.questions import data_check, findings
 from evolve.findings import Search
 from tests.synthetic import SPACE, Plan, add_study
 
@@ -18,10 +18,13 @@ def test_findings_stand_in_a_table_with_commands(own_engine: Engine) -> None:
     # The best rate of made-up studies is about 0.12.
     space = {"lr0": FloatDistribution(1e-4, 0.03, log=True), "momentum": SPACE["momentum"]}
     add_study(own_engine, Plan(space=space, num_trials=60, log_steps=False))
-    (table,) = findings.PANEL.draw(load(own_engine, "digits-lr"))
+    view = load(own_engine, "digits-lr")
+    (table,) = findings.PANEL.draw(view)
 
     assert isinstance(table, Table)
     assert ("edge-lr0", "evolve follow digits-lr edge-lr0") in [(row[0], row[2]) for row in table.rows]
+    # On one page the name is the table's id.
+    assert table.name not in [block.name for block in data_check.PANEL.draw(view) if isinstance(block, Table)]
 
 
 def test_where_no_rule_speaks_that_is_said_with_their_number(own_engine: Engine) -> None:

@@ -13,7 +13,8 @@ from dashboards.data.overview import load_overview
 from dashboards.data.study_loading import load
 from dashboards.data.trial_sets import VERDICTS
 from dashboards.questions import headline, seeds, trials
-from tests.dashboards.examples import MIXED, of_kind
+from evolve.storage import schema
+from tests.dashboards.examples import MIXED, change, of_kind
 from tests.synthetic import SPACE, Plan, add_study
 
 
@@ -54,6 +55,16 @@ def test_of_trials_that_filters_leave_beside_the_best_nothing_is_said_of_their_s
         "Seeds are read for the 12 best trials of the whole study alone, and the filters leave those out."
     )
     assert details[:3] == [f"trial {view.best['number']}", "", ""]
+
+
+def test_of_equally_good_trials_the_earlier_stands_first(own_engine):
+    add_study(own_engine, Plan(num_trials=20, verdicts=["converged"] * 20, seeds=(0, 1), log_steps=False))
+    for number in range(20):
+        change(own_engine, schema.trial, schema.trial.c.number == number, fitness=number % 2 / 2)
+
+    view = load(own_engine, "digits-lr")
+
+    assert list(seeds.rows(view).numbers) == [*range(1, 20, 2), 0, 2] and view.best["number"] == 1
 
 
 def test_one_seed_is_told_to_be_one(mixed):
