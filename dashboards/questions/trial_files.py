@@ -9,15 +9,20 @@ from math import nan
 from typing import Any
 
 from dashboards.blocks import Cell, Column, Disclosure, Empty, Prose, Table
+from dashboards.data.arms import arms_of
 from dashboards.data.lived import lived_in
 from dashboards.data.resolved import study_of, typed_params
+from dashboards.data.study import StudyView
 from dashboards.data.trial import TrialView
 from dashboards.data.trial_sets import OPEN
 from dashboards.questions.panel import Panel
 from detector.yaml_text import dump
 from evolve import formatting
+from evolve.ablation.chosen import chosen_arm
 from evolve.outcome.kept import drops_weights
+from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.study import Study
+from evolve.study.arms import exportable_trials
 from evolve.study.hyp import LATER, training_of
 from evolve.study.trial import plan_of_trial
 
@@ -131,9 +136,22 @@ def _removed(view: TrialView) -> str:
         for number, verdict in zip(trials["number"], trials["verdict"], strict=True)
         if number == view.number or verdict not in OPEN
     }
-    if not drops_weights(study, view.number, verdicts, is_best=best["number"] == view.number):
+    ended = [number for number, verdict in verdicts.items() if verdict not in OPEN]
+    kept = exportable_trials(study.arm_plan, ended, best=int(best["number"]), chosen=lambda: _chosen(view.study))
+    if not drops_weights(study, view.number, verdicts, is_exportable=view.number in kept):
         return ""
-    return f"removed: the study keeps the weights of its best, trial {best['number']}"
+    of = "its best, trial" if len(kept) == 1 else "what may be exported: trials"
+    return f"removed: the study keeps the weights of {of} {formatting.listed([str(number) for number in sorted(kept)])}"
+
+
+def _chosen(view: StudyView) -> int | None:
+    """Number of the trial whose arm an ablation exports; None where that cannot be told."""
+    found = arms_of(view)
+    if isinstance(found, Empty):
+        return None
+    trained = view.trials[view.trials["verdict"].isin(TRAINED_THROUGH)]
+    arm = chosen_arm(found, dict(zip(trained["number"].astype(int), trained["fitness"].astype(float), strict=True)))
+    return None if arm is None else arm.trial
 
 
 def _all_hyperparameters(study: Study, params: Mapping[str, float | str]) -> dict[str, Any]:
