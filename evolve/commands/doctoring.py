@@ -27,16 +27,18 @@ def doctor(
     Example: `evolve doctor`, `evolve doctor --fix`
     """
     from evolve.run.doctor import examine
+    from evolve.storage.sqlite import without_password
 
     check_exists(storage)
+    where = without_password(storage)
     found = examine(storage, RUNS, fixes=fix)
-    say({"storage": storage, **found.as_json()}, as_json=as_json, text=lambda: _text(storage, found))
+    say({"storage": where, **found.as_json()}, as_json=as_json, text=lambda: _text(where, found))
     say_next(_next(found, has_fixed=fix), as_json=as_json, storage=storage)
     if not found.is_healthy:
         raise typer.Exit(1)
 
 
-def _text(storage: str, found: Examination) -> str:
+def _text(where: str, found: Examination) -> str:
     """A line for each finding, then how many there are."""
     rows = [
         (finding.state.value, finding.kind.value, f"{finding.where}: {finding.what}; {finding.remedy}")
@@ -45,7 +47,7 @@ def _text(storage: str, found: Examination) -> str:
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(2)]
     lines = [f"{state:<{widths[0]}}  {kind:<{widths[1]}}  {text}" for state, kind, text in rows]
     lines += [f"running  {said}" for said in found.running]
-    looked_at = f"{storage}: {formatting.counted(found.studies, 'study', 'studies')}"
+    looked_at = f"{where}: {formatting.counted(found.studies, 'study', 'studies')}"
     left = sum(finding.state.value == "left" for finding in found.findings)
     if not found.findings:
         return "\n".join([*lines, f"healthy {looked_at}, nothing to put right"])

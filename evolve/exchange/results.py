@@ -101,7 +101,7 @@ def import_results(storage: Storage, results: Results, context: Context, *, name
         DialectError: A value does not fit; names line and column.
     """
     if name in storage.study_names():
-        raise StudyError(f"study {name}: is in {storage.url} already; choose another --name")
+        raise StudyError(f"study {name}: is in {storage.where} already; choose another --name")
     path = origin.path
     if results.kind == "results.csv":
         context = replace(context, epochs=len(results.rows))

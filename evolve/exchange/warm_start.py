@@ -84,8 +84,8 @@ def _read(storage: Storage, study: Study, name: str) -> tuple[Study, list[Told]]
     before = storage.stored_study(name)
     if before is None:
         raise StudyError(
-            f"study {study.name}: warm_start: {name} is no study in {storage.url}, which has {storage.study_names()}, "
-            "and no file, which has an ending"
+            f"study {study.name}: warm_start: {name} is no study in {storage.where}, which has {storage.study_names()}"
+            ", and no file, which has an ending"
         )
     trials = storage.trials(storage.study_id(name), holds_ended=True)
     trials.refresh()

@@ -131,7 +131,7 @@ def prepared(storage: Storage, name: str) -> tuple[Study, list[Cure], list[str]]
     """
     study = storage.stored_study(name)
     if study is None:
-        raise EvolveError(f"study {name}: is not in {storage.url}; stored: {storage.study_names()}")
+        raise EvolveError(f"study {name}: is not in {storage.where}; stored: {storage.study_names()}")
     if study.pbt is not None:
         raise EvolveError(f"study {name}: what diverged in a population has been replaced, by what went on from others")
     if study.noise is not None:

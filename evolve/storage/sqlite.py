@@ -118,7 +118,7 @@ def sqlite_file(url: str) -> Path | None:
 
 def without_password(url: str) -> str:
     """A database for messages: its URL without the password, also one that is not quite a URL."""
-    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", url)
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
 
 
 def connect_arguments(url: str, patience: Patience | None = None) -> dict[str, Any]:

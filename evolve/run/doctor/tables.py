@@ -16,7 +16,7 @@ from evolve.storage.migrations import latest, revision_of
 from evolve.storage.opening import made_engine, opening
 from evolve.storage.optuna_tables import STUDIES, TRIALS
 from evolve.storage.orphans import is_orphan
-from evolve.storage.sqlite import sqlite_file
+from evolve.storage.sqlite import sqlite_file, without_password
 
 # What SQLite says of a file that is none of its own, or no longer.
 _DAMAGED = ("malformed", "not a database", "disk image", "corrupt")
@@ -54,25 +54,25 @@ def _damage(connection: Connection, url: str) -> Iterator[Finding]:
 def _damaged(url: str, said: str) -> Finding:
     file = sqlite_file(url)
     remedy = f"bring a copy back, or save what can be read: sqlite3 {file} .recover | sqlite3 saved.db"
-    return Finding(kind=Kind.DAMAGED, where=url, what=" ".join(said.split()), remedy=remedy)
+    return Finding(kind=Kind.DAMAGED, where=without_password(url), what=" ".join(said.split()), remedy=remedy)
 
 
 def _schema(connection: Connection, url: str) -> Iterator[Finding]:
     tables = inspect(connection)
     if not all(tables.has_table(name) for name in (schema.study.name, STUDIES.name, TRIALS.name)):
         remedy = "run a study first, or name another database with --storage"
-        yield Finding(kind=Kind.NOT_OURS, where=url, what="holds no studies of evolve", remedy=remedy)
+        yield Finding(kind=Kind.NOT_OURS, where=without_password(url), what="holds no studies of evolve", remedy=remedy)
         return
     try:
         revision = revision_of(connection)
     except StorageError as error:
-        yield Finding(kind=Kind.NEWER_SCHEMA, where=url, what=str(error), remedy="upgrade evolve")
+        yield Finding(kind=Kind.NEWER_SCHEMA, where=without_password(url), what=str(error), remedy="upgrade evolve")
         return
     if revision != latest():
         what = f"its tables are of revision {revision}, this evolve's are of {latest()}"
         yield Finding(
             kind=Kind.OLDER_SCHEMA,
-            where=url,
+            where=without_password(url),
             what=what,
             remedy="--fix migrates it, as the next run would; an older evolve reads it no more then",
             mend=lambda: Storage(url).close(),

@@ -10,6 +10,7 @@ from sqlalchemy import create_engine
 
 from dashboards.data.study_loading import load
 from evolve import cli
+from evolve.errors import StudyError
 from evolve.exchange.dialects import Context, DialectError, yolov3
 from evolve.exchange.result_files import read_results
 from evolve.exchange.results import Origin, import_results
@@ -402,3 +403,12 @@ def test_an_image_size_that_the_trainer_would_change_is_not_taken(evolve, tmp_pa
     assert {"--image-size 640", "--batch-size 16"} <= set(
         assumed_by(json.loads(out)["notes"])[9:].rstrip(".").split(", ")
     )
+
+
+def test_a_database_that_has_a_study_of_that_name_is_named_without_its_password(storage, tmp_path):
+    text = evolve_csv((GOOD, {}))
+    imported(storage, tmp_path, "evolve.csv", text)
+    storage.url = "postgresql+psycopg://me:secret@host/x"
+
+    with pytest.raises(StudyError, match=r"theirs: is in postgresql\+psycopg://me:\*\*\*@host/x already; choose"):
+        imported(storage, tmp_path, "evolve.csv", text)

@@ -120,6 +120,14 @@ def test_children_of_earlier_trials_say_whose_they_are(tmp_path: Path) -> None:
     assert found.trials[parent].margin < 0  # counted from the end, and never one that diverged
 
 
+def test_a_database_without_the_source_is_named_without_its_password(tmp_path: Path) -> None:
+    with closing(storage_in(tmp_path)) as storage:
+        storage.url = "postgresql+psycopg://me:secret@host/x"
+
+        with pytest.raises(StudyError, match=r"first is no study in postgresql\+psycopg://me:\*\*\*@host/x, which has"):
+            warm_start(narrow("first"), lambda: storage)
+
+
 def test_a_source_that_is_nowhere_and_one_without_a_trial_in_the_space_are_errors(tmp_path: Path) -> None:
     run(fake_study(name="first", budget={"trials": 3}), tmp_path)
     far = fake_study(name="far", sampler="tpe", space={"lr0": {"low": 100, "high": 1000}}, warm_start=["first"])

@@ -130,3 +130,11 @@ def test_what_diverged_in_a_study_of_noise_is_not_cured(tmp_path: Path) -> None:
 def cured(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(evolve(folder, "cure", "small", *HERE, "--json").stdout)
     return found
+
+
+def test_a_database_without_the_study_is_named_without_its_password(tmp_path: Path) -> None:
+    with closing(Storage(f"sqlite:///{tmp_path}/evolve.db")) as storage:
+        storage.url = "postgresql+psycopg://me:secret@host/x"
+
+        with pytest.raises(EvolveError, match=r"study none: is not in postgresql\+psycopg://me:\*\*\*@host/x; "):
+            prepared(storage, "none")

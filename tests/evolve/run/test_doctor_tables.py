@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import sqlite3
 from collections import Counter
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, delete, func, insert, select
+from typer.testing import CliRunner
 
+from evolve.cli import app
 from evolve.errors import StorageError
-from evolve.run.doctor import Kind, examine
+from evolve.run.doctor import Examination, Kind, examine, tables
 from evolve.run.doctor.finding import State
 from evolve.storage import schema
 from evolve.storage.lease import Lease
@@ -168,3 +171,17 @@ def test_doctor_tells_people_what_it_found_and_what_to_type(engine: Engine, tmp_
     assert found.stdout.splitlines()[0].startswith("left  orphan rows  evolve_")
     assert "0 left" in mended.stdout and "--fix removes them" in mended.stdout
     assert missing.returncode == 1 and "there is no such file" in missing.stderr
+
+
+def test_the_password_of_a_server_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, empty = "postgresql+psycopg://me:secret@host/x", new_engine(tmp_path / "empty.db")
+    with empty.begin() as connection:
+        connection.exec_driver_sql("drop table trials")
+    monkeypatch.setattr(tables, "made_engine", lambda *_, **__: empty)
+    (found,) = tables.unusable(server)
+    monkeypatch.setattr("evolve.run.doctor.examine", lambda *_, **__: Examination(findings=(found,)))
+    said = CliRunner().invoke(app, ["doctor", "--storage", server, "--json"]).stdout
+    text = CliRunner().invoke(app, ["doctor", "--storage", server]).stdout.partition("next ")[0]
+
+    assert found.where == json.loads(said)["storage"] == "postgresql+psycopg://me:***@host/x"
+    assert "secret" not in said + text and text.count("me:***@host/x") == 2

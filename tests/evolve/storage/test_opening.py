@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from evolve.cli import app
 from evolve.errors import EvolveError, StorageError
 from evolve.storage.database import Storage
-from evolve.storage.sqlite import sqlite_file
+from evolve.storage.sqlite import sqlite_file, without_password
 
 
 def message(url: str, *, reads_only: bool) -> str:
@@ -115,6 +115,19 @@ def test_a_server_that_is_away_is_named_without_the_password(reads_only: bool) -
 
     assert said.startswith(f"storage postgresql+psycopg://me:***@127.0.0.1:{port}/x: cannot be opened: ")
     assert "Connection refused; allowed: a server that runs" in said and "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql+psycopg://me:pa/ss@host/x", "postgresql+psycopg://me:***@host/x"),
+        ("postgresql://:secret@host:5432/x", "postgresql://:***@host:5432/x"),
+        ("postgresql://me@host:5432/x", "postgresql://me@host:5432/x"),
+        ("sqlite:///runs/a:b@c.db", "sqlite:///runs/a:b@c.db"),
+    ],
+)
+def test_a_password_is_hidden_whatever_signs_it_has(url: str, shown: str) -> None:
+    assert without_password(url) == shown
 
 
 COMMANDS = (
