@@ -152,7 +152,7 @@ class StudyRun:
         return max(self._study.budget.trials - self._search.num_asked, 0)
 
     def _pass_over(self, begun: Begun) -> TrialEnded | None:
-        """Ends a trial that a look at an ablation has made needless; None where it is to be trained."""
+        """Ends a trial that cannot be trained, or that a look at an ablation has made needless; None for all others."""
         if (outcome := self._search.passed_over(begun)) is None:
             return None
         self._search.end(begun, outcome)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import stdev
 from typing import TYPE_CHECKING, Any, final
@@ -45,12 +45,14 @@ class Begun:
         stored: The same trial as Optuna sees it.
         is_resumed: Whether the trial had begun before this run, or waited to be promoted.
         decisions: Decisions on the trial so far, by index of the epoch after which they were made.
+        refusal: Why the trial cannot be trained as somebody asked for it; empty where it can.
     """
 
     trial: Trial
     stored: FrozenTrial
     is_resumed: bool
     decisions: dict[int, Decision]
+    refusal: str = ""
 
     @property
     def trial_id(self) -> int:
@@ -177,15 +179,28 @@ class Search:
     def _take_up(self, stored: FrozenTrial) -> Begun:
         """Begins a stored trial, with parameters that it has or somebody has fixed, and only then the sampler's."""
         known = stored.system_attrs.get(FIXED_PARAMS, {}) | stored.params
+        if refusal := self._refusal(stored, known):
+            return replace(self._begun(self._trials.take_up(stored, {}, {})), refusal=refusal)
         chosen: Mapping[str, Any] = {}
         if not self._distributions.keys() <= known.keys():
             found = self._sampler.suggestion(self._trials.held(), stored.number)
             chosen = found.params
             self._keep_parent(stored, found)
-        for name in stored.distributions.keys() & self._distributions.keys():
-            check_distribution_compatibility(stored.distributions[name], self._distributions[name])
         params = {name: known.get(name, chosen.get(name)) for name in self._distributions}
         return self._begun(self._trials.take_up(stored, params, self._distributions))
+
+    def _refusal(self, stored: FrozenTrial, known: Mapping[str, Any]) -> str:
+        """Why a trial has parameters that Optuna cannot keep for this study; empty where it can."""
+        for name, distribution in self._distributions.items():
+            try:
+                if name in stored.distributions:
+                    check_distribution_compatibility(stored.distributions[name], distribution)
+                if name in known:
+                    distribution.to_internal_repr(known[name])
+            except ValueError as error:
+                asked = f"{name}: {known[name]!r} was asked for, and is no value of {distribution}"
+                return f"trial {stored.number}: {asked}: {error}"
+        return ""
 
     def _keep_parent(self, stored: FrozenTrial, found: Suggestion) -> None:
         if found.parent is not None:
@@ -196,7 +211,7 @@ class Search:
         is_resumed = not self._storage.begin_trial(
             trial_id, study_id=self.study_id, number=number, environment_id=self._environment_id
         )
-        params = {name: stored.params[name] for name in self._distributions}
+        params = {name: stored.params[name] for name in self._distributions if name in stored.params}
         return Begun(
             trial=Trial(
                 study=self._study.name,
@@ -229,7 +244,12 @@ class Search:
         return [held[number]._trial_id for number in before]
 
     def passed_over(self, begun: Begun) -> TrialOutcome | None:
-        """How a trial ends that is not trained, since its arm gets no more seeds; None where it is to be trained."""
+        """How a trial ends that is not trained; None where it is to be trained.
+
+        One with parameters that it cannot have fails; one whose arm gets no more seeds is pruned.
+        """
+        if begun.refusal:
+            return TrialOutcome(verdict=Verdict.FAILED, reason=begun.refusal, traceback=begun.refusal)
         plan, number = self._arm_plan, begun.trial.number
         if plan is None or plan.look_of(number) < 2:
             return None

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from multiprocessing import forkserver
@@ -374,3 +375,15 @@ def test_a_driver_that_dies_leaves_no_worker_behind_even_in_the_middle_of_a_step
 
     assert len(workers) == 2 and all(alive_before)
     assert not any(map(process_mark, workers))
+
+
+def test_a_trial_whose_fuse_key_cannot_be_told_crashes_alone(tmp_path: Path) -> None:
+    def key(_: Trial) -> float:
+        return 1 / 0
+
+    with closing(ProcessEngine(partial(make_fake, 1, tmp_path), workers=1, fuse_key=key)) as engine:
+        engine.submit(unknown := trial(0.1))
+        (crashed,) = engine.events(5.0)
+
+    assert isinstance(crashed, Crashed) and crashed.trial == unknown.number
+    assert crashed.reason == "ZeroDivisionError: division by zero" and "in key" in crashed.traceback

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import traceback
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from time import monotonic
 from typing import Any
 
 from evolve.run.engines.base import BEHIND, Crashed, EngineEvent, Parted, Progress
+from evolve.run.engines.crash import crash_of
 from evolve.run.engines.limits import Limits
 from evolve.run.engines.worker import GO_ON, HEARTBEAT, Decision, work
 from evolve.run.objective import MakeObjective
@@ -107,6 +109,7 @@ class ProcessEngine:
                 raise ValueError(f"{name}: {number} is not at least 1")
         self._lanes = lanes
         self._limits, self._fuse_key, self._clock = limits, fuse_key, clock
+        self._found: list[EngineEvent] = []
         self._longest, self._is_hurried, self._looked = 0.0, False, clock()
         warm_up(preload)
         makes = [make_objective] * workers if callable(make_objective) else make_objective
@@ -117,7 +120,11 @@ class ProcessEngine:
         return len(self._workers) * self._lanes
 
     def submit(self, trial: Trial) -> None:
-        key = self._fuse_key(trial)
+        try:
+            key = self._fuse_key(trial)
+        except Exception as error:
+            self._found.append(crash_of(trial.number, error, traceback.format_exc()))
+            return
         worker = min(self._workers, key=lambda worker: (len(worker.started), key not in worker.keys.values()))
         worker.keys[trial.number] = key
         try:
@@ -133,13 +140,15 @@ class ProcessEngine:
             self._give(self._workers[place], trial)
 
     def events(self, timeout: float) -> list[EngineEvent]:
+        found, self._found = self._found, []
         self._forgive(self._clock() - self._looked)
         for worker in self._workers:
             if worker.holds and worker.started:
                 self._tell(worker, GO_ON)
                 worker.holds, worker.recorded = False, self._clock()
         pipes: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers if worker.started}
-        found = [event for pipe in wait(list(pipes), timeout) for event in self._receive(pipes[pipe])]
+        ready = wait(list(pipes), 0.0 if found else timeout)
+        found += [event for pipe in ready for event in self._receive(pipes[pipe])]
         found += [event for worker in list(self._workers) for event in self._overdue(worker)]
         self._looked = self._clock()
         return found

@@ -206,6 +206,22 @@ def test_a_trial_that_somebody_queues_in_optuna_is_trained_next(tmp_path: Path) 
     assert all(each.state.is_finished() for each in found)
 
 
+@pytest.mark.parametrize(("name", "value"), [("lr0", -5.0), ("lr0", "abc"), ("optimizer", "nope")])
+def test_a_trial_that_was_queued_with_what_it_cannot_have_fails_alone(tmp_path: Path, name: str, value: object) -> None:
+    space = SPACE | {"optimizer": {"choices": ["sgd", "adam"]}}
+    run(fake_study(space=space, budget={"trials": 1}), tmp_path)
+    optuna.load_study(study_name="fake", storage=f"sqlite:///{tmp_path}/evolve.db").enqueue_trial({name: value})
+
+    events = run(fake_study(space=space, budget={"trials": 3}), tmp_path)
+
+    failed = next(event for event in events if isinstance(event, TrialEnded))
+    assert failed.outcome.verdict == "failed"
+    assert failed.outcome.reason.startswith(f"trial 1: {name}: {value!r} was asked for, and is no value of ")
+    states = [trial.state for trial in trials_told(tmp_path)]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+    assert verdicts(tmp_path)[1] == "failed"
+
+
 def test_a_study_that_optunas_tools_removed_hands_nothing_to_the_next(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/evolve.db"
     once = fake_study(space={"lr0": {"choices": [0.1]}}, budget={"trials": 1})
