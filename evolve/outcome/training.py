@@ -70,9 +70,8 @@ def fold(trainings: Mapping[int, TrainingOutcome], *, num_seeds: int, traceback:
         fitness = fmean(values)
         # The reason is that of one training, the fitness that of all.
         reason = f"mean fitness {fitness:.3g} of {len(values)} seeds; {reason}" if len(values) > 1 else reason
-    return TrialOutcome(
-        verdict=worst.verdict, reason=reason, fitness=fitness, diagnosis=worst.diagnosis, traceback=traceback
-    )
+    diagnosis = next((training.diagnosis for training in trainings.values() if training.diagnosis is not None), None)
+    return TrialOutcome(verdict=worst.verdict, reason=reason, fitness=fitness, diagnosis=diagnosis, traceback=traceback)
 
 
 def _the_others(trainings: Mapping[int, TrainingOutcome], worst: Verdict) -> str:

@@ -160,6 +160,15 @@ def test_the_worst_training_speaks_for_the_trial_and_the_others_are_counted() ->
     assert fold({4: good, 5: good}, num_seeds=2).reason == "mean fitness 0.6 of 2 seeds; seed 4: flat"
 
 
+def test_a_trial_that_failed_after_one_of_its_trainings_diverged_keeps_the_diagnosis() -> None:
+    blown = TrainingOutcome(verdict=Verdict.DIVERGED, reason="box loss nan", diagnosis='{"step": 7}')
+    failed = TrainingOutcome(verdict=Verdict.FAILED, reason="RuntimeError: no")
+
+    told = fold({0: blown, 1: failed}, num_seeds=2)
+
+    assert (told.verdict, told.diagnosis) == (Verdict.FAILED, '{"step": 7}')
+
+
 def test_a_pruned_trial_keeps_the_fitness_it_had_and_a_failed_one_its_traceback() -> None:
     pruned = TrainingOutcome(verdict=Verdict.PRUNED, reason="behind the others", fitness=0.1)
     failed = TrainingOutcome(verdict=Verdict.FAILED, reason="RuntimeError: no")
