@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from math import nan
 from statistics import median
 
-from scipy.stats import binomtest
-
+from evolve.outcome.cured import exact_interval
 from evolve.outcome.stop_rules import Recorded, StopRule
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +30,8 @@ class Share:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Limits of a two-sided 95 % interval of the probability; the whole range where the total is 0.
-
-        Source: Clopper & Pearson 1934.
-        """
-        if not self.total:
-            return 0.0, 1.0
-        found = binomtest(self.count, self.total).proportion_ci(CONFIDENCE, method="exact")
-        return float(found.low), float(found.high)
+        """Limits of a two-sided 95 % interval of the probability; the whole range where the total is 0."""
+        return exact_interval(self.count, self.total)
 
     @property
     def text(self) -> str:
