@@ -1,4 +1,4 @@
-"""The trials of a study with all that is stored about each, read in eight statements whatever their number."""
+"""The trials of a study with all that is stored about each, read in nine statements whatever their number."""
 
 from __future__ import annotations
 
