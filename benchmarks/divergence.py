@@ -28,9 +28,8 @@ from detector.telemetry import TERMS, EndCause, LaneEnded, LossTerms, StepTeleme
 from evolve.outcome.backtest import Score, Share, scored
 from evolve.outcome.forensics import diagnose
 from evolve.outcome.stop_rules import Recorded, rules
-from evolve.outcome.verdict import LossCurves, Verdict, judge
+from evolve.outcome.verdict import FIRST_STEPS, LossCurves, Verdict, judge
 from evolve.outcome.warnings import ADAPTIVE, BEST_SHARE, Kind, fitted, is_among_best, largest_sustained
-from evolve.run.judging import FIRST_STEPS
 from evolve.study import Fitness, Thresholds, Warnings
 
 FACTORS = ("data", "model", "size", "form", "optimizer", "clipping")

@@ -14,6 +14,7 @@ from evolve.formatting import capitalised, counted
 from evolve.outcome.causes import explain
 from evolve.outcome.explanations import Cause, Explanation
 from evolve.outcome.signs import LARGE_BOX_LOGIT, WARNING_UPDATE, Course
+from evolve.outcome.verdict import FIRST_STEPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +267,7 @@ def _first_broken(step: StepTelemetry) -> tuple[str, int | None, float]:
 
 
 def _growth(losses: Sequence[float]) -> float:
-    start = losses[: max(min(5, len(losses) // 2), 1)]  # of a short training the first half, before it grew
+    start = losses[: max(min(FIRST_STEPS, len(losses) // 2), 1)]  # of a short training the first half, before it grew
     if not start or sum(start) <= 0:
         return nan
     return losses[-1] / (sum(start) / len(start))

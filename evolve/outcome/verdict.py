@@ -40,6 +40,7 @@ class Verdict(StrEnum):
 TRAINED_THROUGH = tuple(verdict for verdict in Verdict if verdict.can_be_best)
 # With fewer epochs the last quarter is a single step of a curve that may be doing anything.
 LEAST_EPOCHS = 5
+FIRST_STEPS = 5  # of a training, whose mean loss is its start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class LossCurves:
     """Losses of a training, all terms summed.
 
     Attributes:
-        first: Mean training loss of the first five steps.
+        first: Mean training loss of the first `FIRST_STEPS`.
         train: Mean training loss of each epoch.
         val: Loss on the validation images after each epoch.
     """

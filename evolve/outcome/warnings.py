@@ -23,12 +23,12 @@ from math import ceil, inf, isfinite, log, nan, sqrt
 from detector.hyperparameters import Hyperparameters
 from detector.telemetry import TERMS, StepTelemetry
 from evolve.formatting import number
+from evolve.outcome.verdict import FIRST_STEPS
 from evolve.study.definition import UPDATES, Warnings
 
 SIGNS = (*UPDATES, "overshoot", "gradient", "term", "box", "rise", "unlearned", "stuck")
 DECISIVE = (*UPDATES, "box")  # each dooms a training by itself
 ADAPTIVE = frozenset({"adam", "adamw", "rmsprop"})  # optimizers whose updates do not grow with the gradient
-FIRST_STEPS = 5  # whose mean loss is the start, as in a diagnosis
 SETTLED_STEPS = 20  # before these a loss that has not fallen says nothing
 _LOSS_DECAY, _NORM_DECAY = 0.9, 0.97
 _LEAST_DEVIATION = 0.2  # of the logarithm of a norm, which a quiet training would else make of nothing

@@ -12,14 +12,13 @@ from detector.schedule import values_at
 from detector.telemetry import TERMS, EndCause, EpochMetrics, LaneEnded, LossTerms, StepTelemetry
 from evolve.outcome.forensics import diagnose
 from evolve.outcome.training import TrainingOutcome
-from evolve.outcome.verdict import TRAINED_THROUGH, LossCurves, Verdict, judge
+from evolve.outcome.verdict import FIRST_STEPS, TRAINED_THROUGH, LossCurves, Verdict, judge
 from evolve.search.pruners import DOOMED
 from evolve.storage.database import Storage
 from evolve.study import Study
 from evolve.study.space import Scalar
 from evolve.study.trial import Trial
 
-FIRST_STEPS = 5  # whose mean loss is the start, as in a diagnosis
 GainsByEpoch = Callable[[int], Mapping[str, float]]
 
 

@@ -15,11 +15,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from detector.telemetry import TERMS, EpochMetrics, LaneEnded, StepTelemetry, Telemetry
 from evolve.errors import EvolveError, StudyError
-from evolve.outcome.verdict import Judgement, judge
+from evolve.outcome.verdict import FIRST_STEPS, Judgement, judge
 from evolve.run.data import settled
 from evolve.run.detection import choose_device
 from evolve.run.engines import Crashed, Ended, Progress, SerialEngine
-from evolve.run.judging import FIRST_STEPS, GainsByEpoch, loss_curves
+from evolve.run.judging import GainsByEpoch, loss_curves
 from evolve.run.objective import Objective
 from evolve.run.weight_files import pinned
 from evolve.study import DIGITS, Study

@@ -18,11 +18,11 @@ from detector.observations import StepTraced
 from detector.telemetry import EndCause, EpochMetrics, LaneEnded, StepTelemetry, Telemetry
 from evolve.errors import EvolveError
 from evolve.outcome.replayed import Replayed, Survival, compared, first_broken
-from evolve.outcome.verdict import Verdict
+from evolve.outcome.verdict import FIRST_STEPS, Verdict
 from evolve.run.changes import Changes
 from evolve.run.data import survey
 from evolve.run.detection import best_path, checkpoint_path, open_study_data, prepare_torch
-from evolve.run.judging import FIRST_STEPS, gains_of
+from evolve.run.judging import gains_of
 from evolve.run.lending import Course
 from evolve.run.machine import threads_for
 from evolve.run.weight_files import pinned
