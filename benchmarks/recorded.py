@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from math import isnan
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,8 @@ STUDY = Study.model_validate(
         "budget": {"trials": 30},
     }
 )
-_COLUMNS = ("point", "seed", *SPACE, "fitness", "update_ratio", "diverged")
+_EPOCHS = tuple(f"epoch_{epoch}" for epoch in range(STUDY.epochs))
+_COLUMNS = ("point", "seed", *SPACE, *_EPOCHS, "steps", "update_ratio", "diverged")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,8 @@ class Row:
         point: Place of the point in the Sobol sequence, counted from 0.
         seed: Seed of weights, order and scenes.
         params: Hyperparameters of the point, by name.
-        fitness: Fitness after the last epoch; NaN where the training diverged.
+        curve: Fitness after each epoch that the training has.
+        steps: Batches it trained on.
         update_ratio: Largest norm of an update over that of the weights.
         has_diverged: Whether the training diverged.
     """
@@ -74,9 +76,15 @@ class Row:
     point: int
     seed: int
     params: Mapping[str, float]
-    fitness: float
+    curve: tuple[float, ...]
+    steps: int
     update_ratio: float
     has_diverged: bool
+
+    @property
+    def fitness(self) -> float:
+        """Fitness after the last epoch; NaN where the training diverged."""
+        return nan if self.has_diverged else self.curve[-1]
 
     @property
     def margin(self) -> float:
@@ -125,7 +133,8 @@ def read(path: Path = RECORDED) -> list[Row]:
             point=int(cells["point"]),
             seed=int(cells["seed"]),
             params={name: float(cells[name]) for name in SPACE},
-            fitness=float(cells["fitness"]),
+            curve=tuple(float(cells[name]) for name in _EPOCHS if cells[name]),
+            steps=int(cells["steps"]),
             update_ratio=float(cells["update_ratio"]),
             has_diverged=cells["diverged"] == "1",
         )
@@ -134,8 +143,9 @@ def read(path: Path = RECORDED) -> list[Row]:
 
 
 def _cells(row: Row) -> list[str | int]:
-    values = [f"{value:.6g}" for value in (*row.params.values(), row.fitness, row.update_ratio)]
-    return [row.point, row.seed, *values, int(row.has_diverged)]
+    params = [f"{value:.6g}" for value in row.params.values()]
+    curve = [f"{value:.5g}" for value in row.curve] + [""] * (STUDY.epochs - len(row.curve))
+    return [row.point, row.seed, *params, *curve, row.steps, f"{row.update_ratio:.6g}", int(row.has_diverged)]
 
 
 def trained_points(
@@ -167,14 +177,14 @@ def _trained(numbers: Sequence[int], seed: int) -> list[Row]:
 
 
 def _row(number: int, seed: int, params: Mapping[str, Any], course: Course, ended: LaneEnded) -> Row:
-    has_diverged = course.judgement(ended).verdict is Verdict.DIVERGED
     return Row(
         point=number,
         seed=seed,
         params=params,
-        fitness=float("nan") if has_diverged else course.fitness[-1],
+        curve=tuple(course.fitness),
+        steps=ended.step,
         update_ratio=course.max_update_ratio,
-        has_diverged=has_diverged,
+        has_diverged=course.judgement(ended).verdict is Verdict.DIVERGED,
     )
 
 
@@ -197,16 +207,23 @@ class Answer:
     """What a point comes to.
 
     Attributes:
-        mean: Fitness to be expected; the worst of all, 0, where the point diverges.
+        curve: Fitness to be expected after each epoch; the worst of all, 0, where the point diverges.
         margin: Margin to divergence; above 0 the point diverges.
+        share: Share of a whole training that is over when it diverges; 1 where it does not.
     """
 
-    mean: float
+    curve: tuple[float, ...]
     margin: float
+    share: float = 1.0
+
+    @property
+    def mean(self) -> float:
+        """Fitness to be expected at the end."""
+        return self.curve[-1]
 
 
 class Between:
-    """What lies between recorded points, by two random forests: fitness of what did not diverge, and margin of all.
+    """What lies between recorded points, by random forests: curves of what did not diverge, margin of all.
 
     Args:
         rows: Recorded trainings, of which at least one did not diverge.
@@ -216,18 +233,35 @@ class Between:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.distributions: dict[str, BaseDistribution] = STUDY.space.distributions()
-        healthy = [row for row in rows if not row.has_diverged]
-        self._fitness = _forest(self._columns(healthy), [row.fitness for row in healthy])
+        healthy, lost = ([row for row in rows if row.has_diverged is state] for state in (False, True))
+        self._curves = _forest(self._columns(healthy), [row.curve for row in healthy])
         self._margin = _forest(self._columns(rows), [row.margin for row in rows])
-        self.noise = _deviation(healthy)
-        self.fitness_r2, self.margin_r2 = self._fitness.oob_score_, self._margin.oob_score_
+        self._steps = _forest(self._columns(lost), [row.steps for row in lost]) if lost else None
+        self._whole = max(row.steps for row in rows)
+        self._luck_NE = _deviations(healthy)
+        self.fitness_r2 = _r2([row.fitness for row in healthy], self._curves.oob_prediction_[:, -1])
+        self.margin_r2 = self._margin.oob_score_
 
     def __call__(self, params: Sequence[Mapping[str, Any]]) -> list[Answer]:
         """Answers in the order of the points."""
         columns = np.array([to_unit(self.distributions, point) for point in params])
-        margins = self._margin.predict(columns)
-        means = np.where(margins > 0, 0.0, self._fitness.predict(columns))
-        return [Answer(mean=float(mean), margin=float(margin)) for mean, margin in zip(means, margins, strict=True)]
+        margins, curves_E = self._margin.predict(columns), self._curves.predict(columns)
+        steps = self._steps.predict(columns) if self._steps else np.zeros(len(params))
+        return [
+            Answer(curve=(0.0,) * len(curve), margin=float(margin), share=float(count) / self._whole)
+            if margin > 0
+            else Answer(curve=tuple(map(float, curve)), margin=float(margin))
+            for curve, margin, count in zip(curves_E, margins, steps, strict=True)
+        ]
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of a fitness by its seed; 0 where no point trained through with several."""
+        return float(np.sqrt(np.mean(self._luck_NE[:, -1] ** 2)))
+
+    def luck(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """What a seed adds to the fitness after each epoch: that of a recorded training, drawn."""
+        return self._luck_NE[rng.integers(len(self._luck_NE))]
 
     @cache  # noqa: B019 - lives as long as the benchmark
     def best(self, num_points: int = 2**14) -> tuple[dict[str, Any], float]:
@@ -242,21 +276,31 @@ class Between:
         return np.array([to_unit(self.distributions, row.params) for row in rows])
 
 
-def _forest(columns: NDArray[np.float64], values: Sequence[float]) -> Any:
+def _forest(columns: NDArray[np.float64], values: Sequence[Any]) -> Any:
     from sklearn.ensemble import RandomForestRegressor
 
     forest = RandomForestRegressor(100, min_samples_leaf=3, oob_score=True, random_state=0, n_jobs=1)
     return forest.fit(columns, values)
 
 
-def _deviation(rows: Sequence[Row]) -> float:
-    """Standard deviation of a fitness by its seed, from points that trained through with several; 0 where none did."""
-    by_point: dict[int, list[float]] = {}
+def _r2(values: Sequence[float], predicted: NDArray[np.float64]) -> float:
+    return float(1 - np.var(predicted - values) / np.var(values))
+
+
+def _deviations(rows: Sequence[Row]) -> NDArray[np.float64]:
+    """How far curves lie from the mean of their point, (N, E), of points with several seeds; zeros where none has.
+
+    Stretched by what a mean of few takes away, so that their mean square is the variance.
+    """
+    by_point: dict[int, list[tuple[float, ...]]] = {}
     for row in rows:
-        if not isnan(row.fitness):
-            by_point.setdefault(row.point, []).append(row.fitness)
-    spreads = [np.var(values, ddof=1) for values in by_point.values() if len(values) > 1]
-    return float(np.sqrt(np.mean(spreads))) if spreads else 0.0
+        by_point.setdefault(row.point, []).append(row.curve)
+    found = [
+        (np.array(curves) - np.mean(curves, axis=0)) * np.sqrt(len(curves) / (len(curves) - 1))
+        for curves in by_point.values()
+        if len(curves) > 1
+    ]
+    return np.concatenate(found) if found else np.zeros((1, STUDY.epochs))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,12 +3,17 @@
     python -m benchmarks.search [--seeds 20] [--trials 30] [--samplers guided,tpe] [--objective FILE|TABLE] [--out FILE]
     python -m benchmarks.search --found FILE FILE ...  # the table of what several calls found
 
-The objective is that of `benchmarks.recorded`: real trainings, and a random forest between them, with the luck of seeds
+The objective is that of `benchmarks.recorded`: real trainings, and random forests between them, with the luck of seeds
 on top; or one of the tables of `benchmarks.tabled`. All begin with the defaults as trial 0. Regret is the best fitness
 of the space less that of the trial that was seen to be the best, both without luck; "of the best tried" less that of
 the best there was, which luck may have hidden. Intervals are bootstrapped over
 seeds (95 %). `plain tpe` is Optuna's own, told a divergence as NaN, which fails the trial. The right prior is the best
-point of the space, the wrong ones the same with a learning rate a tenth or ten times of it.
+point of the space, the wrong ones the same with a learning rate a tenth or ten times of it. `+ median` has the pruner
+median; no other search stops a trial.
+
+The second table is of what searches cost, in whole trainings: a trial that diverges or is pruned costs its share of
+one. "Of plain tpe's time" is what a search had spent when it had found, without luck, what half of plain tpe's searches
+had at their end, over what those spent.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from benchmarks.recorded import RECORDED, SPACE, STUDY, Between, read
 from benchmarks.tabled import NAMES, Table
+from evolve.search.pruners import decide, make_pruner
 from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
 from evolve.study import Study
 
@@ -36,16 +42,34 @@ RESAMPLES = 2000
 SETTLED = 10  # trials after which a sampler should know where trainings diverge
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What is to be seen of a trial.
+
+    Attributes:
+        curve: Fitness after each epoch, if nothing stops it.
+        margin: Margin to divergence; above 0 it diverges, and its fitness does not count.
+    """
+
+    curve: tuple[float, ...]
+    margin: float
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether it diverges."""
+        return self.margin > 0
+
+
 class Search:
-    """Asks a sampler of ours as a run does, and tells it what became of the trials.
+    """Asks a sampler and a pruner of ours as a run does, and tells them what became of the trials.
 
     Args:
-        study: Study with the space, the sampler and the seed.
+        study: Study with the space, the sampler, the pruner and the seed.
     """
 
     def __init__(self, study: Study) -> None:
         self._study, self._distributions = study, study.space.distributions()
-        self._sampler = make_sampler(study)
+        self._sampler, self._pruner = make_sampler(study), make_pruner(study)
         self._trials: list[FrozenTrial] = []
 
     def ask(self) -> dict[str, Any]:
@@ -54,18 +78,40 @@ class Search:
             return dict(self._study.baseline_params())
         return self._sampler.params(self._trials, len(self._trials))
 
-    def tell(self, params: Mapping[str, Any], seen: float, margin: float) -> None:
-        """Takes in what a trial came to; where its margin is above 0 it diverged, and its fitness does not count."""
-        state, value = divergence_state(self._study.sampler) if margin > 0 else (TrialState.COMPLETE, seen)
+    def tell(self, params: Mapping[str, Any], seen: Seen) -> int:
+        """Trains a trial as far as the pruner lets it, and takes in what became of it; the epochs it came to."""
+        if seen.has_diverged:
+            return self._ended(params, *divergence_state(self._study.sampler), seen, ())
+        curve = seen.curve[: self._goes_to(seen.curve)]
+        if len(curve) < len(seen.curve):
+            return self._ended(params, TrialState.PRUNED, None, seen, curve)
+        return self._ended(params, TrialState.COMPLETE, curve[-1], seen, curve)
+
+    def _goes_to(self, curve: Sequence[float]) -> int:
+        if self._study.pruner == "none":
+            return len(curve)
+        mine = create_trial(state=TrialState.RUNNING)
+        mine.number = mine._trial_id = len(self._trials)
+        for epoch, fitness in enumerate(curve):
+            mine.intermediate_values[epoch] = fitness
+            if decide(self._pruner, mine, [*self._trials, mine], study=self._study.name).is_pruned:
+                return epoch + 1
+        return len(curve)
+
+    def _ended(
+        self, params: Mapping[str, Any], state: TrialState, value: float | None, seen: Seen, curve: Sequence[float]
+    ) -> int:
         trial = create_trial(
             state=state,
             value=value,
             params=dict(params),
             distributions=self._distributions,
-            constraints={DIVERGED: margin},
+            intermediate_values=dict(enumerate(curve)),
+            constraints={DIVERGED: seen.margin},
         )
-        trial.number = len(self._trials)
+        trial.number = trial._trial_id = len(self._trials)
         self._trials.append(trial)
+        return len(curve)
 
 
 class Plain:
@@ -86,9 +132,10 @@ class Plain:
         self._trial = self._search.ask(self._distributions)
         return self._trial.params
 
-    def tell(self, params: Mapping[str, Any], seen: float, margin: float) -> None:  # noqa: ARG002 - as of `Search`
-        """Takes in what the trial that was asked for last came to."""
-        self._search.tell(self._trial, float("nan") if margin > 0 else seen)
+    def tell(self, params: Mapping[str, Any], seen: Seen) -> int:  # noqa: ARG002 - as of `Search`
+        """Takes in what the trial that was asked for last came to; the epochs it came to, which are all."""
+        self._search.tell(self._trial, float("nan") if seen.has_diverged else seen.curve[-1])
+        return len(seen.curve)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +146,14 @@ class Found:
         fitness_SN: Fitness without luck of the trial that was seen to be the best so far; 0 before any trained through.
         tried_SN: Fitness without luck of the best trial so far, whatever was seen of it.
         diverged_SN: Whether each trial diverged.
+        spent_SN: Whole trainings' worth that all trials so far have cost.
         ask_seconds: Median CPU time of an ask from trial 10 on.
     """
 
     fitness_SN: NDArray[np.float64]
     tried_SN: NDArray[np.float64]
     diverged_SN: NDArray[np.bool_]
+    spent_SN: NDArray[np.float64]
     ask_seconds: float
 
 
@@ -119,7 +168,7 @@ def searched(
         seeds: Number of searches, with seeds from 0.
         trials: Number of trials of each search.
     """
-    fitness_SN, tried_SN = np.zeros((2, seeds, trials))
+    fitness_SN, tried_SN, cost_SN = np.zeros((3, seeds, trials))
     diverged_SN = np.zeros((seeds, trials), dtype=bool)
     seconds: list[float] = []
     for seed in range(seeds):
@@ -131,18 +180,21 @@ def searched(
             if number >= SETTLED:
                 seconds.append(time.process_time() - started)
             (answer,) = objective([params])
-            seen = max(answer.mean + objective.noise * luck.standard_normal(), 0.0)
-            search.tell(params, seen, answer.margin)
-            if answer.margin <= 0 and seen > best_seen:
-                best_seen, best = seen, answer.mean
-            if answer.margin <= 0:
+            curve = np.maximum(answer.curve + objective.luck(luck), 0.0)
+            seen = Seen(curve=tuple(map(float, curve)), margin=answer.margin)
+            epochs = search.tell(params, seen)
+            cost_SN[seed, number] = answer.share if seen.has_diverged else epochs / len(curve)
+            if not seen.has_diverged and epochs == len(curve) and curve[-1] > best_seen:
+                best_seen, best = curve[-1], answer.mean
+            if not seen.has_diverged:
                 best_tried = max(best_tried, answer.mean)
             fitness_SN[seed, number], tried_SN[seed, number] = best, best_tried
-            diverged_SN[seed, number] = answer.margin > 0
+            diverged_SN[seed, number] = seen.has_diverged
         yield Found(
             fitness_SN=fitness_SN[: seed + 1],
             tried_SN=tried_SN[: seed + 1],
             diverged_SN=diverged_SN[: seed + 1],
+            spent_SN=cost_SN[: seed + 1].cumsum(1),
             ask_seconds=median(seconds) if seconds else 0.0,
         )
 
@@ -154,16 +206,18 @@ def contenders(objective: Between | Table, trials: int) -> dict[str, Callable[[i
     for name, factor in (("prior a decade low", 0.1), ("prior a decade high", 10.0)):
         priors[name] = best | {"lr0": min(max(best["lr0"] * factor, SPACE["lr0"]["low"]), SPACE["lr0"]["high"])}
 
-    def study(seed: int, sampler: str, centres: Mapping[str, float]) -> Study:
+    def study(seed: int, sampler: str, centres: Mapping[str, float], pruner: str = "none") -> Study:
         believed = {name: {"prior": {"centre": value, "confidence": "high"}} for name, value in centres.items()}
         space = {name: axis | believed.get(name, {}) for name, axis in SPACE.items()}
-        mapping = STUDY.to_mapping() | {"sampler": sampler, "seed": seed, "space": space, "budget": {"trials": trials}}
-        return Study.from_mapping(mapping, origin="benchmark")
+        given = {"sampler": sampler, "pruner": pruner, "seed": seed, "space": space, "budget": {"trials": trials}}
+        return Study.from_mapping(STUDY.to_mapping() | given, origin="benchmark")
 
     made: dict[str, Callable[[int], Search | Plain]] = {
         name: lambda seed, name=name: Search(study(seed, name, {}))
         for name in ("guided", "evolution", "tpe", "gp", "cmaes", "random", "classic")
     }
+    for name in ("guided", "tpe"):
+        made[f"{name} + median"] = lambda seed, name=name: Search(study(seed, name, {}, "median"))
     made["plain tpe"] = lambda seed: Plain(study(seed, "tpe", {}))
     for name, centres in priors.items():
         made[f"guided + {name}"] = lambda seed, centres=centres: Search(study(seed, "guided", centres))
@@ -182,6 +236,35 @@ def trials_to_reach(found: Found, level: float) -> float:
     reached_SN = found.fitness_SN >= level
     counts = np.where(reached_SN.any(1), reached_SN.argmax(1) + 1.0, np.inf)
     return float(np.median(counts))
+
+
+def time_to_reach(found: Found, level: float) -> float:
+    """Median over seeds of the trainings' worth until a fitness was found; infinite where half never found it."""
+    reached_SN = found.fitness_SN >= level
+    first_S = np.take_along_axis(found.spent_SN, reached_SN.argmax(1)[:, None], 1)[:, 0]
+    return float(np.median(np.where(reached_SN.any(1), first_S, np.inf)))
+
+
+def costs(by_name: Mapping[str, Found], plain: Found) -> list[str]:
+    """Lines of a table of what searches cost, a row for each sampler.
+
+    Args:
+        by_name: What each sampler found, by its name.
+        plain: What the sampler found that the others are held against.
+    """
+    level, whole = float(np.median(plain.fitness_SN[:, -1])), float(np.median(plain.spent_SN[:, -1]))
+    lines = [
+        f"plain tpe ends at {level:.4f} after {whole:.1f} trainings' worth (medians).",
+        "",
+        "| sampler | trainings' worth | to plain tpe's end | of plain tpe's time | searches that end there |",
+        "|---" * 5 + "|",
+    ]
+    for name, found in by_name.items():
+        spent, time_spent = float(np.median(found.spent_SN[:, -1])), time_to_reach(found, level)
+        share = (found.fitness_SN[:, -1] >= level).mean()
+        cells = (f"{time_spent:.1f}", f"{time_spent / whole:.0%}") if np.isfinite(time_spent) else ("never", "-")
+        lines.append(f"| {name} | {spent:.1f} | {' | '.join(cells)} | {share:.0%} |")
+    return lines
 
 
 def report(by_name: Mapping[str, Found], best: float) -> list[str]:
@@ -249,6 +332,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if given.out:
                 given.out.write_text(json.dumps({sampler: _plain(known) for sampler, known in by_name.items()}))
     print("\n".join(report(by_name, best)))
+    if plain := by_name.get("plain tpe"):
+        print("\n".join(["", *costs(by_name, plain)]))
 
 
 def _read(path: Path) -> dict[str, Found]:
@@ -257,6 +342,7 @@ def _read(path: Path) -> dict[str, Found]:
             fitness_SN=np.array(stored["fitness"]),
             tried_SN=np.array(stored["tried"]),
             diverged_SN=np.array(stored["diverged"], dtype=bool),
+            spent_SN=np.array(stored["spent"]),
             ask_seconds=stored["ask_seconds"],
         )
         for name, stored in json.loads(path.read_text()).items()
@@ -268,6 +354,7 @@ def _plain(found: Found) -> dict[str, Any]:
         "fitness": found.fitness_SN.tolist(),
         "tried": found.tried_SN.tolist(),
         "diverged": found.diverged_SN.tolist(),
+        "spent": found.spent_SN.tolist(),
         "ask_seconds": found.ask_seconds,
     }
 

@@ -14,6 +14,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 
 from benchmarks.recorded import SPACE, STUDY, Answer
@@ -56,9 +57,15 @@ class Table:
     def __call__(self, params: Sequence[Mapping[str, Any]]) -> list[Answer]:
         """Answers in the order of the points."""
         return [
-            Answer(mean=float(np.mean(self._values[self._place(to_unit(self.distributions, point))])), margin=HEALTHY)
+            Answer(
+                curve=(float(np.mean(self._values[self._place(to_unit(self.distributions, point))])),), margin=HEALTHY
+            )
             for point in params
         ]
+
+    def luck(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """What a seed adds to an accuracy, drawn."""
+        return rng.normal(scale=self.noise, size=1)
 
     def best(self) -> tuple[dict[str, Any], float]:
         """The best point of all, and its accuracy."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log10, nan
+from math import log10
 from pathlib import Path
 
 import numpy as np
@@ -58,16 +58,17 @@ def test_ablations_that_are_judged_all_at_once_are_judged_as_each_by_itself(seed
 
 
 def made_up(number: int, seed: int) -> Row:
-    """A training whose fitness is highest at lr0 0.1 and that diverges from 1 on."""
+    """A training whose fitness rises to its end, is highest there at lr0 0.1, and that diverges at once from 1 on."""
     distributions = recorded.STUDY.space.distributions()
     params = from_unit(distributions, sobol_points(len(distributions), seed=0, first=number)[0])
     has_diverged = params["lr0"] >= 1
-    fitness = nan if has_diverged else 0.6 - 0.1 * (log10(params["lr0"]) + 1) ** 2 + 0.001 * seed
+    end = 0.6 - 0.1 * (log10(params["lr0"]) + 1) ** 2 + 0.001 * seed
     return Row(
         point=number,
         seed=seed,
         params=params,
-        fitness=fitness,
+        curve=() if has_diverged else (0.25 * end, 0.5 * end, 0.75 * end, end),
+        steps=20 if has_diverged else 100,
         update_ratio=0.2 * params["lr0"],
         has_diverged=has_diverged,
     )
@@ -91,7 +92,9 @@ def test_a_recording_goes_on_where_it_was_stopped_and_is_read_as_it_was_written(
     for row in recorded.read(path):
         expected = made_up(row.point, row.seed)
         assert row.params == pytest.approx(expected.params, rel=1e-5)
-        assert row.fitness == pytest.approx(expected.fitness, rel=1e-5, nan_ok=True)
+        assert row.curve == pytest.approx(expected.curve, rel=1e-4)
+        assert row.fitness == pytest.approx(expected.fitness, rel=1e-4, nan_ok=True)
+        assert row.steps == expected.steps
         assert (row.has_diverged, row.margin > 0) == (expected.has_diverged, expected.has_diverged)
 
 
@@ -119,13 +122,46 @@ def test_searches_are_compared_by_what_they_found_without_luck() -> None:
         assert not each.diverged_SN[:, 0].any()  # trial 0 is the defaults
         assert (each.tried_SN >= each.fitness_SN).all()
         assert (np.diff(each.tried_SN) >= 0).all()
+        whole_SN = np.where(each.diverged_SN, 0.2, 1.0)  # nothing stops a trial but its divergence
+        assert each.spent_SN == pytest.approx(whole_SN.cumsum(1))
     assert found["tpe"].diverged_SN[:, 1:].any()
+
+
+def test_luck_is_that_of_recorded_trainings_and_as_wide_as_from_seed_to_seed() -> None:
+    objective = Between([made_up(number, seed) for number in range(64) for seed in (0, 1)])
+    lucks = [objective.luck(np.random.default_rng(seed)) for seed in range(20)]
+
+    # the seeds lie 0.001 apart at the end, and a quarter of that after one epoch of four
+    assert {round(float(luck[-1]), 6) for luck in lucks} == {-round(0.001 / 2**0.5, 6), round(0.001 / 2**0.5, 6)}
+    assert all(luck[0] == pytest.approx(luck[-1] / 4) for luck in lucks)
+
+
+def test_a_pruned_search_costs_less_and_its_pruned_trials_are_never_its_best() -> None:
+    objective = Between([made_up(number, seed) for number in range(64) for seed in (0, 1)])
+    made = search.contenders(objective, trials=24)
+    names = ("tpe + median", "plain tpe")
+    found = {name: [*search.searched(made[name], objective, seeds=3, trials=24)][-1] for name in names}
+
+    pruned = found["tpe + median"]
+    assert (np.diff(pruned.spent_SN, prepend=0) > 0).all()
+    assert (pruned.spent_SN[:, -1] < np.where(pruned.diverged_SN, 0.2, 1.0).sum(1)).all()
+    assert np.diff(pruned.spent_SN)[np.diff(pruned.fitness_SN) > 0] == pytest.approx(1.0)
+
+    lines = search.costs(found, found["plain tpe"])
+    assert [line.split(" | ")[0] for line in lines[4:]] == ["| tpe + median", "| plain tpe"]
+    level = np.median(found["plain tpe"].fitness_SN[:, -1])
+    assert search.time_to_reach(found["plain tpe"], level) <= np.median(found["plain tpe"].spent_SN[:, -1])
+    assert search.time_to_reach(found["plain tpe"], 1.0) == np.inf
 
 
 def test_the_number_of_trials_to_a_level_is_the_median_over_seeds() -> None:
     fitness_SN = np.array([[0.1, 0.5, 0.5], [0.5, 0.5, 0.5], [0.1, 0.1, 0.5]])
-    found = search.Found(fitness_SN=fitness_SN, tried_SN=fitness_SN, diverged_SN=fitness_SN > 1, ask_seconds=0.0)
+    spent_SN = np.array([[1, 1.5, 2.5], [0.5, 1.5, 2.5], [1, 2, 3]])
+    found = search.Found(
+        fitness_SN=fitness_SN, tried_SN=fitness_SN, diverged_SN=fitness_SN > 1, spent_SN=spent_SN, ask_seconds=0
+    )
 
+    assert search.time_to_reach(found, 0.5) == 1.5
     assert search.trials_to_reach(found, 0.5) == 2
     assert search.trials_to_reach(found, 0.6) == np.inf
 
