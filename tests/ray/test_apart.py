@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 
@@ -66,9 +67,9 @@ def test_a_node_that_dies_costs_no_trial_and_doubles_none_and_its_trials_go_on_f
     starts = [
         each.telemetry.epoch for each in records if each.trial in lost and isinstance(each.telemetry, LaneStarted)
     ]
-    kept = {file.name: file.read_text() for file in (tmp_path / "driver" / "runs").iterdir()}
+    kept = {file.name: json.loads(file.read_text())["epoch"] for file in (tmp_path / "driver" / "runs").iterdir()}
     assert len(lost) == 1 and sorted(ended) == list(range(5))
     assert {each.state for each in trials_told(tmp_path)} == {TrialState.COMPLETE}
     assert dict(steps(tmp_path)) == dict.fromkeys(range(5), EPOCHS * STEPS_PER_EPOCH)
     assert len(starts) == 2 and starts[0] == 0 and starts[1] >= 1, "it went on from the checkpoint of the other node"
-    assert kept == {str(file_name(number, 0)): f'{{"epoch": {EPOCHS - 1}}}' for number in range(5)}
+    assert kept == {str(file_name(number, 0)): EPOCHS - 1 for number in range(5)}
