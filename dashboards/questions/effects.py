@@ -89,7 +89,7 @@ def _table(data: Compared) -> Table:
                 effect.mean,
                 effect.low,
                 effect.high,
-                effect.p_corrected,
+                effect.shown_p,
                 f"{effect.wins} of {effect.num_seeds}",
                 f"{effect.diverged}, {effect.baseline_diverged}",
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import isnan
+from math import isnan, nan
 
 from evolve.ablation.looks import ALPHA
 from evolve.formatting import counted, listed, number
@@ -82,6 +82,11 @@ class Effect:
     seeds_needed: int | None
     verdict: EffectVerdict
     sentence: str = ""
+
+    @property
+    def shown_p(self) -> float:
+        """The corrected p for people; NaN while no pair is known, since missing runs alone then make it."""
+        return nan if self.unknown == self.num_seeds else self.p_corrected
 
 
 def judged(effect: Effect, *, margin: float, planned: int, num_arms: int, more: int | None) -> Effect:

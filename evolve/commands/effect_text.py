@@ -120,7 +120,7 @@ def _cells(effect: Effect) -> tuple[str, ...]:
         str(effect.n_pairs),
         signed(effect.mean),
         interval(effect.low, effect.high),
-        number(effect.p_corrected),
+        number(effect.shown_p),
         f"{effect.wins} of {effect.num_seeds}",
         f"{effect.diverged} (baseline {effect.baseline_diverged})",
         str(effect.verdict),

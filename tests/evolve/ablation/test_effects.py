@@ -156,6 +156,13 @@ def test_a_run_that_is_not_among_the_runs_is_missing():
     assert (found.missing, found.n_pairs, found.num_seeds) == (1, 7, 8)
 
 
+def test_no_p_is_shown_of_an_arm_of_which_nothing_is_known_yet():
+    nothing, one = effect(["missing"] * 8, BASELINE), effect([*["missing"] * 7, "diverged"], BASELINE)
+
+    assert np.isnan(nothing.shown_p) and nothing.p_corrected < 0.05
+    assert one.shown_p == one.p_corrected
+
+
 def test_p_is_corrected_by_holm_over_the_arms():
     weak = [
         value + gain for value, gain in zip(BASELINE, (0.05, 0.04, 0.06, 0.05, 0.03, 0.05, -0.01, -0.02), strict=True)
