@@ -244,6 +244,18 @@ def origin_of(path: Path) -> str:
     return str(_content(path, device="cpu", is_mapped=True).get("origin", ""))
 
 
+def network_of(path: Path) -> str:
+    """Name of the network whose weights a checkpoint has, read without its tensors and unchecked.
+
+    Raises:
+        CheckpointError: The file is missing, or not a checkpoint of this format.
+    """
+    try:
+        return str(_content(path, device="cpu", is_mapped=True)["plan"]["model"])
+    except (KeyError, TypeError):
+        raise _refusal(path, _DAMAGED) from None
+
+
 def is_file_of_ours(path: Path) -> bool:
     """Whether a file begins as those that trainings write; what cannot be read does not."""
     try:

@@ -55,10 +55,8 @@ def sha256_of(path: Path) -> str:
 
 def model_of(path: Path) -> str:
     """Name of the network whose weights a file holds; empty where it does not say, as darknet's and damaged ones."""
-    if not checkpoint.is_file_of_ours(path):
-        return ""
     try:
-        return checkpoint.load(path).plan.model
+        return checkpoint.network_of(path)
     except checkpoint.CheckpointError:
         return ""  # what is wrong with it is said when a training starts from it
 
