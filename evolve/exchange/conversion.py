@@ -24,7 +24,7 @@ from evolve.exchange.dialects import (
 )
 from evolve.exchange.dialects.source import read_yaml
 from evolve.formatting import listed
-from evolve.run.found import Taken, as_json, export_hyp, provenance
+from evolve.run.found import Taken, export_hyp, provenance
 from evolve.storage.database import Storage
 from evolve.study import Study
 from evolve.study.hyp import write_whole
@@ -54,17 +54,8 @@ class Exported:
 
     def as_mapping(self) -> dict[str, Any]:
         """The export as plain values, for machines."""
-        taken = self.taken
-        return {
-            "study": self.study,
-            "hyp": str(self.hyp),
-            "dialect": self.dialect,
-            "best": as_json(taken.best),
-            "which": taken.which,
-            "standing": taken.standing.text,
-            "arm": None if taken.arm is None else taken.arm.as_mapping(),
-            "notes": list(self.notes),
-        }
+        of_file = {"study": self.study, "hyp": str(self.hyp), "dialect": self.dialect}
+        return {**of_file, **self.taken.as_mapping(), "notes": list(self.notes)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,9 @@ def best_of(storage: Storage, study_name: str) -> Best | None:
     """
     number = storage.best(storage.study_id(study_name))
     if number is None and (study := storage.stored_study(study_name)) is not None and study.ablation is not None:
-        arm = _chosen_arm(storage, study)
+        from evolve.storage.comparisons import chosen_in  # statistics, of no use to a run that trains
+
+        arm = chosen_in(storage, study)
         number = None if arm is None else arm.trial
     return None if number is None else trained_trial(storage, study_name, number)
 
@@ -153,12 +155,13 @@ class Found:
 
     def as_mapping(self) -> dict[str, Any]:
         """What was found as plain values, for machines."""
+        taken = {} if self.taken is None else self.taken.as_mapping()
         return {
             "verdicts": self.verdicts,
             "best": as_json(self.best),
             "advice": [] if self.grounded is None else [asdict(remedy) for remedy in self.grounded.remedies],
-            "arm": None if self.taken is None or self.taken.arm is None else self.taken.arm.as_mapping(),
-            "standing": "" if self.taken is None else self.taken.standing.text,
+            "arm": taken.get("arm"),
+            "standing": taken.get("standing", ""),
             "weights": [asdict(kept) | {"path": str(kept.path)} for kept in self.weights],
             "problems": list(self.problems),
         }
@@ -214,6 +217,15 @@ class Taken:
     standing: Standing
     of: str = "Best of study"
     arm: ChosenArm | None = None
+
+    def as_mapping(self) -> dict[str, Any]:
+        """The trial as plain values, for machines."""
+        return {
+            "best": as_json(self.best),
+            "which": self.which,
+            "standing": self.standing.text,
+            "arm": None if self.arm is None else self.arm.as_mapping(),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,18 +286,12 @@ def _taken(storage: Storage, study: Study, best: Best, trial: int | None) -> Tak
 
 def _taken_arm(storage: Storage, study: Study, trial: int | None) -> Taken:
     from evolve.confirmed import Standing
+    from evolve.storage.comparisons import chosen_in
 
-    arm = _chosen_arm(storage, study, trial)
+    arm = chosen_in(storage, study, trial=trial)
     assert arm is not None  # else there is no best
     best, standing = trained_trial(storage, study.name, arm.trial), Standing(said=arm.said)
     return Taken(study=study, best=best, which=arm.name, standing=standing, of="Of ablation", arm=arm)
-
-
-def _chosen_arm(storage: Storage, study: Study, trial: int | None = None) -> ChosenArm | None:
-    from evolve.ablation.chosen import chosen_arm
-    from evolve.storage.comparisons import comparison_of
-
-    return chosen_arm(comparison_of(storage, study), storage.fitness(storage.study_id(study.name)), trial=trial)
 
 
 def _head(storage: Storage, study_name: str, taken: Taken, through: Lived) -> tuple[str, ...]:

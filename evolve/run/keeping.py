@@ -39,10 +39,9 @@ def exportable(study: Study, storage: Storage, study_id: int, verdicts: Mapping[
     """
 
     def chosen() -> int | None:
-        from evolve.ablation.chosen import chosen_arm  # statistics, of no use to a run that trains
-        from evolve.storage.comparisons import comparison_of
+        from evolve.storage.comparisons import chosen_in  # statistics, of no use to a run that trains
 
-        arm = chosen_arm(comparison_of(storage, study), storage.fitness(study_id))
+        arm = chosen_in(storage, study)
         return None if arm is None else arm.trial
 
     return exportable_trials(study.arm_plan, verdicts.keys(), best=storage.best(study_id), chosen=chosen)

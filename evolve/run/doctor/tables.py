@@ -58,21 +58,21 @@ def _damaged(url: str, said: str) -> Finding:
 
 
 def _schema(connection: Connection, url: str) -> Iterator[Finding]:
-    tables = inspect(connection)
+    tables, where = inspect(connection), without_password(url)
     if not all(tables.has_table(name) for name in (schema.study.name, STUDIES.name, TRIALS.name)):
         remedy = "run a study first, or name another database with --storage"
-        yield Finding(kind=Kind.NOT_OURS, where=without_password(url), what="holds no studies of evolve", remedy=remedy)
+        yield Finding(kind=Kind.NOT_OURS, where=where, what="holds no studies of evolve", remedy=remedy)
         return
     try:
         revision = revision_of(connection)
     except StorageError as error:
-        yield Finding(kind=Kind.NEWER_SCHEMA, where=without_password(url), what=str(error), remedy="upgrade evolve")
+        yield Finding(kind=Kind.NEWER_SCHEMA, where=where, what=str(error), remedy="upgrade evolve")
         return
     if revision != latest():
         what = f"its tables are of revision {revision}, this evolve's are of {latest()}"
         yield Finding(
             kind=Kind.OLDER_SCHEMA,
-            where=without_password(url),
+            where=where,
             what=what,
             remedy="--fix migrates it, as the next run would; an older evolve reads it no more then",
             mend=lambda: Storage(url).close(),
