@@ -16,6 +16,7 @@ from detector.plan import LARGEST_SEED
 from evolve.errors import StudyError
 from evolve.formatting import counted
 from evolve.study.deciding import DECIDED
+from evolve.study.definition import LONGEST_NAME
 from evolve.study.space import Scalar
 from evolve.study.study import Study
 
@@ -23,7 +24,6 @@ SEEDS, TOP = 5, 3
 LEAST_SEEDS, MOST_SEEDS, MOST_CANDIDATES = 3, 100, 100  # no interval of fewer than three values says anything
 NOT_GIVEN = "not-given"  # data of a study whose trials were trained elsewhere
 _SUFFIX = "-confirm"
-_LONGEST_NAME = 100
 _TRIAL = "trial "  # and its number: the name of a candidate
 _OF_A_SEARCH = (
     *DECIDED,
@@ -104,7 +104,7 @@ def fresh_seeds(used: Collection[int], count: int) -> tuple[int, ...]:
 def name_of(study: str, number: int) -> str:
     """Name under which the confirmation of a study is stored; its `number` counts from 1."""
     end = _SUFFIX if number == 1 else f"{_SUFFIX}-{number}"
-    return f"{study[: _LONGEST_NAME - len(end)]}{end}"
+    return f"{study[: LONGEST_NAME - len(end)]}{end}"
 
 
 def confirmation(

@@ -16,6 +16,7 @@ Whole = Annotated[int, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 # Levels of updates, for each kind of training one; the first is that of all where it is the only one named.
 UPDATES = ("update", "update_exp", "update_adaptive", "update_adaptive_exp")
+LONGEST_NAME = 100  # characters of a study's name
 MAX_TRIALS = 100_000  # samplers and pages hold them all in memory
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from evolve.study.definition import LONGEST_NAME
 from evolve.study.space import Scalar
 from evolve.study.study import Study
-
-_LONGEST_NAME = 100
 
 
 def following(study: Study, key: str, *, changes: Mapping[str, Any], fixes: Mapping[str, Scalar]) -> Study:
@@ -27,5 +26,5 @@ def following(study: Study, key: str, *, changes: Mapping[str, Any], fixes: Mapp
     end = f"-{key}"
     fixed = {**mapping["hyperparameters"], **fixes}
     decisions = {name: why for name, why in mapping["decisions"].items() if name not in changes}
-    named = {"name": f"{study.name[: _LONGEST_NAME - len(end)]}{end}", "hyperparameters": fixed, "decisions": decisions}
+    named = {"name": f"{study.name[: LONGEST_NAME - len(end)]}{end}", "hyperparameters": fixed, "decisions": decisions}
     return Study.from_mapping({**mapping, **changes, **named}, origin=f"study that follows {study.name}")

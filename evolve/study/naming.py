@@ -9,9 +9,9 @@ from typing import Any
 
 from evolve.errors import StudyError
 from evolve.study import DIGITS, Study
+from evolve.study.definition import LONGEST_NAME
 from evolve.study.hyp import HypFile
 
-_LONGEST = 100  # characters of a study's name
 _SHORT = {"epochs": "ep", "updates": "up", "image_size": "px", "batch_size": "b"}
 
 
@@ -40,7 +40,7 @@ def derived_name(name: str, chosen: Mapping[str, Any]) -> str:
             parts.append(f"freeze_{value}")
         else:
             parts.append(_word(str(value)))
-    return "-".join(parts)[:_LONGEST]
+    return "-".join(parts)[:LONGEST_NAME]
 
 
 def training_study(
@@ -107,7 +107,7 @@ def derived_name_of_training(path: Path, chosen: Mapping[str, Any]) -> str:
 
 def imported_name(path: Path) -> str:
     """import- and the stem of a file with results of another trainer."""
-    return f"import-{_word(path.stem)}"[:_LONGEST]
+    return f"import-{_word(path.stem)}"[:LONGEST_NAME]
 
 
 def data_word(data: str) -> str:

@@ -24,6 +24,7 @@ from evolve.study.ablation import Ablation
 from evolve.study.arms import ArmPlan, arm_plan
 from evolve.study.deciding import decided, with_values_of_arms
 from evolve.study.definition import (
+    LONGEST_NAME,
     Budget,
     Definition,
     Fitness,
@@ -99,7 +100,7 @@ class Study(Definition):
         defaults: Generation of the detector's defaults, which a study that was begun under an earlier one keeps.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=LONGEST_NAME)
     description: str = ""
     data: str = Field(default="digits-1", min_length=1)
     skip_unreadable: Flag = False

@@ -81,14 +81,18 @@ def test_where_whole_names_are_needed_a_part_is_refused_with_those_it_may_mean(e
         exact_study(engine, "gain_10ep")
 
 
-def test_what_confirms_a_study_is_meant_by_its_whole_name_alone(engine: Engine) -> None:
+def add_confirmation(engine: Engine, *, created: float) -> None:
+    """Adds what confirms gains-10ep."""
     add_study(engine, Plan(name="gains-10ep-confirm", num_trials=9, log_steps=False))
     ours = schema.study.c
     with engine.begin() as connection:
         newest = connection.scalar(select(func.max(ours.study_id)))
         config = json.dumps({"ablation": {"confirms": "gains-10ep"}})
-        changed = update(schema.study).where(ours.study_id == newest)
-        connection.execute(changed.values(config=config, created=2e9))
+        connection.execute(update(schema.study).where(ours.study_id == newest).values(config=config, created=created))
+
+
+def test_what_confirms_a_study_is_meant_by_its_whole_name_alone(engine: Engine) -> None:
+    add_confirmation(engine, created=2e9)
 
     assert choose_study(engine, "gains").name == "gains-10ep"
     assert choose_study(engine, "latest").name == "gains-10ep"
@@ -96,12 +100,7 @@ def test_what_confirms_a_study_is_meant_by_its_whole_name_alone(engine: Engine) 
 
 
 def test_what_confirms_a_removed_study_is_not_taken_for_what_confirms_a_new_one_of_its_name(engine: Engine) -> None:
-    add_study(engine, Plan(name="gains-10ep-confirm", num_trials=0, log_steps=False))
-    ours = schema.study.c
-    with engine.begin() as connection:
-        newest = connection.scalar(select(func.max(ours.study_id)))
-        config = json.dumps({"ablation": {"confirms": "gains-10ep"}})
-        connection.execute(update(schema.study).where(ours.study_id == newest).values(config=config, created=1e9))
+    add_confirmation(engine, created=1e9)
 
     with pytest.raises(StorageError, match=r"2 studies in .* begin so: gains-10ep, gains-10ep-confirm"):
         choose_study(engine, "gains")
