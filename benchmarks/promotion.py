@@ -24,10 +24,10 @@ from optuna.pruners import SuccessiveHalvingPruner
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from benchmarks.curves import CURVES, EPOCHS, STUDY, Curve, read
-from benchmarks.search import interval
+from benchmarks.search import interval, running, trained_until
 from evolve.analysis import rank_correlation
 from evolve.search.promotion import GOAL, Rungs
-from evolve.search.pruners import EpochPruner, decide, make_pruner
+from evolve.search.pruners import EpochPruner, make_pruner
 from evolve.search.samplers import DIVERGED
 from evolve.search.samplers.history import PAUSED, is_paused
 from evolve.study.rungs import REDUCTION
@@ -71,22 +71,13 @@ def searched(rule: str, curves: Sequence[Curve]) -> Iterator[Spent]:
 def _stopped(pruner: EpochPruner, curves: Sequence[Curve]) -> Iterator[Spent]:
     trials, epochs, best = list[FrozenTrial](), 0, 0.0
     for number, curve in enumerate(curves):
-        mine = _running(number)
-        trials.append(mine)
-        state, value = TrialState.COMPLETE, curve.fitness[-1] if curve.fitness else None
-        for epoch, fitness in enumerate(curve.fitness):
-            epochs += 1
-            mine.intermediate_values[epoch] = fitness
-            decision = decide(pruner, mine, trials, study=STUDY.name)
-            mine.system_attrs.update(decision.attributes)
-            if decision.is_pruned:
-                state = TrialState.PRUNED
-                break
-        else:
-            epochs += len(curve.fitness) < EPOCHS
-            state = TrialState.PRUNED if curve.has_diverged else state
-        trials[number] = _ended(mine, state, value if state is TrialState.COMPLETE else None)
-        best = max(best, value or 0.0) if state is TrialState.COMPLETE else best
+        trials.append(mine := running(number))
+        reached, is_pruned = trained_until(pruner, mine, trials, curve.fitness)
+        epochs += reached + (not is_pruned and reached < EPOCHS)
+        state = TrialState.PRUNED if is_pruned or curve.has_diverged else TrialState.COMPLETE
+        value = curve.fitness[-1] if state is TrialState.COMPLETE else None
+        trials[number] = _ended(mine, state, value)
+        best = max(best, value or 0.0)
         yield Spent(epochs=epochs, trials=number + 1, best=best)
 
 
@@ -95,7 +86,7 @@ def _promoted(rungs: Rungs, curves: Sequence[Curve]) -> Iterator[Spent]:
     while True:
         mine = rungs.promotable(trials)
         if mine is None and len(trials) < len(curves):
-            trials.append(mine := _running(len(trials)))
+            trials.append(mine := running(len(trials)))
         elif mine is None and (mine := rungs.leader(trials)) is None:
             return
         curve, since = curves[mine.number], len(mine.intermediate_values)
@@ -110,12 +101,6 @@ def _promoted(rungs: Rungs, curves: Sequence[Curve]) -> Iterator[Spent]:
             trials[mine.number] = _ended(mine, state, value, is_lost=is_lost)
             best = max(best, value or 0.0)
         yield Spent(epochs=epochs, trials=len(trials), best=best)
-
-
-def _running(number: int) -> FrozenTrial:
-    made = create_trial(state=TrialState.RUNNING)
-    made.number = made._trial_id = number
-    return made
 
 
 def _ended(trial: FrozenTrial, state: TrialState, value: float | None, *, is_lost: bool = False) -> FrozenTrial:

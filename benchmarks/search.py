@@ -34,7 +34,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from benchmarks.recorded import RECORDED, SPACE, STUDY, Between, read
 from benchmarks.tabled import NAMES, Table
-from evolve.search.pruners import decide, make_pruner
+from evolve.search.pruners import EpochPruner, decide, make_pruner
 from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
 from evolve.study import Study
 
@@ -60,6 +60,33 @@ class Seen:
         return self.margin > 0
 
 
+def running(number: int) -> FrozenTrial:
+    """A trial that has begun and reported nothing."""
+    made = create_trial(state=TrialState.RUNNING)
+    made.number = made._trial_id = number
+    return made
+
+
+def trained_until(
+    pruner: EpochPruner, mine: FrozenTrial, trials: Sequence[FrozenTrial], curve: Sequence[float]
+) -> tuple[int, bool]:
+    """Epochs that a trial trains, and whether a pruner stops it then; what it reports is kept with it.
+
+    Args:
+        pruner: Pruner that is asked after each epoch.
+        mine: The trial, as `running` makes it.
+        trials: All trials in the order of their numbers, `mine` the last.
+        curve: Fitness after each epoch, if nothing stops it.
+    """
+    for epoch, fitness in enumerate(curve):
+        mine.intermediate_values[epoch] = fitness
+        decision = decide(pruner, mine, trials, study=STUDY.name)
+        mine.system_attrs.update(decision.attributes)
+        if decision.is_pruned:
+            return epoch + 1, True
+    return len(curve), False
+
+
 class Search:
     """Asks a sampler and a pruner of ours as a run does, and tells them what became of the trials.
 
@@ -82,21 +109,12 @@ class Search:
         """Trains a trial as far as the pruner lets it, and takes in what became of it; the epochs it came to."""
         if seen.has_diverged:
             return self._ended(params, *divergence_state(self._study.sampler), seen, ())
-        curve = seen.curve[: self._goes_to(seen.curve)]
-        if len(curve) < len(seen.curve):
+        mine = running(len(self._trials))
+        epochs, is_pruned = trained_until(self._pruner, mine, [*self._trials, mine], seen.curve)
+        curve = seen.curve[:epochs]
+        if is_pruned:
             return self._ended(params, TrialState.PRUNED, None, seen, curve)
         return self._ended(params, TrialState.COMPLETE, curve[-1], seen, curve)
-
-    def _goes_to(self, curve: Sequence[float]) -> int:
-        if self._study.pruner == "none":
-            return len(curve)
-        mine = create_trial(state=TrialState.RUNNING)
-        mine.number = mine._trial_id = len(self._trials)
-        for epoch, fitness in enumerate(curve):
-            mine.intermediate_values[epoch] = fitness
-            if decide(self._pruner, mine, [*self._trials, mine], study=self._study.name).is_pruned:
-                return epoch + 1
-        return len(curve)
 
     def _ended(
         self, params: Mapping[str, Any], state: TrialState, value: float | None, seen: Seen, curve: Sequence[float]
