@@ -38,6 +38,7 @@ from dashboards.questions import (
     pictures,
     population,
     schedules,
+    screened,
     seeds,
     setup,
     shapley,
@@ -83,6 +84,7 @@ STUDY = (
     setup.PANEL,
     setup.ENVIRONMENT,
 )
+SCREENING = (*STUDY[:1], screened.PANEL, *STUDY[1:])
 # A population is one search by many trainings, of which no trial is a whole one.
 POPULATION = (*STUDY[:2], population.PANEL, *(panel for panel in STUDY[2:] if panel not in _OF_SEARCH))
 
@@ -179,6 +181,8 @@ def panels_of(page: str, view: object) -> tuple[Panel, ...]:
         return NOISE
     if page == "/study" and isinstance(view, StudyView) and view.facts.config.get("pbt"):
         return POPULATION
+    if page == "/study" and isinstance(view, StudyView) and view.facts.config.get("sampler") == "screening":
+        return SCREENING
     if page == "/study" and isinstance(view, StudyView) and (ablation := view.facts.config.get("ablation")):
         whole = TUNED_ABLATION if ablation.get("nuisance") else ABLATION
         shares = (panel for way, panel in _SHARES.items() if ablation.get(way))

@@ -67,6 +67,7 @@ class Plan:
     Attributes:
         verdicts: What becomes of each trial, or empty to let its hyperparameters decide.
         log_steps: Whether rows of steps are written, and what evaluations show besides metrics.
+        screens: Whether it is a screening of changes; each of its hyperparameters has two choices then.
     """
 
     name: str = "digits-lr"
@@ -82,6 +83,7 @@ class Plan:
     seed: int = 0
     traceback: str = TRACEBACK
     reason: str = ""
+    screens: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +191,9 @@ def _config(plan: Plan) -> dict[str, Any]:
     """A real study's, with what the plan says: names and texts may be such as no study file could hold."""
     space = {name: json.loads(distribution_to_json(each))["attributes"] for name, each in plan.space.items()}
     planned = {"name": plan.name, "description": plan.description, "epochs": plan.epochs, "seeds": list(plan.seeds)}
-    return STUDY.to_mapping() | planned | {"space": space, "budget": {"trials": plan.num_trials, "seconds": None}}
+    chosen = {"sampler": "screening", "pruner": "none"} if plan.screens else {}
+    budget = {"trials": plan.num_trials, "seconds": None}
+    return STUDY.to_mapping() | planned | chosen | {"space": space, "budget": budget}
 
 
 def _next_trial_id(connection: Connection) -> int:

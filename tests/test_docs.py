@@ -61,6 +61,9 @@ def prepare(folder: Path, page: str) -> None:
     for name, path in available_studies():
         study = yaml.safe_load(path.read_text()) | TINY
         study |= {"updates": 8} if "updates" in study else {"epochs": 1}
+        if study.get("sampler") == "screening":  # whose trials are rows, for two changes eight of them
+            changes = dict([*study["space"].items()][:2])
+            study |= {"space": changes, "budget": {"trials": 9}}
         if "ablation" in study:  # whose trials are its arms, of six seeds at least
             study |= with_one_batch(study) | {"ablation": {"one_factor": {"lr0": [0.02]}, "seeds": 6}, "budget": {}}
         if "noise" in study:  # whose trials are the levels of a source

@@ -101,6 +101,7 @@ def show(
     from evolve.commands.finding_text import finding_lines
     from evolve.commands.noise import noise_line
     from evolve.commands.rung_text import rung_line
+    from evolve.commands.screened_text import screening_of
     from evolve.commands.time_text import time_line, time_table
     from evolve.commands.trial_table import best_line, heading, trial_table
     from evolve.storage.confirmations import standing_of
@@ -122,15 +123,17 @@ def show(
     if trial is not None:
         _say_trial(rows[0], width, storage, as_json=as_json)
         return
+    screened = "" if definition is None or as_json else screening_of(definition, rows, width=width)
     rows, compared, then = compared_of(storage, definition, rows)
 
-    def table() -> str:
+    def text() -> str:
         said = {"noise": noise, "rungs": rungs, "proof": standing_text(proof, storage)}
         is_search = not compared and (definition is None or definition.noise is None)
         best = best_line(rows, {} if definition is None else definition.to_mapping()) if is_search else ""
         more = [best, *compared, *(f"{key:<8}{text}" for key, text in said.items() if text), time_line(spent)]
         head = heading(name, description, rows, more=more, width=width)
-        parts = [head, trial_table(rows, limit=limit, width=width) if rows else "", finding_lines(found, name, storage)]
+        table = trial_table(rows, limit=limit, width=width) if rows else ""
+        parts = [head, screened, table, finding_lines(found, name, storage)]
         return "\n\n".join(part for part in parts if part)
 
     if findings:
@@ -143,7 +146,7 @@ def show(
     elif where_time_went:
         say({"study": name} | spent.as_json(), as_json=as_json, text=lambda: time_table(name, spent))
     else:
-        say(lambda: [row.as_json() for row in rows], as_json=as_json, text=table)
+        say(lambda: [row.as_json() for row in rows], as_json=as_json, text=text)
     say_next(["evolve", then, name], as_json=as_json, storage=storage)
 
 

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from evolve.findings.idle import hardly_mattered, without_use
 from evolve.findings.length import overfitting, saturated, still_improving
 from evolve.findings.placing import alone, at_an_edge
+from evolve.findings.screening import recommends
 from evolve.findings.search import Finding as Finding
 from evolve.findings.search import Search as Search
 from evolve.findings.stability import close_to_diverging, infeasible
 
 RULES: Mapping[str, Callable[[Search], Iterator[Finding]]] = {
+    "screened": recommends,
     "edge": at_an_edge,
     "alone": alone,
     "longer": still_improving,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from evolve.errors import EvolveError
+from evolve.findings.screening import screened_of
 from evolve.run.data import DataChecked, check_unchanged, surveyed
 from evolve.run.found import best_of, grounded
 from evolve.storage.confirmations import confirmations
@@ -44,7 +45,7 @@ def confirming_study(storage: Storage, name: str, *, top: int, seeds: int, epoch
         raise EvolveError(f"study {name}: no trial has trained through yet, so there is none to confirm")
     if (nothing := grounded(storage, study, best)) is not None:
         raise EvolveError(f"study {name}: {nothing.text}, so there is nothing to confirm")
-    chosen = candidates(study, _ranked(storage, name), top=top)
+    chosen = candidates(study, _ranked(storage, study), top=top)
     earlier, names = confirmations(storage.engine, name), storage.study_names()
     number = next(count for count in range(1, len(names) + 2) if name_of(name, count) not in names)
     used = {*study.seeds, *(seed for earlier_study in earlier for seed in earlier_study.seeds)}
@@ -53,9 +54,14 @@ def confirming_study(storage: Storage, name: str, *, top: int, seeds: int, epoch
     return next((earlier_study for earlier_study in earlier if is_same_request(earlier_study, new)), new)
 
 
-def _ranked(storage: Storage, name: str) -> Iterator[tuple[int, Mapping[str, Scalar]]]:
-    rows = trial_rows(storage.engine, name)
-    return ((row.number, row.params) for row in rows if row.is_trained_through and row.fitness is not None)
+def _ranked(storage: Storage, study: Study) -> Iterator[tuple[int, Mapping[str, Scalar]]]:
+    """Trials that trained through, the best first: of a screening by what all of its trials foretell of each."""
+    rows = trial_rows(storage.engine, study.name)
+    found = screened_of(study, [row.tried for row in rows])
+    trained = [row for row in rows if row.is_trained_through]
+    if found is not None and found.effects:
+        trained.sort(key=lambda row: -found.estimated(row.params))
+    return ((row.number, row.params) for row in trained)
 
 
 def checked_as_searched(storage: Storage, search: str, study: Study) -> DataChecked:

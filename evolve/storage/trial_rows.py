@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import nan
 from statistics import fmean
 from typing import Any
 
@@ -22,6 +23,7 @@ from sqlalchemy import (
 from detector.telemetry import METRICS
 from evolve.analysis import spread_text
 from evolve.errors import StorageError
+from evolve.findings.search import Tried
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
 from evolve.storage.optuna_tables import PARAMS, STUDIES, TRIALS
@@ -121,6 +123,12 @@ class TrialRow:
     def is_trained_through(self) -> bool:
         """Whether it can be the best of its study."""
         return self.verdict in TRAINED_THROUGH and self.fitness is not None
+
+    @property
+    def tried(self) -> Tried:
+        """The trial as rules over a search see it, without its curve."""
+        fitness = nan if self.fitness is None else self.fitness
+        return Tried(number=self.number, verdict=self.verdict, params=self.params, fitness=fitness)
 
     @property
     def spread(self) -> str:

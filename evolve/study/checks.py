@@ -7,6 +7,7 @@ from math import prod
 
 from detector.declaration import CLASSES, VARIED
 from detector.hyperparameters import declarations
+from evolve.formatting import counted
 from evolve.study.methods import COMPARING, FORESEEING, MEDIAN_STARTUP_TRIALS
 from evolve.study.space import Choices
 from evolve.study.study import DIGITS, Study
@@ -61,6 +62,15 @@ def _ill_fitting_grid(study: Study) -> Iterator[str]:
         yield f"budget.trials: {trials} trials{of_baseline} leave out {points - free} of the grid's {points} points"
     if points < free:
         yield f"budget.trials: {trials} trials{of_baseline} repeat points of the grid, which has {points}"
+
+
+def _exhausted_screening(study: Study) -> Iterator[str]:
+    points = 2 ** len(study.space)
+    if study.screening is not None and study.budget.trials > points:
+        yield (
+            f"budget.trials: {study.budget.trials} trials repeat some of the {points} points that "
+            f"{counted(len(study.space), 'change')} can make"
+        )
 
 
 def _idle_pruner(study: Study) -> Iterator[str]:
@@ -120,6 +130,7 @@ _CHECKS: tuple[Callable[[Study], Iterator[str]], ...] = (
     _without_effect,
     _endless_warmup,
     _ill_fitting_grid,
+    _exhausted_screening,
     _idle_pruner,
     _unfair_pruner,
     _part_of_population,

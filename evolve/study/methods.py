@@ -7,7 +7,9 @@ from typing import Literal, get_args
 from evolve.errors import DefinitionError, Problem
 from evolve.study.space import Choices, Space
 
-SamplerName = Literal["grid", "random", "qmc", "tpe", "gp", "cmaes", "evolution", "classic", "guided", "pbt", "arms"]
+SamplerName = Literal[
+    "grid", "random", "qmc", "tpe", "gp", "cmaes", "evolution", "classic", "guided", "screening", "pbt", "arms"
+]
 PrunerName = Literal["median", "asha", "promotion", "hyperband", "doomed", "doomed+median", "none"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
 PRUNERS: tuple[str, ...] = get_args(PrunerName)

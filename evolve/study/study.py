@@ -54,6 +54,7 @@ from evolve.study.methods import (
 )
 from evolve.study.noise import Noise, crossed
 from evolve.study.population import NAME, Pbt, PopulationPlan, problems_of_population
+from evolve.study.screening import SCREENING, ScreeningPlan, problems_of_screening, screening_plan
 from evolve.study.space import MAX_POINTS, OF_PLAN, Scalar, Space, nominal_batch_size
 from evolve.study.trial import plan_of_trial
 
@@ -214,6 +215,22 @@ class Study(Definition):
             text = f"a grid over {len(self.space)} hyperparameters has {points:,} points; allowed: {MAX_POINTS:,}"
             raise DefinitionError([Problem(path="space", text=f"{text}; take another sampler, or search over fewer")])
         return self
+
+    @model_validator(mode="after")
+    def _check_screening(self) -> Study:
+        if self.sampler == SCREENING:
+            stopper = self.pruner if self.scheduler == "none" else self.scheduler
+            own, trials = self.baseline_params(), self.budget.trials
+            if problems := [*problems_of_screening(self.space, own, trials=trials, pruner=stopper)]:
+                raise DefinitionError(problems)
+        return self
+
+    @property
+    def screening(self) -> ScreeningPlan | None:
+        """Which changes are screened in how many trials; None where the study screens none."""
+        if self.sampler != SCREENING:
+            return None
+        return screening_plan(self.space, self.baseline_params(), trials=self.budget.trials)
 
     @property
     def arm_plan(self) -> ArmPlan | None:

@@ -23,6 +23,7 @@ from evolve.search.samplers.history import (
     trial_seed,
 )
 from evolve.search.samplers.population import PopulationBased
+from evolve.search.samplers.screening import Screening
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -96,6 +97,8 @@ def divergence_state(sampler_name: str) -> tuple[TrialState, float | None]:
 def _suggest(study: Study, distributions: dict[str, BaseDistribution]) -> Suggest:
     if study.sampler == "guided":
         return Guided.of(study)
+    if (screening := study.screening) is not None:
+        return Screening(plan=screening, study_seed=study.seed)
     if study.sampler == "grid":
         return Grid(values=study.grid(), study_seed=study.seed)
     if study.pbt is not None and (members := study.population) is not None:
@@ -115,6 +118,7 @@ _MAKERS: dict[str, Callable[..., Suggest]] = {
     "evolution": Evolution,
     "classic": Classic,
     "guided": Guided,
+    "screening": Screening,
     "pbt": PopulationBased,
     "arms": Arms,
 }

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 
 from evolve.search.samplers.history import OfEnded, trial_seed
 from evolve.search.samplers.unit_cube import from_unit
+from evolve.study.screening import is_size
 
 
 @final
@@ -66,6 +67,32 @@ class Qmc:
         """The point of the sequence with the trial's number, whatever became of the others."""
         (point,) = sobol_points(len(self.distributions), seed=trial_seed(self.study_seed, 0), first=number)
         return from_unit(self.distributions, point)
+
+
+@cache
+def hadamard(size: int) -> tuple[tuple[int, ...], ...]:
+    """Rows of 1 and -1 of which any two, and any two columns, agree in half of their places; the first row is all 1.
+
+    Of a size that is twice another the right half of the columns is mirrored from the first half of the rows to the
+    second.
+
+    Args:
+        size: Number of rows and of columns, one for which `evolve.study.screening.is_size` is true.
+
+    Source: Sylvester 1867 (doubling) and Paley 1933, On orthogonal matrices (by the squares modulo a prime).
+    """
+    if size == 1:
+        return ((1,),)
+    if is_size(size // 2) and size % 2 == 0:
+        half = hadamard(size // 2)
+        return tuple(row + row for row in half) + tuple(row + tuple(-sign for sign in row) for row in half)
+    prime = size - 1
+    squares = {place * place % prime for place in range(1, prime)}
+    core = (
+        [1 if (column - row) % prime in squares or column == row else -1 for column in range(prime)]
+        for row in range(prime)
+    )
+    return ((1,) * size, *((1, *(-sign for sign in row)) for row in core))
 
 
 @cache

@@ -32,7 +32,7 @@ def test_where_no_rule_speaks_that_is_said_with_their_number(own_engine: Engine)
     (prose,) = findings.PANEL.draw(load(own_engine, "digits-lr"))
 
     assert isinstance(prose, Prose) and prose.text == (
-        "None of 9 rules has anything to say about the 6 trials that trained through or diverged."
+        "None of 10 rules has anything to say about the 6 trials that trained through or diverged."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     engine = new_engine(found / "runs/evolve.db")
     add_study(engine, Plan(name="low", space=TOO_LOW, num_trials=60, log_steps=False))
     add_study(engine, Plan(name="fresh", num_trials=1, log_steps=False))
+    changes = {"lr0": CategoricalDistribution([0.01, 0.1]), "momentum": CategoricalDistribution([0.937, 0.9])}
+    screening = Plan(name="changes", space=changes, num_trials=40, verdicts=["converged"] * 40, log_steps=False)
+    add_study(engine, replace(screening, screens=True))
     engine.dispose()
     return found
 
@@ -46,6 +50,18 @@ def test_show_names_findings_beneath_the_trials_each_with_a_command(folder: Path
     for finding in found["findings"]:
         assert f"found   {finding['finding']}: {finding['text']}\n  try   {finding['next']}\n" in text
     assert found["standing"].startswith("not confirmed: found once among")
+
+
+def test_show_has_the_changes_of_a_screening_in_a_table_and_names_what_follows(folder: Path) -> None:
+    text = evolve(folder, "show", "changes").stdout
+    shown = json.loads(evolve(folder, "show", "changes", "--findings", "--json").stdout)
+    (found,) = (finding for finding in shown["findings"] if finding["finding"] == "screened")
+
+    lines = [line.split() for line in text.splitlines()]
+    (best,) = (words for words in lines if words[:3] == ["lr0", "0.1", "0.01"])
+    assert best[-2:] == ["better", "yes"] and ["momentum", "0.9", "0.937"] in [words[:3] for words in lines]
+    assert found["next"] == "evolve confirm changes --top 1" and f"try   {found['next']}\n" in text
+    assert found["evidence"]["lr0_low"] < found["evidence"]["lr0_difference"] == pytest.approx(float(best[3]), abs=1e-4)
 
 
 def test_the_proof_of_an_export_names_the_database_where_it_has_to_be_named(folder: Path) -> None:

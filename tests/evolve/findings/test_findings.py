@@ -59,7 +59,10 @@ def planted() -> dict[str, Search]:
     idle = study(
         space={"lr0": {"low": 0.001, "high": 1, "log": True}, "focal_gamma": {"low": 0.5, "high": 3}},
     )
+    space = {"lr0": {"choices": [0.01, 0.1]}, "momentum": {"choices": [0.937, 0.9]}}
+    screening = study(space=space, sampler="screening")
     return {
+        "screened": searched(lambda params: 0.3 + params["lr0"], of=screening),
         "edge": searched(lambda params: 0.5 + 0.1 * log10(params["lr0"])),
         "alone": with_outlier(),
         "longer": searched(curve=lambda last: [last * (epoch + 1) / EPOCHS for epoch in range(EPOCHS)]),

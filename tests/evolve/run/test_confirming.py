@@ -6,13 +6,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from evolve.confirmed import Confirmation
 from evolve.errors import EvolveError
 from evolve.run.confirming import confirming_study
 from evolve.run.found import export_hyp
+from evolve.storage import schema
 from evolve.storage.confirmations import confirmation_of, read_confirmation, standing_of
 from evolve.storage.database import Storage
+from evolve.storage.trial_rows import trial_rows
 from evolve.study import Study
 from evolve.study.hyp import read_hyp
 from tests.evolve.run.test_ablation import run
@@ -68,6 +71,23 @@ def test_a_confirmation_that_is_killed_again_and_again_ends_in_the_same_numbers(
 
     assert not any(ends)
     assert told(asked(killed), killed) == told(asked(whole), whole)
+
+
+def test_of_a_screening_what_all_of_its_trials_foretell_counts_and_not_the_luck_of_one(tmp_path: Path) -> None:
+    space = {"lr0": [0.01, 0.1], "momentum": [0.937, 0.9], "schedule": ["linear", "cosine"]}
+    given = {"sampler": "screening", "space": {name: {"choices": values} for name, values in space.items()}}
+    run(Study.from_mapping(SEARCH | given | {"budget": {"trials": 9}}, origin="test"), tmp_path)
+    with closing(Storage(f"sqlite:///{tmp_path}/evolve.db")) as storage:
+        lucky = next(row for row in trial_rows(storage.engine, "hunt") if row.params["lr0"] == 0.01 and row.number)
+        with storage.engine.begin() as connection:
+            of_lucky = schema.trial.c.number == lucky.number
+            connection.execute(update(schema.trial).where(of_lucky).values(fitness=0.99))
+
+    confirming = asked(tmp_path, top=1)
+
+    assert confirming.ablation is not None
+    (arm,) = confirming.ablation.arms.values()
+    assert arm == lucky.params | {"lr0": 0.1}  # of the lucky one's others something is kept, which add to all eight
 
 
 def test_more_epochs_or_seeds_are_another_confirmation_with_seeds_beyond_all_that_were_used(tmp_path: Path) -> None:

@@ -81,6 +81,31 @@ class TestGuided(SamplerContract):
     name = "guided"
 
 
+class TestScreening(SamplerContract):
+    name = "screening"
+
+    def study(self, *, seed: int = 1) -> Study:
+        """Four changes in eight trials, and four trials of what these recommend."""
+        space = {
+            "lr0": {"choices": [0.01, 0.1]},
+            "momentum": {"choices": [0.9, 0.95]},
+            "schedule": {"choices": ["linear", "cosine"]},
+            "nesterov": {"choices": [True, False]},
+        }
+        own = {"momentum": 0.9}
+        return Study.model_validate(
+            {"name": "contract", "sampler": self.name, "seed": seed, "space": space, "hyperparameters": own}
+            | {"budget": {"trials": NUM_TRIALS}}
+        )
+
+    def test_a_baseline_outside_the_space_is_no_error(self) -> None:
+        search = opened(self.study())
+        search.enqueue_trial({"lr0": 100.0, "momentum": 0.937, "schedule": "linear", "nesterov": True})
+
+        with pytest.raises(ValueError, match=r"'100.0' not in \(0.01, 0.1\)"):  # Optuna's own answer
+            run(self.study(), search, 1)
+
+
 class TestArms(SamplerContract):
     name = "arms"
 

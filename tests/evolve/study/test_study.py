@@ -106,7 +106,7 @@ def test_studies_that_come_with_the_package_are_found_anywhere_and_have_no_warni
         (
             "sampler: tep",
             "sampler: 'tep' is not one of 'grid', 'random', 'qmc', 'tpe', 'gp', 'cmaes', 'evolution', "
-            "'classic', 'guided', 'pbt' or 'arms'",
+            "'classic', 'guided', 'screening', 'pbt' or 'arms'",
         ),
         (
             "pruner: mean",
