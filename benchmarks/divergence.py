@@ -35,6 +35,10 @@ from evolve.study import Fitness, Thresholds, Warnings
 FACTORS = ("data", "model", "size", "form", "optimizer", "clipping")
 COMPARABLE = ("data", "model", "size", "form")
 FIRST_JUDGED = 161  # population; with those before it, signs, kinds and the defaults of these options were chosen
+FIRST_AFTER_SHIPPED = 625  # population; on those before it the levels were fitted that a study has by default
+HEADS = """\
+| rule | doomed, stopped | at | good, stopped | best quarter, stopped | idle, stopped | saved | wasted |
+|---|---|---|---|---|---|---|---|"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,24 +185,35 @@ def line(score: Score, idle: Share) -> str:
     return f"| {' | '.join([score.rule, cells[0], at, cells[1], cells[2], f'{idle.count} of {idle.total}', *shares])} |"
 
 
+def judged_line(label: str, judged: Sequence[Run], indices: Sequence[int | None]) -> str:
+    """A row of the table, of runs and the step that a rule stops each after."""
+    rated = [(run.recorded, index) for run, index in zip(judged, indices, strict=True) if run.kind != "idle"]
+    idle = [(run, index) for run, index in zip(judged, indices, strict=True) if run.kind == "idle"]
+    return line(scored(label, rated), _stopped(idle))
+
+
+def shipped(judged: Sequence[Run]) -> None:
+    """Prints what a study does by default, on runs that its levels were not fitted on."""
+    print(f"\nLevels that a study has by default, on {len(judged)} runs recorded after they were fitted\n")
+    print(HEADS)
+    for name, rule in rules(Warnings()).items():
+        if name.startswith("doomed"):
+            print(judged_line(name, judged, [rule(run.recorded) for run in judged]))
+
+
 def table(
     runs: Sequence[Run], judged: Sequence[Run], warnings: Warnings, wrong: float, factors: Sequence[str] = FACTORS
 ) -> dict[str, list[int | None]]:
     """Prints what each rule does with data left out, and ours with each other factor left out; the first of these."""
     print(f"\nLevels that a good run exceeds with a probability of {wrong:g}\n")
-    print("| rule | doomed, stopped | at | good, stopped | best quarter, stopped | idle, stopped | saved | wasted |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(HEADS)
     first: dict[str, list[int | None]] = {}
     for factor in factors:
         found = stops(runs, judged, factor, warnings, wrong)
         first = first or found
         for name in found if factor == "data" else [name for name in found if name.startswith("doomed")]:
-            rated = [
-                (run.recorded, index) for run, index in zip(judged, found[name], strict=True) if run.kind != "idle"
-            ]
-            idle = [(run, index) for run, index in zip(judged, found[name], strict=True) if run.kind == "idle"]
             label = name if factor == "data" else f"{name}, {factor} left out"
-            print(line(scored(label, rated), _stopped(idle)), flush=True)
+            print(judged_line(label, judged, found[name]), flush=True)
     print(f"\nOf those whose fitness came to {Thresholds().floor:g} or more, stopped:")
     for name, indices in first.items():
         learned = [(run, index) for run, index in zip(judged, indices, strict=True) if run.has_learned]
@@ -254,6 +269,8 @@ def main() -> None:
     )
     print(f"{sum(run.has_recovered for run in judged)} good ones rose to twice their lowest loss and recovered\n")
     warnings = Warnings(sustained=asked.sustained, together=asked.together)
+    if after := [run for run in runs if run.population >= FIRST_AFTER_SHIPPED]:
+        shipped(after)
     found = table(runs, judged, warnings, asked.wrong)
     table(runs, judged, warnings, asked.strict, FACTORS[:1])
     good = [run.reached for run in runs if run.kind == "good"]

@@ -16,10 +16,12 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
+import yaml
 
 from benchmarks.quiet import quiet_optuna
 from benchmarks.search import interval
@@ -27,26 +29,13 @@ from evolve.screened import screened
 from evolve.search.samplers import make_sampler
 from evolve.study import Study
 
-CHANGES = 16
 MEAN, SPREAD, TOGETHER, LUCK = -0.003, 0.01, 0.002, 0.016
-# Any sixteen hyperparameters with two values each: what they do is planted, not trained.
+# Those of the shipped study; what they do is planted here, not trained.
 SPACE: Mapping[str, tuple[Any, Any]] = {
-    "scale": (0.5, 0.25),
-    "hsv_s": (0.7, 0.3),
-    "hsv_v": (0.4, 0.1),
-    "translate": (0.1, 0.03),
-    "multi_scale": (0.0, 0.25),
-    "box": (0.5, 1.0),
-    "small_box_gain": (1.0, 0.0),
-    "obj_iou": (1.0, 0.5),
-    "ignore_iou": (0.7, 0.5),
-    "assign_ratio": (4.0, 3.0),
-    "schedule": ("linear", "cosine"),
-    "warmup_epochs": (1.0, 3.0),
-    "momentum": (0.937, 0.9),
-    "weight_decay": (0.0005, 0.005),
-    "ema_decay": (0.999, 0.99),
-    "initialiser": ("uniform", "he_normal"),
+    name: tuple(axis["choices"])
+    for name, axis in yaml.safe_load((Path(__file__).parent.parent / "studies/screening.yaml").read_text())[
+        "space"
+    ].items()
 }
 
 
@@ -70,9 +59,9 @@ class Planted:
 
 def planted(rng: np.random.Generator) -> Planted:
     """What changes do in a new study."""
-    pairs = [*combinations(range(CHANGES), 2)]
+    pairs = [*combinations(range(len(SPACE)), 2)]
     together = dict(zip(pairs, rng.normal(0, TOGETHER, len(pairs)).tolist(), strict=True))
-    return Planted(alone_K=rng.normal(MEAN, SPREAD, CHANGES), together=together)
+    return Planted(alone_K=rng.normal(MEAN, SPREAD, len(SPACE)), together=together)
 
 
 def study_by(sampler: str, trials: int, seed: int) -> Study:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import accuracy, calibration, false_findings, gpu, losing, promotion, recorded, search
+from benchmarks import accuracy, calibration, false_findings, gpu, losing, promotion, recorded, screening, search
 from benchmarks.curves import EPOCHS, Curve
 from benchmarks.recorded import Between, Row
 from evolve.search.samplers.design import sobol_points
@@ -152,6 +152,20 @@ def test_a_pruned_search_costs_less_and_its_pruned_trials_are_never_its_best() -
     level = np.median(found["plain tpe"].fitness_SN[:, -1])
     assert search.time_to_reach(found["plain tpe"], level) <= np.median(found["plain tpe"].spent_SN[:, -1])
     assert search.time_to_reach(found["plain tpe"], 1.0) == np.inf
+
+
+def test_of_many_small_changes_a_screening_finds_more_than_trying_each_by_itself() -> None:
+    truths = [screening.planted(np.random.default_rng([1, seed])) for seed in range(12)]
+    gains = {"screening": [], "one at a time": []}
+    for seed, truth in enumerate(truths):
+        gains["screening"].append(
+            screening.searched("screening", truth, np.random.default_rng([2, seed]), trials=34, seed=seed)
+        )
+        gains["one at a time"].append(screening.one_at_a_time(truth, np.random.default_rng([2, seed])))
+
+    own = {name: values[0] for name, values in screening.SPACE.items()}
+    assert truths[0].gain(own) == 0
+    assert np.mean(gains["screening"]) > np.mean(gains["one at a time"]) + 0.005
 
 
 def test_the_number_of_trials_to_a_level_is_the_median_over_seeds() -> None:

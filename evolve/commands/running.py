@@ -223,6 +223,9 @@ def _say_what_is_next(run: Run, stopped: StudyStopped, found: Found, *, as_json:
     if run.study.noise is not None:
         then(["evolve", "noise", name])
         return
+    if run.study.screening is not None and stopped.is_complete:  # of its trials the best is no more than the luckiest
+        then(["evolve", "confirm", name, "--top", "1"])
+        return
     if len(run.study.space):
         then(["evolve", "train", "--hyp", found.files["hyp"]])
         return
