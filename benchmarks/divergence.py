@@ -34,8 +34,7 @@ from evolve.study import Fitness, Thresholds, Warnings
 
 FACTORS = ("data", "model", "size", "form", "optimizer", "clipping")
 COMPARABLE = ("data", "model", "size", "form")
-FIRST_JUDGED = 161  # population; with those before it, signs, kinds and the defaults of these options were chosen
-FIRST_AFTER_SHIPPED = 625  # population; on those before it the levels were fitted that a study has by default
+FIRST_JUDGED = 161  # population; with those before it, signs, kinds, default levels and default options were chosen
 HEADS = """\
 | rule | doomed, stopped | at | good, stopped | best quarter, stopped | idle, stopped | saved | wasted |
 |---|---|---|---|---|---|---|---|"""
@@ -194,7 +193,7 @@ def judged_line(label: str, judged: Sequence[Run], indices: Sequence[int | None]
 
 def shipped(judged: Sequence[Run]) -> None:
     """Prints what a study does by default, on runs that its levels were not fitted on."""
-    print(f"\nLevels that a study has by default, on {len(judged)} runs recorded after they were fitted\n")
+    print("\nLevels that a study has by default\n")
     print(HEADS)
     for name, rule in rules(Warnings()).items():
         if name.startswith("doomed"):
@@ -269,8 +268,7 @@ def main() -> None:
     )
     print(f"{sum(run.has_recovered for run in judged)} good ones rose to twice their lowest loss and recovered\n")
     warnings = Warnings(sustained=asked.sustained, together=asked.together)
-    if after := [run for run in runs if run.population >= FIRST_AFTER_SHIPPED]:
-        shipped(after)
+    shipped(judged)
     found = table(runs, judged, warnings, asked.wrong)
     table(runs, judged, warnings, asked.strict, FACTORS[:1])
     good = [run.reached for run in runs if run.kind == "good"]
