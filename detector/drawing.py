@@ -41,12 +41,12 @@ def drawn(path: Path, found: Prediction, names: Sequence[str]) -> Tensor:
     image = image.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
     if not len(found.boxes_K4):
         return image
-    scale = torch.tensor([image.shape[2] / found.size[0], image.shape[1] / found.size[1]] * 2)
+    scale_4 = _scale(image, found.size)
     classes, scores = found.classes_K.tolist(), found.scores_K.tolist()
     # The best last: it lies on top.
     boxes = draw_bounding_boxes(
         image,
-        (found.boxes_K4 * scale).flip(0),
+        (found.boxes_K4 * scale_4).flip(0),
         labels=[f"{printable(names[klass])} {score:.2f}" for klass, score in zip(classes, scores, strict=True)][::-1],
         colors=[_colour(klass) for klass in classes][::-1],
         label_colors="black",
@@ -70,13 +70,21 @@ def marked(path: Path, plain: Sequence[Box], flagged: Sequence[Box], *, longest:
         UnreadableImagesError: The file cannot be read as an image.
     """
     picture = read_picture(path, longest=longest)
-    image, scale = picture.image, picture.image.shape[2] / picture.size[0]
+    image, scale_4 = picture.image, _scale(picture.image, picture.size)
     for boxes, colour, width in ((plain, _PLAIN, 1), (flagged, _FLAGGED, 3)):
         if boxes:
-            boxes_B4 = _visible(torch.tensor(boxes, dtype=torch.float32) * scale, image)
+            boxes_B4 = _visible(torch.tensor(boxes, dtype=torch.float32) * scale_4, image)
             image = draw_bounding_boxes(image, boxes_B4, colors=colour, width=width)
             assert isinstance(image, Tensor)
     return image
+
+
+def _scale(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Factors from pixels of a file's picture, `size` wide and high, to those of the image for x0, y0, x1, y1.
+
+    Width and height are rounded by themselves, so that thin pictures have two factors.
+    """
+    return torch.tensor([image.shape[2] / size[0], image.shape[1] / size[1]] * 2)
 
 
 def _visible(boxes_B4: Tensor, image: Tensor) -> Tensor:
