@@ -33,6 +33,7 @@ KINDS = {
         Severity.ERROR,
         unusable="data set as a whole cannot be trained on",
         bad_label="annotation cannot be understood",
+        bad_class="class cannot be understood, or is given twice",
         unknown_class="object is of a class that the data set does not have",
         missing_image="annotation or list names an image that is not there",
         unreadable="image cannot be read; it is left out where that is asked for",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import isnan, nan
@@ -194,20 +194,23 @@ def _pixels(value: object) -> float:
     return float(value)
 
 
-def _records(content: Content, kind: str, audit: Audit) -> Iterator[tuple[int, Record]]:
-    """Records with their ids; one without an id, or with that of another, is a problem."""
-    seen: set[int] = set()
+def _records(
+    content: Content, kind: str, audit: Audit, *, problem: str = "bad_label"
+) -> tuple[dict[int, Record], list[Record]]:
+    """Records by their ids, and those passed over: one without an id, or with that of another, is a problem."""
+    found: dict[int, Record] = {}
+    passed_over: list[Record] = []
     for place, record in enumerate(getattr(content, kind)):
         try:
             number = _identity(record, "id")
+            if number in found:
+                raise _RecordError(f"id {number} is given twice; allowed: once")
         except _RecordError as error:
-            audit.problem(content.file, None, f"{kind}[{place}]: {error}")
+            audit.problem(content.file, None, f"{kind}[{place}]: {error}", kind=problem)
+            passed_over.append(record)
             continue
-        if number in seen:
-            audit.problem(content.file, None, f"{kind}[{place}]: id {number} is given twice; allowed: once")
-            continue
-        seen.add(number)
-        yield number, record
+        found[number] = record
+    return found, passed_over
 
 
 def _categories(contents: Sequence[Content], audit: Audit) -> tuple[tuple[str, ...], dict[int, int], tuple[str, ...]]:
@@ -219,11 +222,11 @@ def _categories(contents: Sequence[Content], audit: Audit) -> tuple[tuple[str, .
     names: dict[int, str] = {}
     groups: set[object] = set()
     for content in contents:
-        for number, record in _records(content, "categories", audit):
+        for number, record in _records(content, "categories", audit, problem="bad_class")[0].items():
             try:
                 names[number] = _name(record, names.get(number))
             except _RecordError as error:
-                audit.problem(content.file, None, f"category {number}: {error}")
+                audit.problem(content.file, None, f"category {number}: {error}", kind="bad_class")
                 continue
             if (group := record.get("supercategory")) != names[number]:
                 groups.add(repr(group))
@@ -233,7 +236,7 @@ def _categories(contents: Sequence[Content], audit: Audit) -> tuple[tuple[str, .
     kept = {id_: names[id_] for id_ in sorted(names) if repr(id_) in used or repr(names[id_]) not in groups}
     for name, times in Counter(kept.values()).items():
         if times > 1:
-            audit.problem(file, None, f"{times} categories are called {name!r:.80}; allowed: one")
+            audit.problem(file, None, f"{times} categories are called {name!r:.80}; allowed: one", kind="bad_class")
     labels = {id_: label for label, id_ in enumerate(kept)}
     return tuple(kept.values()), labels, tuple(name for id_, name in names.items() if id_ not in kept)
 
@@ -264,9 +267,12 @@ def _finder(file: Path, split: str, source: Path) -> Callable[[str], Path | None
 def _entries(
     content: Content, labels: Mapping[int, int], find: Callable[[str], Path | None], audit: Audit
 ) -> list[Entry]:
-    images, broken = dict(_records(content, "images", audit)), set[str]()
+    images, unused = _records(content, "images", audit)
+    annotations, lost = _records(content, "annotations", audit)
+    # Of two images with one id nobody knows whose an annotation is.
+    broken = {repr(record.get("id")) for record in unused} | {repr(record.get("image_id")) for record in lost}
     objects: dict[int, list[LabelledObject]] = {number: [] for number in images}
-    for number, record in _records(content, "annotations", audit):
+    for number, record in annotations.items():
         try:
             image, labelled = _object(number, record, objects, labels)
         except _RecordError as error:

@@ -47,15 +47,17 @@ def fixed(dataset: Dataset, findings: Sequence[Finding]) -> Fixed:
     for number, place in enumerate(places):
         if number not in gone:
             splits[place.split].append(_merged(place.original))
-    done = [*filter(None, map(_done, findings)), *gone.values()]
+    done = [*(found for finding in findings if (found := _done(finding, dataset.names))), *gone.values()]
     return Fixed(splits=splits, done=tuple(done))
 
 
-def _done(finding: Finding) -> Finding | None:
+def _done(finding: Finding, names: Sequence[str]) -> Finding | None:
     if finding.kind in _LEFT_OUT:
         return finding
     if finding.kind in _BROKEN:
         return replace(finding, message=f"{finding.message}; the image is left out")
+    if finding.kind == "bad_class":
+        return replace(finding, message=f"{finding.message}; the classes are {', '.join(names)}")
     if finding.kind in _NOT_COPIED:
         return replace(finding, message=f"{finding.message}; left out")
     if finding.kind == "difficult":

@@ -94,6 +94,7 @@ CASES: Sequence[tuple[str, str, Damage]] = [
     ("rare_class", VOC, every(*(edit(file, "dog", "Cat") for file in DOGS))),
     ("bad_label", COCO, record("annotations", bbox=[1, 2, 3])),
     ("unknown_class", COCO, record("annotations", category_id=77)),
+    ("bad_class", COCO, record("categories", name="dog")),
     ("missing_image", COCO, record("annotations", image_id=77)),
     ("missing_image", COCO, record("images", file_name="z.jpg")),
     ("crowd", COCO, record("annotations", iscrowd=1)),

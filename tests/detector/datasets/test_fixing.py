@@ -123,6 +123,38 @@ def test_what_the_copy_does_without_is_told(
     assert kind not in done.after.counts()
 
 
+@pytest.mark.parametrize(
+    ("damage", "left_out"),
+    [
+        (record("annotations", id=2), "b"),
+        (record("annotations", id=None), "a"),
+        (record("images", id=2), "ab"),
+        (record("images", id=None), "a"),
+    ],
+)
+def test_an_image_is_left_out_where_an_id_does_not_tell_all_its_boxes(
+    damage: Damage, left_out: str, tmp_path: Path
+) -> None:
+    root = whole(tmp_path, COCO)
+    damage(root)
+    done = _fixed(root).fix(tmp_path / "fixed")
+    kept = {Path(name).stem for name in open_dataset(done.folder, image_size=64).files if name.endswith(".jpg")}
+
+    assert done.done[0].message.endswith("; the image is left out")
+    assert kept == set("abcdefghi") - set(left_out)
+    assert set(done.after.counts()) == {"few_images"}
+
+
+def test_of_a_wrong_category_is_told_which_classes_the_copy_has(tmp_path: Path) -> None:
+    root = whole(tmp_path, COCO)
+    edit("annotations/instances_train.json", '"categories": [', '"categories": [{"id": 2, "name": "dog"}, ')(root)
+    done = _fixed(root).fix(tmp_path / "fixed")
+
+    told = [finding.message for finding in done.done]
+    assert told == ["categories[2]: id 2 is given twice; allowed: once; the classes are cat, dog"]
+    assert set(done.after.counts()) == {"few_images"}
+
+
 def test_recorded_sizes_are_right_in_the_copy(tmp_path: Path) -> None:
     root = whole(tmp_path, VOC)
     edit("Annotations/a.xml", "<width>96", "<width>90")(root)
