@@ -14,6 +14,7 @@ from dashboards.data.frames import read_json
 from dashboards.data.study_loading import VERDICT_OF_STATE, check_tables
 from dashboards.data.trial_sets import TRAINED
 from evolve.analysis import spread_text
+from evolve.storage.sqlite import without_password
 from evolve.study.arms import ALL_TRIALS, compared_trials
 
 ALIVE_SECONDS = 90  # a runner says much more often that it lives
@@ -96,7 +97,7 @@ def load_overview(engine: Engine, now: float) -> Overview:
     seeds = {study_id: trials[min(trials)] for study_id, trials in by_seed.items()}
     found = [_summary(row, groups.get(row.study_id, []), seeds.get(row.study_id, []), now) for row in rows]
     ordered = sorted(found, key=lambda study: (not study.is_running, -_or_zero(study.last_seen), study.name))
-    return Overview(studies=tuple(ordered), where=engine.url.render_as_string(hide_password=True))
+    return Overview(studies=tuple(ordered), where=without_password(engine.url))
 
 
 def is_alive(heartbeat: float | None, now: float) -> bool:

@@ -30,7 +30,7 @@ from evolve.storage.migrations import revision_of
 from evolve.storage.older import read_as_current
 from evolve.storage.opening import made_engine
 from evolve.storage.optuna_tables import STUDIES, TRIALS
-from evolve.storage.sqlite import sqlite_file
+from evolve.storage.sqlite import sqlite_file, without_password
 
 KEPT_STUDIES = 8
 KEPT_QUERIES = 24
@@ -99,7 +99,7 @@ class Reader:
     @property
     def where(self) -> str:
         """The database, without its password."""
-        return self._engine.url.render_as_string(hide_password=True)
+        return without_password(self._engine.url)
 
     def close(self) -> None:
         """Closes all connections."""

@@ -21,6 +21,7 @@ from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
 from evolve.storage.confirmations import standing_from
 from evolve.storage.optuna_tables import STUDIES, TRIALS
+from evolve.storage.sqlite import without_password
 from evolve.storage.time_spent import time_spent
 from evolve.study.arms import compared_trials
 
@@ -100,7 +101,7 @@ def check_tables(engine: Engine) -> None:
     # Tables that an older evolve did not make are read as empty ones.
     needed = {STUDIES.name, TRIALS.name, schema.study.name, schema.trial.name}
     if missing := sorted(needed - present):
-        where = engine.url.render_as_string(hide_password=True)
+        where = without_password(engine.url)
         raise StudyNotFoundError(f"{where}: no study here, tables {missing} are missing; `evolve run` makes them")
 
 
@@ -112,7 +113,7 @@ def _study_row(connection: Connection, name: str) -> Row[Any]:
     row = connection.execute(queries.study_by_name(name)).one_or_none()
     if row is None:
         known = list(connection.execute(queries.study_names(limit=20)).scalars())
-        where = connection.engine.url.render_as_string(hide_password=True)
+        where = without_password(connection.engine.url)
         raise StudyNotFoundError(f"{where}: no study named {name!r}; there are: {known}")
     return row
 

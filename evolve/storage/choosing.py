@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, inspect, select, union_all
 from evolve.errors import StorageError
 from evolve.storage import schema
 from evolve.storage.optuna_tables import STUDIES
+from evolve.storage.sqlite import without_password
 
 LATEST = "latest"
 LISTED = 20  # names in an error; more would hide what it says
@@ -53,7 +54,7 @@ def choose_study(engine: Engine, word: str) -> Choice:
             return Choice(name=fitting[0], why=f"the only one that begins with {word}")
         if fitting:
             raise StorageError(
-                f"study {word}: {len(fitting)} studies in {engine.url} begin so: {_listed(fitting)}; "
+                f"study {word}: {len(fitting)} studies in {without_password(engine.url)} begin so: {_listed(fitting)}; "
                 f"write more of the name, or {LATEST} for the one trained last"
             )
         if word == LATEST and (name := _latest(connection)) is not None:
@@ -116,8 +117,9 @@ def _listed(names: list[str]) -> str:
 
 
 def _unknown(engine: Engine, word: str, names: list[str]) -> StorageError:
+    where = without_password(engine.url)
     if not names:
-        return StorageError(f"study {word}: is not in {engine.url}, which holds no study yet; run one first")
+        return StorageError(f"study {word}: is not in {where}, which holds no study yet; run one first")
     close = get_close_matches(word, names, n=1)
     meant = f"did you mean {close[0]!r}? " if close else ""
-    return StorageError(f"study {word}: is not in {engine.url}; {meant}stored: {_listed(names)}")
+    return StorageError(f"study {word}: is not in {where}; {meant}stored: {_listed(names)}")

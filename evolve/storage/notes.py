@@ -12,7 +12,7 @@ from evolve.errors import StorageError
 from evolve.storage import schema
 from evolve.storage.migrations import make_current, revision_of
 from evolve.storage.optuna_tables import STUDIES, TRIALS
-from evolve.storage.sqlite import connect_arguments, sqlite_file
+from evolve.storage.sqlite import connect_arguments, sqlite_file, without_password
 
 MAX_TEXT = 4000
 MAX_TAG = 64
@@ -89,7 +89,7 @@ def _trial_id(connection: Connection, study_name: str, number: int) -> int:
     study_id = connection.scalar(studies)
     if study_id is None:
         names = list(connection.scalars(select(STUDIES.c.study_name).order_by(STUDIES.c.study_name).limit(20)))
-        raise StorageError(f"study {study_name}: is not in {connection.engine.url}; stored: {names}")
+        raise StorageError(f"study {study_name}: is not in {without_password(connection.engine.url)}; stored: {names}")
     mine = TRIALS.c.study_id == study_id
     found: int | None = connection.scalar(select(TRIALS.c.trial_id).where(mine, TRIALS.c.number == number))
     if found is None:

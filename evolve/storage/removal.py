@@ -16,6 +16,7 @@ from evolve.errors import StorageError
 from evolve.storage import schema
 from evolve.storage.confirmations import confirms
 from evolve.storage.lease import Lease
+from evolve.storage.sqlite import without_password
 
 MEGABYTE = 1e6
 # Optuna's own list of its tables, those that refer to others last; ours refer to none of ours.
@@ -68,7 +69,7 @@ def removable(engine: Engine, name: str, runs: Path) -> Removable:
     with engine.connect() as connection:
         row = connection.execute(query.where(studies.c.study_name == name)).one_or_none()
         if row is None:
-            raise StorageError(f"study {name}: is not in {engine.url}")
+            raise StorageError(f"study {name}: is not in {without_password(engine.url)}")
         # Names of others' studies may hold slashes, and are no names of folders.
         if row.our_id is None or not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise StorageError(f"study {name}: was not made by evolve; Optuna removes it: optuna delete-study")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import Engine, event
+from sqlalchemy import URL, Engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -116,9 +116,12 @@ def sqlite_file(url: str) -> Path | None:
     return None if path in ("", ":memory:") or database.query.get("mode") == "memory" else Path(path)
 
 
-def without_password(url: str) -> str:
-    """A database for messages: its URL without the password, also one that is not quite a URL."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+def without_password(url: str | URL) -> str:
+    """A database for messages: its URL without passwords, also one that is not quite a URL."""
+    text = url if isinstance(url, str) else url.render_as_string(hide_password=False)
+    # Drivers take them in the query, too: sqlalchemy's own rendering shows those. First, since one may hold an @.
+    text = re.sub(r"([?&][^=&]*(?:password|passwd|pwd)=)[^&]*", r"\1***", text, flags=re.IGNORECASE)
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", text)
 
 
 def connect_arguments(url: str, patience: Patience | None = None) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from evolve.findings.search import Tried
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
 from evolve.storage.optuna_tables import PARAMS, STUDIES, TRIALS
+from evolve.storage.sqlite import without_password
 
 _WORDS = {"RUNNING": "running", "WAITING": "waiting"}
 
@@ -182,7 +183,7 @@ def trial_rows(engine: Engine, study: str, *, number: int | None = None) -> list
     with engine.connect() as connection:
         study_id = connection.scalar(select(STUDIES.c.study_id).where(STUDIES.c.study_name == study))
         if study_id is None:
-            raise StorageError(f"study {study}: is not in {engine.url}")
+            raise StorageError(f"study {study}: is not in {without_password(engine.url)}")
         chosen = TRIALS.c.study_id == study_id
         if number is not None:
             _check_number(connection, study, chosen, number)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, insert, inspect, select
 
 from evolve.errors import StorageError
 from evolve.storage import schema
+from evolve.storage.sqlite import without_password
 
 FOLDER = Path(__file__).parent
 
@@ -35,9 +36,9 @@ def revision_of(connection: Connection) -> str | None:
         version = connection.scalar(select(func.max(schema.schema_version.c.version)))
         found = None if version is None else f"{version:04}"
     if found is not None and found > latest():
+        where = without_password(connection.engine.url)
         raise StorageError(
-            f"storage {connection.engine.url}: its tables are of revision {found}, this evolve reads up to "
-            f"{latest()}; upgrade evolve"
+            f"storage {where}: its tables are of revision {found}, this evolve reads up to {latest()}; upgrade evolve"
         )
     return found
 

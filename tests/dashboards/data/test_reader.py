@@ -58,6 +58,18 @@ def test_a_change_of_a_study_changes_its_stamp_and_its_view(tmp_path: Path) -> N
     assert list(reader.study(NAME).notes["text"]) == ["seen"]
 
 
+def test_a_password_in_the_query_of_the_database_is_on_no_page(tmp_path: Path) -> None:
+    add_study(new_engine(tmp_path / "live.db"), Plan(num_trials=0))
+    reader = Reader(f"sqlite:///file:{tmp_path}/live.db?uri=true&password=secret")
+    overview = reader.view(PageState())
+
+    assert isinstance(overview, Overview) and overview.where == reader.where
+    assert reader.where.endswith("/live.db?password=***&uri=true")
+    with pytest.raises(UnavailableError) as raised:
+        reader.study("absent")
+    assert "secret" not in str(raised.value)
+
+
 def test_remedies_that_are_tried_later_are_seen_by_the_page_of_the_study(tmp_path: Path) -> None:
     engine = new_engine(tmp_path / "live.db")
     add_study(engine, Plan(num_trials=2, verdicts=("diverged", "converged"), log_steps=False))

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 from typer.testing import CliRunner
 
 from evolve.cli import app
 from evolve.errors import EvolveError, StorageError
+from evolve.storage.choosing import choose_study
 from evolve.storage.database import Storage
+from evolve.storage.notes import add_note
+from evolve.storage.opening import open_engine
+from evolve.storage.removal import removable
 from evolve.storage.sqlite import sqlite_file, without_password
+from evolve.storage.trial_rows import trial_rows
+from tests.synthetic import Plan, add_study, new_engine
 
 
 def message(url: str, *, reads_only: bool) -> str:
@@ -124,10 +132,38 @@ def test_a_server_that_is_away_is_named_without_the_password(reads_only: bool) -
         ("postgresql://:secret@host:5432/x", "postgresql://:***@host:5432/x"),
         ("postgresql://me@host:5432/x", "postgresql://me@host:5432/x"),
         ("sqlite:///runs/a:b@c.db", "sqlite:///runs/a:b@c.db"),
+        ("postgresql://host/x?password=secret", "postgresql://host/x?password=***"),
+        (
+            "postgresql://host:5432/x?user=me&password=a@b&port=1",
+            "postgresql://host:5432/x?user=me&password=***&port=1",
+        ),
+        ("mysql://me:secret@host/x?PASSWD=secret", "mysql://me:***@host/x?PASSWD=***"),
+        ("postgresql://host/x?sslpassword=a=b&sslmode=require", "postgresql://host/x?sslpassword=***&sslmode=require"),
     ],
 )
 def test_a_password_is_hidden_whatever_signs_it_has(url: str, shown: str) -> None:
     assert without_password(url) == shown
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        lambda engine: choose_study(engine, "absent"),
+        lambda engine: choose_study(engine, "twin"),
+        lambda engine: trial_rows(engine, "absent"),
+        lambda engine: removable(engine, "absent", Path("runs")),
+        lambda engine: add_note(engine, "absent", 0, "text"),
+    ],
+)
+def test_a_password_in_the_query_of_an_engine_is_in_no_message(asks: Callable[[Engine], object], places: Path) -> None:
+    made = new_engine(places / "x.db")
+    for name in ("twin-a", "twin-b"):
+        add_study(made, Plan(name=name, num_trials=0))
+    engine = open_engine(f"sqlite:///file:{places}/x.db?uri=true&password=secret")
+
+    with pytest.raises(StorageError, match=r"password=\*\*\*") as raised:
+        asks(engine)
+    assert "secret" not in str(raised.value)
 
 
 COMMANDS = (
