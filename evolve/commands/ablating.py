@@ -107,12 +107,13 @@ def ablate(
     definition, checked = _defined(study, chosen, others, name=name, storage=storage, device=device)
     if plan:
         run = _run_of(definition, storage, device, asked, checked, trains=False)
-        print_plan(run, as_json=as_json, notes=_notes(storage, definition))
+        print_plan(run, as_json=as_json, notes=_notes(storage, definition), is_stored=not _is_file(study))
         return
     is_complete, files = True, dict[str, str]()
     if not _is_trained(storage, definition):
         run = _run_of(definition, storage, device, asked, checked, trains=True)
-        is_complete, files = _train(replace(run, accepts_changed_data=accept_changed_data))
+        run = replace(run, accepts_changed_data=accept_changed_data)
+        is_complete, files = _train(run, is_stored=not _is_file(study))
     found = stored_ablation(storage, definition)
     if csv is not None:
         files |= _written(found, csv)
@@ -178,11 +179,11 @@ def _is_trained(storage: str, study: Study) -> bool:
         return len(opened.verdicts(opened.study_id(study.name))) >= study.budget.trials
 
 
-def _train(run: Run) -> tuple[bool, dict[str, str]]:
+def _train(run: Run, *, is_stored: bool) -> tuple[bool, dict[str, str]]:
     """Trains what is missing; whether that is all, and the files that were written."""
     from evolve.commands.results import result_of
 
-    stopped = trained(run)
+    stopped = trained(run, is_stored=is_stored)
     typer.echo(f"ended   {stopped.reason}", err=True)
     result = result_of(run, stopped)
     if (nothing := result.found.grounded) is not None:

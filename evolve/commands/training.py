@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from evolve.study.planning import Advice
 
 
-def print_plan(run: Run, *, as_json: bool, notes: Sequence[str] = ()) -> None:
-    """Prints what a run would do and cost, and what else there is to say of it."""
+def print_plan(run: Run, *, as_json: bool, notes: Sequence[str] = (), is_stored: bool = False) -> None:
+    """Prints what a run would do and cost, and what else there is to say of it; `is_stored` as of `trained`."""
     from evolve.commands.plan_text import data_lines, describe, estimate
     from evolve.run.data import survey
     from evolve.run.weight_files import start_text
@@ -40,7 +40,7 @@ def print_plan(run: Run, *, as_json: bool, notes: Sequence[str] = ()) -> None:
         "advice": [asdict(advice) for advice in _advice(run, checked)],
     }
     say(result, as_json=as_json, text=lambda: "\n".join(lines))
-    _say_advice(run, checked)
+    _say_advice(run, checked, is_stored=is_stored)
     say_next(typed_again(without=("--dry-run", "--plan")), as_json=as_json)
 
 
@@ -52,7 +52,7 @@ def _advice(run: Run, checked: DataChecked) -> tuple[Advice, ...]:
     return advice(run.study, DataFacts.from_summary(run.study.data, checked.summary))
 
 
-def _say_advice(run: Run, checked: DataChecked) -> None:
+def _say_advice(run: Run, checked: DataChecked, *, is_stored: bool) -> None:
     """Before anything is trained: what would keep it from learning, and what the mend would cost here."""
     from evolve.study.planning import DataFacts, endless_warmup
 
@@ -67,14 +67,18 @@ def _say_advice(run: Run, checked: DataChecked) -> None:
     for obstacle in found:
         typer.echo(f"note    {obstacle.reason}: {obstacle.option} {obstacle.value}", err=True)
     seconds = estimate(mended(run, found, checked)).total_seconds
-    command = typed_with({obstacle.option: obstacle.value for obstacle in found})
-    typer.echo(
-        f"note    about {rough_duration(seconds)} here{f': {command}' if command else ', with these changes'}", err=True
-    )
+    command = "" if is_stored else typed_with({obstacle.option: obstacle.value for obstacle in found})
+    changed = ", with these changes" + (" beside its file and another --name" if is_stored else "")
+    typer.echo(f"note    about {rough_duration(seconds)} here{f': {command}' if command else changed}", err=True)
 
 
-def trained(run: Run) -> StudyStopped:
-    """Runs a study, showing on standard error how it gets on, until its budget is spent or it is stopped."""
+def trained(run: Run, *, is_stored: bool = False) -> StudyStopped:
+    """Runs a study, showing on standard error how it gets on, until its budget is spent or it is stopped.
+
+    Args:
+        run: The run, which has not begun.
+        is_stored: Whether a stored study was named, which the command would not take with other options.
+    """
     from rich.console import Console
 
     from evolve.commands.progress import Progress
@@ -88,7 +92,7 @@ def trained(run: Run) -> StudyStopped:
         for event in run_study(run, should_stop=should_stop):
             progress.update(event)
             if isinstance(event, DataChecked):
-                _say_advice(run, event)
+                _say_advice(run, event, is_stored=is_stored)
             if isinstance(event, StudyStopped):
                 stopped = event
     assert stopped is not None

@@ -133,6 +133,14 @@ def test_a_stored_ablation_says_what_it_takes_in_the_words_that_were_typed(train
     assert refused.returncode == 2 and said in refused.stderr
 
 
+def test_a_stored_ablation_advises_no_command_that_it_refuses(trained: Path) -> None:
+    of_file = evolve(trained, "ablate", "toy.yaml", "--plan").stderr
+    of_stored = evolve(trained, "ablate", "toy", "--plan").stderr
+
+    assert "--updates 600" in of_stored and " here: evolve ablate toy.yaml --plan --model" in of_file
+    assert of_stored.splitlines()[-1].endswith(" here, with these changes beside its file and another --name")
+
+
 def test_an_ablation_starts_from_weights_and_is_inspected_as_a_run_does(tmp_path: Path) -> None:
     write_study(tmp_path)
 
