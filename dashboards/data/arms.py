@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dashboards.blocks import Empty
 from dashboards.data.resolved import study_of, typed_params
 from dashboards.data.study import StudyView
+from dashboards.data.trial_sets import OPEN
 from evolve.ablation.compared import Compared, compared
 from evolve.ablation.factorial import Attribution
 from evolve.ablation.trained import Trained
@@ -80,7 +81,7 @@ def arms_of(view: StudyView) -> Compared | Empty:
     study = study_of(view)
     if study is None or study.arm_plan is None:
         return Empty("This study compares no arms; `ablation` in its file would name some.")
-    has_ended = ~view.trials["verdict"].isin(("running", "waiting"))
+    has_ended = ~view.trials["verdict"].isin(OPEN)
     params = {int(str(number)): typed_params(study, row) for number, row in view.params.to_dict("index").items()}
     found = compared(study, trainings_in(view), set(view.trials["number"][has_ended]), params)
     return Empty(NOT_YET) if found.missing == len(found.runs) else found
