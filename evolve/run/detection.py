@@ -54,11 +54,20 @@ class Weights:
     map50: float
 
 
-def write_weights(run_folder: Path, trial: int, seeds: Sequence[int]) -> tuple[list[Weights], list[str]]:
+def write_weights(
+    run_folder: Path, trial: int, seeds: Sequence[int], *, identity: str
+) -> tuple[list[Weights], list[str]]:
     """Writes the weights of the best and the last epoch of a trial's trainings, those that have a checkpoint.
 
+    Args:
+        run_folder: Folder of the study; a study of its name, here or in another database, may have left files there.
+        trial: Number of the trial.
+        seeds: Seeds of its trainings.
+        identity: What the origin of the study's checkpoints begins with; empty where that is not known.
+
     Returns:
-        The files that were written, and for each checkpoint that cannot be read why there is no file of it.
+        The files that were written, and for each checkpoint that cannot be read, or is of another study, why there is
+        no file of it.
     """
     from detector import checkpoint
 
@@ -71,6 +80,9 @@ def write_weights(run_folder: Path, trial: int, seeds: Sequence[int]) -> tuple[l
                 continue
             target = run_folder / "weights" / f"seed-{seed}-{what}.pt"
             try:
+                if identity and checkpoint.origin_of(source).partition(":")[0] != identity:
+                    problems.append(f"{source}: is of another study or another database")
+                    continue
                 kept = checkpoint.save_weights(source, target)
             except checkpoint.CheckpointError as error:
                 problems.append(str(error))

@@ -186,7 +186,9 @@ def found_by(storage: Storage, study: Study, folder: Path) -> Found:
     if best is not None and (nothing is None or not study.space):
         trial = best.number if taken is None or taken.arm is None else taken.arm.trial
         lost = best.lost if taken is None else taken.best.lost
-        weights, problems = write_weights(folder, trial, [seed for seed in study.seeds_of(trial) if seed not in lost])
+        seeds = [seed for seed in study.seeds_of(trial) if seed not in lost]
+        identity = storage.ledger.identity(storage.study_id(study.name))
+        weights, problems = write_weights(folder, trial, seeds, identity=identity)
     return Found(
         verdicts={verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))},
         best=best,

@@ -203,13 +203,18 @@ def test_a_better_arm_that_lost_a_seed_is_exported_with_what_the_others_reached(
     assert best.lost == (0,) and best.seeds == 8 and best.fitness == pytest.approx(0.575 * 0.94, abs=0.05)
 
 
+def origin_in(storage: Storage) -> str:
+    """What checkpoints of the ablation say that they are of."""
+    return f"{storage.ledger.identity(storage.study_id('toy'))}:data"
+
+
 def test_the_run_and_show_name_the_better_arm_and_weights_of_the_seeds_that_are_not_lost(unlucky: Path) -> None:
     folder = unlucky / "runs" / "toy"
-    for seed in (0, 1):
-        save(a_checkpoint(), checkpoint_path(folder, 1, seed=seed))
     with closing(Storage("sqlite:///runs/evolve.db")) as storage:
         study = storage.stored_study("toy")
         assert study is not None
+        for seed in (0, 1):
+            save(replace(a_checkpoint(), origin=origin_in(storage)), checkpoint_path(folder, 1, seed=seed))
 
         found = found_by(storage, study, folder)
     shown_then = CliRunner().invoke(app, ["show", "toy"]).output
@@ -233,11 +238,12 @@ def test_commands_say_so_and_name_the_next_one() -> None:
 
 def test_the_weights_that_are_kept_and_written_are_of_the_trial_that_the_file_is_of(trained: Path) -> None:
     folder = trained / "runs" / "toy"
-    for trial in (0, 1):
-        save(replace(a_checkpoint(), epoch=trial), checkpoint_path(folder, trial, seed=0))
     with closing(Storage("sqlite:///runs/evolve.db")) as storage:
         study = storage.stored_study("toy")
         assert study is not None and storage.best(storage.study_id("toy")) == 1
+        for trial in (0, 1):
+            own = replace(a_checkpoint(), epoch=trial, origin=origin_in(storage))
+            save(own, checkpoint_path(folder, trial, seed=0))
 
         found = found_by(storage, study, folder)
         dropped = [*unneeded(folder, study, storage, storage.study_id("toy"))]
@@ -245,6 +251,19 @@ def test_the_weights_that_are_kept_and_written_are_of_the_trial_that_the_file_is
     assert found.taken is not None and found.taken.arm is not None and found.taken.arm.trial == 0
     assert [load(each.path).epoch for each in found.weights] == [0]
     assert not dropped
+
+
+def test_weights_that_an_earlier_study_of_the_name_left_are_not_written_as_this_ones(trained: Path) -> None:
+    left = checkpoint_path(trained / "runs" / "toy", 0, seed=0)
+    save(replace(a_checkpoint(), origin="0123:data"), left)
+    with closing(Storage("sqlite:///runs/evolve.db")) as storage:
+        study = storage.stored_study("toy")
+        assert study is not None
+
+        found = found_by(storage, study, trained / "runs" / "toy")
+
+    assert found.weights == ()
+    assert found.problems == (f"{left}: is of another study or another database",)
 
 
 @pytest.fixture
@@ -261,8 +280,10 @@ def third(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 connection.execute(text(f"update evolve_training set fitness = {value} where {one}"))
         mean = "select avg(fitness) from evolve_training own where own.trial_id = evolve_trial.trial_id"
         connection.execute(text(f"update evolve_trial set fitness = ({mean})"))
+        origin = origin_in(storage)
     for trial in (0, 1, 2):
-        save(replace(a_checkpoint(), epoch=trial), checkpoint_path(tmp_path / "runs/toy", trial, seed=0))
+        own = replace(a_checkpoint(), epoch=trial, origin=origin)
+        save(own, checkpoint_path(tmp_path / "runs/toy", trial, seed=0))
     return tmp_path / "runs/toy"
 
 
