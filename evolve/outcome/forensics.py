@@ -30,7 +30,8 @@ class Diagnosis:
         value: Value of the term, gradient norm or loss that `term` names: nan, inf, or that of the largest term.
         num_terms: How many terms, counted by scale, were no numbers; all of them point at the weights.
         lr, bias_lr, momentum, in_warmup: Rates applied in that step, and whether it belongs to the warm-up.
-        last_finite_loss: Loss of the last step before with a finite one; nan if there is none.
+        last_finite_loss: Loss of the last step with a finite one, which is the last step itself where only its gradient
+            broke; nan if there is none.
         loss_growth: That loss over the mean of the first five, or the first half of fewer than ten; where all stayed
             numbers, that of the last epoch over it, as the verdict has it, both under the gains of that epoch.
         last_finite_grad_norm: Gradient norm of the last step with a finite one; nan if there is none.
@@ -217,7 +218,7 @@ def _symptoms(steps: Sequence[StepTelemetry]) -> Diagnosis:
     term, scale, value = _first_broken(broken)
     graded = [step for step in steps if isfinite(step.grad_norm)]
     sign = next((step.step for step in steps if step.update_ratio > WARNING_UPDATE), None)
-    lossy = [step.loss for step in steps[:-1] if isfinite(step.loss)] + ([broken.loss] if broken.is_finite else [])
+    lossy = [step.loss for step in steps if isfinite(step.loss)]  # where a gradient broke, its own loss is one of them
     return Diagnosis(
         step=broken.step,
         epoch=broken.epoch,

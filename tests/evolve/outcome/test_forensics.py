@@ -92,6 +92,14 @@ def test_a_sound_loss_with_a_gradient_that_is_no_number_points_at_the_gradient()
     assert diagnosis.summary == "gradient inf, step 1; grad norm 2.0e+00 at step 0; lr 3.2 in warm-up"
 
 
+def test_the_last_finite_loss_is_of_the_step_whose_gradient_broke() -> None:
+    diagnosis = diagnose([step(0), step(1), step(2, loss=1.2e32), step(3, loss=4.8e33, grad_norm=nan)], ENDED)
+
+    assert diagnosis.last_finite_loss == 4.8e33
+    assert diagnosis.loss_growth == pytest.approx(4e33)
+    assert "The last loss that was a number was 4.8e+33, 4e+33 times its start" in diagnosis.sentences[1]
+
+
 def test_a_sum_that_overflows_points_at_the_loss() -> None:
     diagnosis = diagnose([step(0), step(1, loss=inf)], ENDED)
 
