@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 
 def mark_selected(figure: go.Figure, numbers: Collection[int]) -> go.Figure:
@@ -35,10 +36,17 @@ def trial_numbers(trace: Any) -> np.ndarray[Any, Any] | None:
     return values[:, 0] if values.ndim == 2 else values
 
 
+def hidden_values(values: NDArray[np.float64], is_hidden: NDArray[np.bool_]) -> list[list[float]] | None:
+    """Index and value of each point that an axis has no place for, as `meta` of a trace, where `figure_rows` looks."""
+    places = np.flatnonzero(is_hidden)
+    return [[int(place), float(values[place])] for place in places] or None
+
+
 def figure_rows(figure: go.Figure) -> Iterator[tuple[object, ...]]:
     """What a figure shows as rows for a table: a heading, then one row a point with its curve, trial, x, y and z.
 
-    A height in a strip of verdicts is no measurement and is left out.
+    A value that a logarithmic axis leaves out is among them; a height in a strip of verdicts is no measurement
+    and is left out.
     """
     known = ("curve", "trial", "value")
     titles = [f"{title}, {name}" if title in known else title for title, name in _axis_titles(figure)]
@@ -71,7 +79,9 @@ def _trace_rows(trace: Any, name: str, *, is_strip: bool) -> Iterator[tuple[obje
     numbers = trial_numbers(trace)
     colors = trace.marker.color if trace.marker is not None else None
     values = colors if isinstance(colors, np.ndarray | list | tuple) else None
-    for index, (x, y) in enumerate(zip(trace.x, trace.y, strict=False)):
+    hidden = dict(trace.meta or ())
+    for index, (x, drawn) in enumerate(zip(trace.x, trace.y, strict=False)):
+        y = hidden.get(index, drawn)
         if not _is_gap(x):
             number = "" if numbers is None else int(numbers[index])
             yield (name, number, x, "" if is_strip else y, "" if values is None else values[index])

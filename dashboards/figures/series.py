@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from dashboards.figures import theme
+from dashboards.figures.brush import hidden_values
 from dashboards.figures.curves import Curve
 
 
@@ -40,6 +41,7 @@ class Series:
 # Okabe and Ito's colours in the order in which neighbours differ most; a second round is dashed.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("solid", "dash", "dot")
+GAPS = "A gap without a cross is a zero, which a logarithmic axis has no place for."
 EARLY = 0.1  # of the longest curve: one that diverged before would be a line straight up
 LOWER_EDGE = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
 
@@ -59,13 +61,14 @@ def _figure(data: Series, x: str) -> go.Figure:
     figure = theme.new_figure(height=300, x=x, y=data.title, showlegend=has_legend)
     shown = [curve for _, curve in (*data.curves, *data.points)]
     figure.update_layout(xaxis=_x_axis(data, shown))
-    if data.is_log:
-        figure.update_layout(yaxis=theme.log_axis_over([float(value) for curve in shown for value in curve.y]))
+    axis = theme.log_axis_over([float(value) for curve in shown for value in curve.y]) if data.is_log else {}
+    data = replace(data, is_log=bool(axis))  # values close to each other have a linear axis, with a place for 0
+    figure.update_layout(yaxis=axis)
     slots = data.slots or range(len(data.curves))
     for slot, (name, curve) in zip(slots, data.curves, strict=True):
-        _add(figure, name, _on_axis(curve, data), slot=slot, is_points=False)
+        _add(figure, name, curve, slot=slot, is_points=False, is_log=data.is_log)
     for slot, (name, curve) in enumerate(data.points, start=len(data.curves)):
-        _add(figure, name, _on_axis(curve, data), slot=slot, is_points=True)
+        _add(figure, name, curve, slot=slot, is_points=True, is_log=data.is_log)
     if data.is_overlay:
         for slot, (name, curve) in zip(slots, data.curves, strict=True):
             if curve.verdict == "diverged":
@@ -73,11 +76,6 @@ def _figure(data: Series, x: str) -> go.Figure:
     else:
         _mark_gaps(figure, [curve for _, curve in data.curves])
     return figure
-
-
-def _on_axis(curve: Curve, data: Series) -> Curve:
-    # Plotly draws a line down to a zero, such as the rate at the start of warm-up, which has no place on the axis.
-    return replace(curve, y=np.where(curve.y > 0, curve.y, np.nan)) if data.is_log else curve
 
 
 def _x_axis(data: Series, shown: list[Curve]) -> dict[str, Any]:
@@ -99,12 +97,15 @@ def curve_style(slot: int) -> tuple[str, str]:
     return COLORS[slot % len(COLORS)], DASHES[slot // len(COLORS) % len(DASHES)]
 
 
-def _add(figure: go.Figure, name: str, curve: Curve, *, slot: int, is_points: bool) -> None:
+def _add(figure: go.Figure, name: str, curve: Curve, *, slot: int, is_points: bool, is_log: bool) -> None:
     color, dash = curve_style(slot)
     is_short = len(curve.x) < 12
+    # Plotly draws a line down to a zero, such as the rate at the start of warm-up, which has no place on the axis.
+    is_hidden = (curve.y <= 0) & np.isfinite(curve.y) & is_log
     figure.add_scatter(
         x=curve.x,
-        y=_rounded(curve.y),
+        y=_rounded(np.where(is_hidden, np.nan, curve.y)),
+        meta=hidden_values(curve.y, is_hidden),
         mode="markers" if is_points else "lines+markers" if is_short else "lines",
         line={"color": color, "width": 1.7, "dash": dash},
         marker={"color": color, "size": 7 if is_points else 5, "symbol": "diamond" if is_points else "circle"},

@@ -119,7 +119,8 @@ def _blocks(found: Overlay, *, x: str) -> tuple[Block, ...]:
 STEP = Panel(
     key="steps",
     title="How did training go, step by step?",
-    caption="Of each the seed that diverged, or its first. A cross in a trial's own colour is where it diverged.",
+    caption="Of each the seed that diverged, or its first. A cross in a trial's own colour is where it diverged; a "
+    "gap is a zero, which a logarithmic axis has no place for, or a number that was not finite.",
     rows=step_rows,
     blocks=partial(_blocks, x="steps trained"),
 )

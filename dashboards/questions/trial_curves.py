@@ -11,7 +11,7 @@ from dashboards.blocks import Empty
 from dashboards.data.trial import TrialView
 from dashboards.figures.curves import Curve
 from dashboards.figures.downsampling import polyline
-from dashboards.figures.series import Series, series
+from dashboards.figures.series import GAPS, Series, series
 from dashboards.questions.panel import Panel
 from detector.telemetry import STRIDES
 from evolve.storage.schema import TERMS
@@ -119,7 +119,7 @@ LOSS = Panel(
     key="losses",
     title="Loss by step",
     caption="Each term on the training batches, by the scale it was predicted at, and on the validation images "
-    "after each epoch. A cross marks a number that was not finite.",
+    f"after each epoch. A cross marks a number that was not finite. {GAPS}",
     rows=loss_rows,
     blocks=series,
 )
@@ -127,7 +127,7 @@ LOSS = Panel(
 SCHEDULE = Panel(
     key="schedule",
     title="Learning rate and momentum as applied",
-    caption="What the optimizer was given, warm-up included.",
+    caption=f"What the optimizer was given, warm-up included. {GAPS}",
     rows=schedule_rows,
     blocks=series,
 )
@@ -136,7 +136,8 @@ HEALTH = Panel(
     key="health",
     title="Signs of trouble",
     caption="A single step that moves the weights by more than a fifth of themselves came before most divergences "
-    "seen so far. Where `critical` was asked for: at 1 and below, an update raises the loss of its own batch.",
+    "seen so far. Where `critical` was asked for: at 1 and below, an update raises the loss of its own batch. A "
+    f"cross marks a number that was not finite. {GAPS}",
     rows=health_rows,
     blocks=series,
 )
