@@ -29,7 +29,9 @@ def headline(done: Validated) -> Tiles:
     return Tiles(
         (
             Tile(label="mAP50", value=score(overall.map50), detail=f"suppression at IoU {done.nms_iou:g}"),
-            Tile(label=SCORES["map50_95"], value=score(overall.map50_95)),
+            Tile(
+                label=SCORES["map50_95"], value=score(overall.map50_95), detail=f"suppression at IoU {done.nms_iou:g}"
+            ),
             Tile(label="best F1", value=score(best.f1), detail=at),
             Tile(label="precision there", value=score(best.precision), detail=shown),
             Tile(label="recall there", value=score(best.recall), detail=f"{done.found.objects:,} objects"),
@@ -37,14 +39,26 @@ def headline(done: Validated) -> Tiles:
     )
 
 
-def by_class(done: Validated) -> tuple[Table, Table]:
-    """Scores of each class, and of each size."""
-    return _scores("class", done.by_class(), name="classes"), _scores("size", done.by_size(), name="sizes")
+def by_class(done: Validated) -> tuple[Prose, Table, Table]:
+    """Scores of each class, and of each size, and where these are measured."""
+    where = Prose(
+        "Precision and recall of each row are at its own best F1 (a size over several classes: at each class's own), "
+        f"so that all parts may have a higher recall than the whole has. Suppression at IoU {done.nms_iou:g}."
+    )
+    return where, _scores("class", done.by_class(), name="classes"), _scores("size", done.by_size(), name="sizes")
 
 
 def _scores(title: str, rows: Mapping[str, Mapping[str, float]], *, name: str) -> Table:
     # Of one class or size there is no mean over them.
-    numbers = (Column(title=shown.removeprefix("m"), kind="number", digits=3) for shown in SCORES.values())
+    numbers = (
+        Column(
+            title=shown.removeprefix("m"),
+            kind="number",
+            unit="at own best F1" if metric in ("precision", "recall") else "",
+            digits=3,
+        )
+        for metric, shown in SCORES.items()
+    )
     columns = (Column(title=title), Column(title="objects", kind="number", digits=0), *numbers)
     cells: list[tuple[Cell, ...]] = [
         (key, row["objects"], *(row[metric] for metric in SCORES)) for key, row in rows.items()
@@ -105,9 +119,12 @@ def draw_curves(done: Validated) -> tuple[go.Figure | Prose, ...]:
     for figure in figures[:-1]:
         figure.update_layout(xaxis=_unit_axis("score"), yaxis={"range": [-0.02, 1.02]})
     left_out = sum(part.objects > 0 for part in done.found.scores.classes) - len(_most_frequent(done))
+    where = Prose(
+        f"Suppression at IoU {done.nms_iou:g}, as of mAP; the best F1 above is the highest over all overlaps as well."
+    )
     if not left_out:
-        return figures
-    return (*figures, Prose(f"The {MOST_CLASSES} classes with most objects are drawn; {left_out} more are not."))
+        return (*figures, where)
+    return (*figures, where, Prose(f"The {MOST_CLASSES} classes with most objects are drawn; {left_out} more are not."))
 
 
 def draw_sweep(done: Validated) -> go.Figure:

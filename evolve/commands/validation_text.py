@@ -26,6 +26,7 @@ def validation_text(done: Validated) -> str:
             "",
             *_table([("", "objects", "precision", "recall", "map50", "map50_95"), *map(_row, parts.items())]),
             "small, medium, large: areas below 32 x 32, up to 96 x 96, and above, in pixels of the images",
+            "precision and recall: of each row at its own best F1, so parts may all have a higher recall",
             "",
             f"best F1 {_point(found.best)}",
             *_sweep(found.sweep),

@@ -108,6 +108,20 @@ def test_val_writes_a_page_that_needs_nothing_else_and_escapes_names(weights: Pa
     assert not re.search(r'(src|href)="(?!#|data:)', text.split("<script", 1)[0])
 
 
+def test_it_is_said_at_which_score_and_suppression_each_number_is() -> None:
+    done = measured(("cat", "dog"))
+
+    note, *tables = validated.CLASS.draw(done)
+    tiles = {tile.label: tile.detail for tile in validated.headline(done).tiles}
+
+    assert note.text.startswith("Precision and recall of each row are at its own best F1")
+    assert note.text.endswith("Suppression at IoU 0.45.")
+    assert all("precision, at own best F1" in [column.heading for column in table.columns] for table in tables)
+    assert tiles["mAP50"] == tiles[validated.SCORES["map50_95"]] == "suppression at IoU 0.45"
+    assert tiles["best F1"] == "score 0.5, suppression at IoU 0.6"
+    assert validated.CURVE.draw(done)[-1].text.startswith("Suppression at IoU 0.45")
+
+
 def test_class_names_are_text_on_the_page(tmp_path: Path) -> None:
     from dashboards.validation_page import write_validation
 

@@ -114,6 +114,8 @@ def test_people_read_the_scores_the_best_point_and_what_to_do_with_it(val: Val) 
     heads = [line.split()[0] for line in lines if line]
     assert {"val", "all", "class", "small", "medium", "large", "best", "confusion", "next"} <= set(heads)
     assert " --score 0." in lines[-1]
+    assert lines[0].endswith("(suppression at IoU 0.45)")
+    assert "precision and recall: of each row at its own best F1, so parts may all have a higher recall" in lines
 
 
 def test_another_overlap_of_suppression_gives_other_scores_and_is_swept(val: Val) -> None:
