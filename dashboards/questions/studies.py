@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import isfinite
 
 from dashboards.blocks import Cell, Column, Empty, Table, Tile, Tiles
@@ -30,41 +29,40 @@ def total_rows(view: Overview) -> Tiles | Empty:
 
 
 def rows(view: Overview) -> Table | Empty:
-    """A row for each study: counts by outcome, the best value, progress, time left."""
+    """A row for each study: the best value, progress, time left, counts by outcome."""
     if not view.studies:
         return NO_STUDIES
-    present = [verdict for verdict in VERDICTS if any(verdict in study.verdicts for study in view.studies)]
     columns = (
         Column(title="study"),
-        Column(title="model"),
-        Column(title="data"),
         Column(title="best fitness", kind="number", digits=3),
-        Column(title="over seeds"),
+        Column(title="over seeds", is_long=True),
         Column(title="progress", kind="place"),
         Column(title="trials"),
         Column(title="time left"),
-        *(Column(title=verdict, kind="number", digits=0) for verdict in present),
-        Column(title="last heard of"),
+        Column(title="outcomes", is_long=True),
+        Column(title="last heard of", is_long=True),
+        Column(title="model"),
+        Column(title="data"),
     )
-    rows = tuple(_row(study, present) for study in view.studies)
+    rows = tuple(map(_row, view.studies))
     return Table(name="studies", columns=columns, rows=rows, links_to="study")
 
 
-def _row(study: StudySummary, verdicts: Sequence[str]) -> tuple[Cell, ...]:
+def _row(study: StudySummary) -> tuple[Cell, ...]:
     planned = f" of {study.num_planned:,}" if study.num_planned else ""
     share = min(study.num_ended / study.num_planned, 1.0) if study.num_planned else ""
     left = formatting.duration(study.seconds_left) if isfinite(study.seconds_left) else ""
     return (
         study.name,
-        study.model,
-        study.data,
         study.best,
         study.spread,
         share,
         f"{study.num_ended:,}{planned}",
         left or ("running" if study.is_running else "finished" if share == 1 else "stopped"),
-        *(study.verdicts.get(verdict, 0) for verdict in verdicts),
+        ", ".join(f"{count:,} {verdict}" for verdict in VERDICTS if (count := study.verdicts.get(verdict, 0))),
         formatting.moment(study.last_seen),
+        study.model,
+        study.data,
     )
 
 

@@ -12,7 +12,7 @@ from dashboards.data.filters import restricted
 from dashboards.data.overview import load_overview
 from dashboards.data.study_loading import load
 from dashboards.data.trial_sets import VERDICTS
-from dashboards.questions import headline, seeds, trials
+from dashboards.questions import headline, seeds, studies, trials
 from evolve.storage import schema
 from tests.dashboards.examples import MIXED, change, of_kind
 from tests.synthetic import SPACE, Plan, add_study
@@ -111,3 +111,13 @@ def test_the_best_fitness_stands_beside_its_interval_or_that_it_is_of_one_seed(o
 
     assert details["three"].endswith("(95 %, 3 seeds)") and details["one"].endswith(", one seed")
     assert details["three"].partition(", ")[2] == listed["three"] and listed["one"] == "one seed"
+
+
+def test_a_studys_outcomes_are_one_cell_however_many_there_are(own_engine):
+    add_study(own_engine, Plan(num_trials=4, verdicts=["diverged", "converged", "pruned", "converged"]))
+
+    table = studies.rows(load_overview(own_engine, 0.0))
+
+    row = dict(zip((column.title for column in table.columns), table.rows[0], strict=True))
+    assert row["outcomes"] == "2 converged, 1 diverged, 1 pruned"
+    assert not {*VERDICTS} & {*row}
