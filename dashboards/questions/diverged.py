@@ -27,9 +27,9 @@ def diverged_table(view: StudyView) -> Table | Empty:
         return none_diverged(view)
     columns = (
         Column(title="trial", kind="number", digits=0),
-        Column(title="what happened", is_long=True),
         Column(title="likely cause", is_long=True),
         Column(title="what to change", is_long=True),
+        Column(title="what happened", is_long=True),
         *setting_columns(view),
         Column(title="step", kind="number", digits=0),
         Column(title="epoch", kind="number", digits=0),
@@ -47,7 +47,7 @@ def diverged_table(view: StudyView) -> Table | Empty:
         # What a column of its own says is not said again.
         message = str(diagnosis.get("summary") or reason).partition("; cause: ")[0]
         rows.append(
-            (int(number), message, causes, change, *setting_cells(view, int(number)), *_diagnosis_cells(diagnosis))
+            (int(number), causes, change, message, *setting_cells(view, int(number)), *_diagnosis_cells(diagnosis))
         )
     return Table(name="diverged", columns=columns, rows=tuple(rows), is_sortable=True, links_to="trial")
 

@@ -17,7 +17,7 @@ def test_what_is_read_first_stands_before_the_hyperparameters(mixed):
     of_diverged = [column.title for column in diverged.diverged_table(mixed).columns]
 
     assert of_trials.index("reason") < of_trials.index("lr0")
-    assert of_diverged[:2] == ["trial", "what happened"]
+    assert of_diverged[:4] == ["trial", "likely cause", "what to change", "what happened"]
 
 
 def test_the_table_of_trials_has_all_parameters_and_the_last_line_of_a_traceback(mixed):
