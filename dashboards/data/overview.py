@@ -14,7 +14,7 @@ from dashboards.data.frames import read_json
 from dashboards.data.study_loading import VERDICT_OF_STATE, check_tables
 from dashboards.data.trial_sets import TRAINED
 from evolve.analysis import spread_text
-from evolve.storage.sqlite import without_password
+from evolve.storage.sqlite import without_secrets
 from evolve.study.arms import ALL_TRIALS, compared_trials
 
 ALIVE_SECONDS = 90  # a runner says much more often that it lives
@@ -68,10 +68,10 @@ class StudySummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """All studies, those that run first, then the latest."""
+    """All studies, those that run first, then the latest, and the URL of their database without a password."""
 
     studies: tuple[StudySummary, ...]
-    where: str
+    storage: str
 
 
 def load_overview(engine: Engine, now: float) -> Overview:
@@ -97,7 +97,7 @@ def load_overview(engine: Engine, now: float) -> Overview:
     seeds = {study_id: trials[min(trials)] for study_id, trials in by_seed.items()}
     found = [_summary(row, groups.get(row.study_id, []), seeds.get(row.study_id, []), now) for row in rows]
     ordered = sorted(found, key=lambda study: (not study.is_running, -_or_zero(study.last_seen), study.name))
-    return Overview(studies=tuple(ordered), where=without_password(engine.url))
+    return Overview(studies=tuple(ordered), storage=without_secrets(engine.url))
 
 
 def is_alive(heartbeat: float | None, now: float) -> bool:

@@ -15,6 +15,7 @@ from dashboards.data.trial_sets import best_numbers, numbered
 from evolve import formatting
 from evolve.confirmed import NO_STANDING, Standing
 from evolve.storage.time_spent import NOTHING, TimeSpent
+from evolve.storage.typed import DEFAULT_STORAGE, as_typed
 from evolve.study.arms import compared_trials
 
 TRIAL_COLUMNS = {
@@ -70,16 +71,23 @@ class StudyFacts:
         config: Configuration of the study as it was resolved; empty where evolve did not make it.
         data_summary: Counts of images, boxes and classes by split.
         created: When the study was made, in seconds since 1970; NaN if unknown.
+        storage: URL of the database that has the study, without a password.
     """
 
     name: str
     config: Mapping[str, Any] = field(default_factory=dict)
     data_summary: Mapping[str, Any] = field(default_factory=dict)
     created: float = float("nan")
+    storage: str = DEFAULT_STORAGE
 
     def text(self, key: str) -> str:
         """The value of a key of the configuration as a person would write it; empty if there is none."""
         return formatting.as_text(self.config.get(key))
+
+    def as_typed(self, command: str) -> str:
+        """A command about the study as it is typed."""
+        # Whoever reads a page has another shell than its writer, whose environment may name the database.
+        return as_typed(command, self.storage)
 
     @property
     def seeds(self) -> tuple[object, ...]:

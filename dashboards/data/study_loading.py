@@ -21,7 +21,7 @@ from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
 from evolve.storage.confirmations import standing_from
 from evolve.storage.optuna_tables import STUDIES, TRIALS
-from evolve.storage.sqlite import without_password
+from evolve.storage.sqlite import without_password, without_secrets
 from evolve.storage.time_spent import time_spent
 from evolve.study.arms import compared_trials
 
@@ -56,6 +56,7 @@ def load(engine: Engine, study_name: str) -> StudyView:
             config=read_json(study.config),
             data_summary=read_json(study.data_summary),
             created=study.created,
+            storage=without_secrets(engine.url),
         )
         return StudyView(
             facts=facts,

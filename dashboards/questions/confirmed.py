@@ -21,10 +21,11 @@ def rows(view: StudyView) -> Confirmation | Empty:
         return found
     if not view.standing.text:
         return Empty("No trial has run to its end yet that was chosen among others, so there is nothing to confirm.")
-    again = f" `{command}`" if (command := view.standing.command) else " `evolve confirm`"
+    command = view.standing.command
+    again = view.facts.as_typed(command) if command else "evolve confirm"
     return Empty(
-        f"The best of the study is {view.standing.said}. The best of many trials is partly the luckiest:{again} trains "
-        "the best of them again, with seeds that the study has not used, beside the defaults."
+        f"The best of the study is {view.standing.said}. The best of many trials is partly the luckiest: `{again}` "
+        "trains the best of them again, with seeds that the study has not used, beside the defaults."
     )
 
 

@@ -16,7 +16,7 @@ def rows(view: StudyView) -> tuple[Prose, Table] | Prose | Empty:
         return none_diverged(view)
     cures = view.measured.frame("cures")
     if cures.empty:
-        again = f"evolve cure {view.facts.name}"
+        again = view.facts.as_typed(f"evolve cure {view.facts.name}")
         return Prose(f"No remedy has been tried. `{again}` trains each diverged trial again with its own.")
     share = share_text(*cured_share(cures["verdict"]))
     columns = (

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dashboards.blocks import Column, Empty, Prose, Table
 from dashboards.data.searched import search_of
-from dashboards.data.study import StudyView
+from dashboards.data.study import StudyFacts, StudyView
 from dashboards.questions.panel import Block, Panel
 from evolve.findings import RULES, findings_of
 from evolve.findings.search import Finding
 from evolve.formatting import counted
 
-Found = tuple[str, int, tuple[Finding, ...]]  # of the study of that name, of so many trials
+Found = tuple[StudyFacts, int, tuple[Finding, ...]]  # of that study, of so many trials
 
 
 def rows(view: StudyView) -> Found | Empty:
@@ -20,11 +20,11 @@ def rows(view: StudyView) -> Found | Empty:
         return search
     if not search.trained and not search.diverged:
         return Empty("No trial has ended yet, so there is nothing to find.")
-    return search.study.name, len(search.trained) + len(search.diverged), findings_of(search)
+    return view.facts, len(search.trained) + len(search.diverged), findings_of(search)
 
 
 def _blocks(data: Found) -> tuple[Block, ...]:
-    study, count, found = data
+    facts, count, found = data
     if not found:
         said = f"None of {len(RULES)} rules has anything to say about the {counted(count, 'trial')}"
         return (Prose(f"{said} that trained through or diverged."),)
@@ -33,16 +33,15 @@ def _blocks(data: Found) -> tuple[Block, ...]:
         Column(title="what was found", is_long=True),
         Column(title="what to do next", is_long=True),
     )
-    lines = tuple((finding.key, finding.text, finding.next_command(study)) for finding in found)
+    lines = tuple((finding.key, finding.text, facts.as_typed(finding.next_command(facts.name))) for finding in found)
     return (Table(name="findings", columns=columns, rows=lines),)
 
 
 PANEL = Panel(
     key="findings",
     title="What should be known of the search, and what to do next?",
-    caption="Rules over all trials, silent where they cannot be sure. Each command can be typed as it stands, with "
-    "`--storage` where the database is not runs/evolve.db; `evolve follow` writes the study that follows a finding to "
-    "a file.",
+    caption="Rules over all trials, silent where they cannot be sure. Each command can be typed as it stands; "
+    "`evolve follow` writes the study that follows a finding to a file.",
     rows=rows,
     blocks=_blocks,
 )

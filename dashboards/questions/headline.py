@@ -119,7 +119,8 @@ def _standing(view: StudyView, number: int) -> str:
     if standing.confirmation is not None and standing.best is not None and standing.best.trial != number:
         seeds = formatting.counted(len(standing.confirmation.seeds), "fresh seed")
         return f" With {seeds} the best is another: {standing.best.name}, with {standing.best.text}."
-    luck = f"; `{standing.command}` tells whether it was luck" if standing.command else ""
+    command = view.facts.as_typed(standing.command) if standing.command else ""
+    luck = f"; `{command}` tells whether it was luck" if command else ""
     return f" It is {standing.said}{luck}." if standing.said else ""
 
 

@@ -9,14 +9,13 @@ from dashboards.data.overview import Overview, StudySummary
 from dashboards.data.trial_sets import VERDICTS
 from dashboards.questions.panel import Panel
 from evolve import formatting
-
-NO_STUDIES = Empty("No study is stored here yet. Start one with `evolve run --study lr_sweep`; it appears by itself.")
+from evolve.storage.typed import as_typed
 
 
 def total_rows(view: Overview) -> Tiles | Empty:
     """All studies together."""
     if not view.studies:
-        return NO_STUDIES
+        return _no_studies(view)
     running = sum(study.is_running for study in view.studies)
     trials = sum(study.num_trials for study in view.studies)
     return Tiles(
@@ -31,7 +30,7 @@ def total_rows(view: Overview) -> Tiles | Empty:
 def rows(view: Overview) -> Table | Empty:
     """A row for each study: the best value, progress, time left, counts by outcome."""
     if not view.studies:
-        return NO_STUDIES
+        return _no_studies(view)
     columns = (
         Column(title="study"),
         Column(title="best fitness", kind="number", digits=3),
@@ -46,6 +45,11 @@ def rows(view: Overview) -> Table | Empty:
     )
     rows = tuple(map(_row, view.studies))
     return Table(name="studies", columns=columns, rows=rows, links_to="study")
+
+
+def _no_studies(view: Overview) -> Empty:
+    first = as_typed("evolve run --study lr_sweep", view.storage)
+    return Empty(f"No study is stored here yet. Start one with `{first}`; it appears by itself.")
 
 
 def _row(study: StudySummary) -> tuple[Cell, ...]:

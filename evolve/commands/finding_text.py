@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from evolve.commands.output import place_of
+from evolve.commands.output import typed_for
 
 if TYPE_CHECKING:  # the rules load statistics
     from evolve.findings import Finding
@@ -19,7 +19,7 @@ def finding_lines(found: Sequence[Finding], study: str, storage: str) -> str:
         study: Name of the study they are of.
         storage: URL of the database that has the study.
     """
-    then = [" ".join([finding.next_command(study), *place_of(storage)]) for finding in found]
+    then = [typed_for(finding.next_command(study), storage) for finding in found]
     lines = [
         (f"found   {finding.key}: {finding.text}", f"  try   {command}")
         for finding, command in zip(found, then, strict=True)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from detector.written_numbers import MAX_CHARACTERS, is_whole
+from evolve.storage.typed import DEFAULT_STORAGE as DEFAULT_STORAGE
 
 
 def whole(text: str) -> int:
@@ -28,7 +29,6 @@ def at_least_one(text: str) -> int:
     return number
 
 
-DEFAULT_STORAGE = "sqlite:///runs/evolve.db"
 RUNS = Path("runs")
 
 DATA_HELP = "digits-1, digits-3, digits-10, or a folder or file of YOLO, Pascal VOC, COCO, or lists with boxes."

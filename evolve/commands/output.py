@@ -15,6 +15,7 @@ import typer
 
 from evolve.commands.options import DEFAULT_STORAGE
 from evolve.errors import EvolveError
+from evolve.storage.typed import as_typed
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -148,18 +149,17 @@ def say_next(command: str | Sequence[str], *, as_json: bool, storage: str = DEFA
     """
     if not as_json:
         words = command if isinstance(command, str) else shlex.join(command)
-        typer.echo(" ".join(["next   ", words, *place_of(storage)]))
+        typer.echo(f"next    {typed_for(words, storage)}")
 
 
-def place_of(storage: str) -> list[str]:
-    """The option by which another command finds a database; nothing where it finds it without, as typed words."""
-    is_known = storage in (DEFAULT_STORAGE, os.environ.get("EVOLVE_STORAGE"))
-    return [] if is_known else ["--storage", shlex.quote(storage)]
+def typed_for(command: str, storage: str) -> str:
+    """A command as it is typed for a database in the shell of this one, whose environment may name the database."""
+    return as_typed(command, storage, known=(DEFAULT_STORAGE, os.environ.get("EVOLVE_STORAGE", DEFAULT_STORAGE)))
 
 
 def standing_text(standing: Standing, storage: str) -> str:
     """How far the best of a study can be trusted, and the command that tells more as it is typed for a database."""
-    return " ".join([standing.text, *(place_of(storage) if standing.command else [])])
+    return typed_for(standing.text, storage) if standing.command else standing.text
 
 
 def watched(items: Iterable[Item], what: str, count: int) -> Iterator[Item]:

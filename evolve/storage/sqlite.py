@@ -22,6 +22,7 @@ from evolve.errors import StorageError
 BUSY_SECONDS = 5
 # A backup or a copy is over in minutes; whoever holds a database for longer has forgotten it.
 LOCKED_SECONDS = 600.0
+_HIDDEN_KEY = "(?:password|passwd|pwd)"  # how a key of a URL's query ends that is a password to some driver
 
 
 class Patience:
@@ -120,8 +121,21 @@ def without_password(url: str | URL) -> str:
     """A database for messages: its URL without passwords, also one that is not quite a URL."""
     text = url if isinstance(url, str) else url.render_as_string(hide_password=False)
     # Drivers take them in the query, too: sqlalchemy's own rendering shows those. First, since one may hold an @.
-    text = re.sub(r"([?&][^=&]*(?:password|passwd|pwd)=)[^&]*", r"\1***", text, flags=re.IGNORECASE)
+    text = re.sub(rf"([?&][^=&]*{_HIDDEN_KEY}=)[^&]*", r"\1***", text, flags=re.IGNORECASE)
     return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", text)
+
+
+def without_secrets(url: URL) -> str:
+    """A database for commands that others may read: its URL without a password, which drivers take from elsewhere.
+
+    PostgreSQL's reads ~/.pgpass, so that the command may work as it stands.
+
+    Args:
+        url: URL of the database, as its engine has it.
+    """
+    bare = URL.create(url.drivername, url.username, None, url.host, url.port, url.database, url.query)
+    secrets = [key for key in url.query if re.search(f"{_HIDDEN_KEY}$", key, re.IGNORECASE)]
+    return bare.difference_update_query(secrets).render_as_string(hide_password=False)
 
 
 def connect_arguments(url: str, patience: Patience | None = None) -> dict[str, Any]:

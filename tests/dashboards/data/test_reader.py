@@ -115,7 +115,9 @@ def test_a_file_that_comes_later_is_found_then_and_never_made_by_reading(tmp_pat
     with pytest.raises(UnavailableError, match="does not exist yet"):
         reader.version(PageState())
     assert not path.exists()
-    add_study(new_engine(path), Plan(num_trials=2))
+    engine = new_engine(path)
+    assert "evolve run --study lr_sweep --storage sqlite:" in drawn(reader, PageState())
+    add_study(engine, Plan(num_trials=2))
     assert "digits-lr" in drawn(reader, PageState())
 
 

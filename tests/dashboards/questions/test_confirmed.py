@@ -53,8 +53,10 @@ def test_a_study_that_nobody_has_confirmed_says_so_with_the_command_that_does(hu
     view = load(hunt, "hunt")
     (empty,) = confirmed.PANEL.draw(view)
 
-    assert isinstance(empty, Empty) and "evolve confirm hunt" in empty.text
-    assert any("It is not confirmed: found once among" in text.text for text in of_kind(headline.rows(view), Prose))
+    command = f"`evolve confirm hunt --storage {hunt.url}`"
+    assert isinstance(empty, Empty) and command in empty.text
+    said = " ".join(text.text for text in of_kind(headline.rows(view), Prose))
+    assert "It is not confirmed: found once among" in said and f"; {command} tells" in said
 
 
 def test_a_confirmation_says_that_its_baseline_is_the_defaults(hunt: Engine) -> None:

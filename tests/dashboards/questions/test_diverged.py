@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from sqlalchemy import select
 
-from dashboards.blocks import Empty
+from dashboards.blocks import Empty, Prose
 from dashboards.data.study_loading import load
-from dashboards.questions import approaches, diverged
+from dashboards.questions import approaches, cured, diverged
 from evolve.storage import schema
 from tests.dashboards.examples import change
 from tests.synthetic import Plan, add_study
@@ -75,3 +75,9 @@ def test_where_no_term_broke_the_whole_loss_is_shown(own_engine, text):
     change(own_engine, schema.trial, schema.trial.c.number == 0, diagnosis=text)
 
     assert approaches.rows(load(own_engine, "digits-lr"))[0].traces[-1].name == "loss, all terms"
+
+
+def test_the_command_that_tries_remedies_finds_the_database_of_the_page(engine):
+    found = cured.rows(load(engine, "many"))
+
+    assert isinstance(found, Prose) and f"`evolve cure many --storage {engine.url}`" in found.text

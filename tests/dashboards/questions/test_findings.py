@@ -22,7 +22,8 @@ def test_findings_stand_in_a_table_with_commands(own_engine: Engine) -> None:
     (table,) = findings.PANEL.draw(view)
 
     assert isinstance(table, Table)
-    assert ("edge-lr0", "evolve follow digits-lr edge-lr0") in [(row[0], row[2]) for row in table.rows]
+    command = f"evolve follow digits-lr edge-lr0 --storage {own_engine.url}"
+    assert ("edge-lr0", command) in [(row[0], row[2]) for row in table.rows]
     # On one page the name is the table's id.
     assert table.name not in [block.name for block in data_check.PANEL.draw(view) if isinstance(block, Table)]
 

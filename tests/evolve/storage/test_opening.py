@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
 from typer.testing import CliRunner
 
 from evolve.cli import app
@@ -18,7 +19,7 @@ from evolve.storage.database import Storage
 from evolve.storage.notes import add_note
 from evolve.storage.opening import open_engine
 from evolve.storage.removal import removable
-from evolve.storage.sqlite import sqlite_file, without_password
+from evolve.storage.sqlite import sqlite_file, without_password, without_secrets
 from evolve.storage.trial_rows import trial_rows
 from tests.synthetic import Plan, add_study, new_engine
 
@@ -164,6 +165,21 @@ def test_a_password_in_the_query_of_an_engine_is_in_no_message(asks: Callable[[E
     with pytest.raises(StorageError, match=r"password=\*\*\*") as raised:
         asks(engine)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql+psycopg://me:secret@host/x", "postgresql+psycopg://me@host/x"),
+        (
+            "postgresql+psycopg://me@host/x?password=secret&sslmode=require",
+            "postgresql+psycopg://me@host/x?sslmode=require",
+        ),
+        ("sqlite:///runs/evolve.db", "sqlite:///runs/evolve.db"),
+    ],
+)
+def test_a_command_on_a_page_names_a_database_without_its_password(url: str, shown: str) -> None:
+    assert without_secrets(make_url(url)) == shown
 
 
 COMMANDS = (
