@@ -41,6 +41,9 @@ class Series:
 # Okabe and Ito's colours in the order in which neighbours differ most; a second round is dashed.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("solid", "dash", "dot")
+# Of as many as have no common divisor, so that arms with the same dashes have another symbol.
+ARM_DASHES = (*DASHES, "dashdot", "longdash")
+ARM_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "star")
 GAPS = "A gap without a cross is a zero, which a logarithmic axis has no place for."
 EARLY = 0.1  # of the longest curve: one that diverged before would be a line straight up
 LOWER_EDGE = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
@@ -87,9 +90,22 @@ def _x_axis(data: Series, shown: list[Curve]) -> dict[str, Any]:
     return theme.integer_axis(longest)
 
 
-def arm_style(slot: int) -> tuple[str, str]:
-    """Colour and dash of an arm of a comparison, by its place; the first is the baseline, which is grey."""
-    return curve_style(slot - 1) if slot else (theme.NEUTRAL, "solid")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmStyle:
+    """How an arm looks: a colour, and Plotly's names of its dashes and of the symbol of its points."""
+
+    color: str
+    dash: str
+    symbol: str
+
+
+def arm_style(slot: int) -> ArmStyle:
+    """Look of an arm of a comparison, by its place; the first is the baseline, a solid line in grey."""
+    return ArmStyle(
+        color=curve_style(slot - 1)[0] if slot else theme.NEUTRAL,
+        dash=ARM_DASHES[slot % len(ARM_DASHES)],
+        symbol=ARM_SYMBOLS[slot % len(ARM_SYMBOLS)],
+    )
 
 
 def curve_style(slot: int) -> tuple[str, str]:

@@ -84,17 +84,17 @@ def draw(data: ArmCurves) -> go.Figure:
 
 
 def _add(figure: go.Figure, curve: ArmCurve, arm: str, slot: int, *, has_band: bool) -> None:
-    (color, dash), name, points = arm_style(slot), theme.label(arm), curve.points
+    style, name, points = arm_style(slot), theme.label(arm), curve.points
     edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "legendgroup": name, "showlegend": False}
     if has_band:
         figure.add_scatter(x=points["epoch"], y=points["low"], **edge)
-        figure.add_scatter(x=points["epoch"], y=points["high"], fill="tonexty", fillcolor=_faint(color), **edge)
+        figure.add_scatter(x=points["epoch"], y=points["high"], fill="tonexty", fillcolor=_faint(style.color), **edge)
     figure.add_scatter(
         x=points["epoch"],
         y=points["mean"],
         mode="lines+markers",
-        line={"color": color, "width": 2.2, "dash": dash},
-        marker={"color": color, "size": 5},
+        line={"color": style.color, "width": 2.2, "dash": style.dash},
+        marker={"color": style.color, "size": 6, "symbol": style.symbol},
         name=name,
         legendgroup=name,
         text=[counted(int(runs), "run") for runs in points["runs"]],

@@ -78,17 +78,18 @@ def _draw(data: Tuned) -> go.Figure:
     figure.update_layout(xaxis=theme.axis_layout(data.parameter, rows["x"]))
     mode = "markers" if data.parameter.is_categorical else "lines+markers"
     for slot, arm in enumerate(data.arms):
-        own, (color, dash) = rows[rows["arm"] == arm], arm_style(slot)
+        own, style = rows[rows["arm"] == arm], arm_style(slot)
         taken = own[(own["value"] == data.chosen.get(arm)) & own["fitness"].notna()].head(1)
-        look = {"color": color, "width": 1.6, "dash": dash}
+        look = {"color": style.color, "width": 1.6, "dash": style.dash}
         figure.add_scatter(
-            x=own["x"], y=own["fitness"], mode=mode, line=look, marker={"color": color, "size": 7},
+            x=own["x"], y=own["fitness"], mode=mode, line=look,
+            marker={"color": style.color, "size": 7, "symbol": style.symbol},
             name=theme.label(arm), legendgroup=arm, customdata=own["number"],
             hovertemplate=f"<b>{theme.label(arm)}</b>, trial %{{customdata}}<br>%{{y:.4f}}<extra></extra>",
         )  # fmt: skip
         figure.add_scatter(
             x=taken["x"], y=taken["fitness"], mode="markers", legendgroup=arm, showlegend=False, hoverinfo="skip",
-            marker={"symbol": "circle-open", "size": 15, "color": color, "line": {"width": 2}},
+            marker={"symbol": "circle-open", "size": 15, "color": style.color, "line": {"width": 2}},
         )  # fmt: skip
     return figure
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from dashboards.figures.brush import figure_rows
 from dashboards.figures.curves import Curve
-from dashboards.figures.series import Series, series
+from dashboards.figures.series import Series, arm_style, series
 
 
 def rates(*values: float) -> Series:
@@ -32,3 +32,12 @@ def test_an_axis_that_became_linear_has_a_place_for_zero() -> None:
 
     assert figure.layout.yaxis.type != "log"
     assert figure.data[0].y[0] == 0
+
+
+def test_arms_differ_by_dashes_and_by_symbols_not_by_colour_alone() -> None:
+    styles = [arm_style(slot) for slot in range(31)]
+
+    first = styles[:5]
+    assert len({style.dash for style in first}) == len({style.symbol for style in first}) == 5
+    assert len({(style.dash, style.symbol) for style in styles}) == len(styles)
+    assert "x" not in {style.symbol for style in styles}  # which marks a divergence
