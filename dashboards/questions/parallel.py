@@ -147,7 +147,8 @@ def _add_axis(figure: go.Figure, at: int, axis: Parameter) -> None:
         steps = max(len(axis.choices) - 1, 1)
         ticks = [(index / steps, str(choice)) for index, choice in enumerate(axis.choices)]
     else:
-        ticks = [(place, formatting.number(_value_at(axis, place))) for place in (0.0, 0.5, 1.0)]
+        # Four digits would run into the next axis on a telephone.
+        ticks = [(place, formatting.number(float(f"{_value_at(axis, place):.3g}"))) for place in (0.0, 0.5, 1.0)]
     for place, text in ticks:
         figure.add_annotation(
             x=at, y=place, text=theme.label(text, most=theme.MAX_TICK), showarrow=False, xanchor="left", xshift=4,

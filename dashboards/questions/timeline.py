@@ -20,8 +20,8 @@ from dashboards.figures.downsampling import joined
 from dashboards.questions.panel import Panel
 from evolve import formatting
 
-# Heights in pixels: of a trial's own row, of a row that trials share, and of all rows together.
-MAX_ROWS, ROW_PIXELS, PLACE_PIXELS, MAX_HEIGHT = 60, 8, 26, 520
+# Heights in pixels: of a trial's own row, of one with its number, of a row that trials share, of all rows together.
+MAX_ROWS, ROW_PIXELS, NUMBERED_PIXELS, PLACE_PIXELS, MAX_HEIGHT = 60, 8, 16, 26, 520
 UNITS = ((2 * 86400.0, 86400.0, "days"), (2 * 3600.0, 3600.0, "hours"), (120.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
 
 
@@ -83,8 +83,14 @@ def draw(data: Timeline) -> go.Figure:
     _, unit, name = next(found for found in UNITS if longest >= found[0])
     has_own_rows = len(data.rows) <= MAX_ROWS
     column, title = ("number", "trial") if has_own_rows else ("place", "trials at once")
-    num_rows = len(data.rows) if has_own_rows else int(data.rows["place"].max())
-    row_pixels = ROW_PIXELS if has_own_rows else min(PLACE_PIXELS, MAX_HEIGHT / num_rows)
+    last = float(data.rows[column].max())
+    axis = theme.integer_axis(last)
+    if not has_own_rows:
+        num_rows, row_pixels = int(last), min(PLACE_PIXELS, MAX_HEIGHT / last)
+    elif "dtick" in axis:  # each number is written, that of a trial which is not drawn as well
+        num_rows, row_pixels = int(last - data.rows[column].min() + 1), NUMBERED_PIXELS
+    else:
+        num_rows, row_pixels = len(data.rows), ROW_PIXELS
     height = int(min(max(130 + row_pixels * num_rows, 190), 130 + MAX_HEIGHT))
     since = f"{name} since {formatting.moment(data.first)}"
     figure = theme.new_figure(height=height, x=since, y=title, showlegend=True)
@@ -109,9 +115,8 @@ def draw(data: Timeline) -> go.Figure:
             hovertemplate=f"{theme.trial_title('%{customdata}', verdict)}<br>%{{text}}<extra></extra>",
             connectgaps=False,
         )
-    last = float(data.rows[column].max())
     rows_axis = {"autorange": "reversed"} if has_own_rows else {"range": [last + 0.6, 0.4], "showgrid": False}
-    figure.update_layout(yaxis=theme.integer_axis(last) | rows_axis)
+    figure.update_layout(yaxis=axis | rows_axis)
     return figure
 
 

@@ -90,7 +90,7 @@ def _critical(view: TrialView) -> Iterator[Series]:
     found = view.measured.frame("critical")
     if len(found):
         points = (("measured", _curve(view, found["step"], found["critical_ratio"])),)
-        yield Series(title="an update so many times larger raises its loss", curves=(), is_log=True, points=points)
+        yield Series(title="update, times larger", curves=(), is_log=True, points=points)
 
 
 def _validated(view: TrialView) -> pd.DataFrame:
@@ -136,8 +136,8 @@ HEALTH = Panel(
     key="health",
     title="Signs of trouble",
     caption="A single step that moves the weights by more than a fifth of themselves came before most divergences "
-    "seen so far. Where `critical` was asked for: at 1 and below, an update raises the loss of its own batch. A "
-    f"cross marks a number that was not finite. {GAPS}",
+    "seen so far. Where `critical` was asked for: how many times larger an update raises the loss of its own batch; "
+    f"at 1 and below it did. A cross marks a number that was not finite. {GAPS}",
     rows=health_rows,
     blocks=series,
 )

@@ -24,7 +24,17 @@ from dashboards.data.trial_sets import VERDICTS
 from dashboards.figures import theme
 from dashboards.live.delivery import as_csv
 from dashboards.panels import STUDY
-from dashboards.questions import approaches, contour, convergence, divergence_map, history, schedules, slices, timeline
+from dashboards.questions import (
+    approaches,
+    contour,
+    convergence,
+    divergence_map,
+    history,
+    parallel,
+    schedules,
+    slices,
+    timeline,
+)
 from dashboards.questions.edges import find_edges
 from evolve.outcome.signs import LARGE_BOX_LOGIT, WARNING_UPDATE
 from evolve.storage import schema
@@ -286,6 +296,24 @@ def test_many_trials_share_the_rows_of_those_that_ran_at_once(engine, mixed):
     assert many.layout.yaxis.title.text == "trials at once"
     assert {y for trace in many.data for y in trace.y if not np.isnan(y)} == {1.0}
     assert min(trace.line.width for trace in many.data) >= 10
+
+
+def test_where_each_trial_of_the_timeline_has_its_number_there_is_room_for_it(own_engine):
+    add_study(own_engine, Plan(num_trials=12, verdicts=["converged"] * 12))
+
+    figure = timeline.draw(timeline.rows(load(own_engine, "digits-lr")))
+
+    assert figure.layout.yaxis.dtick == 1
+    assert (figure.layout.height - 130) / 12 >= 14  # the rest: legend, ticks and title
+
+
+def test_labels_of_lines_over_hyperparameters_have_three_digits_at_most(own_engine):
+    add_study(own_engine, Plan(num_trials=6, verdicts=["converged"] * 6))
+
+    figure = parallel.draw(parallel.rows(load(own_engine, "digits-lr")))
+
+    numbers = [note.text for note in figure.layout.annotations if note.text.replace(".", "").isdigit()]
+    assert len(numbers) > 6 and {len(text.replace(".", "").strip("0")) for text in numbers} <= {0, 1, 2, 3}
 
 
 @pytest.mark.parametrize("name", ["mixed", "hostile", "many"])
