@@ -81,10 +81,17 @@ class Empty:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disclosure:
-    """Long text behind one line, as written: a traceback, a list of versions."""
+    """Long text behind one line, as written: a traceback, a list of versions.
+
+    Attributes:
+        summary: Line that the text stands behind.
+        text: The text.
+        is_open: Whether the text is seen at once, and can be folded away.
+    """
 
     summary: str
     text: str
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

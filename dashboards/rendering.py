@@ -83,7 +83,9 @@ def _node(block: Block, index: int) -> Node:
         case Empty(text):
             return element("p", *text_nodes(text), class_="empty")
         case Disclosure():
-            return element("details", element("summary", block.summary), element("pre", block.text))
+            # Any value opens it in HTML; on a live page an empty one does not.
+            is_open = {"open": "open"} if block.is_open else {}
+            return element("details", element("summary", block.summary), element("pre", block.text), **is_open)
         case Tiles(tiles):
             shown = [
                 (element("dt", tile.label), element("dd", tile.value), element("dd", tile.detail)) for tile in tiles

@@ -87,7 +87,7 @@ def environment_rows(view: TrialView) -> Table | Empty:
 
 
 def reproduction_rows(view: TrialView) -> tuple[Prose, Disclosure] | Empty:
-    """A shell command that writes the trial's hyp file and trains with it."""
+    """A shell script that writes the trial's hyp file and trains with it."""
     config, study = view.study.facts.config, study_of(view.study)
     if study is None:
         return Empty(UNREADABLE if config else NOT_OURS)
@@ -101,9 +101,13 @@ def reproduction_rows(view: TrialView) -> tuple[Prose, Disclosure] | Empty:
     text += dump({"training": training_of({**config, **plan_of_trial(config, view.study.params_of(view.number))})})
     seeds = ",".join(str(seed) for seed in study.seeds_of(view.number))
     command = f"evolve train --hyp {shlex.quote(stem + '.yaml')} --seeds {seeds}"
-    note = Prose("Paste this into a shell where `evolve` is installed. The seeds are those of the trial.")
+    note = Prose(
+        "Paste all of this script into a shell where `evolve` is installed: its last line trains with the file that "
+        "the lines above it write. The seeds are those of the trial."
+    )
     script = f"cat > {stem}.yaml <<'END_OF_HYP'\n{text}END_OF_HYP\n{command}\n"
-    return note, Disclosure(summary=command, text=script)
+    summary = f"the script: writes {stem}.yaml, then trains with it"
+    return note, Disclosure(summary=summary, text=script, is_open=True)
 
 
 def _planned_seeds(view: TrialView) -> tuple[int, ...]:

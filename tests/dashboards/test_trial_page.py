@@ -18,6 +18,7 @@ from dashboards.live.app import page_of
 from dashboards.live.callbacks import panel_content
 from dashboards.live.context import PanelContext
 from dashboards.questions import trial_files, trial_outcome
+from dashboards.rendering import Element, panel_body
 from dashboards.state import PageState
 from evolve.outcome.forensics import Diagnosis
 from evolve.storage import schema
@@ -79,8 +80,8 @@ def trained_again(engine: Engine, number: int = 0) -> tuple[str, HypFile]:
     """The command that trains a trial again, and the file that it is given."""
     found = trial_files.reproduction_rows(view_of(engine, number))
     assert not isinstance(found, Empty)
-    text = found[1].text.split("END_OF_HYP'\n")[1].split("END_OF_HYP\n")[0]
-    return found[1].summary, parse_hyp(text, "shown")
+    text, command = found[1].text.split("END_OF_HYP'\n")[1].split("END_OF_HYP\n")
+    return command.strip(), parse_hyp(text, "shown")
 
 
 def sentences_of(found: Any) -> str:
@@ -295,6 +296,17 @@ def test_a_trial_is_trained_again_with_its_own_seeds_which_are_not_those_of_ever
     found = [trained_again(engine, number)[0].partition("--seeds ")[2] for number in (0, 3)]
 
     assert found == ["0,1,2,3,4,5", "6,7,8,9"]
+
+
+def test_what_trains_a_trial_again_is_seen_whole_and_no_part_of_it_looks_like_the_command(engine: Engine) -> None:
+    add_study(engine, Plan(num_trials=1, verdicts=["converged"]))
+
+    found = trial_files.reproduction_rows(view_of(engine))
+
+    assert not isinstance(found, Empty) and "all of this script" in found[0].text
+    assert found[1].is_open and found[1].summary == "the script: writes trial-0.yaml, then trains with it"
+    (node,) = panel_body(found[1:])
+    assert isinstance(node, Element) and node.attributes["open"]
 
 
 def test_a_checkpoint_is_missed_of_the_seeds_of_the_trial_alone(engine: Engine) -> None:
