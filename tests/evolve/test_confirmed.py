@@ -119,11 +119,11 @@ def test_five_seeds_say_the_difference_and_that_they_cannot_decide() -> None:
 def test_a_better_trial_found_since_is_named() -> None:
     before = told([around(0.5), around(0.6)])
     since = told([around(0.5), around(0.6)], found=FOUND)
-    searched = Searched(epochs=4, found=FOUND | {8: 0.9}, own=0)
-    later = confirmed(confirming([3]), [], searched, is_complete=True)
+    later = told([around(0.5), around(0.6)], found=FOUND | {8: 0.9})
 
     assert before.found_since is None and since.found_since is None
     assert later.found_since == 8
+    assert "trial 8, the highest of the search, is not among them" in later.sentence
 
 
 def test_a_search_that_is_no_longer_there_leaves_what_was_trained_again() -> None:
