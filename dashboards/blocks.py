@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from evolve.formatting import counted
+
 Kind = Literal["text", "number", "verdict", "place"]
 Cell = str | float | int
 
@@ -185,9 +187,20 @@ class Tiles:
 
 @dataclass(frozen=True, slots=True)
 class VerdictCounts:
-    """How many trials came to which verdict, in the order of `VERDICTS`; the key to all colours and symbols."""
+    """How many came to which verdict, in the order of `VERDICTS`; the key to all colours and symbols.
+
+    Attributes:
+        counts: Each verdict and its number.
+        of: What is counted. A trial has the verdict of the worst of its trainings, so that the two differ.
+    """
 
     counts: tuple[tuple[str, int], ...]
+    of: Literal["trial", "training"]
+
+    @property
+    def text(self) -> str:
+        """How many there are in all, and of what."""
+        return f"of {counted(sum(count for _, count in self.counts), self.of)}:"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def rows(view: StudyView) -> tuple[Block, ...]:
         return (*head, arms)
     edges = [Prose(f"Tuned, but to no optimum: {tuned.advice}.") for tuned in arms.tuned if tuned.at_an_end]
     found = (Prose(_asked(view, arms)), Prose(_outcome(arms)), *edges)
-    numbers = Tiles(_tiles(view, arms)), VerdictCounts(_counts(view, arms.plan))
+    numbers = Tiles(_tiles(view, arms)), VerdictCounts(_counts(view, arms.plan), of="training")
     # A single hyperparameter is what arms are named by.
     return (*head, *found, *numbers, *((_settings(view, arms),) if len(view.space) > 1 else ()))
 

@@ -24,7 +24,7 @@ def rows(view: StudyView) -> tuple[Block, ...]:
     """What was asked, what came out, and the best trial."""
     question_and_answer = " ".join(part for part in (view.facts.text("description"), divergence_sentence(view)) if part)
     sentences = (Prose(text) for text in (question_and_answer, _asked(view), _outcome(view)) if text)
-    return (*sentences, Tiles(_tiles(view)), VerdictCounts(verdict_counts(view)), best_setting(view))
+    return (*sentences, Tiles(_tiles(view)), VerdictCounts(verdict_counts(view), of="trial"), best_setting(view))
 
 
 def verdict_counts(view: StudyView) -> tuple[tuple[str, int], ...]:

@@ -47,7 +47,12 @@ def summary_rows(view: StudyView) -> tuple[Block, ...]:
         ]
     description = view.facts.text("description")
     said = found if isinstance(found, Empty) else Prose(found.text)
-    return (*((Prose(description),) if description else ()), said, Tiles(tuple(tiles)), VerdictCounts(counts))
+    return (
+        *((Prose(description),) if description else ()),
+        said,
+        Tiles(tuple(tiles)),
+        VerdictCounts(counts, of="training"),
+    )
 
 
 def draw(data: NoiseShares) -> go.Figure:

@@ -15,8 +15,11 @@ from dashboards.data.overview import load_overview
 from dashboards.data.study import StudyView
 from dashboards.data.study_loading import load
 from dashboards.figures.brush import trial_numbers
+from dashboards.live.pages.study import verdict_choices
 from dashboards.panels import ABLATION, STUDY, panels_of
 from dashboards.questions import arm_curves, arm_headline, effects, paired, path, shapley, tuning
+from dashboards.rendering import Leaf, element, panel_body
+from dashboards.state import Filters
 from evolve.storage import schema
 from evolve.storage.opening import open_engine
 from tests.evolve.run.test_ablation import PLAIN, SEEDS, TUNED, ablation, run
@@ -57,6 +60,16 @@ def test_trials_that_only_tune_are_not_counted_among_what_is_compared(tuned: Stu
     assert [panel.key for panel in panels_of("/study", tuned)[:5]] == [
         *("summary", "effects", "paired", "arm_curves", "tuning"),
     ]
+
+
+def test_verdicts_of_trainings_are_counted_as_such_and_those_of_trials_alone_can_be_ticked(compared: StudyView) -> None:
+    counts = next(block for block in arm_headline.PANEL.draw(compared) if isinstance(block, VerdictCounts))
+    (shown,) = panel_body([counts])
+    trained = len(compared.trainings)
+    assert len(compared.trials) < trained and not isinstance(shown, Leaf | str)
+
+    assert shown.children[0] == element("li", f"of {trained} trainings:")
+    assert set(verdict_choices(compared, Filters())) == set(compared.trials["verdict"])
 
 
 def test_a_ring_is_around_the_setting_that_an_arm_was_compared_with(tuned: StudyView) -> None:
