@@ -94,8 +94,9 @@ def _node(block: Block, index: int) -> Node:
         case Gallery(snapshots):
             return element("div", *map(_snapshot, snapshots), class_="gallery")
         case VerdictCounts(counts):
-            items = [element("li", _verdict(name), " ", element("b", f"{count:,}")) for name, count in counts]
-            return element("ul", *([element("li", block.text)] if items else []), *items, class_="verdicts")
+            of = [element("li", block.text)] if counts else []
+            items = (element("li", _verdict(name), " ", element("b", f"{count:,}")) for name, count in counts)
+            return element("ul", *of, *items, class_="verdicts")
         case Key(entries):
             items = (element("li", _swatch(slot), name) for name, slot in entries)
             return element("ul", *items, class_="verdicts key")
