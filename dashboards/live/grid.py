@@ -15,6 +15,7 @@ GRID_HEIGHT = 460
 ROW_PIXELS, LINE_PIXELS, HEADER_PIXELS = 34, 19, 56
 # Sentences beside a pinned column: as wide as a phone has room for, and a third of a page elsewhere.
 LONG_PIXELS, LONG_PIXELS_TOUCH, LETTER_PIXELS = 360, 250, 7
+HALF_WORD = 3  # letters, which a line is left short of, since the next word goes to the next line as a whole
 MAX_LINES = 5
 BLOCK_ROWS = 100
 
@@ -29,7 +30,8 @@ def link_to(table: Table, cell: Cell, study: str) -> str:
 def grid(table: Table, context: PanelContext, index: int) -> Any:
     """The grid of a table; its rows come when the browser asks."""
     long_pixels = LONG_PIXELS_TOUCH if context.is_touch else LONG_PIXELS
-    row_pixels = _row_pixels(table, long_pixels)
+    lines = _lines(table, long_pixels)
+    row_pixels = ROW_PIXELS + LINE_PIXELS * (lines - 1)
     height = min(max(GRID_HEIGHT, 6 * row_pixels), HEADER_PIXELS + 20 + row_pixels * max(len(table.rows), 1))
     columns = [_grid_column(number, column, table) for number, column in enumerate(table.columns)]
     for column, definition in zip(table.columns, columns, strict=True):
@@ -61,18 +63,22 @@ def grid(table: Table, context: PanelContext, index: int) -> Any:
             "ensureDomOrder": True,
             "suppressColumnVirtualisation": len(table.columns) <= 24,
         },
-        style={"height": f"{height}px", "width": "100%"},
+        style={"height": f"{height}px", "width": "100%", "--lines": lines},
     )
 
 
-def _row_pixels(table: Table, long_pixels: int) -> int:
-    # Rows that are loaded as they are scrolled to are all equally high. Where most sentences are short, the few long
-    # ones get a second line, and are whole in their tooltip.
-    letters = (long_pixels - 32) // LETTER_PIXELS
+def _lines(table: Table, long_pixels: int) -> int:
+    """Lines of every row, which are all equally high, since they are loaded as they are scrolled to."""
+    letters = (long_pixels - 32) // LETTER_PIXELS - HALF_WORD
     columns = [index for index, column in enumerate(table.columns) if column.is_long]
-    lines = sorted(-(-len(str(row[index])) // letters) for index in columns for row in table.rows) or [1]
+    return max((_lines_of([str(row[index]) for row in table.rows], letters) for index in columns), default=1)
+
+
+def _lines_of(sentences: list[str], letters: int) -> int:
+    # Where most sentences of a column are short, the few long ones get a second line, and are whole in their tooltip.
+    lines = sorted(-(-len(sentence) // letters) for sentence in sentences) or [1]
     most = MAX_LINES if lines[len(lines) // 2] > 1 else 2
-    return ROW_PIXELS + LINE_PIXELS * (min(max(lines[-1], 1), most) - 1)
+    return min(max(lines[-1], 1), most)
 
 
 def _grid_column(number: int, column: Column, table: Table) -> dict[str, Any]:

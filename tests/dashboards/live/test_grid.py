@@ -11,7 +11,7 @@ from dashboards.data.reader import Reader
 from dashboards.live.callbacks import only_selected
 from dashboards.live.components import draw_all
 from dashboards.live.context import PanelContext
-from dashboards.live.grid import grid_rows
+from dashboards.live.grid import LINE_PIXELS, ROW_PIXELS, grid_rows
 from dashboards.state import PageState
 from tests.dashboards.examples import found
 
@@ -27,6 +27,20 @@ def test_rows_are_as_high_as_their_sentences(reader: Reader) -> None:
         assert grid.columnDefs[1]["wrapText"]
 
     assert heights["short"] < heights["few"] < heights["long"]
+
+
+def test_rows_are_as_high_as_the_longest_sentences_of_any_column_and_cells_end_at_a_line() -> None:
+    columns = (Column(title="trial", kind="number", digits=0), *[Column(title=each, is_long=True) for each in "abc"])
+    long, short = "word " * 30, "no"
+    heights = {}
+    for name, cells in {"alone": (long, long, long), "beside": (short, short, long), "short": (short,) * 3}.items():
+        table = Table(name="t", columns=columns, rows=tuple((row, *cells) for row in range(9)), is_sortable=True)
+        grid = found(draw_all((table,), PanelContext(state=PageState(), panel="t")), "columnDefs")
+        heights[name] = grid.dashGridOptions["rowHeight"]
+
+        assert heights[name] == ROW_PIXELS + LINE_PIXELS * (grid.style["--lines"] - 1)
+
+    assert heights["short"] < heights["beside"] == heights["alone"]
 
 
 @pytest.mark.parametrize(("direction", "order"), [("asc", "2031"), ("desc", "0231")])
