@@ -14,7 +14,6 @@ from math import nan
 import numpy as np
 from scipy.stats import t as student
 
-from evolve.formatting import parameter
 from evolve.study.screening import Change
 
 LEVEL = 0.95
@@ -49,8 +48,7 @@ class Effect:
     @property
     def text(self) -> str:
         """The change and what it does: `scale 0.25 +0.021 (+0.009 to +0.033)`."""
-        name = f"{self.change.name} {parameter(self.change.other)}"
-        return f"{name} {self.difference:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+        return f"{self.change.text} {self.difference:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
 
     @property
     def is_recommended(self) -> bool:
@@ -81,6 +79,12 @@ class Screened:
             effect.change.name: effect.change.other if effect.is_recommended else effect.change.own
             for effect in self.effects
         }
+
+    @property
+    def advice(self) -> str:
+        """The changes that the trials recommend, in words."""
+        taken = [effect.change.text for effect in self.effects if effect.is_recommended]
+        return ", ".join(taken) or "the study's own values"
 
     def estimated(self, params: Mapping[str, object]) -> float:
         """Fitness of some values by the model: that of the study's own, and what each change among them adds.

@@ -9,7 +9,7 @@ from dashboards.figures.bars import Bar, gain_bars
 from dashboards.questions.panel import Block, Panel
 from evolve.findings.screening import screened_of
 from evolve.formatting import counted, parameter
-from evolve.screened import Effect, Screened
+from evolve.screened import Screened
 
 
 def rows(view: StudyView) -> Screened | Empty:
@@ -29,22 +29,17 @@ def rows(view: StudyView) -> Screened | Empty:
 def bars(found: Screened) -> list[Bar]:
     """A bar for each change, the best first."""
     return [
-        Bar(name=_named(effect), start=0.0, length=effect.difference, low=effect.low, high=effect.high)
+        Bar(name=effect.change.text, start=0.0, length=effect.difference, low=effect.low, high=effect.high)
         for effect in found.effects
     ]
 
 
-def _named(effect: Effect) -> str:
-    return f"{effect.change.name} {parameter(effect.change.other)}"
-
-
 def _blocks(found: Screened) -> tuple[Block, ...]:
-    taken = [_named(effect) for effect in found.effects if effect.is_recommended]
-    words = ", ".join(taken) if taken else "the study's own values"
+    judges = f"{counted(found.num_trials, 'trial')} judge every change together"
     foretold = f"{found.estimated(found.recommended):.3f}, and {found.own_fitness:.3f} of the study's own values"
     prose = Prose(
-        f"{counted(found.num_trials, 'trial')} judge every change together. They recommend {words}: a fitness of "
-        f"{foretold}, by the sum of what each change does, which is partly luck until fresh seeds confirm it."
+        f"{judges}. They recommend {found.advice}: a fitness of {foretold}, by the sum of what each change does, which "
+        "is partly luck until fresh seeds confirm it."
     )
     columns = (
         Column(title="change"),
@@ -58,7 +53,7 @@ def _blocks(found: Screened) -> tuple[Block, ...]:
     )
     lines = tuple(
         (
-            *(_named(effect), parameter(effect.change.own)),
+            *(effect.change.text, parameter(effect.change.own)),
             *(effect.difference, effect.low, effect.high, effect.p),
             *(effect.verdict, "yes" if effect.is_recommended else "no"),
         )

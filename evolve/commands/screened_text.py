@@ -37,7 +37,7 @@ def screening_of(study: Study, rows: Sequence[TrialRow], *, width: int | None) -
 def _cells(effect: Effect) -> tuple[str, ...]:
     change = effect.change
     return (
-        f"{change.name} {parameter(change.other)}",
+        change.text,
         parameter(change.own),
         signed(effect.difference),
         interval(effect.low, effect.high),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from evolve.findings.search import Finding, Search, Tried
-from evolve.formatting import counted, parameter
+from evolve.formatting import counted
 from evolve.screened import Effect, Screened, screened
 from evolve.study import Study
 
@@ -39,10 +39,8 @@ def recommends(search: Search) -> Iterator[Finding]:
     parts = [f"{counted(len(found.effects), 'change')} judged by {counted(found.num_trials, 'training')}"]
     parts += [f"{verdict}: {texts}" for verdict, texts in told.items() if texts]
     unclear = sum(effect.verdict == "unclear" for effect in found.effects)
-    taken = [effect.change for effect in found.effects if effect.is_recommended]
-    words = ", ".join(f"{change.name} {parameter(change.other)}" for change in taken) or "the study's own values"
     parts += [f"not told from luck: {unclear}"] * bool(unclear)
-    parts.append(f"together they recommend {words}, foretold {found.estimated(found.recommended):.3f}")
+    parts.append(f"together they recommend {found.advice}, foretold {found.estimated(found.recommended):.3f}")
     yield Finding(
         key="screened",
         text="; ".join(parts),

@@ -54,6 +54,17 @@ class Weights:
     map50: float
 
 
+def is_of_study(file: Path, identity: str) -> bool:
+    """Whether a checkpoint is of the study with an identity, by the origin that `Ledger.origin` gave it.
+
+    Raises:
+        CheckpointError: The file is missing, or not a checkpoint of this format.
+    """
+    from detector.checkpoint import origin_of
+
+    return origin_of(file).partition(":")[0] == identity
+
+
 def write_weights(
     run_folder: Path, trial: int, seeds: Sequence[int], *, identity: str
 ) -> tuple[list[Weights], list[str]]:
@@ -80,7 +91,7 @@ def write_weights(
                 continue
             target = run_folder / "weights" / f"seed-{seed}-{what}.pt"
             try:
-                if identity and checkpoint.origin_of(source).partition(":")[0] != identity:
+                if identity and not is_of_study(source, identity):
                     problems.append(f"{source}: is of another study or another database")
                     continue
                 kept = checkpoint.save_weights(source, target)

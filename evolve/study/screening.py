@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from evolve.errors import Problem, shown
-from evolve.formatting import counted
+from evolve.formatting import counted, parameter
 from evolve.study.space import Choices, Scalar, Space
 
 SCREENING = "screening"
@@ -37,6 +37,11 @@ class Change:
     name: str
     own: Scalar
     other: Scalar
+
+    @property
+    def text(self) -> str:
+        """The hyperparameter with the other value: `scale 0.25`."""
+        return f"{self.name} {parameter(self.other)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

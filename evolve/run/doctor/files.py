@@ -120,11 +120,12 @@ def _spare(path: Path, identity: str) -> Finding:
 
 def _of_others(path: Path, identity: str) -> str:
     """Why checkpoints of a file or folder may not be this study's; empty where all say that they are."""
-    from detector.checkpoint import CheckpointError, origin_of
+    from detector.checkpoint import CheckpointError
+    from evolve.run.detection import is_of_study
 
     for file in sorted(path.glob("*.pt")) if path.is_dir() else [path]:
         try:
-            if not identity or origin_of(file).partition(":")[0] != identity:
+            if not identity or not is_of_study(file, identity):
                 return f"{file.name} is of another study or another database"
         except CheckpointError:
             return f"{file.name} cannot be read, so nobody knows whose it is"
