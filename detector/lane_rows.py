@@ -8,7 +8,7 @@ many parameters there are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -47,11 +47,13 @@ class Piece:
     Attributes:
         kind: Kind of the parameters in it.
         start, stop: Its first column, and the one after its last.
+        num_outputs: Rows of a kernel that is a piece of its own and given as a matrix; 0 for what is given flat.
     """
 
     kind: str
     start: int
     stop: int
+    num_outputs: int = 0
 
 
 def row_norms(values_TP: Tensor) -> Tensor:
@@ -72,9 +74,17 @@ class LaneRows:
         tensors: Tensors by name, each with T lanes side by side in dimension 0 and without gaps in memory.
         kinds: Kind of each tensor, by its name; tensors of one kind and of whole vectors are neighbours.
         lanes: Number of lanes, T.
+        matrices: Kinds of which each tensor is a piece of its own, a matrix of what each of its outputs is made of.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor], kinds: Mapping[str, str], *, lanes: int) -> None:
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        kinds: Mapping[str, str],
+        *,
+        lanes: int,
+        matrices: Collection[str] = (),
+    ) -> None:
         self._lanes = lanes
         is_whole = {name: _is_whole(value, lanes) for name, value in tensors.items()}
         ranks = {kind: rank for rank, kind in enumerate(dict.fromkeys(kinds.values()))}
@@ -86,8 +96,9 @@ class LaneRows:
             placed[name] = _placed(tensors[name], self.num_columns, lanes)
             self.num_columns = placed[name].stop
         self._parameters = {name: placed[name] for name in tensors}
-        runs = groupby(self.names, key=lambda name: (kinds[name], "" if is_whole[name] else name))
-        self.pieces = tuple(self._piece(kind, [*names]) for (kind, _), names in runs)
+        is_shared = {name: is_whole[name] and kinds[name] not in matrices for name in tensors}
+        runs = groupby(self.names, key=lambda name: (kinds[name], "" if is_shared[name] else name))
+        self.pieces = tuple(self._piece(kind, [*names], is_matrix=kind in matrices) for (kind, _), names in runs)
 
     def of(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The tensors, in the order of `names`, as matrices (T, p): views, but of tensors laid out otherwise."""
@@ -113,11 +124,19 @@ class LaneRows:
         }
 
     def in_pieces(self, values_TP: Tensor) -> list[list[Tensor]]:
-        """Views of a matrix for each lane and piece."""
-        return [[row_P[piece.start : piece.stop] for piece in self.pieces] for row_P in values_TP]
+        """Views of a matrix for each lane and piece: of shape (p,), or of outputs and inputs where it is a kernel."""
+        return [
+            [_view(row_P[piece.start : piece.stop], piece.num_outputs) for piece in self.pieces] for row_P in values_TP
+        ]
 
-    def _piece(self, kind: str, names: Sequence[str]) -> Piece:
-        return Piece(kind=kind, start=self._parameters[names[0]].start, stop=self._parameters[names[-1]].stop)
+    def _piece(self, kind: str, names: Sequence[str], *, is_matrix: bool) -> Piece:
+        first, last = self._parameters[names[0]], self._parameters[names[-1]]
+        num_outputs = first.shape[0] if is_matrix else 0
+        return Piece(kind=kind, start=first.start, stop=last.stop, num_outputs=num_outputs)
+
+
+def _view(part_p: Tensor, num_outputs: int) -> Tensor:
+    return part_p.view(num_outputs, -1) if num_outputs else part_p
 
 
 def _is_whole(value: Tensor, lanes: int) -> bool:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from detector.choices.clippings import CLIPPINGS, FOLLOWING, Norms
-from detector.choices.optimizers import OPTIMIZERS, REMEMBERED, STEPS, Update
+from detector.choices.optimizers import OF_MATRICES, OPTIMIZERS, REMEMBERED, STEPS, Update
 from detector.choices.warmups import OF_OUTPUTS
 from detector.hyperparameters import Hyperparameters
 from detector.lane_rows import LaneRows, row_norms
@@ -64,7 +64,10 @@ class LaneOptimizers:
         self._network, self._values = network, tuple(values)
         trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
         self._trained = trained
-        self._rows = LaneRows(trained, {name: _kind(name) for name in trained}, lanes=network.lanes)
+        # Kernels lie in memory as they do in a network of other lanes, however they are given to a rule.
+        matrices = (_DECAYED,) if any(lane.optimizer in OF_MATRICES for lane in self._values) else ()
+        kinds = {name: _kind(name) for name in trained}
+        self._rows = LaneRows(trained, kinds, lanes=network.lanes, matrices=matrices)
         self._parameters = [trained[name] for name in self._rows.names]
         self._weights = self._rows.of([parameter.detach() for parameter in self._parameters])
         # Rows of the weights, kept so that no step has to gather them, and of what they are about to be.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.optim import Muon
 from torch.optim.adam import adam as torch_adam
 from torch.optim.rmsprop import rmsprop as torch_rmsprop
 from torch.optim.sgd import sgd as torch_sgd
@@ -100,6 +101,43 @@ def rmsprop(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State
     )
 
 
+def muon(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, update: Update) -> None:
+    """As `sgd`, but kernels, given as matrices (O, I), move by their momentum with all singular values made about 1.
+
+    So no direction is learned faster than another, and how far a kernel moves is the rate's alone: a spectral norm near
+    lr, times the root of O / I where that is above 1. Their decay is decoupled. What is no matrix, scales and biases,
+    moves as by `sgd`, at the same rate. Matrix products in bfloat16 find the directions, whatever the batch costs.
+
+    Source: Jordan et al. 2024, Muon: an optimizer for hidden layers in neural networks; torch.optim.Muon.
+    """
+    is_kernel = [weight.dim() == 2 for weight in weights]
+    kernels, rest = ([place for place, each in enumerate(is_kernel) if each == wanted] for wanted in (True, False))
+    momenta = state["momentum"]
+    if kernels:
+        _muon(
+            [weights[at] for at in kernels], [gradients[at] for at in kernels], [momenta[at] for at in kernels], update
+        )
+    if rest:
+        flat = {"momentum": [momenta[at] for at in rest]}
+        sgd([weights[at] for at in rest], [gradients[at] for at in rest], flat, update)
+
+
+def _muon(weights: Sequence[Tensor], gradients: Sequence[Tensor], momenta: Sequence[Tensor], update: Update) -> None:
+    rule = Muon(
+        [*weights],
+        lr=update.lr,
+        momentum=update.momentum,
+        weight_decay=update.weight_decay,
+        nesterov=update.nesterov and update.momentum > 0,
+    )
+    for weight, gradient, momentum in zip(weights, gradients, momenta, strict=True):
+        weight.grad = gradient
+        rule.state[weight] = {"momentum_buffer": momentum}
+    rule.step()
+    for weight in weights:
+        weight.grad = None
+
+
 def _adam(
     weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, update: Update, *, is_decay_decoupled: bool
 ) -> None:
@@ -132,7 +170,10 @@ OPTIMIZERS: dict[str, Callable[[Sequence[Tensor], Sequence[Tensor], State, Updat
     "adamw": adamw,
     "adam": adam,
     "rmsprop": rmsprop,
+    "muon": muon,
 }
+# Rules that are given each kernel as a matrix of its outputs and of all that each is made of, (O, I).
+OF_MATRICES = frozenset({"muon"})
 # What each remembers, by the names that checkpoints have: a tensor of the shape of a weight, but `STEPS` is a number.
 STEPS = "steps"
 REMEMBERED: dict[str, tuple[str, ...]] = {
@@ -140,4 +181,5 @@ REMEMBERED: dict[str, tuple[str, ...]] = {
     "adamw": ("mean", "mean_square", STEPS),
     "adam": ("mean", "mean_square", STEPS),
     "rmsprop": ("mean_square", "momentum"),
+    "muon": ("momentum",),
 }

@@ -72,8 +72,9 @@ class Updates:
     )
     optimizer: str = choice(
         OPTIMIZER,
-        "Rule of the update: SGD or RMSprop with momentum, or AdamW or Adam with the momentum as their beta1.",
-        ("sgd", "adamw", "adam", "rmsprop"),
+        "Rule of the update: SGD or RMSprop with momentum, AdamW or Adam with the momentum as their beta1, or Muon, "
+        "whose updates of a kernel are as large in all directions.",
+        ("sgd", "adamw", "adam", "rmsprop", "muon"),
     )
     momentum: float = number(0.937, 0.0, 0.9999, OPTIMIZER, "Momentum after warm-up.")
     nesterov: bool = declared(
@@ -81,10 +82,10 @@ class Updates:
         OPTIMIZER,
         "Whether the momentum is Nesterov's.",
         choices=(False, True),
-        needs=(("momentum",), ("optimizer", "sgd")),
+        needs=(("momentum",), ("optimizer", "sgd", "muon")),
     )
     weight_decay: float = number(
-        5e-4, 0.0, 1.0, OPTIMIZER, "Decay of convolution weights, L2 but in AdamW; biases and norms have none."
+        5e-4, 0.0, 1.0, OPTIMIZER, "Decay of convolution weights, L2 but in AdamW and Muon; biases and norms have none."
     )
     warmup_epochs: float = number(
         1.0,

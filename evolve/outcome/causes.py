@@ -18,8 +18,9 @@ from evolve.outcome.signs import LARGE_BOX_LOGIT, WARNING_UPDATE, Course, broken
 
 Rule = Callable[[Course], Explanation | None]
 
-# Learning rates that are usual at most: 0.1 for SGD (Goyal et al. 2017), 0.001 for Adam (Kingma & Ba 2015).
-USUAL_RATES = {"sgd": 0.1, "rmsprop": 0.01, "adam": 0.001, "adamw": 0.001}
+# Learning rates that are usual at most: 0.1 for SGD (Goyal et al. 2017), 0.001 for Adam (Kingma & Ba 2015), 0.02 for
+# Muon (Jordan et al. 2024).
+USUAL_RATES = {"sgd": 0.1, "rmsprop": 0.01, "adam": 0.001, "adamw": 0.001, "muon": 0.02}
 USUAL_MOMENTUM = 0.937
 USUAL_WARMUP = 20  # batches: a shorter one is over before the first weights have moved far
 USUAL_LOGIT = 12.0  # raw box output of first weights; exp makes more than 100 000 anchors of it

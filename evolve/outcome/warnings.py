@@ -28,7 +28,7 @@ from evolve.study.definition import UPDATES, Warnings
 
 SIGNS = (*UPDATES, "overshoot", "gradient", "term", "box", "rise", "unlearned", "stuck")
 DECISIVE = (*UPDATES, "box")  # each dooms a training by itself
-ADAPTIVE = frozenset({"adam", "adamw", "rmsprop"})  # optimizers whose updates do not grow with the gradient
+ADAPTIVE = frozenset({"adam", "adamw", "muon", "rmsprop"})  # optimizers whose updates do not grow with the gradient
 SETTLED_STEPS = 20  # before these a loss that has not fallen says nothing
 _LOSS_DECAY, _NORM_DECAY = 0.9, 0.97
 _LEAST_DEVIATION = 0.2  # of the logarithm of a norm, which a quiet training would else make of nothing

@@ -73,6 +73,16 @@ def set_gradients(network: Network, seed: int) -> None:
         parameter.grad = torch.empty_like(parameter).copy_(drawn)
 
 
+def kernels_of(network: Network) -> list[torch.nn.Parameter]:
+    return [parameter for name, parameter in network.named_parameters() if name.endswith("conv.weight")]
+
+
+def matrix_of(kernel: torch.Tensor) -> torch.Tensor:
+    """A view of a kernel with a row for each output, its columns in the order of memory."""
+    is_channels_last = not kernel.is_contiguous()
+    return (kernel.detach().permute(0, 2, 3, 1) if is_channels_last else kernel.detach()).flatten(1)
+
+
 def test_tables_have_the_names_that_are_declared_and_functions_tell_their_source() -> None:
     declared = {name: each.choices for name, each in declarations().items() if isinstance(each.default, str)}
 
@@ -192,9 +202,11 @@ def test_an_optimizer_updates_as_torch_does_a_separate_model(name: str) -> None:
     network, other = lane_network(torch.float64), lane_network(torch.float64)
     values = having("optimizer", name, weight_decay=0.01, clip_norm=0.0)
     lane = LaneOptimizers(network, [values])
-    groups: dict[str, list[torch.nn.Parameter]] = {"conv.weight": [], "norm.weight": [], "bias": []}
+    groups: dict[str, list[torch.Tensor]] = {"conv.weight": [], "norm.weight": [], "bias": []}
     for key, parameter in other.named_parameters():
         groups[next(end for end in groups if key.endswith(end))].append(parameter)
+    if name == "muon":  # which torch has for matrices alone
+        groups["conv.weight"] = [matrix_of(kernel) for kernel in groups["conv.weight"]]
     options = [
         {"params": group, "lr": 0.02 if end == "bias" else 0.01, "weight_decay": 0.01 if end == "conv.weight" else 0.0}
         for end, group in groups.items()
@@ -205,17 +217,53 @@ def test_an_optimizer_updates_as_torch_does_a_separate_model(name: str) -> None:
         "adam": partial(torch.optim.Adam, betas=(0.9, 0.999), fused=True),
         "rmsprop": partial(torch.optim.RMSprop, momentum=0.9, foreach=True),
     }
-    theirs = made[name](options)
+    if name == "muon":
+        theirs = [torch.optim.Muon(options[:1], momentum=0.9), made["sgd"](options[1:])]
+    else:
+        theirs = [made[name](options)]
 
     for seed in range(4):
         for each in (network, other):
             set_gradients(each, seed)
+        if name == "muon":
+            for matrix, kernel in zip(groups["conv.weight"], kernels_of(other), strict=True):
+                assert kernel.grad is not None
+                matrix.grad = matrix_of(kernel.grad)
         lane.propose([RATES])
         lane.accept([0])
-        theirs.step()
+        for rule in theirs:
+            rule.step()
 
     for mine, each in zip(network.parameters(), other.parameters(), strict=True):
         assert torch.equal(mine, each)
+
+
+def test_muon_moves_a_kernel_as_far_in_all_directions_and_by_its_rate_whatever_the_gradient() -> None:
+    network = lane_network(torch.float32)
+    optimizer = LaneOptimizers(network, [having("optimizer", "muon", weight_decay=0.0, clip_norm=0.0)])
+    for size in (1e-3, 1e3):
+        set_gradients(network, 0)
+        for parameter in network.parameters():
+            assert parameter.grad is not None
+            parameter.grad *= size
+        optimizer.propose([RATES])
+
+        moves = [move for name, move in optimizer.moves(0).items() if name.endswith("conv.weight")]
+
+        assert len(moves) == len(kernels_of(network)) > 5
+        for move in map(matrix_of, moves):
+            largest = RATES.lr * max(1.0, move.shape[0] / move.shape[1]) ** 0.5
+            sizes = torch.linalg.svdvals(move) / largest
+            assert sizes.min() > 0.3 and sizes.max() < 1.3  # what five iterations leave of one
+
+
+def test_lanes_of_several_optimizers_train_as_each_does_alone() -> None:
+    lanes = [having("optimizer", name, lr0=0.005) for name in TABLES["optimizer"]]
+
+    records = list(Trainer(PLAN, SCENES, [LaneSpec(values=values, seed=3) for values in lanes]).fit())
+
+    for lane, values in enumerate(lanes):
+        assert losses(records, lane) == pytest.approx(losses(single(values, 3)), rel=1e-8)
 
 
 @pytest.mark.parametrize("name", TABLES["optimizer"])
