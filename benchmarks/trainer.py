@@ -1,13 +1,14 @@
 """What a training step costs, and how much of it is spent outside forward and backward.
 
     python benchmarks/trainer.py [--model yolov3-tiny-compact] [--image-size 64] [--batch-size 16] [--steps 60]
+        [--optimizers sgd,muon] [--lanes 1,2,4,8]
 
-Prints a row for each number of lanes: images/s of one lane, of all lanes together (trial-images/s), the median time
-of a step of the whole loop, the median time of forward, loss and backward alone on the same batches, and the share
-of the step that is left: data, targets' transfer, telemetry, optimizer and average. The two are measured in turn, a
-few steps of each at a time, so that a noisy machine disturbs both alike. The last column is the share of the loop that
-the clock finds outside its own forward, loss and backward, which take longer there than alone: beside the thread that
-makes the next batch, and on caches that the update has used. One thread.
+Prints a row for each optimizer and number of lanes: images/s of one lane, of all lanes together (trial-images/s), the
+median time of a step of the whole loop, the median time of forward, loss and backward alone on the same batches, and
+the share of the step that is left: data, targets' transfer, telemetry, optimizer and average. The two are measured in
+turn, a few steps of each at a time, so that a noisy machine disturbs both alike. The last column is the share of the
+loop that the clock finds outside its own forward, loss and backward, which take longer there than alone: beside the
+thread that makes the next batch, and on caches that the update has used. One thread.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import argparse
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 from unittest.mock import patch
 
@@ -100,9 +102,8 @@ def bare_seconds(trainer: Trainer, dataset: Dataset, plan: TrainingPlan, count: 
     return seconds
 
 
-def measure(lanes: int, dataset: Dataset, plan: TrainingPlan, steps: int) -> tuple[float, float, float]:
+def measure(specs: Sequence[LaneSpec], dataset: Dataset, plan: TrainingPlan, steps: int) -> tuple[float, float, float]:
     """Median seconds of a step of the loop, of what is outside its passes, and of forward, loss and backward alone."""
-    specs = [LaneSpec(values=Hyperparameters(lr0=1e-3), seed=lane) for lane in range(lanes)]
     trainer, other = Trainer(plan, dataset, specs), Trainer(plan, dataset, specs)
     training = trainer.fit()
     loop_seconds(training, WARM_STEPS)
@@ -123,6 +124,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--lanes", default="1,2,4,8")
+    parser.add_argument("--optimizers", default="sgd")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
@@ -139,12 +141,14 @@ def main() -> None:
     print(f"{arguments.model}, {plan.image_size} px, batch {plan.batch_size}, {arguments.steps} steps, one thread")
     print(f"torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} thread, {plan.device}")
     heads = (("lanes", 5), ("images/s", 9), ("trial-images/s", 15), ("step ms", 8), ("fwd+bwd ms", 11), ("outside", 8))
-    print(" ".join(f"{head:>{width}}" for head, width in (*heads, ("by the clock", 12))))
-    for lanes in map(int, arguments.lanes.split(",")):
-        whole, outside, bare = measure(lanes, dataset, plan, arguments.steps)
+    print(f"{'':<8}" + " ".join(f"{head:>{width}}" for head, width in (*heads, ("by the clock", 12))))
+    for optimizer, lanes in product(arguments.optimizers.split(","), map(int, arguments.lanes.split(","))):
+        values = Hyperparameters(lr0=1e-3, optimizer=optimizer)
+        specs = [LaneSpec(values=values, seed=lane) for lane in range(lanes)]
+        whole, outside, bare = measure(specs, dataset, plan, arguments.steps)
         rate = plan.batch_size / whole
         print(
-            f"{lanes:>5} {rate:>9.0f} {rate * lanes:>15.0f} {whole * 1e3:>8.2f} {bare * 1e3:>11.2f} "
+            f"{optimizer:<8}{lanes:>5} {rate:>9.0f} {rate * lanes:>15.0f} {whole * 1e3:>8.2f} {bare * 1e3:>11.2f} "
             f"{max(1 - bare / whole, 0):>8.1%} {outside / whole:>12.1%}"
         )
 
