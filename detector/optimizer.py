@@ -268,14 +268,14 @@ class LaneOptimizers:
         """Changes a lane's row of proposed weights and of what is remembered, as few calls as there are rates."""
         values = self._values[slot]
         warmed = (_OUTPUTS,) if values.warmup in OF_OUTPUTS else (_OUTPUTS, _BIASES)
-        places: dict[tuple[float, float], list[int]] = {}
+        places: dict[tuple[float, float, bool], list[int]] = {}
         for place, piece in enumerate(self._rows.pieces):
             lr = rates.bias_lr if piece.kind in warmed else rates.lr
             decay = values.weight_decay if piece.kind == _DECAYED else 0.0
-            places.setdefault((lr, decay), []).append(place)
+            places.setdefault((lr, decay, piece.num_outputs > 0), []).append(place)
         weights, gradients = self._proposed.pieces[slot], self._moves.pieces[slot]
         memory = dict(zip(_remembered(values), [matrix.pieces[slot] for matrix in self._next_memory], strict=False))
-        for (lr, decay), chosen in places.items():
+        for (lr, decay, _), chosen in places.items():
             OPTIMIZERS[values.optimizer](
                 [weights[place] for place in chosen],
                 [gradients[place] for place in chosen],

@@ -110,19 +110,9 @@ def muon(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, u
 
     Source: Jordan et al. 2024, Muon: an optimizer for hidden layers in neural networks; torch.optim.Muon.
     """
-    is_kernel = [weight.dim() == 2 for weight in weights]
-    kernels, rest = ([place for place, each in enumerate(is_kernel) if each == wanted] for wanted in (True, False))
-    momenta = state["momentum"]
-    if kernels:
-        _muon(
-            [weights[at] for at in kernels], [gradients[at] for at in kernels], [momenta[at] for at in kernels], update
-        )
-    if rest:
-        flat = {"momentum": [momenta[at] for at in rest]}
-        sgd([weights[at] for at in rest], [gradients[at] for at in rest], flat, update)
-
-
-def _muon(weights: Sequence[Tensor], gradients: Sequence[Tensor], momenta: Sequence[Tensor], update: Update) -> None:
+    if weights[0].dim() != 2:
+        sgd(weights, gradients, state, update)
+        return
     rule = Muon(
         [*weights],
         lr=update.lr,
@@ -130,7 +120,7 @@ def _muon(weights: Sequence[Tensor], gradients: Sequence[Tensor], momenta: Seque
         weight_decay=update.weight_decay,
         nesterov=update.nesterov and update.momentum > 0,
     )
-    for weight, gradient, momentum in zip(weights, gradients, momenta, strict=True):
+    for weight, gradient, momentum in zip(weights, gradients, state["momentum"], strict=True):
         weight.grad = gradient
         rule.state[weight] = {"momentum_buffer": momentum}
     rule.step()

@@ -205,8 +205,8 @@ def test_an_optimizer_updates_as_torch_does_a_separate_model(name: str) -> None:
     groups: dict[str, list[torch.Tensor]] = {"conv.weight": [], "norm.weight": [], "bias": []}
     for key, parameter in other.named_parameters():
         groups[next(end for end in groups if key.endswith(end))].append(parameter)
-    if name == "muon":  # which torch has for matrices alone
-        groups["conv.weight"] = [matrix_of(kernel) for kernel in groups["conv.weight"]]
+    # torch has Muon for matrices alone, and to the other rules the shape is nothing.
+    groups["conv.weight"] = [matrix_of(kernel) for kernel in groups["conv.weight"]]
     options = [
         {"params": group, "lr": 0.02 if end == "bias" else 0.01, "weight_decay": 0.01 if end == "conv.weight" else 0.0}
         for end, group in groups.items()
@@ -216,19 +216,16 @@ def test_an_optimizer_updates_as_torch_does_a_separate_model(name: str) -> None:
         "adamw": partial(torch.optim.AdamW, betas=(0.9, 0.999), fused=True),
         "adam": partial(torch.optim.Adam, betas=(0.9, 0.999), fused=True),
         "rmsprop": partial(torch.optim.RMSprop, momentum=0.9, foreach=True),
+        "muon": partial(torch.optim.Muon, momentum=0.9),
     }
-    if name == "muon":
-        theirs = [torch.optim.Muon(options[:1], momentum=0.9), made["sgd"](options[1:])]
-    else:
-        theirs = [made[name](options)]
+    theirs = [made[name](options[:1]), made["sgd" if name == "muon" else name](options[1:])]
 
     for seed in range(4):
         for each in (network, other):
             set_gradients(each, seed)
-        if name == "muon":
-            for matrix, kernel in zip(groups["conv.weight"], kernels_of(other), strict=True):
-                assert kernel.grad is not None
-                matrix.grad = matrix_of(kernel.grad)
+        for matrix, kernel in zip(groups["conv.weight"], kernels_of(other), strict=True):
+            assert kernel.grad is not None
+            matrix.grad = matrix_of(kernel.grad)
         lane.propose([RATES])
         lane.accept([0])
         for rule in theirs:
