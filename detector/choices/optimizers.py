@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import torch
 from torch import Tensor
-from torch.optim import Muon
 from torch.optim.adam import adam as torch_adam
 from torch.optim.rmsprop import rmsprop as torch_rmsprop
 from torch.optim.sgd import sgd as torch_sgd
+
+from detector.directions import all_directions_alike
 
 # What a rule remembers between updates: a tensor for each of the weights, by name, and zeros before the first one.
 State = Mapping[str, Sequence[Tensor]]
@@ -106,26 +108,19 @@ def muon(weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State, u
 
     So no direction is learned faster than another, and how far a kernel moves is the rate's alone: a spectral norm near
     lr, times the root of O / I where that is above 1. Their decay is decoupled. What is no matrix, scales and biases,
-    moves as by `sgd`, at the same rate. Matrix products in bfloat16 find the directions, whatever the batch costs.
+    moves as by `sgd`, at the same rate.
 
     Source: Jordan et al. 2024, Muon: an optimizer for hidden layers in neural networks; torch.optim.Muon.
     """
     if weights[0].dim() != 2:
         sgd(weights, gradients, state, update)
         return
-    rule = Muon(
-        [*weights],
-        lr=update.lr,
-        momentum=update.momentum,
-        weight_decay=update.weight_decay,
-        nesterov=update.nesterov and update.momentum > 0,
-    )
     for weight, gradient, momentum in zip(weights, gradients, state["momentum"], strict=True):
-        weight.grad = gradient
-        rule.state[weight] = {"momentum_buffer": momentum}
-    rule.step()
-    for weight in weights:
-        weight.grad = None
+        momentum.lerp_(gradient, 1 - update.momentum)
+        ahead = gradient.lerp(momentum, update.momentum) if update.nesterov else momentum
+        height, width = weight.shape
+        weight.mul_(1 - update.lr * update.weight_decay)
+        weight.add_(all_directions_alike(ahead), alpha=-update.lr * sqrt(max(1.0, height / width)))
 
 
 def _adam(

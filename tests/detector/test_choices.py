@@ -232,7 +232,10 @@ def test_an_optimizer_updates_as_torch_does_a_separate_model(name: str) -> None:
             rule.step()
 
     for mine, each in zip(network.parameters(), other.parameters(), strict=True):
-        assert torch.equal(mine, each)
+        if name == "muon" and mine.dim() == 4:  # torch finds its directions in bfloat16
+            assert torch.allclose(mine, each, rtol=0.0, atol=4 * 0.01 * 0.05)
+        else:
+            assert torch.equal(mine, each)
 
 
 def test_muon_moves_a_kernel_as_far_in_all_directions_and_by_its_rate_whatever_the_gradient() -> None:
