@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.directions import all_directions_alike, by_eigenvectors, by_products
@@ -16,6 +16,7 @@ def random(shape: tuple[int, int], seed: int, *, dtype: torch.dtype = torch.floa
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
+@settings(max_examples=30, deadline=None)  # products in bfloat16 take what they take
 @given(shape=SHAPES, seed=st.integers(0, 1000))
 def test_both_ways_come_to_the_same(shape: tuple[int, int], seed: int) -> None:
     wide = random((min(shape), max(shape)), seed, dtype=torch.float64)
@@ -28,6 +29,7 @@ def test_both_ways_come_to_the_same(shape: tuple[int, int], seed: int) -> None:
     assert torch.allclose(by_products(wide.bfloat16()).double(), found, atol=0.1)
 
 
+@settings(deadline=None)
 @given(shape=SHAPES, seed=st.integers(0, 1000), size=st.sampled_from([1e-6, 1.0, 1e6]))
 def test_singular_vectors_stay_and_singular_values_become_about_one_whatever_the_size(
     shape: tuple[int, int], seed: int, size: float
