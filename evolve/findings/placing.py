@@ -29,7 +29,7 @@ _ALL_DIGITS = 17  # of a number of 64 bits, after which it is itself
 
 
 def at_an_edge(search: Search) -> Iterator[Finding]:
-    """The best value lies at an end of its range, and trials towards that end are better than the others."""
+    """The best value lies at an end of its range, trials towards that end are better than the others."""
     if len(search.trained) < LEAST_TRAINED:
         return
     for name, axis in search.ranges.items():
@@ -53,12 +53,16 @@ def _edge(search: Search, name: str, axis: Range, *, is_upper: bool) -> Finding 
     best = search.best
     end = f"within a tenth of the {'upper' if is_upper else 'lower'} end of {axis.low:g} to {axis.high:g}"
     medians = [median(part) for part in rated]
+    beyond = [_rated(tried) for tried in inside if _is_further(search, tried, name, is_upper=is_upper)]
+    if len(beyond) >= LEAST_INSIDE and median(beyond) < medians[0]:  # it falls again before the end
+        return None
     return Finding(
         key=f"edge-{name}",
         text=(
             f"the best {name}, {number(float(best.params[name]))} of trial {best.number}, is {end}, and the "
             f"{counted(len(inside), 'trial')} in that quarter of it have a median fitness of {score(medians[0])}, "
-            f"the others of {score(medians[1])} (p {number(p)}): search {wider['low']:g} to {wider['high']:g}"
+            f"the others of {score(medians[1])} (p {number(p)}){_told(beyond)}: "
+            f"search {wider['low']:g} to {wider['high']:g}"
         ),
         evidence={
             "best": float(best.params[name]),
@@ -67,9 +71,24 @@ def _edge(search: Search, name: str, axis: Range, *, is_upper: bool) -> Finding 
             "median_inside": medians[0],
             "median_outside": medians[1],
             "p": p,
+            "trials_beyond": len(beyond),
         },
         changes={"space": search.study.space.to_mapping() | {name: wider}},
     )
+
+
+def _is_further(search: Search, tried: Tried, name: str, *, is_upper: bool) -> bool:
+    """Whether a trial lies nearer to an end of a range than the best does."""
+    at, best = (place(search.ranges[name], one.params[name]) for one in (tried, search.best))
+    return at > best if is_upper else at < best
+
+
+def _told(beyond: Sequence[float]) -> str:
+    """What became of trials beyond the best, to be added to a sentence; nothing where there are none."""
+    if not beyond:
+        return ""
+    most = "diverged" if max(beyond) == -inf else f"came to at most {score(max(beyond))}"
+    return f", but {counted(len(beyond), 'trial')} beyond it {most}"
 
 
 def _split(search: Search, name: str, axis: Range, *, is_upper: bool) -> tuple[list[Tried], list[Tried]]:

@@ -12,7 +12,7 @@ from scipy.stats import ncf
 from detector.hyperparameters import declarations
 from evolve.findings import RULES, Finding, Search
 from evolve.findings.idle import _most_explained
-from evolve.findings.search import Losses, Tried
+from evolve.findings.search import Losses, Tried, place
 from tests.evolve.findings.made import EPOCHS, SPACE, hill, ridge, searched, study, with_outlier
 
 
@@ -50,6 +50,28 @@ def test_one_lucky_trial_at_an_end_is_no_edge() -> None:
     lucky = Tried(number=99, verdict="converged", params={"lr0": 0.99, "momentum": 0.89}, fitness=0.95)
 
     assert not said("edge", replace(search, tried=[*search.tried, lucky]))
+
+
+def test_where_fitness_falls_again_before_the_end_nothing_wider_is_advised() -> None:
+    search = searched(lambda params: 0.5 + 0.1 * log10(params["lr0"]))
+    best = Tried(number=99, verdict="converged", params={"lr0": 0.9, "momentum": 0.9}, fitness=0.7)
+    worse = [
+        replace(best, number=100 + more, params={"lr0": 0.92 + 0.02 * more, "momentum": 0.85}) for more in range(4)
+    ]
+
+    inside = [tried for tried in search.tried if place(search.ranges["lr0"], tried.params["lr0"]) < 0.98]
+
+    def falling(number: int, fitness: float) -> Search:
+        return replace(search, tried=[*inside, best, *(replace(trial, fitness=fitness) for trial in worse[:number])])
+
+    assert not said("edge", falling(4, 0.4))
+    assert said("edge", falling(4, 0.69))
+    (found,) = said("edge", falling(1, 0.4))
+    assert ", but 1 trial beyond it came to at most 0.400: search 0.001 to 32" in found.text  # it may be bad luck
+    lost = replace(worse[0], verdict="diverged", fitness=nan)
+    assert (
+        ", but 1 trial beyond it diverged: search" in said("edge", replace(search, tried=[*inside, best, lost]))[0].text
+    )
 
 
 def test_an_end_at_which_others_diverge_is_not_widened() -> None:
