@@ -139,22 +139,22 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value
 
 
-def say_next(command: str | Sequence[str], *, as_json: bool, storage: str = DEFAULT_STORAGE) -> None:
+def say_next(command: str | Sequence[str], *, as_json: bool, storage: str | None = None) -> None:
     """Names the next command, which works as it is printed.
 
     Args:
         command: The next command as it is typed, or its words.
         as_json: Whether the output is for machines, which need none.
-        storage: URL of the database of this command, which the next one reads too.
+        storage: URL of the database of this command, which the next one reads too; None where it reads none.
     """
     if not as_json:
         words = command if isinstance(command, str) else shlex.join(command)
-        typer.echo(f"next    {typed_for(words, storage)}")
+        typer.echo(f"next    {words if storage is None else typed_for(words, storage)}")
 
 
 def typed_for(command: str, storage: str) -> str:
     """A command as it is typed for a database in the shell of this one, whose environment may name the database."""
-    return as_typed(command, storage, known=(DEFAULT_STORAGE, os.environ.get("EVOLVE_STORAGE", DEFAULT_STORAGE)))
+    return as_typed(command, storage, known=(os.environ.get("EVOLVE_STORAGE") or DEFAULT_STORAGE,))
 
 
 def standing_text(standing: Standing, storage: str) -> str:

@@ -21,11 +21,14 @@ def test_a_database_that_is_found_without_is_not_named(
 ) -> None:
     monkeypatch.setenv("EVOLVE_STORAGE", "sqlite:///other.db")
 
-    say_next(["evolve", "studies"], as_json=False, storage=DEFAULT_STORAGE)
-    say_next(["evolve", "studies"], as_json=False, storage="sqlite:///other.db")
+    say_next(["evolve", "show", "a"], as_json=False, storage=DEFAULT_STORAGE)
+    say_next(["evolve", "show", "b"], as_json=False, storage="sqlite:///other.db")
+    say_next(["evolve", "studies"], as_json=False)
     say_next(["evolve", "studies"], as_json=True)
 
-    assert capsys.readouterr().out == "next    evolve studies\n" * 2
+    first, *others = capsys.readouterr().out.splitlines()
+    assert others == ["next    evolve show b", "next    evolve studies"]
+    assert first == f"next    evolve show a --storage {DEFAULT_STORAGE}"  # the environment names the other one
 
 
 @pytest.mark.parametrize(
