@@ -42,7 +42,7 @@ def test_singular_vectors_stay_and_singular_values_become_about_one_whatever_the
     sizes = inside.diagonal()
     assert torch.allclose(inside, sizes.diag(), atol=1e-6)
     assert sizes.max() < 1.21
-    assert sizes[before > 0.003 * before.norm()].min() > 0.6
+    assert sizes[before > 0.002 * before.norm()].min() > 0.68
     assert (sizes >= 0).all()
 
 

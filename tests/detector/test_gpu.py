@@ -13,6 +13,7 @@ from detector.ahead import BatchesAhead
 from detector.augment import without_augmentation
 from detector.batches import TrainingOrder, training_batches
 from detector.checkpoint import Found
+from detector.directions import all_directions_alike
 from detector.hyperparameters import Hyperparameters
 from detector.plan import TrainingPlan
 from detector.telemetry import EpochMetrics, LaneEnded, LaneStarted, StepTelemetry
@@ -57,6 +58,20 @@ def test_every_precision_trains_to_the_end(precision: str) -> None:
     last = records[-1]
     assert isinstance(last, LaneEnded) and not last.is_diverged
     assert all(isfinite(sum(each.losses.values())) for each in records if isinstance(each, EpochMetrics))
+
+
+@pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 0.03), (torch.float64, 1e-9)])
+def test_muon_finds_the_directions_on_the_device_that_it_finds_on_the_cpu(dtype: torch.dtype, within: float) -> None:
+    for shape in ((48, 300), (300, 48), (64, 64)):
+        matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+
+        assert torch.allclose(all_directions_alike(matrix.cuda()).cpu(), all_directions_alike(matrix), atol=within)
+
+
+def test_muon_trains_on_the_device() -> None:
+    found = losses(PLAN, [replace(VALUES[0], optimizer="muon")], [0])
+
+    assert len(found) == 8 and all(map(isfinite, found))
 
 
 def test_a_checkpoint_of_the_device_goes_on_there(tmp_path: Path) -> None:
