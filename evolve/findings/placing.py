@@ -29,7 +29,7 @@ _ALL_DIGITS = 17  # of a number of 64 bits, after which it is itself
 
 
 def at_an_edge(search: Search) -> Iterator[Finding]:
-    """The best value lies at an end of its range, trials towards that end are better than the others."""
+    """The best value lies at an end of its range, and trials towards that end are better than the others."""
     if len(search.trained) < LEAST_TRAINED:
         return
     for name, axis in search.ranges.items():
