@@ -48,9 +48,9 @@ def by_products(matrix_MN: Tensor) -> Tensor:
 
 
 def by_eigenvectors(matrix_MN: Tensor) -> Tensor:
-    """The same by the eigenvectors of the matrix's square: a third of the products, and none in bfloat16.
+    """The same by the eigenvectors of the matrix's square: fewer products, and none in bfloat16.
 
-    That is for CPUs, of which many have no products in bfloat16 and take a hundred times as long for them.
+    That is for CPUs: one without bfloat16 takes fifty to a hundred times as long for such products (benchmarks).
 
     Args:
         matrix_MN: A matrix with singular values of at most 1; NaN comes of what holds NaN.

@@ -53,7 +53,9 @@ def _edge(search: Search, name: str, axis: Range, *, is_upper: bool) -> Finding 
     best = search.best
     end = f"within a tenth of the {'upper' if is_upper else 'lower'} end of {axis.low:g} to {axis.high:g}"
     medians = [median(part) for part in rated]
-    beyond = [_rated(tried) for tried in inside if _is_further(search, tried, name, is_upper=is_upper)]
+    at = place(axis, best.params[name])
+    places = [place(axis, tried.params[name]) for tried in inside]
+    beyond = [rate for rate, other in zip(rated[0], places, strict=True) if (other > at if is_upper else other < at)]
     if len(beyond) >= LEAST_INSIDE and median(beyond) < medians[0]:  # it falls again before the end
         return None
     return Finding(
@@ -75,12 +77,6 @@ def _edge(search: Search, name: str, axis: Range, *, is_upper: bool) -> Finding 
         },
         changes={"space": search.study.space.to_mapping() | {name: wider}},
     )
-
-
-def _is_further(search: Search, tried: Tried, name: str, *, is_upper: bool) -> bool:
-    """Whether a trial lies nearer to an end of a range than the best does."""
-    at, best = (place(search.ranges[name], one.params[name]) for one in (tried, search.best))
-    return at > best if is_upper else at < best
 
 
 def _told(beyond: Sequence[float]) -> str:

@@ -233,7 +233,7 @@ def test_an_optimizer_updates_as_torch_does_a_separate_model(name: str) -> None:
 
     for mine, each in zip(network.parameters(), other.parameters(), strict=True):
         if name == "muon" and mine.dim() == 4:  # torch finds its directions in bfloat16
-            assert torch.allclose(mine, each, rtol=0.0, atol=4 * 0.01 * 0.05)
+            assert torch.allclose(mine, each, rtol=0.0, atol=4 * 0.01 * 0.02)
         else:
             assert torch.equal(mine, each)
 
