@@ -6,6 +6,7 @@ Fitness is a hill over the learning rate, trainings above about 1 diverge, and s
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -68,6 +69,8 @@ class Plan:
         verdicts: What becomes of each trial, or empty to let its hyperparameters decide.
         log_steps: Whether rows of steps are written, and what evaluations show besides metrics.
         screens: Whether it is a screening of changes; each of its hyperparameters has two choices then.
+        heartbeat: When somebody was last heard of who runs the study, in seconds since 1970; nobody runs one of which
+            no trial is running.
     """
 
     name: str = "digits-lr"
@@ -84,6 +87,7 @@ class Plan:
     traceback: str = TRACEBACK
     reason: str = ""
     screens: bool = False
+    heartbeat: float = field(default_factory=time.time)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +128,9 @@ def add_study(engine: Engine, plan: Plan) -> int:
             outcome = _outcome(rng, plan, number, params)
             for table, more in _trial_rows(rng, plan, (study_id, first_id + number, number), params, outcome).items():
                 rows.setdefault(table, []).extend(more)
+        if any(trial["verdict"] is None for trial in rows.get(schema.trial, [])):
+            lease = {"study_id": study_id, "token": "t", "host": "h", "pid": 1, "heartbeat": plan.heartbeat}
+            rows[schema.lease] = [lease]
         for table, records in rows.items():
             if records:
                 connection.execute(insert(table), records)

@@ -11,13 +11,14 @@ from sqlalchemy import Engine
 
 from dashboards.data import trial_queries
 from dashboards.data.frames import read_json
-from dashboards.data.study_loading import VERDICT_OF_STATE, check_tables
+from dashboards.data.study_loading import check_tables
 from dashboards.data.trial_sets import TRAINED
 from evolve.analysis import spread_text
+from evolve.storage.lease import is_alive, is_run
 from evolve.storage.sqlite import without_secrets
+from evolve.storage.trial_rows import shown_verdict
 from evolve.study.arms import ALL_TRIALS, compared_trials
 
-ALIVE_SECONDS = 90  # a runner says much more often that it lives
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
 
 
@@ -100,26 +101,16 @@ def load_overview(engine: Engine, now: float) -> Overview:
     return Overview(studies=tuple(ordered), storage=without_secrets(engine.url))
 
 
-def is_alive(heartbeat: float | None, now: float) -> bool:
-    """Whether a runner has been heard of lately.
-
-    Args:
-        heartbeat: When it last said that it lives, in seconds since 1970; None or NaN where none has.
-        now: Present time in seconds since 1970.
-    """
-    return bool(now - _nan(heartbeat) < ALIVE_SECONDS)
-
-
 def _summary(row: Any, groups: Sequence[Any], by_seed: Sequence[float], now: float) -> StudySummary:
     config = read_json(row.config)
     budget = config.get("budget")
     planned = budget.get("trials") if isinstance(budget, Mapping) else None
+    heartbeat = _nan(row.heartbeat)
     verdicts: dict[str, int] = {}
     for group in groups:
-        verdict = group.verdict or VERDICT_OF_STATE.get(group.state, "unjudged")
+        verdict = shown_verdict(group.verdict, group.state, has_runner=is_run(row.config, heartbeat, now))
         verdicts[verdict] = verdicts.get(verdict, 0) + group.number_of
     moments = [time for group in groups for time in (group.last_started, group.last_ended) if isfinite(_nan(time))]
-    heartbeat = _nan(row.heartbeat)
     return StudySummary(
         name=row.study_name,
         model=str(config.get("model") or ""),

@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from detector.telemetry import METRICS
 from evolve.storage import schema
+from evolve.storage.lease import studies_and_holders
 from evolve.storage.optuna_tables import ATTRIBUTES, PARAMS, PARENT, STUDIES, TRIALS, VALUES
 
 TERMS = schema.TERMS
@@ -34,11 +35,11 @@ EPOCH_MEASUREMENTS = ("fitness", *METRICS, *schema.EPOCH_LOSSES)
 
 
 def study_by_name(name: str) -> Select[Any]:
-    """Id of the study, and its row of ours where there is one."""
-    ours = schema.study
+    """Id of the study, its row of ours where there is one, and when somebody who runs it was last heard of."""
+    ours, lease = schema.study, schema.lease
     return (
-        select(STUDIES.c.study_id, ours.c.config, ours.c.created, ours.c.data_summary)
-        .select_from(STUDIES.outerjoin(ours, ours.c.study_id == STUDIES.c.study_id))
+        select(STUDIES.c.study_id, ours.c.config, ours.c.created, ours.c.data_summary, lease.c.heartbeat)
+        .select_from(studies_and_holders())
         .where(STUDIES.c.study_name == name)
     )
 

@@ -20,12 +20,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from dashboards.data import queries, trial_queries
 from dashboards.data.compared import CompareView, best_of, compared_steps, entry_of
 from dashboards.data.filters import narrowed
-from dashboards.data.overview import Overview, is_alive, load_overview
+from dashboards.data.overview import Overview, load_overview
 from dashboards.data.study import StudyView, ViewOptions
 from dashboards.data.study_loading import StudyNotFoundError, check_tables, load
 from dashboards.data.trial import TrialView, load_outline, load_trial, single_trial, trial_id_of
 from dashboards.state import PageState
 from evolve.errors import StorageError
+from evolve.storage.lease import is_alive, is_run
 from evolve.storage.migrations import revision_of
 from evolve.storage.older import read_as_current
 from evolve.storage.opening import made_engine
@@ -164,7 +165,7 @@ class Reader:
     def _study(self, name: str) -> tuple[str, StudyView]:
         with self._connected() as connection:
             version = self._study_version(connection, name)
-        return version, self._studies.get(name, version, lambda: load(self._engine, name))
+        return version, self._studies.get(name, version, lambda: load(self._engine, name, self._clock()))
 
     def _overview(self) -> Overview:
         with self._connected():
@@ -228,7 +229,9 @@ class Reader:
             trial_queries.confirmation_version(name),
             trial_queries.cure_version(name),
         )
-        return repr([connection.execute(statement).all() for statement in statements])
+        # A run that is killed says nothing more: that it is silent is seen by the clock alone.
+        has_runner = is_run(study.config, study.heartbeat, self._clock())
+        return repr([has_runner, *(connection.execute(statement).all() for statement in statements)])
 
 
 def _trial_id(connection: Connection, name: str, number: int) -> int:

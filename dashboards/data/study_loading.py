@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -20,13 +21,14 @@ from detector.telemetry import METRICS
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
 from evolve.storage.confirmations import standing_from
+from evolve.storage.lease import is_run
 from evolve.storage.optuna_tables import STUDIES, TRIALS
 from evolve.storage.sqlite import without_password, without_secrets
 from evolve.storage.time_spent import time_spent
+from evolve.storage.trial_rows import shown_verdict
 from evolve.study.arms import compared_trials
 
 FINDINGS_PER_KIND = 50
-VERDICT_OF_STATE = {"RUNNING": "running", "WAITING": "waiting", "PRUNED": "pruned", "FAIL": "failed"}
 INFINITE = {"INF_POS": inf, "INF_NEG": -inf}
 
 
@@ -34,12 +36,13 @@ class StudyNotFoundError(LookupError):
     """The database has no study of that name."""
 
 
-def load(engine: Engine, study_name: str) -> StudyView:
+def load(engine: Engine, study_name: str, now: float | None = None) -> StudyView:
     """The study of that name, as it is now.
 
     Args:
         engine: A database with Optuna's tables and ours.
         study_name: Name of the study in Optuna's tables.
+        now: Present time in seconds since 1970, by which a run is heard of or not; None asks the clock.
 
     Raises:
         StudyNotFoundError: There is no such study.
@@ -47,7 +50,8 @@ def load(engine: Engine, study_name: str) -> StudyView:
     check_tables(engine)
     with engine.connect() as connection:
         study = _study_row(connection, study_name)
-        trials, diagnoses = _trials(read_frame(connection, queries.trial_rows(study.study_id)))
+        has_runner = is_run(study.config, study.heartbeat, time.time() if now is None else now)
+        trials, diagnoses = _trials(read_frame(connection, queries.trial_rows(study.study_id)), has_runner=has_runner)
         trials = _with_last_epochs(trials, read_frame(connection, queries.last_epoch_rows(study.study_id)))
         distributions = _distributions(connection.execute(queries.distribution_rows(study.study_id)).all())
         params = _params(read_frame(connection, queries.param_rows(study.study_id)), distributions)
@@ -119,12 +123,16 @@ def _study_row(connection: Connection, name: str) -> Row[Any]:
     return row
 
 
-def _trials(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, dict[str, Any]]]:
+def _trials(rows: pd.DataFrame, *, has_runner: bool) -> tuple[pd.DataFrame, dict[int, dict[str, Any]]]:
     is_ours = rows["our_id"].notna()
     infinite = rows["value_type"].map(INFINITE).astype("float64")
     said = {name: rows[name].fillna("") for name in ("reason", "traceback", "environment_id")}
+    verdicts = [
+        shown_verdict(None if verdict != verdict else verdict, state, has_runner=has_runner)
+        for verdict, state in zip(rows["verdict"], rows["state"], strict=True)
+    ]
     frame = rows.assign(
-        verdict=rows["verdict"].fillna(rows["state"].map(VERDICT_OF_STATE)).fillna("unjudged"),
+        verdict=verdicts,
         fitness=rows["fitness"].where(is_ours, infinite.fillna(rows["value"])),
         **said,
     )

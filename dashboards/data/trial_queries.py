@@ -12,6 +12,7 @@ from evolve.outcome.cured import SUFFIX
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
 from evolve.storage.confirmations import confirms
+from evolve.storage.lease import studies_and_holders
 from evolve.storage.optuna_tables import STUDIES, TRIALS, VALUES
 
 ALL: Mapping[int, range] = MappingProxyType({})
@@ -87,11 +88,7 @@ def studies_seen() -> Select[Any]:
     ours, lease = schema.study, schema.lease
     return (
         select(STUDIES.c.study_id, STUDIES.c.study_name, ours.c.config, ours.c.created, lease.c.heartbeat)
-        .select_from(
-            STUDIES.outerjoin(ours, ours.c.study_id == STUDIES.c.study_id).outerjoin(
-                lease, lease.c.study_id == STUDIES.c.study_id
-            )
-        )
+        .select_from(studies_and_holders())
         .order_by(STUDIES.c.study_name)
     )
 

@@ -21,10 +21,11 @@ VERDICTS = (
     "failed",
     "paused",
     "running",
+    "interrupted",
     "waiting",
     "unjudged",
 )
-OPEN = ("paused", "running", "waiting")  # have not ended
+OPEN = ("paused", "running", "interrupted", "waiting")  # have not ended
 TRAINED = (*TRAINED_THROUGH, "unjudged")  # ran to their end, so that their fitness can be compared
 
 

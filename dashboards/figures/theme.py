@@ -51,6 +51,7 @@ VERDICT_STYLES = {
     "failed": VerdictStyle(color="#E69F00", symbol="diamond", character="◆"),
     "paused": VerdictStyle(color=NEUTRAL, symbol="diamond-open", character="◇"),
     "running": VerdictStyle(color=NEUTRAL, symbol="circle-open", character="○"),
+    "interrupted": VerdictStyle(color=NEUTRAL, symbol="triangle-left-open", character="◁"),
     "waiting": VerdictStyle(color=NEUTRAL, symbol="square-open", character="□"),
     "unjudged": VerdictStyle(color=NEUTRAL, symbol="star", character="★"),
 }

@@ -43,7 +43,7 @@ def divergence_sentence(view: StudyView) -> str:
 
 def _decided(trials: pd.DataFrame) -> pd.DataFrame:
     """Trials of which it is known whether they diverge: not of those that a rule stopped since they were going to."""
-    return trials[~trials["verdict"].isin(["running", "failed", "doomed"])]
+    return trials[~trials["verdict"].isin(["running", "interrupted", "failed", "doomed"])]
 
 
 def _edge(view: StudyView, trials: pd.DataFrame, axis: Parameter) -> Edge | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,10 +27,27 @@ from evolve.errors import StorageError
 from evolve.findings.search import Tried
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
+from evolve.storage.lease import is_run, studies_and_holders
 from evolve.storage.optuna_tables import PARAMS, STUDIES, TRIALS
 from evolve.storage.sqlite import without_password
 
-_WORDS = {"RUNNING": "running", "WAITING": "waiting"}
+_WORDS = {"RUNNING": "running", "WAITING": "waiting", "PRUNED": "pruned", "FAIL": "failed"}
+
+
+def shown_verdict(verdict: str | None, state: str, *, has_runner: bool) -> str:
+    """What became of a trial in a word, also of one that has no verdict.
+
+    One that began and has not ended is running as long as somebody runs its study. Else nobody trains it: it was
+    interrupted, and goes on where the study does.
+
+    Args:
+        verdict: The verdict as it is stored; None where there is none.
+        state: Optuna's word for how far the trial is.
+        has_runner: Whether somebody runs the study now, as `evolve.storage.lease.is_run` says.
+    """
+    if verdict is not None:
+        return verdict
+    return "interrupted" if state == "RUNNING" and not has_runner else _WORDS.get(state, "unjudged")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +109,7 @@ class TrialRow:
     Attributes:
         study: Name of the study.
         number: Number of the trial within the study, from 0.
-        verdict: What became of it; running or waiting while nothing has, unjudged where evolve did not train it.
+        verdict: What became of it, as `shown_verdict` says it; unjudged where evolve did not train it.
         fitness: Mean over the seeds on the validation images, None where there is none.
         params: Values of the searched hyperparameters by name.
         reason: Why the verdict is what it is, in words.
@@ -181,14 +199,17 @@ def trial_rows(engine: Engine, study: str, *, number: int | None = None) -> list
         StorageError: There is no such study, or no such trial in it.
     """
     with engine.connect() as connection:
-        study_id = connection.scalar(select(STUDIES.c.study_id).where(STUDIES.c.study_name == study))
-        if study_id is None:
+        columns = (STUDIES.c.study_id, schema.study.c.config, schema.lease.c.heartbeat)
+        query = select(*columns).select_from(studies_and_holders()).where(STUDIES.c.study_name == study)
+        found = connection.execute(query).one_or_none()
+        if found is None:
             raise StorageError(f"study {study}: is not in {without_password(engine.url)}")
-        chosen = TRIALS.c.study_id == study_id
+        chosen = TRIALS.c.study_id == found.study_id
         if number is not None:
             _check_number(connection, study, chosen, number)
             chosen &= TRIALS.c.number == number
-        rows = _rows(connection, study, chosen)
+        has_runner = is_run(found.config, found.heartbeat, time.time())
+        rows = _rows(connection, study, chosen, has_runner=has_runner)
     return sorted(rows, key=lambda row: (not row.is_trained_through, row.fitness is None, -(row.fitness or 0.0)))
 
 
@@ -208,7 +229,7 @@ def _check_number(connection: Connection, study: str, of_study: ColumnElement[bo
         raise StorageError(f"study {study}: has no trial {number}; {known}")
 
 
-def _rows(connection: Connection, study: str, chosen: ColumnElement[bool]) -> list[TrialRow]:
+def _rows(connection: Connection, study: str, chosen: ColumnElement[bool], *, has_runner: bool) -> list[TrialRow]:
     params, by_seed = _params(connection, chosen), _last_epochs(connection, chosen)
     notes, checkpoints = _notes(connection, chosen), _checkpoints(connection, chosen)
     events, trainings = _events(connection, chosen), _trainings(connection, chosen)
@@ -224,7 +245,7 @@ def _rows(connection: Connection, study: str, chosen: ColumnElement[bool]) -> li
         TrialRow(
             study=study,
             number=row.number,
-            verdict=row.verdict or _WORDS.get(row.state, "unjudged"),
+            verdict=shown_verdict(row.verdict, row.state, has_runner=has_runner),
             fitness=_known(row.fitness),
             params=params[row.trial_id],
             reason=row.reason or "",

@@ -18,7 +18,7 @@ import pytest
 from plotly.io.json import to_json_plotly
 from sqlalchemy import create_engine, insert, select, text, update
 
-from dashboards.data.overview import ALIVE_SECONDS, Overview
+from dashboards.data.overview import Overview
 from dashboards.data.reader import Reader, UnavailableError
 from dashboards.live.callbacks import panel_content
 from dashboards.live.context import PanelContext
@@ -26,6 +26,7 @@ from dashboards.panels import PAGES
 from dashboards.state import PageState
 from evolve.outcome.cured import decision_key
 from evolve.storage import schema
+from evolve.storage.lease import ALIVE_SECONDS
 from evolve.storage.notes import add_note
 from evolve.storage.sqlite import tune
 from tests.dashboards.examples import HOSTILE, NAME
@@ -90,12 +91,28 @@ def test_remedies_that_are_tried_later_are_seen_by_the_page_of_the_study(tmp_pat
     assert "Cured: 1 of 1" in drawn(reader, states[0])
 
 
+def test_trials_of_a_run_that_is_heard_of_no_more_are_interrupted(tmp_path: Path) -> None:
+    engine = new_engine(tmp_path / "live.db")
+    add_study(engine, Plan(num_trials=2, verdicts=("converged", "running"), log_steps=False, heartbeat=1000.0))
+    now = [1000.0 + ALIVE_SECONDS - 1]
+    reader, state = (
+        Reader(f"sqlite:///{tmp_path / 'live.db'}", clock=lambda: now[0]),
+        PageState(page="/study", study=NAME),
+    )
+    versions, verdicts = [reader.version(state)], [list(reader.study(NAME).trials["verdict"])]
+
+    now[0] += 2
+    versions.append(reader.version(state))
+    verdicts.append(list(reader.study(NAME).trials["verdict"]))
+
+    assert verdicts == [["converged", "running"], ["converged", "interrupted"]]
+    assert versions[0] != versions[1]
+    assert reader.view(PageState()).studies[0].verdicts == {"converged": 1, "interrupted": 1}
+
+
 def test_a_run_that_is_heard_of_no_more_changes_the_list_of_studies(tmp_path: Path) -> None:
     engine = new_engine(tmp_path / "live.db")
-    study_id = add_study(engine, Plan(num_trials=2, log_steps=False))
-    with engine.begin() as connection:
-        lease = {"study_id": study_id, "token": "t", "host": "h", "pid": 1, "heartbeat": 1000.0}
-        connection.execute(insert(schema.lease).values(lease))
+    add_study(engine, Plan(num_trials=2, log_steps=False, heartbeat=1000.0))
     now = [1000.0 + ALIVE_SECONDS - 1]
     reader, state = Reader(f"sqlite:///{tmp_path / 'live.db'}", clock=lambda: now[0]), PageState()
     version, overview = reader.version(state), reader.view(state)

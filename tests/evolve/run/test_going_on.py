@@ -136,7 +136,8 @@ def test_a_termination_of_the_whole_group_leaves_the_trial_to_go_on(tmp_path: Pa
 
     assert running.returncode == 1
     assert "stopping; unfinished trials go on with the next run" in err and "Traceback" not in err
-    assert [row["verdict"] for row in rows(tmp_path)] == ["running"]
+    assert [row["verdict"] for row in rows(tmp_path)] == ["interrupted"]
+    assert "1 interrupted" in evolve(tmp_path, "show", "small").stdout
     whole = evolve(tmp_path, "run", "--study", "small", "--resume", "--trials", "1")
     assert "goes on" in whole.stderr
     assert [row["verdict"] in TRAINED_THROUGH for row in rows(tmp_path)] == [True]

@@ -175,7 +175,7 @@ def test_where_the_data_have_changed_trials_that_trained_or_waited_begin_anew_wi
     assert [trial.params for trial in after] == [trial.params for trial in before]
     assert not any(after[number].intermediate_values for number in unfinished)
     assert [after[number].system_attrs for number in unfinished] == [kept, *[{}] * (len(unfinished) - 1)]
-    assert {row.verdict for row in rows if row.number in unfinished} == {"running"}
+    assert {row.verdict for row in rows if row.number in unfinished} == {"interrupted"}
     assert [event.trial.number for event in events if isinstance(event, TrialStarted)][: len(unfinished)] == unfinished
     assert isinstance(events[-1], StudyStopped) and events[-1].is_complete
 
