@@ -14,9 +14,8 @@ from dashboards.data.frames import read_json
 from dashboards.data.study_loading import check_tables
 from dashboards.data.trial_sets import TRAINED
 from evolve.analysis import spread_text
-from evolve.storage.lease import is_alive, is_run
 from evolve.storage.sqlite import without_secrets
-from evolve.storage.trial_rows import shown_verdict
+from evolve.storage.under_way import is_alive, is_run, shown_verdict
 from evolve.study.arms import ALL_TRIALS, compared_trials
 
 ENDED = ("COMPLETE", "PRUNED", "FAIL")

@@ -25,8 +25,8 @@ from sqlalchemy import (
 
 from detector.telemetry import METRICS
 from evolve.storage import schema
-from evolve.storage.lease import studies_and_holders
 from evolve.storage.optuna_tables import ATTRIBUTES, PARAMS, PARENT, STUDIES, TRIALS, VALUES
+from evolve.storage.under_way import studies_and_holders
 
 TERMS = schema.TERMS
 STEP_MEASUREMENTS = ("loss", "lr", "bias_lr", "momentum")

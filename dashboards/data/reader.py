@@ -26,12 +26,12 @@ from dashboards.data.study_loading import StudyNotFoundError, check_tables, load
 from dashboards.data.trial import TrialView, load_outline, load_trial, single_trial, trial_id_of
 from dashboards.state import PageState
 from evolve.errors import StorageError
-from evolve.storage.lease import is_alive, is_run
 from evolve.storage.migrations import revision_of
 from evolve.storage.older import read_as_current
 from evolve.storage.opening import made_engine
 from evolve.storage.optuna_tables import STUDIES, TRIALS
 from evolve.storage.sqlite import sqlite_file, without_password
+from evolve.storage.under_way import is_alive, is_run
 
 KEPT_STUDIES = 8
 KEPT_QUERIES = 24

@@ -21,11 +21,10 @@ from detector.telemetry import METRICS
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
 from evolve.storage.confirmations import standing_from
-from evolve.storage.lease import is_run
 from evolve.storage.optuna_tables import STUDIES, TRIALS
 from evolve.storage.sqlite import without_password, without_secrets
 from evolve.storage.time_spent import time_spent
-from evolve.storage.trial_rows import shown_verdict
+from evolve.storage.under_way import is_run, shown_verdict
 from evolve.study.arms import compared_trials
 
 FINDINGS_PER_KIND = 50
@@ -86,7 +85,7 @@ def load(engine: Engine, study_name: str, now: float | None = None) -> StudyView
             parents={
                 row.number: int(row.value_json) for row in connection.execute(queries.parent_rows(study.study_id))
             },
-            time=time_spent(connection, study.study_id),
+            time=time_spent(connection, study.study_id, now),
             standing=standing_from(engine, study_name, facts.config, num_trained=_num_trained(trials)),
         )
 

@@ -12,8 +12,8 @@ from evolve.outcome.cured import SUFFIX
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
 from evolve.storage.confirmations import confirms
-from evolve.storage.lease import studies_and_holders
 from evolve.storage.optuna_tables import STUDIES, TRIALS, VALUES
+from evolve.storage.under_way import studies_and_holders
 
 ALL: Mapping[int, range] = MappingProxyType({})
 

@@ -26,7 +26,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     Float,
-    FromClause,
     delete,
     event,
     insert,
@@ -40,14 +39,11 @@ from sqlalchemy.sql import ColumnElement
 
 from evolve.errors import HeldError, StorageError
 from evolve.storage import schema
-from evolve.storage.optuna_tables import STUDIES
 
 # A holder that cannot be asked for is taken for dead when its heartbeat has not changed for so long.
 LEASE_SECONDS = 30
 # So old by the wall clock that no difference between two clocks explains it: nobody needs to watch.
 LONG_DEAD_SECONDS = 3600
-# Who only looks on takes a holder for alive for so long after its last heartbeat.
-ALIVE_SECONDS = 90
 WATCH_SECONDS = 1.0
 # Seconds since 1970 by the clock of a server, at the time of the statement rather than of its transaction.
 _SERVER_CLOCKS = {
@@ -58,36 +54,6 @@ _SERVER_CLOCKS = {
 _BY_SERVER = "s"  # of a token whose holder writes heartbeats by such a clock; those of an older evolve do not
 _WRITING = ("INSERT", "UPDATE", "DELETE")
 _CHECKED = "evolve_lease_checked"  # of a connection: in this transaction
-
-
-def is_alive(heartbeat: float | None, now: float) -> bool:
-    """Whether a holder has been heard of lately.
-
-    Args:
-        heartbeat: When it last said that it lives, in seconds since 1970; None or NaN where none has.
-        now: Present time in seconds since 1970.
-    """
-    return heartbeat is not None and now - heartbeat < ALIVE_SECONDS
-
-
-def studies_and_holders() -> FromClause:
-    """Optuna's studies, each with our row of it and the row of its lease, where there are any."""
-    ours, lease = schema.study, schema.lease
-    joined = STUDIES.outerjoin(ours, ours.c.study_id == STUDIES.c.study_id)
-    return joined.outerjoin(lease, lease.c.study_id == STUDIES.c.study_id)
-
-
-def is_run(config: str | None, heartbeat: float | None, now: float) -> bool:
-    """Whether somebody runs a study, as far as one who only looks can tell.
-
-    Of a study that evolve does not have it is not known: another program may run it, so the answer is yes.
-
-    Args:
-        config: The study as evolve stores it; None where evolve does not have it.
-        heartbeat: When the holder of its lease last said that it lives, in seconds since 1970; None where nobody has.
-        now: Present time in seconds since 1970.
-    """
-    return config is None or is_alive(heartbeat, now)
 
 
 # Tokens that this process has held and let go of, where the database may not have heard of it.

@@ -7,6 +7,7 @@ trial's last seconds, are in it too.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,9 +19,9 @@ from sqlalchemy import Connection, Float, func, or_, select
 from evolve.outcome.verdict import Verdict
 from evolve.storage import schema
 from evolve.storage.spent import Seconds, seconds_spent
+from evolve.storage.under_way import is_alive, shown_verdict
 
 WASTEFUL = (Verdict.DIVERGED, Verdict.DOOMED, Verdict.PRUNED, Verdict.FAILED)
-RUNNING = "running"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ class TimeSpent:
 
     Attributes:
         runs: Runs of the study, oldest first.
-        by_verdict: Time that went into trials, by their verdict; `running` for those that have none yet.
+        by_verdict: Time that went into trials, by their verdict; `running` or `interrupted` for those that have none.
         lost: Time of what was trained and evaluated and then had to be done again, since a worker or a run was killed.
         is_whole: Whether all trials were trained in runs that are recorded, so that waiting is known.
     """
@@ -113,18 +114,22 @@ class TimeSpent:
 NOTHING = TimeSpent(runs=(), by_verdict={}, lost=0.0, is_whole=False)
 
 
-def time_spent(connection: Connection, study_id: int) -> TimeSpent:
+def time_spent(connection: Connection, study_id: int, now: float | None = None) -> TimeSpent:
     """Where the time of a study's workers went so far.
 
     Args:
         connection: Connection to a database with Optuna's tables and ours.
         study_id: Optuna's id of the study.
+        now: Present time in seconds since 1970, by which a run is heard of or not; None asks the clock.
     """
     runs, own = _runs(connection, study_id), schema.trial.c
-    query = select(func.min(own.started, type_=Float), func.sum(own.lost, type_=Float))
-    first, lost = connection.execute(query.where(own.study_id == study_id)).one()
+    heartbeat = select(schema.lease.c.heartbeat).where(schema.lease.c.study_id == study_id).scalar_subquery()
+    query = select(func.min(own.started, type_=Float), func.sum(own.lost, type_=Float), heartbeat)
+    first, lost, heard = connection.execute(query.where(own.study_id == study_id)).one()
     is_whole = bool(runs) and (first is None or first >= runs[0].started)
-    return TimeSpent(runs=runs, by_verdict=_by_verdict(connection, study_id), lost=lost or 0.0, is_whole=is_whole)
+    under_way = shown_verdict(None, "RUNNING", has_runner=is_alive(heard, time.time() if now is None else now))
+    by_verdict = _by_verdict(connection, study_id, under_way=under_way)
+    return TimeSpent(runs=runs, by_verdict=by_verdict, lost=lost or 0.0, is_whole=is_whole)
 
 
 def _runs(connection: Connection, study_id: int) -> tuple[RunSpan, ...]:
@@ -142,7 +147,7 @@ def _span(row: Mapping[Any, Any]) -> RunSpan:
     )
 
 
-def _by_verdict(connection: Connection, study_id: int) -> dict[str, Seconds]:
+def _by_verdict(connection: Connection, study_id: int, *, under_way: str) -> dict[str, Seconds]:
     """Trainings that ended have their seconds stored; those under way, and old ones, are summed from their rows."""
     trial, training, step, epoch = schema.trial.c, schema.training.c, schema.step.c, schema.epoch.c
     of_study = trial.study_id == study_id
@@ -151,7 +156,7 @@ def _by_verdict(connection: Connection, study_id: int) -> dict[str, Seconds]:
     found: dict[str, Seconds] = defaultdict(Seconds)
     settled, verdicts = set(), {}
     for row in connection.execute(select(*columns).select_from(joined).where(of_study)):
-        verdicts[row.trial_id] = row.verdict or RUNNING
+        verdicts[row.trial_id] = row.verdict or under_way
         if row.seed is not None and isfinite(row.validating) and isfinite(row.seconds):
             settled.add((row.trial_id, row.seed))
             training_only = max(row.seconds - row.validating, 0.0)

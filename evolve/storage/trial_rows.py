@@ -27,27 +27,9 @@ from evolve.errors import StorageError
 from evolve.findings.search import Tried
 from evolve.outcome.verdict import TRAINED_THROUGH
 from evolve.storage import schema
-from evolve.storage.lease import is_run, studies_and_holders
 from evolve.storage.optuna_tables import PARAMS, STUDIES, TRIALS
 from evolve.storage.sqlite import without_password
-
-_WORDS = {"RUNNING": "running", "WAITING": "waiting", "PRUNED": "pruned", "FAIL": "failed"}
-
-
-def shown_verdict(verdict: str | None, state: str, *, has_runner: bool) -> str:
-    """What became of a trial in a word, also of one that has no verdict.
-
-    One that began and has not ended is running as long as somebody runs its study. Else nobody trains it: it was
-    interrupted, and goes on where the study does.
-
-    Args:
-        verdict: The verdict as it is stored; None where there is none.
-        state: Optuna's word for how far the trial is.
-        has_runner: Whether somebody runs the study now, as `evolve.storage.lease.is_run` says.
-    """
-    if verdict is not None:
-        return verdict
-    return "interrupted" if state == "RUNNING" and not has_runner else _WORDS.get(state, "unjudged")
+from evolve.storage.under_way import is_run, shown_verdict, studies_and_holders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

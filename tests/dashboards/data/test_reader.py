@@ -26,9 +26,9 @@ from dashboards.panels import PAGES
 from dashboards.state import PageState
 from evolve.outcome.cured import decision_key
 from evolve.storage import schema
-from evolve.storage.lease import ALIVE_SECONDS
 from evolve.storage.notes import add_note
 from evolve.storage.sqlite import tune
+from evolve.storage.under_way import ALIVE_SECONDS
 from tests.dashboards.examples import HOSTILE, NAME
 from tests.processes import free_port
 from tests.shown import drawn

@@ -149,7 +149,7 @@ def test_validating_is_what_an_epoch_takes_beside_its_steps_and_never_negative(s
     write(step_of(0.1, 0, 12, 2))
 
     spent = spent_of(storage, 1)
-    assert spent.by_verdict.keys() == {"running"}
+    assert spent.by_verdict.keys() == {"interrupted"}
     assert spent.spent.training == pytest.approx(13 * STEP)
     assert spent.spent.validating == pytest.approx(0.03)
     assert balanced(spent)
