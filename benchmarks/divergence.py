@@ -34,7 +34,7 @@ from evolve.study import Fitness, Thresholds, Warnings
 
 FACTORS = ("data", "model", "size", "form", "optimizer", "clipping")
 COMPARABLE = ("data", "model", "size", "form")
-FIRST_JUDGED = 161  # population; with those before it, signs, kinds, default levels and default options were chosen
+FIRST_JUDGED = 960  # population; with those before it signs, kinds and options were chosen
 HEADS = """\
 | rule | doomed, stopped | at | good, stopped | best quarter, stopped | idle, stopped | saved | wasted |
 |---|---|---|---|---|---|---|---|"""

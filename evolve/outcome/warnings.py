@@ -6,8 +6,9 @@ there at once, or one that is decisive. Levels are quantiles of what healthy tra
 each is wrong is chosen and not hoped for.
 
 How large an update may be depends on the kind of training, as far as it is known before its first step: updates by
-SGD grow with the gradient, those by Adam and RMSprop do not and are large at first; sizes of boxes that go through exp
-break sooner than bounded ones, whose raw outputs may be of any size. So each kind has a level of its own.
+SGD grow with the gradient, those by Adam and RMSprop do not; sizes of boxes that go through exp break sooner than
+bounded ones, whose raw outputs may be of any size. So each kind has a level of its own. Without a warm-up the first
+update may be tens of times the weights and do no harm, so it has one, too, and no level of later ones is made of it.
 
 Source: Vovk, Lindsay, Nouretdinov & Gammerman 2003, Mondrian confidence machine: quantiles by kind, so that each kind
 by itself is wrong as seldom as asked.
@@ -24,10 +25,10 @@ from detector.hyperparameters import Hyperparameters
 from detector.telemetry import TERMS, StepTelemetry
 from evolve.formatting import number
 from evolve.outcome.verdict import FIRST_STEPS
-from evolve.study.definition import UPDATES, Warnings
+from evolve.study.definition import FIRST_UPDATES, UPDATES, Warnings
 
-SIGNS = (*UPDATES, "overshoot", "gradient", "term", "box", "rise", "unlearned", "stuck")
-DECISIVE = (*UPDATES, "box")  # each dooms a training by itself
+SIGNS = (*UPDATES, *FIRST_UPDATES, "overshoot", "gradient", "term", "box", "rise", "unlearned", "stuck")
+DECISIVE = (*UPDATES, *FIRST_UPDATES, "box")  # each dooms a training by itself
 ADAPTIVE = frozenset({"adam", "adamw", "muon", "rmsprop"})  # optimizers whose updates do not grow with the gradient
 SETTLED_STEPS = 20  # before these a loss that has not fallen says nothing
 _LOSS_DECAY, _NORM_DECAY = 0.9, 0.97
@@ -36,6 +37,7 @@ _USUAL = 3.0  # deviations; what is further out moves mean and deviation no more
 _LOWER = 0.99  # of the lowest loss so far, below which a loss is a new lowest one
 UPHILL = 1e-4  # a critical ratio that is not above it: hardly any update is small enough
 BEST_SHARE = 0.25
+FIRST_SHARE = 0.2  # of the probability of a wrong level, for first updates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +63,14 @@ class Kind:
         return f"update{'_adaptive' if self.is_adaptive else ''}{'_exp' if self.has_exp else ''}"
 
     @property
+    def first_update(self) -> str:
+        """Name of the sign that its first update is."""
+        return f"first_{self.update}"
+
+    @property
     def signs(self) -> tuple[str, ...]:
         """Names of the signs that it has."""
-        others = {*UPDATES} - {self.update} | (set() if self.has_exp else {"box"})
+        others = {*UPDATES, *FIRST_UPDATES} - {self.update, self.first_update} | (set() if self.has_exp else {"box"})
         return tuple(name for name in SIGNS if name not in others)
 
 
@@ -75,7 +82,7 @@ class Signs:
     """
 
     def __init__(self, kind: Kind) -> None:
-        self._update, self._names = kind.update, kind.signs
+        self._first_update, self._update, self._names = kind.first_update, kind.update, kind.signs
         self._num_steps = 0
         self._start = self._loss = self._lowest = nan
         self._lowest_at = 0
@@ -89,7 +96,8 @@ class Signs:
             # Where the least update raises the loss, its direction is at fault, and its size tells nothing.
             self._overshoot = 1 / step.critical_ratio if step.critical_ratio > UPHILL else 0.0
         found = {
-            self._update: step.update_ratio,
+            self._first_update: step.update_ratio if self._num_steps == 1 else 0.0,
+            self._update: step.update_ratio if self._num_steps > 1 else 0.0,
             "overshoot": self._overshoot,
             "gradient": self._deviation(step.grad_norm),
             "term": _largest_share(step.terms.sums()),
@@ -159,10 +167,14 @@ class Foreseen:
     def text(self) -> str:
         """The evidence in numbers."""
         parts = (
-            f"{'update' if name in UPDATES else name} {number(value)} above {number(self.levels[name])}"
-            for name, value in self.signs.items()
+            f"{_said(name)} {number(value)} above {number(self.levels[name])}" for name, value in self.signs.items()
         )
         return f"{', '.join(parts)} at step {self.step}"
+
+
+def _said(name: str) -> str:
+    """A sign as people are told it, who know the kind of their training."""
+    return "update" if name in UPDATES else "first update" if name in FIRST_UPDATES else name
 
 
 class Watch:
@@ -212,16 +224,22 @@ def fitted(reached: Sequence[Mapping[str, float]], *, wrong: float, sustained: i
 
     Args:
         reached: For each of the others what `largest_sustained` returns, for the same number of steps in a row.
-        wrong: Probability that a level is exceeded, above 0 and below 1.
+        wrong: Probability that a level is exceeded, above 0 and below 1; of a first update a fifth of it, since all
+            that is known of its training then is one step.
         sustained, together: Steps in a row that a level must be exceeded in, and number of warnings that doom a
             training, as `Warnings` keeps them.
 
     Raises:
         ValueError: There are too few trainings, of all kinds together, for that probability.
     """
-    least = _checked_least(len(reached), wrong)
+    _check_count(len(reached), wrong)
     by_sign = {name: [highest[name] for highest in reached if name in highest] for name in SIGNS}
-    levels = {name: conformal_level(values, wrong) for name, values in by_sign.items() if len(values) >= least}
+    asked = {name: wrong * FIRST_SHARE if name in FIRST_UPDATES else wrong for name in SIGNS}
+    levels = {
+        name: conformal_level(values, asked[name])
+        for name, values in by_sign.items()
+        if len(values) >= least_trainings(asked[name])
+    }
     known = {name: rounded_up(level) for name, level in levels.items() if 0 < level < inf}
     return Warnings(**known, sustained=sustained, together=together)
 
@@ -251,7 +269,7 @@ def conformal_level(reached: Sequence[float], wrong: float) -> float:
     Source: split conformal prediction; Lei et al. 2018 (arXiv:1604.04173), section 2.2: of n values the
     ceil((n + 1) (1 - wrong))-th smallest.
     """
-    _checked_least(len(reached), wrong)
+    _check_count(len(reached), wrong)
     place = ceil((len(reached) + 1) * (1 - wrong))
     return sorted(reached)[min(place, len(reached)) - 1]  # a last digit may round one too far
 
@@ -261,12 +279,10 @@ def least_trainings(wrong: float) -> int:
     return ceil(1 / wrong) - 1
 
 
-def _checked_least(count: int, wrong: float) -> int:
-    """The fewest values that will do, where there are as many."""
-    least = least_trainings(wrong)
-    if count < least:
+def _check_count(count: int, wrong: float) -> None:
+    """Makes sure that there are as many values as it takes."""
+    if count < (least := least_trainings(wrong)):
         raise ValueError(f"{count} healthy trainings; a probability of {wrong:g} needs {least}")
-    return least
 
 
 def rounded_up(level: float) -> float:

@@ -16,6 +16,7 @@ Whole = Annotated[int, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 # Levels of updates, for each kind of training one; the first is that of all where it is the only one named.
 UPDATES = ("update", "update_exp", "update_adaptive", "update_adaptive_exp")
+FIRST_UPDATES = tuple(f"first_{name}" for name in UPDATES)
 LONGEST_NAME = 100  # characters of a study's name
 MAX_TRIALS = 100_000  # samplers and pages hold them all in memory
 
@@ -111,16 +112,19 @@ class Thresholds(Definition):
 class Warnings(Definition):
     """Levels from which on the steps of a training warn that it is going to be lost, each larger than what is usual.
 
-    The defaults are those that a good training of its kind exceeds at any step with a probability of 0.05, each by
-    itself, fitted on the 486 good runs of `benchmarks/divergence_runs.py` up to population 160.
+    The defaults are those that a good training of its kind exceeds at any step with a probability of 0.05, a first
+    update of 0.01, each by itself; fitted on the 1,217 good runs of populations 868 to 1267 of
+    `benchmarks/divergence_runs.py`.
 
     Attributes:
         update: Norm of an update over the norm of the weights, of an optimizer whose updates grow with the gradient
-            (SGD, with momentum or without) and boxes of bounded size. Where it is the only one of the four levels of
-            updates that is named, it is that of all kinds.
+            (SGD, with momentum or without) and boxes of bounded size, from the second step on. Where it is the only one
+            of the levels of updates that is named, it is that of all kinds and steps.
         update_exp: The same where sizes of boxes go through exp.
         update_adaptive: The same of Adam, AdamW and RMSprop with boxes of bounded size.
         update_adaptive_exp: The same of these where sizes of boxes go through exp.
+        first_update, first_update_exp, first_update_adaptive, first_update_adaptive_exp: The same of the first step
+            alone, whose update may be large without harm where there is no warm-up.
         overshoot: The update over the largest one that would not have raised the loss of its own batch: one over the
             last critical ratio that was measured, 0 where an update of any size raises it.
         gradient: Deviations of the logarithm of the gradient norm above its running mean.
@@ -129,31 +133,37 @@ class Warnings(Definition):
         rise: Loss over the lowest that the smoothed loss has been.
         unlearned: Smoothed loss over the mean of the first five steps, from the twentieth step on.
         stuck: Share of the steps so far since the smoothed loss was lowest, from the twentieth step on.
-        sustained: Steps in a row that a level must be exceeded in.
+        sustained: Steps in a row that a level must be exceeded in; first updates say nothing where that is above 1.
         together: Warnings, sustained at the same step, that doom a training; one of an update or a box dooms it alone.
     """
 
-    update: Number = Field(default=3.25, gt=0)
-    update_exp: Number = Field(default=0.453, gt=0)
-    update_adaptive: Number = Field(default=47.5, gt=0)
-    update_adaptive_exp: Number = Field(default=2.05, gt=0)
+    update: Number = Field(default=0.837, gt=0)
+    update_exp: Number = Field(default=0.277, gt=0)
+    update_adaptive: Number = Field(default=1.36, gt=0)
+    update_adaptive_exp: Number = Field(default=1.03, gt=0)
+    first_update: Number = Field(default=12.8, gt=0)
+    first_update_exp: Number = Field(default=1.72, gt=0)
+    first_update_adaptive: Number = Field(default=59.1, gt=0)
+    first_update_adaptive_exp: Number = Field(default=18.3, gt=0)
     overshoot: Number = Field(default=17.5, gt=0)
-    gradient: Number = Field(default=4.06, gt=0)
-    term: Number = Field(default=0.955, gt=0)
-    box: Number = Field(default=42.2, gt=0)
-    rise: Number = Field(default=24.3, gt=0)
-    unlearned: Number = Field(default=1.99, gt=0)
-    stuck: Number = Field(default=0.99, gt=0)
+    gradient: Number = Field(default=5.4, gt=0)
+    term: Number = Field(default=0.976, gt=0)
+    box: Number = Field(default=68.2, gt=0)
+    rise: Number = Field(default=36.5, gt=0)
+    unlearned: Number = Field(default=2.53, gt=0)
+    stuck: Number = Field(default=0.991, gt=0)
     sustained: Whole = Field(default=1, ge=1)
     together: Whole = Field(default=2, ge=1)
 
     @model_validator(mode="before")
     @classmethod
     def _update_of_all_kinds(cls, raw: Any) -> Any:
-        """One level of updates is that of all kinds: files written before there were kinds mean that, too."""
-        if isinstance(raw, Mapping) and raw.keys() & {*UPDATES} == {"update"}:
-            return {**raw, **dict.fromkeys(UPDATES, raw["update"])}
-        return raw
+        """One level of updates is that of all kinds and steps: in files, and as studies were stored before."""
+        if not isinstance(raw, Mapping):
+            return raw
+        named = raw.keys() & {*UPDATES, *FIRST_UPDATES}
+        is_one = named == {"update"} or (named == {*UPDATES} and all(raw[name] == raw["update"] for name in UPDATES))
+        return {**raw, **dict.fromkeys((*UPDATES, *FIRST_UPDATES), raw["update"])} if is_one else raw
 
 
 def problems_of(error: ValidationError, known: Mapping[str, Sequence[str]]) -> list[Problem]:

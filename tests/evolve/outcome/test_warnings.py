@@ -137,7 +137,21 @@ def test_each_kind_of_training_has_a_level_of_its_own_for_updates_and_bounded_bo
     assert first_doomed(steps, levels, ADAM_BOUNDED) is None
     assert "box" not in signs(steps, ADAM_BOUNDED)[0] and "update_exp" not in signs(steps, ADAM_BOUNDED)[0]
     found = first_doomed(steps, levels, Kind(is_adaptive=True, has_exp=True))
-    assert found is not None and found.text == "update 0.5 above 0.4 at step 2"
+    assert found is not None and found.text == "update 0.5 above 0.4 at step 3"
+
+
+def test_a_first_update_has_a_level_of_its_own_and_makes_no_other() -> None:
+    large_first = falling(COUNT, update_ratio=[9.0] + [0.01] * (COUNT - 1))
+    levels = LEVELS.model_copy(update={"first_update_exp": 10.0, "sustained": 1})
+
+    assert first_doomed(large_first, levels) is None
+    found = first_doomed(large_first, levels.model_copy(update={"first_update_exp": 8.0}))
+    assert found is not None and found.text == "first update 9 above 8 at step 0"
+    reached = largest_sustained(large_first, 1, SGD_EXP)
+    assert (reached["first_update_exp"], reached["update_exp"]) == (9.0, 0.01)
+    few, many = (fitted([reached] * count, wrong=0.05, sustained=1) for count in (98, 99))
+    assert few.first_update_exp == Warnings().first_update_exp and many.first_update_exp == 9.0
+    assert few.update_exp == many.update_exp == 0.01
 
 
 def test_the_kind_of_a_training_is_that_of_its_optimizer_and_coding() -> None:

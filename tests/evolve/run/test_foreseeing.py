@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from evolve.outcome.warnings import UPDATES
+from evolve.outcome.warnings import FIRST_UPDATES, UPDATES
 from evolve.run.engines import Engine, ProcessEngine, SerialEngine
 from evolve.storage.database import Storage
 from evolve.storage.recordings import recordings
@@ -116,7 +116,9 @@ def test_warnings_of_a_study_are_part_of_its_definition_where_its_pruner_heeds_t
 
 
 def test_a_level_of_updates_alone_is_that_of_every_kind_of_training() -> None:
-    assert set(study().warnings.model_dump(include=set(UPDATES)).values()) == {0.1}
+    assert set(study().warnings.model_dump(include={*UPDATES, *FIRST_UPDATES}).values()) == {0.1}
+    stored = study(warnings=WARNINGS | dict.fromkeys(UPDATES, 0.1))  # before first updates had levels of their own
+    assert study().differences(stored) == []
     named = study(warnings={"update": 0.1, "update_exp": 0.2}).warnings
     assert (named.update, named.update_exp) == (0.1, 0.2)
     assert named.update_adaptive == Warnings().update_adaptive
