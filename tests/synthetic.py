@@ -69,8 +69,8 @@ class Plan:
         verdicts: What becomes of each trial, or empty to let its hyperparameters decide.
         log_steps: Whether rows of steps are written, and what evaluations show besides metrics.
         screens: Whether it is a screening of changes; each of its hyperparameters has two choices then.
-        heartbeat: When somebody was last heard of who runs the study, in seconds since 1970; nobody runs one of which
-            no trial is running.
+        heartbeat: When somebody was last heard of who runs the study, in seconds since 1970; None where nobody does, as
+            of one of which no trial is running.
     """
 
     name: str = "digits-lr"
@@ -87,7 +87,7 @@ class Plan:
     traceback: str = TRACEBACK
     reason: str = ""
     screens: bool = False
-    heartbeat: float = field(default_factory=time.time)
+    heartbeat: float | None = field(default_factory=time.time)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ def add_study(engine: Engine, plan: Plan) -> int:
             outcome = _outcome(rng, plan, number, params)
             for table, more in _trial_rows(rng, plan, (study_id, first_id + number, number), params, outcome).items():
                 rows.setdefault(table, []).extend(more)
-        if any(trial["verdict"] is None for trial in rows.get(schema.trial, [])):
+        if plan.heartbeat is not None and any(trial["verdict"] is None for trial in rows.get(schema.trial, [])):
             lease = {"study_id": study_id, "token": "t", "host": "h", "pid": 1, "heartbeat": plan.heartbeat}
             rows[schema.lease] = [lease]
         for table, records in rows.items():

@@ -40,13 +40,13 @@ def engine(tmp_path: Path) -> Engine:
     """A database with one study, kept."""
     (tmp_path / "runs").mkdir()
     engine = new_engine(tmp_path / "runs/evolve.db")
-    add_study(engine, Plan(name="kept", num_trials=3))
+    add_study(engine, Plan(name="kept", num_trials=3, heartbeat=None))
     return engine
 
 
 def add_doomed(engine: Engine) -> int:
     """A study with a row in every table that can hold something of one, and a run folder."""
-    study_id = add_study(engine, Plan(name="doomed", num_trials=3))
+    study_id = add_study(engine, Plan(name="doomed", num_trials=3, heartbeat=None))
     url = engine.url.render_as_string()
     storage = optuna.storages.RDBStorage(url, heartbeat_interval=60)
     storage.set_study_user_attr(study_id, "a", 1)
