@@ -105,9 +105,10 @@ def _summary(row: Any, groups: Sequence[Any], by_seed: Sequence[float], now: flo
     budget = config.get("budget")
     planned = budget.get("trials") if isinstance(budget, Mapping) else None
     heartbeat = _nan(row.heartbeat)
+    has_runner = is_run(row.config, heartbeat, now)
     verdicts: dict[str, int] = {}
     for group in groups:
-        verdict = shown_verdict(group.verdict, group.state, has_runner=is_run(row.config, heartbeat, now))
+        verdict = shown_verdict(group.verdict, group.state, has_runner=has_runner)
         verdicts[verdict] = verdicts.get(verdict, 0) + group.number_of
     moments = [time for group in groups for time in (group.last_started, group.last_ended) if isfinite(_nan(time))]
     return StudySummary(
