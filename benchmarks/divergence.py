@@ -29,7 +29,7 @@ from evolve.outcome.backtest import Score, Share, scored
 from evolve.outcome.forensics import diagnose
 from evolve.outcome.stop_rules import Recorded, rules
 from evolve.outcome.verdict import FIRST_STEPS, LossCurves, Verdict, judge
-from evolve.outcome.warnings import ADAPTIVE, BEST_SHARE, Kind, fitted, is_among_best, largest_sustained
+from evolve.outcome.warnings import ADAPTIVE, BEST_SHARE, Kind, fitted, largest_sustained, spared
 from evolve.study import Fitness, Thresholds, Warnings
 
 FACTORS = ("data", "model", "size", "form", "optimizer", "clipping")
@@ -85,10 +85,7 @@ def read(path: Path, sustained: int) -> list[Run]:
             total_steps=row["total_steps"],
             steps_per_epoch=row["steps_per_epoch"],
             is_doomed=kind == "doomed",
-            leads=[
-                is_among_best(value, [earlier[epoch] for earlier in others if epoch < len(earlier)])
-                for epoch, value in enumerate(own)
-            ],
+            is_spared=spared(own, others),
             is_best=place in best,
         )
         reached = largest_sustained(recorded.steps, sustained, recorded.kind)

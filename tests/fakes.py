@@ -32,7 +32,9 @@ UNLUCKY_SEED = 13  # diverges at any rate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakeObjective:
-    """Fitness peaks at lr0 0.1; the loss is NaN from lr0 1 on; lr0 below 1e-4 raises, below 1e-5 kills the process.
+    """Fitness peaks at lr0 0.1; lr0 below 1e-4 raises, below 1e-5 kills the process.
+
+    The loss falls below lr0 0.5, stays where it is from there on, and is NaN after some steps from lr0 1 on.
 
     Attributes:
         epochs: Of each training.
@@ -168,7 +170,7 @@ def misbehave(lr0: float, step: int) -> None:
 
 def step_of(lr0: float, seed: int, step: int, epoch: int) -> StepTelemetry:
     is_broken = (lr0 >= 1 or seed == UNLUCKY_SEED) and step >= 7
-    loss = math.nan if is_broken else 4 / (1 + 0.2 * step * quality(lr0, seed))
+    loss = math.nan if is_broken else 4 / (1 + 0.2 * step * quality(lr0, seed)) if lr0 < 0.5 else 4.0
     parts = tuple(loss / 8 for _ in range(2))
     return StepTelemetry(
         lane=0,

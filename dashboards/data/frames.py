@@ -1,4 +1,4 @@
-"""Rows of a statement as a frame, and what a column of JSON holds."""
+"""Rows of a statement as a frame, and what its columns hold."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 from sqlalchemy import ColumnElement, Connection, Float, Integer, Select
 
 from evolve.storage import schema
+from evolve.storage.under_way import shown_verdict
 
 
 def read_frame(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
@@ -29,6 +30,19 @@ def _dtype(selected: ColumnElement[Any], values: Sequence[Any]) -> str:
     if isinstance(selected.type, Integer):
         return "float64" if None in values else "int64"
     return "float64" if isinstance(selected.type, Float | schema.Real) else "object"
+
+
+def shown_verdicts(trials: pd.DataFrame, *, has_runner: bool) -> list[str]:
+    """What became of each of some trials in a word, also where it has no verdict.
+
+    Args:
+        trials: Rows of `queries.trial_rows`.
+        has_runner: Whether somebody runs their study now.
+    """
+    return [
+        shown_verdict(None if verdict != verdict else verdict, state, has_runner=has_runner)  # NaN is not itself
+        for verdict, state in zip(trials["verdict"], trials["state"], strict=True)
+    ]
 
 
 def read_json(text: str | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from math import isfinite
@@ -12,11 +13,12 @@ import pandas as pd
 from sqlalchemy import Connection, Engine, Select
 
 from dashboards.data import queries
-from dashboards.data.frames import read_frame, read_json
+from dashboards.data.frames import read_frame, read_json, shown_verdicts
 from dashboards.data.trial_sets import best_numbers, finished, numbered, spread_evenly
 from evolve.findings.search import num_top
 from evolve.outcome.cured import SUFFIX, cure_numbers
 from evolve.outcome.verdict import TRAINED_THROUGH
+from evolve.storage.under_way import is_run
 from evolve.study.arms import ALL_TRIALS
 
 FrameName: TypeAlias = Literal[
@@ -155,11 +157,13 @@ def _cures(connection: Connection, name: str) -> pd.DataFrame:
     tried = {} if study is None else cure_numbers(read_json(study.config).get("decisions") or {})
     if study is None or not tried:
         return pd.DataFrame({column: [] for column in columns}).astype({"number": "int64"})
-    rows = read_frame(connection, queries.trial_rows(study.study_id)).set_index("number")
+    rows = read_frame(connection, queries.trial_rows(study.study_id))
+    has_runner = is_run(study.config, study.heartbeat, time.time())
+    rows = rows.assign(verdict=shown_verdicts(rows, has_runner=has_runner)).set_index("number")
     found = rows.reindex([place for place in tried.values() if place in rows.index])
     numbers = {place: number for number, place in tried.items()}
-    known = {"verdict": found["verdict"].fillna("waiting"), "reason": found["reason"].fillna("")}
-    return found.assign(number=[numbers[place] for place in found.index], **known)[list(columns)].reset_index(drop=True)
+    tried_for = [numbers[place] for place in found.index]
+    return found.assign(number=tried_for, reason=found["reason"].fillna(""))[list(columns)].reset_index(drop=True)
 
 
 def _seed_results(connection: Connection, trials: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import pandas as pd
 from sqlalchemy import Connection, Engine, Row, inspect
 
 from dashboards.data import queries
-from dashboards.data.frames import read_frame, read_json
+from dashboards.data.frames import read_frame, read_json, shown_verdicts
 from dashboards.data.measured import measured_of_study
 from dashboards.data.study import TRIAL_COLUMNS, Parameter, StudyFacts, StudyView
 from detector.telemetry import METRICS
@@ -24,7 +24,7 @@ from evolve.storage.confirmations import standing_from
 from evolve.storage.optuna_tables import STUDIES, TRIALS
 from evolve.storage.sqlite import without_password, without_secrets
 from evolve.storage.time_spent import time_spent
-from evolve.storage.under_way import is_run, shown_verdict
+from evolve.storage.under_way import is_run
 from evolve.study.arms import compared_trials
 
 FINDINGS_PER_KIND = 50
@@ -126,12 +126,8 @@ def _trials(rows: pd.DataFrame, *, has_runner: bool) -> tuple[pd.DataFrame, dict
     is_ours = rows["our_id"].notna()
     infinite = rows["value_type"].map(INFINITE).astype("float64")
     said = {name: rows[name].fillna("") for name in ("reason", "traceback", "environment_id")}
-    verdicts = [
-        shown_verdict(None if verdict != verdict else verdict, state, has_runner=has_runner)
-        for verdict, state in zip(rows["verdict"], rows["state"], strict=True)
-    ]
     frame = rows.assign(
-        verdict=verdicts,
+        verdict=shown_verdicts(rows, has_runner=has_runner),
         fitness=rows["fitness"].where(is_ours, infinite.fillna(rows["value"])),
         **said,
     )

@@ -32,7 +32,8 @@ class Recorded:
         total_steps: Number of steps that it was to have.
         steps_per_epoch: Number of steps in an epoch, one for each batch.
         is_doomed: Whether it came to diverge; never what a rule said.
-        leads: For each epoch whether it was then among the best quarter of those before it, which ours never stops.
+        is_spared: For each epoch whether it then did better than ever before, or was among the best quarter of those
+            before it: ours never stops such a training.
         is_best: Whether it ended in the best quarter of those it can be compared with.
     """
 
@@ -41,7 +42,7 @@ class Recorded:
     total_steps: int
     steps_per_epoch: int
     is_doomed: bool
-    leads: Sequence[bool]
+    is_spared: Sequence[bool]
     is_best: bool
 
 
@@ -50,14 +51,15 @@ StopRule = Callable[[Recorded], int | None]
 
 
 def doomed(warnings: Warnings) -> StopRule:
-    """Ours as the pruner has it: at the end of an epoch whose last step is doomed, if the training does not lead."""
+    """Ours as the pruner has it: at the end of an epoch whose last step is doomed, unless it recovers or is spared."""
 
     def rule(run: Recorded) -> int | None:
         watch = Watch(warnings, run.kind)
         for index, step in enumerate(run.steps):
             foreseen, (epoch, rest) = watch.see(step), divmod(index + 1, run.steps_per_epoch)
-            is_asked = rest == 0 and index + 1 < run.total_steps
-            if foreseen is not None and is_asked and not (epoch <= len(run.leads) and run.leads[epoch - 1]):
+            if foreseen is None or watch.is_recovering or rest or index + 1 >= run.total_steps:
+                continue
+            if not (epoch <= len(run.is_spared) and run.is_spared[epoch - 1]):
                 return index
         return None
 

@@ -5,6 +5,10 @@ only after some steps in a row. Most warnings come and go in healthy trainings, 
 there at once, or one that is decisive. Levels are quantiles of what healthy trainings reach (`fitted`), so how often
 each is wrong is chosen and not hoped for.
 
+To warn is not to stop. A training whose first update was too large spikes as one that is lost, and may learn from
+there all the same, which nobody can tell at that step. So whoever stops trainings waits, and lets go on what recovers
+(`Watch.is_recovering`), learns (`is_learning`) or leads (`is_among_best`).
+
 How large an update may be depends on the kind of training, as far as it is known before its first step: updates by
 SGD grow with the gradient, those by Adam and RMSprop do not; sizes of boxes that go through exp break sooner than
 bounded ones, whose raw outputs may be of any size. So each kind has a level of its own. Without a warm-up the first
@@ -34,7 +38,8 @@ SETTLED_STEPS = 20  # before these a loss that has not fallen says nothing
 _LOSS_DECAY, _NORM_DECAY = 0.9, 0.97
 _LEAST_DEVIATION = 0.2  # of the logarithm of a norm, which a quiet training would else make of nothing
 _USUAL = 3.0  # deviations; what is further out moves mean and deviation no more than this
-_LOWER = 0.99  # of the lowest loss so far, below which a loss is a new lowest one
+_LATE_DECAY = 0.7  # of the logarithm of the loss over its last few steps, to be compared with more of them
+_LOWER = 0.99  # of a loss, below which another one is lower by more than a last digit
 UPHILL = 1e-4  # a critical ratio that is not above it: hardly any update is small enough
 BEST_SHARE = 0.25
 FIRST_SHARE = 0.2  # of the probability of a wrong level, for first updates
@@ -86,6 +91,7 @@ class Signs:
         self._num_steps = 0
         self._start = self._loss = self._lowest = nan
         self._lowest_at = 0
+        self._log_loss, self._late_log_loss = 0.0, 0.0
         self._log_norm, self._spread = nan, _LEAST_DEVIATION**2
         self._overshoot = 0.0
 
@@ -106,6 +112,11 @@ class Signs:
         }
         return {name: inf if found[name] != found[name] else found[name] for name in self._names}
 
+    @property
+    def is_recovering(self) -> bool:
+        """Whether the loss has fallen over the last ten steps or so: it is lower in the last three of them."""
+        return self._late_log_loss < self._log_loss + log(_LOWER)
+
     def _deviation(self, norm: float) -> float:
         """Deviations of a gradient norm above the running mean of its logarithm.
 
@@ -120,13 +131,19 @@ class Signs:
         deviation = max(sqrt(self._spread), _LEAST_DEVIATION)
         found = (value - self._log_norm) / deviation
         moved = min(max(found, -_USUAL), _USUAL) * deviation
-        # The first steps count evenly: a decay alone would remember the very first for too long.
-        share = max(1 - _NORM_DECAY, 1 / self._num_steps)
+        share = self._share(_NORM_DECAY)
         self._log_norm += share * moved
         self._spread += share * (moved**2 - self._spread)
         return found
 
+    def _share(self, decay: float) -> float:
+        # The first steps count evenly: a decay alone would remember the very first for too long.
+        return max(1 - decay, 1 / self._num_steps)
+
     def _of_loss(self, loss: float) -> dict[str, float]:
+        value = log(max(loss, 1e-300))  # infinite or nan, if the loss is, from which no mean recovers
+        self._log_loss += self._share(_LOSS_DECAY) * (value - self._log_loss)
+        self._late_log_loss += self._share(_LATE_DECAY) * (value - self._late_log_loss)
         if not isfinite(loss):
             return dict.fromkeys(("rise", "unlearned", "stuck"), inf)
         share = 1 - _LOSS_DECAY if isfinite(self._loss) else 1.0
@@ -191,6 +208,11 @@ class Watch:
         self._signs, self._in_a_row = Signs(kind), dict.fromkeys(kind.signs, 0)
         self.num_steps = 0
 
+    @property
+    def is_recovering(self) -> bool:
+        """Whether its loss is falling now, whatever it rose to before."""
+        return self._signs.is_recovering
+
     def see(self, step: StepTelemetry) -> Foreseen | None:
         """What follows from one more step; None where the training is not doomed, or is so no longer."""
         self.num_steps += 1
@@ -207,6 +229,15 @@ class Watch:
         )
 
 
+def is_learning(fitness: Sequence[float]) -> bool:
+    """Whether a training does better than ever before; after its first epoch nobody can tell.
+
+    Args:
+        fitness: Its fitness after each epoch so far.
+    """
+    return len(fitness) > 1 and fitness[-1] > max(fitness[:-1])
+
+
 def is_among_best(value: float, others: Sequence[float]) -> bool:
     """Whether at least three quarters of other trainings do worse; of none, nobody can tell.
 
@@ -215,6 +246,20 @@ def is_among_best(value: float, others: Sequence[float]) -> bool:
         others: Fitness of others after the same epoch.
     """
     return bool(others) and sum(other < value for other in others) >= (1 - BEST_SHARE) * len(others)
+
+
+def spared(fitness: Sequence[float], others: Sequence[Sequence[float]]) -> tuple[bool, ...]:
+    """For each epoch whether a training is not stopped after it, whatever its steps foretell: it learns or leads.
+
+    Args:
+        fitness: Its fitness after each epoch.
+        others: The same of those that were trained before it, which may have ended sooner.
+    """
+    return tuple(
+        is_learning(fitness[: epoch + 1])
+        or is_among_best(value, [other[epoch] for other in others if epoch < len(other)])
+        for epoch, value in enumerate(fitness)
+    )
 
 
 def fitted(reached: Sequence[Mapping[str, float]], *, wrong: float, sustained: int, together: int = 2) -> Warnings:

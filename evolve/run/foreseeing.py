@@ -26,7 +26,7 @@ class Foresight:
         self._watches: dict[tuple[int, int], Watch] = {}
 
     def foretold(self, trial_id: int, seed: int, params: Mapping[str, Scalar]) -> str:
-        """Why a training is doomed at its last stored step, with the evidence; empty where it is not.
+        """Why a training is doomed at its last stored step, with the evidence; empty where it is not, or recovers.
 
         Args:
             trial_id: Optuna's id of the trial.
@@ -40,7 +40,7 @@ class Foresight:
         found: Foreseen | None = None
         for step in self._records.steps(trial_id, seed, first=watch.num_steps):
             found = watch.see(step)
-        return "" if found is None else found.text
+        return "" if found is None or watch.is_recovering else found.text
 
     def forget(self, trial_id: int) -> None:
         """Lets go of a trial that has ended."""

@@ -10,7 +10,7 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import FrozenTrial
 
-from evolve.outcome.warnings import is_among_best
+from evolve.outcome.warnings import is_among_best, is_learning
 from evolve.search.shown import shown_study
 from evolve.study import FORESEEING, MEDIAN_STARTUP_TRIALS, Study
 from evolve.study.rungs import MOST_RUNGS, REDUCTION
@@ -22,16 +22,18 @@ FORETOLD, DOOMED = "evolve:foretold", "evolve:doomed"
 
 @final
 class DoomedPruner(BasePruner):
-    """Stops a trial whose steps foretell that it is going to be lost, unless it leads.
+    """Stops a trial whose steps foretell that it is going to be lost, unless it leads or learns.
 
     `FORETOLD` of the trial says what they foretell, empty for nothing. It leads where at least three quarters of the
-    others had a lower fitness after the same epoch.
+    others had a lower fitness after the same epoch, and learns where its own was lower after each epoch before.
     """
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Whether the trial should stop; it then keeps why, as `DOOMED`."""
         epoch, reason = trial.last_step, trial.system_attrs.get(FORETOLD, "")
         if epoch is None or not reason:
+            return False
+        if is_learning([value for _, value in sorted(trial.intermediate_values.items())]):
             return False
         trials = (other for other in study.get_trials(deepcopy=False) if other.number != trial.number)
         others = [other.intermediate_values[epoch] for other in trials if epoch in other.intermediate_values]
@@ -90,7 +92,8 @@ def make_pruner(study: Study) -> EpochPruner:
     - hyperband: as asha in brackets, each of which begins to ask a rung later than the one before; the last may leave
       its trials to train to the end. A hash of the study's name and the trial's number draws the bracket (Li et al.
       2018, arXiv:1603.06560).
-    - doomed: foretold by its steps to be lost (`evolve.outcome.warnings`), unless it is among the best quarter.
+    - doomed: foretold by its steps to be lost (`evolve.outcome.warnings`), unless its loss is falling, its fitness is
+      higher than ever before or it is among the best quarter.
     - doomed+median: the same, and then median.
     - none: nothing is stopped.
     """

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from detector.telemetry import EpochMetrics
 from evolve.outcome.stop_rules import Recorded
 from evolve.outcome.verdict import TRAINED_THROUGH, Verdict
-from evolve.outcome.warnings import BEST_SHARE, Kind, is_among_best
+from evolve.outcome.warnings import BEST_SHARE, Kind, spared
 from evolve.storage import schema
 from evolve.storage.database import Storage
 from evolve.study import Study
@@ -82,7 +82,7 @@ def recordings(storage: Storage, study: Study) -> Recordings:
                 total_steps=study.epochs * per_epoch,
                 steps_per_epoch=per_epoch,
                 is_doomed=training.verdict is Verdict.DIVERGED,
-                leads=_leads(training, trainings[:place]),
+                is_spared=spared(training.fitness, [other.fitness for other in trainings[:place]]),
                 is_best=bool(best) and training.final >= best[-1],
             )
         )
@@ -109,11 +109,3 @@ def _trainings(storage: Storage, study: Study) -> tuple[list[_Training], Counter
         fitness = tuple(study.fitness.of(metrics) for metrics in epochs)
         found.append(_Training(trial_id=row.trial_id, seed=row.seed, verdict=verdict, epochs=epochs, fitness=fitness))
     return found, left_out
-
-
-def _leads(training: _Training, before: Sequence[_Training]) -> tuple[bool, ...]:
-    """For each epoch whether a training was among the best of those that had got there before it."""
-    return tuple(
-        is_among_best(value, [other.fitness[epoch] for other in before if epoch < len(other.fitness)])
-        for epoch, value in enumerate(training.fitness)
-    )

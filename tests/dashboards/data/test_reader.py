@@ -16,7 +16,7 @@ from typing import Any
 import optuna
 import pytest
 from plotly.io.json import to_json_plotly
-from sqlalchemy import create_engine, insert, select, text, update
+from sqlalchemy import Engine, create_engine, insert, select, text, update
 
 from dashboards.data.overview import Overview
 from dashboards.data.reader import Reader, UnavailableError
@@ -71,6 +71,31 @@ def test_a_password_in_the_query_of_the_database_is_on_no_page(tmp_path: Path) -
     assert "secret" not in str(raised.value)
 
 
+def add_cure(engine: Engine, plan: Plan) -> None:
+    """A study of one cure, of trial 0."""
+    study_id = add_study(engine, plan)
+    with engine.begin() as connection:
+        own = schema.study.c
+        config = json.loads(connection.scalar(select(own.config).where(own.study_id == study_id)) or "{}")
+        tried = json.dumps(config | {"decisions": {decision_key(0): "lr0=0.01"}})
+        connection.execute(update(schema.study).where(own.study_id == study_id).values(config=tried))
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "then"), [({}, "running"), ({"heartbeat": None}, "interrupted")], ids=["run", "run by nobody"]
+)
+def test_a_remedy_under_way_is_told_from_one_that_was_interrupted(
+    heartbeat: dict[str, None], then: str, tmp_path: Path
+) -> None:
+    engine = new_engine(tmp_path / "live.db")
+    add_study(engine, Plan(num_trials=1, verdicts=("diverged",), log_steps=False))
+    add_cure(engine, Plan(name=f"{NAME}-cured", num_trials=1, verdicts=("running",), log_steps=False, **heartbeat))
+
+    cures = Reader(f"sqlite:///{tmp_path / 'live.db'}").study(NAME).measured.frame("cures")
+
+    assert list(cures["verdict"]) == [then]
+
+
 def test_remedies_that_are_tried_later_are_seen_by_the_page_of_the_study(tmp_path: Path) -> None:
     engine = new_engine(tmp_path / "live.db")
     add_study(engine, Plan(num_trials=2, verdicts=("diverged", "converged"), log_steps=False))
@@ -80,12 +105,7 @@ def test_remedies_that_are_tried_later_are_seen_by_the_page_of_the_study(tmp_pat
     versions = [reader.version(state) for state in states]
     assert "No remedy has been tried" in drawn(reader, states[0])
 
-    study_id = add_study(engine, Plan(name=f"{NAME}-cured", num_trials=1, verdicts=("converged",), log_steps=False))
-    with engine.begin() as connection:
-        own = schema.study.c
-        config = json.loads(connection.scalar(select(own.config).where(own.study_id == study_id)) or "{}")
-        tried = json.dumps(config | {"decisions": {decision_key(0): "lr0=0.01"}})
-        connection.execute(update(schema.study).where(own.study_id == study_id).values(config=tried))
+    add_cure(engine, Plan(name=f"{NAME}-cured", num_trials=1, verdicts=("converged",), log_steps=False))
 
     assert [reader.version(state) == known for state, known in zip(states, versions, strict=True)] == [False, True]
     assert "Cured: 1 of 1" in drawn(reader, states[0])

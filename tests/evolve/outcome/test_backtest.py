@@ -22,7 +22,7 @@ def recorded(
     *,
     is_doomed: bool = False,
     is_best: bool = False,
-    leads: Sequence[bool] = (False,) * 6,
+    is_spared: Sequence[bool] = (False,) * 6,
 ) -> Recorded:
     return Recorded(
         kind=Kind(is_adaptive=False, has_exp=True),
@@ -30,25 +30,38 @@ def recorded(
         total_steps=COUNT,
         steps_per_epoch=PER_EPOCH,
         is_doomed=is_doomed,
-        leads=leads,
+        is_spared=is_spared,
         is_best=is_best,
     )
 
 
 def lost(at: int, end: int = COUNT) -> list[StepTelemetry]:
-    """Updates and boxes too large from a step on."""
+    """Updates and boxes too large, and a loss that rises, from a step on."""
     usual, rest = [0.01] * at, [0.9] * (end - at)
-    return falling(end, update_ratio=usual + rest, max_box_logit=[100 * each for each in usual + rest])
+    losses = [0.98**number for number in range(at)] + [1.02**number for number in range(end - at)]
+    return falling(end, loss=losses, update_ratio=usual + rest, max_box_logit=[100 * each for each in usual + rest])
 
 
-def test_ours_stops_at_the_end_of_an_epoch_unless_the_training_leads_and_at_once_where_nothing_is_waited_for() -> None:
+def test_ours_stops_at_the_end_of_an_epoch_unless_the_training_is_spared_and_at_once_where_nothing_is_waited_for() -> (
+    None
+):
     run = recorded(lost(12), is_doomed=True)
-    leading = recorded(lost(12), leads=[True, True, False, False, False, False])
+    leading = recorded(lost(12), is_spared=[True, True, False, False, False, False])
 
     assert doomed_at_once(LEVELS)(run) == 14
     assert doomed(LEVELS)(run) == 19
     assert doomed(LEVELS)(leading) == 29
     assert doomed(LEVELS)(recorded(lost(COUNT - 5))) is None  # the last epoch is over: nothing is saved
+
+
+def test_ours_waits_while_the_loss_falls_again_and_warns_all_the_same() -> None:
+    losses = [1.0] + [1e6 * 0.5**number for number in range(9)] + [3e3 * 1.1**number for number in range(COUNT - 10)]
+    updates = [0.01] * 2 + [0.9] * (COUNT - 2)
+
+    run = recorded(falling(COUNT, loss=losses, update_ratio=updates))
+
+    assert doomed_at_once(LEVELS)(run) == 4
+    assert doomed(LEVELS)(run) == 29  # falls to the tenth step, rises from there on
 
 
 @pytest.mark.parametrize(

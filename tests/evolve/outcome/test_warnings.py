@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import inf, nan
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detector.critical import SMALLEST
 from detector.hyperparameters import Hyperparameters, allowed_choices
@@ -19,9 +21,11 @@ from evolve.outcome.warnings import (
     conformal_level,
     fitted,
     is_among_best,
+    is_learning,
     largest_sustained,
     least_trainings,
     rounded_up,
+    spared,
 )
 from evolve.study import Warnings
 from tests.evolve.outcome.streams import falling, step
@@ -166,6 +170,40 @@ def test_the_kind_of_a_training_is_that_of_its_optimizer_and_coding() -> None:
     assert optimizers > ADAPTIVE and optimizers - ADAPTIVE == {"sgd"}  # a new one belongs to one of both
 
 
+@pytest.mark.parametrize(
+    ("losses", "recovers"),
+    [
+        ([1.0] * 5, False),
+        ([1.0, 1e5, 1e4, 1e3, 500.0, 400.0], True),  # far above its start, and on its way back
+        ([1.0, 1e5, 1e4, 1e3, 500.0, 400.0, *[600.0] * 40], False),
+        ([1.0, 0.9, 0.8], False),  # three steps are no trend
+        ([1.0, 0.9, 0.8, 0.7, 0.6], True),
+        ([1.0, 1.0, 1.0, 1.0, 0.99], False),
+        ([1.0, 0.9, 0.8, 0.7, nan, 0.6], False),
+        ([1.0, 0.9, 0.8, 0.7, inf, 0.6], False),
+        ([0.0] * 9, False),
+    ],
+)
+def test_a_training_recovers_while_its_loss_falls_wherever_it_is(losses: list[float], recovers: bool) -> None:
+    watch = Watch(LEVELS, SGD_EXP)
+
+    for number, loss in enumerate(losses):
+        watch.see(step(number, loss))
+
+    assert watch.is_recovering is recovers
+
+
+@given(st.lists(st.floats(1e-3, 1e6), min_size=4, max_size=40), st.floats(1e-3, 1e3))
+def test_whether_a_training_recovers_does_not_depend_on_the_unit_of_its_loss(losses: list[float], unit: float) -> None:
+    own, scaled = Watch(LEVELS, SGD_EXP), Watch(LEVELS, SGD_EXP)
+    for number, loss in enumerate(losses):
+        own.see(step(number, loss))
+        scaled.see(step(number, unit * loss))
+
+    # Where both means are all but equal, a last digit decides.
+    assert own.is_recovering == scaled.is_recovering or len(set(losses)) < len(losses)
+
+
 def test_a_spike_that_passes_dooms_nothing_and_doom_passes_too() -> None:
     spike = {
         "update_ratio": [0.01] * 30 + [0.9, 0.9] + [0.01] * 28,
@@ -226,3 +264,17 @@ def test_the_best_quarter_is_better_than_three_quarters_of_others_and_nobody_lea
     assert not is_among_best(0.5, [0.1, 0.2, 0.5, 0.6])
     assert not is_among_best(0.0, [0.0, 0.0])
     assert not is_among_best(0.5, [])
+
+
+def test_a_training_learns_where_it_does_better_than_ever_before_and_of_one_epoch_nobody_can_tell() -> None:
+    assert is_learning([0.1, 0.3, 0.2, 0.4])
+    assert not is_learning([0.1, 0.3, 0.3])
+    assert not is_learning([0.5]) and not is_learning([])
+
+
+def test_after_each_epoch_what_learns_or_leads_is_spared() -> None:
+    others = [[0.1, 0.1, 0.5], [0.2, 0.2], [0.1, 0.1, 0.6]]
+
+    # leads; neither; learns, though behind
+    assert spared([0.3, 0.1, 0.4], others) == (True, False, True)
+    assert spared([0.3], []) == (False,)

@@ -63,6 +63,19 @@ def test_what_is_doomed_is_stopped_after_its_first_epoch_and_what_is_not_trains_
     assert outcomes(tmp_path)[0.05][::2] == ("undertrained", 4 * STEPS_PER_EPOCH)
 
 
+def test_what_warns_and_recovers_trains_on(tmp_path: Path) -> None:
+    definition = study(
+        space={"lr0": {"choices": [0.6, 0.4]}}, budget={"trials": 2}, warnings={"update": 0.05, "sustained": 1}
+    )
+
+    run(definition, tmp_path)
+
+    assert {rate: verdict for rate, (verdict, _, _) in outcomes(tmp_path).items()} == {
+        0.6: "doomed",
+        0.4: "undertrained",  # its updates are 0.08 throughout, and its loss falls
+    }
+
+
 def test_samplers_are_told_that_it_diverged_and_never_that_it_failed(tmp_path: Path) -> None:
     run(study(), tmp_path)
     storage = Storage(f"sqlite:///{tmp_path}/evolve.db")

@@ -100,6 +100,18 @@ def test_one_of_the_best_quarter_is_spared_whatever_its_steps_foretell() -> None
     assert asked(search, stopped).is_pruned
 
 
+def test_one_that_does_better_than_ever_before_is_spared_and_one_that_does_not_is_not() -> None:
+    search = opened(study_with("doomed"))
+    for final in finals(4):
+        train(search, final)
+    learning, level = (foretold(search, 0.01, "rise 9 above 2", epoch=1) for _ in range(2))
+    learning.report(0.02, 2)
+    level.report(0.01, 2)
+
+    assert not asked(search, learning).is_pruned
+    assert asked(search, level).is_pruned
+
+
 def test_doomed_and_then_median_says_which_of_the_two_stopped_a_trial() -> None:
     search = opened(study_with("doomed+median"))
     for final in finals(MEDIAN_STARTUP_TRIALS + 3):
