@@ -41,6 +41,7 @@ STATE_OF = {
     "undertrained": TrialState.COMPLETE,
     "diverged": TrialState.PRUNED,
     "pruned": TrialState.PRUNED,
+    "doomed": TrialState.PRUNED,
     "failed": TrialState.FAIL,
     "running": TrialState.RUNNING,
     "waiting": TrialState.WAITING,
@@ -71,6 +72,7 @@ class Plan:
         screens: Whether it is a screening of changes; each of its hyperparameters has two choices then.
         heartbeat: When somebody was last heard of who runs the study, in seconds since 1970; None where nobody does, as
             of one of which no trial is running.
+        warned: What the steps of trials foretold while they ran, by number of the trial.
     """
 
     name: str = "digits-lr"
@@ -88,6 +90,7 @@ class Plan:
     reason: str = ""
     screens: bool = False
     heartbeat: float | None = field(default_factory=time.time)
+    warned: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +134,10 @@ def add_study(engine: Engine, plan: Plan) -> int:
         if plan.heartbeat is not None and any(trial["verdict"] is None for trial in rows.get(schema.trial, [])):
             lease = {"study_id": study_id, "token": "t", "host": "h", "pid": 1, "heartbeat": plan.heartbeat}
             rows[schema.lease] = [lease]
+        rows[schema.event] = [
+            {"study_id": study_id, "trial_id": first_id + number, "created": 0.0, "kind": "warned", "message": text}
+            for number, text in plan.warned.items()
+        ]
         for table, records in rows.items():
             if records:
                 connection.execute(insert(table), records)
@@ -226,6 +233,7 @@ def _outcome(rng: np.random.Generator, plan: Plan, number: int, params: Mapping[
     last_step = {
         "diverged": min(int(rng.integers(2, 40)) + int(plan.steps_per_epoch * rng.exponential(1.0)), total - 1),
         "pruned": min(4, plan.epochs) * plan.steps_per_epoch - 1,
+        "doomed": plan.steps_per_epoch - 1,
         "failed": int(rng.integers(1, plan.steps_per_epoch + 1)),
         "running": total // 2,
         "waiting": -1,
@@ -329,6 +337,7 @@ def _reason(outcome: Outcome) -> str:
         "undertrained": "fitness was still rising at the last epoch",
         "diverged": f"loss nan at step {outcome.last_step}",
         "pruned": f"below the median of epoch {outcome.last_epoch}",
+        "doomed": f"foreseen after {outcome.last_epoch + 1} epochs",
         "failed": "out of memory",
     }[outcome.verdict]
 

@@ -11,6 +11,7 @@ from dashboards.data.study import StudyView
 from dashboards.questions import headline
 from dashboards.questions.panel import Panel
 from evolve import formatting
+from evolve.storage.ledger import EventKind
 
 _APART = ("ablation", "noise")
 
@@ -49,11 +50,12 @@ def environment_rows(view: StudyView) -> tuple[Table, ...] | Empty:
 
 
 def event_rows(view: StudyView) -> Table | Prose:
-    """Events of the study besides the results of its trials."""
-    if view.events.empty:
+    """Events of the study besides the results of its trials, and what these warned of."""
+    events = view.events[view.events["kind"] != EventKind.WARNED]
+    if events.empty:
         return Prose("Nothing: no worker was lost, every checkpoint could be used, and the data stayed as they were.")
     columns = (Column(title="trial", kind="number"), Column(title="event"), Column(title="what", is_long=True))
-    known = view.events[["number", "kind", "message"]].to_dict("records")
+    known = events[["number", "kind", "message"]].to_dict("records")
     rows = tuple((float(row["number"]), str(row["kind"]).replace("_", " "), str(row["message"])) for row in known)
     return Table(name="events", columns=columns, rows=rows)
 

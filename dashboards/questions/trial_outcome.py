@@ -9,6 +9,7 @@ from typing import Any
 from dashboards.blocks import Column, Disclosure, Empty, Prose, Table, Tile, Tiles, VerdictMark
 from dashboards.data.resolved import study_of
 from dashboards.data.trial import TrialView
+from dashboards.questions.foreseen import warnings_of
 from dashboards.questions.panel import Block, Panel
 from evolve import formatting
 from evolve.outcome.explanations import Explanation, causes_of
@@ -32,10 +33,17 @@ def rows(view: TrialView) -> tuple[Block, ...]:
         ),
     )
     trace = row["traceback"]
-    sentences = (Prose(text) for text in (row["reason"], _arm(view), _which_seed(view)) if text)
+    sentences = (Prose(text) for text in (row["reason"], _warning(view), _arm(view), _which_seed(view)) if text)
     traceback = [Disclosure(summary=formatting.last_line(trace), text=trace)] if trace else []
     trainings = [_trainings(view)] if len(view.outline.trainings) > 1 else []
     return (VerdictMark(view.verdict), *sentences, Tiles(tiles), *trainings, *traceback)
+
+
+def _warning(view: TrialView) -> str:
+    """What its steps foretold; empty where they did not."""
+    warned = warnings_of(view.study)
+    own = list(warned[warned["number"] == view.number]["message"])
+    return f"Its steps had warned: {'; '.join(own)}." if own else ""
 
 
 def _arm(view: TrialView) -> str:

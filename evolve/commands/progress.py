@@ -34,6 +34,7 @@ from evolve.run.events import (
     TrialPaused,
     TrialProgressed,
     TrialStarted,
+    TrialWarned,
     WorkerLost,
 )
 from evolve.study import Study
@@ -131,6 +132,8 @@ class Progress:
             self._say(f"database does not answer, waiting for it: {event.reason}")
         elif isinstance(event, LanesParted):
             self._say(f"trial {event.trial.number:<4} lanes parted: {event.reason}")
+        elif isinstance(event, TrialWarned):
+            self._say(f"trial {event.trial.number:<4} warns       {event.reason}")
         elif isinstance(event, CheckpointPassedOver):
             self._say(f"trial {event.trial.number:<4} checkpoint not used: {event.reason}")
         elif isinstance(event, TrialEnded):

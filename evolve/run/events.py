@@ -101,6 +101,14 @@ class LanesParted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrialWarned:
+    """The steps of a training foretell for the first time that it is going to be lost; it trains on."""
+
+    trial: Trial
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseAway:
     """The database does not answer; the run waits, and goes on from what it holds when it is back."""
 
@@ -148,6 +156,7 @@ RunEvent = (
     | WorkerLost
     | CheckpointPassedOver
     | LanesParted
+    | TrialWarned
     | DatabaseAway
     | TrialPaused
     | TrialEnded

@@ -23,6 +23,7 @@ from evolve.run.events import (
     TrialPaused,
     TrialProgressed,
     TrialStarted,
+    TrialWarned,
     WorkerLost,
 )
 from evolve.run.judging import judged
@@ -214,6 +215,7 @@ class StudyRun:
             if event.place:
                 self._note(under_way, EventKind.PLACED, event.place)
             yield from self._passed_over(under_way, event)
+            yield from self._warned(under_way, event)
             yield self._progress(under_way, event)
         elif isinstance(event, Parted):
             self._note(under_way, EventKind.PARTED, event.reason)
@@ -243,6 +245,11 @@ class StudyRun:
         for reason in (reason for start in starts for reason in start.passed_over):
             self._note(under_way, EventKind.CHECKPOINT_PASSED_OVER, reason)
             yield CheckpointPassedOver(trial=under_way.trial, reason=reason)
+
+    def _warned(self, under_way: _UnderWay, event: Progress) -> Iterator[TrialWarned]:
+        for foreseen in self._search.foreseen(under_way.begun, event.records):
+            self._note(under_way, EventKind.WARNED, foreseen.text)
+            yield TrialWarned(trial=under_way.trial, reason=foreseen.text)
 
     def _note(self, under_way: _UnderWay, kind: EventKind, message: str) -> None:
         trial_id = under_way.trial_id

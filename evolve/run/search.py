@@ -16,6 +16,7 @@ from evolve.errors import StorageError
 from evolve.outcome.margin import divergence_margin
 from evolve.outcome.training import TrialOutcome
 from evolve.outcome.verdict import Verdict
+from evolve.outcome.warnings import Foreseen
 from evolve.run.foreseeing import Foresight
 from evolve.run.promoting import Promotions
 from evolve.search.pruners import FORETOLD, decide, make_pruner
@@ -27,7 +28,7 @@ from evolve.storage.trials import TakenError
 from evolve.study import FORESEEING, PROMOTION, Study
 from evolve.study.earlier import Earlier
 from evolve.study.population import lineage
-from evolve.study.trial import Decision, Trial
+from evolve.study.trial import Decision, Record, Trial
 
 if TYPE_CHECKING:
     from evolve.ablation.interim import Ending
@@ -80,7 +81,7 @@ class Search:
         stored = storage.earlier(study.name)
         self._sampler = make_sampler(study, earlier if stored is None else stored)
         self._pruner = make_pruner(study)
-        self._foresight = Foresight(storage.records, study) if study.pruner in FORESEEING else None
+        self._foresight = Foresight(storage.records, study)
         self._optuna = storage.open_study(study, self._sampler, self._pruner)
         if stored is None and earlier:
             storage.keep_earlier(self.study_id, earlier)
@@ -270,21 +271,29 @@ class Search:
 
     # What becomes of a trial
 
+    def foreseen(self, begun: Begun, records: Sequence[Record]) -> list[Foreseen]:
+        """What the steps among some records foretell, for each training of which they are the first to do so.
+
+        Args:
+            begun: Trial that yielded the records.
+            records: All that it has yielded since it was last asked, not yet stored.
+        """
+        return self._foresight.see(begun.trial_id, begun.stored.params, records)
+
     def report(self, begun: Begun, epoch: int, fitness: float, seed: int) -> Decision:
         """Stores the fitness of an epoch and whether the trial goes on; it is never asked a second time about one.
 
         Args:
             begun: Trial that has trained the epoch.
-            epoch: Index of the epoch that is just over, from 0; all its records are stored.
+            epoch: Index of the epoch that is just over, from 0; all its records have been seen and are stored.
             fitness: Fitness on the validation images after that epoch.
             seed: Seed of the training that the epoch is of.
         """
         stored, decision = begun.stored, begun.decisions.get(epoch)
         if decision is None:
             self._trials.report(stored, epoch, fitness)
-            if self._foresight is not None:
-                reason = self._foresight.foretold(begun.trial_id, seed, stored.params)
-                self._trials.keep(stored, {FORETOLD: reason})
+            if self._study.pruner in FORESEEING:
+                self._trials.keep(stored, {FORETOLD: self._foresight.foretold(begun.trial_id, seed)})
             trials = self._trials.held() if self._pruner.compares else [stored]
             decision = begun.decisions[epoch] = decide(self._pruner, stored, trials, study=self._study.name)
             self._storage.ledger.keep_decision(begun.trial_id, epoch, decision)
@@ -319,8 +328,7 @@ class Search:
 
     def end(self, begun: Begun, outcome: TrialOutcome) -> None:
         """Stores how a trial ended, in our tables and Optuna's."""
-        if self._foresight is not None:
-            self._foresight.forget(begun.trial_id)
+        self._foresight.forget(begun.trial_id)
         with self._storage.transactions.together():
             self._storage.end_trial(begun.trial_id, outcome)
             self.tell(begun.stored, outcome)

@@ -23,6 +23,7 @@ class EventKind(StrEnum):
     CHECKPOINT_PASSED_OVER = "checkpoint_passed_over"
     PLACED = "placed"  # where a trial began to train, or went on, where that may be another machine
     PARTED = "parted"  # the training of several trials raised; each goes on with fewer beside it
+    WARNED = "warned"  # the steps of a training foretell that it is going to be lost; it trains on
     PAUSED = "paused"  # a trial waits at a rung
     PROMOTED = "promoted"  # and goes on from it
     DATA_CHANGED = "data_changed"  # and a person accepted that

@@ -89,7 +89,7 @@ class Study(Definition):
         seed: Seed of the sampler.
         fitness: Weights of the metrics in the fitness, which is maximised.
         thresholds: Levels at which a verdict turns into another.
-        warnings: Levels at which steps warn that a training is going to be lost, for pruners that foresee it.
+        warnings: Levels at which steps warn that a training is going to be lost; some pruners stop it by them.
         ablation: What is compared, where the study compares arms; space, sampler and trials follow from it then.
         noise: What equal trainings are crossed over, where the study measures noise; it decides trials and seeds then.
         pbt: How members of a population learn from each other, where the sampler is pbt.

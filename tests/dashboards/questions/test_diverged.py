@@ -8,8 +8,10 @@ import pytest
 from sqlalchemy import select
 
 from dashboards.blocks import Empty, Prose
+from dashboards.data.filters import narrowed
 from dashboards.data.study_loading import load
-from dashboards.questions import approaches, cured, diverged
+from dashboards.questions import approaches, cured, diverged, foreseen, setup
+from dashboards.state import Filters
 from evolve.storage import schema
 from tests.dashboards.examples import change
 from tests.synthetic import Plan, add_study
@@ -81,3 +83,28 @@ def test_the_command_that_tries_remedies_finds_the_database_of_the_page(engine):
     found = cured.rows(load(engine, "many"))
 
     assert isinstance(found, Prose) and f"`evolve cure many --storage {engine.url}`" in found.text
+
+
+def test_what_warned_stands_beside_what_became_of_it_and_nowhere_else(own_engine):
+    verdicts = ["diverged", "converged", "diverged", "doomed", "undertrained", "running"]
+    warned = {2: "update 3 above 1.4 at step 7", 3: "box 80 above 59 at step 4", 1: "rise 40 above 35 at step 9"}
+    add_study(own_engine, Plan(num_trials=6, verdicts=verdicts, log_steps=False, warned=warned))
+    view = load(own_engine, "digits-lr")
+
+    said, table = foreseen.rows(view)
+
+    counts = "1 of 2 trials that diverged, 1 that were stopped for it and 1 of 2 that trained through"
+    assert said.text == f"Warned: {counts}."
+    assert table.rows == (
+        (2, "diverged", "update 3 above 1.4 at step 7"),
+        (3, "doomed", "box 80 above 59 at step 4"),
+        (1, "converged", "rise 40 above 35 at step 9"),
+    )
+    assert isinstance(setup.event_rows(view), Prose)  # none of those that are no warning
+    few = foreseen.rows(narrowed(view, Filters(verdicts=("converged",))))
+    assert few[0].text == "Warned: 0 of 0 trials that diverged and 1 of 1 that trained through."
+    assert len(few[1].rows) == 1
+
+
+def test_where_nothing_warned_there_is_nothing_to_show(mixed):
+    assert isinstance(foreseen.rows(mixed), Empty)

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from math import isnan
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy import select
 
+from detector.telemetry import LaneStarted
 from evolve.outcome.warnings import FIRST_UPDATES, UPDATES
 from evolve.run.engines import Engine, ProcessEngine, SerialEngine
+from evolve.run.events import TrialWarned
+from evolve.run.foreseeing import Foresight
+from evolve.storage import schema
 from evolve.storage.database import Storage
+from evolve.storage.ledger import EventKind
 from evolve.storage.recordings import recordings
 from evolve.study import Study, Warnings
+from evolve.study.trial import Record
 from tests.fake_runs import events_of, trials_told
-from tests.fakes import STEPS_PER_EPOCH, fake_study, make_fake
+from tests.fakes import STEPS_PER_EPOCH, fake_study, make_fake, step_of
 
 # The fake's updates are a fifth of lr0: a decisive sign from lr0 0.5 on, none below.
 WARNINGS = {"update": 0.1, "sustained": 3}
@@ -34,9 +42,25 @@ def study(**changes: object) -> Study:
     return fake_study(**(usual | changes))
 
 
-def run(definition: Study, folder: Path, engine: Callable[..., Engine] = SerialEngine, most: int | None = None) -> None:
-    """One run; after `most` events it is abandoned, as by a crash of this process."""
-    events_of(definition, folder, engine(partial(make_fake, definition.epochs, folder)), stop_after=most)
+def run(
+    definition: Study, folder: Path, engine: Callable[..., Engine] = SerialEngine, most: int | None = None
+) -> list[object]:
+    """Events of one run; after `most` of them it is abandoned, as by a crash of this process."""
+    return events_of(definition, folder, engine(partial(make_fake, definition.epochs, folder)), stop_after=most)
+
+
+def warned(folder: Path) -> dict[float, list[str]]:
+    """What is stored of warnings, by lr0."""
+    storage = Storage(f"sqlite:///{folder}/evolve.db")
+    with closing(storage), storage.engine.connect() as connection:
+        query = select(schema.event.c.trial_id, schema.event.c.message).where(schema.event.c.kind == EventKind.WARNED)
+        rows = connection.execute(query).all()
+    rates = {trial._trial_id: trial.params["lr0"] for trial in trials_told(folder)}
+    return {
+        rate: [row.message for row in rows if row.trial_id == trial_id]
+        for trial_id, rate in rates.items()
+        if trial_id in {row.trial_id for row in rows}
+    }
 
 
 def outcomes(folder: Path) -> dict[float, tuple[str, str, int]]:
@@ -103,10 +127,44 @@ def test_a_run_that_was_killed_goes_on_to_the_same_outcomes(tmp_path: Path) -> N
     assert outcomes(halted) == outcomes(whole)
 
 
-def test_another_pruner_looks_at_no_step(tmp_path: Path) -> None:
-    run(study(pruner="none"), tmp_path)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_warns_is_said_once_and_stored_whatever_the_pruner(engine: str, tmp_path: Path) -> None:
+    events = run(study(pruner="none"), tmp_path, ENGINES[engine])
 
+    said = {event.trial.params["lr0"]: event.reason for event in events if isinstance(event, TrialWarned)}
+    assert said == {0.6: "update 0.12 above 0.1 at step 3", 0.9: "update 0.18 above 0.1 at step 3"}
+    assert warned(tmp_path) == {rate: [reason] for rate, reason in said.items()}
     assert "doomed" not in {verdict for verdict, _, _ in outcomes(tmp_path).values()}
+
+
+@pytest.mark.parametrize("most", [2, 3, 4, 5, 6, 8])
+def test_what_has_warned_before_its_run_was_killed_is_not_said_again(most: int, tmp_path: Path) -> None:
+    definition = study(pruner="none", space={"lr0": {"choices": [0.9, 0.05]}}, budget={"trials": 2})
+
+    run(definition, tmp_path, most=most)
+    run(definition, tmp_path)
+
+    assert warned(tmp_path) == {0.9: ["update 0.18 above 0.1 at step 3"]}
+
+
+def test_each_seed_of_a_trial_warns_for_itself(tmp_path: Path) -> None:
+    definition = study(pruner="none", space={"lr0": {"choices": [0.9]}}, budget={"trials": 1}, seeds=[0, 1])
+
+    assert len([event for event in run(definition, tmp_path) if isinstance(event, TrialWarned)]) == 2
+
+
+def test_a_training_that_goes_on_from_where_another_trial_was_is_not_watched(tmp_path: Path) -> None:
+    storage = Storage(f"sqlite:///{tmp_path}/evolve.db")
+    foresight, later = Foresight(storage.records, study()), range(STEPS_PER_EPOCH, 3 * STEPS_PER_EPOCH)
+    started = LaneStarted(lane=0, epoch=1, step=STEPS_PER_EPOCH, total_steps=20)
+    steps = [step_of(0.9, 0, number, number // STEPS_PER_EPOCH) for number in later]
+
+    found = foresight.see(
+        1, {"lr0": 0.9}, [Record(trial=0, seed=0, telemetry=telemetry) for telemetry in (started, *steps)]
+    )
+
+    assert found == [] and foresight.foretold(1, 0) == ""
+    storage.close()
 
 
 def test_trainings_that_a_rule_stopped_are_no_labels(tmp_path: Path) -> None:
