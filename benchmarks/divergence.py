@@ -34,7 +34,8 @@ from evolve.study import Fitness, Thresholds, Warnings
 
 FACTORS = ("data", "model", "size", "form", "optimizer", "clipping")
 COMPARABLE = ("data", "model", "size", "form")
-FIRST_JUDGED = 960  # population; with those before it signs, kinds and options were chosen
+FIRST_JUDGED = 1268  # population; with those before it signs, kinds, options and what is spared were chosen
+EARLY = 0.2  # of the planned steps
 HEADS = """\
 | rule | doomed, stopped | at | good, stopped | best quarter, stopped | idle, stopped | saved | wasted |
 |---|---|---|---|---|---|---|---|"""
@@ -215,7 +216,17 @@ def table(
         learned = [(run, index) for run, index in zip(judged, indices, strict=True) if run.has_learned]
         shares = [_stopped(learned), _stopped([(run, index) for run, index in learned if run.recorded.is_best])]
         print(f"{name}: {shares[0].text} of the good ones; {shares[1].text} of the best quarter")
+    print(f"\nDoomed ones that were stopped, or had ended by themselves, by {EARLY:.0%} of their steps:")
+    for name, indices in first.items():
+        lost = [(run.recorded, index) for run, index in zip(judged, indices, strict=True) if run.kind == "doomed"]
+        print(f"{name}: {Share(count=sum(_is_over(*each) for each in lost), total=len(lost)).text}")
     return first
+
+
+def _is_over(run: Recorded, index: int | None) -> bool:
+    """Whether a training was stopped, or ended by itself, early."""
+    trained = len(run.steps) if index is None else min(index + 1, len(run.steps))
+    return trained <= EARLY * run.total_steps
 
 
 def _stopped(rated: Sequence[tuple[Run, int | None]]) -> Share:
