@@ -28,9 +28,12 @@ class _Watched:
     has_warned: bool = False
 
     def see(self, step: StepTelemetry) -> Foreseen | None:
-        """Takes one more step in; the evidence where it is the first that foretells anything."""
+        """Takes one more step in; the evidence where it is the first that foretells anything.
+
+        A step whose loss is no number foretells nothing any more.
+        """
         self.last = self.watch.see(step)
-        if self.last is None or self.has_warned:
+        if self.last is None or self.has_warned or not step.is_finite:
             return None
         self.has_warned = True
         return self.last
@@ -52,8 +55,8 @@ class Foresight:
         self._records, self._study = records, study
         self._watched: dict[tuple[int, int], _Watched] = {}
 
-    def see(self, trial_id: int, params: Mapping[str, Scalar], records: Sequence[Record]) -> list[Foreseen]:
-        """Takes records in, before they are stored; the evidence of each training that warns for the first time.
+    def see(self, trial_id: int, params: Mapping[str, Scalar], records: Sequence[Record]) -> list[tuple[int, Foreseen]]:
+        """Takes records in, before they are stored; seed and evidence of each training that warns for the first time.
 
         Args:
             trial_id: Optuna's id of the trial.
@@ -68,7 +71,7 @@ class Foresight:
             elif isinstance(telemetry, StepTelemetry) and (watched := self._watched.get(key)) is not None:
                 is_new = telemetry.step >= watched.watch.num_steps
                 if is_new and (warning := watched.see(telemetry)) is not None:
-                    found.append(warning)
+                    found.append((record.seed, warning))
         return found
 
     def foretold(self, trial_id: int, seed: int) -> str:

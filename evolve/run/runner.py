@@ -247,9 +247,10 @@ class StudyRun:
             yield CheckpointPassedOver(trial=under_way.trial, reason=reason)
 
     def _warned(self, under_way: _UnderWay, event: Progress) -> Iterator[TrialWarned]:
-        for foreseen in self._search.foreseen(under_way.begun, event.records):
-            self._note(under_way, EventKind.WARNED, foreseen.text)
-            yield TrialWarned(trial=under_way.trial, reason=foreseen.text)
+        for seed, foreseen in self._search.foreseen(under_way.begun, event.records):
+            reason = foreseen.text + (f" (seed {seed})" if len(under_way.trial.seeds) > 1 else "")
+            self._note(under_way, EventKind.WARNED, reason)
+            yield TrialWarned(trial=under_way.trial, reason=reason)
 
     def _note(self, under_way: _UnderWay, kind: EventKind, message: str) -> None:
         trial_id = under_way.trial_id

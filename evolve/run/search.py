@@ -271,8 +271,8 @@ class Search:
 
     # What becomes of a trial
 
-    def foreseen(self, begun: Begun, records: Sequence[Record]) -> list[Foreseen]:
-        """What the steps among some records foretell, for each training of which they are the first to do so.
+    def foreseen(self, begun: Begun, records: Sequence[Record]) -> list[tuple[int, Foreseen]]:
+        """What the steps among some records foretell, with the seed of each training of which they are the first to.
 
         Args:
             begun: Trial that yielded the records.

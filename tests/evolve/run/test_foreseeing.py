@@ -150,7 +150,19 @@ def test_what_has_warned_before_its_run_was_killed_is_not_said_again(most: int, 
 def test_each_seed_of_a_trial_warns_for_itself(tmp_path: Path) -> None:
     definition = study(pruner="none", space={"lr0": {"choices": [0.9]}}, budget={"trials": 1}, seeds=[0, 1])
 
-    assert len([event for event in run(definition, tmp_path) if isinstance(event, TrialWarned)]) == 2
+    said = [event.reason for event in run(definition, tmp_path) if isinstance(event, TrialWarned)]
+
+    assert said == [f"update 0.18 above 0.1 at step 3 (seed {seed})" for seed in (0, 1)]
+
+
+def test_a_loss_that_is_no_number_is_no_warning_of_one(tmp_path: Path) -> None:
+    quiet = WARNINGS | {"update": 9.0, "sustained": 1}
+    definition = study(pruner="none", space={"lr0": {"choices": [5.0]}}, budget={"trials": 1}, warnings=quiet)
+
+    events = run(definition, tmp_path)
+
+    assert outcomes(tmp_path)[5.0][0] == "diverged"
+    assert not [event for event in events if isinstance(event, TrialWarned)]
 
 
 def test_a_training_that_goes_on_from_where_another_trial_was_is_not_watched(tmp_path: Path) -> None:
