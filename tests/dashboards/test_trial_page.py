@@ -88,6 +88,23 @@ def sentences_of(found: Any) -> str:
     return " ".join(sentence.text for sentence in of_kind(found, Prose))
 
 
+# What it warned of
+
+
+def test_a_trial_whose_steps_had_warned_says_so_and_no_other_does(engine: Engine) -> None:
+    warned = {1: "update 3.1 above 1.21 at step 12"}
+    add_study(engine, Plan(num_trials=2, verdicts=["converged", "diverged"], log_steps=False, warned=warned))
+    reader = Reader(str(engine.url))
+
+    said = [
+        sentences_of(trial_outcome.rows(reader.view(PageState(page="/trial", study="digits-lr", number=number))))
+        for number in (0, 1)
+    ]
+
+    assert "warned" not in said[0]
+    assert "Its steps had warned: update 3.1 above 1.21 at step 12." in said[1]
+
+
 # Which seed
 
 

@@ -14,7 +14,15 @@ from evolve.commands.progress import LINE_SECONDS, Progress
 from evolve.outcome.training import TrialOutcome
 from evolve.outcome.verdict import Verdict
 from evolve.run.data import DataChecked
-from evolve.run.events import RunEvent, StudyGoesOn, StudyStopped, TrialEnded, TrialProgressed, TrialStarted
+from evolve.run.events import (
+    RunEvent,
+    StudyGoesOn,
+    StudyStopped,
+    TrialEnded,
+    TrialProgressed,
+    TrialStarted,
+    TrialWarned,
+)
 from evolve.study.trial import Record, Trial
 from tests.fakes import fake_study, metrics_of, step_of
 
@@ -82,6 +90,14 @@ def test_without_a_terminal_a_long_trial_says_every_half_minute_where_it_stands(
 
     assert "epoch" not in quiet
     assert text.getvalue().count("trial 3    epoch 1/4  loss 4.000  map50 0.357  1600 images/s") == 1
+
+
+def test_what_warns_is_said_on_a_line_of_its_own() -> None:
+    reason = "update 3.1 above 1.21 at step 12"
+
+    lines = shown([*events()[:2], TrialWarned(trial=TRIAL, reason=reason)], is_terminal=False).splitlines()
+
+    assert lines[-1] == f"trial 3    warns       {reason}"
 
 
 def test_a_resumed_study_counts_and_names_the_best_of_all_its_trials() -> None:
