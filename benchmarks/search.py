@@ -3,6 +3,9 @@
     python -m benchmarks.search [--seeds 20] [--trials 30] [--samplers guided,tpe] [--objective FILE|TABLE] [--out FILE]
     python -m benchmarks.search --found FILE FILE ...  # the table of what several calls found
 
+With `--first-seed 20` a call goes on after another one's twenty searches, or beside it; a sampler that several files
+have is one row of all its searches.
+
 The objective is that of `benchmarks.recorded`: real trainings, and random forests between them, with the luck of seeds
 on top; or one of the tables of `benchmarks.tabled`. All begin with the defaults as trial 0. Regret is the best fitness
 of the space less that of the trial that was seen to be the best, both without luck; "of the best tried" less that of
@@ -39,6 +42,7 @@ from evolve.search.samplers import DIVERGED, divergence_state, make_sampler
 from evolve.study import Study
 
 RESAMPLES = 2000
+_ROWS = ("fitness_SN", "tried_SN", "diverged_SN", "spent_SN")
 SETTLED = 10  # trials after which a sampler should know where trainings diverge
 
 
@@ -176,21 +180,22 @@ class Found:
 
 
 def searched(
-    make: Callable[[int], Search | Plain], objective: Between | Table, *, seeds: int, trials: int
+    make: Callable[[int], Search | Plain], objective: Between | Table, *, seeds: int, trials: int, first: int = 0
 ) -> Iterator[Found]:
     """What searches of one sampler found: of the first seed, of the first two, and so on.
 
     Args:
         make: Function that makes a search by the sampler with a seed.
         objective: Objective that answers what points come to.
-        seeds: Number of searches, with seeds from 0.
+        seeds: Number of searches.
         trials: Number of trials of each search.
+        first: Seed of the first search; those of the others follow.
     """
     fitness_SN, tried_SN, cost_SN = np.zeros((3, seeds, trials))
     diverged_SN = np.zeros((seeds, trials), dtype=bool)
     seconds: list[float] = []
     for seed in range(seeds):
-        luck, search = np.random.default_rng(seed), make(seed)
+        luck, search = np.random.default_rng(first + seed), make(first + seed)
         best_seen, best, best_tried = -np.inf, 0.0, 0.0
         for number in range(trials):
             started = time.process_time()
@@ -215,6 +220,12 @@ def searched(
             spent_SN=cost_SN[: seed + 1].cumsum(1),
             ask_seconds=median(seconds) if seconds else 0.0,
         )
+
+
+def together(one: Found, other: Found) -> Found:
+    """What one sampler found in the searches of two calls."""
+    rows = {name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in _ROWS}
+    return Found(**rows, ask_seconds=max(one.ask_seconds, other.ask_seconds))
 
 
 def contenders(objective: Between | Table, trials: int) -> dict[str, Callable[[int], Search | Plain]]:
@@ -332,6 +343,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Searches with each sampler and prints the table; what was found is in the file after each search."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--samplers", default="")
     parser.add_argument("--objective", default=str(RECORDED))
@@ -342,10 +354,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     objective = opened(given.objective)
     params, best = objective.best()
     print(f"best {best:.4f} at { {name: float(f'{value:.3g}') for name, value in params.items()} }", flush=True)
-    by_name = {name: found for path in given.found for name, found in _read(path).items()}
+    by_name: dict[str, Found] = {}
+    for name, found in (item for path in given.found for item in _read(path).items()):
+        by_name[name] = together(by_name[name], found) if name in by_name else found
     made = contenders(objective, given.trials)
     for name in given.samplers.split(",") if given.samplers else () if given.found else made:
-        for found in searched(made[name], objective, seeds=given.seeds, trials=given.trials):
+        seeds = {"seeds": given.seeds, "first": given.first_seed}
+        for found in searched(made[name], objective, trials=given.trials, **seeds):
             by_name[name] = found
             if given.out:
                 given.out.write_text(json.dumps({sampler: _plain(known) for sampler, known in by_name.items()}))

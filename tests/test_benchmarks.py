@@ -127,6 +127,20 @@ def test_searches_are_compared_by_what_they_found_without_luck() -> None:
     assert found["tpe"].diverged_SN[:, 1:].any()
 
 
+def test_searches_of_two_calls_are_together_those_of_one() -> None:
+    objective = Between([made_up(number, seed) for number in range(64) for seed in (0, 1)])
+    make = search.contenders(objective, trials=6)["random"]
+
+    whole, start, rest = (
+        [*search.searched(make, objective, seeds=seeds, trials=6, first=first)][-1]
+        for seeds, first in ((3, 0), (2, 0), (1, 2))
+    )
+
+    found = search.together(start, rest)
+    for name in ("fitness_SN", "tried_SN", "diverged_SN", "spent_SN"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+
+
 def test_luck_is_that_of_recorded_trainings_and_as_wide_as_from_seed_to_seed() -> None:
     objective = Between([made_up(number, seed) for number in range(64) for seed in (0, 1)])
     lucks = [objective.luck(np.random.default_rng(seed)) for seed in range(20)]
