@@ -190,8 +190,8 @@ def judged_line(label: str, judged: Sequence[Run], indices: Sequence[int | None]
 
 
 def shipped(judged: Sequence[Run]) -> None:
-    """Prints what a study does by default, on runs that its levels were not fitted on."""
-    print("\nLevels that a study has by default\n")
+    """Prints what a study does by default; that flatters where its levels were fitted on the same runs."""
+    print("\nLevels that a study has by default, which were fitted on populations 868 to 1882\n")
     print(HEADS)
     for name, rule in rules(Warnings()).items():
         if name.startswith("doomed"):

@@ -359,8 +359,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         by_name[name] = together(by_name[name], found) if name in by_name else found
     made = contenders(objective, given.trials)
     for name in given.samplers.split(",") if given.samplers else () if given.found else made:
-        seeds = {"seeds": given.seeds, "first": given.first_seed}
-        for found in searched(made[name], objective, trials=given.trials, **seeds):
+        searches = searched(made[name], objective, seeds=given.seeds, trials=given.trials, first=given.first_seed)
+        for found in searches:
             by_name[name] = found
             if given.out:
                 given.out.write_text(json.dumps({sampler: _plain(known) for sampler, known in by_name.items()}))

@@ -56,8 +56,9 @@ def doomed(warnings: Warnings) -> StopRule:
     def rule(run: Recorded) -> int | None:
         watch = Watch(warnings, run.kind)
         for index, step in enumerate(run.steps):
-            foreseen, (epoch, rest) = watch.see(step), divmod(index + 1, run.steps_per_epoch)
-            if foreseen is None or watch.is_recovering or rest or index + 1 >= run.total_steps:
+            watch.see(step)
+            epoch, rest = divmod(index + 1, run.steps_per_epoch)
+            if watch.doom is None or rest or index + 1 >= run.total_steps:
                 continue
             if not (epoch <= len(run.is_spared) and run.is_spared[epoch - 1]):
                 return index

@@ -7,7 +7,7 @@ each is wrong is chosen and not hoped for.
 
 To warn is not to stop. A training whose first update was too large spikes as one that is lost, and may learn from
 there all the same, which nobody can tell at that step. So whoever stops trainings waits, and lets go on what recovers
-(`Watch.is_recovering`), learns (`is_learning`) or leads (`is_among_best`).
+(`Watch.doom`), learns or leads (`is_spared`).
 
 How large an update may be depends on the kind of training, as far as it is known before its first step: updates by
 SGD grow with the gradient, those by Adam and RMSprop do not; sizes of boxes that go through exp break sooner than
@@ -206,6 +206,7 @@ class Watch:
         self._warnings = warnings
         self._levels = {name: getattr(warnings, name) for name in kind.signs}
         self._signs, self._in_a_row = Signs(kind), dict.fromkeys(kind.signs, 0)
+        self._foreseen: Foreseen | None = None
         self.num_steps = 0
 
     @property
@@ -213,8 +214,17 @@ class Watch:
         """Whether its loss is falling now, whatever it rose to before."""
         return self._signs.is_recovering
 
+    @property
+    def doom(self) -> Foreseen | None:
+        """What follows from the last step, for those who stop trainings: nothing of one that recovers."""
+        return None if self.is_recovering else self._foreseen
+
     def see(self, step: StepTelemetry) -> Foreseen | None:
         """What follows from one more step; None where the training is not doomed, or is so no longer."""
+        self._foreseen = self._follows(step)
+        return self._foreseen
+
+    def _follows(self, step: StepTelemetry) -> Foreseen | None:
         self.num_steps += 1
         found = self._signs.see(step)
         for name, level in self._levels.items():
@@ -248,17 +258,26 @@ def is_among_best(value: float, others: Sequence[float]) -> bool:
     return bool(others) and sum(other < value for other in others) >= (1 - BEST_SHARE) * len(others)
 
 
+def is_spared(fitness: Sequence[float], others: Sequence[float]) -> bool:
+    """Whether a training is not stopped after an epoch, whatever its steps foretell: it learns or leads.
+
+    Args:
+        fitness: Its fitness after each epoch so far.
+        others: Fitness of others after the last of these epochs.
+    """
+    return is_learning(fitness) or is_among_best(fitness[-1], others)
+
+
 def spared(fitness: Sequence[float], others: Sequence[Sequence[float]]) -> tuple[bool, ...]:
-    """For each epoch whether a training is not stopped after it, whatever its steps foretell: it learns or leads.
+    """For each epoch whether a training is not stopped after it, whatever its steps foretell.
 
     Args:
         fitness: Its fitness after each epoch.
         others: The same of those that were trained before it, which may have ended sooner.
     """
     return tuple(
-        is_learning(fitness[: epoch + 1])
-        or is_among_best(value, [other[epoch] for other in others if epoch < len(other)])
-        for epoch, value in enumerate(fitness)
+        is_spared(fitness[: epoch + 1], [other[epoch] for other in others if epoch < len(other)])
+        for epoch in range(len(fitness))
     )
 
 

@@ -19,12 +19,10 @@ class _Watched:
 
     Attributes:
         watch: What its steps have come to.
-        last: What its last step foretells.
         has_warned: Whether any step has foretold anything.
     """
 
     watch: Watch
-    last: Foreseen | None = None
     has_warned: bool = False
 
     def see(self, step: StepTelemetry) -> Foreseen | None:
@@ -32,11 +30,11 @@ class _Watched:
 
         A step whose loss is no number foretells nothing any more.
         """
-        self.last = self.watch.see(step)
-        if self.last is None or self.has_warned or not step.is_finite:
+        foreseen = self.watch.see(step)
+        if foreseen is None or self.has_warned or not step.is_finite:
             return None
         self.has_warned = True
-        return self.last
+        return foreseen
 
 
 class Foresight:
@@ -82,9 +80,8 @@ class Foresight:
             seed: Seed of the training.
         """
         watched = self._watched.get((trial_id, seed))
-        if watched is None or watched.last is None or watched.watch.is_recovering:
-            return ""
-        return watched.last.text
+        doom = None if watched is None else watched.watch.doom
+        return "" if doom is None else doom.text
 
     def forget(self, trial_id: int) -> None:
         """Lets go of a trial that has ended."""

@@ -10,7 +10,7 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import FrozenTrial
 
-from evolve.outcome.warnings import is_among_best, is_learning
+from evolve.outcome.warnings import is_spared
 from evolve.search.shown import shown_study
 from evolve.study import FORESEEING, MEDIAN_STARTUP_TRIALS, Study
 from evolve.study.rungs import MOST_RUNGS, REDUCTION
@@ -33,11 +33,9 @@ class DoomedPruner(BasePruner):
         epoch, reason = trial.last_step, trial.system_attrs.get(FORETOLD, "")
         if epoch is None or not reason:
             return False
-        if is_learning([value for _, value in sorted(trial.intermediate_values.items())]):
-            return False
         trials = (other for other in study.get_trials(deepcopy=False) if other.number != trial.number)
         others = [other.intermediate_values[epoch] for other in trials if epoch in other.intermediate_values]
-        if is_among_best(trial.intermediate_values[epoch], others):
+        if is_spared([value for _, value in sorted(trial.intermediate_values.items())], others):
             return False
         study._storage.set_trial_system_attr(trial._trial_id, DOOMED, reason)
         return True
